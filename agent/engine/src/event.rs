@@ -1,0 +1,149 @@
+//! What goes into the engine: things that happened to connections and processes, in time order.
+//!
+//! Times are `CLOCK_MONOTONIC` nanoseconds. Positions are 32-bit and wrap, like TCP sequence numbers.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+
+/// One end of a connection, as the kernel knows it: two ends on one host are two connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnectionId {
+    /// Address of the `struct sock`.
+    pub sock: u64,
+    /// Inode number in sockfs, which tells two users of the same address apart.
+    pub inode: u32,
+}
+
+/// Which way bytes went, seen from the process that made the call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// Written by the process.
+    Egress,
+    /// Read by the process.
+    Ingress,
+}
+
+impl Direction {
+    /// Returns the other direction.
+    #[must_use]
+    pub fn reverse(self) -> Self {
+        match self {
+            Direction::Egress => Direction::Ingress,
+            Direction::Ingress => Direction::Egress,
+        }
+    }
+}
+
+/// One end's address.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Endpoint {
+    /// IPv4 (also where the socket is IPv6 and the address is IPv4-mapped) or IPv6.
+    Ip(SocketAddr),
+    /// Unix socket with the name the listening side is bound to; a leading `@` marks an abstract name.
+    /// Empty where the end has no name.
+    Unix(String),
+}
+
+/// Who opened the connection, as far as the system calls told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// This process called `connect`.
+    Connected,
+    /// This process called `accept`.
+    Accepted,
+    /// The connection is older than the agent, or its opening was not seen.
+    Unknown,
+}
+
+/// Who executed a system call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Executor {
+    /// Process id (thread group id), in the initial pid namespace.
+    pub tgid: u32,
+    /// Thread id, in the initial pid namespace.
+    pub tid: u32,
+    /// The goroutine, where the process is a Go program.
+    pub goroutine: Option<Goroutine>,
+    /// How often the thread has waited for events before: equal numbers mean one turn of an event loop.
+    pub turn: u32,
+}
+
+/// A goroutine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Goroutine {
+    /// `runtime.g.goid`: never used twice in one process.
+    pub id: u64,
+    /// `runtime.g.parentGoid`; 0 where the Go version has none.
+    pub parent: u64,
+}
+
+/// How the threads of a process serve requests, as far as its executable tells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Scheduling {
+    /// Not known: a thread is believed to serve one request at a time until it is seen to interleave them.
+    #[default]
+    Unknown,
+    /// An event loop whose turns never run work that belongs to another request (nginx).
+    Turns,
+    /// An event loop with timers, queues and pools, where a turn proves little (Node).
+    EventLoop,
+}
+
+/// Something that happened to a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// The connection.
+    pub connection: ConnectionId,
+    /// When: at entry of a writing call, at exit of a reading call.
+    pub at_ns: u64,
+    /// What.
+    pub kind: EventKind,
+}
+
+/// What happened to a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EventKind {
+    /// The connection was seen for the first time. Comes before all else of this connection.
+    Opened(Opened),
+    /// Bytes were moved.
+    Data(Data),
+    /// The peer will send no more.
+    Eof,
+    /// The connection is gone.
+    Closed,
+}
+
+/// Facts about a new connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Opened {
+    /// The observing process.
+    pub tgid: u32,
+    /// Address of this end.
+    pub local: Endpoint,
+    /// Address of the other end.
+    pub peer: Endpoint,
+    /// Who opened it.
+    pub role: Role,
+    /// The connection at the other end, where both are on this host and the kernel tells (Unix sockets).
+    pub peer_sock: Option<u64>,
+}
+
+/// Bytes that one system call moved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Data {
+    /// Which way.
+    pub direction: Direction,
+    /// Position of the first byte. Between two events of a direction, missing positions are lost bytes.
+    pub position: u32,
+    /// Position of the next byte of the other direction when the call began.
+    pub reverse_position: u32,
+    /// Whether positions are TCP sequence numbers, which the peer sees too, rather than this end's own count.
+    pub is_absolute: bool,
+    /// Bytes that were moved.
+    pub length: u32,
+    /// The first of them, at most `length`. The rest was not captured.
+    pub bytes: Bytes,
+    /// Who made the call.
+    pub executor: Executor,
+}

@@ -1,0 +1,270 @@
+//! Bytes of a connection become messages: the contract between the engine and each protocol.
+//!
+//! A protocol is one folder here, one line in [`REGISTRY`] and its fixtures. It sees ordered bytes of the two
+//! sides of one connection and knows nothing of sockets, processes, pairing or spans' parents. Its one hard problem
+//! is that bytes may be split anywhere and may be missing.
+
+use crate::semconv::{Attributes, Key};
+
+/// All protocols, in the order in which they are asked whether bytes are theirs.
+pub static REGISTRY: &[&dyn Protocol] = &[];
+
+/// Who sent the bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Side {
+    /// The side that sends requests.
+    Client,
+    /// The side that answers them.
+    Server,
+}
+
+impl Side {
+    /// Returns the other side.
+    #[must_use]
+    pub fn reverse(self) -> Self {
+        match self {
+            Side::Client => Side::Server,
+            Side::Server => Side::Client,
+        }
+    }
+}
+
+/// Whether bytes at the beginning of a message, in one direction, belong to a protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detection {
+    /// They do, and this side sent them.
+    Yes(Side),
+    /// They do not, whatever follows.
+    No,
+    /// More bytes, or bytes of the other direction, are needed. Being asked again costs little.
+    Unsure,
+}
+
+/// What a protocol parser may want to know from outside.
+#[derive(Clone, Debug)]
+pub struct ParserSettings {
+    /// Replace literals in statements by `?` (on by default).
+    pub redact_statements: bool,
+    /// Query parameters (lower case) whose values are replaced by `REDACTED`.
+    pub redacted_query_parameters: Vec<String>,
+    /// Longest statement that is kept, in bytes; the rest is cut.
+    pub max_statement_bytes: usize,
+    /// Request headers (lower case) that are recorded as `http.request.header.<name>`.
+    pub captured_request_headers: Vec<String>,
+    /// Response headers (lower case) that are recorded as `http.response.header.<name>`.
+    pub captured_response_headers: Vec<String>,
+    /// Headers (lower case) whose values are replaced by `REDACTED` where they are recorded.
+    pub redacted_headers: Vec<String>,
+}
+
+impl Default for ParserSettings {
+    fn default() -> Self {
+        let owned = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
+        Self {
+            redact_statements: true,
+            // Those that the HTTP conventions name, and what else carries secrets in practice.
+            redacted_query_parameters: owned(&[
+                "awsaccesskeyid", "signature", "sig", "x-goog-signature", "x-amz-signature", "x-amz-credential",
+                "x-amz-security-token", "token", "access_token", "id_token", "refresh_token", "api_key", "apikey",
+                "key", "secret", "client_secret", "password", "passwd", "pwd", "auth", "code", "session", "sid",
+            ]),
+            max_statement_bytes: 4096,
+            captured_request_headers: Vec::new(),
+            captured_response_headers: Vec::new(),
+            redacted_headers: owned(&[
+                "authorization", "proxy-authorization", "cookie", "set-cookie", "x-api-key", "x-auth-token",
+                "x-csrf-token", "x-amz-security-token", "x-forwarded-access-token",
+            ]),
+        }
+    }
+}
+
+/// A protocol that the engine understands.
+pub trait Protocol: Sync {
+    /// The name under which it is counted, lower case.
+    fn name(&self) -> &'static str;
+
+    /// Returns whether `bytes`, the first of a message in one direction, are of this protocol.
+    ///
+    /// Must say `No` as soon as it can, and must not say `Yes` on less than what no other protocol in the registry
+    /// could have sent. Looks at no more than [`DETECTION_BUDGET_BYTES`].
+    fn detect(&self, bytes: &[u8]) -> Detection;
+
+    /// Returns a parser for one connection. `is_start` says that it will see the connection's first bytes.
+    fn parser(&self, settings: &ParserSettings, is_start: bool) -> Box<dyn Parser>;
+}
+
+/// Bytes of one direction after which a connection that no protocol has claimed is given up.
+pub const DETECTION_BUDGET_BYTES: usize = 256;
+
+/// The state of one protocol on one connection: both sides.
+pub trait Parser: Send {
+    /// Looks at the beginning of `bytes`, the unread bytes of `side`, and says what they are.
+    ///
+    /// `bytes` is never empty. It is called again with what follows until it asks for more than there is. Any split
+    /// of the same bytes must give the same messages. Allocation is bounded before a wire length is believed.
+    fn parse(&mut self, side: Side, bytes: &[u8]) -> Answer;
+
+    /// Tells that `side` will send no more; may complete a message that only the end delimits.
+    fn end(&mut self, side: Side) -> Option<Message>;
+
+    /// Tells that bytes of `side` are missing, outside what was [skipped](Answer::Skip). The parser forgets what it
+    /// had begun or expected on both sides and will next be called at an offset that [`resync`](Self::resync) chose.
+    fn lost(&mut self, side: Side);
+
+    /// Returns the offset in `bytes` at which a message of `side` plausibly begins, after bytes were lost.
+    fn resync(&self, side: Side, bytes: &[u8]) -> Option<usize>;
+}
+
+/// What a parser says of the bytes it was shown.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answer {
+    /// The first `eaten` bytes make a message. `eaten` may be 0 only for a message without bytes of its own.
+    Message {
+        /// Bytes consumed.
+        eaten: usize,
+        /// The message.
+        message: Message,
+    },
+    /// The first `eaten` bytes are understood and make no message of their own. Never 0.
+    Nothing {
+        /// Bytes consumed.
+        eaten: usize,
+    },
+    /// The next `length` bytes (including those shown, and maybe many not yet seen) carry nothing of interest and
+    /// need not be captured. Never 0.
+    Skip {
+        /// Bytes to pass over.
+        length: u64,
+    },
+    /// More bytes are needed: at least `at_least` in all, counted from the beginning of `bytes`.
+    Need {
+        /// Length of `bytes` that makes another call worthwhile; more than the length that was shown.
+        at_least: usize,
+    },
+    /// The bytes make sense only after more of the other side has been seen (a response before its request).
+    Wait,
+    /// From here on the connection carries something else (after an upgrade, TLS, a tunnel): ignore the rest.
+    Opaque,
+    /// The bytes break the protocol; `reason` is a fixed text for counting.
+    Broken {
+        /// Which rule was broken.
+        reason: &'static str,
+    },
+}
+
+/// One step of an exchange.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Message {
+    /// Which exchange of the connection it belongs to.
+    pub pairing: Pairing,
+    /// What it is.
+    pub kind: MessageKind,
+}
+
+/// How a response finds its request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pairing {
+    /// Responses come in the order of the requests.
+    InOrder,
+    /// The protocol numbers them.
+    Id(u64),
+}
+
+/// What a message is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum MessageKind {
+    /// A request begins, and ends too unless `Request::is_open`.
+    Request(Box<Request>),
+    /// The open request has ended.
+    RequestEnd,
+    /// A response that is not the final one (HTTP 1xx).
+    Interim,
+    /// The final response begins, and ends too unless `Response::is_open`.
+    Response(Box<Response>),
+    /// The open response has ended.
+    ResponseEnd,
+    /// A message that asks for no answer and answers nothing (a push, a notification).
+    OneWay,
+}
+
+/// What was asked.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Request {
+    /// More of the request follows, to be ended by [`MessageKind::RequestEnd`].
+    pub is_open: bool,
+    /// No response will come.
+    pub is_one_way: bool,
+    /// How the span is named.
+    pub name: Name,
+    /// Attributes of the client's and the server's span.
+    pub attributes: Attributes,
+    /// Trace context found in the request.
+    pub context: Option<WireContext>,
+    /// Host and port that the request itself names (`Host` header), for `server.address` and `server.port`.
+    pub authority: Option<(String, Option<u16>)>,
+    /// Whether the server's side is a span of its own kind (HTTP), or the server is a data store whose own span
+    /// repeats the client's (databases and caches); both are emitted, the latter as `SERVER` spans too.
+    pub category: Category,
+}
+
+/// What kind of exchange it is, for span kinds and for the service map.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Category {
+    /// A call of a service.
+    #[default]
+    Call,
+    /// A statement or command to a database or cache.
+    Database,
+}
+
+/// The low-cardinality name of a span.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Name {
+    /// The verb or the whole name (`GET`, `SELECT orders`).
+    pub verb: String,
+    /// The path that the server's side templates to a route and appends (`/users/42` becomes `GET /users/{id}`).
+    pub path: Option<String>,
+}
+
+/// What was answered.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Response {
+    /// More of the response follows, to be ended by [`MessageKind::ResponseEnd`].
+    pub is_open: bool,
+    /// Attributes that the response adds.
+    pub attributes: Attributes,
+    /// How it went.
+    pub outcome: Outcome,
+    /// A better name, known only when the exchange ends.
+    pub name: Option<Name>,
+}
+
+/// How an exchange went.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Outcome {
+    /// Value of `error.type`; none where all went well.
+    pub error_type: Option<String>,
+    /// Description for the span status. Never the text of a value that was redacted.
+    pub message: Option<String>,
+    /// The error is the client's fault and does not fail the server's span (HTTP 4xx).
+    pub is_client_fault: bool,
+}
+
+/// Trace context as it stood in a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WireContext {
+    /// `trace-id` of `traceparent`.
+    pub trace_id: [u8; 16],
+    /// `parent-id` of `traceparent`.
+    pub span_id: [u8; 8],
+    /// `trace-flags` of `traceparent`.
+    pub flags: u8,
+    /// `tracestate`, verbatim, empty where absent.
+    pub state: String,
+}
+
+/// Adds an attribute to a list: sugar for parsers.
+pub fn set(attributes: &mut Attributes, key: Key, value: impl Into<crate::semconv::Value>) {
+    attributes.push((key, value.into()));
+}

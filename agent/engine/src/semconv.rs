@@ -1,0 +1,130 @@
+//! The one table of attribute names: OpenTelemetry semantic conventions, stable names, version 1.43.
+//!
+//! Names that are not in the conventions begin with `remora.`.
+
+use std::borrow::Cow;
+
+/// The schema that the names below follow.
+pub const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.43.0";
+
+/// An attribute's name.
+pub type Key = Cow<'static, str>;
+/// Attributes of a span, in the order in which they were found; each key at most once.
+pub type Attributes = Vec<(Key, Value)>;
+
+/// An attribute's value.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// Text.
+    Text(Cow<'static, str>),
+    /// A whole number.
+    Int(i64),
+    /// A fraction.
+    Double(f64),
+    /// Yes or no.
+    Bool(bool),
+    /// Several texts.
+    Texts(Vec<String>),
+}
+
+impl From<String> for Value {
+    fn from(text: String) -> Self {
+        Value::Text(text.into())
+    }
+}
+impl From<&'static str> for Value {
+    fn from(text: &'static str) -> Self {
+        Value::Text(text.into())
+    }
+}
+impl From<i64> for Value {
+    fn from(number: i64) -> Self {
+        Value::Int(number)
+    }
+}
+impl From<bool> for Value {
+    fn from(truth: bool) -> Self {
+        Value::Bool(truth)
+    }
+}
+
+macro_rules! keys {
+    ($($(#[$doc:meta])* $name:ident = $text:literal;)*) => {
+        $($(#[$doc])* pub const $name: Key = Cow::Borrowed($text);)*
+    };
+}
+
+keys! {
+    /// `GET`, or `_OTHER` for methods that RFC 9110 and RFC 5789 do not know.
+    HTTP_REQUEST_METHOD = "http.request.method";
+    /// The method as it was sent, where it is not known.
+    HTTP_REQUEST_METHOD_ORIGINAL = "http.request.method_original";
+    /// Status code of the response.
+    HTTP_RESPONSE_STATUS_CODE = "http.response.status_code";
+    /// Template of the path.
+    HTTP_ROUTE = "http.route";
+    /// Bytes of the request's body.
+    HTTP_REQUEST_BODY_SIZE = "http.request.body.size";
+    /// Bytes of the response's body.
+    HTTP_RESPONSE_BODY_SIZE = "http.response.body.size";
+    /// Path of the URL.
+    URL_PATH = "url.path";
+    /// Query of the URL, redacted.
+    URL_QUERY = "url.query";
+    /// `http` or `https`.
+    URL_SCHEME = "url.scheme";
+    /// The whole URL (client), redacted.
+    URL_FULL = "url.full";
+    /// `User-Agent`.
+    USER_AGENT_ORIGINAL = "user_agent.original";
+    /// Address that the client of a server span has, behind proxies if they say so.
+    CLIENT_ADDRESS = "client.address";
+    /// Port of that client.
+    CLIENT_PORT = "client.port";
+    /// Name or address of the server.
+    SERVER_ADDRESS = "server.address";
+    /// Port of the server.
+    SERVER_PORT = "server.port";
+    /// Address of the other end of the socket.
+    NETWORK_PEER_ADDRESS = "network.peer.address";
+    /// Port of the other end of the socket.
+    NETWORK_PEER_PORT = "network.peer.port";
+    /// `http`.
+    NETWORK_PROTOCOL_NAME = "network.protocol.name";
+    /// `1.1`.
+    NETWORK_PROTOCOL_VERSION = "network.protocol.version";
+    /// `tcp` or `unix`.
+    NETWORK_TRANSPORT = "network.transport";
+    /// Kind of error.
+    ERROR_TYPE = "error.type";
+    /// `postgresql`, `redis`.
+    DB_SYSTEM_NAME = "db.system.name";
+    /// Database name (PostgreSQL: `database`; Redis: index).
+    DB_NAMESPACE = "db.namespace";
+    /// Statement, without literals.
+    DB_QUERY_TEXT = "db.query.text";
+    /// Short form of the statement: operation and targets.
+    DB_QUERY_SUMMARY = "db.query.summary";
+    /// Operation.
+    DB_OPERATION_NAME = "db.operation.name";
+    /// Number of operations in a batch; only where it is not 1.
+    DB_OPERATION_BATCH_SIZE = "db.operation.batch.size";
+    /// Table.
+    DB_COLLECTION_NAME = "db.collection.name";
+    /// Stored procedure.
+    DB_STORED_PROCEDURE_NAME = "db.stored_procedure.name";
+    /// Error code of the database (SQLSTATE, or the prefix of a Redis error).
+    DB_RESPONSE_STATUS_CODE = "db.response.status_code";
+    /// Rows that came back.
+    DB_RESPONSE_RETURNED_ROWS = "db.response.returned_rows";
+    /// User of the connection.
+    DB_USER = "remora.db.user";
+    /// Why parts of the exchange are missing.
+    REMORA_INCOMPLETE = "remora.incomplete";
+    /// Which kind of evidence the parent rests on.
+    REMORA_PARENT_EVIDENCE = "remora.parent.evidence";
+    /// Confidence of an inferred link, 0 to 1.
+    REMORA_LINK_CONFIDENCE = "remora.link.confidence";
+    /// Which kind of evidence a link rests on.
+    REMORA_LINK_EVIDENCE = "remora.link.evidence";
+}

@@ -1,0 +1,182 @@
+//! Records on the ring. Each begins with an [`EventHeader`] whose `kind` tells which struct it is.
+
+use crate::{MAX_ARGUMENTS, MAX_UNIX_PATH};
+
+/// `EventHeader::kind` of a [`DataEvent`].
+pub const KIND_DATA: u8 = 1;
+/// `EventHeader::kind` of an [`OpenedEvent`].
+pub const KIND_OPENED: u8 = 2;
+/// `EventHeader::kind` of a [`ClosedEvent`].
+pub const KIND_CLOSED: u8 = 3;
+/// `EventHeader::kind` of an [`ExecEvent`].
+pub const KIND_EXEC: u8 = 4;
+/// `EventHeader::kind` of a [`ForkEvent`].
+pub const KIND_FORK: u8 = 5;
+/// `EventHeader::kind` of an [`ExitEvent`].
+pub const KIND_EXIT: u8 = 6;
+
+/// Bytes leave the observed process.
+pub const DIRECTION_EGRESS: u8 = 0;
+/// Bytes enter the observed process.
+pub const DIRECTION_INGRESS: u8 = 1;
+
+/// `AF_UNIX`.
+pub const FAMILY_UNIX: u8 = 1;
+/// `AF_INET`.
+pub const FAMILY_INET: u8 = 2;
+/// `AF_INET6`.
+pub const FAMILY_INET6: u8 = 10;
+
+/// The socket was first seen in the middle of its life.
+pub const ROLE_UNKNOWN: u8 = 0;
+/// The process called `connect`.
+pub const ROLE_CONNECTED: u8 = 1;
+/// The process got the socket from `accept`.
+pub const ROLE_ACCEPTED: u8 = 2;
+
+/// The call read nothing because the peer will send no more.
+pub const DATA_EOF: u8 = 1 << 0;
+/// The record belongs to a Go program and `goroutine` is set.
+pub const DATA_GOROUTINE: u8 = 1 << 1;
+/// The position is a byte count kept by the programs, not a TCP sequence number.
+pub const DATA_COUNTED: u8 = 1 << 2;
+
+/// Head of every record.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventHeader {
+    /// One of the `KIND_*` values.
+    pub kind: u8,
+    /// `DATA_*` flags of a data record, else 0.
+    pub flags: u8,
+    /// `DIRECTION_*` of a data record, else 0.
+    pub direction: u8,
+    /// `FAMILY_*` of a socket record, else 0.
+    pub family: u8,
+    /// Process (thread group) id in the initial pid namespace.
+    pub tgid: u32,
+    /// Thread id in the initial pid namespace.
+    pub tid: u32,
+    /// Inode number of the socket in sockfs; 0 where the record is about no socket.
+    pub inode: u32,
+    /// Address of the `struct sock`; 0 where the record is about no socket.
+    pub sock: u64,
+    /// When it happened, `CLOCK_MONOTONIC` nanoseconds: at entry for a write, at exit for a read.
+    pub time_ns: u64,
+}
+
+/// Bytes that one system call moved through a socket, followed by `captured` bytes of them.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DataEvent {
+    /// Head.
+    pub header: EventHeader,
+    /// Position of the first byte: TCP sequence number, or bytes counted so far (`DATA_COUNTED`), modulo 2³².
+    pub position: u32,
+    /// Position of the next byte in the other direction when the call began.
+    pub reverse_position: u32,
+    /// Bytes that were moved at this position.
+    pub length: u32,
+    /// Bytes that follow this struct, at most `length`.
+    pub captured: u32,
+    /// Goroutine id, where the process is a Go program.
+    pub goroutine: u64,
+    /// Id of the goroutine that started it; 0 where unknown.
+    pub goroutine_parent: u64,
+    /// How often this thread has waited for events (`epoll_wait` and relatives) so far.
+    pub turn: u32,
+    /// Nanoseconds between entry and exit of the call, saturating.
+    pub call_ns: u32,
+}
+
+/// A socket that is seen for the first time.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenedEvent {
+    /// Head.
+    pub header: EventHeader,
+    /// Local address: IPv4 in the first four bytes, or IPv6. Network byte order.
+    pub local_address: [u8; 16],
+    /// Peer address, likewise.
+    pub peer_address: [u8; 16],
+    /// Local port, host byte order.
+    pub local_port: u16,
+    /// Peer port, host byte order.
+    pub peer_port: u16,
+    /// `ROLE_*`.
+    pub role: u8,
+    /// Bytes used in `path`.
+    pub path_length: u8,
+    /// Zero.
+    pub padding: [u8; 2],
+    /// Address of the peer's `struct sock` for Unix sockets, else 0.
+    pub peer_sock: u64,
+    /// `task_struct::comm` of the thread.
+    pub comm: [u8; 16],
+    /// Name that the Unix socket's listening side is bound to. An abstract name begins with a zero byte.
+    pub path: [u8; MAX_UNIX_PATH],
+    /// Zero.
+    pub padding2: [u8; 4],
+}
+
+/// A socket that reached the end of its life.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClosedEvent {
+    /// Head.
+    pub header: EventHeader,
+    /// Bytes that the kernel says were received (`tcp_sock::bytes_received`), 0 for Unix sockets.
+    pub bytes_received: u64,
+    /// Bytes that the kernel says were acknowledged by the peer (`tcp_sock::bytes_acked`), 0 for Unix sockets.
+    pub bytes_acked: u64,
+    /// Bytes that the programs saw being read.
+    pub seen_ingress: u64,
+    /// Bytes that the programs saw being written.
+    pub seen_egress: u64,
+}
+
+/// A process that began to run a program.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExecEvent {
+    /// Head.
+    pub header: EventHeader,
+    /// Cgroup v2 id of the process.
+    pub cgroup_id: u64,
+    /// Bytes used in `arguments`.
+    pub arguments_length: u32,
+    /// Process id of the parent.
+    pub parent: u32,
+    /// The command line as in `/proc/PID/cmdline`: NUL-terminated strings, cut at the limit.
+    pub arguments: [u8; MAX_ARGUMENTS],
+}
+
+/// A process that was made by another.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ForkEvent {
+    /// Head; `tgid` is the parent.
+    pub header: EventHeader,
+    /// Thread id of the child.
+    pub child_tid: u32,
+    /// Process id of the child; equal to the parent's for a new thread, which is not reported.
+    pub child_tgid: u32,
+}
+
+/// A process whose last thread ended.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExitEvent {
+    /// Head.
+    pub header: EventHeader,
+}
+
+const _: () = {
+    assert!(size_of::<EventHeader>() == 32);
+    assert!(size_of::<DataEvent>() == 72);
+    assert!(size_of::<OpenedEvent>() == 208);
+    assert!(size_of::<ClosedEvent>() == 64);
+    assert!(size_of::<ExecEvent>() == 560);
+    assert!(size_of::<ForkEvent>() == 40);
+    assert!(size_of::<ExitEvent>() == 32);
+};

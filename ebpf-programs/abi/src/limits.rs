@@ -1,0 +1,32 @@
+//! Sizes of maps and records. Each limit says what happens when it is reached.
+
+/// Bytes of the event ring. A full ring refuses the record and counts [`Loss::RingFull`](crate::Loss::RingFull).
+pub const RING_BYTES: u32 = 8 << 20;
+
+/// Sockets with kernel-side state. The map evicts the least recently used socket, which is then announced anew.
+pub const MAX_SOCKETS: u32 = 65_536;
+
+/// Sockets that user space has an opinion about. A full map means that a socket stays at the default policy.
+pub const MAX_SOCKET_POLICIES: u32 = 65_536;
+
+/// Processes with a policy. Processes without one follow [`Settings::default_process_mode`](crate::Settings).
+pub const MAX_PROCESSES: u32 = 32_768;
+
+/// Threads that are inside a socket system call at the same time. A full map loses the call and counts
+/// [`Loss::CallMapFull`](crate::Loss::CallMapFull).
+pub const MAX_CALLS: u32 = 16_384;
+
+/// Threads whose event-loop turns are counted. Least recently used threads are evicted and start over at turn 0.
+pub const MAX_TURNS: u32 = 16_384;
+
+/// `iovec` segments that one call's capture follows. Bytes in later segments show up as a gap.
+pub const MAX_SEGMENTS: u32 = 16;
+
+/// Largest number of bytes one record carries.
+pub const MAX_CAPTURE: u32 = 16_384;
+
+/// Bytes of the command line that an exec record carries.
+pub const MAX_ARGUMENTS: usize = 512;
+
+/// Bytes of a Unix socket path (`sockaddr_un::sun_path`).
+pub const MAX_UNIX_PATH: usize = 108;

@@ -1,0 +1,94 @@
+//! Per-CPU counters: what was seen, and what was discarded and why.
+
+/// Reasons for which the programs discard something. The value is the index in the `LOSSES` map.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// The ring had no room for a record.
+    RingFull = 0,
+    /// Too many threads inside socket calls: this call was not followed.
+    CallMapFull = 1,
+    /// A socket's state could not be stored.
+    SocketMapFull = 2,
+    /// User memory could not be read (swapped out, or unmapped by another thread).
+    UserMemory = 3,
+    /// A call had more segments than are followed.
+    Segments = 4,
+    /// Kernel memory could not be read on the way from file descriptor to socket.
+    KernelMemory = 5,
+    /// Bytes beyond the capture limit of one call, which were counted but not copied.
+    TruncatedBytes = 6,
+}
+
+impl Loss {
+    /// All reasons, in index order.
+    pub const ALL: [Loss; 7] = [
+        Loss::RingFull,
+        Loss::CallMapFull,
+        Loss::SocketMapFull,
+        Loss::UserMemory,
+        Loss::Segments,
+        Loss::KernelMemory,
+        Loss::TruncatedBytes,
+    ];
+
+    /// The label under which the reason is exported.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Loss::RingFull => "ring_full",
+            Loss::CallMapFull => "call_map_full",
+            Loss::SocketMapFull => "socket_map_full",
+            Loss::UserMemory => "user_memory_unreadable",
+            Loss::Segments => "too_many_segments",
+            Loss::KernelMemory => "kernel_memory_unreadable",
+            Loss::TruncatedBytes => "truncated_bytes",
+        }
+    }
+}
+
+/// Things that the programs count. The value is the index in the `COUNTS` map.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Count {
+    /// Records submitted to the ring.
+    Records = 0,
+    /// Bytes moved through observed sockets.
+    BytesMoved = 1,
+    /// Bytes copied into the ring.
+    BytesCaptured = 2,
+    /// Socket calls that ended at a policy (ignored process or socket).
+    Ignored = 3,
+}
+
+impl Count {
+    /// All counters, in index order.
+    pub const ALL: [Count; 4] = [Count::Records, Count::BytesMoved, Count::BytesCaptured, Count::Ignored];
+
+    /// The label under which the counter is exported.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Count::Records => "records",
+            Count::BytesMoved => "bytes_moved",
+            Count::BytesCaptured => "bytes_captured",
+            Count::Ignored => "calls_ignored",
+        }
+    }
+}
+
+/// Number of entries of the `LOSSES` map.
+pub const LOSS_REASONS: u32 = Loss::ALL.len() as u32;
+/// Number of entries of the `COUNTS` map.
+pub const COUNT_KINDS: u32 = Count::ALL.len() as u32;
+
+const _: () = {
+    let mut index = 0;
+    while index < Loss::ALL.len() {
+        assert!(Loss::ALL[index] as usize == index);
+        index += 1;
+    }
+    let mut index = 0;
+    while index < Count::ALL.len() {
+        assert!(Count::ALL[index] as usize == index);
+        index += 1;
+    }
+};

@@ -1,0 +1,96 @@
+//! What user space tells the programs, and what the programs remember.
+
+/// The process is observed.
+pub const PROCESS_OBSERVE: u8 = 0;
+/// The process is not observed: its calls cost one look-up.
+pub const PROCESS_IGNORE: u8 = 1;
+
+/// Capture up to the limit of each call.
+pub const SOCKET_FULL: u8 = 0;
+/// Nothing on this socket is of interest: its calls cost one look-up.
+pub const SOCKET_IGNORE: u8 = 1;
+/// Capture only the first [`SocketPolicy::capture_bytes`] of each call, enough for a header.
+pub const SOCKET_HEADERS: u8 = 2;
+
+/// Settings for all sockets, replaced as a whole.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Bytes captured of each call at most, unless the socket's policy says otherwise.
+    pub capture_bytes: u32,
+    /// `PROCESS_*` for processes without a policy of their own.
+    pub default_process_mode: u8,
+    /// Zero.
+    pub padding: [u8; 3],
+}
+
+/// What to do with one process.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProcessPolicy {
+    /// `PROCESS_*`.
+    pub mode: u8,
+    /// 1 where the program is written in Go and the offsets below are valid.
+    pub is_go: u8,
+    /// Offset of `goid` in `runtime.g`.
+    pub goid_offset: u16,
+    /// Offset of `parentGoid` in `runtime.g`; 0 where the version has none.
+    pub parent_goid_offset: u16,
+    /// Zero.
+    pub padding: [u8; 2],
+}
+
+/// What to do with one socket.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SocketPolicy {
+    /// Inode number of the socket that is meant: an address can be used again.
+    pub inode: u32,
+    /// `SOCKET_*`.
+    pub mode: u8,
+    /// Bit 0: `skip_until[0]` is valid (egress); bit 1: `skip_until[1]` is valid (ingress).
+    pub skip_valid: u8,
+    /// Zero.
+    pub padding: [u8; 2],
+    /// Position before which bytes are counted but not copied, by direction.
+    pub skip_until: [u32; 2],
+    /// Bytes captured of each call at most.
+    pub capture_bytes: u32,
+}
+
+/// What the programs know of one socket.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SocketState {
+    /// Inode number: an address can be used again.
+    pub inode: u32,
+    /// `FAMILY_*`, for the close that has no file descriptor any more.
+    pub family: u8,
+    /// Zero.
+    pub padding: [u8; 3],
+    /// Bytes seen so far, by direction.
+    pub seen: [u64; 2],
+}
+
+const _: () = {
+    assert!(size_of::<Settings>() == 8);
+    assert!(size_of::<ProcessPolicy>() == 8);
+    assert!(size_of::<SocketPolicy>() == 20);
+    assert!(size_of::<SocketState>() == 24);
+};
+
+#[cfg(feature = "user")]
+mod user {
+    use super::{ProcessPolicy, Settings, SocketPolicy, SocketState};
+
+    // SAFETY: `repr(C)`, only integers, and no padding that is not a named field (sizes asserted above).
+    unsafe impl aya::Pod for Settings {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for ProcessPolicy {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for SocketPolicy {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for SocketState {}
+    // SAFETY: as above; every field is a `u32`.
+    unsafe impl aya::Pod for crate::Offsets {}
+}

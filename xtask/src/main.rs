@@ -1,1 +1,52 @@
-fn main() {}
+//! The project's own commands, one file each. `cargo xtask help` lists them.
+#![forbid(unsafe_code)]
+
+mod build;
+mod run;
+mod shell;
+mod toolchain;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(
+    name = "cargo xtask",
+    about = "Remora's own commands",
+    max_term_width = 100
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Install the parts of the toolchain that are missing, into the checkout's target/ only
+    Toolchain,
+    /// Build the BPF object, the agent and the bridge
+    Build(build::Build),
+    /// Trace this host: everything that is missing, then build and start bridge and agent
+    Run(run::Run),
+}
+
+fn main() -> ExitCode {
+    match dispatch(Arguments::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("\x1b[1;31merror\x1b[0m: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(command: Command) -> Result<()> {
+    match command {
+        Command::Toolchain => toolchain::install().map(drop),
+        Command::Build(build) => build::run(&build).map(drop),
+        Command::Run(run) => run::run(&run),
+    }
+}

@@ -1,0 +1,108 @@
+//! `build`: the BPF object, then the agent (which embeds it) and the bridge.
+
+use std::env;
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use clap::Args;
+
+use crate::{shell, toolchain, workspace};
+
+/// The target for which the programs are compiled; little endian, like every machine that Remora supports.
+const BPF_TARGET: &str = "bpfel-unknown-none";
+
+#[derive(Args)]
+pub(crate) struct Build {
+    /// Build only the BPF object
+    #[arg(long)]
+    pub(crate) bpf_only: bool,
+}
+
+/// What a build makes.
+pub(crate) struct Built {
+    pub(crate) agent: PathBuf,
+    pub(crate) bridge: PathBuf,
+}
+
+/// Builds everything in release and returns where the two programs are.
+pub(crate) fn run(build: &Build) -> Result<Built> {
+    bpf_object()?;
+    if !build.bpf_only {
+        shell::run(
+            "build agent and bridge (release)",
+            "the compiler's message is above",
+            shell::cargo("build")
+                .args([
+                    "--release",
+                    "--package",
+                    "remora",
+                    "--package",
+                    "remora-bridge",
+                ])
+                .args(["--target-dir".as_ref(), workspace::target().as_os_str()]),
+        )?;
+    }
+    Ok(outputs())
+}
+
+/// Returns where a build puts the two programs.
+pub(crate) fn outputs() -> Built {
+    let folder = workspace::target().join("release");
+    Built {
+        agent: folder.join("remora"),
+        bridge: folder.join("remora-bridge"),
+    }
+}
+
+/// Builds the BPF object and puts it where the agent's build script looks for it.
+pub(crate) fn bpf_object() -> Result<PathBuf> {
+    let linker = toolchain::install()?;
+    let target_dir = workspace::target().join("bpf");
+    shell::run(
+        "build the BPF object",
+        "the compiler's or bpf-linker's message is above",
+        shell::cargo("build")
+            .args([
+                "-Z",
+                "build-std=core",
+                "--target",
+                BPF_TARGET,
+                "--profile",
+                "bpf",
+            ])
+            .args(["--package", "remora-programs", "--target-dir"])
+            .arg(&target_dir)
+            .env("RUSTC_BOOTSTRAP", "1")
+            .env("PATH", path_with(&linker)?)
+            .env("CARGO_ENCODED_RUSTFLAGS", rust_flags()),
+    )?;
+    let object = workspace::bpf_object();
+    replace_if_changed(
+        &target_dir.join(BPF_TARGET).join("bpf").join("remora"),
+        &object,
+    )?;
+    Ok(object)
+}
+
+/// BTF needs debug information; aya-ebpf reads the machine whose registers a context shows from the cfg.
+fn rust_flags() -> String {
+    let architecture = format!("--cfg=bpf_target_arch=\"{}\"", env::consts::ARCH);
+    [architecture.as_str(), "-Cdebuginfo=2", "-Clink-arg=--btf"].join("\x1f")
+}
+
+fn path_with(first: &Path) -> Result<OsString> {
+    let rest = env::var_os("PATH").unwrap_or_default();
+    env::join_paths(std::iter::once(first.to_owned()).chain(env::split_paths(&rest)))
+        .with_context(|| format!("{} cannot stand in PATH", first.display()))
+}
+
+/// Copies `from` to `to` unless they are equal, so that an unchanged object does not rebuild the agent.
+fn replace_if_changed(from: &Path, to: &Path) -> Result<()> {
+    let new = fs::read(from).with_context(|| format!("read {}", from.display()))?;
+    if fs::read(to).is_ok_and(|old| old == new) {
+        return Ok(());
+    }
+    fs::write(to, new).with_context(|| format!("write {}", to.display()))
+}

@@ -1,1 +1,11 @@
-//! The aggregator.
+//! The aggregator: OTLP in, traces kept and assembled, questions answered.
+//!
+//! A span's way: OTLP → [`receive`] → [`model::Span`] → [`store`] → [`assemble`] → [`model::Trace`] →
+//! [`analyze`] → [`query`] → [`api`].
+#![forbid(unsafe_code)]
+
+pub mod analyze;
+pub mod api;
+pub mod model;
+pub mod query;
+pub mod store;

@@ -1,0 +1,18 @@
+//! The bridge's vocabulary: what OTLP says about spans, in owned and checked form.
+//!
+//! `receive` makes a [`Span`], `assemble` makes a [`Trace`] of spans, `store` keeps spans and answers with them.
+//! Nothing here knows about wire formats, files or time of day.
+
+mod id;
+mod predicate;
+mod span;
+mod summary;
+mod trace;
+mod value;
+
+pub use id::{IdError, SpanId, TraceId};
+pub use predicate::{AttributeMatch, AttributeOperator, SpanPredicate};
+pub use span::{Event, Link, Resource, Scope, Span, SpanKind, Status, StatusCode};
+pub use summary::{ServiceCount, TimeRange, TraceSummary};
+pub use trace::{Completeness, Trace, TraceSpan};
+pub use value::{AnyValue, KeyValue, find};

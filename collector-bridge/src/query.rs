@@ -1,0 +1,1 @@
+//! Questions about stored traces, and their answers.

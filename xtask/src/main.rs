@@ -4,6 +4,8 @@
 mod build;
 mod run;
 mod shell;
+mod test;
+mod tidy;
 mod toolchain;
 mod workspace;
 
@@ -31,6 +33,10 @@ enum Command {
     Build(build::Build),
     /// Trace this host: everything that is missing, then build and start bridge and agent
     Run(run::Run),
+    /// Install what the tests need and run them all
+    Test(test::Test),
+    /// Check the borders between the rooms and the house rules
+    Tidy,
 }
 
 fn main() -> ExitCode {
@@ -48,5 +54,7 @@ fn dispatch(command: Command) -> Result<()> {
         Command::Toolchain => toolchain::install().map(drop),
         Command::Build(build) => build::run(&build).map(drop),
         Command::Run(run) => run::run(&run),
+        Command::Test(test) => test::run(&test),
+        Command::Tidy => tidy::run(),
     }
 }

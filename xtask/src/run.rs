@@ -3,7 +3,7 @@
 mod attached;
 mod children;
 mod duration;
-mod host;
+pub(crate) mod host;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

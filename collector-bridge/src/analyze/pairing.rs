@@ -1,0 +1,197 @@
+//! The two sides of a call: a client span, and the server span that names it as its parent.
+//!
+//! Either may come first. A side that finds no other one is given up when the table is full or when its rollups are
+//! sealed; until then it waits, and merging rollups joins what waits in both.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
+
+use crate::model::{SpanId, TraceId};
+
+use super::Counters;
+use super::peer::{Peer, is_known};
+use super::service::Side;
+
+/// Sides of calls that wait at most, for clients and servers each: some seconds of a busy host. Beyond it the older
+/// half is given up.
+pub const MAX_PENDING_CALLS: usize = 65_536;
+/// How long a sealed side waits for the other one, by the time in the spans. Both sides of a call end at about the
+/// same time and are sent within seconds; the rest is for senders that retry.
+pub const HALF_WAIT_NS: u64 = 60_000_000_000;
+
+/// Trace and client span.
+pub(super) type CallId = (TraceId, SpanId);
+
+/// What the caller saw.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct ClientHalf {
+    pub(super) ended_unix_ns: u64,
+    pub(super) minute: u64,
+    pub(super) service: Arc<str>,
+    pub(super) side: Side,
+    pub(super) peer: Peer,
+}
+
+/// What the callee saw.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct ServerHalf {
+    pub(super) ended_unix_ns: u64,
+    pub(super) minute: u64,
+    pub(super) service: Arc<str>,
+    pub(super) side: Side,
+    pub(super) peer: Peer,
+    /// It took a message from a broker, rather than a request from a client.
+    pub(super) is_consumer: bool,
+}
+
+impl ServerHalf {
+    /// Returns the edge of a server side without a client: messages come from the broker; a request has none.
+    pub(super) fn give_up(self, counters: &mut Counters) -> Option<Settled> {
+        if self.is_consumer && is_known(&self.peer) {
+            return Some(Settled::Received(self));
+        }
+        counters.servers_unpaired = counters.servers_unpaired.saturating_add(1);
+        None
+    }
+}
+
+/// A call of which all is known that will be.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Settled {
+    /// Both sides.
+    Paired(ClientHalf, ServerHalf),
+    /// The caller's side alone.
+    ClientOnly(ClientHalf),
+    /// A message whose sender is not known.
+    Received(ServerHalf),
+}
+
+/// Sides that wait for the other one. No id is in both tables.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Pairing {
+    clients: HashMap<CallId, ClientHalf>,
+    servers: HashMap<CallId, ServerHalf>,
+}
+
+impl Pairing {
+    /// Takes a client side and returns what is settled by it.
+    pub(super) fn add_client(
+        &mut self,
+        id: CallId,
+        half: ClientHalf,
+        counters: &mut Counters,
+    ) -> Vec<Settled> {
+        if let Some(server) = self.servers.remove(&id) {
+            return vec![Settled::Paired(half, server)];
+        }
+        wait(&mut self.clients, id, half, counters);
+        self.shed(counters)
+    }
+
+    /// Takes a server side and returns what is settled by it.
+    pub(super) fn add_server(
+        &mut self,
+        id: CallId,
+        half: ServerHalf,
+        counters: &mut Counters,
+    ) -> Vec<Settled> {
+        if let Some(client) = self.clients.remove(&id) {
+            return vec![Settled::Paired(client, half)];
+        }
+        wait(&mut self.servers, id, half, counters);
+        self.shed(counters)
+    }
+
+    /// Takes all sides that wait in another table.
+    pub(super) fn merge(&mut self, other: &Self, counters: &mut Counters) -> Vec<Settled> {
+        let mut settled = Vec::new();
+        for (id, half) in &other.clients {
+            settled.extend(self.add_client(*id, half.clone(), counters));
+        }
+        for (id, half) in &other.servers {
+            settled.extend(self.add_server(*id, half.clone(), counters));
+        }
+        settled
+    }
+
+    /// Gives up the sides that ended longer than [`HALF_WAIT_NS`] before the end of the table's time. That end is
+    /// where 99 % of the sides have ended, so that single spans from the future do not count.
+    pub(super) fn expire(&mut self, counters: &mut Counters) -> Vec<Settled> {
+        let mut ends = self.ends();
+        let late = ends.len() * 99 / 100;
+        if ends.is_empty() {
+            return Vec::new();
+        }
+        let (_, end, _) = ends.select_nth_unstable(late);
+        let horizon = end.saturating_sub(HALF_WAIT_NS);
+        self.give_up_before(horizon, counters)
+    }
+
+    /// Returns the client sides that wait, in no order.
+    pub(super) fn clients(&self) -> impl Iterator<Item = (&CallId, &ClientHalf)> {
+        self.clients.iter()
+    }
+
+    /// Returns the server sides that wait, in no order.
+    pub(super) fn servers(&self) -> impl Iterator<Item = (&CallId, &ServerHalf)> {
+        self.servers.iter()
+    }
+
+    /// Drops the sides that are in no minute of interest.
+    pub(super) fn retain(&mut self, has_minute: impl Fn(u64) -> bool) {
+        self.clients.retain(|_, half| has_minute(half.minute));
+        self.servers.retain(|_, half| has_minute(half.minute));
+    }
+
+    /// Gives up the older half if there are too many.
+    fn shed(&mut self, counters: &mut Counters) -> Vec<Settled> {
+        if self.clients.len() <= MAX_PENDING_CALLS && self.servers.len() <= MAX_PENDING_CALLS {
+            return Vec::new();
+        }
+        let before = self.clients.len() + self.servers.len();
+        let mut ends = self.ends();
+        let middle = ends.len() / 2;
+        let (_, median, _) = ends.select_nth_unstable(middle);
+        // Inclusive, so that a table whose sides all end at once is emptied and not searched again for each span.
+        let settled = self.give_up_before(median.saturating_add(1), counters);
+        let shed = before - self.clients.len() - self.servers.len();
+        counters.pending_shed = counters.pending_shed.saturating_add(shed as u64);
+        settled
+    }
+
+    fn give_up_before(&mut self, horizon_unix_ns: u64, counters: &mut Counters) -> Vec<Settled> {
+        let clients = self
+            .clients
+            .extract_if(|_, half| half.ended_unix_ns < horizon_unix_ns);
+        let mut settled: Vec<Settled> =
+            clients.map(|(_, half)| Settled::ClientOnly(half)).collect();
+        let servers = self
+            .servers
+            .extract_if(|_, half| half.ended_unix_ns < horizon_unix_ns);
+        settled.extend(servers.filter_map(|(_, half)| half.give_up(counters)));
+        settled
+    }
+
+    fn ends(&self) -> Vec<u64> {
+        let clients = self.clients.values().map(|half| half.ended_unix_ns);
+        clients
+            .chain(self.servers.values().map(|half| half.ended_unix_ns))
+            .collect()
+    }
+}
+
+/// Puts a side into its table. Of two with the same id the smaller one stays, so that the order does not matter.
+fn wait<H: Ord>(table: &mut HashMap<CallId, H>, id: CallId, half: H, counters: &mut Counters) {
+    match table.entry(id) {
+        Entry::Vacant(place) => {
+            place.insert(half);
+        }
+        Entry::Occupied(mut waiting) => {
+            counters.halves_repeated = counters.halves_repeated.saturating_add(1);
+            if half < *waiting.get() {
+                waiting.insert(half);
+            }
+        }
+    }
+}

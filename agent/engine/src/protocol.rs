@@ -6,8 +6,14 @@
 
 use crate::semconv::{Attributes, Key};
 
+mod text;
+mod trace_context;
+mod turns;
+
+pub mod http1;
+
 /// All protocols, in the order in which they are asked whether bytes are theirs.
-pub static REGISTRY: &[&dyn Protocol] = &[];
+pub static REGISTRY: &[&dyn Protocol] = &[&http1::Http1];
 
 /// Who sent the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -105,6 +111,21 @@ pub trait Parser: Send {
     /// of the same bytes must give the same messages. Allocation is bounded before a wire length is believed.
     fn parse(&mut self, side: Side, bytes: &[u8]) -> Answer;
 
+    /// Tells that the bytes last [skipped](Answer::Skip) on `side` have all gone by; may complete a message that only
+    /// its length delimits (a body). Called once for each skip, as soon as its last byte has gone by, also where
+    /// nothing follows yet. A parser that was not told completes the message when it is next shown bytes of `side`.
+    fn passed(&mut self, side: Side) -> Option<Message> {
+        let _ = side;
+        None
+    }
+
+    /// Tells that `missing` bytes after `bytes` were not captured although [`parse`](Self::parse) needs them, and asks
+    /// whether the beginning will do. Where it does not (`None`) they are lost and [`lost`](Self::lost) follows.
+    fn cut(&mut self, side: Side, bytes: &[u8], missing: u64) -> Option<Cut> {
+        let _ = (side, bytes, missing);
+        None
+    }
+
     /// Tells that `side` will send no more; may complete a message that only the end delimits.
     fn end(&mut self, side: Side) -> Option<Message>;
 
@@ -151,6 +172,16 @@ pub enum Answer {
         /// Which rule was broken.
         reason: &'static str,
     },
+}
+
+/// What a parser makes of the beginning of a message whose rest is missing.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cut {
+    /// The message, made of its beginning; none where it makes no message of its own.
+    pub message: Option<Message>,
+    /// Bytes of the message in all, counted from the beginning of what was shown: the missing ones are not lost as
+    /// far as they are within, and what is left after them is skipped, without a call of [`Parser::passed`].
+    pub length: u64,
 }
 
 /// One step of an exchange.

@@ -1,0 +1,39 @@
+//! HTTP/1.0 and HTTP/1.1 (RFC 9110, RFC 9112).
+//!
+//! The heads of requests and responses are read, bodies are passed over. Responses come in the order of requests; the
+//! parser keeps what each response needs to know of its request (a response to `HEAD` has no body). After an upgrade
+//! or `CONNECT` the connection carries something else.
+
+mod align;
+mod body;
+mod client_address;
+mod detect;
+mod field;
+mod head;
+mod parser;
+mod request;
+mod response;
+mod url;
+
+use super::{Detection, Parser, ParserSettings, Protocol};
+
+/// HTTP/1.x.
+#[derive(Debug)]
+pub struct Http1;
+
+impl Protocol for Http1 {
+    fn name(&self) -> &'static str {
+        "http1"
+    }
+
+    fn detect(&self, bytes: &[u8]) -> Detection {
+        detect::detect(bytes)
+    }
+
+    fn parser(&self, settings: &ParserSettings, is_start: bool) -> Box<dyn Parser> {
+        Box::new(parser::Http1Parser::new(settings.clone(), is_start))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,348 @@
+//! One connection: the heads and bodies of both sides in turn.
+
+use std::collections::VecDeque;
+
+use super::body::{Body, Step};
+use super::head::{self, Head, MAX_HEAD_BYTES};
+use super::request::Asked;
+use super::{align, detect, request, response};
+use crate::protocol::turns::Turns;
+use crate::protocol::{Answer, Cut, Detection, Message, MessageKind, Pairing, Parser, ParserSettings, Side};
+
+/// Most requests of one connection that wait for their responses. Browsers and proxies stay below ten.
+const MAX_OUTSTANDING: usize = 1024;
+/// Turns after which pairing is believed again after a loss: HTTP clients wait for the response, or show soon that
+/// they do not.
+const TURNS: u32 = 1;
+
+/// State of one connection.
+#[derive(Debug)]
+pub(super) struct Http1Parser {
+    settings: ParserSettings,
+    client: Half,
+    server: Half,
+    /// Requests without a final response.
+    outstanding: VecDeque<Outstanding>,
+    turns: Turns,
+    /// A response before its request can only mean that the request is still to be shown.
+    may_wait: bool,
+    /// The connection carries something else.
+    is_tunnel: bool,
+    /// The final response came before the body of a request with `Expect: 100-continue`, which may not come at all.
+    is_body_optional: bool,
+}
+
+/// One direction.
+#[derive(Debug, Default)]
+struct Half {
+    state: State,
+    /// What is read belongs to an exchange that is reported.
+    is_reported: bool,
+    /// A message begins where the bytes begin.
+    is_aligned: bool,
+    /// Bytes in which no end of a head was found yet.
+    scanned: usize,
+}
+
+/// Where in a direction we are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum State {
+    /// Before a head.
+    #[default]
+    Head,
+    /// In a body.
+    Body(Body),
+    /// After a request that may change the protocol, before its response (client only).
+    Switch,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Outstanding {
+    asked: Asked,
+    is_reported: bool,
+}
+
+impl Half {
+    fn new(is_aligned: bool) -> Self {
+        Self { is_aligned, ..Self::default() }
+    }
+}
+
+impl Http1Parser {
+    pub(super) fn new(settings: ParserSettings, is_start: bool) -> Self {
+        Self {
+            settings,
+            client: Half::new(is_start),
+            server: Half::new(is_start),
+            outstanding: VecDeque::new(),
+            // Clients that do not wait for responses are rare enough to believe the first request that is seen.
+            turns: Turns::from_start(TURNS),
+            may_wait: is_start,
+            is_tunnel: false,
+            is_body_optional: false,
+        }
+    }
+
+    fn half(&mut self, side: Side) -> &mut Half {
+        match side {
+            Side::Client => &mut self.client,
+            Side::Server => &mut self.server,
+        }
+    }
+
+    /// Passes over what cannot be read, to the next head.
+    fn align(&mut self, side: Side, bytes: &[u8]) -> Option<Answer> {
+        if side == Side::Server {
+            self.turns.speak();
+        }
+        match align::find(side, bytes) {
+            Some(0) => {
+                self.half(side).is_aligned = true;
+                None
+            }
+            Some(eaten) => {
+                self.half(side).is_aligned = true;
+                Some(Answer::Nothing { eaten })
+            }
+            None => Some(match bytes.len() - align::tail(side, bytes) {
+                0 => need_more(bytes),
+                eaten => Answer::Nothing { eaten },
+            }),
+        }
+    }
+
+    fn head(&mut self, side: Side, bytes: &[u8]) -> Answer {
+        if let Some(eaten) = line_end(bytes).filter(|_| side == Side::Client) {
+            return Answer::Nothing { eaten };
+        }
+        let half = self.half(side);
+        let Some(length) = head::length(bytes, half.scanned).filter(|&length| length <= MAX_HEAD_BYTES) else {
+            half.scanned = bytes.len();
+            return unfinished(side, bytes);
+        };
+        half.scanned = 0;
+        let shown = bytes.get(..length).unwrap_or_default();
+        let answer = Head::read(shown).ok_or("too many fields").and_then(|head| match side {
+            Side::Client => self.request(&head, length),
+            Side::Server => self.response(&head, length),
+        });
+        answer.unwrap_or_else(|reason| {
+            self.lose();
+            Answer::Broken { reason }
+        })
+    }
+
+    fn request(&mut self, head: &Head<'_>, eaten: usize) -> Result<Answer, &'static str> {
+        let request::Read { request, framing, asked } = request::read(head, &self.settings)?;
+        if self.outstanding.len() >= MAX_OUTSTANDING {
+            return Err("too many outstanding requests");
+        }
+        let was_known = self.turns.are_known();
+        let is_reported = self.turns.request();
+        if is_reported && !was_known {
+            self.outstanding.clear();
+        }
+        self.outstanding.push_back(Outstanding { asked, is_reported });
+        self.client.is_reported = is_reported;
+        self.client.state = Body::new(framing).map_or_else(|| self.after_request(), State::Body);
+        self.is_body_optional = false;
+        Ok(reported(is_reported, eaten, MessageKind::Request(Box::new(request))))
+    }
+
+    fn response(&mut self, head: &Head<'_>, eaten: usize) -> Result<Answer, &'static str> {
+        if self.outstanding.is_empty() && self.may_wait {
+            return Ok(Answer::Wait);
+        }
+        let asked = self.outstanding.front().map(|outstanding| outstanding.asked).unwrap_or_default();
+        let read = response::read(head, asked, &self.settings)?;
+        let is_reported = self.outstanding.front().is_some_and(|outstanding| outstanding.is_reported);
+        if read.is_interim {
+            return Ok(reported(is_reported, eaten, MessageKind::Interim));
+        }
+        self.answered(asked, read.is_switch);
+        self.server.is_reported = is_reported;
+        self.server.state = Body::new(read.framing).map_or(State::Head, State::Body);
+        Ok(reported(is_reported, eaten, MessageKind::Response(Box::new(read.response))))
+    }
+
+    /// Notes that the first outstanding request has its final response.
+    fn answered(&mut self, asked: Asked, is_switch: bool) {
+        let is_unasked = self.outstanding.pop_front().is_none();
+        if is_unasked && self.turns.are_known() {
+            self.turns.lose();
+        }
+        self.turns.response();
+        self.is_tunnel |= is_switch;
+        if self.outstanding.is_empty() {
+            let is_untouched = matches!(self.client.state, State::Body(Body::Length(_) | Body::ChunkSize));
+            self.is_body_optional = asked.expects_continue && is_untouched;
+            if self.client.state == State::Switch {
+                self.client.state = State::Head;
+            }
+        }
+    }
+
+    fn body(&mut self, side: Side, mut body: Body, bytes: &[u8]) -> Option<Answer> {
+        if side == Side::Client && self.is_body_optional {
+            match detect::known_request_line(bytes) {
+                Detection::Yes(Side::Client) => return self.ended(side, 0),
+                Detection::Unsure => return Some(need_more(bytes)),
+                _ => self.is_body_optional = false,
+            }
+        }
+        let step = body.step(bytes);
+        self.half(side).state = State::Body(body);
+        match step {
+            Step::Eat(eaten) => Some(Answer::Nothing { eaten }),
+            Step::Skip(length) => Some(Answer::Skip { length }),
+            Step::Need(at_least) => Some(Answer::Need { at_least }),
+            Step::End(eaten) => self.ended(side, eaten),
+            Step::Broken(reason) => {
+                self.lose();
+                Some(Answer::Broken { reason })
+            }
+        }
+    }
+
+    /// Ends a body; none where there is nothing to say and nothing was eaten.
+    fn ended(&mut self, side: Side, eaten: usize) -> Option<Answer> {
+        match self.finish(side) {
+            Some(message) => Some(Answer::Message { eaten, message }),
+            None => (eaten > 0).then_some(Answer::Nothing { eaten }),
+        }
+    }
+
+    /// Ends a body and returns the message that tells so.
+    fn finish(&mut self, side: Side) -> Option<Message> {
+        let kind = match side {
+            Side::Client => MessageKind::RequestEnd,
+            Side::Server => MessageKind::ResponseEnd,
+        };
+        let next = if side == Side::Client { self.after_request() } else { State::Head };
+        self.is_body_optional &= side != Side::Client;
+        let half = self.half(side);
+        half.state = next;
+        half.is_reported.then_some(Message { pairing: Pairing::InOrder, kind })
+    }
+
+    fn after_request(&self) -> State {
+        let may_switch = self.outstanding.back().is_some_and(|outstanding| outstanding.asked.may_switch);
+        if may_switch { State::Switch } else { State::Head }
+    }
+
+    fn lose(&mut self) {
+        self.client = Half::new(false);
+        self.server = Half::new(false);
+        self.outstanding.clear();
+        self.turns.lose();
+        self.may_wait = false;
+        self.is_body_optional = false;
+    }
+}
+
+impl Parser for Http1Parser {
+    fn parse(&mut self, side: Side, bytes: &[u8]) -> Answer {
+        if self.is_tunnel {
+            return Answer::Opaque;
+        }
+        if !self.half(side).is_aligned
+            && let Some(answer) = self.align(side, bytes)
+        {
+            return answer;
+        }
+        match self.half(side).state {
+            State::Body(body) => self.body(side, body, bytes).unwrap_or_else(|| self.head(side, bytes)),
+            State::Switch => Answer::Wait,
+            State::Head => self.head(side, bytes),
+        }
+    }
+
+    fn passed(&mut self, side: Side) -> Option<Message> {
+        let is_over = self.half(side).state == State::Body(Body::Passed);
+        is_over.then(|| self.finish(side)).flatten()
+    }
+
+    fn cut(&mut self, side: Side, bytes: &[u8], missing: u64) -> Option<Cut> {
+        let is_head = matches!(self.half(side).state, State::Head) && self.half(side).is_aligned;
+        if !is_head || self.is_tunnel {
+            return None;
+        }
+        // The last field is cut too; a wrong value must not be read from it.
+        let shown = memchr::memrchr(b'\n', bytes).and_then(|end| bytes.get(..=end))?;
+        let head = Head::read(shown)?;
+        let answer = match side {
+            Side::Client => self.request(&head, bytes.len()),
+            Side::Server => self.response(&head, bytes.len()),
+        };
+        // What follows is not known: the next head is looked for.
+        *self.half(side) = Half::new(false);
+        let length = u64::try_from(bytes.len()).ok()?.checked_add(missing)?;
+        match answer.ok()? {
+            Answer::Message { message, .. } => Some(Cut { message: Some(closed(message)), length }),
+            Answer::Nothing { .. } => Some(Cut { message: None, length }),
+            _ => None,
+        }
+    }
+
+    fn end(&mut self, side: Side) -> Option<Message> {
+        let is_over = matches!(self.half(side).state, State::Body(Body::UntilEnd | Body::Passed));
+        is_over.then(|| self.finish(side)).flatten()
+    }
+
+    fn lost(&mut self, side: Side) {
+        self.lose();
+        if side == Side::Server {
+            self.turns.speak();
+        }
+    }
+
+    fn resync(&self, side: Side, bytes: &[u8]) -> Option<usize> {
+        align::find(side, bytes)
+    }
+}
+
+fn reported(is_reported: bool, eaten: usize, kind: MessageKind) -> Answer {
+    match is_reported {
+        true => Answer::Message { eaten, message: Message { pairing: Pairing::InOrder, kind } },
+        false => Answer::Nothing { eaten },
+    }
+}
+
+/// Says of a message whose end will not be seen that it has ended.
+fn closed(mut message: Message) -> Message {
+    match &mut message.kind {
+        MessageKind::Request(request) => request.is_open = false,
+        MessageKind::Response(response) => response.is_open = false,
+        _ => {}
+    }
+    message
+}
+
+fn need_more(bytes: &[u8]) -> Answer {
+    Answer::Need { at_least: bytes.len() + 1 }
+}
+
+/// Returns the length of an empty line (RFC 9112 section 2.2: to be ignored before a request).
+fn line_end(bytes: &[u8]) -> Option<usize> {
+    match bytes {
+        [b'\n', ..] => Some(1),
+        [b'\r', b'\n', ..] => Some(2),
+        _ => None,
+    }
+}
+
+/// Says what to do with a head that has no end yet.
+fn unfinished(side: Side, bytes: &[u8]) -> Answer {
+    if bytes.len() >= MAX_HEAD_BYTES {
+        return Answer::Broken { reason: "head too long" };
+    }
+    let detection = match side {
+        Side::Client if bytes == b"\r" => Detection::Unsure,
+        Side::Client => detect::request_line(bytes.get(..crate::protocol::DETECTION_BUDGET_BYTES).unwrap_or(bytes)),
+        Side::Server => detect::status_line(bytes),
+    };
+    match detection {
+        Detection::No => Answer::Broken { reason: "not HTTP/1.x" },
+        _ => need_more(bytes),
+    }
+}

@@ -1,0 +1,145 @@
+//! Request targets and authorities (RFC 9112 section 3.2, RFC 3986).
+
+use super::field::REDACTED;
+use crate::protocol::text;
+
+/// Longest path and query that are recorded, in bytes each.
+const MAX_PART_BYTES: usize = 2048;
+
+/// What a request target says.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Target {
+    /// Scheme of an absolute target, lower case.
+    pub(super) scheme: Option<String>,
+    /// Authority of an absolute target.
+    pub(super) authority: Option<(String, Option<u16>)>,
+    /// Path; none for `CONNECT` and `*`.
+    pub(super) path: Option<String>,
+    /// Query, redacted.
+    pub(super) query: Option<String>,
+}
+
+/// Returns what `target` says. Values of the query parameters called `redacted` (lower case) are replaced.
+pub(super) fn parse(target: &[u8], redacted: &[String]) -> Target {
+    if target.starts_with(b"/") {
+        return with_path(Target::default(), target, redacted);
+    }
+    let Some(colon) = memchr::memmem::find(target, b"://") else { return Target::default() };
+    let scheme = target.get(..colon).map(|scheme| text::lossy(scheme, 16).to_ascii_lowercase());
+    let rest = target.get(colon + 3..).unwrap_or_default();
+    let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?' | b'#')).unwrap_or(rest.len());
+    let (host, path) = rest.split_at_checked(end).unwrap_or_default();
+    let path = if path.starts_with(b"/") { path.to_vec() } else { [b"/", path].concat() };
+    with_path(Target { scheme, authority: authority(host), ..Target::default() }, &path, redacted)
+}
+
+/// Returns host and port of `host[:port]`, without user information; none where there is no host.
+pub(super) fn authority(text: &[u8]) -> Option<(String, Option<u16>)> {
+    let text = text.rsplit(|&byte| byte == b'@').next()?;
+    let (host, port) = match text.strip_prefix(b"[") {
+        Some(literal) => {
+            let end = memchr::memchr(b']', literal)?;
+            (literal.get(..end)?, literal.get(end + 1..)?.strip_prefix(b":"))
+        }
+        None => match text.iter().position(|&byte| byte == b':') {
+            Some(colon) => (text.get(..colon)?, text.get(colon + 1..)),
+            None => (text, None),
+        },
+    };
+    let is_host = !host.is_empty() && host.len() <= 255 && host.iter().all(|byte| byte.is_ascii_graphic());
+    let port = port.and_then(text::decimal).and_then(|port| u16::try_from(port).ok());
+    is_host.then(|| (text::lossy(host, 255), port))
+}
+
+fn with_path(mut target: Target, text: &[u8], redacted: &[String]) -> Target {
+    let text = text.split(|&byte| byte == b'#').next().unwrap_or_default();
+    let mut parts = text.splitn(2, |&byte| byte == b'?');
+    target.path = parts.next().map(|path| text::lossy(path, MAX_PART_BYTES));
+    target.query = parts.next().filter(|query| !query.is_empty()).map(|query| redact(query, redacted));
+    target
+}
+
+fn redact(query: &[u8], redacted: &[String]) -> String {
+    let mut text = String::new();
+    for parameter in query.split(|&byte| byte == b'&') {
+        if text.len() >= MAX_PART_BYTES {
+            break;
+        }
+        if !text.is_empty() {
+            text.push('&');
+        }
+        match memchr::memchr(b'=', parameter).and_then(|equals| parameter.split_at_checked(equals)) {
+            Some((name, _)) if is_redacted(name, redacted) => {
+                text.push_str(&text::lossy(name, MAX_PART_BYTES));
+                text.push('=');
+                text.push_str(REDACTED);
+            }
+            _ => text.push_str(&text::lossy(parameter, MAX_PART_BYTES)),
+        }
+    }
+    text::truncate(&mut text, MAX_PART_BYTES);
+    text
+}
+
+fn is_redacted(name: &[u8], redacted: &[String]) -> bool {
+    let name = percent_decoded(name).to_ascii_lowercase();
+    redacted.iter().any(|redacted| redacted.as_bytes() == name)
+}
+
+fn percent_decoded(mut text: &[u8]) -> Vec<u8> {
+    let mut decoded = Vec::with_capacity(text.len());
+    while let [byte, rest @ ..] = text {
+        let digits = rest.get(..2).filter(|_| *byte == b'%').and_then(|digits| str::from_utf8(digits).ok());
+        match digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+            Some(value) => {
+                decoded.push(value);
+                text = rest.get(2..).unwrap_or_default();
+            }
+            None => {
+                decoded.push(*byte);
+                text = rest;
+            }
+        }
+    }
+    decoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn part(target: &str) -> (Option<String>, Option<String>) {
+        let redacted = ["token".to_owned(), "sig".to_owned()];
+        let target = parse(target.as_bytes(), &redacted);
+        (target.path, target.query)
+    }
+
+    #[test]
+    fn targets_are_read_in_all_forms() {
+        assert_eq!(part("/a?b=c#d"), (Some("/a".into()), Some("b=c".into())));
+        assert_eq!(part("/a?"), (Some("/a".into()), None));
+        assert_eq!(part("*"), (None, None));
+        assert_eq!(part("a.example:443"), (None, None));
+        let absolute = parse(b"HTTP://u:p@a.example:81?x=1", &[]);
+        assert_eq!(absolute.scheme.as_deref(), Some("http"));
+        assert_eq!(absolute.authority, Some(("a.example".into(), Some(81))));
+        assert_eq!((absolute.path.as_deref(), absolute.query.as_deref()), (Some("/"), Some("x=1")));
+    }
+
+    #[test]
+    fn secrets_are_replaced_however_they_are_written() {
+        let query = part("/?a=1&TOKEN=s3cret&%74oken=s3cret&sig=&token&b=token=x").1;
+        assert_eq!(query.as_deref(), Some("a=1&TOKEN=REDACTED&%74oken=REDACTED&sig=REDACTED&token&b=token=x"));
+    }
+
+    #[test]
+    fn authorities_are_read() {
+        assert_eq!(authority(b"a"), Some(("a".into(), None)));
+        assert_eq!(authority(b"[::1]:8080"), Some(("::1".into(), Some(8080))));
+        assert_eq!(authority(b"[::1]"), Some(("::1".into(), None)));
+        assert_eq!(authority(b"a:99999"), Some(("a".into(), None)));
+        for wrong in ["", ":80", "[::1", "a b"] {
+            assert_eq!(authority(wrong.as_bytes()), None, "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! Wire bytes as text: bounded, and never failing.
+
+/// Returns `bytes` as text of at most `max` bytes, with U+FFFD for what is not UTF-8.
+pub(super) fn lossy(bytes: &[u8], max: usize) -> String {
+    let shown = bytes.get(..max).unwrap_or(bytes);
+    let mut text = String::from_utf8_lossy(shown).into_owned();
+    truncate(&mut text, max);
+    text
+}
+
+/// Cuts `text` to at most `max` bytes, between characters.
+pub(super) fn truncate(text: &mut String, max: usize) {
+    let mut end = max.min(text.len());
+    while !text.is_char_boundary(end) {
+        end = end.saturating_sub(1);
+    }
+    text.truncate(end);
+}
+
+/// Returns the number that `digits` spell; none for an empty text, other characters or an overflow.
+pub(super) fn decimal(digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() {
+        return None;
+    }
+    digits.iter().try_fold(0u64, |number, &digit| {
+        let value = digit.is_ascii_digit().then(|| u64::from(digit - b'0'))?;
+        number.checked_mul(10)?.checked_add(value)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_cut_between_characters() {
+        assert_eq!(lossy("añb".as_bytes(), 2), "a");
+        assert_eq!(lossy("añb".as_bytes(), 3), "añ");
+        assert_eq!(lossy(&[b'a', 0xff, b'b'], 10), "a\u{fffd}b");
+    }
+
+    #[test]
+    fn decimals_are_strict() {
+        assert_eq!(decimal(b"0018"), Some(18));
+        for wrong in ["", "+1", "-1", "1 ", "0x1", "99999999999999999999"] {
+            assert_eq!(decimal(wrong.as_bytes()), None, "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! When requests and responses can be paired again, after a start in the middle of a connection or a loss.
+//!
+//! Where responses come in the order of requests, pairing needs a moment at which nothing is outstanding, and on the
+//! wire nothing marks it. What can be seen is how the two sides take turns: where the client waits for all answers
+//! before it asks again, each of its turns is such a moment, and the count of requests less the count of responses
+//! is the same at each. Where it differs the client overlaps its requests, and much more evidence is asked for.
+
+/// Turns with the same balance after which a client that was seen to overlap its requests counts as waiting.
+const TURNS_AFTER_OVERLAP: u32 = 64;
+
+/// Watches the two sides take turns.
+#[derive(Debug)]
+pub(super) struct Turns {
+    /// Equal turns that are asked for where no overlap was seen.
+    wanted: u32,
+    /// Requests less responses since counting began.
+    balance: i64,
+    /// The balance at the turns so far.
+    floor: Option<i64>,
+    equal_turns: u32,
+    was_response: bool,
+    has_overlapped: bool,
+    is_synchronous: bool,
+}
+
+impl Turns {
+    /// Returns the watch for a connection that is seen from its start.
+    pub(super) fn from_start(wanted: u32) -> Self {
+        Self { is_synchronous: true, ..Self::from_middle(wanted) }
+    }
+
+    /// Returns the watch for a connection that was there before.
+    pub(super) fn from_middle(wanted: u32) -> Self {
+        Self {
+            wanted,
+            balance: 0,
+            floor: None,
+            equal_turns: 0,
+            was_response: false,
+            has_overlapped: false,
+            is_synchronous: false,
+        }
+    }
+
+    /// Returns whether requests and responses are known to match.
+    pub(super) fn are_known(&self) -> bool {
+        self.is_synchronous
+    }
+
+    /// Notes a request that will be answered; returns whether its answer will be recognised.
+    pub(super) fn request(&mut self) -> bool {
+        if std::mem::take(&mut self.was_response) {
+            self.turn();
+        }
+        self.balance = self.balance.saturating_add(1);
+        self.is_synchronous
+    }
+
+    /// Notes a response.
+    pub(super) fn response(&mut self) {
+        self.was_response = true;
+        self.balance = self.balance.saturating_sub(1);
+    }
+
+    /// Notes that the server sent something that could not be read as a whole response.
+    pub(super) fn speak(&mut self) {
+        self.was_response = true;
+    }
+
+    /// Starts again: something was lost, or what was believed proved wrong.
+    pub(super) fn lose(&mut self) {
+        *self = Self { has_overlapped: self.has_overlapped, ..Self::from_middle(self.wanted) };
+    }
+
+    fn turn(&mut self) {
+        if self.is_synchronous {
+            self.has_overlapped |= self.balance != 0;
+            return;
+        }
+        if self.floor == Some(self.balance) {
+            self.equal_turns = self.equal_turns.saturating_add(1);
+        } else {
+            self.has_overlapped |= self.floor.is_some();
+            self.floor = Some(self.balance);
+            self.equal_turns = 1;
+        }
+        let wanted = if self.has_overlapped { TURNS_AFTER_OVERLAP } else { self.wanted };
+        if self.equal_turns >= wanted {
+            self.is_synchronous = true;
+            self.balance = 0;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Plays `>` as a request and `<` as a response; returns how many requests would have been paired.
+    fn paired(mut turns: Turns, play: &str) -> usize {
+        let mut paired = 0;
+        for step in play.chars() {
+            match step {
+                '>' => paired += usize::from(turns.request()),
+                '<' => turns.response(),
+                _ => turns.lose(),
+            }
+        }
+        paired
+    }
+
+    #[test]
+    fn all_is_known_from_the_start() {
+        assert_eq!(paired(Turns::from_start(1), ">><<>><<"), 4);
+    }
+
+    #[test]
+    fn the_middle_needs_as_many_equal_turns_as_wanted() {
+        assert_eq!(paired(Turns::from_middle(1), "><><><"), 2);
+        assert_eq!(paired(Turns::from_middle(1), "<><><"), 2);
+        assert_eq!(paired(Turns::from_middle(3), "><><><><><"), 2);
+    }
+
+    #[test]
+    fn batches_of_any_size_are_turns() {
+        assert_eq!(paired(Turns::from_middle(2), ">>><<<><>>>>"), 4);
+    }
+
+    #[test]
+    fn overlapping_needs_much_more() {
+        let overlapping = ">>><<>>><<>><<<<";
+        assert_eq!(paired(Turns::from_middle(2), overlapping), 0);
+        let calm = overlapping.to_owned() + &"><".repeat(70);
+        assert_eq!(paired(Turns::from_middle(2), &calm), 7);
+    }
+
+    #[test]
+    fn overlap_is_remembered_across_a_loss() {
+        assert_eq!(paired(Turns::from_start(1), ">>>|<<><><><"), 6);
+        assert_eq!(paired(Turns::from_start(1), ">><>><<<|<><><><"), 4);
+    }
+}

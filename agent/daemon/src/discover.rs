@@ -1,0 +1,35 @@
+//! Which processes there are, who they are, and which of them are observed.
+//!
+//! Takes [`Notice`]s from the kernel side, keeps the shared table of [`Processes`], and answers with [`Verdict`]s.
+//! It never sees a span or a socket's bytes. Its one hard problem is that processes vanish while being looked at: a
+//! notice carries enough to name them all the same.
+
+mod container;
+mod environment;
+mod glob;
+mod go;
+mod inspect;
+mod notice;
+mod process;
+mod root;
+mod selection;
+mod service;
+mod sockets;
+mod table;
+mod worker;
+
+pub use container::{Membership, cgroup2_mount};
+pub use environment::Environment;
+pub use notice::{Notice, Verdict};
+pub use process::{GoOffsets, Instance, NameSource, Process, Runtime};
+pub use selection::{Decision, Error, KEYS, Rule, Selection};
+pub use table::{LINGER, MAX_PROCESSES, Processes};
+pub use worker::Discovery;
+
+/// Returns what `/proc` says of one process and what `selection` says of it; none if there is no such process.
+#[must_use]
+pub fn look_at(tgid: u32, selection: &Selection) -> Option<(Process, Decision)> {
+    let process = inspect::Inspector::new().inspect(tgid)?;
+    let decision = worker::decide(selection, &process);
+    Some((process, decision))
+}

@@ -1,0 +1,437 @@
+//! Which processes are observed: rules such as `exe=/usr/bin/python*`.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::glob;
+use super::process::Process;
+
+/// The keys of rules and what each is compared with.
+pub const KEYS: &[(&str, &str)] = &[
+    ("exe", "path of the executable, with * and ?"),
+    ("cmd", "command line, with * and ?"),
+    (
+        "port",
+        "local TCP port that the process listens on or is connected from",
+    ),
+    ("pid", "process id, and all processes it starts"),
+    ("container", "container id, with * and ?"),
+    ("cgroup", "path of the control group, with * and ?"),
+];
+
+/// Why a rule cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// There is no key.
+    #[error(
+        "selection rule {rule:?} has no '=': write KEY=PATTERN with one of the keys {}",
+        keys()
+    )]
+    NoKey {
+        /// The rule.
+        rule: String,
+    },
+    /// The key does not exist.
+    #[error(
+        "selection rule {rule:?} begins with the unknown key {key:?}: the keys are {}",
+        keys()
+    )]
+    UnknownKey {
+        /// The rule.
+        rule: String,
+        /// The key.
+        key: String,
+    },
+    /// The number is none, or too large.
+    #[error("selection rule {rule:?}: {value:?} is no {what}")]
+    Number {
+        /// The rule.
+        rule: String,
+        /// What should be a number.
+        value: String,
+        /// What it should be.
+        what: &'static str,
+    },
+    /// Nothing follows the key.
+    #[error("selection rule {rule:?} has no pattern after '='")]
+    Empty {
+        /// The rule.
+        rule: String,
+    },
+}
+
+fn keys() -> String {
+    KEYS.iter()
+        .map(|(key, _)| *key)
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+/// One condition on a process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rule {
+    /// `exe=`
+    Executable(String),
+    /// `cmd=`
+    Command(String),
+    /// `port=`
+    Port(u16),
+    /// `pid=`
+    Pid(u32),
+    /// `container=`
+    Container(String),
+    /// `cgroup=`
+    Cgroup(String),
+}
+
+impl FromStr for Rule {
+    type Err = Error;
+
+    fn from_str(rule: &str) -> Result<Self, Error> {
+        let (key, value) = rule.split_once('=').ok_or_else(|| Error::NoKey {
+            rule: rule.to_owned(),
+        })?;
+        let value = value.trim();
+        if value.is_empty() {
+            return Err(Error::Empty {
+                rule: rule.to_owned(),
+            });
+        }
+        let no_number = |what| Error::Number {
+            rule: rule.to_owned(),
+            value: value.to_owned(),
+            what,
+        };
+        match key.trim() {
+            "exe" => Ok(Rule::Executable(value.to_owned())),
+            "cmd" => Ok(Rule::Command(value.to_owned())),
+            "port" => value
+                .parse()
+                .ok()
+                .filter(|&port| port != 0)
+                .map(Rule::Port)
+                .ok_or_else(|| no_number("port")),
+            "pid" => value
+                .parse()
+                .ok()
+                .filter(|&pid| pid != 0)
+                .map(Rule::Pid)
+                .ok_or_else(|| no_number("process id")),
+            "container" => Ok(Rule::Container(value.to_owned())),
+            "cgroup" => Ok(Rule::Cgroup(value.to_owned())),
+            key => Err(Error::UnknownKey {
+                rule: rule.to_owned(),
+                key: key.to_owned(),
+            }),
+        }
+    }
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Rule::Executable(pattern) => write!(f, "exe={pattern}"),
+            Rule::Command(pattern) => write!(f, "cmd={pattern}"),
+            Rule::Port(port) => write!(f, "port={port}"),
+            Rule::Pid(pid) => write!(f, "pid={pid}"),
+            Rule::Container(pattern) => write!(f, "container={pattern}"),
+            Rule::Cgroup(pattern) => write!(f, "cgroup={pattern}"),
+        }
+    }
+}
+
+/// Which processes are observed: those that an include rule matches, or all if there is none, without those that an
+/// exclude rule matches.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// `--select`.
+    pub include: Vec<Rule>,
+    /// `--exclude`.
+    pub exclude: Vec<Rule>,
+    /// Where spans are sent, if that may be on this host: the process that listens there is never observed.
+    pub receiver_port: Option<u16>,
+    /// Only what this process starts, directly or not, and not itself.
+    pub descendants_of: Option<u32>,
+}
+
+/// What the rules say of one process, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// Whether its sockets are observed.
+    pub observe: bool,
+    /// Why.
+    pub reason: String,
+}
+
+impl Decision {
+    fn yes(reason: impl Into<String>) -> Self {
+        Self {
+            observe: true,
+            reason: reason.into(),
+        }
+    }
+
+    fn no(reason: impl Into<String>) -> Self {
+        Self {
+            observe: false,
+            reason: reason.into(),
+        }
+    }
+}
+
+/// What a decision may have to look up.
+pub(super) trait Surroundings {
+    /// Returns the local TCP ports of a process, in any state.
+    fn has_local_port(&self, tgid: u32, port: u16) -> bool;
+    /// Returns whether a process listens on the port.
+    fn listens_on(&self, tgid: u32, port: u16) -> bool;
+    /// Returns whether `ancestor` is the process's parent, or its parent's, and so on.
+    fn descends_from(&self, process: &Process, ancestor: u32) -> bool;
+}
+
+impl Selection {
+    /// Returns whether processes that nobody has looked at yet are better observed than not.
+    #[must_use]
+    pub fn observes_unknown(&self) -> bool {
+        self.include.is_empty()
+    }
+
+    /// Returns whether decisions may change while a process runs, because it opens a socket.
+    pub(super) fn depends_on_sockets(&self) -> bool {
+        let has_port = |rules: &[Rule]| rules.iter().any(|rule| matches!(rule, Rule::Port(_)));
+        self.receiver_port.is_some() || has_port(&self.include) || has_port(&self.exclude)
+    }
+
+    /// Decides on a process.
+    pub(super) fn decide(&self, process: &Process, surroundings: &impl Surroundings) -> Decision {
+        if process.tgid == std::process::id() {
+            return Decision::no("it is this agent");
+        }
+        if let Some(ancestor) = self.descendants_of
+            && !surroundings.descends_from(process, ancestor)
+        {
+            return Decision::no(format!("it was not started by process {ancestor}"));
+        }
+        if executable_name(process) == Some("remora-bridge") {
+            return Decision::no("it is the bridge");
+        }
+        if let Some(rule) = self
+            .exclude
+            .iter()
+            .find(|rule| rule.matches(process, surroundings))
+        {
+            return Decision::no(format!("the rule --exclude {rule} matches"));
+        }
+        let decision = if self.include.is_empty() {
+            Decision::yes("every process is selected by default")
+        } else {
+            match self
+                .include
+                .iter()
+                .find(|rule| rule.matches(process, surroundings))
+            {
+                Some(rule) => Decision::yes(format!("the rule --select {rule} matches")),
+                None => Decision::no("no --select rule matches"),
+            }
+        };
+        // Last, because it is the dearest question.
+        if decision.observe {
+            self.excluded_by_socket(process, surroundings)
+                .unwrap_or(decision)
+        } else {
+            decision
+        }
+    }
+
+    /// Returns why a process is not observed because of a socket that it has; none if no socket speaks against it.
+    pub(super) fn excluded_by_socket(
+        &self,
+        process: &Process,
+        surroundings: &impl Surroundings,
+    ) -> Option<Decision> {
+        let is_port =
+            |rule: &&Rule| matches!(rule, Rule::Port(_)) && rule.matches(process, surroundings);
+        if let Some(rule) = self.exclude.iter().find(is_port) {
+            return Some(Decision::no(format!("the rule --exclude {rule} matches")));
+        }
+        let port = self
+            .receiver_port
+            .filter(|&port| surroundings.listens_on(process.tgid, port))?;
+        Some(Decision::no(format!(
+            "it listens on port {port}, where spans are sent"
+        )))
+    }
+}
+
+impl Rule {
+    fn matches(&self, process: &Process, surroundings: &impl Surroundings) -> bool {
+        match self {
+            Rule::Executable(pattern) => process
+                .executable
+                .as_ref()
+                .is_some_and(|path| glob::matches(pattern, &path.to_string_lossy())),
+            Rule::Command(pattern) => glob::matches(pattern, &process.arguments.join(" ")),
+            Rule::Port(port) => surroundings.has_local_port(process.tgid, *port),
+            Rule::Pid(pid) => process.tgid == *pid || surroundings.descends_from(process, *pid),
+            Rule::Container(pattern) => process
+                .container_id
+                .as_ref()
+                .is_some_and(|id| glob::matches(pattern, id)),
+            Rule::Cgroup(pattern) => process
+                .cgroup
+                .as_ref()
+                .is_some_and(|path| glob::matches(pattern, path)),
+        }
+    }
+}
+
+fn executable_name(process: &Process) -> Option<&str> {
+    match &process.executable {
+        Some(path) => path.file_name()?.to_str(),
+        None => process.arguments.first()?.rsplit('/').next(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Fake;
+
+    impl Surroundings for Fake {
+        fn has_local_port(&self, tgid: u32, port: u16) -> bool {
+            (tgid, port) == (10, 8080)
+        }
+        fn listens_on(&self, tgid: u32, port: u16) -> bool {
+            (tgid, port) == (11, 4317)
+        }
+        fn descends_from(&self, process: &Process, ancestor: u32) -> bool {
+            process.parent == ancestor
+        }
+    }
+
+    fn process(tgid: u32) -> Process {
+        Process {
+            tgid,
+            parent: 1,
+            executable: Some("/usr/bin/python3.11".into()),
+            arguments: vec![
+                "python3".to_owned(),
+                "/srv/gunicorn".to_owned(),
+                "app:app".to_owned(),
+            ],
+            container_id: Some("abcdef".to_owned()),
+            cgroup: Some("/kubepods/burstable/pod1/abcdef".to_owned()),
+            ..Process::default()
+        }
+    }
+
+    fn selection(include: &[&str], exclude: &[&str]) -> Selection {
+        let rules = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect();
+        Selection {
+            include: rules(include),
+            exclude: rules(exclude),
+            ..Selection::default()
+        }
+    }
+
+    #[test]
+    fn each_key_selects() {
+        let rules = [
+            "exe=*/python*",
+            "cmd=*gunicorn*",
+            "port=8080",
+            "pid=10",
+            "pid=1",
+            "container=abc*",
+            "cgroup=/kubepods*",
+        ];
+        for rule in rules {
+            assert!(
+                selection(&[rule], &[]).decide(&process(10), &Fake).observe,
+                "{rule}"
+            );
+            assert!(
+                !selection(&[], &[rule]).decide(&process(10), &Fake).observe,
+                "{rule}"
+            );
+        }
+        for rule in [
+            "exe=/usr/bin/node",
+            "cmd=gunicorn",
+            "port=80",
+            "pid=11",
+            "container=b*",
+            "cgroup=/system*",
+        ] {
+            assert!(
+                !selection(&[rule], &[]).decide(&process(10), &Fake).observe,
+                "{rule}"
+            );
+        }
+    }
+
+    #[test]
+    fn excluding_wins_and_the_reason_names_the_rule() {
+        let decision = selection(&["pid=10"], &["cmd=*gunicorn*"]).decide(&process(10), &Fake);
+        assert_eq!(
+            decision,
+            Decision::no("the rule --exclude cmd=*gunicorn* matches")
+        );
+    }
+
+    #[test]
+    fn itself_the_bridge_and_the_receiver_are_never_observed() {
+        let everything = Selection {
+            receiver_port: Some(4317),
+            ..Selection::default()
+        };
+        assert!(everything.decide(&process(10), &Fake).observe);
+        assert!(!everything.decide(&process(11), &Fake).observe);
+        assert!(
+            !everything
+                .decide(&process(std::process::id()), &Fake)
+                .observe
+        );
+        let bridge = Process {
+            executable: Some("/opt/remora-bridge".into()),
+            ..process(12)
+        };
+        assert!(!everything.decide(&bridge, &Fake).observe);
+    }
+
+    #[test]
+    fn errors_teach_the_keys() {
+        let error = |rule: &str| rule.parse::<Rule>().unwrap_err().to_string();
+        let expected = "selection rule \"executable=x\" begins with the unknown key \"executable\": \
+                        the keys are exe, cmd, port, pid, container, cgroup";
+        assert_eq!(error("executable=x"), expected);
+        assert!(error("python").contains("write KEY=PATTERN"));
+        assert_eq!(
+            error("port=http"),
+            "selection rule \"port=http\": \"http\" is no port"
+        );
+        assert_eq!(
+            error("pid=0"),
+            "selection rule \"pid=0\": \"0\" is no process id"
+        );
+        assert_eq!(
+            error("exe="),
+            "selection rule \"exe=\" has no pattern after '='"
+        );
+    }
+
+    #[test]
+    fn rules_are_written_as_they_are_read() {
+        for rule in [
+            "exe=/a",
+            "cmd=*b*",
+            "port=80",
+            "pid=3",
+            "container=c",
+            "cgroup=/d",
+        ] {
+            assert_eq!(rule.parse::<Rule>().unwrap().to_string(), rule);
+        }
+    }
+}

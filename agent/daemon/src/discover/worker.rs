@@ -1,0 +1,319 @@
+//! The thread that keeps the table.
+
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::time::{Duration, Instant};
+
+use super::inspect::{Hint, Inspector, namespace_pid};
+use super::notice::{Notice, Verdict};
+use super::process::Process;
+use super::selection::{Decision, Selection, Surroundings};
+use super::sockets::Snapshot;
+use super::table::Processes;
+use crate::health::{Counter, Ledger};
+
+/// How often dead processes are forgotten and, where rules depend on sockets, the living judged again.
+const TICK: Duration = Duration::from_secs(2);
+/// Steps from child to parent that are followed.
+const MAX_GENERATIONS: usize = 64;
+
+/// The capture side is gone; the thread ends.
+struct Disconnected;
+
+/// Discovery: create it, then give its [`run`](Self::run) a thread.
+#[derive(Debug)]
+pub struct Discovery {
+    selection: Selection,
+    processes: Processes,
+    inspector: Inspector,
+    decisions: HashMap<u32, Decision>,
+    refused: Counter,
+}
+
+impl Discovery {
+    /// Returns a discovery that writes into `processes` and counts into `ledger`.
+    #[must_use]
+    pub fn new(selection: Selection, processes: Processes, ledger: &Ledger) -> Self {
+        let table = processes.clone();
+        ledger.gauge("remora_agent_processes", Vec::new(), move || {
+            table.len() as f64
+        });
+        let refused = ledger.loss("discover", "process_table_full");
+        Self {
+            selection,
+            processes,
+            inspector: Inspector::new(),
+            decisions: HashMap::new(),
+            refused,
+        }
+    }
+
+    /// Scans `/proc`, then follows the notices until their senders, or the taker of verdicts, are gone.
+    pub fn run(mut self, notices: Receiver<Notice>, verdicts: SyncSender<Verdict>) {
+        let _disconnected = self.follow(&notices, &verdicts);
+    }
+
+    fn follow(
+        &mut self,
+        notices: &Receiver<Notice>,
+        verdicts: &SyncSender<Verdict>,
+    ) -> Result<(), Disconnected> {
+        self.scan(verdicts)?;
+        let mut ticked_at = Instant::now();
+        loop {
+            match notices.recv_timeout(TICK) {
+                Ok(notice) => self.handle(notice, verdicts)?,
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Err(Disconnected),
+            }
+            if ticked_at.elapsed() >= TICK {
+                ticked_at = Instant::now();
+                self.tick(verdicts)?;
+            }
+        }
+    }
+
+    fn scan(&mut self, verdicts: &SyncSender<Verdict>) -> Result<(), Disconnected> {
+        let found: Vec<Process> = tgids()
+            .into_iter()
+            .filter_map(|tgid| self.inspector.inspect(tgid))
+            .collect();
+        // All first, then the judgements: some rules look at ancestors.
+        let tgids: Vec<u32> = found.iter().map(|process| process.tgid).collect();
+        for process in found {
+            self.keep(process);
+        }
+        self.judge(&tgids, verdicts)
+    }
+
+    fn handle(
+        &mut self,
+        notice: Notice,
+        verdicts: &SyncSender<Verdict>,
+    ) -> Result<(), Disconnected> {
+        match notice {
+            Notice::Started {
+                tgid,
+                parent,
+                arguments,
+                comm,
+                cgroup_id,
+            } => {
+                let hint = Hint {
+                    parent,
+                    arguments,
+                    comm,
+                    cgroup_id,
+                };
+                let mut process = self.inspector.inspect(tgid).unwrap_or_else(|| {
+                    let parent = self.processes.get(parent);
+                    self.inspector.infer(tgid, &hint, parent.as_deref())
+                });
+                // A daemon whose parent has gone was adopted; rules about descent mean who made it.
+                let before = self.processes.get(tgid).map(|before| before.parent);
+                process.parent = before
+                    .filter(|&before| before > 1 && process.parent <= 1)
+                    .unwrap_or(process.parent);
+                self.keep(process);
+                self.judge(&[tgid], verdicts)
+            }
+            Notice::Forked { parent, child } => self.handle_fork(parent, child, verdicts),
+            Notice::Seen { tgid } if self.processes.get(tgid).is_none() => {
+                let Some(process) = self.inspector.inspect(tgid) else {
+                    return Ok(());
+                };
+                self.keep(process);
+                self.judge(&[tgid], verdicts)
+            }
+            Notice::Seen { .. } => Ok(()),
+            Notice::Exited { tgid } => {
+                self.processes.end(tgid, Instant::now());
+                self.decisions.remove(&tgid);
+                Ok(())
+            }
+        }
+    }
+
+    fn handle_fork(
+        &mut self,
+        parent: u32,
+        child: u32,
+        verdicts: &SyncSender<Verdict>,
+    ) -> Result<(), Disconnected> {
+        let Some(known) = self.processes.get(parent) else {
+            return self.handle(Notice::Seen { tgid: child }, verdicts);
+        };
+        let process = Inspector::fork(&known, child);
+        // What the agent or a traced command's shell starts is not judged like its parent.
+        let inherited = self
+            .decisions
+            .get(&parent)
+            .filter(|_| self.selection.descendants_of != Some(parent))
+            .cloned();
+        let is_own_child = parent == std::process::id();
+        let is_nested = known.namespace_pid.is_some();
+        self.keep(process.clone());
+        match inherited.filter(|_| !is_own_child) {
+            Some(decision) => self.answer(&process, decision, verdicts)?,
+            None => self.judge(&[child], verdicts)?,
+        }
+        if is_nested {
+            self.keep(Process {
+                namespace_pid: namespace_pid(child),
+                ..process
+            });
+        }
+        Ok(())
+    }
+
+    fn tick(&mut self, verdicts: &SyncSender<Verdict>) -> Result<(), Disconnected> {
+        self.processes.expire(Instant::now());
+        let living: Vec<u32> = self
+            .processes
+            .living()
+            .iter()
+            .map(|process| process.tgid)
+            .collect();
+        let existing: HashSet<u32> = tgids().into_iter().collect();
+        // Notices may be lost; `/proc` is the truth.
+        for tgid in living.iter().filter(|tgid| !existing.contains(tgid)) {
+            self.processes.end(*tgid, Instant::now());
+            self.decisions.remove(tgid);
+        }
+        if self.selection.depends_on_sockets() {
+            self.judge_sockets(verdicts)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Judges the living again, as their sockets are by now, and tells what has changed.
+    fn judge_sockets(&mut self, verdicts: &SyncSender<Verdict>) -> Result<(), Disconnected> {
+        let surroundings = Host {
+            processes: Some(&self.processes),
+            sockets: RefCell::default(),
+        };
+        let mut answers = Vec::new();
+        for process in self.processes.living() {
+            let Some(before) = self.decisions.get(&process.tgid) else {
+                continue;
+            };
+            let decision = if before.observe {
+                self.selection.excluded_by_socket(&process, &surroundings)
+            } else {
+                Some(self.selection.decide(&process, &surroundings))
+            };
+            answers.extend(
+                decision
+                    .filter(|decision| decision.observe != before.observe)
+                    .zip(Some(process)),
+            );
+        }
+        for (decision, process) in answers {
+            self.answer(&process, decision, verdicts)?;
+        }
+        Ok(())
+    }
+
+    fn keep(&self, process: Process) {
+        if !self.processes.insert(process) {
+            self.refused.add(1);
+        }
+    }
+
+    /// Decides on processes of the table and tells what is new.
+    fn judge(&mut self, tgids: &[u32], verdicts: &SyncSender<Verdict>) -> Result<(), Disconnected> {
+        let surroundings = Host {
+            processes: Some(&self.processes),
+            sockets: RefCell::default(),
+        };
+        let mut answers = Vec::new();
+        for &tgid in tgids {
+            let Some(process) = self.processes.get(tgid) else {
+                continue;
+            };
+            answers.push((self.selection.decide(&process, &surroundings), process));
+        }
+        for (decision, process) in answers {
+            self.answer(&process, decision, verdicts)?;
+        }
+        Ok(())
+    }
+
+    fn answer(
+        &mut self,
+        process: &Process,
+        decision: Decision,
+        verdicts: &SyncSender<Verdict>,
+    ) -> Result<(), Disconnected> {
+        let verdict = Verdict {
+            tgid: process.tgid,
+            observe: decision.observe,
+            go: process.runtime.go_offsets(),
+            scheduling: process.runtime.scheduling(),
+            reason: decision.reason.clone(),
+        };
+        self.decisions.insert(process.tgid, decision);
+        // Waiting is right here: nothing upstream waits for this thread, and a lost verdict would stay lost.
+        verdicts.send(verdict).map_err(|_| Disconnected)
+    }
+}
+
+/// Decides on one process, asking only `/proc`.
+pub(super) fn decide(selection: &Selection, process: &Process) -> Decision {
+    selection.decide(
+        process,
+        &Host {
+            processes: None,
+            sockets: RefCell::default(),
+        },
+    )
+}
+
+struct Host<'a> {
+    processes: Option<&'a Processes>,
+    sockets: RefCell<Snapshot>,
+}
+
+impl Host<'_> {
+    fn parent(&self, tgid: u32) -> Option<u32> {
+        if let Some(process) = self.processes.and_then(|processes| processes.get(tgid)) {
+            return Some(process.parent);
+        }
+        let process = procfs::process::Process::new(i32::try_from(tgid).ok()?).ok()?;
+        u32::try_from(process.stat().ok()?.ppid).ok()
+    }
+}
+
+impl Surroundings for Host<'_> {
+    fn has_local_port(&self, tgid: u32, port: u16) -> bool {
+        self.sockets.borrow_mut().has_port(tgid, port, false)
+    }
+
+    fn listens_on(&self, tgid: u32, port: u16) -> bool {
+        self.sockets.borrow_mut().has_port(tgid, port, true)
+    }
+
+    fn descends_from(&self, process: &Process, ancestor: u32) -> bool {
+        let mut parent = Some(process.parent);
+        for _ in 0..MAX_GENERATIONS {
+            match parent {
+                Some(tgid) if tgid == ancestor => return true,
+                Some(tgid) if tgid > 1 => parent = self.parent(tgid),
+                _ => return false,
+            }
+        }
+        false
+    }
+}
+
+fn tgids() -> Vec<u32> {
+    let Ok(entries) = fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    entries
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .collect()
+}

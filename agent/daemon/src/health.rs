@@ -1,0 +1,15 @@
+//! What the agent says of itself: the loss ledger, its metrics, and whether it is ready.
+//!
+//! Every room writes into one [`Ledger`]; this room only reads it. Its one hard problem is that nobody may wait
+//! for it: counters are atomics, and what other threads own comes as a snapshot or through a closure.
+
+mod ledger;
+mod prometheus;
+mod readiness;
+mod report;
+mod server;
+
+pub use ledger::{Counter, Kind, LOSSES, Labels, Ledger, Loss, Sample};
+pub use readiness::Readiness;
+pub use report::summary;
+pub use server::{Error, Server};

@@ -117,8 +117,8 @@ pub enum EventKind {
 /// Facts about a new connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Opened {
-    /// The observing process.
-    pub tgid: u32,
+    /// Who opened it, or was first seen using it.
+    pub executor: Executor,
     /// Address of this end.
     pub local: Endpoint,
     /// Address of the other end.

@@ -115,8 +115,8 @@ pub struct OpenedEvent {
     pub comm: [u8; 16],
     /// Name that the Unix socket's listening side is bound to. An abstract name begins with a zero byte.
     pub path: [u8; MAX_UNIX_PATH],
-    /// Zero.
-    pub padding2: [u8; 4],
+    /// As in [`DataEvent::turn`].
+    pub turn: u32,
 }
 
 /// A socket that reached the end of its life.

@@ -5,7 +5,7 @@
 /// Rust's BPF back end emits no CO-RE relocations, so that user space resolves the fields and the programs add
 /// these numbers to pointers.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Offsets {
     /// `task_struct.files`
     pub task_files: u32,
@@ -81,6 +81,55 @@ pub struct Offsets {
     pub unix_address_len: u32,
     /// `unix_address.name`
     pub unix_address_name: u32,
-    /// `file.f_count` or `file.f_ref`: references to an open file
+    /// `file.f_count`, or `file.f_ref` from Linux 6.13: references to an open file
     pub file_count: u32,
+    /// What the field above holds for the last reference: 1, or 0 from Linux 6.13 (`FILE_REF_ONEREF`)
+    pub file_count_last: u32,
 }
+
+impl Offsets {
+    /// What the object holds until user space has set the real offsets.
+    pub const ZERO: Self = Self {
+        task_files: 0,
+        task_mm: 0,
+        task_real_parent: 0,
+        task_tgid: 0,
+        task_pid: 0,
+        task_signal: 0,
+        signal_live: 0,
+        mm_arg_start: 0,
+        mm_arg_end: 0,
+        files_fdt: 0,
+        fdtable_max_fds: 0,
+        fdtable_fd: 0,
+        file_inode: 0,
+        file_private_data: 0,
+        inode_mode: 0,
+        inode_ino: 0,
+        socket_sk: 0,
+        socket_type: 0,
+        socket_file: 0,
+        sock_socket: 0,
+        sock_family: 0,
+        sock_state: 0,
+        sock_daddr: 0,
+        sock_rcv_saddr: 0,
+        sock_v6_daddr: 0,
+        sock_v6_rcv_saddr: 0,
+        sock_dport: 0,
+        sock_num: 0,
+        sock_protocol: 0,
+        tcp_write_seq: 0,
+        tcp_copied_seq: 0,
+        tcp_bytes_received: 0,
+        tcp_bytes_acked: 0,
+        unix_peer: 0,
+        unix_addr: 0,
+        unix_address_len: 0,
+        unix_address_name: 0,
+        file_count: 0,
+        file_count_last: 0,
+    };
+}
+
+const _: () = assert!(size_of::<Offsets>() == 4 * 39);

@@ -20,8 +20,10 @@ pub struct Settings {
     pub capture_bytes: u32,
     /// `PROCESS_*` for processes without a policy of their own.
     pub default_process_mode: u8,
+    /// 1: a process that runs a new program loses its policy and follows the default until it is judged anew.
+    pub exec_resets_policy: u8,
     /// Zero.
-    pub padding: [u8; 3],
+    pub padding: [u8; 2],
 }
 
 /// What to do with one process.

@@ -1,0 +1,17 @@
+//! The border to the kernel: loads and attaches the BPF programs, decodes the ring, carries feedback into maps.
+//!
+//! Ring bytes become [`Observation`]s; [`Command`]s and verdicts become map entries. This is the only room that
+//! knows aya and the abi, and the only one with unsafe code. It knows nothing of protocols. Its one hard problem is
+//! that a kernel may lack what it needs, which [`check`] finds out without loading anything.
+
+mod decode;
+mod load;
+mod observation;
+mod offsets;
+mod policy;
+mod ring;
+
+pub use load::{Capture, CaptureSettings, Error};
+pub use observation::Observation;
+pub use offsets::{OffsetError, resolve as resolve_offsets};
+pub use policy::ProcessMode;

@@ -1,0 +1,253 @@
+//! Records of the ring become observations.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use bytes::{Bytes, BytesMut};
+use remora_abi::{
+    DATA_COUNTED, DATA_EOF, DATA_GOROUTINE, DIRECTION_EGRESS, DataEvent, EventHeader, ExecEvent, FAMILY_INET,
+    FAMILY_UNIX, ForkEvent, KIND_CLOSED, KIND_DATA, KIND_EXEC, KIND_EXIT, KIND_FORK, KIND_OPENED, OpenedEvent,
+    ROLE_ACCEPTED, ROLE_CONNECTED,
+};
+use remora_engine::event::{
+    ConnectionId, Data, Direction, Endpoint, Event, EventKind, Executor, Goroutine, Opened, Role,
+};
+
+use super::observation::Observation;
+
+/// Captured bytes are cut from blocks of this size: one allocation for many records.
+const BLOCK_BYTES: usize = 64 << 10;
+
+/// A record that is shorter than its kind, or of no known kind.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Undecodable;
+
+/// Turns records into observations.
+#[derive(Debug, Default)]
+pub(super) struct Decoder {
+    block: BytesMut,
+}
+
+impl Decoder {
+    /// Decodes one record.
+    pub(super) fn decode(&mut self, record: &[u8]) -> Result<Observation, Undecodable> {
+        let header: EventHeader = read(record)?;
+        match header.kind {
+            KIND_DATA => self.data(record),
+            KIND_OPENED => opened(&read(record)?),
+            KIND_CLOSED => Ok(socket(&header, EventKind::Closed)),
+            KIND_EXEC => exec(&read(record)?),
+            KIND_FORK => {
+                let fork: ForkEvent = read(record)?;
+                Ok(Observation::Fork { parent: fork.header.tgid, child: fork.child_tgid })
+            }
+            KIND_EXIT => Ok(Observation::Exit { tgid: header.tgid, at_ns: header.time_ns }),
+            _ => Err(Undecodable),
+        }
+    }
+
+    fn data(&mut self, record: &[u8]) -> Result<Observation, Undecodable> {
+        let data: DataEvent = read(record)?;
+        if data.header.flags & DATA_EOF != 0 {
+            return Ok(socket(&data.header, EventKind::Eof));
+        }
+        let captured = usize::try_from(data.captured).map_err(|_| Undecodable)?;
+        let end = size_of::<DataEvent>().checked_add(captured).ok_or(Undecodable)?;
+        let bytes = record.get(size_of::<DataEvent>()..end).ok_or(Undecodable)?;
+        let is_goroutine = data.header.flags & DATA_GOROUTINE != 0 && data.goroutine != 0;
+        let kind = EventKind::Data(Data {
+            direction: direction(data.header.direction),
+            position: data.position,
+            reverse_position: data.reverse_position,
+            is_absolute: data.header.flags & DATA_COUNTED == 0,
+            length: data.length,
+            bytes: self.keep(bytes),
+            executor: Executor {
+                tgid: data.header.tgid,
+                tid: data.header.tid,
+                goroutine: is_goroutine
+                    .then_some(Goroutine { id: data.goroutine, parent: data.goroutine_parent }),
+                turn: data.turn,
+            },
+        });
+        Ok(socket(&data.header, kind))
+    }
+
+    fn keep(&mut self, bytes: &[u8]) -> Bytes {
+        if self.block.capacity() < bytes.len() {
+            self.block = BytesMut::with_capacity(BLOCK_BYTES.max(bytes.len()));
+        }
+        self.block.extend_from_slice(bytes);
+        self.block.split().freeze()
+    }
+}
+
+fn socket(header: &EventHeader, kind: EventKind) -> Observation {
+    let connection = ConnectionId { sock: header.sock, inode: header.inode };
+    Observation::Socket { event: Event { connection, at_ns: header.time_ns, kind }, tgid: header.tgid }
+}
+
+fn direction(direction: u8) -> Direction {
+    if direction == DIRECTION_EGRESS { Direction::Egress } else { Direction::Ingress }
+}
+
+fn opened(event: &OpenedEvent) -> Result<Observation, Undecodable> {
+    let role = match event.role {
+        ROLE_CONNECTED => Role::Connected,
+        ROLE_ACCEPTED => Role::Accepted,
+        _ => Role::Unknown,
+    };
+    let (local, peer) = if event.header.family == FAMILY_UNIX {
+        unix_endpoints(event, role)?
+    } else {
+        let is_ipv4 = event.header.family == FAMILY_INET;
+        (
+            internet_endpoint(is_ipv4, event.local_address, event.local_port),
+            internet_endpoint(is_ipv4, event.peer_address, event.peer_port),
+        )
+    };
+    let peer_sock = (event.peer_sock != 0).then_some(event.peer_sock);
+    let executor =
+        Executor { tgid: event.header.tgid, tid: event.header.tid, goroutine: None, turn: event.turn };
+    let opened = Opened { executor, local, peer, role, peer_sock };
+    Ok(socket(&event.header, EventKind::Opened(opened)))
+}
+
+/// The name is that of the listening side.
+fn unix_endpoints(event: &OpenedEvent, role: Role) -> Result<(Endpoint, Endpoint), Undecodable> {
+    let name = event.path.get(..usize::from(event.path_length)).ok_or(Undecodable)?;
+    let name = match name.split_first() {
+        Some((0, rest)) => format!("@{}", String::from_utf8_lossy(until_nul(rest))),
+        _ => String::from_utf8_lossy(until_nul(name)).into_owned(),
+    };
+    let (named, unnamed) = (Endpoint::Unix(name), Endpoint::Unix(String::new()));
+    Ok(if role == Role::Accepted { (named, unnamed) } else { (unnamed, named) })
+}
+
+fn until_nul(bytes: &[u8]) -> &[u8] {
+    bytes.split(|&byte| byte == 0).next().unwrap_or_default()
+}
+
+fn internet_endpoint(is_ipv4: bool, address: [u8; 16], port: u16) -> Endpoint {
+    let [a, b, c, d, ..] = address;
+    let address = if is_ipv4 {
+        IpAddr::V4(Ipv4Addr::new(a, b, c, d))
+    } else {
+        IpAddr::V6(Ipv6Addr::from(address)).to_canonical()
+    };
+    Endpoint::Ip(SocketAddr::new(address, port))
+}
+
+fn exec(event: &ExecEvent) -> Result<Observation, Undecodable> {
+    let length = usize::try_from(event.arguments_length).map_err(|_| Undecodable)?;
+    Ok(Observation::Exec {
+        tgid: event.header.tgid,
+        parent: event.parent,
+        cgroup_id: event.cgroup_id,
+        arguments: event.arguments.get(..length).ok_or(Undecodable)?.to_vec(),
+        at_ns: event.header.time_ns,
+    })
+}
+
+/// A struct of the abi that any bytes make a valid value of.
+///
+/// # Safety
+///
+/// The type must be `repr(C)`, without padding, of integers and arrays of integers only.
+unsafe trait Record: Copy {}
+
+// SAFETY: integers only; the sizes asserted in the abi leave no room for padding.
+unsafe impl Record for EventHeader {}
+// SAFETY: as above.
+unsafe impl Record for DataEvent {}
+// SAFETY: as above.
+unsafe impl Record for OpenedEvent {}
+// SAFETY: as above.
+unsafe impl Record for ExecEvent {}
+// SAFETY: as above.
+unsafe impl Record for ForkEvent {}
+
+fn read<T: Record>(record: &[u8]) -> Result<T, Undecodable> {
+    if record.len() < size_of::<T>() {
+        return Err(Undecodable);
+    }
+    // SAFETY: the slice is long enough, `T` is valid for any bytes, and the read needs no alignment.
+    Ok(unsafe { record.as_ptr().cast::<T>().read_unaligned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes_of<T: Record>(value: &T) -> &[u8] {
+        // SAFETY: `T` has no padding, so that all its bytes are initialised.
+        unsafe { std::slice::from_raw_parts(std::ptr::from_ref(value).cast(), size_of::<T>()) }
+    }
+
+    fn header(kind: u8) -> EventHeader {
+        EventHeader {
+            kind,
+            flags: 0,
+            direction: DIRECTION_EGRESS,
+            family: FAMILY_INET,
+            tgid: 7,
+            tid: 8,
+            inode: 9,
+            sock: 10,
+            time_ns: 11,
+        }
+    }
+
+    #[test]
+    fn data_record_gives_its_captured_bytes() {
+        let event = DataEvent {
+            header: header(KIND_DATA),
+            position: 1,
+            reverse_position: 2,
+            length: 100,
+            captured: 5,
+            goroutine: 0,
+            goroutine_parent: 0,
+            turn: 3,
+            call_ns: 4,
+        };
+        let mut record = bytes_of(&event).to_vec();
+        record.extend_from_slice(b"helloGARBAGE");
+        let Ok(Observation::Socket { event, tgid: 7 }) = Decoder::default().decode(&record) else { panic!() };
+        let EventKind::Data(data) = event.kind else { panic!() };
+        assert_eq!((data.bytes.as_ref(), data.length), (b"hello".as_ref(), 100));
+    }
+
+    #[test]
+    fn every_short_record_is_refused() {
+        for kind in 0..=u8::MAX {
+            let record = bytes_of(&header(kind)).to_vec();
+            for length in 0..record.len() {
+                assert_eq!(Decoder::default().decode(&record[..length]), Err(Undecodable));
+            }
+        }
+    }
+
+    #[test]
+    fn captured_length_beyond_the_record_is_refused() {
+        let event = DataEvent {
+            header: header(KIND_DATA),
+            position: 0,
+            reverse_position: 0,
+            length: u32::MAX,
+            captured: u32::MAX,
+            goroutine: 0,
+            goroutine_parent: 0,
+            turn: 0,
+            call_ns: 0,
+        };
+        assert_eq!(Decoder::default().decode(bytes_of(&event)), Err(Undecodable));
+    }
+
+    #[test]
+    fn mapped_addresses_are_ipv4() {
+        let mut address = [0; 16];
+        address[10..].copy_from_slice(&[0xff, 0xff, 10, 0, 0, 1]);
+        let endpoint = internet_endpoint(false, address, 80);
+        assert_eq!(endpoint, Endpoint::Ip("10.0.0.1:80".parse().unwrap()));
+    }
+}

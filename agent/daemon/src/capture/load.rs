@@ -1,0 +1,173 @@
+//! Loading, attaching, and the handle on what is attached.
+
+use aya::maps::{Array, HashMap, MapData, PerCpuArray, RingBuf};
+use aya::programs::RawTracePoint;
+use aya::{Ebpf, EbpfLoader, include_bytes_aligned};
+use remora_abi::{Count, Loss, PROCESS_IGNORE, PROCESS_OBSERVE, Settings, names};
+use remora_engine::command::Command;
+
+use super::observation::Observation;
+use super::offsets::{self, OffsetError};
+use super::policy::{Policies, ProcessMode};
+use super::ring::Ring;
+
+static OBJECT: &[u8] = include_bytes_aligned!(env!("REMORA_BPF_OBJECT"));
+
+/// The tracepoints, each with a program of the same name; processes first, so that no socket call comes from a
+/// process that was not told.
+pub(super) const TRACEPOINTS: [&str; 6] = [
+    "sched_process_fork",
+    "sched_process_exec",
+    "sched_process_exit",
+    "inet_sock_set_state",
+    "sys_exit",
+    "sys_enter",
+];
+
+/// What the programs are to do.
+#[derive(Clone, Copy, Debug)]
+pub struct CaptureSettings {
+    /// Bytes copied of each call at most, unless the engine wishes otherwise.
+    pub capture_bytes: u32,
+    /// Whether processes that no verdict names are observed.
+    pub observes_by_default: bool,
+    /// Whether a process that runs a new program loses its verdict until it is judged anew.
+    pub exec_resets_verdict: bool,
+}
+
+/// Why nothing is captured.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Kernel types are missing.
+    #[error(transparent)]
+    Offsets(#[from] OffsetError),
+    /// The object was refused.
+    #[error("load the BPF programs: {source} (run `remora check` to see what this kernel and user lack)")]
+    Load {
+        /// What went wrong.
+        source: Box<aya::EbpfError>,
+    },
+    /// A program was refused.
+    #[error("{step} BPF program {program}: {source} (run `remora check` to see what this kernel and user lack)")]
+    Program {
+        /// `load` or `attach`.
+        step: &'static str,
+        /// Its name, which is also its tracepoint's.
+        program: &'static str,
+        /// What went wrong.
+        source: Box<aya::programs::ProgramError>,
+    },
+    /// A map is not as expected.
+    #[error("open BPF map {map}: {source}")]
+    Map {
+        /// Its name.
+        map: &'static str,
+        /// What went wrong.
+        source: Box<aya::maps::MapError>,
+    },
+    /// The object lacks a program or map: it does not belong to this daemon.
+    #[error("the BPF object has no {name}: rebuild it with `cargo xtask build`")]
+    Missing {
+        /// What is missing.
+        name: &'static str,
+    },
+}
+
+/// The attached programs. Dropping it detaches them and frees all maps.
+pub struct Capture {
+    ebpf: Ebpf,
+    ring: Ring,
+    policies: Policies,
+    losses: PerCpuArray<MapData, u64>,
+    counts: PerCpuArray<MapData, u64>,
+}
+
+impl Capture {
+    /// Loads the programs; nothing is attached yet.
+    pub fn load(settings: CaptureSettings) -> Result<Self, Error> {
+        let offsets = offsets::resolve()?;
+        let mut ebpf = EbpfLoader::new()
+            .override_global(names::OFFSETS, &offsets, true)
+            .load(OBJECT)
+            .map_err(|source| Error::Load { source: Box::new(source) })?;
+        let mut map = |name| ebpf.take_map(name).ok_or(Error::Missing { name });
+        let processes = HashMap::try_from(map(names::PROCESSES)?).map_err(at(names::PROCESSES))?;
+        let sockets = HashMap::try_from(map(names::SOCKET_POLICIES)?).map_err(at(names::SOCKET_POLICIES))?;
+        let ring = RingBuf::try_from(map(names::EVENTS)?).map_err(at(names::EVENTS))?;
+        let losses = PerCpuArray::try_from(map(names::LOSSES)?).map_err(at(names::LOSSES))?;
+        let counts = PerCpuArray::try_from(map(names::COUNTS)?).map_err(at(names::COUNTS))?;
+        let mut global = Array::try_from(map(names::SETTINGS)?).map_err(at(names::SETTINGS))?;
+        global.set(0, &kernel_settings(settings), 0).map_err(at(names::SETTINGS))?;
+        for program in TRACEPOINTS {
+            raw_tracepoint(&mut ebpf, program)?.load().map_err(failed("load", program))?;
+        }
+        Ok(Self {
+            ebpf,
+            ring: Ring::new(ring),
+            policies: Policies::new(processes, sockets, settings.capture_bytes),
+            losses,
+            counts,
+        })
+    }
+
+    /// Attaches the programs: from here on the host is observed.
+    pub fn attach(&mut self) -> Result<(), Error> {
+        for program in TRACEPOINTS {
+            raw_tracepoint(&mut self.ebpf, program)?.attach(program).map_err(failed("attach", program))?;
+        }
+        Ok(())
+    }
+
+    /// Hands what has happened to `sink`, at most `limit` records; returns how many there were.
+    pub fn drain(&mut self, limit: usize, mut sink: impl FnMut(Observation)) -> usize {
+        self.ring.drain(limit, &mut sink)
+    }
+
+    /// Applies a wish of the engine.
+    pub fn apply(&mut self, command: Command) {
+        self.policies.apply(command);
+    }
+
+    /// Sets what is done with a process.
+    pub fn set_process(&mut self, tgid: u32, mode: ProcessMode) {
+        self.policies.set_process(tgid, mode);
+    }
+
+    /// Returns every loss so far, by the reason's label.
+    pub fn losses(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let kernel = Loss::ALL.map(|loss| (loss.label(), sum(&self.losses, loss as u32)));
+        let own = [("record_undecodable", self.ring.undecodable()), ("policy_refused", self.policies.refused())];
+        kernel.into_iter().chain(own)
+    }
+
+    /// Returns every count so far, by its label.
+    pub fn counts(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        Count::ALL.map(|count| (count.label(), sum(&self.counts, count as u32))).into_iter()
+    }
+}
+
+fn kernel_settings(settings: CaptureSettings) -> Settings {
+    Settings {
+        capture_bytes: settings.capture_bytes,
+        default_process_mode: if settings.observes_by_default { PROCESS_OBSERVE } else { PROCESS_IGNORE },
+        exec_resets_policy: u8::from(settings.exec_resets_verdict),
+        padding: [0; 2],
+    }
+}
+
+fn raw_tracepoint<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut RawTracePoint, Error> {
+    let program = ebpf.program_mut(name).ok_or(Error::Missing { name })?;
+    program.try_into().map_err(failed("open", name))
+}
+
+fn failed(step: &'static str, program: &'static str) -> impl FnOnce(aya::programs::ProgramError) -> Error {
+    move |source| Error::Program { step, program, source: Box::new(source) }
+}
+
+fn at(map: &'static str) -> impl FnOnce(aya::maps::MapError) -> Error {
+    move |source| Error::Map { map, source: Box::new(source) }
+}
+
+fn sum(counters: &PerCpuArray<MapData, u64>, index: u32) -> u64 {
+    counters.get(&index, 0).map_or(0, |values| values.iter().sum())
+}

@@ -1,0 +1,54 @@
+//! What the kernel told.
+
+use remora_engine::event::Event;
+
+/// One record of the ring, decoded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Observation {
+    /// Something happened to a socket.
+    Socket {
+        /// What, in the engine's words.
+        event: Event,
+        /// The process whose call showed it.
+        tgid: u32,
+    },
+    /// A process runs a new program.
+    Exec {
+        /// The process.
+        tgid: u32,
+        /// Its parent.
+        parent: u32,
+        /// Its cgroup v2 id.
+        cgroup_id: u64,
+        /// Its command line as in `/proc/PID/cmdline`, maybe cut.
+        arguments: Vec<u8>,
+        /// When, `CLOCK_MONOTONIC`.
+        at_ns: u64,
+    },
+    /// A process was made.
+    Fork {
+        /// The process that made it.
+        parent: u32,
+        /// The new process.
+        child: u32,
+    },
+    /// A process ended.
+    Exit {
+        /// The process.
+        tgid: u32,
+        /// When, `CLOCK_MONOTONIC`.
+        at_ns: u64,
+    },
+}
+
+impl Observation {
+    /// Returns when it happened, where the order against other observations matters.
+    #[must_use]
+    pub fn at_ns(&self) -> Option<u64> {
+        match self {
+            Observation::Socket { event, .. } => Some(event.at_ns),
+            Observation::Exec { at_ns, .. } | Observation::Exit { at_ns, .. } => Some(*at_ns),
+            Observation::Fork { .. } => None,
+        }
+    }
+}

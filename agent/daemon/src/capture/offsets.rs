@@ -1,0 +1,146 @@
+//! Offsets of kernel struct fields, from the running kernel's BTF.
+
+use std::path::Path;
+
+use btf_rs::{Btf, BtfType, Struct, Type};
+use remora_abi::Offsets;
+
+/// Where the kernel publishes its types.
+pub(super) const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
+
+/// Why an offset is not known.
+#[derive(Debug, thiserror::Error)]
+pub enum OffsetError {
+    /// The kernel publishes no types.
+    #[error(
+        "read kernel types from {path}: the kernel needs CONFIG_DEBUG_INFO_BTF=y (Debian, Ubuntu, RHEL and most \
+         others have it from Linux 5.10 on)"
+    )]
+    NoBtf {
+        /// The file.
+        path: String,
+        /// What went wrong.
+        #[source]
+        source: btf_rs::Error,
+    },
+    /// A struct or field is missing.
+    #[error("kernel types have no field {field} in struct {structure}")]
+    NoField {
+        /// The struct.
+        structure: &'static str,
+        /// The field.
+        field: &'static str,
+    },
+}
+
+/// Returns the offsets of the running kernel. Takes some 0.3 s.
+pub fn resolve() -> Result<Offsets, OffsetError> {
+    resolve_from(Path::new(VMLINUX))
+}
+
+fn resolve_from(path: &Path) -> Result<Offsets, OffsetError> {
+    let btf = Btf::from_file(path)
+        .map_err(|source| OffsetError::NoBtf { path: path.display().to_string(), source })?;
+    let at = |structure, field| find(&btf, structure, field);
+    let (file_count, file_count_last) = match at("file", "f_count") {
+        Ok(offset) => (offset, 1),
+        // `file_ref_t` counts from 0 (`FILE_REF_ONEREF`).
+        Err(_) => (at("file", "f_ref")?, 0),
+    };
+    Ok(Offsets {
+        task_files: at("task_struct", "files")?,
+        task_mm: at("task_struct", "mm")?,
+        task_real_parent: at("task_struct", "real_parent")?,
+        task_tgid: at("task_struct", "tgid")?,
+        task_pid: at("task_struct", "pid")?,
+        task_signal: at("task_struct", "signal")?,
+        signal_live: at("signal_struct", "live")?,
+        mm_arg_start: at("mm_struct", "arg_start")?,
+        mm_arg_end: at("mm_struct", "arg_end")?,
+        files_fdt: at("files_struct", "fdt")?,
+        fdtable_max_fds: at("fdtable", "max_fds")?,
+        fdtable_fd: at("fdtable", "fd")?,
+        file_inode: at("file", "f_inode")?,
+        file_private_data: at("file", "private_data")?,
+        inode_mode: at("inode", "i_mode")?,
+        inode_ino: at("inode", "i_ino")?,
+        socket_sk: at("socket", "sk")?,
+        socket_type: at("socket", "type")?,
+        socket_file: at("socket", "file")?,
+        sock_socket: at("sock", "sk_socket")?,
+        sock_family: at("sock_common", "skc_family")?,
+        sock_state: at("sock_common", "skc_state")?,
+        sock_daddr: at("sock_common", "skc_daddr")?,
+        sock_rcv_saddr: at("sock_common", "skc_rcv_saddr")?,
+        sock_v6_daddr: at("sock_common", "skc_v6_daddr")?,
+        sock_v6_rcv_saddr: at("sock_common", "skc_v6_rcv_saddr")?,
+        sock_dport: at("sock_common", "skc_dport")?,
+        sock_num: at("sock_common", "skc_num")?,
+        sock_protocol: at("sock", "sk_protocol")?,
+        tcp_write_seq: at("tcp_sock", "write_seq")?,
+        tcp_copied_seq: at("tcp_sock", "copied_seq")?,
+        tcp_bytes_received: at("tcp_sock", "bytes_received")?,
+        tcp_bytes_acked: at("tcp_sock", "bytes_acked")?,
+        unix_peer: at("unix_sock", "peer")?,
+        unix_addr: at("unix_sock", "addr")?,
+        unix_address_len: at("unix_address", "len")?,
+        unix_address_name: at("unix_address", "name")?,
+        file_count,
+        file_count_last,
+    })
+}
+
+fn find(btf: &Btf, structure: &'static str, field: &'static str) -> Result<u32, OffsetError> {
+    let types = btf.resolve_types_by_name(structure).unwrap_or_default();
+    types
+        .iter()
+        .find_map(|candidate| match candidate {
+            Type::Struct(found) => bit_offset(btf, found, field),
+            _ => None,
+        })
+        .map(|bits| bits / 8)
+        .ok_or(OffsetError::NoField { structure, field })
+}
+
+/// Looks for the field, also in structs and unions without a name.
+fn bit_offset(btf: &Btf, structure: &Struct, field: &str) -> Option<u32> {
+    structure.members.iter().find_map(|member| {
+        let name = btf.resolve_name(member).unwrap_or_default();
+        if name == field {
+            return Some(member.bit_offset());
+        }
+        if !name.is_empty() {
+            return None;
+        }
+        match btf.resolve_type_by_id(member.get_type_id()?).ok()? {
+            Type::Struct(inner) | Type::Union(inner) => {
+                Some(member.bit_offset() + bit_offset(btf, &inner, field)?)
+            }
+            _ => None,
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn running_kernel_has_all_fields() {
+        if !Path::new(VMLINUX).exists() {
+            eprintln!("skipped: {VMLINUX} is missing");
+            return;
+        }
+        let offsets = resolve().unwrap();
+        assert_ne!(offsets.task_files, offsets.task_mm);
+        assert_eq!(offsets.sock_dport % 2, 0);
+        assert!(offsets.tcp_write_seq > offsets.sock_socket, "tcp_sock begins with a sock");
+        assert_eq!(offsets.sock_rcv_saddr, offsets.sock_daddr + 4, "inet_sock lays the addresses side by side");
+    }
+
+    #[test]
+    fn missing_file_is_named() {
+        let error = resolve_from(Path::new("/nonexistent/btf")).unwrap_err();
+        assert!(error.to_string().contains("/nonexistent/btf"), "{error}");
+    }
+}

@@ -1,0 +1,112 @@
+//! Feedback into the kernel: which processes and sockets are observed, and how much of them is copied.
+
+use std::collections::HashMap as Table;
+
+use aya::maps::{HashMap, MapData, MapError};
+use remora_abi::{PROCESS_IGNORE, PROCESS_OBSERVE, ProcessPolicy, SOCKET_FULL, SOCKET_IGNORE, SocketPolicy};
+use remora_engine::command::Command;
+use remora_engine::event::{ConnectionId, Direction};
+
+/// What is to be done with a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProcessMode {
+    /// Its calls cost one look-up.
+    Ignore,
+    /// It is observed.
+    Observe {
+        /// Offsets of `goid` and `parentGoid` in `runtime.g`, where it is a Go program.
+        goroutine_offsets: Option<(u16, u16)>,
+    },
+}
+
+/// The maps that user space writes.
+pub(super) struct Policies {
+    processes: HashMap<MapData, u32, ProcessPolicy>,
+    sockets: HashMap<MapData, u64, SocketPolicy>,
+    /// What was written, so that one wish does not undo another.
+    written: Table<ConnectionId, SocketPolicy>,
+    default_capture_bytes: u32,
+    refused: u64,
+}
+
+impl Policies {
+    pub(super) fn new(
+        processes: HashMap<MapData, u32, ProcessPolicy>,
+        sockets: HashMap<MapData, u64, SocketPolicy>,
+        default_capture_bytes: u32,
+    ) -> Self {
+        Self { processes, sockets, written: Table::new(), default_capture_bytes, refused: 0 }
+    }
+
+    /// Sets what is done with a process.
+    pub(super) fn set_process(&mut self, tgid: u32, mode: ProcessMode) {
+        let policy = match mode {
+            ProcessMode::Ignore => process_policy(PROCESS_IGNORE, None),
+            ProcessMode::Observe { goroutine_offsets } => process_policy(PROCESS_OBSERVE, goroutine_offsets),
+        };
+        let written = self.processes.insert(&tgid, &policy, 0);
+        self.count_refusal(&written);
+    }
+
+    /// Applies one wish of the engine.
+    pub(super) fn apply(&mut self, command: Command) {
+        match command {
+            Command::Ignore(connection) => self.update(connection, |policy| policy.mode = SOCKET_IGNORE),
+            Command::Capture { connection, bytes } => self.update(connection, |policy| policy.capture_bytes = bytes),
+            Command::SkipUntil { connection, direction, position } => self.update(connection, |policy| {
+                let [egress, ingress] = &mut policy.skip_until;
+                match direction {
+                    Direction::Egress => {
+                        *egress = position;
+                        policy.skip_valid |= 1;
+                    }
+                    Direction::Ingress => {
+                        *ingress = position;
+                        policy.skip_valid |= 2;
+                    }
+                }
+            }),
+            Command::Forget(connection) => {
+                if self.written.remove(&connection).is_some() {
+                    // The programs remove the entry themselves when they see the socket's end.
+                    let _ = self.sockets.remove(&connection.sock);
+                }
+            }
+        }
+    }
+
+    fn update(&mut self, connection: ConnectionId, change: impl FnOnce(&mut SocketPolicy)) {
+        let policy = self.written.entry(connection).or_insert(SocketPolicy {
+            inode: connection.inode,
+            mode: SOCKET_FULL,
+            skip_valid: 0,
+            padding: [0; 2],
+            skip_until: [0; 2],
+            capture_bytes: self.default_capture_bytes,
+        });
+        change(policy);
+        let policy = *policy;
+        let written = self.sockets.insert(&connection.sock, &policy, 0);
+        self.count_refusal(&written);
+    }
+
+    fn count_refusal(&mut self, written: &Result<(), MapError>) {
+        self.refused += u64::from(written.is_err());
+    }
+
+    /// Returns how many entries a map refused, mostly because it was full.
+    pub(super) fn refused(&self) -> u64 {
+        self.refused
+    }
+}
+
+fn process_policy(mode: u8, goroutine_offsets: Option<(u16, u16)>) -> ProcessPolicy {
+    let (goid_offset, parent_goid_offset) = goroutine_offsets.unwrap_or_default();
+    ProcessPolicy {
+        mode,
+        is_go: u8::from(goroutine_offsets.is_some()),
+        goid_offset,
+        parent_goid_offset,
+        padding: [0; 2],
+    }
+}

@@ -1,0 +1,103 @@
+//! x86-64: `struct pt_regs` of `arch/x86/include/asm/ptrace.h`, numbers of `syscall_64.tbl`.
+
+use crate::read;
+
+/// The registers of user space as they were saved on entry (`struct pt_regs`).
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Registers {
+    r15: u64,
+    r14: u64,
+    r13: u64,
+    r12: u64,
+    bp: u64,
+    bx: u64,
+    r11: u64,
+    r10: u64,
+    r9: u64,
+    r8: u64,
+    ax: u64,
+    cx: u64,
+    dx: u64,
+    si: u64,
+    di: u64,
+    orig_ax: u64,
+    ip: u64,
+    cs: u64,
+    flags: u64,
+    sp: u64,
+}
+
+impl Registers {
+    /// Reads the saved registers at `address`.
+    #[inline(always)]
+    pub(crate) fn read(address: u64) -> Option<Self> {
+        read::kernel(address, 0)
+    }
+
+    /// Reads only the system call's number.
+    #[inline(always)]
+    pub(crate) fn read_number(address: u64) -> Option<i64> {
+        read::kernel(address, core::mem::offset_of!(Registers, orig_ax) as u32)
+    }
+
+    /// Returns the first argument.
+    #[inline(always)]
+    pub(crate) fn first(&self) -> u64 {
+        self.di
+    }
+
+    /// Returns the second argument.
+    #[inline(always)]
+    pub(crate) fn second(&self) -> u64 {
+        self.si
+    }
+
+    /// Returns the third argument.
+    #[inline(always)]
+    pub(crate) fn third(&self) -> u64 {
+        self.dx
+    }
+
+    /// Returns the fourth argument.
+    #[inline(always)]
+    pub(crate) fn fourth(&self) -> u64 {
+        self.r10
+    }
+
+    /// Returns the register in which Go keeps `g` (the internal ABI, from Go 1.17).
+    #[inline(always)]
+    pub(crate) fn goroutine(&self) -> u64 {
+        self.r14
+    }
+
+    /// Returns the stack pointer.
+    #[inline(always)]
+    pub(crate) fn stack(&self) -> u64 {
+        self.sp
+    }
+}
+
+/// System call numbers.
+pub(crate) mod number {
+    pub(crate) const READ: i64 = 0;
+    pub(crate) const WRITE: i64 = 1;
+    pub(crate) const CLOSE: i64 = 3;
+    pub(crate) const READV: i64 = 19;
+    pub(crate) const WRITEV: i64 = 20;
+    pub(crate) const SENDFILE: i64 = 40;
+    pub(crate) const CONNECT: i64 = 42;
+    pub(crate) const ACCEPT: i64 = 43;
+    pub(crate) const SENDTO: i64 = 44;
+    pub(crate) const RECVFROM: i64 = 45;
+    pub(crate) const SENDMSG: i64 = 46;
+    pub(crate) const RECVMSG: i64 = 47;
+    pub(crate) const EPOLL_WAIT: i64 = 232;
+    pub(crate) const SPLICE: i64 = 275;
+    pub(crate) const EPOLL_PWAIT: i64 = 281;
+    pub(crate) const ACCEPT4: i64 = 288;
+    pub(crate) const RECVMMSG: i64 = 299;
+    pub(crate) const SENDMMSG: i64 = 307;
+    pub(crate) const IO_URING_ENTER: i64 = 426;
+    pub(crate) const EPOLL_PWAIT2: i64 = 441;
+}

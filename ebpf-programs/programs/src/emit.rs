@@ -1,0 +1,105 @@
+//! The only place that reserves ring space. A full ring counts the loss and changes nothing else.
+
+use aya_ebpf::bindings::{BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP};
+use aya_ebpf::helpers::bpf_ringbuf_query;
+use remora_abi::{Count, DataEvent, EventHeader, Loss, MAX_CAPTURE, RING_BYTES};
+
+use crate::maps::{EVENTS, count, lose, lose_many};
+use crate::read;
+
+/// `BPF_RB_AVAIL_DATA` of `enum` in `include/uapi/linux/bpf.h`.
+const AVAILABLE_DATA: u64 = 0;
+
+/// Submits a record of fixed size, filled in by `fill`.
+#[inline(always)]
+pub(crate) fn record<T: Copy + 'static>(fill: impl FnOnce(&mut T)) {
+    let Some(mut entry) = EVENTS.reserve::<T>(0) else {
+        lose(Loss::RingFull);
+        return;
+    };
+    let target = entry.as_mut_ptr();
+    // SAFETY: the reservation is `size_of::<T>()` bytes and ours until submitted; all fields are integers, for
+    // which any bytes that the ring held before are valid.
+    fill(unsafe { &mut *target });
+    entry.submit(wakeup());
+    count(Count::Records, 1);
+}
+
+/// A data record with room for `N` captured bytes.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Record<const N: usize> {
+    event: DataEvent,
+    bytes: [u8; N],
+}
+
+/// Submits a data record together with the first `wanted` bytes at `address` in user memory.
+///
+/// The ring takes sizes that the verifier knows, so that a record has one of four sizes.
+#[inline(always)]
+pub(crate) fn data(event: &DataEvent, address: u64, wanted: u32) {
+    if wanted == 0 {
+        sized::<0>(event, address, 0);
+    } else if wanted <= 184 {
+        sized::<184>(event, address, wanted);
+    } else if wanted <= 952 {
+        sized::<952>(event, address, wanted);
+    } else if wanted <= 4096 {
+        sized::<4096>(event, address, wanted);
+    } else {
+        sized::<{ MAX_CAPTURE as usize }>(event, address, wanted);
+    }
+}
+
+#[inline(always)]
+fn sized<const N: usize>(event: &DataEvent, address: u64, wanted: u32) {
+    let Some(mut entry) = EVENTS.reserve::<Record<N>>(0) else {
+        lose(Loss::RingFull);
+        return;
+    };
+    let target = entry.as_mut_ptr();
+    // SAFETY: as in `record`.
+    let target = unsafe { &mut *target };
+    target.event = *event;
+    let captured = if N > 0 && wanted > 0 && read::user_bytes(&mut target.bytes, wanted, address) {
+        if wanted > N as u32 { N as u32 } else { wanted }
+    } else {
+        0
+    };
+    target.event.captured = captured;
+    entry.submit(wakeup());
+    if N > 0 && captured == 0 {
+        lose(Loss::UserMemory);
+    }
+    count(Count::Records, 1);
+    count(Count::BytesMoved, u64::from(event.length));
+    count(Count::BytesCaptured, u64::from(captured));
+    lose_many(Loss::TruncatedBytes, u64::from(event.length.saturating_sub(captured)));
+}
+
+/// Returns the submit flags: user space drains the ring on a timer, so that it is woken only when the ring fills
+/// faster than that. A wake-up costs the traced program some 1.4 µs, a submit without one 25 ns.
+#[inline(always)]
+fn wakeup() -> u64 {
+    let ring = &raw const EVENTS;
+    // SAFETY: the pointer is that of a ring buffer map.
+    let available = unsafe { bpf_ringbuf_query(ring.cast_mut().cast(), AVAILABLE_DATA) };
+    if available > u64::from(RING_BYTES / 2) { u64::from(BPF_RB_FORCE_WAKEUP) } else { u64::from(BPF_RB_NO_WAKEUP) }
+}
+
+/// Returns a header for what the running thread does now.
+#[inline(always)]
+pub(crate) fn header(kind: u8, time_ns: u64) -> EventHeader {
+    let id = aya_ebpf::helpers::bpf_get_current_pid_tgid();
+    EventHeader {
+        kind,
+        flags: 0,
+        direction: 0,
+        family: 0,
+        tgid: (id >> 32) as u32,
+        tid: id as u32,
+        inode: 0,
+        sock: 0,
+        time_ns,
+    }
+}

@@ -1,0 +1,88 @@
+//! Every map, and what happens when it is full (see `remora_abi`'s limits).
+
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf};
+use remora_abi::{
+    COUNT_KINDS, Count, LOSS_REASONS, Loss, MAX_CALLS, MAX_PROCESSES, MAX_SOCKET_POLICIES, MAX_SOCKETS, MAX_TURNS,
+    Offsets, ProcessPolicy, RING_BYTES, Settings, SocketPolicy, SocketState,
+};
+
+use crate::socket::call::Call;
+
+#[map]
+pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(RING_BYTES, 0);
+
+#[map]
+pub(crate) static LOSSES: PerCpuArray<u64> = PerCpuArray::with_max_entries(LOSS_REASONS, 0);
+
+#[map]
+pub(crate) static COUNTS: PerCpuArray<u64> = PerCpuArray::with_max_entries(COUNT_KINDS, 0);
+
+#[map]
+pub(crate) static SETTINGS: Array<Settings> = Array::with_max_entries(1, 0);
+
+/// Written by user space.
+#[map]
+pub(crate) static SOCKET_POLICIES: HashMap<u64, SocketPolicy> = HashMap::with_max_entries(MAX_SOCKET_POLICIES, 0);
+
+#[map]
+pub(crate) static SOCKETS: LruHashMap<u64, SocketState> = LruHashMap::with_max_entries(MAX_SOCKETS, 0);
+
+/// Written by user space; the programs copy entries to children and remove those of ended processes.
+#[map]
+pub(crate) static PROCESSES: HashMap<u32, ProcessPolicy> = HashMap::with_max_entries(MAX_PROCESSES, 0);
+
+/// Socket calls between entry and exit, by thread.
+#[map]
+pub(crate) static CALLS: HashMap<u64, Call> = HashMap::with_max_entries(MAX_CALLS, 0);
+
+/// Event-loop turns, by thread.
+#[map]
+pub(crate) static TURNS: LruHashMap<u64, u32> = LruHashMap::with_max_entries(MAX_TURNS, 0);
+
+/// Set by user space at load.
+#[unsafe(no_mangle)]
+static OFFSETS: Offsets = Offsets::ZERO;
+
+/// Returns the offsets of the running kernel's struct fields.
+#[inline(always)]
+pub(crate) fn offsets() -> &'static Offsets {
+    // The address is hidden from the optimiser, which would otherwise use the zeros it sees in the initialiser.
+    let offsets = core::hint::black_box(&raw const OFFSETS);
+    // SAFETY: the pointer is that of a static.
+    unsafe { &*offsets }
+}
+
+/// Returns how often the running thread has waited for events.
+#[inline(always)]
+pub(crate) fn turn() -> u32 {
+    let thread = aya_ebpf::helpers::bpf_get_current_pid_tgid();
+    // SAFETY: the entry is this thread's own.
+    TURNS.get_ptr(&thread).map_or(0, |turn| unsafe { *turn })
+}
+
+/// Adds one to a loss counter.
+#[inline(always)]
+pub(crate) fn lose(reason: Loss) {
+    add(&LOSSES, reason as u32, 1);
+}
+
+/// Adds to a loss counter.
+#[inline(always)]
+pub(crate) fn lose_many(reason: Loss, amount: u64) {
+    add(&LOSSES, reason as u32, amount);
+}
+
+/// Adds to a counter.
+#[inline(always)]
+pub(crate) fn count(kind: Count, amount: u64) {
+    add(&COUNTS, kind as u32, amount);
+}
+
+#[inline(always)]
+fn add(counters: &PerCpuArray<u64>, index: u32, amount: u64) {
+    if let Some(counter) = counters.get_ptr_mut(index) {
+        // SAFETY: the entry belongs to this CPU, and these programs are not preempted by each other on it.
+        unsafe { *counter += amount };
+    }
+}

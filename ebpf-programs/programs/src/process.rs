@@ -1,0 +1,126 @@
+//! Processes: begin, program, end; and the end of TCP sockets, which needs no process.
+
+use aya_ebpf::helpers::{bpf_get_current_cgroup_id, bpf_get_current_pid_tgid, bpf_get_current_task, bpf_ktime_get_ns};
+use aya_ebpf::macros::raw_tracepoint;
+use aya_ebpf::programs::RawTracePointContext;
+use remora_abi::{ExecEvent, ExitEvent, ForkEvent, KIND_EXEC, KIND_EXIT, KIND_FORK, MAX_ARGUMENTS};
+
+use crate::emit;
+use crate::maps::{CALLS, PROCESSES, SETTINGS, TURNS, offsets};
+use crate::read;
+use crate::socket::close;
+
+/// `TCP_CLOSE` of `include/net/tcp_states.h`.
+const TCP_CLOSE: u64 = 7;
+
+/// `sched_process_exec(struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm)`
+#[raw_tracepoint(tracepoint = "sched_process_exec")]
+pub(crate) fn sched_process_exec(_context: RawTracePointContext) -> i32 {
+    // SAFETY: the helpers have no preconditions.
+    let (task, now_ns) = unsafe { (bpf_get_current_task(), bpf_ktime_get_ns()) };
+    reset_policy();
+    emit::record::<ExecEvent>(|event| {
+        event.header = emit::header(KIND_EXEC, now_ns);
+        // SAFETY: the helper has no preconditions.
+        event.cgroup_id = unsafe { bpf_get_current_cgroup_id() };
+        event.parent = parent(task).unwrap_or(0);
+        event.arguments_length = arguments(task, &mut event.arguments).unwrap_or(0);
+    });
+    0
+}
+
+/// A new program is not what the policy was made for.
+#[inline(always)]
+fn reset_policy() {
+    let tgid = (bpf_get_current_pid_tgid() >> 32) as u32;
+    if SETTINGS.get(0).is_some_and(|settings| settings.exec_resets_policy != 0) {
+        let _ = PROCESSES.remove(&tgid);
+    } else if let Some(policy) = PROCESSES.get_ptr_mut(&tgid) {
+        // SAFETY: the pointer is that of a map entry.
+        unsafe { (*policy).is_go = 0 };
+    }
+}
+
+#[inline(always)]
+fn parent(task: u64) -> Option<u32> {
+    let offsets = offsets();
+    let parent = read::pointer(task, offsets.task_real_parent)?;
+    read::kernel(parent, offsets.task_tgid)
+}
+
+#[inline(always)]
+fn arguments(task: u64, target: &mut [u8; MAX_ARGUMENTS]) -> Option<u32> {
+    let offsets = offsets();
+    let memory = read::pointer(task, offsets.task_mm)?;
+    let start = read::kernel::<u64>(memory, offsets.mm_arg_start)?;
+    let end = read::kernel::<u64>(memory, offsets.mm_arg_end)?;
+    let length = end.saturating_sub(start);
+    let length = if length > MAX_ARGUMENTS as u64 { MAX_ARGUMENTS as u32 } else { length as u32 };
+    (length > 0 && read::user_bytes(target, length, start)).then_some(length)
+}
+
+/// `sched_process_fork(struct task_struct *parent, struct task_struct *child)`
+#[raw_tracepoint(tracepoint = "sched_process_fork")]
+pub(crate) fn sched_process_fork(context: RawTracePointContext) -> i32 {
+    let _ = handle_fork(context.arg::<u64>(1));
+    0
+}
+
+#[inline(always)]
+fn handle_fork(child: u64) -> Option<()> {
+    let offsets = offsets();
+    let child_tid = read::kernel::<u32>(child, offsets.task_pid)?;
+    let child_tgid = read::kernel::<u32>(child, offsets.task_tgid)?;
+    let tgid = (bpf_get_current_pid_tgid() >> 32) as u32;
+    if child_tgid == tgid {
+        return None;
+    }
+    if let Some(policy) = PROCESSES.get_ptr(&tgid) {
+        // SAFETY: the pointer is that of a map entry.
+        let policy = unsafe { *policy };
+        let _ = PROCESSES.insert(&child_tgid, &policy, 0);
+    }
+    // SAFETY: the helper has no preconditions.
+    let now_ns = unsafe { bpf_ktime_get_ns() };
+    emit::record::<ForkEvent>(|event| {
+        event.header = emit::header(KIND_FORK, now_ns);
+        event.child_tid = child_tid;
+        event.child_tgid = child_tgid;
+    });
+    Some(())
+}
+
+/// `sched_process_exit(struct task_struct *p, …)`
+#[raw_tracepoint(tracepoint = "sched_process_exit")]
+pub(crate) fn sched_process_exit(_context: RawTracePointContext) -> i32 {
+    let thread = bpf_get_current_pid_tgid();
+    let _ = CALLS.remove(&thread);
+    let _ = TURNS.remove(&thread);
+    // SAFETY: the helpers have no preconditions.
+    let (task, now_ns) = unsafe { (bpf_get_current_task(), bpf_ktime_get_ns()) };
+    if !is_last_thread(task) {
+        return 0;
+    }
+    let tgid = (thread >> 32) as u32;
+    let _ = PROCESSES.remove(&tgid);
+    emit::record::<ExitEvent>(|event| event.header = emit::header(KIND_EXIT, now_ns));
+    0
+}
+
+/// `do_exit` has counted the thread off before the tracepoint.
+#[inline(always)]
+fn is_last_thread(task: u64) -> bool {
+    let offsets = offsets();
+    let Some(signal) = read::pointer(task, offsets.task_signal) else { return false };
+    read::kernel::<i32>(signal, offsets.signal_live) == Some(0)
+}
+
+/// `inet_sock_set_state(const struct sock *sk, const int oldstate, const int newstate)`
+#[raw_tracepoint(tracepoint = "inet_sock_set_state")]
+pub(crate) fn inet_sock_set_state(context: RawTracePointContext) -> i32 {
+    if context.arg::<u64>(2) & 0xffff_ffff == TCP_CLOSE {
+        // SAFETY: the helper has no preconditions.
+        close::handle_tcp_end(context.arg::<u64>(0), unsafe { bpf_ktime_get_ns() });
+    }
+    0
+}

@@ -1,0 +1,69 @@
+//! Bounded reads of kernel and user memory.
+
+use core::num::NonZero;
+
+use aya_ebpf::helpers::generated::{bpf_probe_read_kernel, bpf_probe_read_user};
+
+/// Reads a `T` at `base + offset` in kernel memory.
+#[inline(always)]
+pub(crate) fn kernel<T: Copy>(base: impl Into<u64>, offset: u32) -> Option<T> {
+    let mut value = core::mem::MaybeUninit::<T>::uninit();
+    let source = (base.into() + u64::from(offset)) as *const core::ffi::c_void;
+    // SAFETY: the destination is `size_of::<T>()` bytes on the stack; the helper checks the source.
+    let result = unsafe { bpf_probe_read_kernel(value.as_mut_ptr().cast(), size_of::<T>() as u32, source) };
+    if result != 0 {
+        return None;
+    }
+    // SAFETY: the helper has written all bytes, and every bit pattern is valid for the integers and integer
+    // structs that `T` is used with.
+    Some(unsafe { value.assume_init() })
+}
+
+/// Reads a pointer that is not null.
+///
+/// The niche keeps the option in one register: the optimiser may copy the unset half of two, which the verifier
+/// refuses.
+#[inline(always)]
+pub(crate) fn pointer(base: impl Into<u64>, offset: u32) -> Option<NonZero<u64>> {
+    NonZero::new(kernel::<u64>(base, offset).unwrap_or(0))
+}
+
+/// Reads a `T` at `address` in the memory of the running process.
+#[inline(always)]
+pub(crate) fn user<T: Copy>(address: u64) -> Option<T> {
+    let mut value = core::mem::MaybeUninit::<T>::uninit();
+    let source = address as *const core::ffi::c_void;
+    // SAFETY: as in `kernel`.
+    let result = unsafe { bpf_probe_read_user(value.as_mut_ptr().cast(), size_of::<T>() as u32, source) };
+    if result != 0 {
+        return None;
+    }
+    // SAFETY: as in `kernel`.
+    Some(unsafe { value.assume_init() })
+}
+
+/// Copies `length` bytes (1 to `N`) of the running process's memory into `destination`.
+#[inline(always)]
+pub(crate) fn user_bytes<const N: usize>(destination: &mut [u8; N], length: u32, address: u64) -> bool {
+    let length = bounded::<N>(length);
+    let source = address as *const core::ffi::c_void;
+    // SAFETY: `length` is at most `N`, the size of the destination; the helper checks the source.
+    unsafe { bpf_probe_read_user(destination.as_mut_ptr().cast(), length, source) == 0 }
+}
+
+/// Copies `length` bytes (1 to `N`) of kernel memory into `destination`.
+#[inline(always)]
+pub(crate) fn kernel_bytes<const N: usize>(destination: &mut [u8; N], length: u32, address: u64) -> bool {
+    let length = bounded::<N>(length);
+    let source = address as *const core::ffi::c_void;
+    // SAFETY: as in `user_bytes`.
+    unsafe { bpf_probe_read_kernel(destination.as_mut_ptr().cast(), length, source) == 0 }
+}
+
+/// Returns `length` limited to `N`, in a form in which the verifier still sees the limit.
+#[inline(always)]
+fn bounded<const N: usize>(length: u32) -> u32 {
+    // The optimiser may otherwise compare one copy of the value and pass another to the helper.
+    let length = core::hint::black_box(length);
+    if length > N as u32 { N as u32 } else { length }
+}

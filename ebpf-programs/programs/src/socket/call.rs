@@ -1,0 +1,90 @@
+//! A socket call between its entry and its exit.
+
+/// How the call names the memory that it moves bytes from or to.
+pub(crate) mod memory {
+    /// One buffer.
+    pub(crate) const BUFFER: u8 = 0;
+    /// An array of `struct iovec`.
+    pub(crate) const VECTOR: u8 = 1;
+    /// A `struct msghdr`.
+    pub(crate) const MESSAGE: u8 = 2;
+    /// An array of `struct mmsghdr`.
+    pub(crate) const MESSAGES: u8 = 3;
+    /// None in user space (`sendfile`, `splice`), or none that holds the bytes (`MSG_TRUNC`).
+    pub(crate) const NONE: u8 = 4;
+    /// The call moves nothing: `connect`.
+    pub(crate) const CONNECT: u8 = 5;
+}
+
+/// What the exit needs to know of the entry.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Call {
+    /// Address of the `struct sock`.
+    pub(crate) sock: u64,
+    /// Address in user memory, of the kind that `memory` says.
+    pub(crate) address: u64,
+    /// Entry, `CLOCK_MONOTONIC`.
+    pub(crate) time_ns: u64,
+    /// Goroutine id or 0.
+    pub(crate) goroutine: u64,
+    /// Id of the goroutine's parent or 0.
+    pub(crate) goroutine_parent: u64,
+    /// Number of elements at `address`.
+    pub(crate) elements: u32,
+    /// Position of the first byte.
+    pub(crate) position: u32,
+    /// Position of the other direction.
+    pub(crate) reverse_position: u32,
+    /// Number of the socket's inode.
+    pub(crate) inode: u32,
+    /// Bytes to capture at most.
+    pub(crate) capture_bytes: u32,
+    /// Position before which nothing is copied, valid where `skips` is 1.
+    pub(crate) skip_until: u32,
+    /// `memory::*`.
+    pub(crate) memory: u8,
+    /// `DIRECTION_*`.
+    pub(crate) direction: u8,
+    /// `FAMILY_*`.
+    pub(crate) family: u8,
+    /// 1 where `skip_until` is valid.
+    pub(crate) skips: u8,
+    /// 1 where the process is written in Go.
+    pub(crate) is_go: u8,
+    /// Zero.
+    pub(crate) padding: [u8; 3],
+    /// How far the exit has followed the memory.
+    pub(crate) cursor: Cursor,
+}
+
+/// A walk over the segments of memory that a call moved bytes from or to.
+///
+/// It lives in the map, not in registers: values that the verifier does not know let it see that all rounds of the
+/// walk are alike.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Cursor {
+    /// Bytes left of the present message, or of the whole call where there are no messages.
+    pub(crate) left: u64,
+    /// Bytes told so far.
+    pub(crate) total: u64,
+    /// Address of the next `struct iovec`.
+    pub(crate) vector: u64,
+    /// Address of the next `struct mmsghdr`.
+    pub(crate) message: u64,
+    /// Entries left at `vector`.
+    pub(crate) entries: u32,
+    /// Messages left at `message`.
+    pub(crate) messages: u32,
+    /// Position of the next byte.
+    pub(crate) position: u32,
+    /// Bytes that may still be captured.
+    pub(crate) budget: u32,
+}
+
+impl Cursor {
+    /// Before the walk.
+    pub(crate) const UNSET: Self =
+        Self { left: 0, total: 0, vector: 0, message: 0, entries: 0, messages: 0, position: 0, budget: 0 };
+}

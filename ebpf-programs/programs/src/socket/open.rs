@@ -1,0 +1,102 @@
+//! Announcing a socket: once, with its addresses, before anything else is said about it.
+
+use core::num::NonZero;
+
+use aya_ebpf::helpers::bpf_get_current_comm;
+use remora_abi::{
+    FAMILY_INET, FAMILY_INET6, FAMILY_UNIX, KIND_OPENED, Loss, MAX_UNIX_PATH, OpenedEvent, ROLE_CONNECTED,
+    ROLE_UNKNOWN, SocketState,
+};
+
+use crate::emit;
+use crate::maps::{SOCKETS, lose, offsets, turn};
+use crate::read;
+
+/// Length of `sockaddr_un::sun_family`, which `unix_address::len` includes.
+const FAMILY_LENGTH: u32 = 2;
+
+/// Makes sure that user space knows the socket; returns its state.
+#[inline(always)]
+pub(crate) fn ensure_announced(sock: u64, inode: u32, family: u8, time_ns: u64) -> Option<*mut SocketState> {
+    if let Some(state) = SOCKETS.get_ptr_mut(&sock) {
+        // SAFETY: the pointer is that of a map entry.
+        if unsafe { (*state).inode } == inode {
+            return Some(state);
+        }
+    }
+    announce(sock, inode, family, ROLE_UNKNOWN, time_ns);
+    SOCKETS.get_ptr_mut(&sock)
+}
+
+/// Tells user space about a socket, whether or not it was known.
+#[inline(always)]
+pub(crate) fn announce(sock: u64, inode: u32, family: u8, role: u8, time_ns: u64) {
+    let state = SocketState { inode, family, padding: [0; 3], seen: [0; 2] };
+    if SOCKETS.insert(&sock, &state, 0).is_err() {
+        lose(Loss::SocketMapFull);
+    }
+    emit::record::<OpenedEvent>(|event| {
+        event.header = emit::header(KIND_OPENED, time_ns);
+        event.header.family = family;
+        event.header.inode = inode;
+        event.header.sock = sock;
+        event.local_address = [0; 16];
+        event.peer_address = [0; 16];
+        event.local_port = 0;
+        event.peer_port = 0;
+        event.role = role;
+        event.path_length = 0;
+        event.padding = [0; 2];
+        event.peer_sock = 0;
+        event.comm = bpf_get_current_comm().unwrap_or_default();
+        event.turn = turn();
+        if family == FAMILY_UNIX {
+            fill_unix(event, sock, role);
+        } else {
+            fill_inet(event, sock, family);
+        }
+    });
+}
+
+#[inline(always)]
+fn fill_inet(event: &mut OpenedEvent, sock: u64, family: u8) {
+    let offsets = offsets();
+    event.local_port = read::kernel(sock, offsets.sock_num).unwrap_or(0);
+    event.peer_port = u16::from_be(read::kernel(sock, offsets.sock_dport).unwrap_or(0));
+    if family == FAMILY_INET {
+        event.local_address = widened(read::kernel(sock, offsets.sock_rcv_saddr).unwrap_or([0; 4]));
+        event.peer_address = widened(read::kernel(sock, offsets.sock_daddr).unwrap_or([0; 4]));
+    } else if family == FAMILY_INET6 {
+        event.local_address = read::kernel(sock, offsets.sock_v6_rcv_saddr).unwrap_or([0; 16]);
+        event.peer_address = read::kernel(sock, offsets.sock_v6_daddr).unwrap_or([0; 16]);
+    }
+}
+
+#[inline(always)]
+fn widened(address: [u8; 4]) -> [u8; 16] {
+    [address[0], address[1], address[2], address[3], 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
+}
+
+/// Only the listening side's socket, and each socket accepted from it, is bound to a name.
+#[inline(always)]
+fn fill_unix(event: &mut OpenedEvent, sock: u64, role: u8) {
+    let offsets = offsets();
+    let peer = read::pointer(sock, offsets.unix_peer);
+    event.peer_sock = peer.map_or(0, NonZero::get);
+    let own_name = read::pointer(sock, offsets.unix_addr);
+    let peer_name = peer.and_then(|peer| read::pointer(peer, offsets.unix_addr));
+    if role == ROLE_UNKNOWN && own_name.is_some() && peer_name.is_none() {
+        event.role = remora_abi::ROLE_ACCEPTED;
+    } else if role == ROLE_UNKNOWN && own_name.is_none() && peer_name.is_some() {
+        event.role = ROLE_CONNECTED;
+    }
+    let Some(name) = peer_name.or(own_name) else { return };
+    let length = read::kernel::<u32>(name, offsets.unix_address_len).unwrap_or(0).saturating_sub(FAMILY_LENGTH);
+    if length == 0 || length > MAX_UNIX_PATH as u32 {
+        return;
+    }
+    let start = name.get() + u64::from(offsets.unix_address_name + FAMILY_LENGTH);
+    if read::kernel_bytes(&mut event.path, length, start) {
+        event.path_length = length as u8;
+    }
+}

@@ -1,0 +1,166 @@
+//! The memory that a call moved bytes from or to, segment by segment, each told with its own position.
+
+use remora_abi::{DataEvent, Loss, MAX_SEGMENTS};
+
+use crate::emit;
+use crate::maps::lose;
+use crate::read;
+use crate::socket::call::{Call, Cursor, memory};
+
+/// The part of `struct msghdr` that names the vector.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct MessageHeader {
+    name: u64,
+    name_length: u64,
+    vector: u64,
+    entries: u64,
+}
+
+/// Offset of `msg_len` in `struct mmsghdr`, and its size.
+const MESSAGE_LENGTH_OFFSET: u64 = 56;
+const MESSAGE_STRIDE: u64 = 64;
+
+/// A piece of user memory; `address` is 0 where the bytes are not in user memory.
+#[derive(Clone, Copy)]
+struct Segment {
+    address: u64,
+    length: u64,
+}
+
+/// Tells all bytes that the call moved: `moved` bytes, or `moved` messages.
+#[inline(always)]
+pub(crate) fn tell(call: &mut Call, mut event: DataEvent, moved: u64) {
+    begin(call, moved);
+    let mut is_complete = false;
+    for _ in 0..MAX_SEGMENTS {
+        let mut cursor = load(call);
+        let Some(segment) = next(call, &mut cursor) else {
+            is_complete = true;
+            break;
+        };
+        if segment.length != 0 {
+            event.position = cursor.position;
+            emit_segment(call, &mut event, segment, &mut cursor.budget);
+            cursor.position = cursor.position.wrapping_add(segment.length as u32);
+            cursor.total += segment.length;
+        }
+        store(call, cursor);
+    }
+    if !is_complete {
+        tell_rest(call, event);
+    }
+}
+
+#[inline(always)]
+fn load(call: &Call) -> Cursor {
+    let cursor = &raw const call.cursor;
+    // SAFETY: the pointer is that of a field of a map entry.
+    unsafe { cursor.read_volatile() }
+}
+
+#[inline(always)]
+fn store(call: &mut Call, value: Cursor) {
+    let cursor = &raw mut call.cursor;
+    // SAFETY: the pointer is that of a field of a map entry.
+    unsafe { cursor.write_volatile(value) };
+}
+
+#[inline(always)]
+fn begin(call: &mut Call, moved: u64) {
+    let mut cursor = Cursor {
+        left: moved,
+        vector: call.address,
+        entries: call.elements,
+        position: call.position,
+        budget: call.capture_bytes,
+        ..Cursor::UNSET
+    };
+    if call.memory == memory::MESSAGE {
+        enter_message(&mut cursor, call.address);
+    } else if call.memory == memory::MESSAGES {
+        cursor.left = 0;
+        cursor.message = call.address;
+        cursor.messages = moved as u32;
+    }
+    store(call, cursor);
+}
+
+#[inline(always)]
+fn enter_message(cursor: &mut Cursor, address: u64) {
+    cursor.entries = 0;
+    if let Some(header) = read::user::<MessageHeader>(address) {
+        cursor.vector = header.vector;
+        cursor.entries = header.entries as u32;
+    }
+}
+
+/// Returns the next segment and moves the cursor behind it; none at the end.
+#[inline(always)]
+fn next(call: &Call, cursor: &mut Cursor) -> Option<Segment> {
+    if cursor.left == 0 {
+        if cursor.messages == 0 {
+            return None;
+        }
+        cursor.messages -= 1;
+        let message = cursor.message;
+        cursor.message += MESSAGE_STRIDE;
+        enter_message(cursor, message);
+        cursor.left = u64::from(read::user::<u32>(message + MESSAGE_LENGTH_OFFSET).unwrap_or(0));
+        return Some(Segment { address: 0, length: 0 });
+    }
+    let segment = if call.memory == memory::BUFFER {
+        Segment { address: call.address, length: cursor.left }
+    } else if cursor.entries == 0 {
+        Segment { address: 0, length: cursor.left }
+    } else {
+        let [address, length] = read::user::<[u64; 2]>(cursor.vector).unwrap_or([0, u64::MAX]);
+        cursor.vector += 16;
+        cursor.entries -= 1;
+        Segment { address, length: if length > cursor.left { cursor.left } else { length } }
+    };
+    cursor.left -= segment.length;
+    Some(segment)
+}
+
+/// Emits one segment: all of it counted, the part that is wanted copied.
+#[inline(always)]
+fn emit_segment(call: &Call, event: &mut DataEvent, segment: Segment, budget: &mut u32) {
+    let mut address = segment.address;
+    let mut length = segment.length as u32;
+    let mut wanted = if address == 0 { 0 } else { length };
+    if call.skips != 0 {
+        let skip = call.skip_until.wrapping_sub(event.position);
+        // Half of the numbers lie ahead of a position, the other half behind it.
+        let is_ahead = skip as i32 > 0;
+        if is_ahead && skip >= length {
+            wanted = 0;
+        } else if is_ahead {
+            address += u64::from(skip);
+            event.position = event.position.wrapping_add(skip);
+            length -= skip;
+            wanted = if wanted == 0 { 0 } else { length };
+        }
+    }
+    if wanted > *budget {
+        wanted = *budget;
+    }
+    *budget -= wanted;
+    event.length = length;
+    emit::data(event, address, wanted);
+}
+
+/// The walk ended before the bytes did: the rest is told as one segment that was not captured.
+#[inline(always)]
+fn tell_rest(call: &mut Call, mut event: DataEvent) {
+    let mut cursor = load(call);
+    if cursor.left == 0 && cursor.messages == 0 {
+        return;
+    }
+    lose(Loss::Segments);
+    event.position = cursor.position;
+    event.length = cursor.left as u32;
+    cursor.total += cursor.left;
+    store(call, cursor);
+    emit::data(&event, 0, 0);
+}

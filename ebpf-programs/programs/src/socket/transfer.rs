@@ -1,0 +1,244 @@
+//! Calls that move bytes: what is remembered at entry, and what is told at exit.
+
+use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns};
+use remora_abi::{
+    Count, DATA_COUNTED, DATA_EOF, DATA_GOROUTINE, DIRECTION_EGRESS, DIRECTION_INGRESS, DataEvent, FAMILY_UNIX,
+    KIND_DATA, Loss, PROCESS_IGNORE, ProcessPolicy, SOCKET_IGNORE, SocketState,
+};
+
+use crate::arch::Registers;
+use crate::emit;
+use crate::maps::{CALLS, PROCESSES, SETTINGS, SOCKET_POLICIES, SOCKETS, count, lose, offsets, turn};
+use crate::read;
+use crate::socket::call::{Call, Cursor, memory};
+use crate::socket::find::{Found, find};
+use crate::socket::{open, segments};
+
+/// `EINPROGRESS`
+const IN_PROGRESS: i64 = -115;
+/// Bytes captured of a call where user space has said nothing.
+const DEFAULT_CAPTURE: u32 = 4096;
+
+/// The memory a call names.
+#[derive(Clone, Copy)]
+pub(crate) struct Memory {
+    /// `memory::*`.
+    pub(crate) kind: u8,
+    /// Address.
+    pub(crate) address: u64,
+    /// Number of elements there.
+    pub(crate) elements: u32,
+}
+
+/// Returns the policy of the running process, or none if it is not observed.
+#[inline(always)]
+pub(crate) fn observed_process() -> Option<ProcessPolicy> {
+    let tgid = (bpf_get_current_pid_tgid() >> 32) as u32;
+    let policy = match PROCESSES.get_ptr(&tgid) {
+        // SAFETY: the pointer is that of a map entry; a torn copy mixes two policies of one process.
+        Some(policy) => unsafe { *policy },
+        None => ProcessPolicy {
+            mode: SETTINGS.get(0)?.default_process_mode,
+            is_go: 0,
+            goid_offset: 0,
+            parent_goid_offset: 0,
+            padding: [0; 2],
+        },
+    };
+    if policy.mode == PROCESS_IGNORE {
+        count(Count::Ignored, 1);
+        return None;
+    }
+    Some(policy)
+}
+
+/// Handles the entry of a call that moves bytes through `descriptor`, or connects it.
+#[inline(always)]
+pub(crate) fn enter(registers: &Registers, descriptor: u64, direction: u8, memory: Memory) -> bool {
+    let Some(process) = observed_process() else { return false };
+    let Some(found) = find(descriptor) else { return false };
+    let mut call = Call {
+        sock: found.sock,
+        address: memory.address,
+        // SAFETY: the helper has no preconditions.
+        time_ns: unsafe { bpf_ktime_get_ns() },
+        goroutine: 0,
+        goroutine_parent: 0,
+        elements: memory.elements,
+        position: 0,
+        reverse_position: 0,
+        inode: found.inode,
+        capture_bytes: SETTINGS.get(0).map_or(DEFAULT_CAPTURE, |settings| settings.capture_bytes),
+        skip_until: 0,
+        memory: memory.kind,
+        direction,
+        family: found.family,
+        skips: 0,
+        is_go: process.is_go,
+        padding: [0; 3],
+        cursor: Cursor::UNSET,
+    };
+    if !apply_policy(&mut call) {
+        count(Count::Ignored, 1);
+        return true;
+    }
+    if memory.kind != memory::CONNECT {
+        locate(&mut call, &found);
+        if process.is_go != 0 {
+            identify_goroutine(&mut call, registers, &process);
+        }
+    }
+    if CALLS.insert(&bpf_get_current_pid_tgid(), &call, 0).is_err() {
+        lose(Loss::CallMapFull);
+    }
+    true
+}
+
+/// Applies what user space said about the socket; returns whether it is observed at all.
+#[inline(always)]
+fn apply_policy(call: &mut Call) -> bool {
+    let Some(policy) = SOCKET_POLICIES.get_ptr(&call.sock) else { return true };
+    // SAFETY: the pointer is that of a map entry; a torn copy mixes two policies of one socket.
+    let policy = unsafe { *policy };
+    if policy.inode != call.inode {
+        return true;
+    }
+    call.capture_bytes = policy.capture_bytes;
+    if policy.skip_valid & (1 << call.direction) != 0 {
+        call.skips = 1;
+        call.skip_until =
+            if call.direction == DIRECTION_EGRESS { policy.skip_until[0] } else { policy.skip_until[1] };
+    }
+    policy.mode != SOCKET_IGNORE
+}
+
+/// Notes the positions of both directions.
+#[inline(always)]
+fn locate(call: &mut Call, found: &Found) {
+    let (written, read) = if found.family == FAMILY_UNIX {
+        counted_positions(found)
+    } else {
+        let offsets = offsets();
+        (
+            read::kernel(found.sock, offsets.tcp_write_seq).unwrap_or(0),
+            read::kernel(found.sock, offsets.tcp_copied_seq).unwrap_or(0),
+        )
+    };
+    (call.position, call.reverse_position) =
+        if call.direction == DIRECTION_EGRESS { (written, read) } else { (read, written) };
+}
+
+#[inline(always)]
+fn counted_positions(found: &Found) -> (u32, u32) {
+    match SOCKETS.get_ptr(&found.sock) {
+        // SAFETY: the pointer is that of a map entry; the counters are independent.
+        Some(state) if unsafe { (*state).inode } == found.inode => {
+            // SAFETY: as above.
+            let seen = unsafe { (*state).seen };
+            (seen[0] as u32, seen[1] as u32)
+        }
+        _ => (0, 0),
+    }
+}
+
+/// Reads the goroutine that makes the call, if the register holds the goroutine whose stack is in use.
+#[inline(always)]
+fn identify_goroutine(call: &mut Call, registers: &Registers, process: &ProcessPolicy) {
+    let goroutine = registers.goroutine();
+    let Some([low, high]) = read::user::<[u64; 2]>(goroutine) else { return };
+    if registers.stack() < low || registers.stack() > high {
+        return;
+    }
+    call.goroutine = read::user(goroutine + u64::from(process.goid_offset)).unwrap_or(0);
+    if process.parent_goid_offset != 0 {
+        call.goroutine_parent = read::user(goroutine + u64::from(process.parent_goid_offset)).unwrap_or(0);
+    }
+}
+
+/// Handles the exit of a call that was remembered at entry.
+#[inline(always)]
+pub(crate) fn exit(result: i64) {
+    let thread = bpf_get_current_pid_tgid();
+    let Some(call) = CALLS.get_ptr_mut(&thread) else { return };
+    // SAFETY: the entry is this thread's own and is removed only below.
+    finish(unsafe { &mut *call }, result);
+    let _ = CALLS.remove(&thread);
+}
+
+#[inline(always)]
+fn finish(call: &mut Call, result: i64) {
+    if call.memory == memory::CONNECT {
+        if result == 0 || result == IN_PROGRESS {
+            open::announce(call.sock, call.inode, call.family, remora_abi::ROLE_CONNECTED, call.time_ns);
+        }
+        return;
+    }
+    if result < 0 || (result == 0 && call.direction == DIRECTION_EGRESS) {
+        return;
+    }
+    // SAFETY: the helper has no preconditions.
+    let now_ns = unsafe { bpf_ktime_get_ns() };
+    let is_ingress = call.direction == DIRECTION_INGRESS;
+    let time_ns = if is_ingress { now_ns } else { call.time_ns };
+    let Some(state) = open::ensure_announced(call.sock, call.inode, call.family, call.time_ns) else { return };
+    let mut event = describe(call, time_ns, now_ns);
+    if is_ingress {
+        event.reverse_position = reverse_of_ingress(call, state);
+    }
+    if result == 0 {
+        event.header.flags |= DATA_EOF;
+        emit::data(&event, 0, 0);
+        return;
+    }
+    segments::tell(call, event, result as u64);
+    count_seen(call, state);
+}
+
+#[inline(always)]
+fn describe(call: &Call, time_ns: u64, now_ns: u64) -> DataEvent {
+    let mut header = emit::header(KIND_DATA, time_ns);
+    header.direction = call.direction;
+    header.family = call.family;
+    header.inode = call.inode;
+    header.sock = call.sock;
+    if call.is_go != 0 {
+        header.flags |= DATA_GOROUTINE;
+    }
+    if call.family == FAMILY_UNIX {
+        header.flags |= DATA_COUNTED;
+    }
+    let elapsed = now_ns.wrapping_sub(call.time_ns);
+    DataEvent {
+        header,
+        position: call.position,
+        reverse_position: call.reverse_position,
+        length: 0,
+        captured: 0,
+        goroutine: call.goroutine,
+        goroutine_parent: call.goroutine_parent,
+        turn: turn(),
+        call_ns: if elapsed > u64::from(u32::MAX) { u32::MAX } else { elapsed as u32 },
+    }
+}
+
+/// A reader may have entered its call before the last response was written: the other direction counts at exit.
+#[inline(always)]
+fn reverse_of_ingress(call: &Call, state: *const SocketState) -> u32 {
+    if call.family == FAMILY_UNIX {
+        // SAFETY: the pointer is that of a map entry.
+        return unsafe { (*state).seen[0] } as u32;
+    }
+    read::kernel(call.sock, offsets().tcp_write_seq).unwrap_or(call.reverse_position)
+}
+
+/// Two threads that write to one socket at the same time may lose an addition; the target has no atomics.
+#[inline(always)]
+fn count_seen(call: &Call, state: *mut SocketState) {
+    // SAFETY: the pointer is that of a map entry.
+    let seen = unsafe { &mut (*state).seen };
+    if call.direction == DIRECTION_EGRESS {
+        seen[0] += call.cursor.total;
+    } else {
+        seen[1] += call.cursor.total;
+    }
+}

@@ -1,0 +1,164 @@
+//! The two hooks on system calls, and which call means what.
+
+use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns};
+use aya_ebpf::macros::raw_tracepoint;
+use aya_ebpf::programs::RawTracePointContext;
+use remora_abi::{DIRECTION_EGRESS, DIRECTION_INGRESS, ROLE_ACCEPTED};
+
+use crate::arch::{Registers, number};
+use crate::maps::TURNS;
+use crate::socket::call::memory;
+use crate::socket::find::find;
+use crate::socket::transfer::{Memory, observed_process};
+use crate::socket::{close, open, transfer};
+
+/// `MSG_PEEK` and `MSG_TRUNC` of `include/linux/socket.h`.
+const PEEK: u64 = 0x02;
+const TRUNCATE: u64 = 0x20;
+
+/// What is to be done at the entry of a call.
+enum Entry {
+    Transfer { descriptor: u64, direction: u8, memory: Memory },
+    Splice,
+    Close,
+    Wait,
+    Nothing,
+}
+
+/// `sys_enter(struct pt_regs *regs, long id)`
+#[raw_tracepoint(tracepoint = "sys_enter")]
+pub(crate) fn sys_enter(context: RawTracePointContext) -> i32 {
+    let call = context.arg::<u64>(1) as i64;
+    if !is_entry_of_interest(call) {
+        return 0;
+    }
+    let Some(registers) = Registers::read(context.arg::<u64>(0)) else { return 0 };
+    match entry(call, &registers) {
+        Entry::Transfer { descriptor, direction, memory } => {
+            transfer::enter(&registers, descriptor, direction, memory);
+        }
+        Entry::Splice => enter_splice(&registers),
+        Entry::Close => {
+            // SAFETY: the helper has no preconditions.
+            close::handle_close(registers.first(), unsafe { bpf_ktime_get_ns() });
+        }
+        Entry::Wait => count_turn(),
+        Entry::Nothing => {}
+    }
+    0
+}
+
+/// `sys_exit(struct pt_regs *regs, long ret)`
+#[raw_tracepoint(tracepoint = "sys_exit")]
+pub(crate) fn sys_exit(context: RawTracePointContext) -> i32 {
+    let Some(call) = Registers::read_number(context.arg::<u64>(0)) else { return 0 };
+    let result = context.arg::<u64>(1) as i64;
+    if call == number::ACCEPT || call == number::ACCEPT4 {
+        exit_accept(result);
+    } else if is_exit_of_interest(call) {
+        transfer::exit(result);
+    }
+    0
+}
+
+#[inline(always)]
+fn is_entry_of_interest(call: i64) -> bool {
+    is_exit_of_interest(call)
+        || matches!(
+            call,
+            number::CLOSE
+                | number::EPOLL_WAIT
+                | number::EPOLL_PWAIT
+                | number::EPOLL_PWAIT2
+                | number::IO_URING_ENTER
+        )
+}
+
+#[inline(always)]
+fn is_exit_of_interest(call: i64) -> bool {
+    matches!(
+        call,
+        number::READ
+            | number::WRITE
+            | number::READV
+            | number::WRITEV
+            | number::SENDFILE
+            | number::CONNECT
+            | number::SENDTO
+            | number::RECVFROM
+            | number::SENDMSG
+            | number::RECVMSG
+            | number::SPLICE
+            | number::RECVMMSG
+            | number::SENDMMSG
+    )
+}
+
+#[inline(always)]
+fn entry(call: i64, registers: &Registers) -> Entry {
+    let (direction, kind, elements, flags) = match call {
+        number::READ => (DIRECTION_INGRESS, memory::BUFFER, 1, 0),
+        number::RECVFROM => (DIRECTION_INGRESS, memory::BUFFER, 1, registers.fourth()),
+        number::READV => (DIRECTION_INGRESS, memory::VECTOR, registers.third(), 0),
+        number::RECVMSG => (DIRECTION_INGRESS, memory::MESSAGE, 1, registers.third()),
+        number::RECVMMSG => (DIRECTION_INGRESS, memory::MESSAGES, registers.third(), registers.fourth()),
+        number::WRITE | number::SENDTO => (DIRECTION_EGRESS, memory::BUFFER, 1, 0),
+        number::WRITEV => (DIRECTION_EGRESS, memory::VECTOR, registers.third(), 0),
+        number::SENDMSG => (DIRECTION_EGRESS, memory::MESSAGE, 1, 0),
+        number::SENDMMSG => (DIRECTION_EGRESS, memory::MESSAGES, registers.third(), 0),
+        number::SENDFILE => (DIRECTION_EGRESS, memory::NONE, 0, 0),
+        number::CONNECT => (DIRECTION_EGRESS, memory::CONNECT, 0, 0),
+        number::SPLICE => return Entry::Splice,
+        number::CLOSE => return Entry::Close,
+        number::EPOLL_WAIT | number::EPOLL_PWAIT | number::EPOLL_PWAIT2 | number::IO_URING_ENTER => {
+            return Entry::Wait;
+        }
+        _ => return Entry::Nothing,
+    };
+    let is_empty_buffer = kind == memory::BUFFER && registers.third() == 0;
+    if flags & PEEK != 0 || is_empty_buffer {
+        return Entry::Nothing;
+    }
+    let kind = if flags & TRUNCATE != 0 { memory::NONE } else { kind };
+    let memory = Memory { kind, address: registers.second(), elements: elements as u32 };
+    Entry::Transfer { descriptor: registers.first(), direction, memory }
+}
+
+/// `splice(fd_in, off_in, fd_out, …)`: one of the two is a pipe, the other may be a socket.
+#[inline(always)]
+fn enter_splice(registers: &Registers) {
+    let memory = Memory { kind: memory::NONE, address: 0, elements: 0 };
+    let is_output = find(registers.third()).is_some();
+    let (descriptor, direction) = if is_output {
+        (registers.third(), DIRECTION_EGRESS)
+    } else {
+        (registers.first(), DIRECTION_INGRESS)
+    };
+    transfer::enter(registers, descriptor, direction, memory);
+}
+
+#[inline(always)]
+fn exit_accept(result: i64) {
+    if result < 0 || observed_process().is_none() {
+        return;
+    }
+    let Some(found) = find(result as u64) else { return };
+    // SAFETY: the helper has no preconditions.
+    let now_ns = unsafe { bpf_ktime_get_ns() };
+    open::announce(found.sock, found.inode, found.family, ROLE_ACCEPTED, now_ns);
+}
+
+#[inline(always)]
+fn count_turn() {
+    if observed_process().is_none() {
+        return;
+    }
+    let thread = bpf_get_current_pid_tgid();
+    match TURNS.get_ptr_mut(&thread) {
+        // SAFETY: the entry is this thread's own.
+        Some(turn) => unsafe { *turn = (*turn).wrapping_add(1) },
+        None => {
+            let _ = TURNS.insert(&thread, &1, 0);
+        }
+    }
+}

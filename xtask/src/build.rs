@@ -4,6 +4,7 @@ use std::env;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context as _, Result};
 use clap::Args;
@@ -58,32 +59,43 @@ pub(crate) fn outputs() -> Built {
 
 /// Builds the BPF object and puts it where the agent's build script looks for it.
 pub(crate) fn bpf_object() -> Result<PathBuf> {
-    let linker = toolchain::install()?;
-    let target_dir = workspace::target().join("bpf");
     shell::run(
         "build the BPF object",
         "the compiler's or bpf-linker's message is above",
-        shell::cargo("build")
-            .args([
-                "-Z",
-                "build-std=core",
-                "--target",
-                BPF_TARGET,
-                "--profile",
-                "bpf",
-            ])
-            .args(["--package", "remora-programs", "--target-dir"])
-            .arg(&target_dir)
-            .env("RUSTC_BOOTSTRAP", "1")
-            .env("PATH", path_with(&linker)?)
-            .env("CARGO_ENCODED_RUSTFLAGS", rust_flags()),
+        &mut bpf_cargo("build")?,
     )?;
     let object = workspace::bpf_object();
     replace_if_changed(
-        &target_dir.join(BPF_TARGET).join("bpf").join("remora"),
+        &bpf_target().join(BPF_TARGET).join("bpf").join("remora"),
         &object,
     )?;
     Ok(object)
+}
+
+/// Returns a cargo command on the BPF programs. Its own target folder keeps the flags of the two sides apart.
+pub(crate) fn bpf_cargo(subcommand: &str) -> Result<Command> {
+    let linker = toolchain::install()?;
+    let mut command = shell::cargo(subcommand);
+    command.args([
+        "-Z",
+        "build-std=core",
+        "--target",
+        BPF_TARGET,
+        "--profile",
+        "bpf",
+    ]);
+    command
+        .args(["--package", "remora-programs", "--target-dir"])
+        .arg(bpf_target());
+    command
+        .env("RUSTC_BOOTSTRAP", "1")
+        .env("PATH", path_with(&linker)?);
+    command.env("CARGO_ENCODED_RUSTFLAGS", rust_flags());
+    Ok(command)
+}
+
+fn bpf_target() -> PathBuf {
+    workspace::target().join("bpf")
 }
 
 /// BTF needs debug information; aya-ebpf reads the machine whose registers a context shows from the cfg.

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod build;
+mod lint;
 mod run;
 mod shell;
 mod test;
@@ -31,6 +32,8 @@ enum Command {
     Toolchain,
     /// Build the BPF object, the agent and the bridge
     Build(build::Build),
+    /// Check formatting, clippy and documentation, with warnings denied
+    Lint,
     /// Trace this host: everything that is missing, then build and start bridge and agent
     Run(run::Run),
     /// Install what the tests need and run them all
@@ -53,6 +56,7 @@ fn dispatch(command: Command) -> Result<()> {
     match command {
         Command::Toolchain => toolchain::install().map(drop),
         Command::Build(build) => build::run(&build).map(drop),
+        Command::Lint => lint::run(),
         Command::Run(run) => run::run(&run),
         Command::Test(test) => test::run(&test),
         Command::Tidy => tidy::run(),

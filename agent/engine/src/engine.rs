@@ -1,9 +1,23 @@
 //! The state machine that calls the rooms in order.
 
+use std::collections::{HashMap, VecDeque};
+
 use crate::command::Command;
-use crate::event::{Event, Scheduling};
-use crate::protocol::ParserSettings;
-use crate::span::Span;
+use crate::connection::{Stamp, Stream};
+use crate::correlation::Correlation;
+use crate::event::{ConnectionId, Data, Direction, Event, EventKind, Opened, Role, Scheduling};
+use crate::pairing::{ExchangeId, Paired, Pairing};
+use crate::protocol::{MessageKind, ParserSettings};
+use crate::session::{Outcome, Session, Step};
+use crate::span::{Span, SpanKind};
+use crate::tally::Tally;
+
+/// Connections that are followed. For one more, the one that was idle longest is forgotten.
+const MAX_CONNECTIONS: usize = 65_536;
+/// Idle time after which a connection whose end was missed is forgotten.
+const MAX_IDLE_NS: u64 = 3_600_000_000_000;
+/// How often idle connections are looked for.
+const SWEEP_NS: u64 = 10_000_000_000;
 
 /// Limits and choices of the engine.
 #[derive(Clone, Debug, Default)]
@@ -29,49 +43,359 @@ pub struct Counter {
 
 /// From events to spans. Time comes only from the events and from [`handle_timeout`](Self::handle_timeout).
 #[derive(Debug)]
-pub struct Engine {}
+pub struct Engine {
+    parsers: ParserSettings,
+    connections: HashMap<ConnectionId, Connection>,
+    correlation: Correlation,
+    spans: VecDeque<Span>,
+    commands: VecDeque<Command>,
+    tally: Tally,
+    next_exchange: u64,
+    next_sweep_ns: u64,
+    /// Connections with segments that wait for earlier ones.
+    waiting: Vec<ConnectionId>,
+}
+
+/// One end of a connection and all that is known of it.
+struct Connection {
+    opened: Opened,
+    egress: Stream,
+    ingress: Stream,
+    session: Session,
+    pairing: Pairing,
+    last_seen_ns: u64,
+    is_waiting: bool,
+}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Connection").field("opened", &self.opened).finish_non_exhaustive()
+    }
+}
+
+impl Connection {
+    fn new(opened: Opened, at_ns: u64) -> Self {
+        let session = Session::new(opened.role);
+        Self {
+            opened,
+            egress: Stream::default(),
+            ingress: Stream::default(),
+            session,
+            pairing: Pairing::default(),
+            last_seen_ns: at_ns,
+            is_waiting: false,
+        }
+    }
+
+    fn stream(&mut self, direction: Direction) -> &mut Stream {
+        match direction {
+            Direction::Egress => &mut self.egress,
+            Direction::Ingress => &mut self.ingress,
+        }
+    }
+}
 
 impl Engine {
     /// Returns an engine without connections.
     #[must_use]
-    pub fn new(_settings: Settings) -> Self {
-        Self {}
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            parsers: settings.parsers,
+            connections: HashMap::new(),
+            correlation: Correlation::new(settings.id_seed),
+            spans: VecDeque::new(),
+            commands: VecDeque::new(),
+            tally: Tally::default(),
+            next_exchange: 0,
+            next_sweep_ns: 0,
+            waiting: Vec::new(),
+        }
     }
 
     /// Takes in one event. Events come in the order of their times, apart from calls that blocked for long.
-    pub fn handle_event(&mut self, _event: Event) {}
+    pub fn handle_event(&mut self, event: Event) {
+        let Event { connection, at_ns, kind } = event;
+        match kind {
+            EventKind::Opened(opened) => self.open(connection, opened, at_ns),
+            EventKind::Data(data) => self.data(connection, data, at_ns),
+            EventKind::Eof => self.eof(connection, at_ns),
+            EventKind::Closed => self.close(connection, at_ns),
+        }
+    }
 
     /// Tells how a process schedules its requests.
-    pub fn handle_process(&mut self, _tgid: u32, _scheduling: Scheduling) {}
+    pub fn handle_process(&mut self, tgid: u32, scheduling: Scheduling) {
+        self.correlation.handle_process(tgid, scheduling);
+    }
 
     /// Tells that a process is gone, and with it every connection that only it held.
-    pub fn handle_process_exit(&mut self, _tgid: u32, _now_ns: u64) {}
+    pub fn handle_process_exit(&mut self, tgid: u32, now_ns: u64) {
+        let is_local = |connection: &Connection| {
+            connection.opened.executor.tgid == tgid && connection.opened.peer_sock.is_some()
+        };
+        // TCP connections tell their own end.
+        let mut gone: Vec<_> = self.connections.iter().filter(|(_, c)| is_local(c)).map(|(id, _)| *id).collect();
+        gone.sort_unstable();
+        for connection in gone {
+            self.close(connection, now_ns);
+        }
+        self.correlation.handle_process_exit(tgid);
+    }
 
     /// Lets time pass: expires what waited too long.
-    pub fn handle_timeout(&mut self, _now_ns: u64) {}
+    pub fn handle_timeout(&mut self, now_ns: u64) {
+        for connection in std::mem::take(&mut self.waiting) {
+            let Some(found) = self.connections.get_mut(&connection) else { continue };
+            found.is_waiting = false;
+            found.egress.expire(now_ns);
+            found.ingress.expire(now_ns);
+            self.read(connection, Direction::Egress);
+            self.read(connection, Direction::Ingress);
+            self.note_waiting(connection);
+        }
+        self.correlation.handle_timeout(now_ns);
+        if now_ns >= self.next_sweep_ns {
+            self.next_sweep_ns = now_ns.saturating_add(SWEEP_NS);
+            self.expire_idle(now_ns);
+        }
+    }
 
-    /// Ends all that is open, for a shutdown.
-    pub fn finish(&mut self, _now_ns: u64) {}
+    fn expire_idle(&mut self, now_ns: u64) {
+        let is_idle = |connection: &Connection| now_ns.saturating_sub(connection.last_seen_ns) > MAX_IDLE_NS;
+        let mut idle: Vec<_> = self.connections.iter().filter(|(_, c)| is_idle(c)).map(|(id, _)| *id).collect();
+        idle.sort_unstable();
+        for connection in idle {
+            self.tally.expired_connections += 1;
+            self.close(connection, now_ns);
+        }
+    }
+
+    /// Ends all that is open, for a shutdown: what has no response yet is counted, not reported as failed.
+    pub fn finish(&mut self, now_ns: u64) {
+        let connections: Vec<_> = self.connections.keys().copied().collect();
+        for connection in connections {
+            self.flush(connection);
+            self.lose_open(connection, now_ns, LossReason::Shutdown);
+        }
+        self.connections.clear();
+    }
 
     /// Returns the next finished span.
     pub fn poll_span(&mut self) -> Option<Span> {
-        None
+        self.spans.pop_front()
     }
 
     /// Returns the next wish about capture.
     pub fn poll_command(&mut self) -> Option<Command> {
-        None
+        self.commands.pop_front()
     }
 
     /// Returns when [`handle_timeout`](Self::handle_timeout) wants to be called next.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<u64> {
-        None
+        let held = self.waiting.iter().filter_map(|id| self.connections.get(id)).filter_map(deadline);
+        held.chain(std::iter::once(self.next_sweep_ns)).min()
     }
 
     /// Returns all counters.
     #[must_use]
     pub fn counters(&self) -> Vec<Counter> {
-        Vec::new()
+        let outstanding = self.correlation.active_len() as u64;
+        self.tally.counters(self.correlation.tally(), self.connections.len() as u64, outstanding)
+    }
+
+    fn open(&mut self, connection: ConnectionId, opened: Opened, at_ns: u64) {
+        if let Some(known) = self.connections.get_mut(&connection) {
+            // Announced again after the kernel forgot it, or by `accept` after another thread had already read.
+            if known.opened.role == Role::Unknown {
+                known.opened.role = opened.role;
+            }
+            return;
+        }
+        self.correlation.handle_opened(connection, &opened);
+        self.make_room();
+        self.connections.insert(connection, Connection::new(opened, at_ns));
+    }
+
+    fn make_room(&mut self) {
+        if self.connections.len() < MAX_CONNECTIONS {
+            return;
+        }
+        let oldest = self.connections.iter().min_by_key(|(id, c)| (c.last_seen_ns, **id)).map(|(id, _)| *id);
+        if let Some(oldest) = oldest {
+            self.tally.evicted_connections += 1;
+            self.close(oldest, 0);
+        }
+    }
+
+    fn data(&mut self, id: ConnectionId, data: Data, at_ns: u64) {
+        let Some(connection) = self.connections.get_mut(&id) else {
+            self.tally.unannounced_events += 1;
+            return;
+        };
+        connection.last_seen_ns = connection.last_seen_ns.max(at_ns);
+        if connection.session.is_ignored() {
+            return;
+        }
+        let direction = data.direction;
+        connection.stream(direction).push(data, at_ns);
+        self.read(id, direction);
+        self.note_waiting(id);
+    }
+
+    fn note_waiting(&mut self, id: ConnectionId) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        if !connection.is_waiting && deadline(connection).is_some() {
+            connection.is_waiting = true;
+            self.waiting.push(id);
+        }
+    }
+
+    /// Moves what a stream has in order into the session, and on.
+    fn read(&mut self, id: ConnectionId, direction: Direction) {
+        let mut outcomes = Vec::new();
+        if let Some(connection) = self.connections.get_mut(&id) {
+            while let Some(chunk) = connection.stream(direction).pop() {
+                let parsers = &self.parsers;
+                connection.session.handle(direction, chunk, parsers, &mut outcomes);
+            }
+        }
+        self.take_outcomes(id, outcomes);
+    }
+
+    fn take_outcomes(&mut self, id: ConnectionId, outcomes: Vec<Outcome>) {
+        for outcome in outcomes {
+            match outcome {
+                Outcome::Step(step) => self.step(id, *step),
+                Outcome::Lost => self.lose_open(id, 0, LossReason::Gap),
+                Outcome::Ignored(reason) => {
+                    self.tally.ignored(reason);
+                    self.commands.push_back(Command::Ignore(id));
+                    self.lose_open(id, 0, LossReason::Opaque);
+                }
+                Outcome::SkipUntil(direction, position) => {
+                    self.commands.push_back(Command::SkipUntil { connection: id, direction, position });
+                }
+            }
+        }
+    }
+
+    fn step(&mut self, id: ConnectionId, step: Step) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        let Some(protocol) = connection.session.protocol() else { return };
+        self.tally.message(protocol);
+        let kind = kind(step.client);
+        let context = match &step.message.kind {
+            MessageKind::Request(request) => request.context.clone(),
+            _ => None,
+        };
+        let stamp = step.first;
+        let mut paired = Vec::with_capacity(2);
+        let next_exchange = &mut self.next_exchange;
+        connection.pairing.handle(
+            step,
+            || {
+                *next_exchange += 1;
+                ExchangeId(*next_exchange)
+            },
+            &mut paired,
+        );
+        for paired in paired {
+            match paired {
+                Paired::Started(started) => {
+                    self.correlation.begin(kind, &started, context.clone(), id, &connection.opened);
+                }
+                Paired::Sent(exchange, last) => self.correlation.sent(kind, exchange, &last),
+                Paired::Answering(exchange) => self.correlation.answering(kind, exchange, &stamp),
+                Paired::Finished(exchange) => {
+                    let span = self.correlation.finish(kind, *exchange, protocol, id, &connection.opened);
+                    self.spans.extend(span);
+                    self.tally.exchange(protocol);
+                }
+                Paired::Unasked => self.tally.unasked_responses += 1,
+                Paired::Refused => self.tally.refused_requests += 1,
+            }
+        }
+    }
+
+    fn eof(&mut self, id: ConnectionId, at_ns: u64) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        let mut outcomes = Vec::new();
+        let stamp = Stamp { at_ns, executor: connection.opened.executor };
+        connection.session.handle_end(Direction::Ingress, stamp, &mut outcomes);
+        self.take_outcomes(id, outcomes);
+    }
+
+    /// Hands over what waits for segments that will not come.
+    fn flush(&mut self, id: ConnectionId) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        connection.egress.flush();
+        connection.ingress.flush();
+        self.read(id, Direction::Egress);
+        self.read(id, Direction::Ingress);
+    }
+
+    fn close(&mut self, id: ConnectionId, at_ns: u64) {
+        self.flush(id);
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        let stamp = Stamp { at_ns, executor: connection.opened.executor };
+        let mut outcomes = Vec::new();
+        connection.session.handle_end(Direction::Egress, stamp, &mut outcomes);
+        connection.session.handle_end(Direction::Ingress, stamp, &mut outcomes);
+        self.take_outcomes(id, outcomes);
+        self.fail_open(id, at_ns);
+        self.connections.remove(&id);
+        self.correlation.handle_closed(id);
+        self.commands.push_back(Command::Forget(id));
+    }
+
+    /// The connection is gone: what was asked will not be answered.
+    fn fail_open(&mut self, id: ConnectionId, at_ns: u64) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        let protocol = connection.session.protocol().unwrap_or_default();
+        let Some(client) = connection.session.client() else { return };
+        for mut exchange in connection.pairing.take_all() {
+            let last = exchange.response_last.unwrap_or(exchange.request_last);
+            if exchange.response.is_none() {
+                // The span lasts until the wait for the response ended.
+                exchange.response_last = Some(Stamp { at_ns: at_ns.max(last.at_ns), ..last });
+            }
+            let span = self.correlation.finish(kind(client), exchange, protocol, id, &connection.opened);
+            self.spans.extend(span);
+            self.tally.exchange(protocol);
+        }
+    }
+
+    fn lose_open(&mut self, id: ConnectionId, now_ns: u64, reason: LossReason) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        let lost = connection.pairing.take_all();
+        let now_ns = now_ns.max(connection.last_seen_ns);
+        self.tally.lost_exchanges(reason, lost.len() as u64);
+        for exchange in lost {
+            self.correlation.abandon(exchange.id, now_ns);
+        }
+    }
+}
+
+/// Why exchanges that had begun were given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LossReason {
+    /// Bytes are missing.
+    Gap,
+    /// The connection went on with something that is not understood.
+    Opaque,
+    /// The agent ends.
+    Shutdown,
+}
+
+fn deadline(connection: &Connection) -> Option<u64> {
+    [connection.egress.deadline(), connection.ingress.deadline()].into_iter().flatten().min()
+}
+
+/// The observed process is the client where the client's bytes leave it.
+fn kind(client: Direction) -> SpanKind {
+    match client {
+        Direction::Egress => SpanKind::Client,
+        Direction::Ingress => SpanKind::Server,
     }
 }

@@ -12,6 +12,11 @@ pub mod protocol;
 pub mod semconv;
 pub mod span;
 
+mod connection;
+mod correlation;
 mod engine;
+mod pairing;
+mod session;
+mod tally;
 
 pub use engine::{Counter, Engine, Settings};

@@ -1,0 +1,325 @@
+//! Exchanges become spans: ids, parents and the evidence for them.
+//!
+//! Takes the beginnings and ends of exchanges, makes [`Span`]s. It knows executors, turns and places on the wire, and no
+//! protocol. Its one hard problem is to name no parent rather than a wrong one: every rule below states what it proves.
+
+mod describe;
+mod identity;
+mod parents;
+mod route;
+
+use std::collections::HashMap;
+
+use crate::connection::Stamp;
+use crate::event::{ConnectionId, Opened, Role, Scheduling};
+use crate::pairing::{Exchange, ExchangeId, Started};
+use crate::protocol::WireContext;
+use crate::semconv::{self, Value};
+use crate::span::{Evidence, Link, Parent, Span, SpanId, SpanKind, TraceId};
+use identity::{Identity, IdSource, WireKey};
+use parents::Parents;
+use route::Routes;
+
+/// How long a finished client call is remembered for a server side that is told late.
+const MEMORY_NS: u64 = 2_000_000_000;
+/// Client calls that are remembered. One more is not, and its server side may miss its parent.
+const MAX_REMEMBERED: usize = 131_072;
+
+/// Who a span is, for those that refer to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Context {
+    trace_id: TraceId,
+    span_id: SpanId,
+    flags: u8,
+    state: String,
+}
+
+/// An exchange that has begun and not ended.
+#[derive(Debug)]
+struct Active {
+    context: Context,
+    parent: Option<Parent>,
+    links: Vec<Link>,
+    wire: Option<WireContext>,
+    keys: Vec<WireKey>,
+    has_children: bool,
+}
+
+/// A client call, as the server's side looks it up.
+#[derive(Debug)]
+struct Call {
+    context: Context,
+    forget_at_ns: Option<u64>,
+}
+
+/// Counts of what the rules decided.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Tally {
+    /// Server sides whose client side came too late to be the parent.
+    pub(crate) late_matches: u64,
+    /// Calls that were not given a parent because the thread was serving several requests.
+    pub(crate) ambiguous: u64,
+    /// Calls that were not given a parent because a request had too many or was too old.
+    pub(crate) over_limit: u64,
+    /// Client calls that could not be remembered.
+    pub(crate) not_remembered: u64,
+}
+
+/// The state of all traces that pass through this host.
+#[derive(Debug)]
+pub(crate) struct Correlation {
+    ids: IdSource,
+    active: HashMap<ExchangeId, Active>,
+    calls: HashMap<WireKey, Call>,
+    parents: Parents,
+    routes: Routes,
+    tally: Tally,
+    next_sweep_ns: u64,
+}
+
+impl Correlation {
+    /// Returns the state before the first exchange.
+    pub(crate) fn new(seed: u64) -> Self {
+        Self {
+            ids: IdSource::new(seed),
+            active: HashMap::new(),
+            calls: HashMap::new(),
+            parents: Parents::default(),
+            routes: Routes::default(),
+            tally: Tally::default(),
+            next_sweep_ns: 0,
+        }
+    }
+
+    /// Returns what the rules decided so far.
+    pub(crate) fn tally(&self) -> Tally {
+        let mut tally = self.tally;
+        tally.ambiguous += self.parents.ambiguous();
+        tally.over_limit += self.parents.over_limit();
+        tally
+    }
+
+    /// Returns how many exchanges are active.
+    pub(crate) fn active_len(&self) -> usize {
+        self.active.len()
+    }
+
+    /// Notes how a process schedules its requests.
+    pub(crate) fn handle_process(&mut self, tgid: u32, scheduling: Scheduling) {
+        self.parents.set_scheduling(tgid, scheduling);
+    }
+
+    /// Forgets a process.
+    pub(crate) fn handle_process_exit(&mut self, tgid: u32) {
+        self.parents.forget_process(tgid);
+    }
+
+    /// Notes who opened a connection, and during what.
+    pub(crate) fn handle_opened(&mut self, connection: ConnectionId, opened: &Opened) {
+        if opened.role == Role::Connected {
+            self.parents.note_connect(connection, &opened.executor);
+        }
+    }
+
+    /// Forgets a connection.
+    pub(crate) fn handle_closed(&mut self, connection: ConnectionId) {
+        self.parents.forget_connection(connection);
+    }
+
+    /// Begins the span of an exchange.
+    pub(crate) fn begin(
+        &mut self,
+        kind: SpanKind,
+        started: &Started,
+        wire: Option<WireContext>,
+        connection: ConnectionId,
+        opened: &Opened,
+    ) {
+        let identity = Identity::of(&started.place, &mut self.ids);
+        let keys = identity::wire_keys(kind, &started.place, connection, opened);
+        let active = match kind {
+            SpanKind::Client => self.begin_client(started, wire, connection, identity, keys),
+            SpanKind::Server => self.begin_server(started, wire, connection, identity, keys),
+        };
+        self.active.insert(started.id, active);
+    }
+
+    fn begin_client(
+        &mut self,
+        started: &Started,
+        wire: Option<WireContext>,
+        connection: ConnectionId,
+        identity: Identity,
+        keys: Vec<WireKey>,
+    ) -> Active {
+        let found = self.parents.of_call(started.id, connection, &started.first);
+        let server = found.and_then(|found| Some((self.active.get_mut(&found.server)?, found.evidence)));
+        let mut links = Vec::new();
+        let (parent, mut context) = match (server, &wire) {
+            (Some((server, evidence)), wire) if is_of_same_trace(server, wire.as_ref()) => {
+                server.has_children = true;
+                let parent = Parent { span_id: server.context.span_id, is_remote: false, evidence };
+                (Some(parent), Context { span_id: identity.client_span, ..server.context.clone() })
+            }
+            (server, Some(wire)) => {
+                // The application speaks for itself. What we believe to be the cause stays as a link.
+                links.extend(server.map(|(server, evidence)| inferred_link(&server.context, evidence)));
+                continued(wire, identity.client_span)
+            }
+            (_, None) => (None, root(&identity, identity.client_span)),
+        };
+        if let Some(wire) = &wire {
+            context.state.clone_from(&wire.state);
+            context.flags = wire.flags;
+        }
+        for key in &keys {
+            if self.calls.len() >= MAX_REMEMBERED {
+                self.tally.not_remembered += 1;
+                break;
+            }
+            self.calls.insert(*key, Call { context: context.clone(), forget_at_ns: None });
+        }
+        Active { context, parent, links, wire, keys, has_children: false }
+    }
+
+    fn begin_server(
+        &mut self,
+        started: &Started,
+        wire: Option<WireContext>,
+        connection: ConnectionId,
+        identity: Identity,
+        keys: Vec<WireKey>,
+    ) -> Active {
+        self.parents.begin_server(started.id, connection, &started.first);
+        let (parent, context) = match (self.caller(&keys), &wire) {
+            (Some(caller), _) => {
+                let parent =
+                    Parent { span_id: caller.span_id, is_remote: false, evidence: Evidence::Position };
+                (Some(parent), Context { span_id: identity.server_span, ..caller.clone() })
+            }
+            (None, Some(wire)) => continued(wire, identity.server_span),
+            (None, None) => (None, root(&identity, identity.server_span)),
+        };
+        Active { context, parent, links: Vec::new(), wire, keys, has_children: false }
+    }
+
+    fn caller(&self, keys: &[WireKey]) -> Option<&Context> {
+        keys.iter().find_map(|key| self.calls.get(key)).map(|call| &call.context)
+    }
+
+    /// Notes that a request has been sent whole: its reader goes on to work on it.
+    pub(crate) fn sent(&mut self, kind: SpanKind, id: ExchangeId, stamp: &Stamp) {
+        if kind == SpanKind::Server {
+            self.parents.take_turn(id, &stamp.executor);
+        }
+    }
+
+    /// Notes that the answer has begun.
+    pub(crate) fn answering(&mut self, kind: SpanKind, id: ExchangeId, stamp: &Stamp) {
+        match kind {
+            SpanKind::Server => self.parents.answering(id),
+            SpanKind::Client => self.parents.answered(id, &stamp.executor),
+        }
+    }
+
+    /// Forgets an exchange that will never be complete.
+    pub(crate) fn abandon(&mut self, id: ExchangeId, now_ns: u64) {
+        self.parents.end(id);
+        if let Some(active) = self.active.remove(&id) {
+            self.release(&active, now_ns);
+        }
+    }
+
+    /// Ends the span of an exchange.
+    pub(crate) fn finish(
+        &mut self,
+        kind: SpanKind,
+        exchange: Exchange,
+        protocol: &'static str,
+        connection: ConnectionId,
+        opened: &Opened,
+    ) -> Option<Span> {
+        let mut active = self.active.remove(&exchange.id)?;
+        self.parents.end(exchange.id);
+        let ended_at_ns = exchange.response_last.unwrap_or(exchange.request_last).at_ns;
+        match kind {
+            SpanKind::Client => self.release(&active, ended_at_ns),
+            SpanKind::Server => self.match_late(&mut active),
+        }
+        let mut span =
+            describe::span(kind, &exchange, protocol, connection, opened, &mut self.routes, &active.context);
+        span.parent = active.parent;
+        span.links = active.links;
+        if let Some(parent) = span.parent {
+            span.attributes.push((semconv::REMORA_PARENT_EVIDENCE, Value::from(parent.evidence.label())));
+        }
+        Some(span)
+    }
+
+    /// The caller may have been told after its server.
+    fn match_late(&mut self, active: &mut Active) {
+        if active.parent.is_some_and(|parent| parent.evidence == Evidence::Position) {
+            return;
+        }
+        let Some(caller) = self.caller(&active.keys).cloned() else { return };
+        let is_same_trace = caller.trace_id == active.context.trace_id;
+        if is_same_trace || !active.has_children {
+            active.context.trace_id = caller.trace_id;
+            active.parent =
+                Some(Parent { span_id: caller.span_id, is_remote: false, evidence: Evidence::Position });
+        } else {
+            self.tally.late_matches += 1;
+            active.links.push(inferred_link(&caller, Evidence::Position));
+        }
+    }
+
+    /// A finished call is remembered a little longer.
+    fn release(&mut self, active: &Active, now_ns: u64) {
+        for key in &active.keys {
+            if let Some(call) = self.calls.get_mut(key)
+                && call.context.span_id == active.context.span_id
+            {
+                call.forget_at_ns = Some(now_ns.saturating_add(MEMORY_NS));
+            }
+        }
+    }
+
+    /// Lets time pass.
+    pub(crate) fn handle_timeout(&mut self, now_ns: u64) {
+        if now_ns < self.next_sweep_ns {
+            return;
+        }
+        self.next_sweep_ns = now_ns.saturating_add(MEMORY_NS / 4);
+        self.calls.retain(|_, call| call.forget_at_ns.is_none_or(|at_ns| at_ns > now_ns));
+        self.parents.sweep();
+    }
+}
+
+/// A call carries the context of the request it belongs to, or none at all; or that of a span of the application's
+/// own, which then is the parent.
+fn is_of_same_trace(server: &Active, wire: Option<&WireContext>) -> bool {
+    let Some(wire) = wire else { return true };
+    let is_forwarded = server.wire.as_ref().is_some_and(|received| received.span_id == wire.span_id);
+    is_forwarded && server.context.trace_id.0 == wire.trace_id
+}
+
+fn continued(wire: &WireContext, span_id: SpanId) -> (Option<Parent>, Context) {
+    let parent = Parent { span_id: SpanId(wire.span_id), is_remote: true, evidence: Evidence::Wire };
+    let context =
+        Context { trace_id: TraceId(wire.trace_id), span_id, flags: wire.flags, state: wire.state.clone() };
+    (Some(parent), context)
+}
+
+fn root(identity: &Identity, span_id: SpanId) -> Context {
+    /// W3C `sampled` and, as the ids are derived by hashing, `random`.
+    const FLAGS: u8 = 0x03;
+    Context { trace_id: identity.trace, span_id, flags: FLAGS, state: String::new() }
+}
+
+fn inferred_link(context: &Context, evidence: Evidence) -> Link {
+    Link {
+        trace_id: context.trace_id,
+        span_id: context.span_id,
+        attributes: vec![(semconv::REMORA_LINK_EVIDENCE, Value::from(evidence.label()))],
+    }
+}

@@ -1,0 +1,183 @@
+//! The description of a span: name, attributes and status, from what was said and between whom.
+
+use crate::correlation::Context;
+use crate::correlation::route::{Routes, ServiceKey};
+use crate::event::{ConnectionId, Endpoint, Opened};
+use crate::pairing::Exchange;
+use crate::protocol::{Category, Name, Request};
+use crate::semconv::{self, Attributes, Key, Value};
+use crate::span::{Span, SpanKind, Status};
+
+/// `error.type` of an exchange whose connection ended before the response.
+const CONNECTION_CLOSED: &str = "connection_closed";
+
+/// Returns the span of an exchange, without its parent.
+pub(super) fn span(
+    kind: SpanKind,
+    exchange: &Exchange,
+    protocol: &'static str,
+    connection: ConnectionId,
+    opened: &Opened,
+    routes: &mut Routes,
+    context: &Context,
+) -> Span {
+    let request = &exchange.request;
+    let started_at_ns = exchange.request_first.at_ns;
+    let last = exchange.response_last.unwrap_or(exchange.request_last);
+    let executor = match kind {
+        SpanKind::Client => exchange.request_first.executor,
+        SpanKind::Server => exchange.response_first.unwrap_or(exchange.request_first).executor,
+    };
+    let mut attributes = request.attributes.clone();
+    add_addresses(&mut attributes, kind, request, opened);
+    let name = name(exchange, kind, opened, routes, &mut attributes);
+    let status = add_outcome(&mut attributes, exchange, kind);
+    Span {
+        trace_id: context.trace_id,
+        span_id: context.span_id,
+        parent: None,
+        trace_state: context.state.clone(),
+        flags: context.flags,
+        kind,
+        name,
+        started_at_ns,
+        ended_at_ns: last.at_ns.max(started_at_ns),
+        attributes,
+        status,
+        links: Vec::new(),
+        protocol,
+        tgid: executor.tgid,
+        tid: executor.tid,
+        connection,
+    }
+}
+
+/// A server names its route, a client only what it did: its paths may be anybody's.
+fn name(
+    exchange: &Exchange,
+    kind: SpanKind,
+    opened: &Opened,
+    routes: &mut Routes,
+    attributes: &mut Attributes,
+) -> String {
+    let better = exchange.response.as_ref().and_then(|response| response.name.as_ref());
+    let Name { verb, path } = better.unwrap_or(&exchange.request.name);
+    let Some(path) = path.as_ref().filter(|_| kind == SpanKind::Server) else { return verb.clone() };
+    let Some(route) = routes.template(service_key(&opened.local), path) else { return verb.clone() };
+    let name = format!("{verb} {route}");
+    attributes.push((semconv::HTTP_ROUTE, Value::from(route)));
+    name
+}
+
+fn service_key(local: &Endpoint) -> ServiceKey {
+    match local {
+        Endpoint::Ip(address) => ServiceKey(u32::from(address.port()), String::new()),
+        Endpoint::Unix(name) => ServiceKey(0, name.clone()),
+    }
+}
+
+fn add_addresses(attributes: &mut Attributes, kind: SpanKind, request: &Request, opened: &Opened) {
+    let server = match kind {
+        SpanKind::Client => &opened.peer,
+        SpanKind::Server => &opened.local,
+    };
+    let (named_host, named_port) = match &request.authority {
+        Some((host, port)) => (Some(host.clone()), *port),
+        None => (None, None),
+    };
+    let is_named = named_host.is_some();
+    match server {
+        Endpoint::Ip(address) => {
+            let port = if is_named { named_port.unwrap_or(address.port()) } else { address.port() };
+            let host = named_host.unwrap_or_else(|| address.ip().to_string());
+            if kind == SpanKind::Client {
+                add_url(attributes, &host, port);
+            }
+            attributes.push((semconv::SERVER_ADDRESS, Value::from(host)));
+            attributes.push((semconv::SERVER_PORT, Value::from(i64::from(port))));
+        }
+        Endpoint::Unix(name) => {
+            if kind == SpanKind::Client {
+                add_url(attributes, named_host.as_deref().unwrap_or("localhost"), named_port.unwrap_or(80));
+            }
+            let address = if name.is_empty() { named_host.unwrap_or_default() } else { name.clone() };
+            if !address.is_empty() {
+                attributes.push((semconv::SERVER_ADDRESS, Value::from(address)));
+            }
+            attributes.push((semconv::NETWORK_TRANSPORT, Value::from("unix")));
+        }
+    }
+    add_peer(attributes, kind, &opened.peer);
+}
+
+fn add_peer(attributes: &mut Attributes, kind: SpanKind, peer: &Endpoint) {
+    let is_claimed = has(attributes, &semconv::CLIENT_ADDRESS);
+    match kind {
+        SpanKind::Client => attributes.retain(|(key, _)| *key != semconv::CLIENT_ADDRESS),
+        SpanKind::Server if !is_claimed => {
+            if let Endpoint::Ip(address) = peer {
+                attributes.push((semconv::CLIENT_ADDRESS, Value::from(address.ip().to_string())));
+                attributes.push((semconv::CLIENT_PORT, Value::from(i64::from(address.port()))));
+            }
+        }
+        SpanKind::Server => {}
+    }
+    match peer {
+        Endpoint::Ip(address) => {
+            attributes.push((semconv::NETWORK_PEER_ADDRESS, Value::from(address.ip().to_string())));
+            attributes.push((semconv::NETWORK_PEER_PORT, Value::from(i64::from(address.port()))));
+        }
+        Endpoint::Unix(name) if !name.is_empty() => {
+            attributes.push((semconv::NETWORK_PEER_ADDRESS, Value::from(name.clone())));
+        }
+        Endpoint::Unix(_) => {}
+    }
+}
+
+fn has(attributes: &Attributes, key: &Key) -> bool {
+    attributes.iter().any(|(present, _)| present == key)
+}
+
+/// A client's URL is one attribute, a server's several.
+fn add_url(attributes: &mut Attributes, host: &str, port: u16) {
+    let text = |attributes: &Attributes, key: &Key| match attributes.iter().find(|(present, _)| present == key) {
+        Some((_, Value::Text(text))) => Some(text.clone().into_owned()),
+        _ => None,
+    };
+    let Some(path) = text(attributes, &semconv::URL_PATH) else { return };
+    let scheme = text(attributes, &semconv::URL_SCHEME).unwrap_or_else(|| "http".to_owned());
+    let query = text(attributes, &semconv::URL_QUERY).map(|query| format!("?{query}")).unwrap_or_default();
+    let is_default_port = matches!((scheme.as_str(), port), ("http", 80) | ("https", 443));
+    let port = if is_default_port { String::new() } else { format!(":{port}") };
+    let is_bare_ipv6 = host.contains(':') && !host.starts_with('[');
+    let host = if is_bare_ipv6 { format!("[{host}]") } else { host.to_owned() };
+    let url = format!("{scheme}://{host}{port}{path}{query}");
+    attributes.retain(|(key, _)| {
+        *key != semconv::URL_PATH && *key != semconv::URL_QUERY && *key != semconv::URL_SCHEME
+    });
+    attributes.push((semconv::URL_FULL, Value::from(url)));
+}
+
+fn add_outcome(attributes: &mut Attributes, exchange: &Exchange, kind: SpanKind) -> Status {
+    let Some(response) = &exchange.response else {
+        if exchange.request.is_one_way {
+            return Status::Unset;
+        }
+        attributes.push((semconv::ERROR_TYPE, Value::from(CONNECTION_CLOSED)));
+        return Status::Error("the connection ended before the response".to_owned());
+    };
+    for (key, value) in &response.attributes {
+        attributes.retain(|(present, _)| present != key);
+        attributes.push((key.clone(), value.clone()));
+    }
+    let outcome = &response.outcome;
+    let Some(error_type) = &outcome.error_type else { return Status::Unset };
+    let is_forgiven = outcome.is_client_fault
+        && kind == SpanKind::Server
+        && exchange.request.category == Category::Call;
+    if is_forgiven {
+        return Status::Unset;
+    }
+    attributes.push((semconv::ERROR_TYPE, Value::from(error_type.clone())));
+    Status::Error(outcome.message.clone().unwrap_or_default())
+}

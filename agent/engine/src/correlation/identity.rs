@@ -1,0 +1,132 @@
+//! Ids that both ends of an exchange compute alike, without talking to each other.
+
+use std::net::SocketAddr;
+
+use crate::event::{ConnectionId, Endpoint, Opened};
+use crate::session::Place;
+use crate::span::{SpanId, SpanKind, TraceId};
+
+/// The ids of one exchange, as either end computes them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Identity {
+    /// The trace that begins here, if one does.
+    pub(super) trace: TraceId,
+    /// The client's span.
+    pub(super) client_span: SpanId,
+    /// The server's span.
+    pub(super) server_span: SpanId,
+}
+
+impl Identity {
+    /// Returns the ids of the exchange whose request begins at `place`.
+    ///
+    /// The pair of positions (the request's first byte, the response's first byte expected) is the same at both ends
+    /// of a TCP connection, behind address translation too. Where positions are private to one end, the ids are new.
+    pub(super) fn of(place: &Place, ids: &mut IdSource) -> Self {
+        let pair = if place.is_absolute {
+            (u64::from(place.position) << 32 | u64::from(place.reverse_position))
+                ^ mix(u64::from(place.ordinal))
+        } else {
+            ids.next()
+        };
+        let [high, low] = [mix(pair ^ 0x7472_6163_6531), mix(pair ^ 0x7472_6163_6532)];
+        let mut trace = [0; 16];
+        for (target, source) in trace.iter_mut().zip(high.to_be_bytes().into_iter().chain(low.to_be_bytes())) {
+            *target = source;
+        }
+        Self {
+            trace: TraceId(trace),
+            client_span: SpanId(mix(pair ^ 0x636c_6965_6e74).max(1).to_be_bytes()),
+            server_span: SpanId(mix(pair ^ 0x0073_6572_7665_7200).max(1).to_be_bytes()),
+        }
+    }
+}
+
+/// The finaliser of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014), with 0 moved away.
+fn mix(value: u64) -> u64 {
+    let value = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    value ^ (value >> 31)
+}
+
+/// Gives numbers that do not repeat.
+#[derive(Debug)]
+pub(super) struct IdSource(u64);
+
+impl IdSource {
+    pub(super) fn new(seed: u64) -> Self {
+        Self(mix(seed))
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        mix(self.0)
+    }
+}
+
+/// What both ends of an exchange on this host have in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum WireKey {
+    /// Both addresses and the request's position: exact also where requests overlap.
+    Addresses { client: SocketAddr, server: SocketAddr, position: u32, ordinal: u32 },
+    /// The pair of positions: survives address translation.
+    Positions { position: u32, reverse_position: u32, ordinal: u32 },
+    /// Both sockets of a Unix connection and the bytes counted since it was opened.
+    Sockets { client: u64, server: u64, position: u32, ordinal: u32 },
+}
+
+/// Returns the keys of an exchange, the most exact first.
+pub(super) fn wire_keys(kind: SpanKind, place: &Place, connection: ConnectionId, opened: &Opened) -> Vec<WireKey> {
+    let Place { position, reverse_position, ordinal, is_absolute } = *place;
+    if !is_absolute {
+        let Some(peer) = opened.peer_sock else { return Vec::new() };
+        let (client, server) = ordered(kind, connection.sock, peer);
+        return vec![WireKey::Sockets { client, server, position, ordinal }];
+    }
+    let mut keys = Vec::with_capacity(2);
+    if let (Endpoint::Ip(local), Endpoint::Ip(peer)) = (&opened.local, &opened.peer) {
+        let (client, server) = ordered(kind, *local, *peer);
+        keys.push(WireKey::Addresses { client, server, position, ordinal });
+    }
+    keys.push(WireKey::Positions { position, reverse_position, ordinal });
+    keys
+}
+
+fn ordered<T>(kind: SpanKind, own: T, peer: T) -> (T, T) {
+    match kind {
+        SpanKind::Client => (own, peer),
+        SpanKind::Server => (peer, own),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_ends_compute_the_same_ids() {
+        let place = Place { position: 1, reverse_position: 2, ordinal: 0, is_absolute: true };
+        let (mut one, mut other) = (IdSource::new(1), IdSource::new(2));
+        assert_eq!(Identity::of(&place, &mut one), Identity::of(&place, &mut other));
+    }
+
+    #[test]
+    fn ids_differ_by_every_part_of_the_place() {
+        let mut ids = IdSource::new(1);
+        let place = Place { position: 1, reverse_position: 2, ordinal: 0, is_absolute: true };
+        let base = Identity::of(&place, &mut ids);
+        for other in [
+            Place { position: 2, ..place },
+            Place { reverse_position: 1, ..place },
+            Place { ordinal: 1, ..place },
+            Place { is_absolute: false, ..place },
+            Place { is_absolute: false, ..place },
+        ] {
+            let other = Identity::of(&other, &mut ids);
+            assert_ne!(base.trace, other.trace);
+            assert_ne!(base.client_span, other.client_span);
+            assert_ne!(base.server_span, other.server_span);
+        }
+    }
+}

@@ -1,0 +1,364 @@
+//! Which request a call belongs to, by who executed what.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::connection::Stamp;
+use crate::event::{ConnectionId, Executor, Scheduling};
+use crate::pairing::ExchangeId;
+use crate::span::Evidence;
+
+/// Calls that one request may have. A request with more is a stream or a worker, not a cause.
+const MAX_CALLS: u32 = 1_000;
+/// Age of a request after which nothing is its consequence any more.
+const MAX_AGE_NS: u64 = 600_000_000_000;
+/// Goroutines and threads that are remembered before the older half is forgotten.
+const MAX_REMEMBERED: usize = 65_536;
+
+/// Who executes: the unit that serves one request at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Key {
+    Goroutine { tgid: u32, id: u64 },
+    Thread { tgid: u32, tid: u32 },
+}
+
+impl Key {
+    fn of(executor: &Executor) -> Self {
+        match executor.goroutine {
+            Some(goroutine) => Key::Goroutine { tgid: executor.tgid, id: goroutine.id },
+            None => Key::Thread { tgid: executor.tgid, tid: executor.tid },
+        }
+    }
+}
+
+/// A request that is being served.
+#[derive(Debug)]
+struct Server {
+    key: Key,
+    connection: ConnectionId,
+    started_at_ns: u64,
+    is_answering: bool,
+    calls: u32,
+}
+
+/// What a thread works on in the present turn of its event loop.
+#[derive(Clone, Copy, Debug)]
+struct Turn {
+    number: u32,
+    server: ExchangeId,
+}
+
+/// A request that is believed to be the cause of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Found {
+    pub(super) server: ExchangeId,
+    pub(super) evidence: Evidence,
+}
+
+/// Everything that says who works on what.
+#[derive(Debug, Default)]
+pub(super) struct Parents {
+    servers: HashMap<ExchangeId, Server>,
+    by_key: HashMap<Key, Vec<ExchangeId>>,
+    /// The request that each running call belongs to.
+    call_parents: HashMap<ExchangeId, ExchangeId>,
+    turns: HashMap<u32, Turn>,
+    /// Requests during whose turn a connection was opened, until its first call.
+    opened_during: HashMap<ConnectionId, ExchangeId>,
+    scheduling: HashMap<u32, Scheduling>,
+    /// Processes whose threads were seen to serve several requests at once.
+    interleaving: HashSet<u32>,
+    /// When a goroutine was first seen to make a call.
+    first_calls: HashMap<Key, u64>,
+    ambiguous: u64,
+    over_limit: u64,
+}
+
+impl Parents {
+    pub(super) fn ambiguous(&self) -> u64 {
+        self.ambiguous
+    }
+
+    pub(super) fn over_limit(&self) -> u64 {
+        self.over_limit
+    }
+
+    pub(super) fn set_scheduling(&mut self, tgid: u32, scheduling: Scheduling) {
+        self.scheduling.insert(tgid, scheduling);
+        self.interleaving.remove(&tgid);
+    }
+
+    pub(super) fn forget_process(&mut self, tgid: u32) {
+        self.scheduling.remove(&tgid);
+        self.interleaving.remove(&tgid);
+    }
+
+    pub(super) fn forget_connection(&mut self, connection: ConnectionId) {
+        self.opened_during.remove(&connection);
+    }
+
+    /// A connection that is opened in a request's turn is opened for that request.
+    pub(super) fn note_connect(&mut self, connection: ConnectionId, executor: &Executor) {
+        if self.scheduling(executor.tgid) != Scheduling::Turns {
+            return;
+        }
+        if let Some(server) = self.turn_owner(executor) {
+            self.opened_during.insert(connection, server);
+        }
+    }
+
+    /// Notes a request that begins to be served.
+    pub(super) fn begin_server(&mut self, id: ExchangeId, connection: ConnectionId, first: &Stamp) {
+        let key = Key::of(&first.executor);
+        let others = self.by_key.entry(key).or_default();
+        let is_interleaved = others
+            .iter()
+            .filter_map(|other| self.servers.get(other))
+            .any(|other| !other.is_answering && other.connection != connection);
+        others.push(id);
+        if is_interleaved && matches!(key, Key::Thread { .. }) {
+            self.interleaving.insert(first.executor.tgid);
+        }
+        let server =
+            Server { key, connection, started_at_ns: first.at_ns, is_answering: false, calls: 0 };
+        self.servers.insert(id, server);
+        self.take_turn(id, &first.executor);
+    }
+
+    /// From here to its next wait, the thread works on `server`.
+    pub(super) fn take_turn(&mut self, server: ExchangeId, executor: &Executor) {
+        if executor.goroutine.is_none() {
+            self.turns.insert(executor.tid, Turn { number: executor.turn, server });
+        }
+    }
+
+    /// The answer of a request has begun.
+    pub(super) fn answering(&mut self, id: ExchangeId) {
+        if let Some(server) = self.servers.get_mut(&id) {
+            server.is_answering = true;
+        }
+    }
+
+    /// A call was answered: its reader goes on with the request that made it.
+    pub(super) fn answered(&mut self, call: ExchangeId, executor: &Executor) {
+        match self.call_parents.get(&call).copied() {
+            Some(server) => self.take_turn(server, executor),
+            None => {
+                self.turns.remove(&executor.tid);
+            }
+        }
+    }
+
+    /// Forgets a request or call.
+    pub(super) fn end(&mut self, id: ExchangeId) {
+        self.call_parents.remove(&id);
+        let Some(server) = self.servers.remove(&id) else { return };
+        if let Some(others) = self.by_key.get_mut(&server.key) {
+            others.retain(|&other| other != id);
+            if others.is_empty() {
+                self.by_key.remove(&server.key);
+            }
+        }
+    }
+
+    /// Returns the request that a call belongs to, if that is certain.
+    pub(super) fn of_call(&mut self, call: ExchangeId, connection: ConnectionId, first: &Stamp) -> Option<Found> {
+        let opened_during = self.opened_during.remove(&connection);
+        let found = match first.executor.goroutine {
+            Some(_) => self.of_goroutine(first),
+            None => self.of_thread(&first.executor, opened_during),
+        }?;
+        let server = self.servers.get_mut(&found.server)?;
+        server.calls += 1;
+        let is_too_old = first.at_ns.saturating_sub(server.started_at_ns) > MAX_AGE_NS;
+        if server.calls > MAX_CALLS || is_too_old || first.at_ns < server.started_at_ns {
+            self.over_limit += 1;
+            return None;
+        }
+        self.call_parents.insert(call, found.server);
+        Some(found)
+    }
+
+    /// The goroutine serves the request itself, or was started by the one that does, during the request.
+    fn of_goroutine(&mut self, first: &Stamp) -> Option<Found> {
+        let goroutine = first.executor.goroutine?;
+        let tgid = first.executor.tgid;
+        let own = Key::Goroutine { tgid, id: goroutine.id };
+        if let Some(server) = self.oldest(own) {
+            return Some(Found { server, evidence: Evidence::Goroutine });
+        }
+        let first_call_ns = *self.first_calls.entry(own).or_insert(first.at_ns);
+        let server = self.oldest(Key::Goroutine { tgid, id: goroutine.parent })?;
+        // A goroutine that made calls before this request began is a worker that an earlier request started.
+        let was_started_during = first_call_ns >= self.servers.get(&server)?.started_at_ns;
+        was_started_during.then_some(Found { server, evidence: Evidence::Goroutine })
+    }
+
+    fn of_thread(&mut self, executor: &Executor, opened_during: Option<ExchangeId>) -> Option<Found> {
+        let key = Key::Thread { tgid: executor.tgid, tid: executor.tid };
+        let scheduling = self.scheduling(executor.tgid);
+        if scheduling == Scheduling::Turns {
+            let server = self.turn_owner(executor).or(opened_during)?;
+            return self.servers.contains_key(&server).then_some(Found { server, evidence: Evidence::Turn });
+        }
+        let only = self.only(key)?;
+        if scheduling == Scheduling::EventLoop || self.interleaving.contains(&executor.tgid) {
+            // One request alone, and nothing waited for since it was read.
+            let found = self.turn_owner(executor).filter(|&owner| owner == only);
+            self.ambiguous += u64::from(found.is_none());
+            return found.map(|server| Found { server, evidence: Evidence::Turn });
+        }
+        Some(Found { server: only, evidence: Evidence::Thread })
+    }
+
+    fn scheduling(&self, tgid: u32) -> Scheduling {
+        self.scheduling.get(&tgid).copied().unwrap_or_default()
+    }
+
+    /// Returns the request whose turn it is, if the thread has not waited since.
+    fn turn_owner(&self, executor: &Executor) -> Option<ExchangeId> {
+        let turn = self.turns.get(&executor.tid)?;
+        (turn.number == executor.turn && self.servers.contains_key(&turn.server)).then_some(turn.server)
+    }
+
+    /// Returns the request that a serial executor works on: of those on one connection the first.
+    fn oldest(&self, key: Key) -> Option<ExchangeId> {
+        self.by_key.get(&key)?.iter().copied().min()
+    }
+
+    /// Returns the only request of a thread: the one that is not answered yet, or a lone one whose answer streams.
+    fn only(&mut self, key: Key) -> Option<ExchangeId> {
+        let ids = self.by_key.get(&key)?;
+        let is_waiting = |id: &&ExchangeId| self.servers.get(id).is_some_and(|server| !server.is_answering);
+        let mut waiting = ids.iter().filter(is_waiting);
+        let Some(&first) = waiting.next() else {
+            return match ids.as_slice() {
+                [lone] => Some(*lone),
+                _ => None,
+            };
+        };
+        let connection = self.servers.get(&first)?.connection;
+        let is_other = |id: &ExchangeId| self.servers.get(id).is_some_and(|server| server.connection != connection);
+        if waiting.any(is_other) {
+            self.ambiguous += 1;
+            return None;
+        }
+        Some(first)
+    }
+
+    /// Forgets what cannot matter any more.
+    pub(super) fn sweep(&mut self) {
+        let servers = &self.servers;
+        self.turns.retain(|_, turn| servers.contains_key(&turn.server));
+        self.opened_during.retain(|_, server| servers.contains_key(server));
+        if self.first_calls.len() > MAX_REMEMBERED {
+            let mut times: Vec<u64> = self.first_calls.values().copied().collect();
+            let middle = times.len() / 2;
+            let (_, &mut median, _) = times.select_nth_unstable(middle);
+            self.first_calls.retain(|_, &mut at_ns| at_ns > median);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Goroutine;
+
+    const REQUEST: ExchangeId = ExchangeId(1);
+    const OTHER: ExchangeId = ExchangeId(2);
+    const CALL: ExchangeId = ExchangeId(3);
+
+    fn connection(sock: u64) -> ConnectionId {
+        ConnectionId { sock, inode: 0 }
+    }
+
+    fn thread(tid: u32, turn: u32, at_ns: u64) -> Stamp {
+        Stamp { at_ns, executor: Executor { tgid: 1, tid, goroutine: None, turn } }
+    }
+
+    fn goroutine(id: u64, parent: u64, at_ns: u64) -> Stamp {
+        let goroutine = Some(Goroutine { id, parent });
+        Stamp { at_ns, executor: Executor { tgid: 1, tid: at_ns as u32, goroutine, turn: 0 } }
+    }
+
+    fn evidence(parents: &mut Parents, stamp: &Stamp) -> Option<(u64, Evidence)> {
+        parents.of_call(CALL, connection(99), stamp).map(|found| (found.server.0, found.evidence))
+    }
+
+    #[test]
+    fn call_on_the_thread_of_its_only_request_belongs_to_it() {
+        let mut parents = Parents::default();
+        parents.begin_server(REQUEST, connection(1), &thread(7, 0, 10));
+        assert_eq!(evidence(&mut parents, &thread(7, 5, 20)), Some((1, Evidence::Thread)));
+        assert_eq!(evidence(&mut parents, &thread(8, 0, 20)), None);
+        parents.end(REQUEST);
+        assert_eq!(evidence(&mut parents, &thread(7, 5, 30)), None);
+    }
+
+    #[test]
+    fn two_requests_on_one_thread_leave_only_the_turn() {
+        let mut parents = Parents::default();
+        parents.begin_server(REQUEST, connection(1), &thread(7, 1, 10));
+        parents.begin_server(OTHER, connection(2), &thread(7, 2, 11));
+        assert_eq!(evidence(&mut parents, &thread(7, 2, 20)), None);
+        parents.end(OTHER);
+        assert_eq!(evidence(&mut parents, &thread(7, 2, 20)), None, "the turn was the other's");
+    }
+
+    #[test]
+    fn a_process_that_interleaved_is_believed_only_within_a_turn() {
+        let mut parents = Parents::default();
+        parents.begin_server(REQUEST, connection(1), &thread(7, 1, 10));
+        parents.begin_server(OTHER, connection(2), &thread(7, 2, 11));
+        parents.end(REQUEST);
+        assert_eq!(evidence(&mut parents, &thread(7, 2, 20)), Some((2, Evidence::Turn)));
+        assert_eq!(evidence(&mut parents, &thread(7, 3, 21)), None);
+    }
+
+    #[test]
+    fn a_proxy_is_followed_by_turns_and_by_the_connections_it_opens() {
+        let mut parents = Parents::default();
+        parents.set_scheduling(1, Scheduling::Turns);
+        parents.begin_server(REQUEST, connection(1), &thread(7, 1, 10));
+        parents.note_connect(connection(50), &thread(7, 1, 11).executor);
+        parents.begin_server(OTHER, connection(2), &thread(7, 1, 12));
+        parents.note_connect(connection(51), &thread(7, 1, 13).executor);
+        let of = |parents: &mut Parents, sock, stamp| parents.of_call(CALL, connection(sock), &stamp);
+        assert_eq!(of(&mut parents, 51, thread(7, 2, 20)).map(|found| found.server), Some(OTHER));
+        assert_eq!(of(&mut parents, 50, thread(7, 2, 21)).map(|found| found.server), Some(REQUEST));
+        assert_eq!(of(&mut parents, 50, thread(7, 2, 22)), None, "only the first call of a connection");
+        parents.answered(CALL, &thread(7, 3, 30).executor);
+        assert_eq!(of(&mut parents, 60, thread(7, 3, 31)).map(|found| found.server), Some(REQUEST));
+    }
+
+    #[test]
+    fn a_goroutine_started_during_the_request_belongs_to_it() {
+        let mut parents = Parents::default();
+        parents.begin_server(REQUEST, connection(1), &goroutine(5, 1, 10));
+        assert_eq!(evidence(&mut parents, &goroutine(5, 1, 20)), Some((1, Evidence::Goroutine)));
+        assert_eq!(evidence(&mut parents, &goroutine(6, 5, 20)), Some((1, Evidence::Goroutine)));
+        assert_eq!(evidence(&mut parents, &goroutine(7, 6, 20)), None, "a grandchild may serve others");
+    }
+
+    #[test]
+    fn a_worker_of_an_earlier_request_belongs_to_none() {
+        let mut parents = Parents::default();
+        parents.begin_server(REQUEST, connection(1), &goroutine(5, 1, 10));
+        assert!(evidence(&mut parents, &goroutine(6, 5, 20)).is_some());
+        parents.end(REQUEST);
+        parents.begin_server(OTHER, connection(1), &goroutine(5, 1, 30));
+        assert_eq!(evidence(&mut parents, &goroutine(6, 5, 40)), None);
+    }
+
+    #[test]
+    fn fan_out_and_age_are_capped() {
+        let mut parents = Parents::default();
+        parents.begin_server(REQUEST, connection(1), &thread(7, 0, 0));
+        assert_eq!(evidence(&mut parents, &thread(7, 0, MAX_AGE_NS + 1)), None);
+        for _ in 1..MAX_CALLS {
+            assert!(evidence(&mut parents, &thread(7, 0, 1)).is_some());
+        }
+        assert_eq!(evidence(&mut parents, &thread(7, 0, 1)), None);
+        assert_eq!(parents.over_limit(), 2);
+    }
+}

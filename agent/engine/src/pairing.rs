@@ -1,0 +1,182 @@
+//! Requests find their responses.
+//!
+//! Takes [`Message`]s with their stamps, makes [`Exchange`]s. It knows two rules, in order and by id, and no protocol.
+
+use std::collections::{HashMap, VecDeque};
+
+use crate::connection::Stamp;
+use crate::protocol::{MessageKind, Pairing as Rule, Request, Response};
+use crate::session::{Place, Step};
+
+/// Requests of one connection that may be without a response. One more is not followed.
+const MAX_OUTSTANDING: usize = 4096;
+
+/// Names an exchange while the engine runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct ExchangeId(pub(crate) u64);
+
+/// A request that has begun.
+#[derive(Debug)]
+pub(crate) struct Started {
+    pub(crate) id: ExchangeId,
+    pub(crate) first: Stamp,
+    pub(crate) place: Place,
+}
+
+/// A request and what became of it.
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    pub(crate) id: ExchangeId,
+    pub(crate) request: Box<Request>,
+    /// None where the connection ended first.
+    pub(crate) response: Option<Box<Response>>,
+    /// First and last byte of the request.
+    pub(crate) request_first: Stamp,
+    pub(crate) request_last: Stamp,
+    /// First and last byte of the response.
+    pub(crate) response_first: Option<Stamp>,
+    pub(crate) response_last: Option<Stamp>,
+}
+
+/// What a step led to.
+#[derive(Debug)]
+pub(crate) enum Paired {
+    /// A request begins.
+    Started(Started),
+    /// The request has been sent whole.
+    Sent(ExchangeId, Stamp),
+    /// The response begins.
+    Answering(ExchangeId),
+    /// The exchange is over.
+    Finished(Box<Exchange>),
+    /// A response without a request.
+    Unasked,
+    /// A request that is not followed: too many are outstanding.
+    Refused,
+}
+
+#[derive(Debug)]
+struct Open {
+    exchange: Exchange,
+    is_sending: bool,
+}
+
+/// The outstanding requests of one connection.
+#[derive(Debug, Default)]
+pub(crate) struct Pairing {
+    in_order: VecDeque<Open>,
+    by_id: HashMap<u64, Open>,
+}
+
+impl Pairing {
+    /// Takes in a step. `next_id` gives the id of a new exchange.
+    pub(crate) fn handle(&mut self, step: Step, next_id: impl FnOnce() -> ExchangeId, out: &mut Vec<Paired>) {
+        let Step { message, first, last, place, client: _ } = step;
+        match message.kind {
+            MessageKind::Request(request) => self.request(message.pairing, request, first, last, place, next_id(), out),
+            MessageKind::RequestEnd => self.request_end(message.pairing, last, out),
+            MessageKind::Response(response) => self.response(message.pairing, response, first, last, out),
+            MessageKind::ResponseEnd => self.finish(message.pairing, last, out),
+            MessageKind::Interim | MessageKind::OneWay => {}
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the parts of one step, taken apart once")]
+    fn request(
+        &mut self,
+        rule: Rule,
+        request: Box<Request>,
+        first: Stamp,
+        last: Stamp,
+        place: Place,
+        id: ExchangeId,
+        out: &mut Vec<Paired>,
+    ) {
+        if self.len() >= MAX_OUTSTANDING {
+            out.push(Paired::Refused);
+            return;
+        }
+        out.push(Paired::Started(Started { id, first, place }));
+        let is_sending = request.is_open;
+        let is_one_way = request.is_one_way;
+        let exchange = Exchange {
+            id,
+            request,
+            response: None,
+            request_first: first,
+            request_last: last,
+            response_first: None,
+            response_last: None,
+        };
+        if is_one_way {
+            out.push(Paired::Finished(Box::new(exchange)));
+            return;
+        }
+        if !is_sending {
+            out.push(Paired::Sent(id, last));
+        }
+        let open = Open { exchange, is_sending };
+        match rule {
+            Rule::InOrder => self.in_order.push_back(open),
+            Rule::Id(number) => {
+                self.by_id.insert(number, open);
+            }
+        }
+    }
+
+    fn request_end(&mut self, rule: Rule, last: Stamp, out: &mut Vec<Paired>) {
+        let open = match rule {
+            Rule::InOrder => self.in_order.iter_mut().rev().find(|open| open.is_sending),
+            Rule::Id(number) => self.by_id.get_mut(&number),
+        };
+        if let Some(open) = open {
+            open.is_sending = false;
+            open.exchange.request_last = last;
+            out.push(Paired::Sent(open.exchange.id, last));
+        }
+    }
+
+    fn response(&mut self, rule: Rule, response: Box<Response>, first: Stamp, last: Stamp, out: &mut Vec<Paired>) {
+        let open = match rule {
+            Rule::InOrder => self.in_order.iter_mut().find(|open| open.exchange.response.is_none()),
+            Rule::Id(number) => self.by_id.get_mut(&number),
+        };
+        let Some(open) = open else {
+            out.push(Paired::Unasked);
+            return;
+        };
+        let is_open = response.is_open;
+        open.exchange.response = Some(response);
+        open.exchange.response_first = Some(first);
+        open.exchange.response_last = Some(last);
+        out.push(Paired::Answering(open.exchange.id));
+        if !is_open {
+            self.finish(rule, last, out);
+        }
+    }
+
+    fn finish(&mut self, rule: Rule, last: Stamp, out: &mut Vec<Paired>) {
+        let open = match rule {
+            Rule::InOrder if self.in_order.front().is_some_and(|open| open.exchange.response.is_some()) => {
+                self.in_order.pop_front()
+            }
+            Rule::InOrder => None,
+            Rule::Id(number) => self.by_id.remove(&number),
+        };
+        let Some(mut open) = open else { return };
+        open.exchange.response_last = Some(last);
+        out.push(Paired::Finished(Box::new(open.exchange)));
+    }
+
+    /// Ends all that is outstanding, oldest first.
+    pub(crate) fn take_all(&mut self) -> Vec<Exchange> {
+        let mut open: Vec<_> = self.in_order.drain(..).chain(self.by_id.drain().map(|(_, open)| open)).collect();
+        open.sort_by_key(|open| open.exchange.id);
+        open.into_iter().map(|open| open.exchange).collect()
+    }
+
+    /// Returns how many requests are outstanding.
+    pub(crate) fn len(&self) -> usize {
+        self.in_order.len() + self.by_id.len()
+    }
+}

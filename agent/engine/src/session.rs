@@ -1,0 +1,374 @@
+//! The conversation on one connection: chunks of two directions become messages of a protocol.
+//!
+//! Takes [`Chunk`]s, makes [`Step`]s. It finds out which protocol is spoken and who the client is, keeps what a parser
+//! has not eaten, passes over what nobody wants, and finds its feet again after a gap. It knows protocols only as trait
+//! objects.
+
+mod lane;
+
+use crate::connection::{Chunk, Content, Stamp};
+use crate::event::{Direction, Role};
+use crate::protocol::{
+    Answer, DETECTION_BUDGET_BYTES, Detection, Message, Parser, ParserSettings, Protocol, REGISTRY, Side,
+};
+use lane::{Lane, Passage};
+
+/// Chunks that may fail to be recognised before a connection is given up. A connection that was met in the middle of
+/// a large body needs many; one that was seen from its first byte needs none.
+const MAX_UNKNOWN_CHUNKS_MIDWAY: u32 = 256;
+const MAX_UNKNOWN_CHUNKS_FROM_START: u32 = 8;
+/// Breaches of the protocol after which a connection is given up.
+const MAX_BREACHES: u32 = 3;
+/// Bytes that one side may have waiting for the other.
+const MAX_UNREAD_BYTES: usize = 1 << 20;
+/// Skips that are shorter than this are not worth a message to the kernel.
+const MIN_SKIP_HINT_BYTES: u64 = 16 << 10;
+
+/// A message, and when and where on the connection it stood.
+#[derive(Debug)]
+pub(crate) struct Step {
+    pub(crate) message: Message,
+    /// Where the client's bytes go.
+    pub(crate) client: Direction,
+    /// Of its first and its last byte.
+    pub(crate) first: Stamp,
+    pub(crate) last: Stamp,
+    /// Of its first byte.
+    pub(crate) place: Place,
+}
+
+/// A place on the wire that both ends of a connection see alike.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Place {
+    /// Position of the byte.
+    pub(crate) position: u32,
+    /// Position of the other direction.
+    pub(crate) reverse_position: u32,
+    /// Messages that began at the same position before this one.
+    pub(crate) ordinal: u32,
+    /// Whether the peer sees the same numbers without a common beginning.
+    pub(crate) is_absolute: bool,
+}
+
+/// What the session found out.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// A message.
+    Step(Box<Step>),
+    /// What was open can no longer be completed: bytes are missing.
+    Lost,
+    /// The connection carries nothing that is understood; the fixed text says why.
+    Ignored(&'static str),
+    /// Bytes of this direction before this position are not needed.
+    SkipUntil(Direction, u32),
+}
+
+/// The state of one conversation.
+pub(crate) struct Session {
+    state: State,
+    egress: Lane,
+    ingress: Lane,
+    unknown_chunks: u32,
+    max_unknown_chunks: u32,
+    breaches: u32,
+    is_from_start: bool,
+}
+
+enum State {
+    Detecting,
+    Speaking { protocol: &'static dyn Protocol, parser: Box<dyn Parser>, client: Direction },
+    Ignored,
+}
+
+impl Session {
+    /// Returns the state before the first byte.
+    pub(crate) fn new(role: Role) -> Self {
+        let is_from_start = role != Role::Unknown;
+        Self {
+            state: State::Detecting,
+            egress: Lane::default(),
+            ingress: Lane::default(),
+            unknown_chunks: 0,
+            max_unknown_chunks: if is_from_start {
+                MAX_UNKNOWN_CHUNKS_FROM_START
+            } else {
+                MAX_UNKNOWN_CHUNKS_MIDWAY
+            },
+            breaches: 0,
+            is_from_start,
+        }
+    }
+
+    /// Returns the protocol, once it is known.
+    pub(crate) fn protocol(&self) -> Option<&'static str> {
+        match &self.state {
+            State::Speaking { protocol, .. } => Some(protocol.name()),
+            State::Detecting | State::Ignored => None,
+        }
+    }
+
+    /// Returns where the client's bytes go, once it is known.
+    pub(crate) fn client(&self) -> Option<Direction> {
+        match &self.state {
+            State::Speaking { client, .. } => Some(*client),
+            State::Detecting | State::Ignored => None,
+        }
+    }
+
+    /// Returns whether nothing more will come of this connection.
+    pub(crate) fn is_ignored(&self) -> bool {
+        matches!(self.state, State::Ignored)
+    }
+
+    /// Takes in the next chunk of a direction.
+    pub(crate) fn handle(
+        &mut self,
+        direction: Direction,
+        chunk: Chunk,
+        settings: &ParserSettings,
+        out: &mut Vec<Outcome>,
+    ) {
+        match self.state {
+            State::Ignored => return,
+            State::Detecting => self.detect(direction, chunk, settings, out),
+            State::Speaking { .. } => self.take(direction, chunk, out),
+        }
+        self.advance(direction, out);
+        self.advance(direction.reverse(), out);
+    }
+
+    /// Tells that a direction has ended.
+    pub(crate) fn handle_end(&mut self, direction: Direction, stamp: Stamp, out: &mut Vec<Outcome>) {
+        let State::Speaking { parser, client, .. } = &mut self.state else { return };
+        let client = *client;
+        let side = side_of(direction, client);
+        let Some(message) = parser.end(side) else { return };
+        let lane = if direction == Direction::Egress { &mut self.egress } else { &mut self.ingress };
+        let last = lane.last_stamp().unwrap_or(stamp);
+        let step = Step { message, client, first: last, last, place: lane.place() };
+        out.push(Outcome::Step(Box::new(step)));
+    }
+
+    fn lane(&mut self, direction: Direction) -> &mut Lane {
+        match direction {
+            Direction::Egress => &mut self.egress,
+            Direction::Ingress => &mut self.ingress,
+        }
+    }
+
+    fn ignore(&mut self, reason: &'static str, out: &mut Vec<Outcome>) {
+        self.state = State::Ignored;
+        self.egress = Lane::default();
+        self.ingress = Lane::default();
+        out.push(Outcome::Ignored(reason));
+    }
+
+    /// Asks the protocols whose bytes these are.
+    fn detect(&mut self, direction: Direction, chunk: Chunk, settings: &ParserSettings, out: &mut Vec<Outcome>) {
+        let is_gap = matches!(chunk.content, Content::Missing(_));
+        let lane = self.lane(direction);
+        let _ = lane.push(chunk);
+        if is_gap {
+            lane.clear();
+        } else {
+            match ask(lane.unread()) {
+                Verdict::Is(protocol, side) => {
+                    let client = if side == Side::Client { direction } else { direction.reverse() };
+                    let parser = protocol.parser(settings, self.is_from_start && self.unknown_chunks == 0);
+                    self.state = State::Speaking { protocol, parser, client };
+                    self.settle_other(direction.reverse(), out);
+                    return;
+                }
+                Verdict::Unsure => return,
+                Verdict::No => lane.clear(),
+            }
+        }
+        self.unknown_chunks += 1;
+        if self.unknown_chunks > self.max_unknown_chunks {
+            self.ignore("protocol_unknown", out);
+        }
+    }
+
+    /// What the other direction has kept so far was undecided; it is of the same protocol or not from a message's
+    /// beginning.
+    fn settle_other(&mut self, direction: Direction, out: &mut Vec<Outcome>) {
+        let State::Speaking { parser, client, .. } = &self.state else { return };
+        let side = side_of(direction, *client);
+        let lane = match direction {
+            Direction::Egress => &mut self.egress,
+            Direction::Ingress => &mut self.ingress,
+        };
+        if lane.unread().is_empty() {
+            return;
+        }
+        match parser.resync(side, lane.unread()) {
+            Some(offset) => lane.advance(offset),
+            None => {
+                lane.clear();
+                lane.is_lost = true;
+                out.push(Outcome::Lost);
+            }
+        }
+    }
+
+    /// Appends a chunk to its lane, finding the next message's beginning if the lane is lost.
+    fn take(&mut self, direction: Direction, chunk: Chunk, out: &mut Vec<Outcome>) {
+        match chunk.content {
+            Content::Missing(bytes) => self.take_missing(direction, &chunk, bytes, out),
+            Content::Bytes(_) => {
+                if self.lane(direction).push(chunk) {
+                    self.passed(direction, out);
+                }
+                if self.lane(direction).is_lost {
+                    self.resync(direction);
+                }
+            }
+        }
+    }
+
+    /// Bytes are missing: passed over if nobody wanted them, guessed from what came before if that is enough, or lost.
+    fn take_missing(&mut self, direction: Direction, chunk: &Chunk, missing: u64, out: &mut Vec<Outcome>) {
+        let State::Speaking { parser, client, .. } = &mut self.state else { return };
+        let client = *client;
+        let side = side_of(direction, client);
+        let lane = if direction == Direction::Egress { &mut self.egress } else { &mut self.ingress };
+        lane.note(chunk);
+        if lane.is_lost {
+            return lane.clear();
+        }
+        match lane.pass_over_missing(missing) {
+            Passage::Whole => return self.passed(direction, out),
+            Passage::Part => return,
+            Passage::Stopped => {}
+        }
+        let shown = lane.unread().len();
+        let cut = if shown == 0 { None } else { parser.cut(side, lane.unread(), missing) };
+        let Some((cut, rest)) = cut.and_then(|cut| {
+            let rest = cut.length.checked_sub(shown as u64)?.checked_sub(missing)?;
+            Some((cut, rest))
+        }) else {
+            return self.lose(out);
+        };
+        let place = lane.place();
+        let (first, _) = lane.eat(shown);
+        lane.skip_silently(missing, rest);
+        if let Some(message) = cut.message {
+            out.push(Outcome::Step(Box::new(Step { message, client, first, last: chunk.stamp, place })));
+        }
+    }
+
+    /// What was to be skipped has gone by.
+    fn passed(&mut self, direction: Direction, out: &mut Vec<Outcome>) {
+        let State::Speaking { parser, client, .. } = &mut self.state else { return };
+        let client = *client;
+        let side = side_of(direction, client);
+        let lane = if direction == Direction::Egress { &mut self.egress } else { &mut self.ingress };
+        let Some(message) = parser.passed(side) else { return };
+        let stamp = lane.passed_stamp();
+        out.push(Outcome::Step(Box::new(Step { message, client, first: stamp, last: stamp, place: lane.place() })));
+    }
+
+    fn resync(&mut self, direction: Direction) {
+        let State::Speaking { parser, client, .. } = &self.state else { return };
+        let side = side_of(direction, *client);
+        let lane = match direction {
+            Direction::Egress => &mut self.egress,
+            Direction::Ingress => &mut self.ingress,
+        };
+        match parser.resync(side, lane.unread()) {
+            Some(offset) => {
+                lane.advance(offset);
+                lane.is_lost = false;
+            }
+            None => lane.clear(),
+        }
+    }
+
+    /// Bytes that mattered are missing: both sides start over at the next request that can be told.
+    fn lose(&mut self, out: &mut Vec<Outcome>) {
+        if let State::Speaking { parser, .. } = &mut self.state {
+            parser.lost(Side::Client);
+            parser.lost(Side::Server);
+        }
+        for lane in [&mut self.egress, &mut self.ingress] {
+            lane.clear();
+            lane.is_lost = true;
+        }
+        out.push(Outcome::Lost);
+    }
+
+    /// Shows a lane's unread bytes to the parser until it wants more than there is.
+    fn advance(&mut self, direction: Direction, out: &mut Vec<Outcome>) {
+        loop {
+            let State::Speaking { parser, client, .. } = &mut self.state else { return };
+            let client = *client;
+            let side = side_of(direction, client);
+            let lane = match direction {
+                Direction::Egress => &mut self.egress,
+                Direction::Ingress => &mut self.ingress,
+            };
+            if lane.is_lost || !lane.is_worthwhile() {
+                return;
+            }
+            match parser.parse(side, lane.unread()) {
+                Answer::Message { eaten, message } => {
+                    let place = lane.place();
+                    let (first, last) = lane.eat(eaten);
+                    out.push(Outcome::Step(Box::new(Step { message, client, first, last, place })));
+                }
+                Answer::Nothing { eaten } => lane.advance(eaten.max(1)),
+                Answer::Skip { length } => {
+                    if lane.skip(length.max(1)) {
+                        self.passed(direction, out);
+                    } else if lane.pending_skip() >= MIN_SKIP_HINT_BYTES {
+                        out.push(Outcome::SkipUntil(direction, lane.skip_target()));
+                    }
+                }
+                Answer::Need { at_least } => {
+                    lane.need(at_least);
+                    if lane.unread().len() > MAX_UNREAD_BYTES {
+                        self.lose(out);
+                    }
+                    return;
+                }
+                Answer::Wait => {
+                    if lane.unread().len() > MAX_UNREAD_BYTES {
+                        self.lose(out);
+                    }
+                    return;
+                }
+                Answer::Opaque => return self.ignore("opaque", out),
+                Answer::Broken { reason } => {
+                    self.breaches += 1;
+                    if self.breaches > MAX_BREACHES {
+                        return self.ignore(reason, out);
+                    }
+                    return self.lose(out);
+                }
+            }
+        }
+    }
+}
+
+fn side_of(direction: Direction, client: Direction) -> Side {
+    if direction == client { Side::Client } else { Side::Server }
+}
+
+enum Verdict {
+    Is(&'static dyn Protocol, Side),
+    Unsure,
+    No,
+}
+
+fn ask(bytes: &[u8]) -> Verdict {
+    let seen = bytes.get(..DETECTION_BUDGET_BYTES).unwrap_or(bytes);
+    let mut verdict = Verdict::No;
+    for &protocol in REGISTRY {
+        match protocol.detect(seen) {
+            Detection::Yes(side) => return Verdict::Is(protocol, side),
+            Detection::Unsure if bytes.len() < DETECTION_BUDGET_BYTES => verdict = Verdict::Unsure,
+            Detection::Unsure | Detection::No => {}
+        }
+    }
+    verdict
+}

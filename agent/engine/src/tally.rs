@@ -1,0 +1,79 @@
+//! What the engine counts.
+
+use std::collections::BTreeMap;
+
+use crate::correlation;
+use crate::engine::{Counter, LossReason};
+
+/// Counts since the start.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) evicted_connections: u64,
+    pub(crate) expired_connections: u64,
+    pub(crate) unannounced_events: u64,
+    pub(crate) unasked_responses: u64,
+    pub(crate) refused_requests: u64,
+    lost_to_gaps: u64,
+    lost_to_opaque: u64,
+    lost_to_shutdown: u64,
+    /// By protocol.
+    messages: BTreeMap<&'static str, u64>,
+    exchanges: BTreeMap<&'static str, u64>,
+    /// By reason, all of them fixed texts.
+    ignored: BTreeMap<&'static str, u64>,
+}
+
+impl Tally {
+    pub(crate) fn message(&mut self, protocol: &'static str) {
+        *self.messages.entry(protocol).or_default() += 1;
+    }
+
+    pub(crate) fn exchange(&mut self, protocol: &'static str) {
+        *self.exchanges.entry(protocol).or_default() += 1;
+    }
+
+    pub(crate) fn ignored(&mut self, reason: &'static str) {
+        *self.ignored.entry(reason).or_default() += 1;
+    }
+
+    pub(crate) fn lost_exchanges(&mut self, reason: LossReason, count: u64) {
+        match reason {
+            LossReason::Gap => self.lost_to_gaps += count,
+            LossReason::Opaque => self.lost_to_opaque += count,
+            LossReason::Shutdown => self.lost_to_shutdown += count,
+        }
+    }
+
+    /// Returns everything, with what the other rooms counted.
+    pub(crate) fn counters(&self, correlation: correlation::Tally, connections: u64, active: u64) -> Vec<Counter> {
+        let losses = [
+            ("exchange_cut_by_gap", self.lost_to_gaps),
+            ("exchange_cut_by_opaque_bytes", self.lost_to_opaque),
+            ("exchange_open_at_shutdown", self.lost_to_shutdown),
+            ("connection_evicted", self.evicted_connections),
+            ("connection_expired", self.expired_connections),
+            ("event_without_connection", self.unannounced_events),
+            ("response_without_request", self.unasked_responses),
+            ("too_many_outstanding_requests", self.refused_requests),
+            ("client_call_not_remembered", correlation.not_remembered),
+        ];
+        let parents = [
+            ("late_match", correlation.late_matches),
+            ("ambiguous", correlation.ambiguous),
+            ("over_limit", correlation.over_limit),
+        ];
+        let counter = |family, label, protocol, value| Counter { family, label, protocol, value };
+        losses
+            .into_iter()
+            .map(|(label, value)| counter("loss", label, "", value))
+            .chain(parents.into_iter().map(|(label, value)| counter("parent_refused", label, "", value)))
+            .chain(self.ignored.iter().map(|(label, value)| counter("connection_ignored", label, "", *value)))
+            .chain(self.messages.iter().map(|(protocol, value)| counter("messages", "", protocol, *value)))
+            .chain(self.exchanges.iter().map(|(protocol, value)| counter("exchanges", "", protocol, *value)))
+            .chain([
+                counter("state", "connections", "", connections),
+                counter("state", "active_exchanges", "", active),
+            ])
+            .collect()
+    }
+}

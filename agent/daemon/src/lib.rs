@@ -1,6 +1,6 @@
 //! The agent: watches the sockets of this host from the kernel and exports the requests in them as OTLP spans.
 //!
-//! `capture` → engine → [`enrich`] → `export`; [`discover`] says which processes are observed and who they are;
+//! `capture` → engine → [`enrich`] → [`export`]; [`discover`] says which processes are observed and who they are;
 //! [`health`] counts what is lost on the way. Rooms do not call each other: the pipeline does.
 #![warn(missing_docs)]
 #![cfg_attr(
@@ -10,4 +10,5 @@
 
 pub mod discover;
 pub mod enrich;
+pub mod export;
 pub mod health;

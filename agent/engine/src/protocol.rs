@@ -6,14 +6,16 @@
 
 use crate::semconv::{Attributes, Key};
 
+mod sql;
 mod text;
 mod trace_context;
 mod turns;
 
 pub mod http1;
+pub mod redis;
 
 /// All protocols, in the order in which they are asked whether bytes are theirs.
-pub static REGISTRY: &[&dyn Protocol] = &[&http1::Http1];
+pub static REGISTRY: &[&dyn Protocol] = &[&http1::Http1, &redis::Redis];
 
 /// Who sent the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

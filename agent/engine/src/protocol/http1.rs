@@ -34,6 +34,3 @@ impl Protocol for Http1 {
         Box::new(parser::Http1Parser::new(settings.clone(), is_start))
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -28,6 +28,25 @@ pub(super) fn decimal(digits: &[u8]) -> Option<u64> {
     })
 }
 
+/// Returns `text` with its percent-encoded bytes decoded (RFC 3986 section 2.1); what is no code stays.
+pub(super) fn percent_decoded(mut text: &[u8]) -> Vec<u8> {
+    let mut decoded = Vec::with_capacity(text.len());
+    while let [byte, rest @ ..] = text {
+        let digits = rest.get(..2).filter(|_| *byte == b'%').and_then(|digits| str::from_utf8(digits).ok());
+        match digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+            Some(value) => {
+                decoded.push(value);
+                text = rest.get(2..).unwrap_or_default();
+            }
+            None => {
+                decoded.push(*byte);
+                text = rest;
+            }
+        }
+    }
+    decoded
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -67,6 +67,17 @@ impl Turns {
         self.was_response = true;
     }
 
+    /// Returns whether the server has sent anything since the client's last request.
+    pub(super) fn has_spoken(&self) -> bool {
+        self.was_response
+    }
+
+    /// Counts from this request on, the first of a turn.
+    pub(super) fn begin(&mut self) {
+        (self.balance, self.floor, self.equal_turns) = (1, Some(0), 1);
+        self.was_response = false;
+    }
+
     /// Starts again: something was lost, or what was believed proved wrong.
     pub(super) fn lose(&mut self) {
         *self = Self { has_overlapped: self.has_overlapped, ..Self::from_middle(self.wanted) };

@@ -82,26 +82,8 @@ fn redact(query: &[u8], redacted: &[String]) -> String {
 }
 
 fn is_redacted(name: &[u8], redacted: &[String]) -> bool {
-    let name = percent_decoded(name).to_ascii_lowercase();
+    let name = text::percent_decoded(name).to_ascii_lowercase();
     redacted.iter().any(|redacted| redacted.as_bytes() == name)
-}
-
-fn percent_decoded(mut text: &[u8]) -> Vec<u8> {
-    let mut decoded = Vec::with_capacity(text.len());
-    while let [byte, rest @ ..] = text {
-        let digits = rest.get(..2).filter(|_| *byte == b'%').and_then(|digits| str::from_utf8(digits).ok());
-        match digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
-            Some(value) => {
-                decoded.push(value);
-                text = rest.get(2..).unwrap_or_default();
-            }
-            None => {
-                decoded.push(*byte);
-                text = rest;
-            }
-        }
-    }
-    decoded
 }
 
 #[cfg(test)]

@@ -1,83 +1,35 @@
-//! The parser on hand-written connections.
+//! HTTP/1.x on hand-written connections.
 
-use super::Http1;
-use crate::protocol::{Answer, MessageKind, Parser, ParserSettings, Protocol, Request, Response, Side};
-use crate::semconv::{Attributes, Value};
+#[path = "support/replay.rs"]
+mod replay;
+
+use remora_engine::protocol::http1::Http1;
+use remora_engine::protocol::{Answer, MessageKind, Parser, ParserSettings, Protocol, Request, Response, Side};
+use replay::{Replay, attribute};
 
 const CLIENT: Side = Side::Client;
 const SERVER: Side = Side::Server;
 
-/// Feeds `play` to `parser`, each piece cut into parts of at most `window` bytes, and returns what was said.
-fn replay(parser: &mut dyn Parser, play: &[(Side, &str)], window: usize) -> Vec<String> {
-    let mut unread = [Vec::new(), Vec::new()];
-    let mut skipped = [0u64; 2];
-    let mut needed = [1usize; 2];
-    let mut said = Vec::new();
-    for (side, piece) in play {
-        for part in piece.as_bytes().chunks(window) {
-            unread[*side as usize].extend_from_slice(part);
-            // The other side may have waited for this.
-            for side in [*side, side.reverse(), *side] {
-                drain(parser, side, &mut unread, &mut skipped, &mut needed, &mut said);
-            }
-        }
-    }
-    for side in [CLIENT, SERVER] {
-        said.extend(parser.end(side).map(|message| tell(&message.kind)));
-    }
-    said
+/// Plays `play`, each piece cut into parts of at most `window` bytes, and returns what was said.
+fn said(parser: Box<dyn Parser>, play: &[(Side, &str)], window: usize) -> Vec<String> {
+    let mut replay = Replay::new(parser);
+    feed(&mut replay, play, window);
+    replay.end();
+    told(&replay)
 }
 
-fn drain(
-    parser: &mut dyn Parser,
-    side: Side,
-    unread: &mut [Vec<u8>; 2],
-    skipped: &mut [u64; 2],
-    needed: &mut [usize; 2],
-    said: &mut Vec<String>,
-) {
-    let at = side as usize;
-    loop {
-        if skipped[at] > 0 {
-            let passed = unread[at].len().min(usize::try_from(skipped[at]).expect("fits"));
-            unread[at].drain(..passed);
-            skipped[at] -= passed as u64;
-            if skipped[at] == 0 {
-                said.extend(parser.passed(side).map(|message| tell(&message.kind)));
-            }
-        }
-        if unread[at].is_empty() || unread[at].len() < needed[at] || skipped[at] > 0 {
-            return;
-        }
-        needed[at] = 1;
-        match parser.parse(side, &unread[at]) {
-            Answer::Message { eaten, message } => {
-                unread[at].drain(..eaten);
-                said.push(tell(&message.kind));
-            }
-            Answer::Nothing { eaten } => {
-                assert!(eaten > 0);
-                unread[at].drain(..eaten);
-            }
-            Answer::Skip { length } => skipped[at] = length,
-            Answer::Need { at_least } => {
-                assert!(at_least > unread[at].len());
-                needed[at] = at_least;
-                return;
-            }
-            Answer::Wait => return,
-            Answer::Opaque => {
-                if said.last().is_none_or(|last| last != "opaque") {
-                    said.push("opaque".to_owned());
-                }
-                unread[at].clear();
-            }
-            Answer::Broken { reason } => {
-                said.push(format!("broken: {reason}"));
-                unread[at].clear();
-            }
+fn feed(replay: &mut Replay, play: &[(Side, &str)], window: usize) {
+    for (side, piece) in play {
+        for part in piece.as_bytes().chunks(window) {
+            replay.feed(*side, part);
         }
     }
+}
+
+fn told(replay: &Replay) -> Vec<String> {
+    let messages = replay.said.iter().map(|said| tell(&said.kind));
+    let broken = replay.broken.iter().map(|reason| format!("broken: {reason}"));
+    messages.chain(broken).chain(replay.is_opaque.then(|| "opaque".to_owned())).collect()
 }
 
 fn tell(kind: &MessageKind) -> String {
@@ -100,22 +52,14 @@ fn tell_request(request: &Request) -> String {
 }
 
 fn tell_response(response: &Response) -> String {
-    text(&response.attributes, "http.response.status_code").expect("status")
-}
-
-fn text(attributes: &Attributes, key: &str) -> Option<String> {
-    attributes.iter().find(|(found, _)| found == key).map(|(_, value)| match value {
-        Value::Text(text) => text.to_string(),
-        Value::Int(number) => number.to_string(),
-        other => format!("{other:?}"),
-    })
+    attribute(&response.attributes, "http.response.status_code").expect("status")
 }
 
 /// Checks that the connection says `expected`, however it is split.
 fn check(play: &[(Side, &str)], expected: &[&str]) {
     for window in [1, 2, 3, 7, 64, 100_000] {
-        let mut parser = Http1.parser(&ParserSettings::default(), true);
-        assert_eq!(replay(parser.as_mut(), play, window), expected, "window {window}");
+        let parser = Http1.parser(&ParserSettings::default(), true);
+        assert_eq!(said(parser, play, window), expected, "window {window}");
     }
 }
 
@@ -280,21 +224,21 @@ fn broken_bytes_are_said_to_be() {
 
 #[test]
 fn a_response_of_the_time_before_is_never_paired() {
-    let mut parser = Http1.parser(&ParserSettings::default(), false);
+    let parser = Http1.parser(&ParserSettings::default(), false);
     let play = [
         (SERVER, "end of a body HTTP/1.1 500 Old\r\nContent-Length: 3\r\n\r\nold"),
         (CLIENT, "GET /a HTTP/1.1\r\n\r\n"),
         (SERVER, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"),
     ];
-    assert_eq!(replay(parser.as_mut(), &play, 1000), ["GET /a", "200"]);
+    assert_eq!(said(parser, &play, 1000), ["GET /a", "200"]);
 }
 
 #[test]
 fn after_a_loss_pairs_begin_with_a_new_turn() {
-    let mut parser = Http1.parser(&ParserSettings::default(), true);
+    let mut replay = Replay::new(Http1.parser(&ParserSettings::default(), true));
     let before = [(CLIENT, "GET /a HTTP/1.1\r\n\r\nGET /b HTTP/1.1\r\n\r\n")];
-    assert_eq!(replay(parser.as_mut(), &before, 1000), ["GET /a", "GET /b"]);
-    parser.lost(CLIENT);
+    feed(&mut replay, &before, 1000);
+    replay.lose(CLIENT, 100);
     let after = [
         (CLIENT, "GET /d HTTP/1.1\r\n\r\n"),
         (SERVER, "HTTP/1.1 200 A\r\nContent-Length: 0\r\n\r\nHTTP/1.1 200 B\r\nContent-Length: 0\r\n\r\n"),
@@ -302,24 +246,36 @@ fn after_a_loss_pairs_begin_with_a_new_turn() {
         (CLIENT, "GET /e HTTP/1.1\r\n\r\n"),
         (SERVER, "HTTP/1.1 204 E\r\n\r\n"),
     ];
-    assert_eq!(replay(parser.as_mut(), &after, 1000), ["GET /e", "204"]);
+    feed(&mut replay, &after, 1000);
+    assert_eq!(told(&replay), ["GET /a", "GET /b", "GET /e", "204"]);
 }
 
 #[test]
 fn a_cut_head_makes_a_request_and_a_response() {
-    let mut parser = Http1.parser(&ParserSettings::default(), true);
-    let head = b"GET /a HTTP/1.1\r\nHost: a\r\nContent-Length: 55";
-    let cut = parser.cut(CLIENT, head, 1000).expect("a request");
-    assert_eq!(cut.length, head.len() as u64 + 1000);
-    assert_eq!(cut.message.map(|message| tell(&message.kind)).as_deref(), Some("GET /a"));
-    let cut = parser.cut(SERVER, b"HTTP/1.1 200 OK\r\nSet-Cookie: ", 1000).expect("a response");
-    assert_eq!(cut.message.map(|message| tell(&message.kind)).as_deref(), Some("200"));
+    let mut replay = Replay::new(Http1.parser(&ParserSettings::default(), true));
+    feed(&mut replay, &[(CLIENT, "GET /a HTTP/1.1\r\nHost: a\r\nContent-Length: 55")], 1000);
+    replay.lose(CLIENT, 1000);
+    feed(&mut replay, &[(SERVER, "HTTP/1.1 200 OK\r\nSet-Cookie: ")], 1000);
+    replay.lose(SERVER, 1000);
     let play = [
         (SERVER, "rest of a body"),
         (CLIENT, "GET /b HTTP/1.1\r\n\r\n"),
         (SERVER, "HTTP/1.1 204 No\r\n\r\n"),
     ];
-    assert_eq!(replay(parser.as_mut(), &play, 1000), ["GET /b", "204"]);
+    feed(&mut replay, &play, 1000);
+    assert_eq!(told(&replay), ["GET /a", "200", "GET /b", "204"]);
+}
+
+#[test]
+fn a_body_ends_when_it_has_passed_unseen() {
+    let mut replay = Replay::new(Http1.parser(&ParserSettings::default(), true));
+    let play = [
+        (CLIENT, "GET /a HTTP/1.1\r\n\r\n"),
+        (SERVER, "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nabc"),
+    ];
+    feed(&mut replay, &play, 1000);
+    replay.lose(SERVER, 997);
+    assert_eq!(told(&replay), ["GET /a", "<200", ">"]);
 }
 
 #[test]
@@ -330,7 +286,7 @@ fn attributes_of_a_request() {
         "traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\ntracestate: a=1\r\ntracestate: b=2\r\n\r\n",
     ));
     let attributes: Vec<String> =
-        request.attributes.iter().map(|(key, _)| format!("{key}={}", text(&request.attributes, key).expect("there"))).collect();
+        request.attributes.iter().map(|(key, _)| format!("{key}={}", attribute(&request.attributes, key).expect("there"))).collect();
     let expected = [
         "http.request.method=_OTHER",
         "http.request.method_original=FROB",

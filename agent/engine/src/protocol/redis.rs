@@ -1,0 +1,66 @@
+//! Redis: RESP2 and RESP3 (redis.io, "Redis serialization protocol specification"), and inline commands.
+//!
+//! Replies come in the order of commands, except what the server pushes and what the client asked not to be told. A
+//! command is read as far as its name and a few arguments; the rest of commands and replies is walked over by its
+//! structure, large strings without being seen.
+
+mod command;
+mod detect;
+mod known;
+mod parser;
+mod reply;
+mod request;
+
+use super::{Detection, Parser, ParserSettings, Protocol};
+
+/// Redis.
+#[derive(Debug)]
+pub struct Redis;
+
+impl Protocol for Redis {
+    fn name(&self) -> &'static str {
+        "redis"
+    }
+
+    fn detect(&self, bytes: &[u8]) -> Detection {
+        detect::detect(bytes)
+    }
+
+    fn parser(&self, settings: &ParserSettings, is_start: bool) -> Box<dyn Parser> {
+        Box::new(parser::RedisParser::new(settings, is_start))
+    }
+}
+
+/// Longest line with a type and a length or number: a sign, 19 digits and what surrounds them.
+const MAX_LENGTH_LINE_BYTES: usize = 32;
+/// Longest string (`proto-max-bulk-len` is 512 MiB unless changed).
+const MAX_BULK_BYTES: u64 = 1 << 32;
+
+/// What a line with a type and a length says.
+enum LengthLine {
+    /// The length, or none for `?`; and the bytes of the line.
+    Is(Option<i64>, usize),
+    /// The line has not ended.
+    Unfinished,
+    /// It is no such line.
+    Wrong,
+}
+
+/// Reads the line at the beginning of `bytes`: any type byte, a number or `?`, CR and LF.
+fn length_line(bytes: &[u8]) -> LengthLine {
+    let shown = bytes.get(..MAX_LENGTH_LINE_BYTES).unwrap_or(bytes);
+    let Some(end) = memchr::memchr(b'\n', shown) else {
+        let is_plausible = shown.iter().skip(1).all(|byte| matches!(byte, b'0'..=b'9' | b'-' | b'?' | b'\r'));
+        return if is_plausible && shown.len() < MAX_LENGTH_LINE_BYTES { LengthLine::Unfinished } else { LengthLine::Wrong };
+    };
+    let number = shown.get(1..end).and_then(|line| line.strip_suffix(b"\r"));
+    match number {
+        Some(b"?") => LengthLine::Is(None, end + 1),
+        Some(b"-1") => LengthLine::Is(Some(-1), end + 1),
+        Some(digits) => match super::text::decimal(digits).and_then(|number| i64::try_from(number).ok()) {
+            Some(number) => LengthLine::Is(Some(number), end + 1),
+            None => LengthLine::Wrong,
+        },
+        None => LengthLine::Wrong,
+    }
+}

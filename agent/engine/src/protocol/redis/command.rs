@@ -1,0 +1,147 @@
+//! What a command means for what follows, and what is recorded of it.
+
+use super::known;
+use super::request::Words;
+use crate::protocol::{Category, Name, Request, set, text};
+use crate::semconv::{self, Attributes};
+
+/// Most arguments that `db.query.text` shows one by one.
+const MAX_SHOWN_ARGUMENTS: u64 = 16;
+/// Longest argument that is shown where arguments are shown, in bytes.
+const MAX_ARGUMENT_BYTES: usize = 64;
+
+/// What a command means for what follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Meaning {
+    /// One reply, and nothing else.
+    Plain,
+    /// `SELECT`: another database; none where the argument is no number.
+    Select(Option<u64>),
+    /// `MULTI`: commands are queued from here on.
+    Multi,
+    /// `EXEC`: the queued ones are executed.
+    Exec,
+    /// `DISCARD`: they are not.
+    Discard,
+    /// `RESET`: the connection is as new.
+    Reset,
+    /// `SUBSCRIBE`, `PSUBSCRIBE`, `SSUBSCRIBE`: one confirmation for each channel.
+    Subscribe { kind: Channels, count: u64 },
+    /// The opposite; without channels, one confirmation for each there is.
+    Unsubscribe { kind: Channels, count: u64 },
+    /// `CLIENT REPLY ON`.
+    ReplyOn,
+    /// `CLIENT REPLY OFF`.
+    ReplyOff,
+    /// `CLIENT REPLY SKIP`.
+    ReplySkip,
+    /// `MONITOR`: after the reply the server tells what others do.
+    Monitor,
+    /// `SYNC`, `PSYNC`: the connection carries replication.
+    Replicate,
+}
+
+/// Kinds of subscriptions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Channels {
+    /// By name.
+    Named,
+    /// By pattern.
+    Patterns,
+    /// By name, in a shard.
+    Sharded,
+}
+
+/// Returns what a command means for what follows.
+pub(super) fn meaning(words: &Words<'_>) -> Meaning {
+    let mut lower = words.kept.iter().map(|word| word.get(..16).unwrap_or(word).to_ascii_lowercase());
+    let name = lower.next().unwrap_or_default();
+    let count = words.arguments;
+    match name.as_slice() {
+        b"select" => Meaning::Select(words.kept.get(1).and_then(|index| text::decimal(index))),
+        b"multi" => Meaning::Multi,
+        b"exec" => Meaning::Exec,
+        b"discard" => Meaning::Discard,
+        b"reset" => Meaning::Reset,
+        b"subscribe" => Meaning::Subscribe { kind: Channels::Named, count },
+        b"psubscribe" => Meaning::Subscribe { kind: Channels::Patterns, count },
+        b"ssubscribe" => Meaning::Subscribe { kind: Channels::Sharded, count },
+        b"unsubscribe" => Meaning::Unsubscribe { kind: Channels::Named, count },
+        b"punsubscribe" => Meaning::Unsubscribe { kind: Channels::Patterns, count },
+        b"sunsubscribe" => Meaning::Unsubscribe { kind: Channels::Sharded, count },
+        b"monitor" => Meaning::Monitor,
+        b"sync" | b"psync" => Meaning::Replicate,
+        b"client" if lower.next().as_deref() == Some(b"reply") => match lower.next().as_deref() {
+            Some(b"on") => Meaning::ReplyOn,
+            Some(b"off") => Meaning::ReplyOff,
+            Some(b"skip") => Meaning::ReplySkip,
+            _ => Meaning::Plain,
+        },
+        _ => Meaning::Plain,
+    }
+}
+
+/// Returns what is recorded of a command. `batch` is the number of commands that it executes.
+pub(super) fn request(words: &Words<'_>, redact: bool, database: Option<u64>, batch: Option<i64>) -> Request {
+    let name = name(words);
+    let mut attributes = Attributes::new();
+    set(&mut attributes, semconv::DB_SYSTEM_NAME, "redis");
+    set(&mut attributes, semconv::DB_OPERATION_NAME, name.clone());
+    if let Some(database) = database {
+        set(&mut attributes, semconv::DB_NAMESPACE, database.to_string());
+    }
+    if let Some(batch) = batch.filter(|&batch| batch != 1) {
+        set(&mut attributes, semconv::DB_OPERATION_BATCH_SIZE, batch);
+    }
+    if let Some(procedure) = procedure(words) {
+        set(&mut attributes, semconv::DB_STORED_PROCEDURE_NAME, procedure);
+    }
+    set(&mut attributes, semconv::DB_QUERY_TEXT, query_text(&name, words, redact));
+    let name = Name { verb: name, path: None };
+    Request { name, attributes, category: Category::Database, ..Request::default() }
+}
+
+/// Returns the command's name as it was sent, with its second word where it has one.
+fn name(words: &Words<'_>) -> String {
+    let first = words.kept.first().copied().unwrap_or_default();
+    if !known::is_name(first) {
+        return "_OTHER".to_owned();
+    }
+    let first_text = text::lossy(first, first.len());
+    match second_word(words) {
+        Some(second) => format!("{first_text} {}", text::lossy(second, second.len())),
+        None => first_text,
+    }
+}
+
+fn second_word<'a>(words: &Words<'a>) -> Option<&'a [u8]> {
+    let first = words.kept.first().copied()?;
+    words.kept.get(1).copied().filter(|second| known::is_container(first) && known::is_name(second))
+}
+
+/// Returns the digest of a script or the name of a function.
+fn procedure(words: &Words<'_>) -> Option<String> {
+    let first = words.kept.first()?.to_ascii_lowercase();
+    let is_called = matches!(first.as_slice(), b"evalsha" | b"evalsha_ro" | b"fcall" | b"fcall_ro");
+    words.kept.get(1).filter(|_| is_called).map(|name| text::lossy(name, MAX_ARGUMENT_BYTES))
+}
+
+fn query_text(name: &str, words: &Words<'_>, redact: bool) -> String {
+    let first = words.kept.first().copied().unwrap_or_default();
+    let named = if second_word(words).is_some() { 2 } else { 1 };
+    let arguments = (words.arguments + 1).saturating_sub(named);
+    let is_shown = !redact && !known::is_secret(first);
+    let mut text = name.to_owned();
+    for at in 0..arguments.min(MAX_SHOWN_ARGUMENTS) {
+        let argument = usize::try_from(at + named).ok().and_then(|at| words.kept.get(at));
+        text.push(' ');
+        match argument {
+            Some(argument) if is_shown => text.push_str(&text::lossy(argument, MAX_ARGUMENT_BYTES)),
+            _ => text.push('?'),
+        }
+    }
+    if arguments > MAX_SHOWN_ARGUMENTS {
+        text.push_str(&format!(" ... ({arguments} arguments)"));
+    }
+    text
+}

@@ -1,0 +1,413 @@
+//! One connection: commands and their replies.
+
+use std::collections::VecDeque;
+
+use super::command::{self, Channels, Meaning};
+use super::detect;
+use super::reply::{Reply, Step, Summary};
+use super::request::{self, Found, Words};
+use crate::protocol::turns::Turns;
+use crate::protocol::{
+    Answer, Cut, Message, MessageKind, Outcome, Pairing, Parser, ParserSettings, Response, Side, set,
+};
+use crate::semconv::{self, Attributes};
+
+/// Most commands of one connection that wait for their replies.
+const MAX_OUTSTANDING: usize = 1 << 16;
+/// Turns after which pairing is believed on a connection that was there before, or after a loss. Clients that
+/// share one connection between threads are common, so that one is not enough.
+const TURNS: u32 = 2;
+
+/// State of one connection.
+#[derive(Debug)]
+pub(super) struct RedisParser {
+    redact: bool,
+    /// A command begins where the client's bytes begin.
+    is_aligned: bool,
+    /// What the server sends belongs to what was not seen, until the client speaks again.
+    is_draining: bool,
+    /// A reply without a command can only mean that the command is still to be shown.
+    may_wait: bool,
+    /// Arguments of the last command that are still to be walked over.
+    arguments_left: u64,
+    outstanding: VecDeque<Outstanding>,
+    turns: Turns,
+    reply: Reply,
+    replies: Replies,
+    /// The selected database, where it is known.
+    database: Option<u64>,
+    /// Commands queued since `MULTI`.
+    queued: Option<i64>,
+    subscriptions: Subscriptions,
+    is_opaque: bool,
+}
+
+/// A command without its reply.
+#[derive(Clone, Copy, Debug)]
+struct Outstanding {
+    expected: Expected,
+    is_reported: bool,
+}
+
+/// What a command is answered with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Expected {
+    /// One reply.
+    One,
+    /// As many confirmations.
+    Confirmations(u64),
+    /// A confirmation for each channel of a kind, or one if there are none.
+    ConfirmationOfAll(Channels),
+    /// One reply, and then what others do.
+    Monitor,
+}
+
+/// Whether the client wants replies (`CLIENT REPLY`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Replies {
+    #[default]
+    On,
+    Off,
+    SkipNext,
+}
+
+/// Channels that the connection has subscribed to.
+#[derive(Clone, Copy, Debug, Default)]
+struct Subscriptions {
+    named: u64,
+    patterns: u64,
+    sharded: u64,
+}
+
+impl RedisParser {
+    pub(super) fn new(settings: &ParserSettings, is_start: bool) -> Self {
+        Self {
+            redact: settings.redact_statements,
+            is_aligned: is_start,
+            is_draining: !is_start,
+            may_wait: is_start,
+            arguments_left: 0,
+            outstanding: VecDeque::new(),
+            turns: if is_start { Turns::from_start(TURNS) } else { Turns::from_middle(TURNS) },
+            reply: Reply::default(),
+            replies: Replies::On,
+            database: is_start.then_some(0),
+            queued: None,
+            subscriptions: Subscriptions::default(),
+            is_opaque: false,
+        }
+    }
+
+    fn client(&mut self, bytes: &[u8]) -> Answer {
+        if !self.is_aligned {
+            match detect::find_command(bytes) {
+                Some(0) => self.is_aligned = true,
+                Some(eaten) => {
+                    self.is_aligned = true;
+                    return Answer::Nothing { eaten };
+                }
+                None => return unaligned(bytes),
+            }
+        }
+        if self.arguments_left > 0 {
+            return self.argument(bytes);
+        }
+        match request::find(bytes) {
+            Found::Command { words, eaten, left } => {
+                self.arguments_left = left;
+                self.command(&words).map_or(Answer::Nothing { eaten }, |message| Answer::Message { eaten, message })
+            }
+            Found::Empty { eaten } => Answer::Nothing { eaten },
+            Found::Unfinished { at_least, .. } => Answer::Need { at_least },
+            Found::Broken(reason) => self.broken(reason),
+        }
+    }
+
+    fn argument(&mut self, bytes: &[u8]) -> Answer {
+        match request::argument_length(bytes) {
+            Ok(Some(length)) => {
+                self.arguments_left -= 1;
+                Answer::Skip { length }
+            }
+            Ok(None) => Answer::Need { at_least: bytes.len() + 1 },
+            Err(reason) => self.broken(reason),
+        }
+    }
+
+    fn command(&mut self, words: &Words<'_>) -> Option<Message> {
+        let meaning = command::meaning(words);
+        let batch = if meaning == Meaning::Exec { self.queued } else { None };
+        let mut request = command::request(words, self.redact, self.database, batch);
+        self.follow(meaning);
+        request.is_one_way = !self.is_answered(meaning);
+        let is_reported = match request.is_one_way {
+            true => self.turns.are_known(),
+            false => self.expect(meaning),
+        };
+        let kind = MessageKind::Request(Box::new(request));
+        is_reported.then_some(Message { pairing: Pairing::InOrder, kind })
+    }
+
+    /// Notes a command that will be answered; returns whether it is reported.
+    fn expect(&mut self, meaning: Meaning) -> bool {
+        let was_known = self.turns.are_known();
+        let is_reported = !self.is_draining && self.turns.request();
+        if self.is_draining {
+            if !self.turns.has_spoken() {
+                return false;
+            }
+            self.is_draining = false;
+            self.turns.begin();
+        }
+        if is_reported && !was_known {
+            self.outstanding.clear();
+            self.reply.take();
+        }
+        let expected = match meaning {
+            Meaning::Subscribe { count, .. } | Meaning::Unsubscribe { count: count @ 1.., .. } => {
+                Expected::Confirmations(count.max(1))
+            }
+            Meaning::Unsubscribe { kind, .. } => Expected::ConfirmationOfAll(kind),
+            Meaning::Monitor => Expected::Monitor,
+            _ => Expected::One,
+        };
+        if self.outstanding.len() >= MAX_OUTSTANDING {
+            self.lose();
+            return false;
+        }
+        self.outstanding.push_back(Outstanding { expected, is_reported });
+        is_reported
+    }
+
+    /// Changes what later commands mean.
+    fn follow(&mut self, meaning: Meaning) {
+        match meaning {
+            Meaning::Select(database) => {
+                self.database = database;
+                self.queue();
+            }
+            Meaning::Multi => self.queued = Some(0),
+            Meaning::Exec | Meaning::Discard => self.queued = None,
+            Meaning::Reset => {
+                self.database = Some(0);
+                self.queued = None;
+                self.replies = Replies::On;
+            }
+            Meaning::Replicate => self.is_opaque = true,
+            _ => self.queue(),
+        }
+    }
+
+    fn queue(&mut self) {
+        self.queued = self.queued.map(|queued| queued.saturating_add(1));
+    }
+
+    fn is_answered(&mut self, meaning: Meaning) -> bool {
+        match (meaning, self.replies) {
+            (Meaning::ReplyOn, _) => {
+                self.replies = Replies::On;
+                true
+            }
+            (Meaning::ReplyOff, _) => {
+                self.replies = Replies::Off;
+                false
+            }
+            (Meaning::ReplySkip, Replies::On) => {
+                self.replies = Replies::SkipNext;
+                false
+            }
+            (_, Replies::SkipNext) => {
+                self.replies = Replies::On;
+                false
+            }
+            (_, replies) => replies == Replies::On,
+        }
+    }
+
+    fn server(&mut self, bytes: &[u8]) -> Answer {
+        if self.is_draining {
+            self.turns.speak();
+            return Answer::Nothing { eaten: bytes.len() };
+        }
+        let is_unasked = self.outstanding.is_empty() && !self.subscriptions.are_any() && bytes.first() != Some(&b'>');
+        if self.reply.is_new() && is_unasked && self.may_wait {
+            return Answer::Wait;
+        }
+        match self.reply.step(bytes) {
+            Step::Eat(eaten) => Answer::Nothing { eaten },
+            Step::Skip(length) => Answer::Skip { length },
+            Step::Need(at_least) => Answer::Need { at_least },
+            Step::End(eaten) => match self.replied() {
+                Some(message) => Answer::Message { eaten, message },
+                None if eaten > 0 => Answer::Nothing { eaten },
+                None => self.server(bytes),
+            },
+            Step::Broken(reason) => self.broken(reason),
+        }
+    }
+
+    /// Takes a whole reply.
+    fn replied(&mut self) -> Option<Message> {
+        let summary = self.reply.take();
+        if let Some(left) = self.pushed(&summary) {
+            return match left {
+                0 => self.answered(summary),
+                _ => one_way(self.turns.are_known()),
+            };
+        }
+        self.answered(summary)
+    }
+
+    /// Returns how many more of such replies the first outstanding command is answered with (0: this was the last),
+    /// where the reply is a push; more than 0 too where it answers nothing.
+    fn pushed(&mut self, summary: &Summary) -> Option<u64> {
+        let front = self.outstanding.front().map(|outstanding| outstanding.expected);
+        let is_confirming = matches!(front, Some(Expected::Confirmations(_) | Expected::ConfirmationOfAll(_)));
+        let may_push = summary.kind == b'>' || (summary.kind == b'*' && (is_confirming || self.subscriptions.are_any()));
+        if !may_push {
+            return None;
+        }
+        let kind = match summary.first.as_slice() {
+            b"message" | b"pmessage" | b"smessage" => return Some(1),
+            b"subscribe" | b"unsubscribe" => Channels::Named,
+            b"psubscribe" | b"punsubscribe" => Channels::Patterns,
+            b"ssubscribe" | b"sunsubscribe" => Channels::Sharded,
+            _ if summary.kind == b'>' => return Some(1),
+            _ => return None,
+        };
+        let of_kind = self.subscriptions.of(kind);
+        self.subscriptions.confirm(kind, summary.number.unwrap_or(0));
+        let front = self.outstanding.front_mut()?;
+        let left = match front.expected {
+            Expected::Confirmations(left) => left.saturating_sub(1),
+            Expected::ConfirmationOfAll(expected) if expected == kind => of_kind.saturating_sub(1),
+            _ => return Some(1),
+        };
+        front.expected = Expected::Confirmations(left);
+        Some(left)
+    }
+
+    /// Answers the first outstanding command.
+    fn answered(&mut self, summary: Summary) -> Option<Message> {
+        let front = self.outstanding.pop_front();
+        if front.is_none() && self.turns.are_known() {
+            // More replies than commands: what was paired before was wrong.
+            self.lose();
+        }
+        self.turns.response();
+        let front = front?;
+        self.is_opaque |= front.expected == Expected::Monitor && summary.kind == b'+';
+        let kind = MessageKind::Response(Box::new(response(summary)));
+        front.is_reported.then_some(Message { pairing: Pairing::InOrder, kind })
+    }
+
+    fn broken(&mut self, reason: &'static str) -> Answer {
+        self.lose();
+        Answer::Broken { reason }
+    }
+
+    fn lose(&mut self) {
+        self.is_aligned = false;
+        self.is_draining = true;
+        self.may_wait = false;
+        self.arguments_left = 0;
+        self.outstanding.clear();
+        self.turns.lose();
+        self.reply = Reply::default();
+        self.database = None;
+        self.queued = None;
+        self.replies = Replies::On;
+    }
+}
+
+impl Parser for RedisParser {
+    fn parse(&mut self, side: Side, bytes: &[u8]) -> Answer {
+        match side {
+            _ if self.is_opaque => Answer::Opaque,
+            Side::Client => self.client(bytes),
+            Side::Server => self.server(bytes),
+        }
+    }
+
+    fn passed(&mut self, side: Side) -> Option<Message> {
+        (side == Side::Server && self.reply.is_passed()).then(|| self.replied()).flatten()
+    }
+
+    fn cut(&mut self, side: Side, bytes: &[u8], missing: u64) -> Option<Cut> {
+        if side == Side::Server || !self.is_aligned || self.arguments_left > 0 {
+            return None;
+        }
+        let Found::Unfinished { at_least, words: Some(words) } = request::find(bytes) else { return None };
+        let length = u64::try_from(at_least).ok()?;
+        let is_inside = length >= u64::try_from(bytes.len()).ok()?.checked_add(missing)?;
+        is_inside.then(|| Cut { message: self.command(&words), length })
+    }
+
+    fn end(&mut self, _side: Side) -> Option<Message> {
+        None
+    }
+
+    fn lost(&mut self, side: Side) {
+        self.lose();
+        if side == Side::Server {
+            self.turns.speak();
+        }
+    }
+
+    fn resync(&self, side: Side, bytes: &[u8]) -> Option<usize> {
+        match side {
+            Side::Client => detect::find_command(bytes),
+            // What it is does not matter before the client has spoken again.
+            Side::Server => Some(0),
+        }
+    }
+}
+
+impl Subscriptions {
+    fn are_any(self) -> bool {
+        self.named + self.patterns + self.sharded > 0
+    }
+
+    fn of(self, kind: Channels) -> u64 {
+        match kind {
+            Channels::Named => self.named,
+            Channels::Patterns => self.patterns,
+            Channels::Sharded => self.sharded,
+        }
+    }
+
+    /// Takes over what the server says remains. It counts names and patterns together.
+    fn confirm(&mut self, kind: Channels, remaining: u64) {
+        match kind {
+            Channels::Named => self.named = remaining.saturating_sub(self.patterns),
+            Channels::Patterns => self.patterns = remaining.saturating_sub(self.named),
+            Channels::Sharded => self.sharded = remaining,
+        }
+    }
+}
+
+fn response(summary: Summary) -> Response {
+    let mut response = Response::default();
+    if let Some(failure) = summary.error {
+        let mut attributes = Attributes::new();
+        set(&mut attributes, semconv::DB_RESPONSE_STATUS_CODE, failure.prefix.clone());
+        response.attributes = attributes;
+        let (error_type, message) = (Some(failure.prefix), Some(failure.message));
+        response.outcome = Outcome { error_type, message, is_client_fault: false };
+    }
+    response
+}
+
+fn one_way(is_reported: bool) -> Option<Message> {
+    is_reported.then_some(Message { pairing: Pairing::InOrder, kind: MessageKind::OneWay })
+}
+
+/// Passes over what cannot be a command; the beginning of one may be at the end.
+fn unaligned(bytes: &[u8]) -> Answer {
+    let tail = memchr::memrchr(b'*', bytes).map_or(0, |at| bytes.len() - at);
+    match bytes.len() - tail {
+        0 if tail < crate::protocol::DETECTION_BUDGET_BYTES => Answer::Need { at_least: bytes.len() + 1 },
+        0 => Answer::Nothing { eaten: bytes.len() },
+        eaten => Answer::Nothing { eaten },
+    }
+}

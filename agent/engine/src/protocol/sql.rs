@@ -1,0 +1,78 @@
+//! SQL statements: their text without literals, and the short form that names a span.
+//!
+//! Nothing here fails: whatever the text is, also where it was cut, the answer is what could be made of it, in time
+//! linear in its length. The dialect is PostgreSQL's, which contains what the standard's literals look like.
+
+mod operation;
+mod redact;
+mod summary;
+mod token;
+
+use super::WireContext;
+use super::trace_context;
+use summary::Summaries;
+use token::Tokens;
+
+/// What a statement says.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Statement {
+    /// Text as it may be recorded.
+    pub(super) text: String,
+    /// `db.query.summary`; empty where nothing is known.
+    pub(super) summary: String,
+    /// The one operation; none where there are several kinds.
+    pub(super) operation: Option<String>,
+    /// The one collection it works on; none where there are several or none.
+    pub(super) collection: Option<String>,
+    /// The stored procedure that it calls.
+    pub(super) procedure: Option<String>,
+    /// Number of statements, separated by semicolons.
+    pub(super) count: usize,
+    /// Trace context in a comment (sqlcommenter).
+    pub(super) context: Option<WireContext>,
+}
+
+/// How statements are read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Options {
+    /// Replace literals by `?`.
+    pub(super) redact: bool,
+    /// Longest text that is looked at, in bytes; the rest is cut off.
+    pub(super) max_bytes: usize,
+    /// A backslash escapes in plain string literals (`standard_conforming_strings` is off).
+    pub(super) backslash_escapes: bool,
+}
+
+/// Returns what `statement` says.
+pub(super) fn read(statement: &[u8], options: Options) -> Statement {
+    let shown = statement.get(..options.max_bytes).unwrap_or(statement);
+    let mut redacted = redact::Redacted::default();
+    let mut summaries = Summaries::default();
+    let mut context = None;
+    for token in Tokens::new(shown, options.backslash_escapes) {
+        redacted.push(token);
+        summaries.push(token);
+        if token.kind == token::Kind::Comment && context.is_none() {
+            context = commented_context(token.text);
+        }
+    }
+    let text = if options.redact { redacted.finish() } else { String::from_utf8_lossy(shown).trim().to_owned() };
+    Statement { text, context, ..summaries.finish() }
+}
+
+/// Returns the trace context of a comment such as `/*traceparent='00-…-01',tracestate='a%3D1'*/`.
+fn commented_context(comment: &[u8]) -> Option<WireContext> {
+    let parent = commented(comment, b"traceparent='")?;
+    let state = commented(comment, b"tracestate='").map(super::text::percent_decoded);
+    let states: Vec<&[u8]> = state.iter().map(Vec::as_slice).collect();
+    trace_context::parse(&[parent], &states)
+}
+
+fn commented<'a>(comment: &'a [u8], key: &[u8]) -> Option<&'a [u8]> {
+    let start = memchr::memmem::find(comment, key)? + key.len();
+    let value = comment.get(start..)?;
+    value.get(..memchr::memchr(b'\'', value)?)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,72 @@
+//! The words that begin statements (PostgreSQL documentation, "SQL Commands").
+
+/// How the words after an operation are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// `SELECT`, `INSERT`, …: targets stand after key words.
+    Query,
+    /// `WITH`: names and queries in parentheses, then a query. No operation of its own.
+    With,
+    /// `EXPLAIN`: another statement follows.
+    Prefix,
+    /// `CREATE`, `ALTER`, `DROP`: the kind of object and its name.
+    Definition,
+    /// One name, or several with commas between.
+    Names,
+    /// `COPY`: a name or a query in parentheses.
+    Copy,
+    /// `CALL`: the name of a procedure.
+    Call,
+    /// `START TRANSACTION`: the second word belongs to the operation.
+    TwoWords,
+    /// `DECLARE`, `PREPARE`: a statement follows after this word.
+    After(&'static str),
+    /// Nothing more is told.
+    Alone,
+}
+
+/// Returns how a statement that begins with `word` is read; none where no statement does.
+pub(super) fn shape(word: &[u8]) -> Option<Shape> {
+    let word = word.to_ascii_uppercase();
+    Some(match word.as_slice() {
+        b"SELECT" | b"INSERT" | b"UPDATE" | b"DELETE" | b"MERGE" | b"VALUES" => Shape::Query,
+        b"WITH" => Shape::With,
+        b"EXPLAIN" => Shape::Prefix,
+        b"CREATE" | b"ALTER" | b"DROP" => Shape::Definition,
+        b"TABLE" | b"TRUNCATE" | b"LOCK" | b"VACUUM" | b"ANALYZE" | b"REINDEX" | b"CLUSTER" | b"REFRESH" => Shape::Names,
+        b"COPY" => Shape::Copy,
+        b"CALL" => Shape::Call,
+        b"START" => Shape::TwoWords,
+        b"DECLARE" => Shape::After("FOR"),
+        b"PREPARE" => Shape::After("AS"),
+        b"ABORT" | b"BEGIN" | b"CHECKPOINT" | b"CLOSE" | b"COMMENT" | b"COMMIT" | b"DEALLOCATE" | b"DISCARD" | b"DO"
+        | b"END" | b"EXECUTE" | b"FETCH" | b"GRANT" | b"IMPORT" | b"LISTEN" | b"LOAD" | b"MOVE" | b"NOTIFY"
+        | b"REASSIGN" | b"RELEASE" | b"RESET" | b"REVOKE" | b"ROLLBACK" | b"SAVEPOINT" | b"SECURITY" | b"SET"
+        | b"SHOW" | b"UNLISTEN" => Shape::Alone,
+        _ => return None,
+    })
+}
+
+/// Returns whether `word` stands between an operation and its target, and tells nothing.
+pub(super) fn is_noise(word: &[u8]) -> bool {
+    const NOISE: &[&str] = &[
+        "ANALYZE", "CONCURRENTLY", "EXISTS", "FREEZE", "FULL", "GLOBAL", "IF", "LATERAL", "LOCAL", "NOT", "ON", "ONLY",
+        "OR", "RECURSIVE", "REPLACE", "TABLE", "TEMP", "TEMPORARY", "UNIQUE", "UNLOGGED", "VERBOSE",
+    ];
+    NOISE.iter().any(|noise| word.eq_ignore_ascii_case(noise.as_bytes()))
+}
+
+/// Returns whether `word` ends the list of tables after `FROM`.
+pub(super) fn ends_tables(word: &[u8]) -> bool {
+    const ENDS: &[&str] = &[
+        "EXCEPT", "FETCH", "FOR", "GROUP", "HAVING", "INTERSECT", "LIMIT", "OFFSET", "ORDER", "RETURNING", "SET",
+        "UNION", "VALUES", "WHEN", "WHERE", "WINDOW",
+    ];
+    ENDS.iter().any(|end| word.eq_ignore_ascii_case(end.as_bytes()))
+}
+
+/// Returns whether `FROM` inside the parentheses after `word` is part of a function's own syntax.
+pub(super) fn has_from_of_its_own(word: &[u8]) -> bool {
+    const FUNCTIONS: &[&str] = &["EXTRACT", "OVERLAY", "POSITION", "SUBSTRING", "TRIM"];
+    FUNCTIONS.iter().any(|function| word.eq_ignore_ascii_case(function.as_bytes()))
+}

@@ -1,0 +1,313 @@
+//! Redis on hand-written connections.
+
+#[path = "support/replay.rs"]
+mod replay;
+
+use remora_engine::protocol::redis::Redis;
+use remora_engine::protocol::{MessageKind, ParserSettings, Protocol, Side};
+use replay::{Replay, attribute};
+
+const CLIENT: Side = Side::Client;
+const SERVER: Side = Side::Server;
+
+/// Returns a command as an array of strings.
+fn command(words: &str) -> String {
+    let words: Vec<&str> = words.split(' ').collect();
+    let strings: String = words.iter().map(|word| format!("${}\r\n{word}\r\n", word.len())).collect();
+    format!("*{}\r\n{strings}", words.len())
+}
+
+fn feed(replay: &mut Replay, play: &[(Side, &str)], window: usize) {
+    for (side, piece) in play {
+        for part in piece.as_bytes().chunks(window) {
+            replay.feed(*side, part);
+        }
+    }
+}
+
+fn told(replay: &Replay) -> Vec<String> {
+    let messages = replay.said.iter().map(|said| tell(&said.kind));
+    let broken = replay.broken.iter().map(|reason| format!("broken: {reason}"));
+    messages.chain(broken).chain(replay.is_opaque.then(|| "opaque".to_owned())).collect()
+}
+
+/// `>` with the text for requests (`~` where no reply comes), `<` for replies with their error.
+fn tell(kind: &MessageKind) -> String {
+    match kind {
+        MessageKind::Request(request) => {
+            let text = attribute(&request.attributes, "db.query.text").expect("text");
+            format!("{}{text}", if request.is_one_way { "~" } else { ">" })
+        }
+        MessageKind::Response(response) => format!("<{}", response.outcome.error_type.as_deref().unwrap_or("")),
+        MessageKind::OneWay => "push".to_owned(),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn check(play: &[(Side, &str)], expected: &[&str]) {
+    for window in [1, 2, 3, 5, 16, 100_000] {
+        let mut replay = Replay::new(Redis.parser(&ParserSettings::default(), true));
+        feed(&mut replay, play, window);
+        assert_eq!(told(&replay), expected, "window {window}");
+        assert_eq!(replay.unread(), [0, 0], "window {window}");
+    }
+}
+
+#[test]
+fn replies_of_all_types_are_walked_over() {
+    for reply in [
+        "+OK\r\n",
+        ":-12\r\n",
+        "$-1\r\n",
+        "$0\r\n\r\n",
+        "$5\r\nhello\r\n",
+        "*0\r\n",
+        "*-1\r\n",
+        "*2\r\n$1\r\na\r\n*1\r\n:1\r\n",
+        "_\r\n",
+        "#t\r\n",
+        ",1.5\r\n",
+        ",inf\r\n",
+        "(3492890328409238509324850943850943825024385\r\n",
+        "=15\r\ntxt:Some string\r\n",
+        "%2\r\n+a\r\n:1\r\n+b\r\n*1\r\n#f\r\n",
+        "~2\r\n+a\r\n+b\r\n",
+        "|1\r\n+ttl\r\n:3600\r\n$1\r\na\r\n",
+        "*2\r\n|1\r\n+ttl\r\n:3600\r\n:1\r\n:2\r\n",
+        "|0\r\n+OK\r\n",
+        "$?\r\n;4\r\nHell\r\n;5\r\no wor\r\n;0\r\n",
+        "*?\r\n:1\r\n*1\r\n:2\r\n.\r\n",
+        "%?\r\n+a\r\n:1\r\n.\r\n",
+        "*?\r\n$?\r\n;1\r\na\r\n;0\r\n.\r\n",
+    ] {
+        let get = command("GET a");
+        check(&[(CLIENT, &get), (SERVER, reply), (CLIENT, &get), (SERVER, "+x\r\n")], &[">GET ?", "<", ">GET ?", "<"]);
+    }
+}
+
+#[test]
+fn errors_are_told_by_their_prefix() {
+    let get = command("GET a");
+    check(&[(CLIENT, &get), (SERVER, "-WRONGTYPE Operation against\r\n")], &[">GET ?", "<WRONGTYPE"]);
+    check(&[(CLIENT, &get), (SERVER, "!21\r\nSYNTAX invalid syntax\r\n")], &[">GET ?", "<SYNTAX"]);
+    check(&[(CLIENT, &get), (SERVER, "-something\r\n")], &[">GET ?", "<ERR"]);
+}
+
+#[test]
+fn what_errors_quote_is_not_recorded() {
+    let mut replay = Replay::new(Redis.parser(&ParserSettings::default(), true));
+    replay.feed(CLIENT, command("FOO secret").as_bytes());
+    replay.feed(SERVER, b"-ERR unknown command 'FOO', with args beginning with: 'secret' \r\n");
+    let MessageKind::Response(response) = &replay.said[1].kind else { panic!("no response") };
+    assert_eq!(response.outcome.message.as_deref(), Some("ERR unknown command"));
+    assert_eq!(attribute(&response.attributes, "db.response.status_code").as_deref(), Some("ERR"));
+}
+
+#[test]
+fn arguments_are_counted_and_hidden() {
+    let many = format!("MSET{}", " k v".repeat(20));
+    for (words, expected) in [
+        ("SET key value", ">SET ? ?"),
+        ("CONFIG GET requirepass", ">CONFIG GET ?"),
+        ("AUTH user password", ">AUTH ? ?"),
+        ("HELLO 3 AUTH user password", ">HELLO ? ? ? ?"),
+        ("PING", ">PING"),
+        ("caf\u{e9} a", ">_OTHER ?"),
+        (&many, ">MSET ? ? ? ? ? ? ? ? ? ? ? ? ? ? ? ? ... (40 arguments)"),
+    ] {
+        check(&[(CLIENT, &command(words)), (SERVER, "+OK\r\n")], &[expected, "<"]);
+    }
+}
+
+#[test]
+fn arguments_are_shown_where_that_was_asked_for_but_never_secrets() {
+    let settings = ParserSettings { redact_statements: false, ..ParserSettings::default() };
+    let mut replay = Replay::new(Redis.parser(&settings, true));
+    for words in ["SET key value", "AUTH user password", "HELLO 3 AUTH user password", "CONFIG SET requirepass x"] {
+        replay.feed(CLIENT, command(words).as_bytes());
+    }
+    assert_eq!(told(&replay), [">SET key value", ">AUTH ? ?", ">HELLO ? ? ? ?", ">CONFIG SET ? ?"]);
+}
+
+#[test]
+fn pipelines_and_inline_commands_are_paired_in_order() {
+    let pipeline = command("GET a") + "PING\r\n\r\nset a  b\r\n*0\r\n" + &command("GET b");
+    check(
+        &[(CLIENT, &pipeline), (SERVER, "$1\r\n1\r\n+PONG\r\n-ERR no\r\n$-1\r\n")],
+        &[">GET ?", ">PING", ">set ? ?", ">GET ?", "<", "<", "<ERR", "<"],
+    );
+}
+
+#[test]
+fn a_reply_before_its_command_waits() {
+    check(&[(SERVER, "+OK\r\n"), (CLIENT, "PING\r\n")], &[">PING", "<"]);
+}
+
+#[test]
+fn long_strings_need_not_be_seen() {
+    let mut replay = Replay::new(Redis.parser(&ParserSettings::default(), true));
+    replay.feed(CLIENT, b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$100000\r\nxxx");
+    replay.lose(CLIENT, 99_997 + 2);
+    replay.feed(SERVER, b"+OK\r\n");
+    replay.feed(CLIENT, command("GET a").as_bytes());
+    replay.feed(SERVER, b"$100000\r\nxxxx");
+    replay.lose(SERVER, 99_996 + 2);
+    assert_eq!(told(&replay), [">SET ? ?", "<", ">GET ?", "<"]);
+    replay.feed(CLIENT, b"*2\r\n$4\r\nECHO\r\n$900\r\nxxx");
+    replay.lose(CLIENT, 897 + 2);
+    replay.feed(SERVER, b"$900\r\n");
+    replay.lose(SERVER, 900 + 2);
+    assert_eq!(told(&replay)[4..], [">ECHO ?", "<"]);
+}
+
+#[test]
+fn transactions_tell_their_size() {
+    let play = command("MULTI") + &command("SET a 1") + &command("INCR a") + &command("EXEC");
+    let mut replay = Replay::new(Redis.parser(&ParserSettings::default(), true));
+    feed(&mut replay, &[(CLIENT, &play), (SERVER, "+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n+OK\r\n-ERR no\r\n")], 1);
+    assert_eq!(told(&replay), [">MULTI", ">SET ? ?", ">INCR ?", ">EXEC", "<", "<", "<", "<ERR"]);
+    let MessageKind::Request(exec) = &replay.said[3].kind else { panic!("no request") };
+    assert_eq!(attribute(&exec.attributes, "db.operation.batch.size").as_deref(), Some("2"));
+}
+
+#[test]
+fn databases_are_followed() {
+    let mut replay = Replay::new(Redis.parser(&ParserSettings::default(), true));
+    for words in ["GET a", "SELECT 3", "GET a", "RESET", "GET a"] {
+        replay.feed(CLIENT, command(words).as_bytes());
+        replay.feed(SERVER, b"+OK\r\n");
+    }
+    let database = |at: usize| match &replay.said[at].kind {
+        MessageKind::Request(request) => attribute(&request.attributes, "db.namespace"),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!([database(0), database(4), database(8)], [Some("0".into()), Some("3".into()), Some("0".into())]);
+}
+
+#[test]
+fn subscriptions_of_resp2() {
+    check(
+        &[
+            (CLIENT, &command("SUBSCRIBE a b")),
+            (SERVER, "*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n*3\r\n$9\r\nsubscribe\r\n$1\r\nb\r\n:2\r\n"),
+            (SERVER, "*3\r\n$7\r\nmessage\r\n$1\r\na\r\n$2\r\nhi\r\n"),
+            (CLIENT, &command("PING")),
+            (SERVER, "*2\r\n$4\r\npong\r\n$0\r\n\r\n"),
+            (CLIENT, &command("UNSUBSCRIBE")),
+            (SERVER, "*3\r\n$11\r\nunsubscribe\r\n$1\r\na\r\n:1\r\n*3\r\n$11\r\nunsubscribe\r\n$1\r\nb\r\n:0\r\n"),
+            (CLIENT, &command("UNSUBSCRIBE")),
+            (SERVER, "*3\r\n$11\r\nunsubscribe\r\n$-1\r\n:0\r\n"),
+            (CLIENT, &command("PING")),
+            (SERVER, "+PONG\r\n"),
+        ],
+        &[
+            ">SUBSCRIBE ? ?", "push", "<", "push", ">PING", "<", ">UNSUBSCRIBE", "push", "<", ">UNSUBSCRIBE", "<",
+            ">PING", "<",
+        ],
+    );
+}
+
+#[test]
+fn pushes_of_resp3_answer_nothing() {
+    check(
+        &[
+            (CLIENT, &command("SUBSCRIBE a")),
+            (SERVER, ">3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n>3\r\n$7\r\nmessage\r\n$1\r\na\r\n$2\r\nhi\r\n"),
+            (CLIENT, &command("GET a")),
+            (SERVER, ">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\na\r\n$1\r\nx\r\n"),
+        ],
+        &[">SUBSCRIBE ?", "<", "push", ">GET ?", "push", "<"],
+    );
+}
+
+#[test]
+fn clients_may_want_no_replies() {
+    let play = command("CLIENT REPLY SKIP") + &command("SET a 1") + &command("GET a");
+    let off = command("CLIENT REPLY OFF") + &command("SET a 1") + &command("CLIENT REPLY ON") + &command("GET a");
+    check(
+        &[(CLIENT, &play), (SERVER, "$1\r\n1\r\n"), (CLIENT, &off), (SERVER, "+OK\r\n$1\r\n1\r\n")],
+        &[
+            "~CLIENT REPLY ?", "~SET ? ?", ">GET ?", "<", "~CLIENT REPLY ?", "~SET ? ?", ">CLIENT REPLY ?", ">GET ?",
+            "<", "<",
+        ],
+    );
+}
+
+#[test]
+fn monitors_and_replicas_are_left_alone() {
+    check(
+        &[(CLIENT, "MONITOR\r\n"), (SERVER, "+OK\r\n+1339518083.107412 [0 127.0.0.1:60866] \"keys\"\r\n")],
+        &[">MONITOR", "<", "opaque"],
+    );
+    check(&[(CLIENT, &command("PSYNC ? -1")), (SERVER, "+FULLRESYNC x 0\r\n")], &[">PSYNC ? ?", "opaque"]);
+}
+
+#[test]
+fn hostile_lengths_are_broken() {
+    for (bytes, reason) in [
+        ("*1\r\n$99999999999\r\n", "argument too long"),
+        ("*1\r\n$2000\r\n", "name too long"),
+        ("*99999999999\r\n", "not a command"),
+        ("*1\r\n:1\r\n", "argument is no string"),
+        ("*1\r\n$1\r\nabc", "argument without an end"),
+    ] {
+        let mut replay = Replay::new(Redis.parser(&ParserSettings::default(), true));
+        replay.feed(CLIENT, bytes.as_bytes());
+        assert_eq!(replay.broken, [reason], "{bytes}");
+    }
+    let deep = "*1\r\n".repeat(100);
+    for (bytes, reason) in [
+        (deep.as_str(), "reply nested too deep"),
+        ("$99999999999\r\n", "string too long"),
+        ("@\r\n", "not a reply"),
+        ("+a\n", "line without a carriage return"),
+        ("$1\r\nabc", "string without an end"),
+        ("*?\r\n;1\r\n", "not a reply"),
+        ("$?\r\n:1\r\n", "chunk expected"),
+    ] {
+        let mut replay = Replay::new(Redis.parser(&ParserSettings::default(), true));
+        replay.feed(CLIENT, command("GET a").as_bytes());
+        replay.feed(SERVER, bytes.as_bytes());
+        assert_eq!(replay.broken, [reason], "{bytes}");
+    }
+}
+
+#[test]
+fn an_old_connection_is_paired_after_two_turns() {
+    let mut replay = Replay::new(Redis.parser(&ParserSettings::default(), false));
+    let get = |key: &str| command(&format!("GET {key}"));
+    let play = [
+        (SERVER, "lo\r\n$1\r\na\r\n".to_owned()),
+        (CLIENT, "x\r\n".to_owned() + &get("a")),
+        (SERVER, "$1\r\n1\r\n".to_owned()),
+        (CLIENT, get("b")),
+        (SERVER, "$1\r\n2\r\n".to_owned()),
+        (CLIENT, get("c")),
+        (SERVER, "$1\r\n3\r\n".to_owned()),
+    ];
+    for (side, piece) in &play {
+        replay.feed(*side, piece.as_bytes());
+    }
+    assert_eq!(told(&replay), [">GET ?", "<", ">GET ?", "<"]);
+    assert_eq!(replay.broken, [""; 0]);
+}
+
+#[test]
+fn a_loss_in_a_pipeline_never_shifts_replies() {
+    let batch: String = ["GET a", "GET b", "GET c"].map(command).concat();
+    let replies = "$1\r\na\r\n$1\r\nb\r\n$1\r\nc\r\n";
+    let one = command("GET a").len();
+    let mut replay = Replay::new(Redis.parser(&ParserSettings::default(), true));
+    replay.feed(CLIENT, batch[..one].as_bytes());
+    replay.lose(CLIENT, one as u64);
+    replay.feed(CLIENT, batch[one * 2..].as_bytes());
+    replay.feed(SERVER, replies.as_bytes());
+    for _ in 0..3 {
+        replay.feed(CLIENT, batch.as_bytes());
+        replay.feed(SERVER, replies.as_bytes());
+    }
+    let lengths: Vec<(u64, u64)> = replay.pairs.iter().map(|pair| (pair.request.end, pair.response.end)).collect();
+    let (asked, answered) = (one as u64, 7);
+    let expected: Vec<(u64, u64)> = (7..=12).map(|at| (at * asked, at * answered)).collect();
+    assert_eq!(lengths, expected);
+}

@@ -1,0 +1,306 @@
+//! Plays bytes of two sides to a parser as the engine does, and tells what the parser said.
+
+#![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
+
+use std::collections::VecDeque;
+
+use remora_engine::protocol::{Answer, Message, MessageKind, Parser, Side};
+use remora_engine::semconv::{Attributes, Value};
+
+/// The sides in the order in which arrays here hold them.
+pub const SIDES: [Side; 2] = [Side::Client, Side::Server];
+
+/// A message and where its bytes stood.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Said {
+    pub side: Side,
+    /// Position after the message's bytes.
+    pub end: u64,
+    pub kind: MessageKind,
+}
+
+/// A request and its response, by their positions.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pair {
+    pub request: Said,
+    pub response: Said,
+}
+
+/// One connection and its parser.
+pub struct Replay {
+    parser: Box<dyn Parser>,
+    halves: [Half; 2],
+    pub said: Vec<Said>,
+    pub pairs: Vec<Pair>,
+    pub broken: Vec<&'static str>,
+    pub is_opaque: bool,
+    outstanding: VecDeque<Said>,
+    open: Option<Said>,
+    resyncs_both: bool,
+}
+
+#[derive(Default)]
+struct Half {
+    unread: Vec<u8>,
+    /// Position of the first unread byte.
+    position: u64,
+    skipped: u64,
+    needed: usize,
+    is_lost: bool,
+}
+
+impl Replay {
+    pub fn new(parser: Box<dyn Parser>) -> Self {
+        Self {
+            parser,
+            halves: Default::default(),
+            said: Vec::new(),
+            pairs: Vec::new(),
+            broken: Vec::new(),
+            is_opaque: false,
+            outstanding: VecDeque::new(),
+            open: None,
+            resyncs_both: true,
+        }
+    }
+
+    /// After a loss, lets the parser find its place on the side that lost bytes only.
+    pub fn resyncing_one(mut self) -> Self {
+        self.resyncs_both = false;
+        self
+    }
+
+    /// Begins at these positions.
+    pub fn starting_at(mut self, positions: [u64; 2]) -> Self {
+        for (half, position) in self.halves.iter_mut().zip(positions) {
+            half.position = position;
+        }
+        self
+    }
+
+    pub fn feed(&mut self, side: Side, bytes: &[u8]) {
+        self.halves[side as usize].unread.extend_from_slice(bytes);
+        // The other side may have waited for this, and this one for that.
+        for side in [side, side.reverse(), side] {
+            self.drain(side);
+        }
+    }
+
+    /// Leaves out as many bytes.
+    pub fn lose(&mut self, side: Side, missing: u64) {
+        if missing == 0 || self.is_opaque {
+            return;
+        }
+        let half = &mut self.halves[side as usize];
+        if half.unread.is_empty() && half.skipped >= missing {
+            half.position += missing;
+            self.pass(side, missing);
+            self.drain(side);
+            return;
+        }
+        let shown = std::mem::take(&mut half.unread);
+        let skipped = std::mem::take(&mut half.skipped);
+        half.position += shown.len() as u64 + missing;
+        half.needed = 0;
+        let end = half.position;
+        if shown.is_empty() || skipped > 0 || half.is_lost {
+            return self.lost(side);
+        }
+        match self.parser.cut(side, &shown, missing) {
+            Some(cut) if cut.length >= shown.len() as u64 + missing => {
+                self.halves[side as usize].skipped = cut.length - shown.len() as u64 - missing;
+                if let Some(message) = cut.message {
+                    self.say(side, end, message);
+                }
+            }
+            Some(cut) => {
+                if let Some(message) = cut.message {
+                    self.say(side, end, message);
+                }
+                self.lost(side);
+            }
+            None => self.lost(side),
+        }
+    }
+
+    pub fn end(&mut self) {
+        for side in SIDES {
+            let end = self.halves[side as usize].position;
+            if !self.is_opaque
+                && let Some(message) = self.parser.end(side)
+            {
+                self.say(side, end, message);
+            }
+        }
+    }
+
+    /// Bytes that were neither understood nor given up.
+    pub fn unread(&self) -> [usize; 2] {
+        [self.halves[0].unread.len(), self.halves[1].unread.len()]
+    }
+
+    fn lost(&mut self, side: Side) {
+        self.parser.lost(side);
+        self.outstanding.clear();
+        self.open = None;
+        self.halves[side as usize].is_lost = true;
+        if self.resyncs_both {
+            let other = &mut self.halves[side.reverse() as usize];
+            other.is_lost |= other.skipped == 0;
+        }
+    }
+
+    fn pass(&mut self, side: Side, passed: u64) {
+        let half = &mut self.halves[side as usize];
+        half.skipped -= passed;
+        if half.skipped == 0 {
+            let end = half.position;
+            if let Some(message) = self.parser.passed(side) {
+                self.say(side, end, message);
+            }
+        }
+    }
+
+    fn eat(&mut self, side: Side, eaten: usize) {
+        let half = &mut self.halves[side as usize];
+        half.unread.drain(..eaten);
+        half.position += eaten as u64;
+    }
+
+    fn drain(&mut self, side: Side) {
+        // Every answer eats, asks or stops, apart from messages without bytes: they are counted.
+        let mut idle = 0;
+        loop {
+            let half = &mut self.halves[side as usize];
+            if self.is_opaque {
+                let eaten = half.unread.len();
+                return self.eat(side, eaten);
+            }
+            if half.skipped > 0 && !half.unread.is_empty() {
+                let passed = half.unread.len().min(usize::try_from(half.skipped).unwrap_or(usize::MAX));
+                self.eat(side, passed);
+                self.pass(side, passed as u64);
+                continue;
+            }
+            if half.unread.is_empty() || half.unread.len() < half.needed {
+                return;
+            }
+            half.needed = 0;
+            if half.is_lost {
+                let found = self.parser.resync(side, &half.unread);
+                half.is_lost = found.is_none();
+                let eaten = found.unwrap_or(half.unread.len());
+                self.eat(side, eaten);
+                continue;
+            }
+            let shown = half.unread.len();
+            match self.parser.parse(side, &half.unread) {
+                Answer::Message { eaten, message } => {
+                    idle = if eaten == 0 { idle + 1 } else { 0 };
+                    assert!(idle < 10_000, "messages without bytes do not end");
+                    self.eat(side, eaten);
+                    let end = self.halves[side as usize].position;
+                    self.say(side, end, message);
+                }
+                Answer::Nothing { eaten } => {
+                    assert!(eaten > 0 && eaten <= shown, "nothing of {eaten} bytes");
+                    self.eat(side, eaten);
+                }
+                Answer::Skip { length } => {
+                    assert!(length > 0, "skip of nothing");
+                    half.skipped = length;
+                }
+                Answer::Need { at_least } => {
+                    assert!(at_least > shown, "need of {at_least} where {shown} are shown");
+                    half.needed = at_least;
+                    return;
+                }
+                Answer::Wait => return,
+                Answer::Opaque => self.is_opaque = true,
+                Answer::Broken { reason } => {
+                    self.broken.push(reason);
+                    self.eat(side, shown);
+                    self.outstanding.clear();
+                    self.open = None;
+                    for half in &mut self.halves {
+                        half.is_lost = true;
+                    }
+                }
+            }
+        }
+    }
+
+    fn say(&mut self, side: Side, end: u64, message: Message) {
+        let said = Said { side, end, kind: message.kind };
+        match &said.kind {
+            MessageKind::Request(request) if !request.is_one_way => self.outstanding.push_back(said.clone()),
+            MessageKind::Response(_) => {
+                let request = self.outstanding.pop_front().expect("a response to no request");
+                self.pairs.push(Pair { request, response: said.clone() });
+            }
+            _ => {}
+        }
+        self.said.push(said);
+    }
+}
+
+/// Returns one line that says all of a message.
+pub fn tell(kind: &MessageKind) -> String {
+    match kind {
+        MessageKind::Request(request) => {
+            let mut text = format!("request {}", request.name.verb);
+            if let Some(path) = &request.name.path {
+                text.push_str(&format!(" | {path}"));
+            }
+            for (is, word) in [(request.is_open, "open"), (request.is_one_way, "one-way")] {
+                if is {
+                    text.push_str(&format!(" ({word})"));
+                }
+            }
+            if let Some((host, port)) = &request.authority {
+                let port = port.map_or(String::new(), |port| format!(":{port}"));
+                text.push_str(&format!(" @{host}{port}"));
+            }
+            if let Some(context) = &request.context {
+                text.push_str(&format!(" context={:02x?}/{:02x?}/{}/{}", context.trace_id, context.span_id, context.flags, context.state));
+            }
+            text + &tell_attributes(&request.attributes)
+        }
+        MessageKind::RequestEnd => "request end".to_owned(),
+        MessageKind::Interim => "interim".to_owned(),
+        MessageKind::Response(response) => {
+            let mut text = "response".to_owned();
+            if response.is_open {
+                text.push_str(" (open)");
+            }
+            if let Some(name) = &response.name {
+                text.push_str(&format!(" named {}", name.verb));
+            }
+            let outcome = &response.outcome;
+            if let Some(error) = &outcome.error_type {
+                let fault = if outcome.is_client_fault { " of the client" } else { "" };
+                text.push_str(&format!(" error{fault} {error} {:?}", outcome.message.as_deref().unwrap_or("")));
+            }
+            text + &tell_attributes(&response.attributes)
+        }
+        MessageKind::ResponseEnd => "response end".to_owned(),
+        MessageKind::OneWay => "one way".to_owned(),
+    }
+}
+
+fn tell_attributes(attributes: &Attributes) -> String {
+    attributes.iter().map(|(key, value)| format!("\n    {key} = {}", tell_value(value))).collect()
+}
+
+/// Returns the value of an attribute as text.
+pub fn attribute(attributes: &Attributes, key: &str) -> Option<String> {
+    attributes.iter().find(|(found, _)| found == key).map(|(_, value)| tell_value(value))
+}
+
+fn tell_value(value: &Value) -> String {
+    match value {
+        Value::Text(text) => text.to_string(),
+        Value::Int(number) => number.to_string(),
+        other => format!("{other:?}"),
+    }
+}

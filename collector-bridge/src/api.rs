@@ -1,6 +1,41 @@
-//! The bridge's own REST interface.
+//! The bridge's own REST interface: HTTP in, questions to [`query`](crate::query), JSON out.
+//!
+//! Every route is in [`openapi`], and a test holds the two together. Nothing here reads files or counts spans.
 
+mod dependencies;
+mod error;
+mod errors;
+mod fields;
+mod json;
+mod names;
+mod openapi;
+mod page;
+mod performance;
+mod range;
+mod search;
+mod services;
+mod time;
+// mod trace;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::http::Uri;
+use axum::routing::{get, post};
+use tokio::sync::Semaphore;
+
+use crate::query::QueryError;
 use crate::store::Store;
+
+use error::ApiError;
+
+/// Queries that run at once; more are refused with 503, so that they cannot starve what takes in spans.
+pub const MAX_QUERIES: usize = 16;
+/// How long a query may take.
+pub const QUERY_TIMEOUT: Duration = Duration::from_secs(30);
+/// Bytes of a body.
+pub const MAX_BODY_BYTES: usize = 256 * 1024;
 
 /// What the handlers answer from.
 #[derive(Clone)]
@@ -9,7 +44,102 @@ pub struct AppState {
     pub store: Store,
 }
 
-/// Returns all routes below `/`, without health and metrics.
-pub fn router(_state: AppState) -> axum::Router {
-    axum::Router::new()
+/// Returns all routes below `/`, without health and metrics; everything else is answered with 404.
+pub fn router(state: AppState) -> Router {
+    let api = Api {
+        store: state.store,
+        permits: Arc::new(Semaphore::new(MAX_QUERIES)),
+    };
+    Router::new()
+        .route("/", get(page::page).fallback(only_get))
+        .route(
+            "/api/v1/openapi.json",
+            get(openapi::document).fallback(only_get),
+        )
+        .route(
+            "/api/v1/traces/search",
+            post(search::search).fallback(only_post),
+        )
+        .route(
+            "/api/v1/traces/services",
+            get(services::services).fallback(only_get),
+        )
+        .route(
+            "/api/v1/traces/operations",
+            get(services::operations).fallback(only_get),
+        )
+        .route(
+            "/api/v1/traces/performance",
+            get(performance::performance).fallback(only_get),
+        )
+        .route(
+            "/api/v1/traces/dependencies",
+            get(dependencies::dependencies).fallback(only_get),
+        )
+        .route(
+            "/api/v1/traces/errors",
+            get(errors::errors).fallback(only_get),
+        )
+        // .route("/api/v1/traces/{id}", get(trace::trace).fallback(only_get))
+        .fallback(no_route)
+        .with_state(api)
+}
+
+/// What handlers share.
+#[derive(Clone)]
+struct Api {
+    store: Store,
+    permits: Arc<Semaphore>,
+}
+
+impl Api {
+    /// Asks the store on a thread that may wait for disks.
+    async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Store, Instant) -> Result<T, QueryError> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
+            return Err(ApiError::new(
+                "overloaded",
+                format!("{MAX_QUERIES} queries are running already"),
+            ));
+        };
+        let store = self.store.clone();
+        let deadline = Instant::now() + QUERY_TIMEOUT;
+        let asked = tokio::task::spawn_blocking(move || {
+            let answer = question(&store, deadline);
+            drop(permit);
+            answer
+        });
+        match asked.await {
+            Ok(answer) => Ok(answer?),
+            Err(panicked) => {
+                tracing::error!(
+                    error = &panicked as &dyn std::error::Error,
+                    "query panicked"
+                );
+                Err(ApiError::new("internal_error", "the query failed"))
+            }
+        }
+    }
+}
+
+async fn no_route(uri: Uri) -> ApiError {
+    let path = fields::shown(uri.path());
+    ApiError::new(
+        "route_not_found",
+        format!("no such path: {path}; GET / lists all"),
+    )
+}
+
+async fn only_get() -> ApiError {
+    ApiError::new("method_not_allowed", "this path answers GET").allowing("GET, HEAD")
+}
+
+async fn only_post() -> ApiError {
+    ApiError::new(
+        "method_not_allowed",
+        "this path answers POST, with a JSON body",
+    )
+    .allowing("POST")
 }

@@ -8,7 +8,9 @@
     warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)
 )]
 
+pub mod capture;
 pub mod discover;
 pub mod enrich;
 pub mod export;
 pub mod health;
+pub mod pipeline;

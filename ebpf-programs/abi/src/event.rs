@@ -147,6 +147,8 @@ pub struct ExecEvent {
     pub arguments_length: u32,
     /// Process id of the parent.
     pub parent: u32,
+    /// `task_struct::comm`.
+    pub comm: [u8; 16],
     /// The command line as in `/proc/PID/cmdline`: NUL-terminated strings, cut at the limit.
     pub arguments: [u8; MAX_ARGUMENTS],
 }
@@ -176,7 +178,7 @@ const _: () = {
     assert!(size_of::<DataEvent>() == 72);
     assert!(size_of::<OpenedEvent>() == 208);
     assert!(size_of::<ClosedEvent>() == 64);
-    assert!(size_of::<ExecEvent>() == 560);
+    assert!(size_of::<ExecEvent>() == 576);
     assert!(size_of::<ForkEvent>() == 40);
     assert!(size_of::<ExitEvent>() == 32);
 };

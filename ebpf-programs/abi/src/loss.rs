@@ -16,20 +16,17 @@ pub enum Loss {
     Segments = 4,
     /// Kernel memory could not be read on the way from file descriptor to socket.
     KernelMemory = 5,
-    /// Bytes beyond the capture limit of one call, which were counted but not copied.
-    TruncatedBytes = 6,
 }
 
 impl Loss {
     /// All reasons, in index order.
-    pub const ALL: [Loss; 7] = [
+    pub const ALL: [Loss; 6] = [
         Loss::RingFull,
         Loss::CallMapFull,
         Loss::SocketMapFull,
         Loss::UserMemory,
         Loss::Segments,
         Loss::KernelMemory,
-        Loss::TruncatedBytes,
     ];
 
     /// The label under which the reason is exported.
@@ -41,7 +38,6 @@ impl Loss {
             Loss::UserMemory => "user_memory_unreadable",
             Loss::Segments => "too_many_segments",
             Loss::KernelMemory => "kernel_memory_unreadable",
-            Loss::TruncatedBytes => "truncated_bytes",
         }
     }
 }

@@ -1,14 +1,13 @@
 //! The only place that reserves ring space. A full ring counts the loss and changes nothing else.
 
-use aya_ebpf::bindings::{BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP};
-use aya_ebpf::helpers::bpf_ringbuf_query;
-use remora_abi::{Count, DataEvent, EventHeader, Loss, MAX_CAPTURE, RING_BYTES};
+use aya_ebpf::bindings::BPF_RB_NO_WAKEUP;
+use remora_abi::{Count, DataEvent, EventHeader, Loss, MAX_CAPTURE};
 
-use crate::maps::{EVENTS, count, lose, lose_many};
+use crate::maps::{EVENTS, count, lose};
 use crate::read;
 
-/// `BPF_RB_AVAIL_DATA` of `enum` in `include/uapi/linux/bpf.h`.
-const AVAILABLE_DATA: u64 = 0;
+/// User space drains the ring on a timer. A wake-up costs the traced program some 1.4 µs, a submit without one 25 ns.
+const NO_WAKEUP: u64 = BPF_RB_NO_WAKEUP as u64;
 
 /// Submits a record of fixed size, filled in by `fill`.
 #[inline(always)]
@@ -21,7 +20,7 @@ pub(crate) fn record<T: Copy + 'static>(fill: impl FnOnce(&mut T)) {
     // SAFETY: the reservation is `size_of::<T>()` bytes and ours until submitted; all fields are integers, for
     // which any bytes that the ring held before are valid.
     fill(unsafe { &mut *target });
-    entry.submit(wakeup());
+    entry.submit(NO_WAKEUP);
     count(Count::Records, 1);
 }
 
@@ -51,6 +50,12 @@ pub(crate) fn data(event: &DataEvent, address: u64, wanted: u32) {
     }
 }
 
+/// Submits a data record without bytes.
+#[inline(always)]
+pub(crate) fn counted(event: &DataEvent) {
+    sized::<0>(event, 0, 0);
+}
+
 #[inline(always)]
 fn sized<const N: usize>(event: &DataEvent, address: u64, wanted: u32) {
     let Some(mut entry) = EVENTS.reserve::<Record<N>>(0) else {
@@ -67,24 +72,13 @@ fn sized<const N: usize>(event: &DataEvent, address: u64, wanted: u32) {
         0
     };
     target.event.captured = captured;
-    entry.submit(wakeup());
+    entry.submit(NO_WAKEUP);
     if N > 0 && captured == 0 {
         lose(Loss::UserMemory);
     }
     count(Count::Records, 1);
     count(Count::BytesMoved, u64::from(event.length));
     count(Count::BytesCaptured, u64::from(captured));
-    lose_many(Loss::TruncatedBytes, u64::from(event.length.saturating_sub(captured)));
-}
-
-/// Returns the submit flags: user space drains the ring on a timer, so that it is woken only when the ring fills
-/// faster than that. A wake-up costs the traced program some 1.4 µs, a submit without one 25 ns.
-#[inline(always)]
-fn wakeup() -> u64 {
-    let ring = &raw const EVENTS;
-    // SAFETY: the pointer is that of a ring buffer map.
-    let available = unsafe { bpf_ringbuf_query(ring.cast_mut().cast(), AVAILABLE_DATA) };
-    if available > u64::from(RING_BYTES / 2) { u64::from(BPF_RB_FORCE_WAKEUP) } else { u64::from(BPF_RB_NO_WAKEUP) }
 }
 
 /// Returns a header for what the running thread does now.

@@ -67,12 +67,6 @@ pub(crate) fn lose(reason: Loss) {
     add(&LOSSES, reason as u32, 1);
 }
 
-/// Adds to a loss counter.
-#[inline(always)]
-pub(crate) fn lose_many(reason: Loss, amount: u64) {
-    add(&LOSSES, reason as u32, amount);
-}
-
 /// Adds to a counter.
 #[inline(always)]
 pub(crate) fn count(kind: Count, amount: u64) {

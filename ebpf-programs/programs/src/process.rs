@@ -1,6 +1,8 @@
 //! Processes: begin, program, end; and the end of TCP sockets, which needs no process.
 
-use aya_ebpf::helpers::{bpf_get_current_cgroup_id, bpf_get_current_pid_tgid, bpf_get_current_task, bpf_ktime_get_ns};
+use aya_ebpf::helpers::{
+    bpf_get_current_cgroup_id, bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_task, bpf_ktime_get_ns,
+};
 use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
 use remora_abi::{ExecEvent, ExitEvent, ForkEvent, KIND_EXEC, KIND_EXIT, KIND_FORK, MAX_ARGUMENTS};
@@ -23,6 +25,7 @@ pub(crate) fn sched_process_exec(_context: RawTracePointContext) -> i32 {
         event.header = emit::header(KIND_EXEC, now_ns);
         // SAFETY: the helper has no preconditions.
         event.cgroup_id = unsafe { bpf_get_current_cgroup_id() };
+        event.comm = bpf_get_current_comm().unwrap_or_default();
         event.parent = parent(task).unwrap_or(0);
         event.arguments_length = arguments(task, &mut event.arguments).unwrap_or(0);
     });

@@ -144,6 +144,7 @@ fn exec(event: &ExecEvent) -> Result<Observation, Undecodable> {
         parent: event.parent,
         cgroup_id: event.cgroup_id,
         arguments: event.arguments.get(..length).ok_or(Undecodable)?.to_vec(),
+        comm: String::from_utf8_lossy(until_nul(&event.comm)).into_owned(),
         at_ns: event.header.time_ns,
     })
 }

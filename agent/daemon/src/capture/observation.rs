@@ -22,6 +22,8 @@ pub enum Observation {
         cgroup_id: u64,
         /// Its command line as in `/proc/PID/cmdline`, maybe cut.
         arguments: Vec<u8>,
+        /// Name of its thread.
+        comm: String,
         /// When, `CLOCK_MONOTONIC`.
         at_ns: u64,
     },

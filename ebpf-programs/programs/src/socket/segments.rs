@@ -136,6 +136,8 @@ fn emit_segment(call: &Call, event: &mut DataEvent, segment: Segment, budget: &m
         if is_ahead && skip >= length {
             wanted = 0;
         } else if is_ahead {
+            event.length = skip;
+            emit::counted(event);
             address += u64::from(skip);
             event.position = event.position.wrapping_add(skip);
             length -= skip;
@@ -162,5 +164,5 @@ fn tell_rest(call: &mut Call, mut event: DataEvent) {
     event.length = cursor.left as u32;
     cursor.total += cursor.left;
     store(call, cursor);
-    emit::data(&event, 0, 0);
+    emit::counted(&event);
 }

@@ -187,7 +187,7 @@ fn finish(call: &mut Call, result: i64) {
     }
     if result == 0 {
         event.header.flags |= DATA_EOF;
-        emit::data(&event, 0, 0);
+        emit::counted(&event);
         return;
     }
     segments::tell(call, event, result as u64);

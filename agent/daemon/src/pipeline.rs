@@ -1,0 +1,265 @@
+//! The threads of the agent and what flows between them.
+//!
+//! ```text
+//!            ring                 notices (bounded)
+//! kernel ───────────▶ capture thread ───────────▶ discovery thread
+//!    ▲    every 5-10 ms   │  │  ▲                      │
+//!    └─── maps ───────────┘  │  └──── verdicts ────────┘ (bounded)
+//!                            │ observations, put in order of time
+//!                            ▼
+//!                   engine → enrich → sink (never waits)
+//! ```
+//!
+//! The capture thread owns the engine: no lock, no queue between an event and its span. Everything that leaves the
+//! thread goes through a bounded channel whose refusals are counted.
+
+mod order;
+mod roster;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
+use std::time::Duration;
+
+use remora_engine::Engine;
+use remora_engine::event::{Event, EventKind};
+
+use crate::capture::{self, Capture, CaptureSettings, Observation, ProcessMode};
+use crate::discover::{Discovery, Notice, Processes, Selection, Verdict};
+use crate::enrich::{ClockAnchor, Enricher, ResourceSpan};
+use crate::health::{Counter, Ledger, Readiness, Sample};
+use order::Order;
+use roster::Roster;
+
+/// Notices and verdicts under way. One more is refused; the process is looked at when it is next seen.
+const CHANNEL_LENGTH: usize = 16_384;
+/// Pause between two looks at the ring while there is traffic, and while there is none.
+const BUSY_PAUSE: Duration = Duration::from_millis(5);
+const IDLE_PAUSE: Duration = Duration::from_millis(10);
+/// Records that are read before the engine gets to work on them.
+const DRAIN_LIMIT: usize = 16_384;
+/// How often counters are published.
+const PUBLISH_NS: u64 = 1_000_000_000;
+
+/// What the pipeline needs to know.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Bytes copied of each system call at most, unless the engine wishes otherwise.
+    pub capture_bytes: u32,
+    /// For the engine.
+    pub engine: remora_engine::Settings,
+    /// Which processes are observed.
+    pub selection: Selection,
+}
+
+/// What the pipeline shares with the rest of the agent.
+#[derive(Clone, Debug)]
+pub struct Shared {
+    /// All processes, written by discovery.
+    pub processes: Processes,
+    /// All counters.
+    pub ledger: Ledger,
+    /// `capture` holds while the programs are attached.
+    pub readiness: Readiness,
+}
+
+/// Observes the host until `stop` is set, handing every span to `sink`, which must not wait.
+///
+/// # Errors
+///
+/// Fails where the programs cannot be loaded or attached. Nothing stays attached when it returns.
+pub fn run(
+    settings: Settings,
+    shared: &Shared,
+    stop: &AtomicBool,
+    sink: impl FnMut(ResourceSpan),
+) -> Result<(), capture::Error> {
+    let mut capture = Capture::load(CaptureSettings {
+        capture_bytes: settings.capture_bytes,
+        observes_by_default: true,
+        exec_resets_verdict: true,
+    })?;
+    capture.set_process(std::process::id(), ProcessMode::Ignore);
+    let (notices, notices_rx) = sync_channel(CHANNEL_LENGTH);
+    let (verdicts_tx, verdicts) = sync_channel(CHANNEL_LENGTH);
+    let discovery = Discovery::new(settings.selection.clone(), shared.processes.clone(), &shared.ledger);
+    capture.attach()?;
+    shared.readiness.holds("capture");
+    thread::scope(|scope| {
+        scope.spawn(move || discovery.run(notices_rx, verdicts_tx));
+        Pipeline {
+            capture,
+            order: Order::default(),
+            roster: Roster::new(settings.selection.observes_unknown()),
+            engine: Engine::new(settings.engine),
+            enricher: Enricher::new(shared.processes.clone(), ClockAnchor::measure(), &shared.ledger),
+            notices_refused: shared.ledger.loss("capture", "notice_queue_full"),
+            unselected: shared.ledger.counter("remora_agent_spans_unselected_total"),
+            notices,
+            verdicts,
+            sink,
+            next_publish_ns: 0,
+        }
+        .run(stop, &shared.ledger);
+    });
+    shared.readiness.fails("capture", "the programs are detached");
+    Ok(())
+}
+
+struct Pipeline<S> {
+    capture: Capture,
+    order: Order,
+    roster: Roster,
+    engine: Engine,
+    enricher: Enricher,
+    notices: SyncSender<Notice>,
+    verdicts: Receiver<Verdict>,
+    notices_refused: Counter,
+    unselected: Counter,
+    sink: S,
+    next_publish_ns: u64,
+}
+
+impl<S: FnMut(ResourceSpan)> Pipeline<S> {
+    fn run(mut self, stop: &AtomicBool, ledger: &Ledger) {
+        while !stop.load(Ordering::Relaxed) {
+            let records = self.turn(now_ns());
+            if now_ns() >= self.next_publish_ns {
+                self.next_publish_ns = now_ns() + PUBLISH_NS;
+                self.publish(ledger);
+            }
+            match records {
+                0 => thread::sleep(IDLE_PAUSE),
+                DRAIN_LIMIT => {}
+                _ => thread::sleep(BUSY_PAUSE),
+            }
+        }
+        self.turn(now_ns());
+        self.finish();
+        self.publish(ledger);
+    }
+
+    /// One round: what the kernel told, what discovery judged, what became of it.
+    fn turn(&mut self, now_ns: u64) -> usize {
+        let (order, roster, notices) = (&mut self.order, &mut self.roster, &self.notices);
+        let refused = &self.notices_refused;
+        let records = self.capture.drain(DRAIN_LIMIT, |observation| {
+            if let Some(notice) = notice(&observation, roster)
+                && notices.try_send(notice).is_err()
+            {
+                refused.add(1);
+            }
+            order.push(observation);
+        });
+        while let Ok(verdict) = self.verdicts.try_recv() {
+            self.apply(verdict);
+        }
+        let settled_ns = self.order.settled_ns(now_ns);
+        while let Some(observation) = self.order.pop(settled_ns) {
+            self.observe(observation);
+        }
+        self.engine.handle_timeout(settled_ns);
+        self.collect();
+        records
+    }
+
+    fn apply(&mut self, verdict: Verdict) {
+        let Verdict { tgid, observe, go, scheduling, reason: _ } = verdict;
+        self.roster.judge(tgid, observe);
+        let goroutine_offsets = go.map(|offsets| (offsets.goid, offsets.parent_goid));
+        let mode = if observe { ProcessMode::Observe { goroutine_offsets } } else { ProcessMode::Ignore };
+        self.capture.set_process(tgid, mode);
+        self.engine.handle_process(tgid, scheduling);
+    }
+
+    fn observe(&mut self, observation: Observation) {
+        match observation {
+            Observation::Socket { event, tgid } => {
+                if !self.roster.is_ignored(tgid) {
+                    self.engine.handle_event(event);
+                }
+            }
+            Observation::Exit { tgid, at_ns } => {
+                self.engine.handle_process_exit(tgid, at_ns);
+                // Its last spans are judged by what is known of it now.
+                self.collect();
+                self.roster.forget(tgid);
+            }
+            Observation::Exec { .. } | Observation::Fork { .. } => {}
+        }
+    }
+
+    /// Carries away what the engine has made.
+    fn collect(&mut self) {
+        while let Some(command) = self.engine.poll_command() {
+            self.capture.apply(command);
+        }
+        while let Some(span) = self.engine.poll_span() {
+            if self.roster.is_reported(span.tgid) {
+                (self.sink)(self.enricher.enrich(span));
+            } else {
+                self.unselected.add(1);
+            }
+        }
+    }
+
+    fn finish(&mut self) {
+        while let Some(observation) = self.order.pop(u64::MAX) {
+            self.observe(observation);
+        }
+        self.engine.finish(now_ns());
+        self.collect();
+    }
+
+    fn publish(&self, ledger: &Ledger) {
+        let kernel = self.capture.losses().map(|(reason, count)| Sample::loss("kernel", reason, count));
+        let counts = self.capture.counts().map(|(label, count)| {
+            Sample::counter("remora_agent_kernel_total", vec![("what", label.into())], count)
+        });
+        let engine = self.engine.counters().into_iter().map(engine_sample);
+        ledger.publish("pipeline", kernel.chain(counts).chain(engine).collect());
+    }
+}
+
+fn engine_sample(counter: remora_engine::Counter) -> Sample {
+    let remora_engine::Counter { family, label, protocol, value } = counter;
+    match family {
+        "loss" => Sample::loss("engine", label, value),
+        "state" => Sample::gauge(format!("remora_agent_engine_{label}"), Vec::new(), value as f64),
+        "messages" | "exchanges" => {
+            Sample::counter(format!("remora_agent_{family}_total"), vec![("protocol", protocol.into())], value)
+        }
+        _ => Sample::counter(format!("remora_agent_{family}_total"), vec![("reason", label.into())], value),
+    }
+}
+
+/// Returns what discovery should know of an observation.
+fn notice(observation: &Observation, roster: &mut Roster) -> Option<Notice> {
+    match observation {
+        Observation::Exec { tgid, parent, cgroup_id, arguments, comm, at_ns: _ } => {
+            roster.start(*tgid);
+            Some(Notice::Started {
+                tgid: *tgid,
+                parent: *parent,
+                arguments: arguments.clone(),
+                comm: comm.clone(),
+                cgroup_id: *cgroup_id,
+            })
+        }
+        Observation::Fork { parent, child } => {
+            roster.fork(*parent, *child);
+            Some(Notice::Forked { parent: *parent, child: *child })
+        }
+        Observation::Exit { tgid, .. } => Some(Notice::Exited { tgid: *tgid }),
+        Observation::Socket { event: Event { kind: EventKind::Opened(_), .. }, tgid } => {
+            roster.is_new(*tgid).then_some(Notice::Seen { tgid: *tgid })
+        }
+        Observation::Socket { .. } => None,
+    }
+}
+
+/// Returns `CLOCK_MONOTONIC`, the clock of all events.
+fn now_ns() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    u64::try_from(now.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap_or(0)
+}

@@ -1,0 +1,59 @@
+//! Which processes are observed, as far as the capture thread has been told.
+
+use std::collections::{HashMap, HashSet};
+
+/// The capture thread's view of discovery's verdicts.
+#[derive(Debug)]
+pub(super) struct Roster {
+    /// Whether processes without a verdict are reported.
+    reports_unjudged: bool,
+    verdicts: HashMap<u32, bool>,
+    /// Processes that discovery has been told of.
+    told: HashSet<u32>,
+}
+
+impl Roster {
+    pub(super) fn new(reports_unjudged: bool) -> Self {
+        Self { reports_unjudged, verdicts: HashMap::new(), told: HashSet::new() }
+    }
+
+    /// Notes a verdict.
+    pub(super) fn judge(&mut self, tgid: u32, observe: bool) {
+        self.verdicts.insert(tgid, observe);
+        self.told.insert(tgid);
+    }
+
+    /// A process runs a new program: what was said of it is void.
+    pub(super) fn start(&mut self, tgid: u32) {
+        self.verdicts.remove(&tgid);
+        self.told.insert(tgid);
+    }
+
+    /// A child is what its parent is until it is judged itself.
+    pub(super) fn fork(&mut self, parent: u32, child: u32) {
+        if let Some(&observe) = self.verdicts.get(&parent) {
+            self.verdicts.insert(child, observe);
+        }
+        self.told.insert(child);
+    }
+
+    pub(super) fn forget(&mut self, tgid: u32) {
+        self.verdicts.remove(&tgid);
+        self.told.remove(&tgid);
+    }
+
+    /// Returns whether discovery has to be told of the process; at most once true.
+    pub(super) fn is_new(&mut self, tgid: u32) -> bool {
+        self.told.insert(tgid)
+    }
+
+    /// Returns whether the process's events are to be passed over.
+    pub(super) fn is_ignored(&self, tgid: u32) -> bool {
+        self.verdicts.get(&tgid) == Some(&false)
+    }
+
+    /// Returns whether the process's spans are to be reported.
+    pub(super) fn is_reported(&self, tgid: u32) -> bool {
+        self.verdicts.get(&tgid).copied().unwrap_or(self.reports_unjudged)
+    }
+}

@@ -8,4 +8,5 @@ pub mod analyze;
 pub mod api;
 pub mod model;
 pub mod query;
+pub mod receive;
 pub mod store;

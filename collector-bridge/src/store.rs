@@ -1,47 +1,58 @@
-//! Keeps spans and answers with them.
+//! Keeps spans and answers with them: a log for what just came, live spans until they fill a segment, segments.
+//!
+//! The only room that touches the disk. Its hard problem: an acknowledged span is on the disk before the answer, in
+//! exactly one visible place at any moment, and still there after a kill at any instruction.
+//!
+//! ```text
+//! append → writer thread: log, fsync → live generation → answer
+//!                         cut → sealer thread: segment → manifest → log files removed
+//! ```
 
-use std::collections::BTreeMap;
+mod budget;
+mod caches;
+mod codec;
+mod counters;
+mod error;
+mod frame;
+mod live;
+mod manifest;
+mod open;
+mod sealer;
+mod segment;
+mod settings;
+mod summaries;
+mod view;
+mod wal;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, RwLock};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, mpsc};
+use std::thread::JoinHandle;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
+use tokio::sync::mpsc::Sender;
+use tokio::sync::oneshot;
+
+pub use counters::{FSYNC_BOUNDS_US, StoreCounters, StoreSizes};
+pub use error::{AppendError, StoreError};
+pub use settings::StoreSettings;
 
 use crate::analyze::Rollups;
 use crate::model::{Span, SpanPredicate, TimeRange, TraceId, TraceSummary};
+use budget::Budget;
+use caches::Caches;
+use live::LiveBatch;
+use view::View;
+use writer::{Append, Command, MAX_WAITING};
 
-/// Where and how much the store keeps.
-#[derive(Clone, Debug)]
-pub struct StoreSettings {
-    /// Directory of all files; made if missing.
-    pub data_dir: PathBuf,
-}
-
-impl StoreSettings {
-    /// Returns the defaults for a directory.
-    #[must_use]
-    pub fn at(data_dir: &Path) -> Self {
-        Self {
-            data_dir: data_dir.to_owned(),
-        }
-    }
-}
-
-/// Why the store has no answer.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// A file could not be read or written.
-    #[error("{action} {path}")]
-    Io {
-        /// What was tried.
-        action: &'static str,
-        /// On what.
-        path: PathBuf,
-        /// Why it failed.
-        #[source]
-        source: std::io::Error,
-    },
-}
+/// Returns the spans of an OTLP protobuf request; the log is read with it.
+pub type DecodeRequest = fn(&[u8]) -> Vec<Span>;
 
 /// Spans of one request, as bytes for the log and as what they say.
 #[derive(Clone, Debug)]
@@ -52,44 +63,96 @@ pub struct Batch {
     pub spans: Vec<Span>,
 }
 
-/// All spans; clones share them.
+/// A batch that is ready for the log. Made by [`Store::prepare`].
+pub struct Prepared {
+    frame: Vec<u8>,
+    batch: LiveBatch,
+}
+
+/// All spans; clones share them. The last clone closes the store.
 #[derive(Clone)]
 pub struct Store {
-    spans: Arc<RwLock<BTreeMap<TraceId, Vec<Span>>>>,
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    view: Arc<View>,
+    caches: Caches,
+    budget: Arc<Budget>,
+    counters: Arc<StoreCounters>,
+    commands: RwLock<Option<Sender<Command>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    is_closing: Arc<AtomicBool>,
+    wal_dir: PathBuf,
 }
 
 impl Store {
-    /// Returns the store in a directory, after replay of its log.
+    /// Returns the store in a directory, after its log was read back with `decode`.
     ///
     /// # Errors
-    /// If files cannot be read or written, or another process has the directory.
-    pub fn open(_settings: StoreSettings) -> Result<Self, StoreError> {
-        Ok(Self {
-            spans: Arc::default(),
-        })
+    /// If files cannot be read or written or are damaged, or another process has the directory.
+    pub fn open(settings: StoreSettings, decode: DecodeRequest) -> Result<Self, StoreError> {
+        open::open(settings, decode).map(|inner| Self { inner: Arc::new(inner) })
     }
 
-    /// Keeps a batch; returns when it is on disk. For threads; tasks use `append`.
+    /// Returns a batch made ready for the log: compressed and sorted, which costs about 2 µs per span.
     ///
     /// # Errors
-    /// If it cannot be kept; nothing of it is then acknowledged.
-    pub fn append_blocking(&self, batch: Batch) -> Result<(), StoreError> {
-        let mut spans = self
-            .spans
-            .write()
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
-        for span in batch.spans {
-            spans.entry(span.trace_id).or_default().push(span);
-        }
-        Ok(())
+    /// If it cannot be compressed.
+    pub fn prepare(batch: Batch) -> Result<Prepared, AppendError> {
+        let frame =
+            wal::encode(unix_now_ns(), &batch.raw).map_err(|error| AppendError::Log(error.to_string()))?;
+        Ok(Prepared { frame, batch: LiveBatch::new(batch.spans) })
     }
 
-    /// Moves all live spans into segments; returns when they are there.
+    /// Keeps a batch; returns when it is on the disk and visible to queries. Waits a moment for room under pressure.
     ///
     /// # Errors
-    /// If files cannot be written; the spans then stay live.
+    /// If it cannot be kept; nothing of it is acknowledged then, and it may be sent again.
+    pub async fn append(&self, prepared: Prepared) -> Result<(), AppendError> {
+        let memory_bytes = prepared.batch.memory_bytes;
+        self.inner.budget.take(memory_bytes).await?;
+        let (answer, answered) = oneshot::channel();
+        let append = Append { frame: prepared.frame, batch: prepared.batch, answer };
+        self.send(append).inspect_err(|_| self.inner.budget.release(memory_bytes))?;
+        answered.await.unwrap_or(Err(AppendError::Closed))
+    }
+
+    /// [`Store::append`] for threads; refuses at once where the other waits.
+    ///
+    /// # Errors
+    /// As for [`Store::append`].
+    pub fn append_blocking(&self, batch: Batch) -> Result<(), AppendError> {
+        let prepared = Self::prepare(batch)?;
+        let memory_bytes = prepared.batch.memory_bytes;
+        self.inner.budget.try_take(memory_bytes)?;
+        let (answer, answered) = oneshot::channel();
+        let append = Append { frame: prepared.frame, batch: prepared.batch, answer };
+        self.send(append).inspect_err(|_| self.inner.budget.release(memory_bytes))?;
+        answered.blocking_recv().unwrap_or(Err(AppendError::Closed))
+    }
+
+    fn send(&self, append: Append) -> Result<(), AppendError> {
+        let commands = self.inner.commands.read().unwrap_or_else(PoisonError::into_inner);
+        let commands = commands.as_ref().ok_or(AppendError::Closed)?;
+        commands.try_send(Command::Append(append)).map_err(|_| AppendError::LogBusy { limit: MAX_WAITING })
+    }
+
+    /// Moves all live spans into segments; returns when they are there, however long the disk takes. For threads.
+    ///
+    /// # Errors
+    /// If the store is closed meanwhile; the spans are then in the log.
     pub fn seal(&self) -> Result<(), StoreError> {
-        Ok(())
+        let (done, is_done) = mpsc::channel();
+        let commands = self.inner.commands.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let cut = Command::Cut { done: Some(done) };
+        commands.ok_or(StoreError::Closed)?.blocking_send(cut).map_err(|_| StoreError::Closed)?;
+        is_done.recv().map_err(|_| StoreError::Closed)
+    }
+
+    /// Refuses more spans, moves all live ones into segments if the disk allows it, ends the threads. For threads.
+    pub fn close(&self) {
+        self.inner.close();
     }
 
     /// Returns the spans of a trace by start, live and sealed, duplicates removed; empty if it is unknown.
@@ -97,11 +160,7 @@ impl Store {
     /// # Errors
     /// If a segment cannot be read.
     pub fn trace(&self, trace_id: TraceId) -> Result<Vec<Span>, StoreError> {
-        let spans = self
-            .spans
-            .read()
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
-        Ok(spans.get(&trace_id).cloned().unwrap_or_default())
+        summaries::trace_of(&self.inner.view.picture(), trace_id)
     }
 
     /// Returns traces that start in the range, newest first (then by id, largest first), live and sealed merged;
@@ -115,12 +174,11 @@ impl Store {
         before: Option<(u64, TraceId)>,
         limit: usize,
     ) -> Result<Vec<TraceSummary>, StoreError> {
-        let _ = (range, before, limit);
-        Ok(Vec::new())
+        summaries::newest(&self.inner.view.picture(), &self.inner.caches, range, before, limit)
     }
 
-    /// Gives each span that starts in the range and matches to `visit`, newest segments first, until it breaks.
-    /// Within a segment the order is not defined. A span that was sent twice may come twice.
+    /// Gives each span that starts in the range and matches to `visit` until it breaks: live spans first, then newest
+    /// segments first. Within a segment the order is not defined. A span that was sent twice may come twice.
     ///
     /// # Errors
     /// If a segment cannot be read.
@@ -130,14 +188,17 @@ impl Store {
         predicate: &SpanPredicate,
         visit: &mut dyn FnMut(&Span) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
-        let spans = self
-            .spans
-            .read()
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
-        for span in spans.values().flatten() {
-            let is_wanted = range.contains(span.start_unix_ns) && predicate.matches(span);
-            if is_wanted && visit(span).is_break() {
-                break;
+        let picture = self.inner.view.picture();
+        for generation in picture.generations() {
+            if generation.scan(range, predicate, visit).is_break() {
+                return Ok(());
+            }
+        }
+        for segment in picture.segments.iter().rev() {
+            let meta = &segment.meta;
+            let is_inside = range.overlaps(meta.first_start_unix_ns, meta.last_start_unix_ns);
+            if is_inside && segment.scan(range, predicate, visit)?.is_break() {
+                return Ok(());
             }
         }
         Ok(())
@@ -148,11 +209,81 @@ impl Store {
     /// # Errors
     /// If a segment cannot be read.
     pub fn rollups(&self, range: TimeRange) -> Result<Rollups, StoreError> {
+        let picture = self.inner.view.picture();
         let mut rollups = Rollups::default();
-        self.scan(range, &SpanPredicate::default(), &mut |span| {
-            rollups.record_span(span);
-            ControlFlow::Continue(())
-        })?;
+        for segment in picture.segments.iter() {
+            let meta = &segment.meta;
+            if range.overlaps(meta.first_start_unix_ns, meta.last_start_unix_ns) {
+                rollups.merge(&*self.inner.caches.rollups(segment)?);
+            }
+        }
+        for generation in picture.generations() {
+            generation.merge_rollups_into(&mut rollups);
+        }
+        rollups.restrict(range);
         Ok(rollups)
     }
+
+    /// Returns what the store counted since its start.
+    #[must_use]
+    pub fn counters(&self) -> &StoreCounters {
+        &self.inner.counters
+    }
+
+    /// Returns how much is there.
+    #[must_use]
+    pub fn sizes(&self) -> StoreSizes {
+        let picture = self.inner.view.picture();
+        let metas = || picture.segments.iter().map(|segment| &segment.meta);
+        StoreSizes {
+            live_spans: picture.generations().map(|generation| generation.span_count() as u64).sum(),
+            live_bytes: self.inner.budget.used() as u64,
+            wal_bytes: wal::disk_bytes(&self.inner.wal_dir),
+            segments: picture.segments.len() as u64,
+            segment_spans: metas().map(|meta| meta.spans).sum(),
+            segment_bytes: metas().map(|meta| meta.disk_bytes).sum(),
+        }
+    }
+}
+
+impl Inner {
+    fn close(&self) {
+        self.is_closing.store(true, Ordering::Release);
+        self.commands.write().unwrap_or_else(PoisonError::into_inner).take();
+        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        for thread in threads {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the store panicked; the log has what it had");
+            }
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// Sorts spans by start, then longest first, then id; removes those that are there twice with the same content.
+fn sort_and_dedup(spans: &mut Vec<Span>) {
+    spans.sort_by(|a, b| {
+        let key = |span: &Span| (span.start_unix_ns, std::cmp::Reverse(span.end_unix_ns), span.span_id);
+        key(a).cmp(&key(b))
+    });
+    let mut unique: Vec<Span> = Vec::with_capacity(spans.len());
+    for span in spans.drain(..) {
+        let neighbours = unique.iter().rev().take_while(|other| {
+            other.start_unix_ns == span.start_unix_ns && other.end_unix_ns == span.end_unix_ns && other.span_id == span.span_id
+        });
+        if !neighbours.into_iter().any(|other| *other == span) {
+            unique.push(span);
+        }
+    }
+    *spans = unique;
+}
+
+fn unix_now_ns() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }

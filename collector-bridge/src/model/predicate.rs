@@ -67,6 +67,12 @@ impl AttributeMatch {
     fn matches(&self, span: &Span) -> bool {
         let found = find(&span.attributes, &self.key)
             .or_else(|| find(&span.resource.attributes, &self.key));
+        self.accepts(found)
+    }
+
+    /// Returns whether the condition holds for the value that was found, if any.
+    #[must_use]
+    pub fn accepts(&self, found: Option<&AnyValue>) -> bool {
         match self.operator {
             AttributeOperator::Exists => found.is_some(),
             AttributeOperator::Equal => found.is_some_and(|found| same(found, &self.value)),

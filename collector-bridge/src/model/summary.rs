@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{StatusCode, TraceId};
+use super::{Span, StatusCode, TraceId};
 
 /// A span of time: from the first (inside) until the second (outside), nanoseconds since 1970 (UTC).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -75,4 +75,56 @@ pub struct ServiceCount {
     pub span_count: u32,
     /// Those with an error.
     pub error_count: u32,
+}
+
+impl TraceSummary {
+    /// Returns the summary of a trace's spans (duplicates removed); none without a span. The root is the earliest
+    /// span without parent.
+    #[must_use]
+    pub fn of(spans: &[&Span]) -> Option<Self> {
+        let earliest = spans
+            .iter()
+            .min_by_key(|span| (span.start_unix_ns, span.span_id))?;
+        let roots = spans.iter().filter(|span| span.parent_span_id.is_none());
+        let true_root = roots.min_by_key(|span| (span.start_unix_ns, span.span_id));
+        let root = true_root.unwrap_or(earliest);
+        let mut services: Vec<(&str, u32, u32)> = Vec::new();
+        for span in spans {
+            let errors = u32::from(span.is_error());
+            match services
+                .iter_mut()
+                .find(|(service, ..)| *service == span.service_name())
+            {
+                Some((_, span_count, error_count)) => {
+                    *span_count += 1;
+                    *error_count += errors;
+                }
+                None => services.push((span.service_name(), 1, errors)),
+            }
+        }
+        services.sort_unstable();
+        Some(Self {
+            trace_id: earliest.trace_id,
+            start_unix_ns: earliest.start_unix_ns,
+            end_unix_ns: spans
+                .iter()
+                .map(|span| span.end_unix_ns)
+                .max()?
+                .max(earliest.start_unix_ns),
+            root_service: root.service_name().into(),
+            root_name: Arc::clone(&root.name),
+            root_status: root.status.code,
+            span_count: spans.len().try_into().unwrap_or(u32::MAX),
+            error_count: services.iter().map(|(.., error_count)| error_count).sum(),
+            services: services
+                .into_iter()
+                .map(|(service, span_count, error_count)| ServiceCount {
+                    service: service.into(),
+                    span_count,
+                    error_count,
+                })
+                .collect(),
+            has_root: true_root.is_some(),
+        })
+    }
 }

@@ -1,0 +1,190 @@
+//! Spans that are on the disk only in the log: a growing list of batches, cut into generations that become segments.
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Instant;
+
+use crate::analyze::Rollups;
+use crate::model::{Span, SpanPredicate, TimeRange, TraceId};
+
+/// Spans of one or more requests, and their order by trace.
+#[derive(Debug)]
+pub(crate) struct LiveBatch {
+    spans: Vec<Span>,
+    by_trace: Vec<u32>,
+    pub(crate) memory_bytes: usize,
+}
+
+impl LiveBatch {
+    pub(crate) fn new(spans: Vec<Span>) -> Self {
+        let memory_bytes =
+            spans.iter().map(Span::memory_bytes).sum::<usize>() + spans.len() * size_of::<u32>();
+        let mut keyed: Vec<(TraceId, u32)> = spans
+            .iter()
+            .enumerate()
+            .map(|(index, span)| (span.trace_id, index as u32))
+            .collect();
+        keyed.sort_unstable();
+        let by_trace = keyed.into_iter().map(|(_, index)| index).collect();
+        Self {
+            spans,
+            by_trace,
+            memory_bytes,
+        }
+    }
+
+    /// Returns one batch of several, so that many small requests do not make lookups slow.
+    pub(crate) fn merged(batches: Vec<Self>) -> Self {
+        let mut batches = batches;
+        match batches.len() {
+            1 => batches.remove(0),
+            _ => Self::new(batches.into_iter().flat_map(|batch| batch.spans).collect()),
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.spans.len()
+    }
+
+    fn trace_of(&self, index: u32) -> Option<TraceId> {
+        self.spans.get(index as usize).map(|span| span.trace_id)
+    }
+
+    fn trace(&self, trace_id: TraceId) -> impl Iterator<Item = &Span> {
+        let first = self
+            .by_trace
+            .partition_point(|index| self.trace_of(*index) < Some(trace_id));
+        let from_first = self.by_trace.get(first..).unwrap_or_default().iter();
+        let spans = from_first.filter_map(|index| self.spans.get(*index as usize));
+        spans.take_while(move |span| span.trace_id == trace_id)
+    }
+}
+
+/// The batches between two cuts.
+#[derive(Debug)]
+pub(crate) struct Generation {
+    pub(crate) began: Instant,
+    batches: RwLock<Batches>,
+    digest: Mutex<Digest>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Batches {
+    list: Vec<Arc<LiveBatch>>,
+    spans: usize,
+    memory_bytes: usize,
+}
+
+/// What queries want to know of all spans; brought up to date by the query that asks, so that taking spans in costs
+/// nothing for it.
+#[derive(Debug, Default)]
+struct Digest {
+    /// Batches that are counted, from the front of the list.
+    counted: usize,
+    first_starts: HashMap<TraceId, u64>,
+    rollups: Rollups,
+}
+
+impl Generation {
+    pub(crate) fn new() -> Self {
+        Self {
+            began: Instant::now(),
+            batches: RwLock::default(),
+            digest: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn push(&self, batch: LiveBatch) {
+        let mut batches = self.batches.write().unwrap_or_else(PoisonError::into_inner);
+        batches.spans += batch.len();
+        batches.memory_bytes += batch.memory_bytes;
+        batches.list.push(Arc::new(batch));
+    }
+
+    pub(crate) fn span_count(&self) -> usize {
+        self.batches
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .spans
+    }
+
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.batches
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .memory_bytes
+    }
+
+    /// Returns the batches so far; those that come later are not in it.
+    pub(crate) fn batches(&self) -> Vec<Arc<LiveBatch>> {
+        self.batches
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .list
+            .clone()
+    }
+
+    /// Returns the spans of a trace, as they came.
+    pub(crate) fn trace(&self, trace_id: TraceId) -> Vec<Span> {
+        self.batches()
+            .iter()
+            .flat_map(|batch| batch.trace(trace_id).cloned().collect::<Vec<_>>())
+            .collect()
+    }
+
+    /// Gives each span that starts in the range and matches to `visit`, newest batches first.
+    pub(crate) fn scan(
+        &self,
+        range: TimeRange,
+        predicate: &SpanPredicate,
+        visit: &mut dyn FnMut(&Span) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        for batch in self.batches().iter().rev() {
+            for span in &batch.spans {
+                if range.contains(span.start_unix_ns) && predicate.matches(span) {
+                    visit(span)?;
+                }
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Returns first start and id of each trace.
+    pub(crate) fn first_starts(&self) -> Vec<(u64, TraceId)> {
+        self.digest()
+            .first_starts
+            .iter()
+            .map(|(trace_id, start)| (*start, *trace_id))
+            .collect()
+    }
+
+    /// Returns whether a span of the trace is here.
+    pub(crate) fn contains(&self, trace_id: TraceId) -> bool {
+        self.digest().first_starts.contains_key(&trace_id)
+    }
+
+    /// Adds what was counted over the spans to `rollups`.
+    pub(crate) fn merge_rollups_into(&self, rollups: &mut Rollups) {
+        rollups.merge(&self.digest().rollups);
+    }
+
+    fn digest(&self) -> MutexGuard<'_, Digest> {
+        let mut digest = self.digest.lock().unwrap_or_else(PoisonError::into_inner);
+        let batches = self.batches();
+        for batch in batches.iter().skip(digest.counted) {
+            for span in &batch.spans {
+                let first = digest.first_starts.entry(span.trace_id).or_insert(u64::MAX);
+                *first = span.start_unix_ns.min(*first);
+                digest.rollups.record_span(span);
+            }
+        }
+        digest.counted = batches.len();
+        digest
+    }
+}
+
+/// Returns all spans of some batches.
+pub(crate) fn spans_of(batches: &[Arc<LiveBatch>]) -> impl Iterator<Item = &Span> {
+    batches.iter().flat_map(|batch| &batch.spans)
+}

@@ -1,0 +1,167 @@
+//! The start: lock, manifest, segments, log, threads.
+
+use std::fs::{self, File, TryLockError};
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, RwLock, mpsc};
+use std::thread::{Builder, JoinHandle};
+
+use super::budget::Budget;
+use super::caches::Caches;
+use super::counters::StoreCounters;
+use super::error::StoreError;
+use super::live::{Generation, LiveBatch};
+use super::manifest::Manifest;
+use super::sealer::Sealer;
+use super::segment::{self, Segment};
+use super::settings::StoreSettings;
+use super::view::View;
+use super::wal::{self, Wal};
+use super::writer::{Command, MAX_WAITING, SealJob, Writer};
+use super::{DecodeRequest, Inner};
+
+pub(super) fn open(settings: StoreSettings, decode: DecodeRequest) -> Result<Inner, StoreError> {
+    let data_dir = settings.data_dir.clone();
+    let (wal_dir, segments_dir) = (data_dir.join("wal"), data_dir.join("segments"));
+    for dir in [&data_dir, &wal_dir, &segments_dir] {
+        fs::create_dir_all(dir).map_err(StoreError::io("create", dir))?;
+    }
+    let lock = lock(&data_dir)?;
+    let manifest = Manifest::open(&data_dir)?;
+    let wal_through = manifest.wal_through();
+    segment::remove_strangers(&segments_dir, |id| {
+        manifest.segments().any(|meta| meta.id == id)
+    })?;
+    wal::remove_through(&wal_dir, wal_through)?;
+    let segments: Result<Vec<_>, _> = manifest
+        .segments()
+        .map(|meta| Segment::open(&segments_dir, meta.clone()).map(Arc::new))
+        .collect();
+    let view = Arc::new(View::new(Generation::new(), Vec::new()));
+    view.replace(None, &[], segments?);
+    let counters = Arc::new(StoreCounters::default());
+    let budget = Arc::new(Budget::new(settings.live_limit_bytes));
+    let is_closing = Arc::new(AtomicBool::new(false));
+    let release: Arc<dyn Fn(usize) + Send + Sync> = {
+        let budget = Arc::clone(&budget);
+        Arc::new(move |bytes| budget.release(bytes))
+    };
+    let (commands, receiver) = tokio::sync::mpsc::channel(MAX_WAITING);
+    let asker = commands.downgrade();
+    let sealer = Sealer {
+        settings: settings.clone(),
+        wal_dir: wal_dir.clone(),
+        segments_dir,
+        manifest: Arc::new(Mutex::new(manifest)),
+        view: Arc::clone(&view),
+        counters: Arc::clone(&counters),
+        release: Arc::clone(&release),
+        ask_for_cut: Box::new(move || {
+            // A full queue means that the writer is busy, and it looks at the limits after each group.
+            asker
+                .upgrade()
+                .map(|commands| commands.try_send(Command::Cut { done: None }));
+        }),
+        is_closing: Arc::clone(&is_closing),
+    };
+    let replay = Replay {
+        wal_dir: &wal_dir,
+        settings: &settings,
+        decode,
+        view: &view,
+        budget: &budget,
+        counters: &counters,
+    };
+    let last = replay.run(wal_through, &sealer)?;
+    let (seals, jobs) = mpsc::channel();
+    let writer = Writer {
+        wal: Wal::after(&wal_dir, last),
+        view: Arc::clone(&view),
+        counters: Arc::clone(&counters),
+        seals,
+        seal_bytes: settings.seal_bytes,
+        seal_spans: settings.seal_spans,
+        release,
+    };
+    let threads = vec![
+        spawn("store-writer", move || writer.run(receiver)),
+        spawn("store-sealer", move || {
+            sealer.run(jobs);
+            drop(lock);
+        }),
+    ];
+    let threads = threads
+        .into_iter()
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(StoreError::io("start threads for", &data_dir))?;
+    Ok(Inner {
+        view,
+        caches: Caches::default(),
+        budget,
+        counters,
+        commands: RwLock::new(Some(commands)),
+        threads: Mutex::new(threads),
+        is_closing,
+        wal_dir,
+    })
+}
+
+fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {
+    Builder::new().name(name.to_owned()).spawn(body)
+}
+
+/// Takes the directory for this process; the kernel gives it back when the process ends, however it ends.
+fn lock(data_dir: &Path) -> Result<File, StoreError> {
+    let path = data_dir.join("lock");
+    let file = File::create(&path).map_err(StoreError::io("create", &path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StoreError::Locked {
+            path: data_dir.to_owned(),
+        }),
+        Err(TryLockError::Error(error)) => Err(StoreError::io("lock", &path)(error)),
+    }
+}
+
+struct Replay<'a> {
+    wal_dir: &'a Path,
+    settings: &'a StoreSettings,
+    decode: DecodeRequest,
+    view: &'a View,
+    budget: &'a Budget,
+    counters: &'a StoreCounters,
+}
+
+impl Replay<'_> {
+    /// Reads the log behind `wal_through` into the current generation, and seals on the way what would be too much.
+    /// Returns the number of the last file.
+    fn run(&self, wal_through: u64, sealer: &Sealer) -> Result<u64, StoreError> {
+        let mut last = wal_through;
+        for sequence in wal::files(self.wal_dir)? {
+            let requests = wal::replay(self.wal_dir, sequence, |request| self.take(&request))?;
+            last = sequence;
+            let current = self.view.current();
+            tracing::info!(
+                file = sequence,
+                requests,
+                live_spans = current.span_count(),
+                "log was read back"
+            );
+            if current.memory_bytes() >= self.settings.seal_bytes {
+                let generation = self.view.cut();
+                sealer.seal(&SealJob {
+                    generation,
+                    wal_through: sequence,
+                })?;
+            }
+        }
+        Ok(last)
+    }
+
+    fn take(&self, request: &[u8]) {
+        let batch = LiveBatch::new((self.decode)(request));
+        StoreCounters::add(&self.counters.replayed_spans, batch.len() as u64);
+        self.budget.force(batch.memory_bytes);
+        self.view.current().push(batch);
+    }
+}

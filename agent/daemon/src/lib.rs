@@ -9,8 +9,11 @@
 )]
 
 pub mod capture;
+pub mod config;
 pub mod discover;
 pub mod enrich;
 pub mod export;
 pub mod health;
+
+mod percent;
 pub mod pipeline;

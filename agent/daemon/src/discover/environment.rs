@@ -1,5 +1,7 @@
 //! What a process's environment says for telemetry (OpenTelemetry specification, resource SDK).
 
+use crate::percent;
+
 /// Longest environment that is read, in bytes; variables after it are not seen.
 pub(super) const MAX_ENVIRONMENT_BYTES: u64 = 256 << 10;
 /// Attributes that one process may set.
@@ -53,33 +55,11 @@ impl Environment {
 /// Reads `key=value,key=value` with percent-encoded values. What cannot be read is left out, the rest kept.
 fn attributes(text: &str) -> Vec<(String, String)> {
     let pairs = text.split(',').filter_map(|pair| pair.split_once('='));
-    let decoded = pairs.map(|(key, value)| (key.trim().to_owned(), percent_decoded(value.trim())));
+    let decoded = pairs.map(|(key, value)| (key.trim().to_owned(), percent::decoded(value.trim())));
     decoded
         .filter(|(key, value)| !key.is_empty() && !value.is_empty())
         .take(MAX_ATTRIBUTES)
         .collect()
-}
-
-fn percent_decoded(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&first, tail)) = rest.split_first() {
-        let escaped = tail
-            .get(..2)
-            .filter(|_| first == b'%')
-            .and_then(|digits| std::str::from_utf8(digits).ok());
-        match escaped.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = tail.get(2..).unwrap_or_default();
-            }
-            None => {
-                bytes.push(first);
-                rest = tail;
-            }
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 fn split_once(bytes: &[u8], separator: u8) -> Option<(&[u8], &[u8])> {

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::runtime;
@@ -36,11 +36,17 @@ pub struct Server {
 }
 
 impl Server {
-    /// Returns a server that listens on `address` (port 0 takes a free one) on a thread of its own.
+    /// Returns a server that listens on `address` (port 0 takes a free one) on a thread of its own. With a `token`,
+    /// `/metrics` wants it as bearer; the other two say nothing that is secret.
     ///
     /// # Errors
     /// The address is taken or not this host's, or no thread could be started.
-    pub fn start(address: SocketAddr, ledger: Ledger, readiness: Readiness) -> Result<Self, Error> {
+    pub fn start(
+        address: SocketAddr,
+        token: Option<String>,
+        ledger: Ledger,
+        readiness: Readiness,
+    ) -> Result<Self, Error> {
         let listener = std::net::TcpListener::bind(address)
             .map_err(|source| Error::Bind { address, source })?;
         let address = listener.local_addr().map_err(Error::Start)?;
@@ -56,7 +62,7 @@ impl Server {
                     return;
                 };
                 tokio::select! {
-                    _ = axum::serve(listener, router(ledger, readiness)) => {}
+                    _ = axum::serve(listener, router(token, ledger, readiness)) => {}
                     _ = stopped => {}
                 }
             });
@@ -78,10 +84,10 @@ impl Server {
     }
 }
 
-fn router(ledger: Ledger, readiness: Readiness) -> Router {
+fn router(token: Option<String>, ledger: Ledger, readiness: Readiness) -> Router {
     Router::new()
         .route("/metrics", get(metrics))
-        .with_state(ledger)
+        .with_state((ledger, token.map(|token| format!("Bearer {token}"))))
         .route("/healthz", get(async || "ok\n"))
         .merge(
             Router::new()
@@ -90,12 +96,18 @@ fn router(ledger: Ledger, readiness: Readiness) -> Router {
         )
 }
 
-async fn metrics(State(ledger): State<Ledger>) -> Response {
-    let content_type = [(
-        header::CONTENT_TYPE,
-        "text/plain; version=0.0.4; charset=utf-8",
-    )];
+async fn metrics(State((ledger, wanted)): State<(Ledger, Option<String>)>, headers: HeaderMap) -> Response {
+    let given = headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes).unwrap_or_default();
+    if wanted.is_some_and(|wanted| !is_equal(wanted.as_bytes(), given)) {
+        return (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, "Bearer")]).into_response();
+    }
+    let content_type = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
     (content_type, prometheus::text(&ledger.samples())).into_response()
+}
+
+/// Compares in a time that does not tell where the difference is.
+fn is_equal(a: &[u8], b: &[u8]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).fold(0, |difference, (a, b)| difference | (a ^ b)) == 0
 }
 
 async fn ready(State(readiness): State<Readiness>) -> Response {
@@ -113,12 +125,12 @@ mod tests {
     use super::*;
 
     fn get(address: SocketAddr, path: &str) -> String {
+        get_with(address, path, "")
+    }
+
+    fn get_with(address: SocketAddr, path: &str, header: &str) -> String {
         let mut stream = TcpStream::connect(address).unwrap();
-        write!(
-            stream,
-            "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-        )
-        .unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\n{header}Connection: close\r\n\r\n").unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         answer
@@ -129,7 +141,7 @@ mod tests {
         let (ledger, readiness) = (Ledger::default(), Readiness::default());
         ledger.loss("kernel", "ring_full").add(5);
         readiness.fails("capture", "loading");
-        let server = Server::start(([127, 0, 0, 1], 0).into(), ledger, readiness.clone()).unwrap();
+        let server = Server::start(([127, 0, 0, 1], 0).into(), None, ledger, readiness.clone()).unwrap();
         let expected = "remora_agent_losses_total{stage=\"kernel\",reason=\"ring_full\"} 5\n";
         assert!(get(server.address(), "/metrics").ends_with(expected));
         assert!(get(server.address(), "/healthz").starts_with("HTTP/1.1 200"));
@@ -139,10 +151,21 @@ mod tests {
     }
 
     #[test]
+    fn the_token_is_asked_for() {
+        let token = Some("s3cret".to_owned());
+        let server = Server::start(([127, 0, 0, 1], 0).into(), token, Ledger::default(), Readiness::default()).unwrap();
+        let status = |header| get_with(server.address(), "/metrics", header)[9..12].to_owned();
+        assert_eq!(status(""), "401");
+        assert_eq!(status("Authorization: Bearer s3creT\r\n"), "401");
+        assert_eq!(status("Authorization: Bearer s3cret\r\n"), "200");
+        assert!(get(server.address(), "/readyz").starts_with("HTTP/1.1 200"));
+    }
+
+    #[test]
     fn a_taken_port_is_named_in_the_error() {
         let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = taken.local_addr().unwrap();
-        let error = Server::start(address, Ledger::default(), Readiness::default()).unwrap_err();
+        let error = Server::start(address, None, Ledger::default(), Readiness::default()).unwrap_err();
         assert!(
             error
                 .to_string()

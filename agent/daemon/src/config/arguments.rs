@@ -1,0 +1,191 @@
+//! The command line.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use super::settings::LogFormat;
+
+/// remora
+#[derive(Debug, Parser)]
+#[command(
+    name = "remora",
+    version,
+    about = "Traces unmodified services from the kernel: every HTTP, PostgreSQL and Redis request of this host becomes a span",
+    after_help = "Examples:
+  remora check                         what this kernel allows, and what is missing
+  remora run                           trace this host, export to http://127.0.0.1:4317
+  remora run --select 'exe=*/nginx'    only nginx
+  remora trace -- curl localhost:8080  what one command asks for, as a tree
+  remora watch                         this host's requests, live
+  remora explain 4211                  what is seen of process 4211, and what is not"
+)]
+pub struct CommandLine {
+    /// The agent's own log.
+    #[command(flatten)]
+    pub log: LogArguments,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Flags of the log, the same for every command.
+#[derive(Clone, Debug, Default, Args)]
+pub struct LogArguments {
+    /// What the agent logs to stderr, as in RUST_LOG: a level, or module=level, separated by commas [default: info]
+    #[arg(long, value_name = "FILTER", global = true)]
+    pub log: Option<String>,
+    /// How log lines are written [default: text]
+    #[arg(long, value_name = "FORMAT", global = true)]
+    pub log_format: Option<LogFormat>,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Trace this host and export spans over OTLP
+    Run(RunArguments),
+    /// Run a command, trace it and its children, and print its requests as trees
+    Trace(TraceArguments),
+    /// Show this host's requests, services and errors, live
+    Watch(WatchArguments),
+    /// Say which hooks, libraries and privileges are there, which are not, why, and what it costs
+    Check(CheckArguments),
+    /// Say what is seen of a process, through what, and what is not
+    Explain(ExplainArguments),
+}
+
+const SELECTION_HELP: &str = "Selection rules are KEY=PATTERN; patterns know * and ?:
+  exe=/usr/bin/python*   path of the executable
+  cmd=*gunicorn*         command line
+  port=8080              local TCP port, listening or connected
+  pid=4211               a process and all that it starts
+  container=3f1c*        container id
+  cgroup=/kubepods*      control group
+Without --select, every process but the agent, the bridge and the receiver of the spans is traced.";
+
+/// `remora run`
+#[derive(Clone, Debug, Default, Args)]
+#[command(after_help = format!("{SELECTION_HELP}
+
+Examples:
+  remora run --otlp http://collector:4318
+  remora run --select port=8080 --select 'cmd=*celery*' --exclude 'exe=*/curl'
+  remora run --print text
+
+OTEL_EXPORTER_OTLP_ENDPOINT, _PROTOCOL, _HEADERS, _TIMEOUT, _COMPRESSION and _CERTIFICATE, and the same with TRACES_, are honoured.
+Precedence: flag, environment, file, default."))]
+pub struct RunArguments {
+    /// Where spans go; port 4318 or the path /v1/traces mean HTTP, else gRPC [default: http://127.0.0.1:4317]
+    #[arg(long, value_name = "URL")]
+    pub otlp: Option<String>,
+    /// Configuration file (TOML)
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Trace only processes that this rule matches; may be repeated
+    #[arg(long, value_name = "RULE")]
+    pub select: Vec<String>,
+    /// Never trace processes that this rule matches; may be repeated, wins over --select
+    #[arg(long, value_name = "RULE")]
+    pub exclude: Vec<String>,
+    /// Print every span to stdout, besides exporting it [default: none]
+    #[arg(long, value_name = "FORMAT")]
+    pub print: Option<Print>,
+    /// Folder where spans wait while the receiver is away [default: /var/lib/remora/spool]
+    #[arg(long, value_name = "DIR")]
+    pub spool: Option<PathBuf>,
+    /// Size of the spool at most, 0 for none [default: 256MiB]
+    #[arg(long, value_name = "SIZE")]
+    pub spool_size: Option<super::ByteCount>,
+    /// Bytes of each read or write that are looked at, 256 to 16384 [default: 4096]
+    #[arg(long, value_name = "BYTES")]
+    pub capture_bytes: Option<u32>,
+    /// Address of /metrics, /healthz and /readyz, or 'off' [default: 127.0.0.1:7655]
+    #[arg(long, value_name = "ADDRESS")]
+    pub metrics_listen: Option<String>,
+}
+
+/// `remora trace`
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Trees are printed to stderr, so that the command's own output stays as it is.
+
+Examples:
+  remora trace -- curl -s http://localhost:8080/orders
+  remora trace -- python3 -m pytest tests/test_orders.py
+  remora trace --json -- ./migrate.sh 2> spans.jsonl")]
+pub struct TraceArguments {
+    /// Configuration file (TOML), for capture and redaction
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// One span a line in JSON, instead of trees
+    #[arg(long)]
+    pub json: bool,
+    /// The command and its arguments
+    #[arg(last = true, required = true, value_name = "CMD")]
+    pub command: Vec<OsString>,
+}
+
+/// `remora watch`
+#[derive(Clone, Debug, Args)]
+#[command(after_help = format!("{SELECTION_HELP}
+
+Examples:
+  remora watch
+  remora watch --select port=5432
+  remora watch --json | jq 'select(.status == \"error\")'"))]
+pub struct WatchArguments {
+    /// Configuration file (TOML), for selection, capture and redaction
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Watch only processes that this rule matches; may be repeated
+    #[arg(long, value_name = "RULE")]
+    pub select: Vec<String>,
+    /// Never watch processes that this rule matches; may be repeated
+    #[arg(long, value_name = "RULE")]
+    pub exclude: Vec<String>,
+    /// One span a line in JSON, instead of a view
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `remora check`
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Exit code: 0 if 'remora run' can work here, 1 if something that it needs is missing.")]
+pub struct CheckArguments {
+    /// In JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `remora explain`
+#[derive(Clone, Debug, Args)]
+#[command(after_help = SELECTION_HELP)]
+pub struct ExplainArguments {
+    /// The process id
+    pub pid: u32,
+    /// Configuration file (TOML), for selection
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Judge as 'remora run' would with this rule; may be repeated
+    #[arg(long, value_name = "RULE")]
+    pub select: Vec<String>,
+    /// Likewise
+    #[arg(long, value_name = "RULE")]
+    pub exclude: Vec<String>,
+    /// In JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// How spans are printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Print {
+    /// Not at all.
+    #[default]
+    None,
+    /// One line for people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}

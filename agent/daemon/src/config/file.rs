@@ -1,0 +1,127 @@
+//! The configuration file, exactly as it is written (TOML). Unknown keys are errors.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::Error;
+use super::quantity::{ByteCount, Seconds};
+
+/// Everything that can be written. What is left out keeps its default.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct File {
+    /// Rules of `--select`.
+    pub select: Option<Vec<String>>,
+    /// Rules of `--exclude`.
+    pub exclude: Option<Vec<String>>,
+    /// `none`, `text` or `json`: `--print`.
+    pub print: Option<String>,
+    /// Where spans go.
+    pub otlp: Otlp,
+    /// Spans on disk while the receiver is away.
+    pub spool: Spool,
+    /// What is copied from the kernel.
+    pub capture: Capture,
+    /// What never leaves the host.
+    pub redaction: Redaction,
+    /// HTTP headers that become attributes; default none.
+    pub headers: Headers,
+    /// The agent's own metrics.
+    pub metrics: Metrics,
+    /// The agent's own log.
+    pub log: Log,
+}
+
+/// `[otlp]`
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Otlp {
+    /// URL of the receiver; default `http://127.0.0.1:4317`.
+    pub endpoint: Option<String>,
+    /// `grpc` or `http/protobuf`; default by the URL.
+    pub protocol: Option<String>,
+    /// Sent with every request.
+    pub headers: Option<BTreeMap<String, String>>,
+    /// For one request; default `10s`.
+    pub timeout: Option<Seconds>,
+    /// `none` or `gzip`; default `gzip`, on loopback `none`.
+    pub compression: Option<String>,
+    /// PEM file with authorities to trust; default those of the host.
+    pub certificate: Option<PathBuf>,
+    /// Memory for spans that wait; default `16MiB`. When it is used up, new spans are refused and counted.
+    pub queue: Option<ByteCount>,
+}
+
+/// `[spool]`
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Spool {
+    /// Folder; default `/var/lib/remora/spool`.
+    pub folder: Option<PathBuf>,
+    /// Size on disk at most; default `256MiB`, `0` for no spool. The oldest spans are dropped first, and counted.
+    pub size: Option<ByteCount>,
+}
+
+/// `[capture]`
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Capture {
+    /// Bytes of each read or write that are looked at, 256 to 16384; default 4096. Longer headers and statements are
+    /// cut there.
+    pub bytes: Option<u32>,
+}
+
+/// `[redaction]`
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Redaction {
+    /// Replace literals in statements by `?`; default true.
+    pub statements: Option<bool>,
+    /// Query parameters whose values are replaced, besides those that always are.
+    pub query_parameters: Vec<String>,
+    /// Headers whose values are replaced, besides those that always are.
+    pub headers: Vec<String>,
+}
+
+/// `[headers]`
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Headers {
+    /// Of requests.
+    pub request: Vec<String>,
+    /// Of responses.
+    pub response: Vec<String>,
+}
+
+/// `[metrics]`
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Metrics {
+    /// Address, or `off`; default `127.0.0.1:7655`.
+    pub listen: Option<String>,
+    /// File with the bearer token that `/metrics` asks for; needed for any address but loopback.
+    pub token_file: Option<PathBuf>,
+}
+
+/// `[log]`
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// As in `RUST_LOG`; default `info`.
+    pub filter: Option<String>,
+    /// `text` or `json`; default `text`.
+    pub format: Option<String>,
+}
+
+impl File {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// It cannot be read, is no TOML, or holds a key or value that is not listed here.
+    pub fn load(path: &Path) -> Result<Self, Error> {
+        let text = std::fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+        toml::from_str(&text).map_err(|source| Error::Parse { path: path.to_owned(), source: Box::new(source) })
+    }
+}

@@ -12,12 +12,9 @@ pub const MAX_SOCKET_POLICIES: u32 = 65_536;
 /// Processes with a policy. Processes without one follow [`Settings::default_process_mode`](crate::Settings).
 pub const MAX_PROCESSES: u32 = 32_768;
 
-/// Threads that are inside a socket system call at the same time. A full map loses the call and counts
-/// [`Loss::CallMapFull`](crate::Loss::CallMapFull).
-pub const MAX_CALLS: u32 = 16_384;
-
-/// Threads whose event-loop turns are counted. Least recently used threads are evicted and start over at turn 0.
-pub const MAX_TURNS: u32 = 16_384;
+/// Living threads that have used a socket or waited for events. A full map loses the call and counts
+/// [`Loss::ThreadMapFull`](crate::Loss::ThreadMapFull).
+pub const MAX_THREADS: u32 = 32_768;
 
 /// `iovec` segments that one call's capture follows. Bytes in later segments show up as a gap.
 pub const MAX_SEGMENTS: u32 = 16;

@@ -6,8 +6,8 @@
 pub enum Loss {
     /// The ring had no room for a record.
     RingFull = 0,
-    /// Too many threads inside socket calls: this call was not followed.
-    CallMapFull = 1,
+    /// Too many threads use sockets: this call was not followed.
+    ThreadMapFull = 1,
     /// A socket's state could not be stored.
     SocketMapFull = 2,
     /// User memory could not be read (swapped out, or unmapped by another thread).
@@ -22,7 +22,7 @@ impl Loss {
     /// All reasons, in index order.
     pub const ALL: [Loss; 6] = [
         Loss::RingFull,
-        Loss::CallMapFull,
+        Loss::ThreadMapFull,
         Loss::SocketMapFull,
         Loss::UserMemory,
         Loss::Segments,
@@ -33,7 +33,7 @@ impl Loss {
     pub const fn label(self) -> &'static str {
         match self {
             Loss::RingFull => "ring_full",
-            Loss::CallMapFull => "call_map_full",
+            Loss::ThreadMapFull => "thread_map_full",
             Loss::SocketMapFull => "socket_map_full",
             Loss::UserMemory => "user_memory_unreadable",
             Loss::Segments => "too_many_segments",

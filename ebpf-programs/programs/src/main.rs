@@ -13,6 +13,7 @@ mod process;
 mod read;
 mod socket;
 mod syscalls;
+mod thread;
 
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {

@@ -3,11 +3,11 @@
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf};
 use remora_abi::{
-    COUNT_KINDS, Count, LOSS_REASONS, Loss, MAX_CALLS, MAX_PROCESSES, MAX_SOCKET_POLICIES, MAX_SOCKETS, MAX_TURNS,
+    COUNT_KINDS, Count, LOSS_REASONS, Loss, MAX_PROCESSES, MAX_SOCKET_POLICIES, MAX_SOCKETS, MAX_THREADS,
     Offsets, ProcessPolicy, RING_BYTES, Settings, SocketPolicy, SocketState,
 };
 
-use crate::socket::call::Call;
+use crate::thread::Thread;
 
 #[map]
 pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(RING_BYTES, 0);
@@ -32,13 +32,9 @@ pub(crate) static SOCKETS: LruHashMap<u64, SocketState> = LruHashMap::with_max_e
 #[map]
 pub(crate) static PROCESSES: HashMap<u32, ProcessPolicy> = HashMap::with_max_entries(MAX_PROCESSES, 0);
 
-/// Socket calls between entry and exit, by thread.
+/// Written by the threads themselves; removed when they end.
 #[map]
-pub(crate) static CALLS: HashMap<u64, Call> = HashMap::with_max_entries(MAX_CALLS, 0);
-
-/// Event-loop turns, by thread.
-#[map]
-pub(crate) static TURNS: LruHashMap<u64, u32> = LruHashMap::with_max_entries(MAX_TURNS, 0);
+pub(crate) static THREADS: HashMap<u64, Thread> = HashMap::with_max_entries(MAX_THREADS, 0);
 
 /// Set by user space at load.
 #[unsafe(no_mangle)]
@@ -51,14 +47,6 @@ pub(crate) fn offsets() -> &'static Offsets {
     let offsets = core::hint::black_box(&raw const OFFSETS);
     // SAFETY: the pointer is that of a static.
     unsafe { &*offsets }
-}
-
-/// Returns how often the running thread has waited for events.
-#[inline(always)]
-pub(crate) fn turn() -> u32 {
-    let thread = aya_ebpf::helpers::bpf_get_current_pid_tgid();
-    // SAFETY: the entry is this thread's own.
-    TURNS.get_ptr(&thread).map_or(0, |turn| unsafe { *turn })
 }
 
 /// Adds one to a loss counter.

@@ -8,9 +8,9 @@ use aya_ebpf::programs::RawTracePointContext;
 use remora_abi::{ExecEvent, ExitEvent, ForkEvent, KIND_EXEC, KIND_EXIT, KIND_FORK, MAX_ARGUMENTS};
 
 use crate::emit;
-use crate::maps::{CALLS, PROCESSES, SETTINGS, TURNS, offsets};
-use crate::read;
+use crate::maps::{PROCESSES, SETTINGS, offsets};
 use crate::socket::close;
+use crate::{read, thread};
 
 /// `TCP_CLOSE` of `include/net/tcp_states.h`.
 const TCP_CLOSE: u64 = 7;
@@ -96,15 +96,13 @@ fn handle_fork(child: u64) -> Option<()> {
 /// `sched_process_exit(struct task_struct *p, …)`
 #[raw_tracepoint(tracepoint = "sched_process_exit")]
 pub(crate) fn sched_process_exit(_context: RawTracePointContext) -> i32 {
-    let thread = bpf_get_current_pid_tgid();
-    let _ = CALLS.remove(&thread);
-    let _ = TURNS.remove(&thread);
+    thread::forget();
     // SAFETY: the helpers have no preconditions.
     let (task, now_ns) = unsafe { (bpf_get_current_task(), bpf_ktime_get_ns()) };
     if !is_last_thread(task) {
         return 0;
     }
-    let tgid = (thread >> 32) as u32;
+    let tgid = (bpf_get_current_pid_tgid() >> 32) as u32;
     let _ = PROCESSES.remove(&tgid);
     emit::record::<ExitEvent>(|event| event.header = emit::header(KIND_EXIT, now_ns));
     0

@@ -1,16 +1,16 @@
 //! The two hooks on system calls, and which call means what.
 
-use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns};
+use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
 use remora_abi::{DIRECTION_EGRESS, DIRECTION_INGRESS, ROLE_ACCEPTED};
 
 use crate::arch::{Registers, number};
-use crate::maps::TURNS;
 use crate::socket::call::memory;
 use crate::socket::find::find;
 use crate::socket::transfer::{Memory, observed_process};
 use crate::socket::{close, open, transfer};
+use crate::thread;
 
 /// `MSG_PEEK` and `MSG_TRUNC` of `include/linux/socket.h`.
 const PEEK: u64 = 0x02;
@@ -153,12 +153,7 @@ fn count_turn() {
     if observed_process().is_none() {
         return;
     }
-    let thread = bpf_get_current_pid_tgid();
-    match TURNS.get_ptr_mut(&thread) {
-        // SAFETY: the entry is this thread's own.
-        Some(turn) => unsafe { *turn = (*turn).wrapping_add(1) },
-        None => {
-            let _ = TURNS.insert(&thread, &1, 0);
-        }
+    if let Some(thread) = thread::this() {
+        thread.turn = thread.turn.wrapping_add(1);
     }
 }

@@ -88,3 +88,27 @@ impl Cursor {
     pub(crate) const UNSET: Self =
         Self { left: 0, total: 0, vector: 0, message: 0, entries: 0, messages: 0, position: 0, budget: 0 };
 }
+
+impl Call {
+    /// Before the first call.
+    pub(crate) const UNSET: Self = Self {
+        sock: 0,
+        address: 0,
+        time_ns: 0,
+        goroutine: 0,
+        goroutine_parent: 0,
+        elements: 0,
+        position: 0,
+        reverse_position: 0,
+        inode: 0,
+        capture_bytes: 0,
+        skip_until: 0,
+        memory: 0,
+        direction: 0,
+        family: 0,
+        skips: 0,
+        is_go: 0,
+        padding: [0; 3],
+        cursor: Cursor::UNSET,
+    };
+}

@@ -9,8 +9,8 @@ use remora_abi::{
 };
 
 use crate::emit;
-use crate::maps::{SOCKETS, lose, offsets, turn};
-use crate::read;
+use crate::maps::{SOCKETS, lose, offsets};
+use crate::{read, thread};
 
 /// Length of `sockaddr_un::sun_family`, which `unix_address::len` includes.
 const FAMILY_LENGTH: u32 = 2;
@@ -49,7 +49,7 @@ pub(crate) fn announce(sock: u64, inode: u32, family: u8, role: u8, time_ns: u64
         event.padding = [0; 2];
         event.peer_sock = 0;
         event.comm = bpf_get_current_comm().unwrap_or_default();
-        event.turn = turn();
+        event.turn = thread::known().map_or(0, |thread| thread.turn);
         if family == FAMILY_UNIX {
             fill_unix(event, sock, role);
         } else {

@@ -3,16 +3,17 @@
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns};
 use remora_abi::{
     Count, DATA_COUNTED, DATA_EOF, DATA_GOROUTINE, DIRECTION_EGRESS, DIRECTION_INGRESS, DataEvent, FAMILY_UNIX,
-    KIND_DATA, Loss, PROCESS_IGNORE, ProcessPolicy, SOCKET_IGNORE, SocketState,
+    KIND_DATA, PROCESS_IGNORE, ProcessPolicy, SOCKET_IGNORE, SocketState,
 };
 
 use crate::arch::Registers;
 use crate::emit;
-use crate::maps::{CALLS, PROCESSES, SETTINGS, SOCKET_POLICIES, SOCKETS, count, lose, offsets, turn};
+use crate::maps::{PROCESSES, SETTINGS, SOCKET_POLICIES, SOCKETS, count, offsets};
 use crate::read;
-use crate::socket::call::{Call, Cursor, memory};
+use crate::socket::call::{Call, memory};
 use crate::socket::find::{Found, find};
 use crate::socket::{open, segments};
+use crate::thread::{self, Thread};
 
 /// `EINPROGRESS`
 const IN_PROGRESS: i64 = -115;
@@ -54,49 +55,39 @@ pub(crate) fn observed_process() -> Option<ProcessPolicy> {
 
 /// Handles the entry of a call that moves bytes through `descriptor`, or connects it.
 #[inline(always)]
-pub(crate) fn enter(registers: &Registers, descriptor: u64, direction: u8, memory: Memory) -> bool {
-    let Some(process) = observed_process() else { return false };
-    let Some(found) = find(descriptor) else { return false };
-    let mut call = Call {
-        sock: found.sock,
-        address: memory.address,
-        // SAFETY: the helper has no preconditions.
-        time_ns: unsafe { bpf_ktime_get_ns() },
-        goroutine: 0,
-        goroutine_parent: 0,
-        elements: memory.elements,
-        position: 0,
-        reverse_position: 0,
-        inode: found.inode,
-        capture_bytes: SETTINGS.get(0).map_or(DEFAULT_CAPTURE, |settings| settings.capture_bytes),
-        skip_until: 0,
-        memory: memory.kind,
-        direction,
-        family: found.family,
-        skips: 0,
-        is_go: process.is_go,
-        padding: [0; 3],
-        cursor: Cursor::UNSET,
-    };
-    if !apply_policy(&mut call) {
+pub(crate) fn enter(registers: &Registers, descriptor: u64, direction: u8, memory: Memory) {
+    let Some(process) = observed_process() else { return };
+    let Some(found) = find(descriptor) else { return };
+    let Some(thread) = thread::this() else { return };
+    let call = &mut thread.call;
+    // SAFETY: the helper has no preconditions.
+    call.time_ns = unsafe { bpf_ktime_get_ns() };
+    call.sock = found.sock;
+    call.inode = found.inode;
+    call.family = found.family;
+    call.address = memory.address;
+    call.elements = memory.elements;
+    call.memory = memory.kind;
+    call.direction = direction;
+    call.is_go = process.is_go;
+    if !apply_policy(call) {
         count(Count::Ignored, 1);
-        return true;
+        return;
     }
     if memory.kind != memory::CONNECT {
-        locate(&mut call, &found);
+        locate(call, &found);
         if process.is_go != 0 {
-            identify_goroutine(&mut call, registers, &process);
+            identify_goroutine(call, registers, &process);
         }
     }
-    if CALLS.insert(&bpf_get_current_pid_tgid(), &call, 0).is_err() {
-        lose(Loss::CallMapFull);
-    }
-    true
+    thread.is_in_call = 1;
 }
 
 /// Applies what user space said about the socket; returns whether it is observed at all.
 #[inline(always)]
 fn apply_policy(call: &mut Call) -> bool {
+    call.skips = 0;
+    call.capture_bytes = SETTINGS.get(0).map_or(DEFAULT_CAPTURE, |settings| settings.capture_bytes);
     let Some(policy) = SOCKET_POLICIES.get_ptr(&call.sock) else { return true };
     // SAFETY: the pointer is that of a map entry; a torn copy mixes two policies of one socket.
     let policy = unsafe { *policy };
@@ -144,6 +135,8 @@ fn counted_positions(found: &Found) -> (u32, u32) {
 /// Reads the goroutine that makes the call, if the register holds the goroutine whose stack is in use.
 #[inline(always)]
 fn identify_goroutine(call: &mut Call, registers: &Registers, process: &ProcessPolicy) {
+    call.goroutine = 0;
+    call.goroutine_parent = 0;
     let goroutine = registers.goroutine();
     let Some([low, high]) = read::user::<[u64; 2]>(goroutine) else { return };
     if registers.stack() < low || registers.stack() > high {
@@ -155,18 +148,20 @@ fn identify_goroutine(call: &mut Call, registers: &Registers, process: &ProcessP
     }
 }
 
-/// Handles the exit of a call that was remembered at entry.
+/// Handles the exit of a call, if its entry was remembered.
 #[inline(always)]
 pub(crate) fn exit(result: i64) {
-    let thread = bpf_get_current_pid_tgid();
-    let Some(call) = CALLS.get_ptr_mut(&thread) else { return };
-    // SAFETY: the entry is this thread's own and is removed only below.
-    finish(unsafe { &mut *call }, result);
-    let _ = CALLS.remove(&thread);
+    let Some(thread) = thread::known() else { return };
+    if thread.is_in_call != 0 {
+        thread.is_in_call = 0;
+        finish(thread, result);
+    }
 }
 
 #[inline(always)]
-fn finish(call: &mut Call, result: i64) {
+fn finish(thread: &mut Thread, result: i64) {
+    let turn = thread.turn;
+    let call = &mut thread.call;
     if call.memory == memory::CONNECT {
         if result == 0 || result == IN_PROGRESS {
             open::announce(call.sock, call.inode, call.family, remora_abi::ROLE_CONNECTED, call.time_ns);
@@ -181,7 +176,7 @@ fn finish(call: &mut Call, result: i64) {
     let is_ingress = call.direction == DIRECTION_INGRESS;
     let time_ns = if is_ingress { now_ns } else { call.time_ns };
     let Some(state) = open::ensure_announced(call.sock, call.inode, call.family, call.time_ns) else { return };
-    let mut event = describe(call, time_ns, now_ns);
+    let mut event = describe(call, turn, time_ns, now_ns);
     if is_ingress {
         event.reverse_position = reverse_of_ingress(call, state);
     }
@@ -195,7 +190,7 @@ fn finish(call: &mut Call, result: i64) {
 }
 
 #[inline(always)]
-fn describe(call: &Call, time_ns: u64, now_ns: u64) -> DataEvent {
+fn describe(call: &Call, turn: u32, time_ns: u64, now_ns: u64) -> DataEvent {
     let mut header = emit::header(KIND_DATA, time_ns);
     header.direction = call.direction;
     header.family = call.family;
@@ -214,9 +209,10 @@ fn describe(call: &Call, time_ns: u64, now_ns: u64) -> DataEvent {
         reverse_position: call.reverse_position,
         length: 0,
         captured: 0,
-        goroutine: call.goroutine,
-        goroutine_parent: call.goroutine_parent,
-        turn: turn(),
+        // Set only for Go programs: the entry may hold what an earlier program of this thread left.
+        goroutine: if call.is_go != 0 { call.goroutine } else { 0 },
+        goroutine_parent: if call.is_go != 0 { call.goroutine_parent } else { 0 },
+        turn,
         call_ns: if elapsed > u64::from(u32::MAX) { u32::MAX } else { elapsed as u32 },
     }
 }

@@ -1,0 +1,47 @@
+//! What is remembered of a thread, for as long as it lives.
+
+use aya_ebpf::helpers::bpf_get_current_pid_tgid;
+use remora_abi::Loss;
+
+use crate::maps::{THREADS, lose};
+use crate::socket::call::Call;
+
+/// A thread that has used a socket or waited for events. Only the thread itself changes it.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Thread {
+    /// How often it has waited for events.
+    pub(crate) turn: u32,
+    /// 1 between the entry and the exit of the call below.
+    pub(crate) is_in_call: u32,
+    /// Its present or last socket call.
+    pub(crate) call: Call,
+}
+
+/// Returns the running thread, if anything is known of it.
+#[inline(always)]
+pub(crate) fn known() -> Option<&'static mut Thread> {
+    let thread = THREADS.get_ptr_mut(&bpf_get_current_pid_tgid())?;
+    // SAFETY: the entry is the running thread's own, and stays until the thread ends.
+    Some(unsafe { &mut *thread })
+}
+
+/// Returns the running thread; none where the map is full, which is counted.
+#[inline(always)]
+pub(crate) fn this() -> Option<&'static mut Thread> {
+    if let Some(thread) = known() {
+        return Some(thread);
+    }
+    let thread = Thread { turn: 0, is_in_call: 0, call: Call::UNSET };
+    if THREADS.insert(&bpf_get_current_pid_tgid(), &thread, 0).is_err() {
+        lose(Loss::ThreadMapFull);
+        return None;
+    }
+    known()
+}
+
+/// Forgets the running thread, which ends.
+#[inline(always)]
+pub(crate) fn forget() {
+    let _ = THREADS.remove(&bpf_get_current_pid_tgid());
+}

@@ -2,10 +2,16 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+pub mod bridge;
+pub mod exclusive;
+pub mod load;
 pub mod locate;
 pub mod net;
+pub mod observer;
+pub mod remora;
 pub mod running;
 pub mod scratch;
 pub mod servers;
+pub mod span;
 pub mod tools;
 pub mod wait;

@@ -5,6 +5,7 @@ mod children;
 mod duration;
 pub(crate) mod host;
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -87,6 +88,7 @@ fn live(
         "agent",
         shell::program(&built.agent)
             .arg("run")
+            .args(spool_flags(data, &run.agent_flags))
             .args(&run.agent_flags),
     )?;
     if let Some(Happening::Signal) = children.wait_ready("agent", agent, READY_WITHIN)? {
@@ -106,4 +108,12 @@ fn live(
     ));
     children.wait_end(run.lasting.map(|lasting| Instant::now() + lasting))?;
     Ok(attached)
+}
+
+/// Keeps what waits for the bridge beside the bridge's data, unless the user says where.
+fn spool_flags(data: &Path, agent_flags: &[String]) -> Vec<OsString> {
+    if agent_flags.iter().any(|flag| flag.starts_with("--spool")) {
+        return Vec::new();
+    }
+    vec!["--spool".into(), data.join("agent-spool").into()]
 }

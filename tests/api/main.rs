@@ -1,0 +1,1 @@
+//! The bridge's API over HTTP, fed by OTLP.

@@ -1,0 +1,203 @@
+//! The real agent and bridge on free ports, with data that is gone after the test.
+
+use std::env;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::bridge::Bridge;
+use crate::exclusive::Exclusive;
+use crate::running::Running;
+use crate::scratch::Scratch;
+use crate::{locate, net, tools};
+
+/// How long the agent or the bridge may take until it is ready.
+const READY_WITHIN: Duration = Duration::from_secs(60);
+
+/// A running agent and bridge.
+#[derive(Debug)]
+pub struct Remora {
+    // Dropped in this order: the agent sends what it holds to the bridge.
+    agent: Running,
+    bridge_process: Running,
+    bridge: Bridge,
+    metrics: SocketAddr,
+    _scratch: Scratch,
+    _exclusive: Exclusive,
+}
+
+impl Remora {
+    /// Starts both with their defaults, which observe every process of the host.
+    pub fn start() -> Result<Self> {
+        Self::with_flags(&[])
+    }
+
+    /// Starts both, the agent with additional flags.
+    pub fn with_flags(flags: &[&str]) -> Result<Self> {
+        let exclusive = Exclusive::wait();
+        let scratch = Scratch::new("remora")?;
+        let (bridge_process, bridge, otlp) = start_bridge(&scratch)?;
+        let metrics = net::free_address()?;
+        let mut command = Command::new(binary("remora")?);
+        command
+            .current_dir(scratch.path())
+            .arg("run")
+            .args(["--otlp", &format!("http://{otlp}")]);
+        command
+            .args(["--metrics-listen", &metrics.to_string(), "--spool"])
+            .arg(scratch.path().join("spool"))
+            .args(flags);
+        let mut agent = Running::start("agent", &scratch, &mut command)?;
+        agent.wait_ready(READY_WITHIN, || is_ready(metrics))?;
+        Ok(Self {
+            agent,
+            bridge_process,
+            bridge,
+            metrics,
+            _scratch: scratch,
+            _exclusive: exclusive,
+        })
+    }
+
+    /// Returns the bridge, which has what the agent has sent so far.
+    #[must_use]
+    pub fn bridge(&self) -> &Bridge {
+        &self.bridge
+    }
+
+    /// Ends the agent in an orderly way, which sends all it knows, and returns the bridge.
+    ///
+    /// This is how a test waits for "everything", including spans that should not be there.
+    pub fn finish(&mut self) -> Result<&Bridge> {
+        let status = self.agent.stop()?;
+        ensure!(
+            status.success(),
+            "the agent ended with {status}; it printed:\n{}",
+            self.agent.printed()
+        );
+        Ok(&self.bridge)
+    }
+
+    /// Returns the agent's own metrics as text.
+    pub fn metrics(&self) -> Result<String> {
+        tools::curl(&[&format!("http://{}/metrics", self.metrics)])
+    }
+
+    /// Returns what the agent printed.
+    #[must_use]
+    pub fn agent_log(&self) -> String {
+        self.agent.printed()
+    }
+
+    /// Returns the process id of the agent.
+    #[must_use]
+    pub fn agent_id(&self) -> u32 {
+        self.agent.id()
+    }
+
+    /// Returns the process id of the bridge.
+    #[must_use]
+    pub fn bridge_id(&self) -> u32 {
+        self.bridge_process.id()
+    }
+}
+
+/// A bridge without an agent.
+#[derive(Debug)]
+pub struct BridgeOnly {
+    process: Running,
+    bridge: Bridge,
+    otlp_http: SocketAddr,
+    _scratch: Scratch,
+}
+
+impl BridgeOnly {
+    /// Starts it.
+    pub fn start() -> Result<Self> {
+        let scratch = Scratch::new("bridge")?;
+        let ports = Ports::free()?;
+        let process = ports.start(&scratch)?;
+        Ok(Self {
+            process,
+            bridge: Bridge::at(ports.api),
+            otlp_http: ports.otlp_http,
+            _scratch: scratch,
+        })
+    }
+
+    /// Returns its API.
+    #[must_use]
+    pub fn bridge(&self) -> &Bridge {
+        &self.bridge
+    }
+
+    /// Returns where it takes OTLP over HTTP.
+    #[must_use]
+    pub fn otlp_http(&self) -> SocketAddr {
+        self.otlp_http
+    }
+
+    /// Returns the running process.
+    #[must_use]
+    pub fn process(&mut self) -> &mut Running {
+        &mut self.process
+    }
+}
+
+struct Ports {
+    api: SocketAddr,
+    otlp_grpc: SocketAddr,
+    otlp_http: SocketAddr,
+}
+
+impl Ports {
+    fn free() -> Result<Self> {
+        Ok(Self {
+            api: net::free_address()?,
+            otlp_grpc: net::free_address()?,
+            otlp_http: net::free_address()?,
+        })
+    }
+
+    fn start(&self, scratch: &Scratch) -> Result<Running> {
+        let mut command = Command::new(binary("remora-bridge")?);
+        command
+            .current_dir(scratch.path())
+            .arg("serve")
+            .arg("--data")
+            .arg(scratch.path().join("data"));
+        command.args(["--listen", &self.api.to_string()]);
+        command.args(["--otlp-grpc", &self.otlp_grpc.to_string()]);
+        command.args(["--otlp-http", &self.otlp_http.to_string()]);
+        let mut process = Running::start("bridge", scratch, &mut command)?;
+        process.wait_ready(READY_WITHIN, || is_ready(self.api))?;
+        Ok(process)
+    }
+}
+
+fn start_bridge(scratch: &Scratch) -> Result<(Running, Bridge, SocketAddr)> {
+    let ports = Ports::free()?;
+    let process = ports.start(scratch)?;
+    Ok((process, Bridge::at(ports.api), ports.otlp_grpc))
+}
+
+fn is_ready(address: SocketAddr) -> Result<bool> {
+    let url = format!("http://{address}/readyz");
+    Ok(tools::curl(&["--output", "/dev/null", "--write-out", "%{http_code}", &url])? == "200")
+}
+
+/// Returns the path of one of the two programs: in the folder that `REMORA_BIN` names, else the release build.
+fn binary(name: &str) -> Result<PathBuf> {
+    let folder = env::var_os("REMORA_BIN")
+        .map_or_else(|| locate::root().join("target/release"), PathBuf::from);
+    let path = folder.join(name);
+    ensure!(
+        path.is_file(),
+        "{} is missing: run `cargo xtask build`",
+        path.display()
+    );
+    path.canonicalize().context("resolve the program's path")
+}

@@ -1,0 +1,33 @@
+//! The real agent and bridge against real servers and programs: for each, exactly the spans that are expected.
+//!
+//! Expected outlines are written with `UPDATE_EXPECT=1` and read by people before they are committed.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, with the line at hand"
+)]
+
+mod chain;
+mod context;
+mod curl;
+mod flask;
+mod go;
+mod live;
+mod nginx;
+mod node;
+mod older;
+mod postgres;
+mod redis;
+
+use remora_tests::span::{Names, Show, Span, check_times, outline};
+
+/// Returns the whole outline of all traces among `spans`, having checked their times.
+fn whole(spans: &[Span], names: &Names) -> String {
+    check_times(spans).unwrap();
+    outline(spans, names, Show::All)
+}
+
+/// Returns the outline without attributes.
+fn shape(spans: &[Span], names: &Names) -> String {
+    check_times(spans).unwrap();
+    outline(spans, names, Show::Only(&[]))
+}

@@ -1,0 +1,108 @@
+//! psql and PostgreSQL: the simple protocol, over IPv4, IPv6 and a Unix socket.
+
+use expect_test::expect;
+use remora_tests::remora::Remora;
+use remora_tests::servers::Postgres;
+use remora_tests::span::{Names, Show, outline};
+use remora_tests::tools;
+
+use crate::whole;
+
+#[test]
+#[ignore = "needs root"]
+fn one_statement_over_ipv4() {
+    let postgres = Postgres::start().unwrap();
+    let mut remora = Remora::start().unwrap();
+    tools::psql(
+        postgres.address(),
+        &["SELECT note FROM orders WHERE id = 100001 AND note <> 'secret'"],
+    )
+    .unwrap();
+    let spans = remora
+        .finish()
+        .unwrap()
+        .spans_of_server(postgres.address())
+        .unwrap();
+    expect![[""]].assert_eq(&whole(
+        &spans,
+        &Names::of(&[("POSTGRES", postgres.address())]),
+    ));
+}
+
+#[test]
+#[ignore = "needs root"]
+fn statements_of_all_kinds() {
+    let postgres = Postgres::start().unwrap();
+    let mut remora = Remora::start().unwrap();
+    // psql goes on after an error and then fails.
+    let _ = tools::psql(
+        postgres.address(),
+        &[
+            "CREATE TABLE things (id int PRIMARY KEY, name text)",
+            "INSERT INTO things VALUES (1, 'one'), (2, 'two')",
+            "UPDATE things SET name = 'zwei' WHERE id = 2",
+            "INSERT INTO things VALUES (1, 'again')",
+            "SELECT o.note FROM orders o JOIN items i ON i.id = o.id WHERE o.id = 100002",
+            "COPY things TO STDOUT",
+            "BEGIN",
+            "DELETE FROM things",
+            "ROLLBACK",
+            "SELECT 1/0",
+            "SELEC nothing",
+        ],
+    );
+    let spans = remora
+        .finish()
+        .unwrap()
+        .spans_of_server(postgres.address())
+        .unwrap();
+    let spans: Vec<_> = spans
+        .into_iter()
+        .filter(|span| span.kind == "client")
+        .collect();
+    let shown = [
+        "db.query.text",
+        "db.response.status_code",
+        "error.type",
+        "db.response.returned_rows",
+    ];
+    let names = Names::of(&[("POSTGRES", postgres.address())]);
+    expect![[""]].assert_eq(&outline(&spans, &names, Show::Only(&shown)));
+}
+
+#[test]
+#[ignore = "needs root"]
+fn one_statement_over_ipv6() {
+    let postgres = Postgres::start().unwrap();
+    let mut remora = Remora::start().unwrap();
+    let address = (std::net::Ipv6Addr::LOCALHOST, postgres.address().port()).into();
+    tools::psql(address, &["SELECT name FROM items WHERE id = 100001"]).unwrap();
+    let spans = remora
+        .finish()
+        .unwrap()
+        .spans_of_server(postgres.address())
+        .unwrap();
+    expect![[""]].assert_eq(&whole(&spans, &Names::of(&[("POSTGRES", address)])));
+}
+
+#[test]
+#[ignore = "needs root"]
+fn one_statement_over_a_unix_socket() {
+    let postgres = Postgres::start().unwrap();
+    let folder = postgres.socket_folder();
+    let mut remora = Remora::start().unwrap();
+    tools::psql_unix(
+        folder,
+        postgres.address().port(),
+        &["SELECT name FROM items WHERE id = 100001"],
+    )
+    .unwrap();
+    let socket = folder.join(format!(".s.PGSQL.{}", postgres.address().port()));
+    let socket = socket.to_str().unwrap();
+    let spans = remora
+        .finish()
+        .unwrap()
+        .spans_with("server.address", &socket.into())
+        .unwrap();
+    expect![[""]].assert_eq(&whole(&spans, &Names::default().and(socket, "SOCKET")));
+}

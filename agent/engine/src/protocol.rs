@@ -12,10 +12,11 @@ mod trace_context;
 mod turns;
 
 pub mod http1;
+pub mod postgresql;
 pub mod redis;
 
 /// All protocols, in the order in which they are asked whether bytes are theirs.
-pub static REGISTRY: &[&dyn Protocol] = &[&http1::Http1, &redis::Redis];
+pub static REGISTRY: &[&dyn Protocol] = &[&http1::Http1, &postgresql::Postgresql, &redis::Redis];
 
 /// Who sent the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -56,6 +56,11 @@ impl Turns {
         self.is_synchronous
     }
 
+    /// Takes back the last request: it will not be answered.
+    pub(super) fn withdraw(&mut self) {
+        self.balance = self.balance.saturating_sub(1);
+    }
+
     /// Notes a response.
     pub(super) fn response(&mut self) {
         self.was_response = true;

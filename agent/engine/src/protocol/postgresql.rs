@@ -1,0 +1,36 @@
+//! PostgreSQL's protocol, version 3 (PostgreSQL documentation, "Frontend/Backend Protocol").
+//!
+//! An exchange is one simple query with all its statements, one `Execute` of the extended protocol, or a batch that
+//! prepares a statement without executing it. Answers come in the order of questions; what the parser keeps of each
+//! step of a batch tells which answer ends which exchange. Rows and copied data are passed over by their lengths.
+
+mod align;
+mod detect;
+mod failure;
+mod message;
+mod outcome;
+mod parser;
+mod pending;
+mod prepared;
+mod request;
+mod startup;
+
+use super::{Detection, Parser, ParserSettings, Protocol};
+
+/// PostgreSQL.
+#[derive(Debug)]
+pub struct Postgresql;
+
+impl Protocol for Postgresql {
+    fn name(&self) -> &'static str {
+        "postgresql"
+    }
+
+    fn detect(&self, bytes: &[u8]) -> Detection {
+        detect::detect(bytes)
+    }
+
+    fn parser(&self, settings: &ParserSettings, is_start: bool) -> Box<dyn Parser> {
+        Box::new(parser::PostgresqlParser::new(settings, is_start))
+    }
+}

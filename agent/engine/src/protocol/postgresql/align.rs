@@ -1,0 +1,31 @@
+//! Finding the beginning of a message in the middle of a stream.
+
+use super::detect::chain;
+use super::message::is_kind;
+use crate::protocol::{Detection, Side};
+
+/// `ReadyForQuery` without its state.
+const READY: &[u8] = b"Z\0\0\0\x05";
+
+/// Returns where in `bytes` a message of the client plausibly begins.
+pub(super) fn client(bytes: &[u8]) -> Option<usize> {
+    let is_start = |at: &usize| {
+        let rest = bytes.get(*at..).unwrap_or_default();
+        rest.first().is_some_and(|&kind| is_kind(Side::Client, kind))
+            && rest.get(1) == Some(&0)
+            && chain(Side::Client, rest) == Detection::Yes(Side::Client)
+    };
+    (0..bytes.len()).find(is_start)
+}
+
+/// Returns where in `bytes` the server is ready for the next query: the place after `ReadyForQuery`.
+pub(super) fn ready(bytes: &[u8]) -> Option<usize> {
+    memchr::memmem::find_iter(bytes, READY).map(|at| at + READY.len()).find_map(|state| {
+        matches!(bytes.get(state), Some(b'I' | b'T' | b'E')).then_some(state + 1)
+    })
+}
+
+/// How many of the last bytes may begin what [`ready`] looks for.
+pub(super) const READY_TAIL_BYTES: usize = READY.len();
+/// How many of the last bytes may begin what [`client`] looks for.
+pub(super) const CLIENT_TAIL_BYTES: usize = 64;

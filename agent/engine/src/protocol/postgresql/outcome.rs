@@ -1,0 +1,66 @@
+//! What is known of the answer to the first outstanding exchange.
+
+use super::failure::Failure;
+use super::message::text;
+use crate::protocol::{Name, Outcome, Response, set, text as wire_text};
+use crate::semconv::{self, Attributes};
+
+/// What came so far.
+#[derive(Debug, Default)]
+pub(super) struct Answered {
+    rows: u64,
+    /// Rows were to be returned, even if there were none.
+    returns_rows: bool,
+    /// First word of the last command that completed.
+    operation: String,
+    failure: Option<Failure>,
+}
+
+impl Answered {
+    /// Notes a row.
+    pub(super) fn row(&mut self) {
+        self.rows = self.rows.saturating_add(1);
+        self.returns_rows = true;
+    }
+
+    /// Notes a completed command with its tag (`SELECT 5`).
+    pub(super) fn complete(&mut self, tag: &[u8]) {
+        let (tag, _) = text(tag);
+        let operation = tag.split(|&byte| byte == b' ').next().unwrap_or_default();
+        self.returns_rows |= matches!(operation, b"SELECT" | b"FETCH" | b"SHOW");
+        self.operation = wire_text::lossy(operation, 32);
+    }
+
+    /// Notes an error.
+    pub(super) fn fail(&mut self, failure: Failure) {
+        self.failure = Some(failure);
+    }
+
+    /// Returns the response, and forgets what came. `is_named` says that the request had no name of its own.
+    pub(super) fn take(&mut self, is_unnamed: bool) -> Response {
+        let answered = std::mem::take(self);
+        let mut attributes = Attributes::new();
+        if answered.returns_rows && answered.failure.is_none() {
+            set(&mut attributes, semconv::DB_RESPONSE_RETURNED_ROWS, i64::try_from(answered.rows).unwrap_or(i64::MAX));
+        }
+        let mut name = None;
+        if is_unnamed && !answered.operation.is_empty() {
+            set(&mut attributes, semconv::DB_OPERATION_NAME, answered.operation.clone());
+            name = Some(Name { verb: answered.operation, path: None });
+        }
+        let mut outcome = Outcome::default();
+        if let Some(failure) = answered.failure {
+            set(&mut attributes, semconv::DB_RESPONSE_STATUS_CODE, failure.code.clone());
+            let (error_type, message) = (Some(failure.code), Some(failure.message));
+            outcome = Outcome { error_type, message, is_client_fault: false };
+        }
+        Response { is_open: false, attributes, outcome, name }
+    }
+}
+
+/// Returns the response to an exchange that the server did not even begin, since one before it failed.
+pub(super) fn aborted() -> Response {
+    let message = Some("not executed: an earlier message of the batch failed".to_owned());
+    let outcome = Outcome { error_type: Some("pipeline_aborted".to_owned()), message, is_client_fault: false };
+    Response { outcome, ..Response::default() }
+}

@@ -1,0 +1,64 @@
+//! Prepared statements and portals by their names (section "Extended Query").
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use crate::protocol::sql::Statement;
+
+/// Most names of each kind that are remembered; the oldest is forgotten first. Drivers' own caches hold fewer.
+const MAX_NAMES: usize = 1024;
+/// Longest name that is remembered (the server cuts names to 63 bytes).
+const MAX_NAME_BYTES: usize = 256;
+
+/// What names stand for.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    statements: HashMap<Vec<u8>, Arc<Statement>>,
+    age: VecDeque<Vec<u8>>,
+}
+
+impl Names {
+    /// Remembers what `name` stands for.
+    pub(super) fn insert(&mut self, name: &[u8], statement: Arc<Statement>) {
+        if name.len() > MAX_NAME_BYTES {
+            return;
+        }
+        if self.statements.insert(name.to_vec(), statement).is_none() {
+            self.age.push_back(name.to_vec());
+        }
+        if self.age.len() > MAX_NAMES
+            && let Some(oldest) = self.age.pop_front()
+        {
+            self.statements.remove(&oldest);
+        }
+    }
+
+    /// Returns what `name` stands for; none where it was given before we came.
+    pub(super) fn find(&self, name: &[u8]) -> Option<Arc<Statement>> {
+        self.statements.get(name).cloned()
+    }
+
+    /// Forgets `name`.
+    pub(super) fn remove(&mut self, name: &[u8]) {
+        if self.statements.remove(name).is_some() {
+            self.age.retain(|known| known != name);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_name_is_forgotten() {
+        let mut names = Names::default();
+        for number in 0..=MAX_NAMES {
+            names.insert(number.to_string().as_bytes(), Arc::default());
+        }
+        assert!(names.find(b"0").is_none() && names.find(b"1").is_some());
+        names.remove(b"1");
+        names.insert(b"x", Arc::default());
+        assert!(names.find(b"1").is_none() && names.find(b"2").is_some() && names.find(b"x").is_some());
+    }
+}

@@ -1,0 +1,76 @@
+//! What is recorded of a question.
+
+use crate::protocol::sql::Statement;
+use crate::protocol::{Category, Name, Request, set};
+use crate::semconv::{self, Attributes, Key};
+
+/// Who speaks with which database, as far as it is known.
+#[derive(Debug, Default)]
+pub(super) struct Identity {
+    pub(super) database: Option<String>,
+    pub(super) user: Option<String>,
+}
+
+/// Returns the request that executes a statement; none stands for one that was prepared before we came.
+pub(super) fn execute(statement: Option<&Statement>, identity: &Identity) -> Request {
+    let Some(statement) = statement else {
+        let mut attributes = common(identity);
+        set(&mut attributes, semconv::REMORA_INCOMPLETE, "statement_unknown");
+        return request("postgresql".to_owned(), attributes, None);
+    };
+    let mut attributes = common(identity);
+    add(&mut attributes, semconv::DB_OPERATION_NAME, statement.operation.clone());
+    describe(&mut attributes, statement, statement.summary.clone());
+    if statement.count > 1 {
+        set(&mut attributes, semconv::DB_OPERATION_BATCH_SIZE, i64::try_from(statement.count).unwrap_or(i64::MAX));
+    }
+    let name = if statement.summary.is_empty() { "postgresql".to_owned() } else { statement.summary.clone() };
+    request(name, attributes, Some(statement))
+}
+
+/// Returns the request that prepares a statement.
+pub(super) fn prepare(statement: &Statement, identity: &Identity) -> Request {
+    let mut attributes = common(identity);
+    let name = format!("PREPARE {}", statement.summary).trim_end().to_owned();
+    set(&mut attributes, semconv::DB_OPERATION_NAME, "PREPARE");
+    describe(&mut attributes, statement, name.clone());
+    request(name, attributes, Some(statement))
+}
+
+/// Returns the request that calls a function by its number.
+pub(super) fn call_function(identity: &Identity) -> Request {
+    let mut attributes = common(identity);
+    set(&mut attributes, semconv::DB_OPERATION_NAME, "FUNCTION CALL");
+    request("FUNCTION CALL".to_owned(), attributes, None)
+}
+
+fn common(identity: &Identity) -> Attributes {
+    let mut attributes = Attributes::new();
+    set(&mut attributes, semconv::DB_SYSTEM_NAME, "postgresql");
+    add(&mut attributes, semconv::DB_NAMESPACE, identity.database.clone());
+    add(&mut attributes, semconv::DB_USER, identity.user.clone());
+    attributes
+}
+
+fn describe(attributes: &mut Attributes, statement: &Statement, summary: String) {
+    add(attributes, semconv::DB_QUERY_SUMMARY, Some(summary).filter(|summary| !summary.is_empty()));
+    add(attributes, semconv::DB_COLLECTION_NAME, statement.collection.clone());
+    add(attributes, semconv::DB_STORED_PROCEDURE_NAME, statement.procedure.clone());
+    set(attributes, semconv::DB_QUERY_TEXT, statement.text.clone());
+}
+
+fn add(attributes: &mut Attributes, key: Key, value: Option<String>) {
+    if let Some(value) = value {
+        set(attributes, key, value);
+    }
+}
+
+fn request(verb: String, attributes: Attributes, statement: Option<&Statement>) -> Request {
+    Request {
+        name: Name { verb, path: None },
+        attributes,
+        context: statement.and_then(|statement| statement.context.clone()),
+        category: Category::Database,
+        ..Request::default()
+    }
+}

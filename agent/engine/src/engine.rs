@@ -26,6 +26,9 @@ pub struct Settings {
     pub parsers: ParserSettings,
     /// Seed of the ids that cannot be derived from positions on the wire.
     pub id_seed: u64,
+    /// Bytes of each call that are asked for on connections where the usual capture cut off what matters; 0 to leave
+    /// the capture alone.
+    pub max_capture_bytes: u32,
 }
 
 /// Something the engine counts: discards by reason, and what it understood.
@@ -45,6 +48,7 @@ pub struct Counter {
 #[derive(Debug)]
 pub struct Engine {
     parsers: ParserSettings,
+    max_capture_bytes: u32,
     connections: HashMap<ConnectionId, Connection>,
     correlation: Correlation,
     spans: VecDeque<Span>,
@@ -101,6 +105,7 @@ impl Engine {
     pub fn new(settings: Settings) -> Self {
         Self {
             parsers: settings.parsers,
+            max_capture_bytes: settings.max_capture_bytes,
             connections: HashMap::new(),
             correlation: Correlation::new(settings.id_seed),
             spans: VecDeque::new(),
@@ -272,6 +277,12 @@ impl Engine {
                     self.tally.ignored(reason);
                     self.commands.push_back(Command::Ignore(id));
                     self.lose_open(id, 0, LossReason::Opaque);
+                }
+                Outcome::WantsMore => {
+                    if self.max_capture_bytes > 0 {
+                        let bytes = self.max_capture_bytes;
+                        self.commands.push_back(Command::Capture { connection: id, bytes });
+                    }
                 }
                 Outcome::SkipUntil(direction, position) => {
                     self.commands.push_back(Command::SkipUntil { connection: id, direction, position });

@@ -110,7 +110,8 @@ pub const DETECTION_BUDGET_BYTES: usize = 256;
 pub trait Parser: Send {
     /// Looks at the beginning of `bytes`, the unread bytes of `side`, and says what they are.
     ///
-    /// `bytes` is never empty. It is called again with what follows until it asks for more than there is. Any split
+    /// `bytes` is empty only where the next bytes are known to be missing: the answer then matters only if it is
+    /// [`Answer::Skip`]. It is called again with what follows until it asks for more than there is. Any split
     /// of the same bytes must give the same messages. Allocation is bounded before a wire length is believed.
     fn parse(&mut self, side: Side, bytes: &[u8]) -> Answer;
 

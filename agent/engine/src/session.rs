@@ -61,6 +61,8 @@ pub(crate) enum Outcome {
     Ignored(&'static str),
     /// Bytes of this direction before this position are not needed.
     SkipUntil(Direction, u32),
+    /// Bytes that mattered were not captured: more of each call should be.
+    WantsMore,
 }
 
 /// The state of one conversation.
@@ -72,6 +74,7 @@ pub(crate) struct Session {
     max_unknown_chunks: u32,
     breaches: u32,
     is_from_start: bool,
+    has_wanted_more: bool,
 }
 
 enum State {
@@ -96,6 +99,7 @@ impl Session {
             },
             breaches: 0,
             is_from_start,
+            has_wanted_more: false,
         }
     }
 
@@ -236,10 +240,21 @@ impl Session {
         if lane.is_lost {
             return lane.clear();
         }
+        if lane.is_between_messages()
+            && let Answer::Skip { length } = parser.parse(side, &[])
+        {
+            lane.skip(length.max(1));
+            if length.saturating_sub(missing) >= MIN_SKIP_HINT_BYTES {
+                out.push(Outcome::SkipUntil(direction, lane.skip_target()));
+            }
+        }
         match lane.pass_over_missing(missing) {
             Passage::Whole => return self.passed(direction, out),
             Passage::Part => return,
             Passage::Stopped => {}
+        }
+        if !std::mem::replace(&mut self.has_wanted_more, true) {
+            out.push(Outcome::WantsMore);
         }
         let shown = lane.unread().len();
         let cut = if shown == 0 { None } else { parser.cut(side, lane.unread(), missing) };

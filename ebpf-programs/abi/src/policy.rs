@@ -5,12 +5,10 @@ pub const PROCESS_OBSERVE: u8 = 0;
 /// The process is not observed: its calls cost one look-up.
 pub const PROCESS_IGNORE: u8 = 1;
 
-/// Capture up to the limit of each call.
+/// Capture up to [`SocketPolicy::capture_bytes`] of each call: a few hundred for headers only, more for all.
 pub const SOCKET_FULL: u8 = 0;
 /// Nothing on this socket is of interest: its calls cost one look-up.
 pub const SOCKET_IGNORE: u8 = 1;
-/// Capture only the first [`SocketPolicy::capture_bytes`] of each call, enough for a header.
-pub const SOCKET_HEADERS: u8 = 2;
 
 /// Settings for all sockets, replaced as a whole.
 #[repr(C)]

@@ -109,11 +109,6 @@ impl Stream {
         self.ready.pop_front()
     }
 
-    /// Returns the position behind the last byte.
-    pub(crate) fn end(&self) -> Option<u32> {
-        self.next
-    }
-
     fn append_held(&mut self) {
         while let Some(index) = self.held.iter().position(|held| !self.is_ahead(held.data.position)) {
             let held = self.held.swap_remove(index);

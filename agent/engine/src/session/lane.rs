@@ -67,9 +67,6 @@ impl Lane {
     pub(super) fn push(&mut self, chunk: Chunk) -> bool {
         self.note(&chunk);
         let Content::Bytes(mut bytes) = chunk.content else { return false };
-        if self.unread().is_empty() {
-            self.position = chunk.position;
-        }
         let mut has_passed = false;
         if self.skip > 0 && self.unread().is_empty() {
             let passed = usize::try_from(self.skip).map_or(bytes.len(), |skip| skip.min(bytes.len()));
@@ -108,6 +105,9 @@ impl Lane {
 
     /// Remembers when and where the lane was last touched, also by bytes that nobody captured.
     pub(super) fn note(&mut self, chunk: &Chunk) {
+        if self.unread().is_empty() {
+            self.position = chunk.position;
+        }
         self.last_stamp = Some(chunk.stamp);
         self.last_reverse = chunk.reverse_position;
         self.is_absolute = chunk.is_absolute;
@@ -118,6 +118,11 @@ impl Lane {
             Unread::Whole(bytes) => bytes,
             Unread::Joined(bytes) => bytes,
         }
+    }
+
+    /// Returns whether the parser has seen everything there was and asked for nothing to be skipped.
+    pub(super) fn is_between_messages(&self) -> bool {
+        self.unread().is_empty() && self.skip == 0
     }
 
     /// Returns whether the parser would see something new.

@@ -1,0 +1,427 @@
+//! Events of simulated connections become the expected spans.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use expect_test::{Expect, expect};
+use remora_engine::command::Command;
+use remora_engine::event::{
+    ConnectionId, Data, Direction, Endpoint, Event, EventKind, Executor, Goroutine, Opened, Role, Scheduling,
+};
+use remora_engine::span::{Span, SpanKind, Status};
+use remora_engine::{Engine, Settings};
+
+/// One end of a simulated TCP connection.
+#[derive(Clone)]
+struct End {
+    connection: ConnectionId,
+    executor: Executor,
+    role: Role,
+    local: SocketAddr,
+    peer: SocketAddr,
+    egress: u32,
+    ingress: u32,
+}
+
+impl End {
+    fn on(mut self, tid: u32, turn: u32) -> Self {
+        self.executor = Executor { tid, turn, ..self.executor };
+        self
+    }
+}
+
+/// An engine with a clock that moves a millisecond with each event.
+struct World {
+    engine: Engine,
+    now_ns: u64,
+    sockets: u64,
+}
+
+impl World {
+    fn new() -> Self {
+        Self { engine: Engine::new(Settings::default()), now_ns: 0, sockets: 0 }
+    }
+
+    fn tick(&mut self) -> u64 {
+        self.now_ns += 1_000_000;
+        self.now_ns
+    }
+
+    fn send(&mut self, connection: ConnectionId, kind: EventKind) {
+        let at_ns = self.tick();
+        self.engine.handle_event(Event { connection, at_ns, kind });
+    }
+
+    /// Opens a connection between two processes; both ends are observed.
+    fn connect(&mut self, client: u32, server: u32, port: u16) -> (End, End) {
+        let client_address = SocketAddr::from(([127, 0, 0, 1], 40_000 + self.sockets as u16));
+        let server_address = SocketAddr::from(([127, 0, 0, 1], port));
+        let (one, other) = (1_000_000 * (self.sockets as u32 + 1), 5_000_000 * (self.sockets as u32 + 1));
+        let mut end = |tgid, role, local, peer, egress, ingress| {
+            self.sockets += 1;
+            let executor = Executor { tgid, tid: tgid, goroutine: None, turn: 0 };
+            let connection = ConnectionId { sock: self.sockets, inode: self.sockets as u32 };
+            End { connection, executor, role, local, peer, egress, ingress }
+        };
+        let from = end(client, Role::Connected, client_address, server_address, one, other);
+        let to = end(server, Role::Accepted, server_address, client_address, other, one);
+        self.open(&from);
+        self.open(&to);
+        (from, to)
+    }
+
+    fn open(&mut self, end: &End) {
+        let opened = Opened {
+            executor: end.executor,
+            local: Endpoint::Ip(end.local),
+            peer: Endpoint::Ip(end.peer),
+            role: end.role,
+            peer_sock: None,
+        };
+        self.send(end.connection, EventKind::Opened(opened));
+    }
+
+    fn moved(&mut self, end: &mut End, direction: Direction, bytes: &[u8], length: usize) {
+        let (position, reverse_position) = match direction {
+            Direction::Egress => (end.egress, end.ingress),
+            Direction::Ingress => (end.ingress, end.egress),
+        };
+        let data = Data {
+            direction,
+            position,
+            reverse_position,
+            is_absolute: true,
+            length: length as u32,
+            bytes: Bytes::copy_from_slice(bytes),
+            executor: end.executor,
+        };
+        match direction {
+            Direction::Egress => end.egress += length as u32,
+            Direction::Ingress => end.ingress += length as u32,
+        }
+        self.send(end.connection, EventKind::Data(data));
+    }
+
+    fn write(&mut self, end: &mut End, text: &str) {
+        self.moved(end, Direction::Egress, text.as_bytes(), text.len());
+    }
+
+    fn read(&mut self, end: &mut End, text: &str) {
+        self.moved(end, Direction::Ingress, text.as_bytes(), text.len());
+    }
+
+    /// The client writes, the server reads.
+    fn pass(&mut self, from: &mut End, to: &mut End, text: &str) {
+        self.write(from, text);
+        self.read(to, text);
+    }
+
+    fn close(&mut self, end: &End) {
+        self.send(end.connection, EventKind::Closed);
+    }
+
+    fn spans(&mut self) -> Vec<Span> {
+        self.engine.handle_timeout(self.now_ns);
+        std::iter::from_fn(|| self.engine.poll_span()).collect()
+    }
+
+    fn commands(&mut self) -> Vec<Command> {
+        std::iter::from_fn(|| self.engine.poll_command()).collect()
+    }
+
+    fn loss(&self, label: &str) -> u64 {
+        let counters = self.engine.counters();
+        counters.iter().filter(|counter| counter.label == label).map(|counter| counter.value).sum()
+    }
+}
+
+const GET: &str = "GET /users/42 HTTP/1.1\r\nHost: shop\r\n\r\n";
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
+/// Lists the spans as a forest: indentation is parenthood.
+fn tree(spans: &[Span]) -> String {
+    fn add(text: &mut String, spans: &[Span], span: &Span, depth: usize) {
+        let kind = match span.kind {
+            SpanKind::Client => "->",
+            SpanKind::Server => "<-",
+        };
+        let evidence = span.parent.map_or("root", |parent| parent.evidence.label());
+        let status = match &span.status {
+            Status::Unset => String::new(),
+            Status::Error(message) => format!(" ERROR {message}"),
+        };
+        text.push_str(&format!("{}{} {kind} {} ({evidence}){status}\n", "  ".repeat(depth), span.tgid, span.name));
+        for child in spans {
+            if child.parent.is_some_and(|parent| parent.span_id == span.span_id) {
+                assert_eq!(child.trace_id, span.trace_id);
+                assert!(child.started_at_ns >= span.started_at_ns && child.ended_at_ns <= span.ended_at_ns);
+                add(text, spans, child, depth + 1);
+            }
+        }
+    }
+    let mut text = String::new();
+    for span in spans {
+        let is_known = |parent| spans.iter().any(|other| other.span_id == parent);
+        if !span.parent.is_some_and(|parent| is_known(parent.span_id)) {
+            add(&mut text, spans, span, 0);
+        }
+    }
+    text
+}
+
+fn check(world: &mut World, expected: &Expect) {
+    expected.assert_eq(&tree(&world.spans()));
+}
+
+#[test]
+fn both_ends_of_an_exchange_are_one_trace() {
+    let mut world = World::new();
+    let (mut client, mut server) = world.connect(1, 2, 80);
+    world.pass(&mut client, &mut server, GET);
+    world.pass(&mut server, &mut client, OK);
+    check(&mut world, &expect![[r#"
+        1 -> GET (root)
+          2 <- GET /users/{id} (position)
+    "#]]);
+}
+
+#[test]
+fn a_call_belongs_to_the_request_on_its_thread() {
+    let mut world = World::new();
+    let (mut client, mut front) = world.connect(1, 2, 80);
+    let (mut call, mut back) = world.connect(2, 3, 81);
+    world.pass(&mut client, &mut front, GET);
+    world.pass(&mut call, &mut back, GET);
+    world.pass(&mut back, &mut call, OK);
+    world.pass(&mut front, &mut client, OK);
+    world.pass(&mut call, &mut back, GET);
+    world.pass(&mut back, &mut call, OK);
+    check(&mut world, &expect![[r#"
+        1 -> GET (root)
+          2 <- GET /users/{id} (position)
+            2 -> GET (thread)
+              3 <- GET /users/{id} (position)
+        2 -> GET (root)
+          3 <- GET /users/{id} (position)
+    "#]]);
+}
+
+#[test]
+fn interleaved_requests_on_one_thread_have_no_calls() {
+    let mut world = World::new();
+    let (mut one, mut front_one) = world.connect(1, 2, 80);
+    let (mut two, mut front_two) = world.connect(1, 2, 80);
+    let (mut call, mut back) = world.connect(2, 3, 81);
+    world.write(&mut one, GET);
+    world.write(&mut two, GET);
+    let mut front_one = { world.read(&mut front_one, GET); front_one.on(2, 1) };
+    let mut front_two = { world.read(&mut front_two, GET); front_two.on(2, 2) };
+    call = call.on(2, 3);
+    world.pass(&mut call, &mut back, GET);
+    world.pass(&mut back, &mut call, OK);
+    world.pass(&mut front_one, &mut one, OK);
+    world.pass(&mut front_two, &mut two, OK);
+    let spans = world.spans();
+    let calls: Vec<_> = spans.iter().filter(|span| span.tgid == 2 && span.kind == SpanKind::Client).collect();
+    assert_eq!(calls.len(), 1);
+    assert_eq!(calls[0].parent, None);
+}
+
+#[test]
+fn a_proxy_is_followed_through_its_turns() {
+    let mut world = World::new();
+    world.engine.handle_process(2, Scheduling::Turns);
+    let (mut client, front) = world.connect(1, 2, 80);
+    let mut front = front.on(2, 7);
+    world.pass(&mut client, &mut front, GET);
+    let (call, mut back) = world.connect(2, 3, 81);
+    let mut call = call.on(2, 7);
+    world.pass(&mut call, &mut back, GET);
+    call = call.on(2, 8);
+    world.pass(&mut back, &mut call, OK);
+    front = front.on(2, 8);
+    world.pass(&mut front, &mut client, OK);
+    check(&mut world, &expect![[r#"
+        1 -> GET (root)
+          2 <- GET /users/{id} (position)
+            2 -> GET (turn)
+              3 <- GET /users/{id} (position)
+    "#]]);
+}
+
+#[test]
+fn a_goroutine_that_the_handler_started_belongs_to_the_request() {
+    let mut world = World::new();
+    let goroutine = |end: &mut End, id, parent| end.executor.goroutine = Some(Goroutine { id, parent });
+    let (mut client, mut front) = world.connect(1, 2, 80);
+    let (mut call, mut back) = world.connect(2, 3, 81);
+    goroutine(&mut front, 10, 1);
+    goroutine(&mut call, 11, 10);
+    world.pass(&mut client, &mut front, GET);
+    world.pass(&mut call, &mut back, GET);
+    world.pass(&mut back, &mut call, OK);
+    world.pass(&mut front, &mut client, OK);
+    check(&mut world, &expect![[r#"
+        1 -> GET (root)
+          2 <- GET /users/{id} (position)
+            2 -> GET (goroutine)
+              3 <- GET /users/{id} (position)
+    "#]]);
+}
+
+#[test]
+fn a_received_context_is_continued_and_a_forwarded_one_recognised() {
+    const TRACED: &str = "GET /a HTTP/1.1\r\nHost: shop\r\n\
+        traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\ntracestate: vendor=1\r\n\r\n";
+    let mut world = World::new();
+    let (_, mut front) = world.connect(1, 2, 80);
+    let (mut call, mut back) = world.connect(2, 3, 81);
+    // The first client is not observed.
+    world.read(&mut front, TRACED);
+    world.pass(&mut call, &mut back, TRACED);
+    world.pass(&mut back, &mut call, OK);
+    world.write(&mut front, OK);
+    let spans = world.spans();
+    assert_eq!(spans.len(), 3);
+    for span in &spans {
+        assert_eq!(span.trace_id.0[..4], [0x0a, 0xf7, 0x65, 0x19]);
+        assert_eq!(span.trace_state, "vendor=1");
+        assert_eq!(span.flags, 1);
+    }
+    expect![[r#"
+        2 <- GET /a (wire)
+          2 -> GET (thread)
+            3 <- GET /a (position)
+    "#]]
+    .assert_eq(&tree(&spans));
+}
+
+#[test]
+fn a_context_of_the_applications_own_is_the_parent() {
+    const TRACED: &str = "GET /a HTTP/1.1\r\nHost: shop\r\n\
+        traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n\r\n";
+    let mut world = World::new();
+    let (mut client, mut front) = world.connect(1, 2, 80);
+    let (mut call, mut back) = world.connect(2, 3, 81);
+    world.pass(&mut client, &mut front, GET);
+    world.pass(&mut call, &mut back, TRACED);
+    world.pass(&mut back, &mut call, OK);
+    world.pass(&mut front, &mut client, OK);
+    let spans = world.spans();
+    let call = spans.iter().find(|span| span.tgid == 2 && span.kind == SpanKind::Client).unwrap();
+    let front = spans.iter().find(|span| span.tgid == 2 && span.kind == SpanKind::Server).unwrap();
+    assert_eq!(call.parent.unwrap().evidence.label(), "wire");
+    assert_eq!(call.links.len(), 1, "what we believe to be the cause stays as a link");
+    assert_eq!(call.links[0].span_id, front.span_id);
+}
+
+#[test]
+fn a_server_that_is_told_first_still_finds_its_caller() {
+    let mut world = World::new();
+    let (mut client, mut server) = world.connect(1, 2, 80);
+    world.read(&mut server, GET);
+    world.write(&mut client, GET);
+    world.pass(&mut server, &mut client, OK);
+    let spans = world.spans();
+    let server = spans.iter().find(|span| span.kind == SpanKind::Server).unwrap();
+    let client = spans.iter().find(|span| span.kind == SpanKind::Client).unwrap();
+    assert_eq!(server.parent.map(|parent| parent.span_id), Some(client.span_id));
+    assert_eq!(server.trace_id, client.trace_id);
+}
+
+#[test]
+fn pipelined_requests_pair_across_the_connection() {
+    let mut world = World::new();
+    let (mut client, mut server) = world.connect(1, 2, 80);
+    let many = GET.repeat(3);
+    world.write(&mut client, &many);
+    world.read(&mut server, GET);
+    world.pass(&mut server, &mut client, OK);
+    world.read(&mut server, &GET.repeat(2));
+    world.pass(&mut server, &mut client, &OK.repeat(2));
+    check(&mut world, &expect![[r#"
+        1 -> GET (root)
+          2 <- GET /users/{id} (position)
+        1 -> GET (root)
+          2 <- GET /users/{id} (position)
+        1 -> GET (root)
+          2 <- GET /users/{id} (position)
+    "#]]);
+}
+
+#[test]
+fn a_connection_that_ends_before_the_response_is_an_error() {
+    let mut world = World::new();
+    let (mut client, mut server) = world.connect(1, 2, 80);
+    world.pass(&mut client, &mut server, GET);
+    world.close(&server);
+    world.close(&client);
+    check(&mut world, &expect![[r#"
+        1 -> GET (root) ERROR the connection ended before the response
+          2 <- GET /users/{id} (position) ERROR the connection ended before the response
+    "#]]);
+}
+
+#[test]
+fn a_body_that_was_not_captured_is_passed_over() {
+    let mut world = World::new();
+    let (mut client, _) = world.connect(1, 2, 80);
+    world.write(&mut client, GET);
+    let head = "HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n";
+    world.moved(&mut client, Direction::Ingress, head.as_bytes(), head.len() + 100_000);
+    let position = client.ingress + 900_000;
+    let connection = client.connection;
+    let skip = Command::SkipUntil { connection, direction: Direction::Ingress, position };
+    assert_eq!(world.commands(), [skip]);
+    for _ in 0..9 {
+        assert_eq!(world.spans(), []);
+        world.moved(&mut client, Direction::Ingress, b"", 100_000);
+    }
+    let ended_at_ns = world.now_ns;
+    let spans = world.spans();
+    assert_eq!(spans.len(), 1);
+    assert_eq!(spans[0].ended_at_ns, ended_at_ns);
+    world.write(&mut client, GET);
+    world.read(&mut client, OK);
+    assert_eq!(world.spans().len(), 1, "the next exchange on the connection");
+}
+
+#[test]
+fn lost_bytes_lose_their_exchange_and_no_other() {
+    let mut world = World::new();
+    let (mut client, _) = world.connect(1, 2, 80);
+    for index in 0..20 {
+        world.write(&mut client, GET);
+        if index == 5 {
+            client.ingress += OK.len() as u32;
+        } else {
+            world.read(&mut client, OK);
+        }
+        world.now_ns += 1_000_000_000;
+        world.engine.handle_timeout(world.now_ns);
+    }
+    let spans = world.spans();
+    let lost = world.loss("exchange_cut_by_gap");
+    assert!(lost >= 1, "{lost}");
+    assert!(spans.len() >= 15, "{}", spans.len());
+    assert!(spans.iter().all(|span| span.ended_at_ns - span.started_at_ns == 1_000_000), "no wrong pair");
+}
+
+#[test]
+fn unknown_bytes_are_ignored_and_said_so() {
+    let mut world = World::new();
+    let (mut client, _) = world.connect(1, 2, 80);
+    for _ in 0..20 {
+        world.write(&mut client, "\x16\x03\x01 this is no protocol that anybody knows");
+    }
+    assert_eq!(world.commands(), [Command::Ignore(client.connection)]);
+    assert_eq!(world.loss("protocol_unknown"), 1);
+}
+
+#[test]
+fn ends_of_connections_are_told_to_the_kernel_side() {
+    let mut world = World::new();
+    let (client, _) = world.connect(1, 2, 80);
+    world.close(&client);
+    assert_eq!(world.commands(), [Command::Forget(client.connection)]);
+}

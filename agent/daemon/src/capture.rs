@@ -11,6 +11,9 @@ mod offsets;
 mod policy;
 mod ring;
 
+/// Bytes of one system call that can be copied at most.
+pub const MAX_CAPTURE_BYTES: u32 = remora_abi::MAX_CAPTURE;
+
 pub use load::{Capture, CaptureSettings, Error};
 pub use observation::Observation;
 pub use offsets::{OffsetError, resolve as resolve_offsets};

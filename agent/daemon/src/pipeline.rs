@@ -91,7 +91,10 @@ pub fn run(
             capture,
             order: Order::default(),
             roster: Roster::new(settings.selection.observes_unknown()),
-            engine: Engine::new(settings.engine),
+            engine: Engine::new(remora_engine::Settings {
+                max_capture_bytes: capture::MAX_CAPTURE_BYTES,
+                ..settings.engine
+            }),
             enricher: Enricher::new(shared.processes.clone(), ClockAnchor::measure(), &shared.ledger),
             notices_refused: shared.ledger.loss("capture", "notice_queue_full"),
             unselected: shared.ledger.counter("remora_agent_spans_unselected_total"),

@@ -162,7 +162,11 @@ fn engine(file: &File) -> remora_engine::Settings {
     parsers.redacted_headers.extend(lower(&file.redaction.headers));
     parsers.captured_request_headers = lower(&file.headers.request);
     parsers.captured_response_headers = lower(&file.headers.response);
-    remora_engine::Settings { parsers, id_seed: id_seed() }
+        remora_engine::Settings {
+            parsers,
+            id_seed: id_seed(),
+            ..remora_engine::Settings::default()
+        }
 }
 
 /// Ids that are not derived from the wire must differ between agents and between runs.

@@ -6,6 +6,7 @@
 
 pub mod analyze;
 pub mod api;
+pub mod assemble;
 pub mod model;
 pub mod query;
 pub mod receive;

@@ -12,8 +12,8 @@ mod settings;
 use std::path::PathBuf;
 
 pub use arguments::{
-    CheckArguments, Command, CommandLine, ExplainArguments, LogArguments, Print, RunArguments, TraceArguments,
-    WatchArguments,
+    CheckArguments, Command, CommandLine, ExplainArguments, LogArguments, Print, RunArguments,
+    TraceArguments, WatchArguments,
 };
 pub use environment::Environment;
 pub use file::File;

@@ -7,6 +7,7 @@
 mod backlog;
 mod backoff;
 mod batch;
+pub mod display;
 mod endpoint;
 mod intake;
 mod otlp;
@@ -56,5 +57,7 @@ pub enum Error {
     Start(#[source] std::io::Error),
 }
 
+#[cfg(test)]
+pub(crate) mod sample;
 #[cfg(test)]
 mod tests;

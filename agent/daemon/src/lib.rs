@@ -3,17 +3,16 @@
 //! `capture` → engine → [`enrich`] → [`export`]; [`discover`] says which processes are observed and who they are;
 //! [`health`] counts what is lost on the way. Rooms do not call each other: the pipeline does.
 #![warn(missing_docs)]
-#![cfg_attr(
-    not(test),
-    warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)
-)]
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod capture;
+pub mod commands;
 pub mod config;
 pub mod discover;
 pub mod enrich;
 pub mod export;
 pub mod health;
+pub mod stop;
 
 mod percent;
 pub mod pipeline;

@@ -1,1 +1,17 @@
-fn main() {}
+//! `remora`: traces this host from the kernel.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use remora::commands;
+use remora::config::CommandLine;
+
+fn main() -> ExitCode {
+    match commands::execute(CommandLine::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("remora: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

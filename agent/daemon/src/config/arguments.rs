@@ -151,7 +151,9 @@ pub struct WatchArguments {
 
 /// `remora check`
 #[derive(Clone, Debug, Args)]
-#[command(after_help = "Exit code: 0 if 'remora run' can work here, 1 if something that it needs is missing.")]
+#[command(
+    after_help = "Exit code: 0 if 'remora run' can work here, 1 if something that it needs is missing."
+)]
 pub struct CheckArguments {
     /// In JSON
     #[arg(long)]

@@ -26,7 +26,8 @@ impl Environment<'_> {
 
     /// Returns the name and value of `OTEL_EXPORTER_OTLP_TRACES_<suffix>`, or of `OTEL_EXPORTER_OTLP_<suffix>`.
     pub(super) fn otlp(&self, suffix: &str) -> Option<(String, String)> {
-        let names = ["OTEL_EXPORTER_OTLP_TRACES_", "OTEL_EXPORTER_OTLP_"].map(|prefix| format!("{prefix}{suffix}"));
+        let names =
+            ["OTEL_EXPORTER_OTLP_TRACES_", "OTEL_EXPORTER_OTLP_"].map(|prefix| format!("{prefix}{suffix}"));
         names.into_iter().find_map(|name| self.get(&name).map(|value| (name, value)))
     }
 }

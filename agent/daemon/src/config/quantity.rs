@@ -28,9 +28,17 @@ impl FromStr for ByteCount {
 
     fn from_str(text: &str) -> Result<Self, QuantityError> {
         let units = [
-            ("", 1), ("B", 1),
-            ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("TiB", 1 << 40),
-            ("kB", 1_000), ("KB", 1_000), ("MB", 1_000_000), ("GB", 1_000_000_000), ("TB", 1_000_000_000_000),
+            ("", 1),
+            ("B", 1),
+            ("KiB", 1 << 10),
+            ("MiB", 1 << 20),
+            ("GiB", 1 << 30),
+            ("TiB", 1 << 40),
+            ("kB", 1_000),
+            ("KB", 1_000),
+            ("MB", 1_000_000),
+            ("GB", 1_000_000_000),
+            ("TB", 1_000_000_000_000),
         ];
         let what = "size: write a number and a unit, such as 256MiB";
         scale(text, &units).map(Self).ok_or_else(|| QuantityError { text: text.to_owned(), what })

@@ -80,7 +80,11 @@ impl Settings {
     ///
     /// # Errors
     /// Something is not what it may be; the message names it.
-    pub fn for_run(arguments: &RunArguments, environment: &Environment<'_>, file: &File) -> Result<Self, Error> {
+    pub fn for_run(
+        arguments: &RunArguments,
+        environment: &Environment<'_>,
+        file: &File,
+    ) -> Result<Self, Error> {
         let export = export_settings(arguments, environment, file)?;
         let mut selection = selection(&arguments.select, &arguments.exclude, file)?;
         selection.receiver_port = Some(export.endpoint.port()).filter(|_| may_be_here(&export.endpoint));
@@ -120,7 +124,9 @@ impl LogSettings {
         let filter = arguments.log.clone().or_else(|| environment.get("RUST_LOG")).or_else(written);
         let format = match (arguments.log_format, &file.log.format) {
             (Some(format), _) => format,
-            (None, Some(text)) => LogFormat::from_str(text, false).map_err(|_| value("log.format", text, "text or json"))?,
+            (None, Some(text)) => {
+                LogFormat::from_str(text, false).map_err(|_| value("log.format", text, "text or json"))?
+            }
             (None, None) => LogFormat::default(),
         };
         Ok(Self { filter: filter.unwrap_or_else(|| "info".to_owned()), format })
@@ -147,7 +153,7 @@ fn may_be_here(endpoint: &Endpoint) -> bool {
 
 fn capture(flag: Option<u32>, file: &File) -> Result<Capture, Error> {
     let bytes = flag.or(file.capture.bytes).unwrap_or(DEFAULT_CAPTURE_BYTES);
-    let range = MIN_CAPTURE_BYTES..=remora_abi::MAX_CAPTURE;
+    let range = MIN_CAPTURE_BYTES..=crate::capture::MAX_CAPTURE_BYTES;
     if !range.contains(&bytes) {
         return Err(value("capture bytes", &bytes.to_string(), "between 256 and 16384"));
     }
@@ -162,11 +168,7 @@ fn engine(file: &File) -> remora_engine::Settings {
     parsers.redacted_headers.extend(lower(&file.redaction.headers));
     parsers.captured_request_headers = lower(&file.headers.request);
     parsers.captured_response_headers = lower(&file.headers.response);
-        remora_engine::Settings {
-            parsers,
-            id_seed: id_seed(),
-            ..remora_engine::Settings::default()
-        }
+    remora_engine::Settings { parsers, id_seed: id_seed(), ..remora_engine::Settings::default() }
 }
 
 /// Ids that are not derived from the wire must differ between agents and between runs.
@@ -178,7 +180,9 @@ fn id_seed() -> u64 {
 fn print(flag: Option<Print>, file: &File) -> Result<Option<Format>, Error> {
     let print = match (flag, &file.print) {
         (Some(print), _) => print,
-        (None, Some(text)) => Print::from_str(text, false).map_err(|_| value("print", text, "none, text or json"))?,
+        (None, Some(text)) => {
+            Print::from_str(text, false).map_err(|_| value("print", text, "none, text or json"))?
+        }
         (None, None) => Print::None,
     };
     Ok(match print {
@@ -191,7 +195,9 @@ fn print(flag: Option<Print>, file: &File) -> Result<Option<Format>, Error> {
 fn metrics(flag: Option<&str>, file: &File) -> Result<Option<Metrics>, Error> {
     let address = match flag.or(file.metrics.listen.as_deref()) {
         Some("off") => return Ok(None),
-        Some(text) => text.parse().map_err(|_| value("metrics listen", text, "an address such as 127.0.0.1:7655, or off"))?,
+        Some(text) => text
+            .parse()
+            .map_err(|_| value("metrics listen", text, "an address such as 127.0.0.1:7655, or off"))?,
         None => DEFAULT_METRICS,
     };
     let token = file.metrics.token_file.as_deref().map(read_token).transpose()?;
@@ -202,7 +208,8 @@ fn metrics(flag: Option<&str>, file: &File) -> Result<Option<Metrics>, Error> {
 }
 
 fn read_token(path: &Path) -> Result<String, Error> {
-    let text = std::fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+    let text =
+        std::fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
     let token = text.trim();
     if token.is_empty() {
         return Err(value("metrics.token_file", &path.display().to_string(), "a file with a token in it"));
@@ -227,7 +234,8 @@ fn export_settings(
         settings.headers = headers.clone().into_iter().collect();
     }
     if let Some((name, text)) = environment.otlp("TIMEOUT") {
-        let milliseconds = text.trim().parse().map_err(|_| value(&name, &text, "a number of milliseconds"))?;
+        let milliseconds =
+            text.trim().parse().map_err(|_| value(&name, &text, "a number of milliseconds"))?;
         settings.timeout = Duration::from_millis(milliseconds);
     } else if let Some(timeout) = file.otlp.timeout {
         settings.timeout = timeout.0;

@@ -8,7 +8,8 @@ use super::*;
 use crate::export::{Compression, Format, Protocol};
 
 fn arguments(words: &str) -> RunArguments {
-    let line = CommandLine::try_parse_from(["remora", "run"].into_iter().chain(words.split_whitespace())).unwrap();
+    let line =
+        CommandLine::try_parse_from(["remora", "run"].into_iter().chain(words.split_whitespace())).unwrap();
     match line.command {
         Command::Run(arguments) => arguments,
         other => panic!("{other:?}"),
@@ -20,7 +21,8 @@ fn settings(words: &str, variables: &[(&str, &str)], file: &str) -> Result<Setti
         let found = variables.iter().find(|(known, _)| *known == name);
         found.map(|(_, value)| (*value).to_owned())
     };
-    let file = toml::from_str(file).map_err(|source| Error::Parse { path: "test.toml".into(), source: Box::new(source) })?;
+    let file = toml::from_str(file)
+        .map_err(|source| Error::Parse { path: "test.toml".into(), source: Box::new(source) })?;
     Settings::for_run(&arguments(words), &Environment::from_fn(&look_up), &file)
 }
 
@@ -126,13 +128,18 @@ fn a_file_with_every_key() {
     assert!(parsers.redacted_query_parameters.contains(&"cardnumber".to_owned()));
     assert!(parsers.redacted_query_parameters.contains(&"password".to_owned()), "the defaults stay");
     assert_eq!(parsers.captured_request_headers, ["x-request-id"]);
-    let log = LogSettings::new(&LogArguments::default(), &Environment::from_fn(&|_| None), &toml::from_str(file).unwrap());
+    let log = LogSettings::new(
+        &LogArguments::default(),
+        &Environment::from_fn(&|_| None),
+        &toml::from_str(file).unwrap(),
+    );
     assert_eq!(log.unwrap(), LogSettings { filter: "debug".to_owned(), format: LogFormat::Json });
 }
 
 #[test]
 fn flags_replace_the_rules_of_the_file() {
-    let settings = settings("--select pid=1", &[], "select = [\"port=80\"]\nexclude = [\"port=81\"]").unwrap();
+    let settings =
+        settings("--select pid=1", &[], "select = [\"port=80\"]\nexclude = [\"port=81\"]").unwrap();
     let texts = |rules: &[crate::discover::Rule]| rules.iter().map(ToString::to_string).collect::<Vec<_>>();
     assert_eq!(texts(&settings.selection.include), ["pid=1"]);
     assert_eq!(texts(&settings.selection.exclude), ["port=81"]);
@@ -140,8 +147,12 @@ fn flags_replace_the_rules_of_the_file() {
 
 #[test]
 fn mistakes_are_named() {
-    let error = |words: &str, variables: &[(&str, &str)], file: &str| settings(words, variables, file).unwrap_err().to_string();
-    assert!(error("", &[], "[otlp]\nurl = \"x\"").contains("unknown field `url`, expected one of `endpoint`"));
+    let error = |words: &str, variables: &[(&str, &str)], file: &str| {
+        settings(words, variables, file).unwrap_err().to_string()
+    };
+    assert!(
+        error("", &[], "[otlp]\nurl = \"x\"").contains("unknown field `url`, expected one of `endpoint`")
+    );
     assert!(error("--select nginx", &[], "").contains("write KEY=PATTERN"));
     assert_eq!(error("--capture-bytes 10", &[], ""), "capture bytes: \"10\" is not between 256 and 16384");
     assert!(error("--metrics-listen 0.0.0.0:7655", &[], "").contains("needs a bearer token"));

@@ -24,31 +24,17 @@ impl Membership {
         let entries: Vec<(&str, &str)> = text.lines().filter_map(entry).collect();
         let says_something = |path: &str| path != "/";
         let of = |wanted: &str| {
-            entries
-                .iter()
-                .find(|(controllers, path)| *controllers == wanted && says_something(path))
-                .copied()
+            entries.iter().find(|(controllers, path)| *controllers == wanted && says_something(path)).copied()
         };
         // On hybrid hosts the v2 hierarchy may be empty while systemd's own or a controller's tells the truth.
         let chosen = of("")
             .or_else(|| of("name=systemd"))
-            .or_else(|| {
-                entries
-                    .iter()
-                    .copied()
-                    .find(|(_, path)| says_something(path))
-            })
-            .or_else(|| {
-                entries
-                    .iter()
-                    .copied()
-                    .find(|(controllers, _)| controllers.is_empty())
-            });
+            .or_else(|| entries.iter().copied().find(|(_, path)| says_something(path)))
+            .or_else(|| entries.iter().copied().find(|(controllers, _)| controllers.is_empty()));
         let by_path = chosen.and_then(|(_, path)| container_id(path));
         Self {
             cgroup: chosen.map(|(_, path)| path.to_owned()),
-            container_id: by_path
-                .or_else(|| entries.iter().find_map(|(_, path)| container_id(path))),
+            container_id: by_path.or_else(|| entries.iter().find_map(|(_, path)| container_id(path))),
         }
     }
 }
@@ -64,10 +50,8 @@ fn entry(line: &str) -> Option<(&str, &str)> {
 /// prefix and `.scope` (systemd driver); AWS Fargate by 32 digits, a dash and a number.
 fn container_id(path: &str) -> Option<String> {
     path.rsplit('/').find_map(|segment| {
-        let unit = segment
-            .strip_suffix(".scope")
-            .or_else(|| segment.strip_suffix(".service"))
-            .unwrap_or(segment);
+        let unit =
+            segment.strip_suffix(".scope").or_else(|| segment.strip_suffix(".service")).unwrap_or(segment);
         // `libpod-conmon-ID` is the container's monitor, which runs outside.
         if unit.starts_with("libpod-conmon-") || unit.starts_with("crio-conmon-") {
             return None;
@@ -79,9 +63,8 @@ fn container_id(path: &str) -> Option<String> {
             return Some(last.to_owned());
         }
         let (task, number) = unit.split_once('-')?;
-        let is_fargate = is_hex(task, 32)
-            && !number.is_empty()
-            && number.bytes().all(|byte| byte.is_ascii_digit());
+        let is_fargate =
+            is_hex(task, 32) && !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
         is_fargate.then(|| unit.to_owned())
     })
 }
@@ -96,9 +79,7 @@ pub fn cgroup2_mount(mountinfo: &str) -> Option<PathBuf> {
     mountinfo.lines().find_map(|line| {
         let (fields, tail) = line.split_once(" - ")?;
         let is_cgroup2 = tail.split(' ').next() == Some("cgroup2");
-        is_cgroup2
-            .then(|| fields.split(' ').nth(4).map(PathBuf::from))
-            .flatten()
+        is_cgroup2.then(|| fields.split(' ').nth(4).map(PathBuf::from)).flatten()
     })
 }
 
@@ -113,18 +94,12 @@ impl Groups {
     /// Returns an empty map for this host.
     pub(super) fn of_host() -> Self {
         let mountinfo = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-        Self {
-            mount: cgroup2_mount(&mountinfo),
-            by_id: HashMap::new(),
-        }
+        Self { mount: cgroup2_mount(&mountinfo), by_id: HashMap::new() }
     }
 
     /// Remembers the id of the group of a living process, whose `/proc/PID/cgroup` was `text`.
     pub(super) fn learn(&mut self, text: &str, membership: &Membership) {
-        let path = text
-            .lines()
-            .filter_map(entry)
-            .find(|(controllers, _)| controllers.is_empty());
+        let path = text.lines().filter_map(entry).find(|(controllers, _)| controllers.is_empty());
         let Some(((_, path), mount)) = path.zip(self.mount.as_ref()) else {
             return;
         };
@@ -132,8 +107,7 @@ impl Groups {
             self.by_id.clear();
         }
         // The id is the inode number of the group's directory (kernfs, 64-bit).
-        if let Ok(metadata) = std::fs::metadata(mount.join(Path::new(path.trim_start_matches('/'))))
-        {
+        if let Ok(metadata) = std::fs::metadata(mount.join(Path::new(path.trim_start_matches('/')))) {
             self.by_id.insert(metadata.ino(), membership.clone());
         }
     }
@@ -155,86 +129,45 @@ mod tests {
     fn container_ids_of_every_runtime_and_driver() {
         let pod = "kubepods-burstable-pod12345678_1234_1234_1234_123456789abc.slice";
         let table = [
-            (
-                "docker, cgroupfs, v1",
-                format!("12:pids:/docker/{ID}\n1:name=systemd:/docker/{ID}\n"),
-            ),
-            (
-                "docker, systemd, v2",
-                format!("0::/system.slice/docker-{ID}.scope\n"),
-            ),
+            ("docker, cgroupfs, v1", format!("12:pids:/docker/{ID}\n1:name=systemd:/docker/{ID}\n")),
+            ("docker, systemd, v2", format!("0::/system.slice/docker-{ID}.scope\n")),
             (
                 "docker, rootless",
-                format!(
-                    "0::/user.slice/user-1000.slice/user@1000.service/user.slice/docker-{ID}.scope"
-                ),
+                format!("0::/user.slice/user-1000.slice/user@1000.service/user.slice/docker-{ID}.scope"),
             ),
-            (
-                "containerd, cgroupfs, v1",
-                format!("4:memory:/kubepods/burstable/pod1234-5678/{ID}\n0::/\n"),
-            ),
+            ("containerd, cgroupfs, v1", format!("4:memory:/kubepods/burstable/pod1234-5678/{ID}\n0::/\n")),
             (
                 "containerd, cgroupfs, hybrid",
                 format!("4:memory:/\n0::/kubepods/besteffort/pod1234-5678/{ID}\n"),
             ),
             (
                 "containerd, systemd, v2",
-                format!(
-                    "0::/kubepods.slice/kubepods-burstable.slice/{pod}/cri-containerd-{ID}.scope"
-                ),
+                format!("0::/kubepods.slice/kubepods-burstable.slice/{pod}/cri-containerd-{ID}.scope"),
             ),
             (
                 "containerd, drivers disagree",
                 format!("0::/system.slice/containerd.service/{pod}:cri-containerd:{ID}"),
             ),
-            (
-                "cri-o, systemd",
-                format!("0::/kubepods.slice/{pod}/crio-{ID}.scope\n"),
-            ),
-            (
-                "cri-o, nested cgroup",
-                format!("0::/kubepods.slice/{pod}/crio-{ID}.scope/container\n"),
-            ),
-            (
-                "podman, rootful",
-                format!("0::/machine.slice/libpod-{ID}.scope/container\n"),
-            ),
+            ("cri-o, systemd", format!("0::/kubepods.slice/{pod}/crio-{ID}.scope\n")),
+            ("cri-o, nested cgroup", format!("0::/kubepods.slice/{pod}/crio-{ID}.scope/container\n")),
+            ("podman, rootful", format!("0::/machine.slice/libpod-{ID}.scope/container\n")),
             ("podman, cgroupfs", format!("0::/libpod_parent/libpod-{ID}")),
             ("nerdctl", format!("0::/system.slice/nerdctl-{ID}.scope")),
-            (
-                "systemd inside docker",
-                format!("0::/docker/{ID}/system.slice/nginx.service\n"),
-            ),
-            (
-                "systemd inside docker, unit",
-                format!("0::/system.slice/docker-{ID}.scope/init.scope\n"),
-            ),
+            ("systemd inside docker", format!("0::/docker/{ID}/system.slice/nginx.service\n")),
+            ("systemd inside docker, unit", format!("0::/system.slice/docker-{ID}.scope/init.scope\n")),
             (
                 "kind: the inner container",
                 format!("0::/docker/{OTHER}/kubelet.slice/{pod}/cri-containerd-{ID}.scope"),
             ),
-            (
-                "seen from another cgroup namespace",
-                format!("0::/../../pod1234/{ID}\n"),
-            ),
-            (
-                "ecs on ec2",
-                format!("9:perf_event:/ecs/fe7e4fd6a08e4c13b2d2c1fe4e2cdd8b/{ID}\n"),
-            ),
+            ("seen from another cgroup namespace", format!("0::/../../pod1234/{ID}\n")),
+            ("ecs on ec2", format!("9:perf_event:/ecs/fe7e4fd6a08e4c13b2d2c1fe4e2cdd8b/{ID}\n")),
         ];
         for (case, text) in table {
-            assert_eq!(
-                Membership::parse(&text).container_id.as_deref(),
-                Some(ID),
-                "{case}"
-            );
+            assert_eq!(Membership::parse(&text).container_id.as_deref(), Some(ID), "{case}");
         }
         let fargate = "fe7e4fd6a08e4c13b2d2c1fe4e2cdd8b-3456789012";
         let text = format!("0::/ecs/fe7e4fd6a08e4c13b2d2c1fe4e2cdd8b/{fargate}");
-        assert_eq!(
-            Membership::parse(&text).container_id.as_deref(),
-            Some(fargate)
-        );
+        assert_eq!(Membership::parse(&text).container_id.as_deref(), Some(fargate));
     }
 
     #[test]
@@ -257,33 +190,20 @@ mod tests {
     #[test]
     fn the_path_is_the_one_that_says_something() {
         let cgroup = |text| Membership::parse(text).cgroup;
-        assert_eq!(
-            cgroup("4:memory:/m\n1:name=systemd:/s\n0::/unified\n").as_deref(),
-            Some("/unified")
-        );
-        assert_eq!(
-            cgroup("4:memory:/m\n1:name=systemd:/s\n0::/\n").as_deref(),
-            Some("/s")
-        );
-        assert_eq!(
-            cgroup("4:memory:/m\n1:name=systemd:/\n0::/\n").as_deref(),
-            Some("/m")
-        );
+        assert_eq!(cgroup("4:memory:/m\n1:name=systemd:/s\n0::/unified\n").as_deref(), Some("/unified"));
+        assert_eq!(cgroup("4:memory:/m\n1:name=systemd:/s\n0::/\n").as_deref(), Some("/s"));
+        assert_eq!(cgroup("4:memory:/m\n1:name=systemd:/\n0::/\n").as_deref(), Some("/m"));
         assert_eq!(cgroup("0::/\n").as_deref(), Some("/"));
         assert_eq!(cgroup(""), None);
     }
 
     #[test]
     fn the_v2_hierarchy_is_found_wherever_it_is_mounted() {
-        let pure =
-            "29 23 0:26 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate\n";
+        let pure = "29 23 0:26 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate\n";
         assert_eq!(cgroup2_mount(pure), Some("/sys/fs/cgroup".into()));
         let hybrid = "32 31 0:29 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n\
                       41 31 0:38 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw\n";
         assert_eq!(cgroup2_mount(hybrid), Some("/sys/fs/cgroup/unified".into()));
-        assert_eq!(
-            cgroup2_mount("32 31 0:29 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n"),
-            None
-        );
+        assert_eq!(cgroup2_mount("32 31 0:29 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n"), None);
     }
 }

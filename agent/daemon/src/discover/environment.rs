@@ -33,9 +33,7 @@ impl Environment {
                     environment.service_name = Some(text()).filter(|name| !name.is_empty())
                 }
                 b"OTEL_RESOURCE_ATTRIBUTES" => environment.attributes = attributes(&text()),
-                b"FLASK_APP" => {
-                    environment.flask_application = Some(text()).filter(|name| !name.is_empty())
-                }
+                b"FLASK_APP" => environment.flask_application = Some(text()).filter(|name| !name.is_empty()),
                 _ => {}
             }
         }
@@ -45,10 +43,7 @@ impl Environment {
     /// Returns the value of a resource attribute.
     #[must_use]
     pub fn attribute(&self, key: &str) -> Option<&str> {
-        self.attributes
-            .iter()
-            .find(|(name, _)| name == key)
-            .map(|(_, value)| value.as_str())
+        self.attributes.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
     }
 }
 
@@ -56,10 +51,7 @@ impl Environment {
 fn attributes(text: &str) -> Vec<(String, String)> {
     let pairs = text.split(',').filter_map(|pair| pair.split_once('='));
     let decoded = pairs.map(|(key, value)| (key.trim().to_owned(), percent::decoded(value.trim())));
-    decoded
-        .filter(|(key, value)| !key.is_empty() && !value.is_empty())
-        .take(MAX_ATTRIBUTES)
-        .collect()
+    decoded.filter(|(key, value)| !key.is_empty() && !value.is_empty()).take(MAX_ATTRIBUTES).collect()
 }
 
 fn split_once(bytes: &[u8], separator: u8) -> Option<(&[u8], &[u8])> {
@@ -85,24 +77,14 @@ mod tests {
 
     #[test]
     fn hostile_texts_do_no_harm() {
-        for environ in [
-            &b""[..],
-            b"=",
-            b"OTEL_SERVICE_NAME",
-            b"OTEL_SERVICE_NAME=",
-            b"OTEL_RESOURCE_ATTRIBUTES=a=%",
-        ] {
+        for environ in
+            [&b""[..], b"=", b"OTEL_SERVICE_NAME", b"OTEL_SERVICE_NAME=", b"OTEL_RESOURCE_ATTRIBUTES=a=%"]
+        {
             let environment = Environment::parse(environ);
             assert_eq!(environment.service_name, None);
         }
-        assert_eq!(
-            Environment::parse(b"OTEL_RESOURCE_ATTRIBUTES=a=%zz%4").attribute("a"),
-            Some("%zz%4")
-        );
+        assert_eq!(Environment::parse(b"OTEL_RESOURCE_ATTRIBUTES=a=%zz%4").attribute("a"), Some("%zz%4"));
         let many = format!("OTEL_RESOURCE_ATTRIBUTES={}", "k=v,".repeat(10_000));
-        assert_eq!(
-            Environment::parse(many.as_bytes()).attributes.len(),
-            MAX_ATTRIBUTES
-        );
+        assert_eq!(Environment::parse(many.as_bytes()).attributes.len(), MAX_ATTRIBUTES);
     }
 }

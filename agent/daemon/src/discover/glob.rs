@@ -2,8 +2,7 @@
 
 /// Returns whether `pattern` matches all of `text`. Takes time proportional to the product of the lengths at worst.
 pub(super) fn matches(pattern: &str, text: &str) -> bool {
-    let (pattern, text): (Vec<char>, Vec<char>) =
-        (pattern.chars().collect(), text.chars().collect());
+    let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
     let (mut at, mut from) = (0, 0);
     // Where to go on after a mismatch: behind the last star, with one more character eaten by it.
     let mut retry: Option<(usize, usize)> = None;

@@ -23,10 +23,7 @@ pub(super) struct GoProgram {
 
 impl From<GoProgram> for Runtime {
     fn from(program: GoProgram) -> Self {
-        Runtime::Go {
-            version: program.version,
-            offsets: program.offsets,
-        }
+        Runtime::Go { version: program.version, offsets: program.offsets }
     }
 }
 
@@ -44,19 +41,11 @@ impl GoPrograms {
     pub(super) fn look_at(&mut self, tgid: u32) -> Option<GoProgram> {
         let file = File::open(format!("/proc/{tgid}/exe")).ok()?;
         let metadata = file.metadata().ok()?;
-        let identity = (
-            metadata.dev(),
-            metadata.ino(),
-            metadata.mtime(),
-            metadata.mtime_nsec(),
-        );
+        let identity = (metadata.dev(), metadata.ino(), metadata.mtime(), metadata.mtime_nsec());
         if self.0.len() >= MAX_EXECUTABLES {
             self.0.clear();
         }
-        self.0
-            .entry(identity)
-            .or_insert_with(|| read(&file))
-            .clone()
+        self.0.entry(identity).or_insert_with(|| read(&file)).clone()
     }
 }
 

@@ -33,10 +33,7 @@ pub(super) struct Inspector {
 impl Inspector {
     /// Returns an inspector for this host.
     pub(super) fn new() -> Self {
-        Self {
-            go: GoPrograms::default(),
-            groups: Groups::of_host(),
-        }
+        Self { go: GoPrograms::default(), groups: Groups::of_host() }
     }
 
     /// Returns what `/proc` says of a process; none if it is gone or a kernel thread.
@@ -49,8 +46,7 @@ impl Inspector {
         if arguments.is_empty() && executable.is_none() {
             return None;
         }
-        let environ =
-            read_proc(&format!("/proc/{tgid}/environ"), MAX_ENVIRONMENT_BYTES).unwrap_or_default();
+        let environ = read_proc(&format!("/proc/{tgid}/environ"), MAX_ENVIRONMENT_BYTES).unwrap_or_default();
         let membership = self.membership(tgid).unwrap_or_default();
         let found = Found {
             parent: u32::try_from(stat.ppid).unwrap_or_default(),
@@ -65,10 +61,7 @@ impl Inspector {
             started_at_ticks: Some(stat.starttime),
         };
         let namespace_pid = namespace_pid(tgid);
-        Some(Process {
-            namespace_pid,
-            ..found.into_process(tgid)
-        })
+        Some(Process { namespace_pid, ..found.into_process(tgid) })
     }
 
     /// Returns a process that `/proc` no longer knows, from what the notice and its parent say.
@@ -79,19 +72,12 @@ impl Inspector {
             cgroup: parent.cgroup.clone(),
             container_id: parent.container_id.clone(),
         });
-        let membership = self
-            .groups
-            .get(hint.cgroup_id)
-            .cloned()
-            .or(of_parent)
-            .unwrap_or_default();
+        let membership = self.groups.get(hint.cgroup_id).cloned().or(of_parent).unwrap_or_default();
         let found = Found {
             parent: hint.parent,
             comm: hint.comm.clone(),
             arguments: words(&hint.arguments),
-            environment: parent
-                .map(|parent| parent.environment.clone())
-                .unwrap_or_default(),
+            environment: parent.map(|parent| parent.environment.clone()).unwrap_or_default(),
             membership,
             ..Found::default()
         };
@@ -170,10 +156,7 @@ impl Found {
             runtime: self.runtime,
             namespace_pid: None,
             started_at_ticks: self.started_at_ticks,
-            instance: Instance {
-                tgid,
-                started_at_ticks: self.started_at_ticks.unwrap_or_default(),
-            },
+            instance: Instance { tgid, started_at_ticks: self.started_at_ticks.unwrap_or_default() },
         }
     }
 }
@@ -190,10 +173,7 @@ pub(super) fn namespace_pid(tgid: u32) -> Option<u32> {
 fn executable(tgid: u32) -> Option<PathBuf> {
     let link = std::fs::read_link(format!("/proc/{tgid}/exe")).ok()?;
     let text = link.to_string_lossy();
-    Some(
-        text.strip_suffix(" (deleted)")
-            .map_or_else(|| link.clone(), PathBuf::from),
-    )
+    Some(text.strip_suffix(" (deleted)").map_or_else(|| link.clone(), PathBuf::from))
 }
 
 fn words(command_line: &[u8]) -> Vec<String> {
@@ -201,9 +181,7 @@ fn words(command_line: &[u8]) -> Vec<String> {
     if text.is_empty() {
         return Vec::new();
     }
-    text.split(|&byte| byte == 0)
-        .map(|word| String::from_utf8_lossy(word).into_owned())
-        .collect()
+    text.split(|&byte| byte == 0).map(|word| String::from_utf8_lossy(word).into_owned()).collect()
 }
 
 #[cfg(test)]
@@ -248,19 +226,13 @@ mod tests {
         let process = Inspector::new().infer(u32::MAX, &hint, Some(&parent));
         assert_eq!(process.service_name, "curl");
         assert_eq!(process.arguments, ["/usr/bin/curl", "-s"]);
-        assert_eq!(
-            (process.container_id, process.cgroup),
-            (parent.container_id, parent.cgroup)
-        );
+        assert_eq!((process.container_id, process.cgroup), (parent.container_id, parent.cgroup));
         assert_eq!(process.environment, environment);
     }
 
     #[test]
     fn with_neither_proc_nor_arguments_the_thread_name_is_left() {
-        let hint = Hint {
-            comm: "kworker".to_owned(),
-            ..Hint::default()
-        };
+        let hint = Hint { comm: "kworker".to_owned(), ..Hint::default() };
         let process = Inspector::new().infer(u32::MAX, &hint, None);
         assert_eq!(
             (process.service_name.as_str(), process.service_name_source),

@@ -36,18 +36,14 @@ impl Root {
             return None;
         }
         let mut text = String::new();
-        File::from(file)
-            .take(limit)
-            .read_to_string(&mut text)
-            .ok()?;
+        File::from(file).take(limit).read_to_string(&mut text).ok()?;
         Some(text)
     }
 }
 
 /// Returns the beginning of a file of `/proc`, at most `limit` bytes; none if the process is gone.
 pub(super) fn read_proc(path: &str, limit: u64) -> Option<Vec<u8>> {
-    let file =
-        rustix::fs::openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
+    let file = rustix::fs::openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
     let mut bytes = Vec::new();
     File::from(file).take(limit).read_to_end(&mut bytes).ok()?;
     Some(bytes)

@@ -10,10 +10,7 @@ use super::process::Process;
 pub const KEYS: &[(&str, &str)] = &[
     ("exe", "path of the executable, with * and ?"),
     ("cmd", "command line, with * and ?"),
-    (
-        "port",
-        "local TCP port that the process listens on or is connected from",
-    ),
+    ("port", "local TCP port that the process listens on or is connected from"),
     ("pid", "process id, and all processes it starts"),
     ("container", "container id, with * and ?"),
     ("cgroup", "path of the control group, with * and ?"),
@@ -23,19 +20,13 @@ pub const KEYS: &[(&str, &str)] = &[
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// There is no key.
-    #[error(
-        "selection rule {rule:?} has no '=': write KEY=PATTERN with one of the keys {}",
-        keys()
-    )]
+    #[error("selection rule {rule:?} has no '=': write KEY=PATTERN with one of the keys {}", keys())]
     NoKey {
         /// The rule.
         rule: String,
     },
     /// The key does not exist.
-    #[error(
-        "selection rule {rule:?} begins with the unknown key {key:?}: the keys are {}",
-        keys()
-    )]
+    #[error("selection rule {rule:?} begins with the unknown key {key:?}: the keys are {}", keys())]
     UnknownKey {
         /// The rule.
         rule: String,
@@ -61,10 +52,7 @@ pub enum Error {
 }
 
 fn keys() -> String {
-    KEYS.iter()
-        .map(|(key, _)| *key)
-        .collect::<Vec<_>>()
-        .join(", ")
+    KEYS.iter().map(|(key, _)| *key).collect::<Vec<_>>().join(", ")
 }
 
 /// One condition on a process.
@@ -88,29 +76,18 @@ impl FromStr for Rule {
     type Err = Error;
 
     fn from_str(rule: &str) -> Result<Self, Error> {
-        let (key, value) = rule.split_once('=').ok_or_else(|| Error::NoKey {
-            rule: rule.to_owned(),
-        })?;
+        let (key, value) = rule.split_once('=').ok_or_else(|| Error::NoKey { rule: rule.to_owned() })?;
         let value = value.trim();
         if value.is_empty() {
-            return Err(Error::Empty {
-                rule: rule.to_owned(),
-            });
+            return Err(Error::Empty { rule: rule.to_owned() });
         }
-        let no_number = |what| Error::Number {
-            rule: rule.to_owned(),
-            value: value.to_owned(),
-            what,
-        };
+        let no_number = |what| Error::Number { rule: rule.to_owned(), value: value.to_owned(), what };
         match key.trim() {
             "exe" => Ok(Rule::Executable(value.to_owned())),
             "cmd" => Ok(Rule::Command(value.to_owned())),
-            "port" => value
-                .parse()
-                .ok()
-                .filter(|&port| port != 0)
-                .map(Rule::Port)
-                .ok_or_else(|| no_number("port")),
+            "port" => {
+                value.parse().ok().filter(|&port| port != 0).map(Rule::Port).ok_or_else(|| no_number("port"))
+            }
             "pid" => value
                 .parse()
                 .ok()
@@ -119,10 +96,7 @@ impl FromStr for Rule {
                 .ok_or_else(|| no_number("process id")),
             "container" => Ok(Rule::Container(value.to_owned())),
             "cgroup" => Ok(Rule::Cgroup(value.to_owned())),
-            key => Err(Error::UnknownKey {
-                rule: rule.to_owned(),
-                key: key.to_owned(),
-            }),
+            key => Err(Error::UnknownKey { rule: rule.to_owned(), key: key.to_owned() }),
         }
     }
 }
@@ -165,17 +139,11 @@ pub struct Decision {
 
 impl Decision {
     fn yes(reason: impl Into<String>) -> Self {
-        Self {
-            observe: true,
-            reason: reason.into(),
-        }
+        Self { observe: true, reason: reason.into() }
     }
 
     fn no(reason: impl Into<String>) -> Self {
-        Self {
-            observe: false,
-            reason: reason.into(),
-        }
+        Self { observe: false, reason: reason.into() }
     }
 }
 
@@ -190,10 +158,10 @@ pub(super) trait Surroundings {
 }
 
 impl Selection {
-    /// Returns whether processes that nobody has looked at yet are better observed than not.
+    /// Returns whether the spans of processes that nobody has judged yet are better reported than not.
     #[must_use]
     pub fn observes_unknown(&self) -> bool {
-        self.include.is_empty()
+        self.include.is_empty() && self.descendants_of.is_none()
     }
 
     /// Returns whether decisions may change while a process runs, because it opens a socket.
@@ -215,29 +183,20 @@ impl Selection {
         if executable_name(process) == Some("remora-bridge") {
             return Decision::no("it is the bridge");
         }
-        if let Some(rule) = self
-            .exclude
-            .iter()
-            .find(|rule| rule.matches(process, surroundings))
-        {
+        if let Some(rule) = self.exclude.iter().find(|rule| rule.matches(process, surroundings)) {
             return Decision::no(format!("the rule --exclude {rule} matches"));
         }
         let decision = if self.include.is_empty() {
             Decision::yes("every process is selected by default")
         } else {
-            match self
-                .include
-                .iter()
-                .find(|rule| rule.matches(process, surroundings))
-            {
+            match self.include.iter().find(|rule| rule.matches(process, surroundings)) {
                 Some(rule) => Decision::yes(format!("the rule --select {rule} matches")),
                 None => Decision::no("no --select rule matches"),
             }
         };
         // Last, because it is the dearest question.
         if decision.observe {
-            self.excluded_by_socket(process, surroundings)
-                .unwrap_or(decision)
+            self.excluded_by_socket(process, surroundings).unwrap_or(decision)
         } else {
             decision
         }
@@ -249,17 +208,12 @@ impl Selection {
         process: &Process,
         surroundings: &impl Surroundings,
     ) -> Option<Decision> {
-        let is_port =
-            |rule: &&Rule| matches!(rule, Rule::Port(_)) && rule.matches(process, surroundings);
+        let is_port = |rule: &&Rule| matches!(rule, Rule::Port(_)) && rule.matches(process, surroundings);
         if let Some(rule) = self.exclude.iter().find(is_port) {
             return Some(Decision::no(format!("the rule --exclude {rule} matches")));
         }
-        let port = self
-            .receiver_port
-            .filter(|&port| surroundings.listens_on(process.tgid, port))?;
-        Some(Decision::no(format!(
-            "it listens on port {port}, where spans are sent"
-        )))
+        let port = self.receiver_port.filter(|&port| surroundings.listens_on(process.tgid, port))?;
+        Some(Decision::no(format!("it listens on port {port}, where spans are sent")))
     }
 }
 
@@ -273,14 +227,10 @@ impl Rule {
             Rule::Command(pattern) => glob::matches(pattern, &process.arguments.join(" ")),
             Rule::Port(port) => surroundings.has_local_port(process.tgid, *port),
             Rule::Pid(pid) => process.tgid == *pid || surroundings.descends_from(process, *pid),
-            Rule::Container(pattern) => process
-                .container_id
-                .as_ref()
-                .is_some_and(|id| glob::matches(pattern, id)),
-            Rule::Cgroup(pattern) => process
-                .cgroup
-                .as_ref()
-                .is_some_and(|path| glob::matches(pattern, path)),
+            Rule::Container(pattern) => {
+                process.container_id.as_ref().is_some_and(|id| glob::matches(pattern, id))
+            }
+            Rule::Cgroup(pattern) => process.cgroup.as_ref().is_some_and(|path| glob::matches(pattern, path)),
         }
     }
 }
@@ -315,11 +265,7 @@ mod tests {
             tgid,
             parent: 1,
             executable: Some("/usr/bin/python3.11".into()),
-            arguments: vec![
-                "python3".to_owned(),
-                "/srv/gunicorn".to_owned(),
-                "app:app".to_owned(),
-            ],
+            arguments: vec!["python3".to_owned(), "/srv/gunicorn".to_owned(), "app:app".to_owned()],
             container_id: Some("abcdef".to_owned()),
             cgroup: Some("/kubepods/burstable/pod1/abcdef".to_owned()),
             ..Process::default()
@@ -328,11 +274,7 @@ mod tests {
 
     fn selection(include: &[&str], exclude: &[&str]) -> Selection {
         let rules = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect();
-        Selection {
-            include: rules(include),
-            exclude: rules(exclude),
-            ..Selection::default()
-        }
+        Selection { include: rules(include), exclude: rules(exclude), ..Selection::default() }
     }
 
     #[test]
@@ -347,56 +289,29 @@ mod tests {
             "cgroup=/kubepods*",
         ];
         for rule in rules {
-            assert!(
-                selection(&[rule], &[]).decide(&process(10), &Fake).observe,
-                "{rule}"
-            );
-            assert!(
-                !selection(&[], &[rule]).decide(&process(10), &Fake).observe,
-                "{rule}"
-            );
+            assert!(selection(&[rule], &[]).decide(&process(10), &Fake).observe, "{rule}");
+            assert!(!selection(&[], &[rule]).decide(&process(10), &Fake).observe, "{rule}");
         }
-        for rule in [
-            "exe=/usr/bin/node",
-            "cmd=gunicorn",
-            "port=80",
-            "pid=11",
-            "container=b*",
-            "cgroup=/system*",
-        ] {
-            assert!(
-                !selection(&[rule], &[]).decide(&process(10), &Fake).observe,
-                "{rule}"
-            );
+        for rule in
+            ["exe=/usr/bin/node", "cmd=gunicorn", "port=80", "pid=11", "container=b*", "cgroup=/system*"]
+        {
+            assert!(!selection(&[rule], &[]).decide(&process(10), &Fake).observe, "{rule}");
         }
     }
 
     #[test]
     fn excluding_wins_and_the_reason_names_the_rule() {
         let decision = selection(&["pid=10"], &["cmd=*gunicorn*"]).decide(&process(10), &Fake);
-        assert_eq!(
-            decision,
-            Decision::no("the rule --exclude cmd=*gunicorn* matches")
-        );
+        assert_eq!(decision, Decision::no("the rule --exclude cmd=*gunicorn* matches"));
     }
 
     #[test]
     fn itself_the_bridge_and_the_receiver_are_never_observed() {
-        let everything = Selection {
-            receiver_port: Some(4317),
-            ..Selection::default()
-        };
+        let everything = Selection { receiver_port: Some(4317), ..Selection::default() };
         assert!(everything.decide(&process(10), &Fake).observe);
         assert!(!everything.decide(&process(11), &Fake).observe);
-        assert!(
-            !everything
-                .decide(&process(std::process::id()), &Fake)
-                .observe
-        );
-        let bridge = Process {
-            executable: Some("/opt/remora-bridge".into()),
-            ..process(12)
-        };
+        assert!(!everything.decide(&process(std::process::id()), &Fake).observe);
+        let bridge = Process { executable: Some("/opt/remora-bridge".into()), ..process(12) };
         assert!(!everything.decide(&bridge, &Fake).observe);
     }
 
@@ -407,30 +322,14 @@ mod tests {
                         the keys are exe, cmd, port, pid, container, cgroup";
         assert_eq!(error("executable=x"), expected);
         assert!(error("python").contains("write KEY=PATTERN"));
-        assert_eq!(
-            error("port=http"),
-            "selection rule \"port=http\": \"http\" is no port"
-        );
-        assert_eq!(
-            error("pid=0"),
-            "selection rule \"pid=0\": \"0\" is no process id"
-        );
-        assert_eq!(
-            error("exe="),
-            "selection rule \"exe=\" has no pattern after '='"
-        );
+        assert_eq!(error("port=http"), "selection rule \"port=http\": \"http\" is no port");
+        assert_eq!(error("pid=0"), "selection rule \"pid=0\": \"0\" is no process id");
+        assert_eq!(error("exe="), "selection rule \"exe=\" has no pattern after '='");
     }
 
     #[test]
     fn rules_are_written_as_they_are_read() {
-        for rule in [
-            "exe=/a",
-            "cmd=*b*",
-            "port=80",
-            "pid=3",
-            "container=c",
-            "cgroup=/d",
-        ] {
+        for rule in ["exe=/a", "cmd=*b*", "port=80", "pid=3", "container=c", "cgroup=/d"] {
             assert_eq!(rule.parse::<Rule>().unwrap().to_string(), rule);
         }
     }

@@ -38,17 +38,10 @@ pub(super) struct Program<'a> {
 /// Returns the name of a program, never empty, and where it is from.
 pub(super) fn name(program: Program<'_>) -> (String, NameSource) {
     let (mut name, source) = find(program);
-    let end = (0..=MAX_NAME_BYTES.min(name.len()))
-        .rev()
-        .find(|&end| name.is_char_boundary(end))
-        .unwrap_or(0);
+    let end = (0..=MAX_NAME_BYTES.min(name.len())).rev().find(|&end| name.is_char_boundary(end)).unwrap_or(0);
     name.truncate(end);
     name.retain(|character| !character.is_control());
-    if name.is_empty() {
-        ("unknown_service".to_owned(), NameSource::Comm)
-    } else {
-        (name, source)
-    }
+    if name.is_empty() { ("unknown_service".to_owned(), NameSource::Comm) } else { (name, source) }
 }
 
 fn find(program: Program<'_>) -> (String, NameSource) {
@@ -67,13 +60,7 @@ fn find(program: Program<'_>) -> (String, NameSource) {
         }
         None => program.arguments,
     };
-    if let Some(name) = by_runtime(
-        &executable,
-        Program {
-            arguments,
-            ..program
-        },
-    ) {
+    if let Some(name) = by_runtime(&executable, Program { arguments, ..program }) {
         return name;
     }
     match (program.executable, executable.is_empty()) {
@@ -88,8 +75,9 @@ fn by_runtime(executable: &str, program: Program<'_>) -> Option<(String, NameSou
     let application = |name: Option<String>| name.map(|name| (name, NameSource::Application));
     match family(executable) {
         "python" | "pypy" => application(python::name(program)),
-        "gunicorn" | "uvicorn" | "celery" | "hypercorn" | "uwsgi" | "flask" | "daphne"
-        | "granian" => application(python::name(program)),
+        "gunicorn" | "uvicorn" | "celery" | "hypercorn" | "uwsgi" | "flask" | "daphne" | "granian" => {
+            application(python::name(program))
+        }
         "node" | "nodejs" | "bun" | "deno" => application(node::name(program)),
         "java" => java::name(program),
         "ruby" | "puma" => application(script::ruby(program)),
@@ -105,21 +93,13 @@ fn by_runtime(executable: &str, program: Program<'_>) -> Option<(String, NameSou
 
 /// Returns the file name of what runs; for programs with many names in one file, the name it was called by.
 fn executable_name(program: Program<'_>) -> String {
-    let called = program
-        .arguments
-        .first()
-        .map(|word| path::file_name(word))
-        .unwrap_or_default();
+    let called = program.arguments.first().map(|word| path::file_name(word)).unwrap_or_default();
     let Some(executable) = program.executable else {
         return called.trim_start_matches('-').to_owned();
     };
     let name = path::file_name(&executable.to_string_lossy()).to_owned();
     let is_multi_call = matches!(name.as_str(), "busybox" | "toybox" | "coreutils");
-    if is_multi_call && !called.is_empty() {
-        called.trim_start_matches('-').to_owned()
-    } else {
-        name
-    }
+    if is_multi_call && !called.is_empty() { called.trim_start_matches('-').to_owned() } else { name }
 }
 
 #[cfg(test)]

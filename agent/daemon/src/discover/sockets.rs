@@ -7,16 +7,11 @@ use procfs::net::{TcpNetEntry, TcpState};
 
 /// Returns the TCP sockets that a process sees in its network namespace; none where `/proc` does not say.
 fn table(tgid: u32) -> Vec<TcpNetEntry> {
-    let Some(process) = i32::try_from(tgid)
-        .ok()
-        .and_then(|pid| procfs::process::Process::new(pid).ok())
+    let Some(process) = i32::try_from(tgid).ok().and_then(|pid| procfs::process::Process::new(pid).ok())
     else {
         return Vec::new();
     };
-    let (v4, v6) = (
-        process.tcp().unwrap_or_default(),
-        process.tcp6().unwrap_or_default(),
-    );
+    let (v4, v6) = (process.tcp().unwrap_or_default(), process.tcp6().unwrap_or_default());
     v4.into_iter().chain(v6).collect()
 }
 
@@ -27,13 +22,7 @@ pub(super) fn inodes(tgid: u32) -> HashSet<u64> {
     };
     let links = entries.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
     links
-        .filter_map(|link| {
-            link.to_str()?
-                .strip_prefix("socket:[")?
-                .strip_suffix(']')?
-                .parse()
-                .ok()
-        })
+        .filter_map(|link| link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok())
         .collect()
 }
 
@@ -47,22 +36,14 @@ impl Snapshot {
         let Ok(namespace) = fs::read_link(format!("/proc/{tgid}/ns/net")) else {
             return false;
         };
-        let entries = self
-            .0
-            .entry(namespace.to_string_lossy().into_owned())
-            .or_insert_with(|| {
-                let entry = |entry: TcpNetEntry| {
-                    (
-                        entry.inode,
-                        entry.local_address.port(),
-                        entry.state == TcpState::Listen,
-                    )
-                };
-                table(tgid).into_iter().map(entry).collect()
-            });
-        let wanted = |&&(_, local, is_listening): &&(u64, u16, bool)| {
-            local == port && (is_listening || !listening)
-        };
+        let entries = self.0.entry(namespace.to_string_lossy().into_owned()).or_insert_with(|| {
+            let entry = |entry: TcpNetEntry| {
+                (entry.inode, entry.local_address.port(), entry.state == TcpState::Listen)
+            };
+            table(tgid).into_iter().map(entry).collect()
+        });
+        let wanted =
+            |&&(_, local, is_listening): &&(u64, u16, bool)| local == port && (is_listening || !listening);
         let mut candidates = entries.iter().filter(wanted).peekable();
         if candidates.peek().is_none() {
             return false;
@@ -82,10 +63,8 @@ mod tests {
     fn listening_and_connected_ports_of_this_process() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let (listening, connected) = (
-            listener.local_addr().unwrap().port(),
-            stream.local_addr().unwrap().port(),
-        );
+        let (listening, connected) =
+            (listener.local_addr().unwrap().port(), stream.local_addr().unwrap().port());
         let me = std::process::id();
         let mut snapshot = Snapshot::default();
         assert!(snapshot.has_port(me, listening, true));

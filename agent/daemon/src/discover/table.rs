@@ -46,11 +46,7 @@ impl Processes {
     #[must_use]
     pub fn living(&self) -> Vec<Arc<Process>> {
         let table = self.read();
-        table
-            .values()
-            .filter(|entry| entry.ended_at.is_none())
-            .map(|entry| entry.process.clone())
-            .collect()
+        table.values().filter(|entry| entry.ended_at.is_none()).map(|entry| entry.process.clone()).collect()
     }
 
     /// Adds or replaces a process. Returns whether there was room.
@@ -67,13 +63,7 @@ impl Processes {
             };
             table.remove(&tgid);
         }
-        table.insert(
-            process.tgid,
-            Entry {
-                process: Arc::new(process),
-                ended_at: None,
-            },
-        );
+        table.insert(process.tgid, Entry { process: Arc::new(process), ended_at: None });
         true
     }
 
@@ -87,9 +77,7 @@ impl Processes {
     /// Forgets what ended [`LINGER`] ago.
     pub fn expire(&self, now: Instant) {
         let is_fresh = |entry: &Entry| {
-            entry
-                .ended_at
-                .is_none_or(|ended_at| now.saturating_duration_since(ended_at) < LINGER)
+            entry.ended_at.is_none_or(|ended_at| now.saturating_duration_since(ended_at) < LINGER)
         };
         self.write().retain(|_, entry| is_fresh(entry));
     }
@@ -108,10 +96,7 @@ mod tests {
     use super::*;
 
     fn process(tgid: u32) -> Process {
-        Process {
-            tgid,
-            ..Process::default()
-        }
+        Process { tgid, ..Process::default() }
     }
 
     #[test]
@@ -131,10 +116,7 @@ mod tests {
         let (table, start) = (Processes::default(), Instant::now());
         table.insert(process(7));
         table.end(7, start);
-        table.insert(Process {
-            comm: "new".to_owned(),
-            ..process(7)
-        });
+        table.insert(Process { comm: "new".to_owned(), ..process(7) });
         table.expire(start + LINGER);
         assert_eq!(table.get(7).unwrap().comm, "new");
     }

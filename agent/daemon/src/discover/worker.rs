@@ -37,17 +37,9 @@ impl Discovery {
     #[must_use]
     pub fn new(selection: Selection, processes: Processes, ledger: &Ledger) -> Self {
         let table = processes.clone();
-        ledger.gauge("remora_agent_processes", Vec::new(), move || {
-            table.len() as f64
-        });
+        ledger.gauge("remora_agent_processes", Vec::new(), move || table.len() as f64);
         let refused = ledger.loss("discover", "process_table_full");
-        Self {
-            selection,
-            processes,
-            inspector: Inspector::new(),
-            decisions: HashMap::new(),
-            refused,
-        }
+        Self { selection, processes, inspector: Inspector::new(), decisions: HashMap::new(), refused }
     }
 
     /// Scans `/proc`, then follows the notices until their senders, or the taker of verdicts, are gone.
@@ -76,10 +68,8 @@ impl Discovery {
     }
 
     fn scan(&mut self, verdicts: &SyncSender<Verdict>) -> Result<(), Disconnected> {
-        let found: Vec<Process> = tgids()
-            .into_iter()
-            .filter_map(|tgid| self.inspector.inspect(tgid))
-            .collect();
+        let found: Vec<Process> =
+            tgids().into_iter().filter_map(|tgid| self.inspector.inspect(tgid)).collect();
         // All first, then the judgements: some rules look at ancestors.
         let tgids: Vec<u32> = found.iter().map(|process| process.tgid).collect();
         for process in found {
@@ -88,34 +78,18 @@ impl Discovery {
         self.judge(&tgids, verdicts)
     }
 
-    fn handle(
-        &mut self,
-        notice: Notice,
-        verdicts: &SyncSender<Verdict>,
-    ) -> Result<(), Disconnected> {
+    fn handle(&mut self, notice: Notice, verdicts: &SyncSender<Verdict>) -> Result<(), Disconnected> {
         match notice {
-            Notice::Started {
-                tgid,
-                parent,
-                arguments,
-                comm,
-                cgroup_id,
-            } => {
-                let hint = Hint {
-                    parent,
-                    arguments,
-                    comm,
-                    cgroup_id,
-                };
+            Notice::Started { tgid, parent, arguments, comm, cgroup_id } => {
+                let hint = Hint { parent, arguments, comm, cgroup_id };
                 let mut process = self.inspector.inspect(tgid).unwrap_or_else(|| {
                     let parent = self.processes.get(parent);
                     self.inspector.infer(tgid, &hint, parent.as_deref())
                 });
                 // A daemon whose parent has gone was adopted; rules about descent mean who made it.
                 let before = self.processes.get(tgid).map(|before| before.parent);
-                process.parent = before
-                    .filter(|&before| before > 1 && process.parent <= 1)
-                    .unwrap_or(process.parent);
+                process.parent =
+                    before.filter(|&before| before > 1 && process.parent <= 1).unwrap_or(process.parent);
                 self.keep(process);
                 self.judge(&[tgid], verdicts)
             }
@@ -147,11 +121,8 @@ impl Discovery {
         };
         let process = Inspector::fork(&known, child);
         // What the agent or a traced command's shell starts is not judged like its parent.
-        let inherited = self
-            .decisions
-            .get(&parent)
-            .filter(|_| self.selection.descendants_of != Some(parent))
-            .cloned();
+        let inherited =
+            self.decisions.get(&parent).filter(|_| self.selection.descendants_of != Some(parent)).cloned();
         let is_own_child = parent == std::process::id();
         let is_nested = known.namespace_pid.is_some();
         self.keep(process.clone());
@@ -160,41 +131,26 @@ impl Discovery {
             None => self.judge(&[child], verdicts)?,
         }
         if is_nested {
-            self.keep(Process {
-                namespace_pid: namespace_pid(child),
-                ..process
-            });
+            self.keep(Process { namespace_pid: namespace_pid(child), ..process });
         }
         Ok(())
     }
 
     fn tick(&mut self, verdicts: &SyncSender<Verdict>) -> Result<(), Disconnected> {
         self.processes.expire(Instant::now());
-        let living: Vec<u32> = self
-            .processes
-            .living()
-            .iter()
-            .map(|process| process.tgid)
-            .collect();
+        let living: Vec<u32> = self.processes.living().iter().map(|process| process.tgid).collect();
         let existing: HashSet<u32> = tgids().into_iter().collect();
         // Notices may be lost; `/proc` is the truth.
         for tgid in living.iter().filter(|tgid| !existing.contains(tgid)) {
             self.processes.end(*tgid, Instant::now());
             self.decisions.remove(tgid);
         }
-        if self.selection.depends_on_sockets() {
-            self.judge_sockets(verdicts)
-        } else {
-            Ok(())
-        }
+        if self.selection.depends_on_sockets() { self.judge_sockets(verdicts) } else { Ok(()) }
     }
 
     /// Judges the living again, as their sockets are by now, and tells what has changed.
     fn judge_sockets(&mut self, verdicts: &SyncSender<Verdict>) -> Result<(), Disconnected> {
-        let surroundings = Host {
-            processes: Some(&self.processes),
-            sockets: RefCell::default(),
-        };
+        let surroundings = Host { processes: Some(&self.processes), sockets: RefCell::default() };
         let mut answers = Vec::new();
         for process in self.processes.living() {
             let Some(before) = self.decisions.get(&process.tgid) else {
@@ -205,11 +161,7 @@ impl Discovery {
             } else {
                 Some(self.selection.decide(&process, &surroundings))
             };
-            answers.extend(
-                decision
-                    .filter(|decision| decision.observe != before.observe)
-                    .zip(Some(process)),
-            );
+            answers.extend(decision.filter(|decision| decision.observe != before.observe).zip(Some(process)));
         }
         for (decision, process) in answers {
             self.answer(&process, decision, verdicts)?;
@@ -225,10 +177,7 @@ impl Discovery {
 
     /// Decides on processes of the table and tells what is new.
     fn judge(&mut self, tgids: &[u32], verdicts: &SyncSender<Verdict>) -> Result<(), Disconnected> {
-        let surroundings = Host {
-            processes: Some(&self.processes),
-            sockets: RefCell::default(),
-        };
+        let surroundings = Host { processes: Some(&self.processes), sockets: RefCell::default() };
         let mut answers = Vec::new();
         for &tgid in tgids {
             let Some(process) = self.processes.get(tgid) else {
@@ -263,13 +212,7 @@ impl Discovery {
 
 /// Decides on one process, asking only `/proc`.
 pub(super) fn decide(selection: &Selection, process: &Process) -> Decision {
-    selection.decide(
-        process,
-        &Host {
-            processes: None,
-            sockets: RefCell::default(),
-        },
-    )
+    selection.decide(process, &Host { processes: None, sockets: RefCell::default() })
 }
 
 struct Host<'a> {
@@ -313,7 +256,5 @@ fn tgids() -> Vec<u32> {
     let Ok(entries) = fs::read_dir("/proc") else {
         return Vec::new();
     };
-    entries
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .collect()
+    entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect()
 }

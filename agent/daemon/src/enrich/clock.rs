@@ -22,21 +22,13 @@ impl ClockAnchor {
     #[must_use]
     pub fn measure() -> Self {
         let (offset_ns, measured_at_ns) = measure();
-        Self {
-            offset_ns,
-            measured_at_ns,
-            is_fixed: false,
-        }
+        Self { offset_ns, measured_at_ns, is_fixed: false }
     }
 
     /// Returns an anchor that says that the monotonic clock's zero was at `unix_ns`, for ever.
     #[must_use]
     pub fn fixed(unix_ns: u64) -> Self {
-        Self {
-            offset_ns: i128::from(unix_ns),
-            measured_at_ns: 0,
-            is_fixed: true,
-        }
+        Self { offset_ns: i128::from(unix_ns), measured_at_ns: 0, is_fixed: true }
     }
 
     /// Returns the nanoseconds since the Unix epoch at a moment of the monotonic clock; 0 for moments before it.
@@ -59,9 +51,7 @@ fn measure() -> (i128, u64) {
         (after - before, unix - (before + after) / 2, after)
     });
     let tightest = readings.min_by_key(|(width, _, _)| *width);
-    tightest.map_or((0, 0), |(_, offset, at)| {
-        (offset, u64::try_from(at).unwrap_or_default())
-    })
+    tightest.map_or((0, 0), |(_, offset, at)| (offset, u64::try_from(at).unwrap_or_default()))
 }
 
 fn nanoseconds(clock: ClockId) -> i128 {
@@ -78,30 +68,17 @@ mod tests {
     #[test]
     fn a_monotonic_moment_becomes_the_same_moment_by_the_calendar() {
         let mut anchor = ClockAnchor::measure();
-        let before = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap()
-            .as_nanos();
+        let before = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos();
         let moment = u64::try_from(nanoseconds(ClockId::Monotonic)).unwrap();
-        let after = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap()
-            .as_nanos();
+        let after = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos();
         let unix_ns = u128::from(anchor.unix_ns(moment));
         let slack_ns = 1_000_000;
-        assert!(
-            (before - slack_ns..=after + slack_ns).contains(&unix_ns),
-            "{before} {unix_ns} {after}"
-        );
+        assert!((before - slack_ns..=after + slack_ns).contains(&unix_ns), "{before} {unix_ns} {after}");
     }
 
     #[test]
     fn an_old_offset_is_measured_again() {
-        let mut anchor = ClockAnchor {
-            offset_ns: 5,
-            measured_at_ns: 0,
-            is_fixed: false,
-        };
+        let mut anchor = ClockAnchor { offset_ns: 5, measured_at_ns: 0, is_fixed: false };
         let moment = u64::try_from(nanoseconds(ClockId::Monotonic)).unwrap() + 11_000_000_000;
         assert!(anchor.unix_ns(moment) > moment + 1_000_000_000);
         assert!(anchor.measured_at_ns > 0);
@@ -109,11 +86,7 @@ mod tests {
 
     #[test]
     fn extremes_saturate() {
-        let mut anchor = ClockAnchor {
-            offset_ns: -10,
-            measured_at_ns: 0,
-            is_fixed: true,
-        };
+        let mut anchor = ClockAnchor { offset_ns: -10, measured_at_ns: 0, is_fixed: true };
         assert_eq!(anchor.unix_ns(3), 0);
         assert_eq!(ClockAnchor::fixed(u64::MAX).unix_ns(u64::MAX), u64::MAX);
     }

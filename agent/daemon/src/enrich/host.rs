@@ -35,9 +35,7 @@ fn machine_id() -> Option<String> {
     let texts = ["/etc/machine-id", "/var/lib/dbus/machine-id"]
         .into_iter()
         .filter_map(|path| fs::read_to_string(path).ok());
-    texts
-        .map(|text| text.trim().to_owned())
-        .find(|id| !id.is_empty() && id != "uninitialized")
+    texts.map(|text| text.trim().to_owned()).find(|id| !id.is_empty() && id != "uninitialized")
 }
 
 fn architecture(rust: &'static str) -> &'static str {

@@ -32,43 +32,24 @@ impl Resource {
         attributes.text("service.instance.id", &instance_id(process, host));
         attributes.int("process.pid", process.tgid.into());
         attributes.int_if("process.vpid", process.namespace_pid.map(i64::from));
-        attributes.int_if(
-            "process.parent_pid",
-            Some(i64::from(process.parent)).filter(|&parent| parent != 0),
-        );
+        attributes
+            .int_if("process.parent_pid", Some(i64::from(process.parent)).filter(|&parent| parent != 0));
         let executable = process.executable.as_ref();
-        let name = executable
-            .and_then(|path| path.file_name())
-            .map(|name| name.to_string_lossy());
+        let name = executable.and_then(|path| path.file_name()).map(|name| name.to_string_lossy());
         attributes.text_if("process.executable.name", name);
-        attributes.text_if(
-            "process.executable.path",
-            executable.map(|path| path.to_string_lossy()),
-        );
+        attributes.text_if("process.executable.path", executable.map(|path| path.to_string_lossy()));
         // Only the first word: arguments carry secrets.
         attributes.text_if("process.command", process.arguments.first().map(Cow::from));
-        if !matches!(
-            process.runtime,
-            Runtime::Native | Runtime::Nginx | Runtime::Unknown
-        ) {
+        if !matches!(process.runtime, Runtime::Native | Runtime::Nginx | Runtime::Unknown) {
             attributes.text("process.runtime.name", process.runtime.label());
         }
         if let Runtime::Go { version, .. } = &process.runtime {
             attributes.text("process.runtime.version", version);
         }
-        attributes.text_if(
-            "container.id",
-            process.container_id.as_deref().map(Cow::from),
-        );
-        attributes.text_if(
-            "process.linux.cgroup",
-            process.cgroup.as_deref().map(Cow::from),
-        );
+        attributes.text_if("container.id", process.container_id.as_deref().map(Cow::from));
+        attributes.text_if("process.linux.cgroup", process.cgroup.as_deref().map(Cow::from));
         attributes.host(host);
-        Self {
-            service_name: process.service_name.clone(),
-            attributes: attributes.0,
-        }
+        Self { service_name: process.service_name.clone(), attributes: attributes.0 }
     }
 
     /// Returns the resource of a process of which only the id is known.
@@ -78,21 +59,16 @@ impl Resource {
         attributes.text("service.name", "unknown_service");
         attributes.int("process.pid", tgid.into());
         attributes.host(host);
-        Self {
-            service_name: "unknown_service".to_owned(),
-            attributes: attributes.0,
-        }
+        Self { service_name: "unknown_service".to_owned(), attributes: attributes.0 }
     }
 
     /// Returns the text of an attribute.
     #[must_use]
     pub fn text(&self, key: &str) -> Option<&str> {
-        self.attributes
-            .iter()
-            .find_map(|(name, value)| match value {
-                Value::Text(text) if name == key => Some(text.as_ref()),
-                _ => None,
-            })
+        self.attributes.iter().find_map(|(name, value)| match value {
+            Value::Text(text) if name == key => Some(text.as_ref()),
+            _ => None,
+        })
     }
 }
 
@@ -100,10 +76,7 @@ impl Resource {
 fn instance_id(process: &Process, host: &Host) -> String {
     let instance = process.instance;
     let host = host.id.as_deref().unwrap_or(&host.name);
-    uuid::of_name(&format!(
-        "{host}/{}/{}",
-        instance.tgid, instance.started_at_ticks
-    ))
+    uuid::of_name(&format!("{host}/{}/{}", instance.tgid, instance.started_at_ticks))
 }
 
 /// Attributes of which the first of a key stays.

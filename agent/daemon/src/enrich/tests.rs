@@ -32,31 +32,20 @@ fn cart() -> Process {
         parent: 7,
         comm: "python3".to_owned(),
         executable: Some("/usr/bin/python3.11".into()),
-        arguments: vec![
-            "python3".to_owned(),
-            "cart.py".to_owned(),
-            "--password=x".to_owned(),
-        ],
+        arguments: vec!["python3".to_owned(), "cart.py".to_owned(), "--password=x".to_owned()],
         service_name: "cart".to_owned(),
         environment: Environment::parse(
             b"OTEL_RESOURCE_ATTRIBUTES=service.namespace=shop,host.name=mine,service.name=x",
         ),
         container_id: Some("c0ffee".to_owned()),
         runtime: Runtime::Python,
-        instance: Instance {
-            tgid: 40,
-            started_at_ticks: 99,
-        },
+        instance: Instance { tgid: 40, started_at_ticks: 99 },
         ..Process::default()
     }
 }
 
 fn enricher(processes: &Processes) -> Enricher {
-    Enricher::new(
-        processes.clone(),
-        ClockAnchor::fixed(1_700_000_000_000_000_000),
-        &Ledger::default(),
-    )
+    Enricher::new(processes.clone(), ClockAnchor::fixed(1_700_000_000_000_000_000), &Ledger::default())
 }
 
 #[test]
@@ -82,47 +71,23 @@ fn a_span_gets_its_process_and_the_calendar() {
     for (key, value) in expected {
         assert_eq!(resource.text(key), Some(value), "{key}");
     }
-    assert!(
-        resource
-            .attributes
-            .contains(&("process.pid".into(), Value::Int(42)))
-    );
-    let secret = resource
-        .attributes
-        .iter()
-        .any(|(_, value)| format!("{value:?}").contains("password"));
+    assert!(resource.attributes.contains(&("process.pid".into(), Value::Int(42))));
+    let secret = resource.attributes.iter().any(|(_, value)| format!("{value:?}").contains("password"));
     assert!(!secret, "arguments must not leave the host");
-    let mut keys: Vec<_> = resource
-        .attributes
-        .iter()
-        .map(|(key, _)| key.clone())
-        .collect();
+    let mut keys: Vec<_> = resource.attributes.iter().map(|(key, _)| key.clone()).collect();
     keys.sort();
     keys.dedup();
-    assert_eq!(
-        keys.len(),
-        resource.attributes.len(),
-        "a key is there twice"
-    );
+    assert_eq!(keys.len(), resource.attributes.len(), "a key is there twice");
 }
 
 #[test]
 fn forked_workers_are_one_instance_and_others_are_not() {
     let host = Host::this();
     let id = |process: &Process| {
-        Resource::of_process(process, &host)
-            .text("service.instance.id")
-            .unwrap()
-            .to_owned()
+        Resource::of_process(process, &host).text("service.instance.id").unwrap().to_owned()
     };
     let worker = Process { tgid: 43, ..cart() };
-    let restarted = Process {
-        instance: Instance {
-            tgid: 40,
-            started_at_ticks: 100,
-        },
-        ..cart()
-    };
+    let restarted = Process { instance: Instance { tgid: 40, started_at_ticks: 100 }, ..cart() };
     assert_eq!(id(&cart()), id(&worker));
     assert_ne!(id(&cart()), id(&restarted));
 }
@@ -136,10 +101,7 @@ fn a_late_span_keeps_its_resource_and_a_reused_id_gets_a_new_one() {
     processes.end(42, std::time::Instant::now());
     processes.expire(std::time::Instant::now() + crate::discover::LINGER);
     assert!(Arc::ptr_eq(&first, &enricher.enrich(span(42)).resource));
-    processes.insert(Process {
-        service_name: "other".to_owned(),
-        ..cart()
-    });
+    processes.insert(Process { service_name: "other".to_owned(), ..cart() });
     assert_eq!(enricher.enrich(span(42)).resource.service_name, "other");
 }
 
@@ -147,16 +109,8 @@ fn a_late_span_keeps_its_resource_and_a_reused_id_gets_a_new_one() {
 fn an_unknown_process_is_counted_and_learnt_later() {
     let (processes, ledger) = (Processes::default(), Ledger::default());
     let mut enricher = Enricher::new(processes.clone(), ClockAnchor::measure(), &ledger);
-    assert_eq!(
-        enricher.enrich(span(42)).resource.service_name,
-        "unknown_service"
-    );
+    assert_eq!(enricher.enrich(span(42)).resource.service_name, "unknown_service");
     processes.insert(cart());
     assert_eq!(enricher.enrich(span(42)).resource.service_name, "cart");
-    assert_eq!(
-        ledger
-            .counter("remora_agent_spans_of_unknown_processes_total")
-            .get(),
-        1
-    );
+    assert_eq!(ledger.counter("remora_agent_spans_of_unknown_processes_total").get(), 1);
 }

@@ -24,13 +24,7 @@ pub(super) struct Backlog {
 impl Backlog {
     /// Returns a backlog of what the spool has kept.
     pub(super) fn new(spool: Option<Spool>, intake: Arc<Intake>, spool_failed: Counter) -> Self {
-        Self {
-            memory: VecDeque::new(),
-            spool,
-            is_away: false,
-            intake,
-            spool_failed,
-        }
+        Self { memory: VecDeque::new(), spool, is_away: false, intake, spool_failed }
     }
 
     /// Adds the newest batch.
@@ -45,10 +39,7 @@ impl Backlog {
 
     /// Returns the oldest batch.
     pub(super) fn front(&mut self) -> Option<Batch> {
-        self.spool
-            .as_mut()
-            .and_then(Spool::front)
-            .or_else(|| self.memory.front().cloned())
+        self.spool.as_mut().and_then(Spool::front).or_else(|| self.memory.front().cloned())
     }
 
     /// Removes the batch that [`front`](Self::front) returned last.

@@ -28,9 +28,7 @@ impl FromStr for Protocol {
         match text {
             "grpc" => Ok(Protocol::Grpc),
             "http/protobuf" => Ok(Protocol::HttpProtobuf),
-            _ => Err(EndpointError::Protocol {
-                protocol: text.to_owned(),
-            }),
+            _ => Err(EndpointError::Protocol { protocol: text.to_owned() }),
         }
     }
 }
@@ -90,36 +88,19 @@ impl Endpoint {
         Self::read(url, protocol, false)
     }
 
-    fn read(
-        url: &str,
-        protocol: Option<Protocol>,
-        completes_path: bool,
-    ) -> Result<Self, EndpointError> {
-        let error = |reason: String| EndpointError::Url {
-            url: url.to_owned(),
-            reason,
-        };
-        let uri: Uri = url
-            .parse()
-            .map_err(|reason: http::uri::InvalidUri| error(reason.to_string()))?;
+    fn read(url: &str, protocol: Option<Protocol>, completes_path: bool) -> Result<Self, EndpointError> {
+        let error = |reason: String| EndpointError::Url { url: url.to_owned(), reason };
+        let uri: Uri = url.parse().map_err(|reason: http::uri::InvalidUri| error(reason.to_string()))?;
         if !matches!(uri.scheme_str(), Some("http" | "https")) {
-            return Err(EndpointError::Scheme {
-                url: url.to_owned(),
-            });
+            return Err(EndpointError::Scheme { url: url.to_owned() });
         }
-        if uri
-            .authority()
-            .is_some_and(|authority| authority.as_str().contains('@'))
-        {
+        if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
             return Err(EndpointError::Credentials);
         }
         let path = uri.path().trim_end_matches('/');
         let looks_like_http = uri.port_u16() == Some(HTTP_PORT) || path.ends_with(TRACES_PATH);
-        let protocol = protocol.unwrap_or(if looks_like_http {
-            Protocol::HttpProtobuf
-        } else {
-            Protocol::Grpc
-        });
+        let protocol =
+            protocol.unwrap_or(if looks_like_http { Protocol::HttpProtobuf } else { Protocol::Grpc });
         let path = match protocol {
             Protocol::Grpc => "/".to_owned(),
             Protocol::HttpProtobuf if !completes_path => uri.path().to_owned(),
@@ -136,32 +117,21 @@ impl Endpoint {
     /// Returns the port.
     #[must_use]
     pub fn port(&self) -> u16 {
-        let default = if self.uri.scheme_str() == Some("https") {
-            443
-        } else {
-            80
-        };
+        let default = if self.uri.scheme_str() == Some("https") { 443 } else { 80 };
         self.uri.port_u16().unwrap_or(default)
     }
 
     /// Returns the host, without the brackets of an IPv6 address.
     #[must_use]
     pub fn host(&self) -> &str {
-        self.uri
-            .host()
-            .unwrap_or_default()
-            .trim_start_matches('[')
-            .trim_end_matches(']')
+        self.uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']')
     }
 
     /// Returns whether the receiver is on this host, so far as its name tells.
     #[must_use]
     pub fn is_loopback(&self) -> bool {
         let host = self.host();
-        host == "localhost"
-            || host
-                .parse()
-                .is_ok_and(|address: IpAddr| address.is_loopback())
+        host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
     }
 }
 
@@ -182,55 +152,22 @@ mod tests {
     #[test]
     fn protocol_and_path_follow_from_the_url() {
         let table = [
-            (
-                "http://127.0.0.1:4317",
-                Protocol::Grpc,
-                "http://127.0.0.1:4317/",
-            ),
-            (
-                "https://otel.example",
-                Protocol::Grpc,
-                "https://otel.example/",
-            ),
-            (
-                "http://localhost:4318",
-                Protocol::HttpProtobuf,
-                "http://localhost:4318/v1/traces",
-            ),
-            (
-                "http://localhost:4318/",
-                Protocol::HttpProtobuf,
-                "http://localhost:4318/v1/traces",
-            ),
-            (
-                "https://h/v1/traces",
-                Protocol::HttpProtobuf,
-                "https://h/v1/traces",
-            ),
-            (
-                "https://h/otlp/v1/traces",
-                Protocol::HttpProtobuf,
-                "https://h/otlp/v1/traces",
-            ),
-            (
-                "http://h:4318/otlp",
-                Protocol::HttpProtobuf,
-                "http://h:4318/otlp/v1/traces",
-            ),
+            ("http://127.0.0.1:4317", Protocol::Grpc, "http://127.0.0.1:4317/"),
+            ("https://otel.example", Protocol::Grpc, "https://otel.example/"),
+            ("http://localhost:4318", Protocol::HttpProtobuf, "http://localhost:4318/v1/traces"),
+            ("http://localhost:4318/", Protocol::HttpProtobuf, "http://localhost:4318/v1/traces"),
+            ("https://h/v1/traces", Protocol::HttpProtobuf, "https://h/v1/traces"),
+            ("https://h/otlp/v1/traces", Protocol::HttpProtobuf, "https://h/otlp/v1/traces"),
+            ("http://h:4318/otlp", Protocol::HttpProtobuf, "http://h:4318/otlp/v1/traces"),
             ("http://[::1]:4317", Protocol::Grpc, "http://[::1]:4317/"),
         ];
         for (url, protocol, uri) in table {
             let endpoint = Endpoint::parse(url, None).unwrap();
-            assert_eq!(
-                (endpoint.protocol, endpoint.uri.to_string().as_str()),
-                (protocol, uri),
-                "{url}"
-            );
+            assert_eq!((endpoint.protocol, endpoint.uri.to_string().as_str()), (protocol, uri), "{url}");
         }
         let said = Endpoint::parse("http://h:4317", Some(Protocol::HttpProtobuf)).unwrap();
         assert_eq!(said.uri.to_string(), "http://h:4317/v1/traces");
-        let verbatim =
-            Endpoint::verbatim("http://h:4318/in", Some(Protocol::HttpProtobuf)).unwrap();
+        let verbatim = Endpoint::verbatim("http://h:4318/in", Some(Protocol::HttpProtobuf)).unwrap();
         assert_eq!(verbatim.uri.to_string(), "http://h:4318/in");
     }
 

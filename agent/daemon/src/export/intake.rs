@@ -51,12 +51,7 @@ pub(super) struct Intake {
 
 impl Intake {
     /// Returns an empty intake.
-    pub(super) fn new(
-        max_bytes: usize,
-        batch_spans: usize,
-        queue_full: Counter,
-        ended: Counter,
-    ) -> Self {
+    pub(super) fn new(max_bytes: usize, batch_spans: usize, queue_full: Counter, ended: Counter) -> Self {
         Self {
             spans: Mutex::default(),
             bytes: AtomicUsize::new(0),
@@ -93,10 +88,7 @@ impl Intake {
 
     /// Returns the number of spans that wait here.
     pub(super) fn len(&self) -> usize {
-        self.spans
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .len()
+        self.spans.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
     /// Returns all spans that wait here; their memory is the taker's to account for.
@@ -132,26 +124,15 @@ impl Intake {
 /// Estimates the memory of a span. The resource is shared and not counted.
 fn cost(span: &ResourceSpan) -> usize {
     let text = span.span.name.len() + span.span.trace_state.len();
-    let links: usize = span
-        .span
-        .links
-        .iter()
-        .map(|link| 64 + attributes_cost(&link.attributes))
-        .sum();
+    let links: usize = span.span.links.iter().map(|link| 64 + attributes_cost(&link.attributes)).sum();
     size_of::<ResourceSpan>() + text + links + attributes_cost(&span.span.attributes)
 }
 
 fn attributes_cost(attributes: &Attributes) -> usize {
     let value = |value: &Value| match value {
         Value::Text(text) => text.len(),
-        Value::Texts(texts) => texts
-            .iter()
-            .map(|text| text.len() + size_of::<String>())
-            .sum(),
+        Value::Texts(texts) => texts.iter().map(|text| text.len() + size_of::<String>()).sum(),
         Value::Int(_) | Value::Double(_) | Value::Bool(_) => 0,
     };
-    attributes
-        .iter()
-        .map(|(key, found)| size_of_val(&(key, found)) * 2 + key.len() + value(found))
-        .sum()
+    attributes.iter().map(|(key, found)| size_of_val(&(key, found)) * 2 + key.len() + value(found)).sum()
 }

@@ -6,9 +6,7 @@ use std::sync::Arc;
 
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value as AnyKind;
-use opentelemetry_proto::tonic::common::v1::{
-    AnyValue, ArrayValue, InstrumentationScope, KeyValue,
-};
+use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, InstrumentationScope, KeyValue};
 use opentelemetry_proto::tonic::resource::v1::Resource as OtlpResource;
 use opentelemetry_proto::tonic::trace::v1::span::{Link as OtlpLink, SpanKind as OtlpKind};
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
@@ -30,10 +28,7 @@ const IS_REMOTE: u32 = 0x200;
 /// Returns the request that carries `spans`, grouped by resource and, below it, by protocol.
 pub(super) fn batch(spans: Vec<ResourceSpan>) -> Batch {
     let count = u32::try_from(spans.len()).unwrap_or(u32::MAX);
-    Batch {
-        payload: request(spans).encode_to_vec().into(),
-        spans: count,
-    }
+    Batch { payload: request(spans).encode_to_vec().into(), spans: count }
 }
 
 fn request(spans: Vec<ResourceSpan>) -> ExportTraceServiceRequest {
@@ -41,21 +36,17 @@ fn request(spans: Vec<ResourceSpan>) -> ExportTraceServiceRequest {
     let mut by_resource: HashMap<*const Resource, usize> = HashMap::new();
     let mut by_scope: HashMap<(usize, &'static str), usize> = HashMap::new();
     for span in spans {
-        let resource = *by_resource
-            .entry(Arc::as_ptr(&span.resource))
-            .or_insert_with(|| {
-                resource_spans.push(resource_of(&span.resource));
-                resource_spans.len() - 1
-            });
+        let resource = *by_resource.entry(Arc::as_ptr(&span.resource)).or_insert_with(|| {
+            resource_spans.push(resource_of(&span.resource));
+            resource_spans.len() - 1
+        });
         let Some(group) = resource_spans.get_mut(resource) else {
             continue;
         };
-        let scope = *by_scope
-            .entry((resource, span.span.protocol))
-            .or_insert_with(|| {
-                group.scope_spans.push(scope_of(span.span.protocol));
-                group.scope_spans.len() - 1
-            });
+        let scope = *by_scope.entry((resource, span.span.protocol)).or_insert_with(|| {
+            group.scope_spans.push(scope_of(span.span.protocol));
+            group.scope_spans.len() - 1
+        });
         if let Some(scope) = group.scope_spans.get_mut(scope) {
             scope.spans.push(span_of(span));
         }
@@ -66,10 +57,7 @@ fn request(spans: Vec<ResourceSpan>) -> ExportTraceServiceRequest {
 fn resource_of(resource: &Resource) -> ResourceSpans {
     let attributes = resource.attributes.iter().cloned().map(attribute).collect();
     ResourceSpans {
-        resource: Some(OtlpResource {
-            attributes,
-            ..OtlpResource::default()
-        }),
+        resource: Some(OtlpResource { attributes, ..OtlpResource::default() }),
         scope_spans: Vec::new(),
         schema_url: semconv::SCHEMA_URL.to_owned(),
     }
@@ -81,20 +69,11 @@ fn scope_of(protocol: &str) -> ScopeSpans {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         ..InstrumentationScope::default()
     };
-    ScopeSpans {
-        scope: Some(scope),
-        spans: Vec::new(),
-        schema_url: semconv::SCHEMA_URL.to_owned(),
-    }
+    ScopeSpans { scope: Some(scope), spans: Vec::new(), schema_url: semconv::SCHEMA_URL.to_owned() }
 }
 
 fn span_of(from: ResourceSpan) -> OtlpSpan {
-    let ResourceSpan {
-        span,
-        started_at_unix_ns,
-        ended_at_unix_ns,
-        ..
-    } = from;
+    let ResourceSpan { span, started_at_unix_ns, ended_at_unix_ns, .. } = from;
     let mut attributes: Vec<KeyValue> = span.attributes.into_iter().map(attribute).collect();
     if let Some(parent) = span.parent {
         push_evidence(&mut attributes, parent);
@@ -103,10 +82,7 @@ fn span_of(from: ResourceSpan) -> OtlpSpan {
         trace_id: span.trace_id.0.to_vec(),
         span_id: span.span_id.0.to_vec(),
         trace_state: span.trace_state,
-        parent_span_id: span
-            .parent
-            .map(|parent| parent.span_id.0.to_vec())
-            .unwrap_or_default(),
+        parent_span_id: span.parent.map(|parent| parent.span_id.0.to_vec()).unwrap_or_default(),
         flags: flags(span.flags, span.parent),
         name: span.name,
         kind: match span.kind {
@@ -120,10 +96,7 @@ fn span_of(from: ResourceSpan) -> OtlpSpan {
         links: span.links.into_iter().map(link).collect(),
         status: match span.status {
             Status::Unset => None,
-            Status::Error(message) => Some(OtlpStatus {
-                message,
-                code: StatusCode::Error.into(),
-            }),
+            Status::Error(message) => Some(OtlpStatus { message, code: StatusCode::Error.into() }),
         },
         ..OtlpSpan::default()
     }
@@ -132,10 +105,7 @@ fn span_of(from: ResourceSpan) -> OtlpSpan {
 fn push_evidence(attributes: &mut Vec<KeyValue>, parent: Parent) {
     let key = semconv::REMORA_PARENT_EVIDENCE;
     if !attributes.iter().any(|attribute| attribute.key == key) {
-        attributes.push(attribute((
-            key,
-            Value::Text(Cow::Borrowed(parent.evidence.label())),
-        )));
+        attributes.push(attribute((key, Value::Text(Cow::Borrowed(parent.evidence.label())))));
     }
 }
 
@@ -162,11 +132,7 @@ fn into_attributes(attributes: Attributes) -> Vec<KeyValue> {
 }
 
 fn attribute((key, value): (Key, Value)) -> KeyValue {
-    KeyValue {
-        key: key.into_owned(),
-        value: Some(any(value)),
-        ..KeyValue::default()
-    }
+    KeyValue { key: key.into_owned(), value: Some(any(value)), ..KeyValue::default() }
 }
 
 fn any(value: Value) -> AnyValue {
@@ -177,9 +143,7 @@ fn any(value: Value) -> AnyValue {
         Value::Bool(truth) => AnyKind::BoolValue(truth),
         Value::Texts(texts) => {
             let texts = texts.into_iter().map(|text| any(Value::Text(text.into())));
-            AnyKind::ArrayValue(ArrayValue {
-                values: texts.collect(),
-            })
+            AnyKind::ArrayValue(ArrayValue { values: texts.collect() })
         }
     };
     AnyValue { value: Some(kind) }

@@ -6,6 +6,7 @@ use remora_engine::semconv::{Attributes, Value};
 use remora_engine::span::{SpanKind, Status};
 use serde_json::{Map, json};
 
+use super::display::{arrow, duration, printable, status_code};
 use crate::enrich::ResourceSpan;
 
 /// How a span is written.
@@ -33,10 +34,7 @@ fn text(from: &ResourceSpan) -> String {
         clock(from.started_at_unix_ns),
         printable(&from.resource.service_name),
         arrow(span.kind),
-        duration(
-            from.ended_at_unix_ns
-                .saturating_sub(from.started_at_unix_ns)
-        ),
+        duration(from.ended_at_unix_ns.saturating_sub(from.started_at_unix_ns)),
         printable(&span.name),
     );
     if let Some(status) = status_code(&span.attributes) {
@@ -48,63 +46,10 @@ fn text(from: &ResourceSpan) -> String {
     line
 }
 
-/// Returns the arrow of a kind: into the service, or out of it.
-pub(crate) fn arrow(kind: SpanKind) -> &'static str {
-    match kind {
-        SpanKind::Server => "<-",
-        SpanKind::Client => "->",
-    }
-}
-
-/// Returns a duration with a unit that suits it.
-pub(crate) fn duration(nanoseconds: u64) -> String {
-    let value = nanoseconds as f64;
-    match nanoseconds {
-        0..1_000_000 => format!("{:.0} µs", value / 1e3),
-        1_000_000..1_000_000_000 => format!("{:.1} ms", value / 1e6),
-        _ => format!("{:.2} s", value / 1e9),
-    }
-}
-
-/// Returns the protocol's own code of the answer.
-pub(crate) fn status_code(attributes: &Attributes) -> Option<String> {
-    let keys = [
-        "http.response.status_code",
-        "db.response.status_code",
-        "rpc.response.status_code",
-    ];
-    let found = attributes
-        .iter()
-        .find(|(key, _)| keys.contains(&key.as_ref()));
-    found.map(|(_, value)| match value {
-        Value::Text(text) => printable(text),
-        Value::Int(number) => number.to_string(),
-        other => format!("{other:?}"),
-    })
-}
-
-/// Returns text from the wire without what would move a terminal's cursor.
-pub(crate) fn printable(text: &str) -> String {
-    text.chars()
-        .map(|character| {
-            if character.is_control() {
-                '\u{fffd}'
-            } else {
-                character
-            }
-        })
-        .collect()
-}
-
 fn clock(unix_ns: u64) -> String {
     let seconds = unix_ns / 1_000_000_000 % 86_400;
     let milliseconds = unix_ns / 1_000_000 % 1000;
-    format!(
-        "{:02}:{:02}:{:02}.{milliseconds:03}",
-        seconds / 3600,
-        seconds / 60 % 60,
-        seconds % 60
-    )
+    format!("{:02}:{:02}:{:02}.{milliseconds:03}", seconds / 3600, seconds / 60 % 60, seconds % 60)
 }
 
 fn json_line(from: &ResourceSpan) -> String {
@@ -149,10 +94,8 @@ fn attributes(attributes: &Attributes) -> serde_json::Value {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }

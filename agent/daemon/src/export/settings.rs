@@ -43,11 +43,7 @@ impl Settings {
     /// Returns the defaults for a receiver. Nothing is compressed on loopback, where it would only cost time.
     #[must_use]
     pub fn new(endpoint: Endpoint) -> Self {
-        let compression = if endpoint.is_loopback() {
-            Compression::None
-        } else {
-            Compression::Gzip
-        };
+        let compression = if endpoint.is_loopback() { Compression::None } else { Compression::Gzip };
         Self {
             endpoint,
             headers: Vec::new(),
@@ -85,9 +81,6 @@ pub struct Backoff {
 
 impl Default for Backoff {
     fn default() -> Self {
-        Self {
-            first: Duration::from_millis(500),
-            longest: Duration::from_secs(10),
-        }
+        Self { first: Duration::from_millis(500), longest: Duration::from_secs(10) }
     }
 }

@@ -54,15 +54,8 @@ impl Spool {
     /// # Errors
     /// The folder cannot be used, or another process uses it.
     pub(super) fn open(folder: &Path, max_bytes: u64, counters: Counters) -> io::Result<Self> {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(folder)?;
-        let lock = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(folder.join("lock"))?;
+        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        let lock = File::options().create(true).truncate(false).write(true).open(folder.join("lock"))?;
         flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|errno| match errno {
             rustix::io::Errno::WOULDBLOCK => io::Error::other("another agent uses it"),
             other => other.into(),
@@ -74,27 +67,17 @@ impl Spool {
                 fs::remove_file(segment::path(folder, sequence))?;
                 continue;
             }
-            let offset = if sequence == cursor.sequence {
-                cursor.offset
-            } else {
-                0
-            };
+            let offset = if sequence == cursor.sequence { cursor.offset } else { 0 };
             let segment = Segment::scan(folder, sequence, offset)?;
             if segment.is_corrupt {
                 counters.corrupt.add(1);
             }
             segments.push_back(segment);
         }
-        let next_sequence = segments
-            .back()
-            .map_or(cursor.sequence, |last| last.sequence + 1);
-        let offset = segments.front().map_or(0, |first| {
-            if first.sequence == cursor.sequence {
-                cursor.offset
-            } else {
-                0
-            }
-        });
+        let next_sequence = segments.back().map_or(cursor.sequence, |last| last.sequence + 1);
+        let offset = segments
+            .front()
+            .map_or(0, |first| if first.sequence == cursor.sequence { cursor.offset } else { 0 });
         let segment_bytes = SEGMENT_BYTES.min(max_bytes / 4).max(1);
         let folder = folder.to_owned();
         let mut spool = Self {
@@ -125,9 +108,8 @@ impl Spool {
             )));
         }
         while self.bytes() + needed > self.max_bytes && self.drop_oldest() {}
-        let has_room = |segment: &&mut Segment| {
-            segment.is_open() && segment.bytes + needed <= self.segment_bytes
-        };
+        let has_room =
+            |segment: &&mut Segment| segment.is_open() && segment.bytes + needed <= self.segment_bytes;
         match self.segments.back_mut().filter(has_room) {
             Some(segment) => segment.append(batch),
             None => {
@@ -187,11 +169,7 @@ impl Spool {
     /// Returns the spans that wait.
     pub(super) fn spans(&self) -> u64 {
         let head = self.head.as_ref().map_or(0, |batch| u64::from(batch.spans));
-        head + self
-            .segments
-            .iter()
-            .map(|segment| segment.spans)
-            .sum::<u64>()
+        head + self.segments.iter().map(|segment| segment.spans).sum::<u64>()
     }
 
     fn drop_oldest(&mut self) -> bool {
@@ -213,25 +191,15 @@ impl Spool {
 
     /// Removes segments that have been read to their end, and remembers the position in the first that was not.
     fn discard_read_segments(&mut self) {
-        while self
-            .segments
-            .front()
-            .is_some_and(|segment| self.offset >= segment.bytes)
-        {
+        while self.segments.front().is_some_and(|segment| self.offset >= segment.bytes) {
             self.drop_first_segment();
         }
         self.save_cursor();
     }
 
     fn save_cursor(&self) {
-        let sequence = self
-            .segments
-            .front()
-            .map_or(self.next_sequence, |segment| segment.sequence);
-        let cursor = Cursor {
-            sequence,
-            offset: self.offset,
-        };
+        let sequence = self.segments.front().map_or(self.next_sequence, |segment| segment.sequence);
+        let cursor = Cursor { sequence, offset: self.offset };
         // Worst case: some batches are sent twice after a restart.
         if let Err(error) = cursor.save(&self.folder) {
             tracing::warn!(%error, "cannot save the spool's cursor");
@@ -243,9 +211,7 @@ fn sequences(folder: &Path) -> io::Result<Vec<u64>> {
     let mut sequences = Vec::new();
     for entry in fs::read_dir(folder)? {
         let name = entry?.file_name();
-        let number = name
-            .to_str()
-            .and_then(|name| name.strip_suffix(segment::SUFFIX));
+        let number = name.to_str().and_then(|name| name.strip_suffix(segment::SUFFIX));
         sequences.extend(number.and_then(|number| number.parse::<u64>().ok()));
     }
     sequences.sort_unstable();

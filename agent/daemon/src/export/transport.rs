@@ -79,10 +79,7 @@ fn accepted(body: &[u8]) -> Accepted {
         return Accepted::default();
     };
     let rejected_spans = u64::try_from(partial.rejected_spans).unwrap_or_default();
-    Accepted {
-        rejected_spans,
-        message: partial.error_message,
-    }
+    Accepted { rejected_spans, message: partial.error_message }
 }
 
 /// Returns an error with everything that caused it, for the log.

@@ -38,10 +38,7 @@ impl Exporter {
     /// The settings hold a header or certificate that is none, the spool is required and cannot be used, or there is
     /// no thread to be had. That the receiver is away is no error.
     pub fn start(settings: Settings, ledger: &Ledger) -> Result<(Self, SpanSink), Error> {
-        let runtime = runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(Error::Start)?;
+        let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Start)?;
         let transport = {
             let _inside = runtime.enter();
             Transport::new(&settings)?
@@ -55,9 +52,7 @@ impl Exporter {
             ledger.loss(STAGE, "exporter_ended"),
         ));
         let level = intake.clone();
-        ledger.gauge("remora_agent_export_queue_bytes", Vec::new(), move || {
-            level.bytes() as f64
-        });
+        ledger.gauge("remora_agent_export_queue_bytes", Vec::new(), move || level.bytes() as f64);
         let (stop, stopped) = oneshot::channel();
         let worker = Worker {
             backlog: Backlog::new(
@@ -75,10 +70,8 @@ impl Exporter {
             retry_at: None,
         };
         let body = move || runtime.block_on(worker.run(stopped));
-        let thread = std::thread::Builder::new()
-            .name("remora-export".to_owned())
-            .spawn(body)
-            .map_err(Error::Start)?;
+        let thread =
+            std::thread::Builder::new().name("remora-export".to_owned()).spawn(body).map_err(Error::Start)?;
         Ok((Self { stop, thread }, SpanSink(intake)))
     }
 
@@ -106,10 +99,7 @@ fn open_spool(settings: &Settings, counters: &Counters) -> Result<Option<Spool>,
             }
             Ok(Some(spool))
         }
-        Err(source) if wanted.is_required => Err(Error::Spool {
-            folder: wanted.folder.clone(),
-            source,
-        }),
+        Err(source) if wanted.is_required => Err(Error::Spool { folder: wanted.folder.clone(), source }),
         Err(error) => {
             let folder = wanted.folder.display();
             tracing::warn!(%error, %folder, "no spool: spans wait in memory only while the receiver is away");
@@ -229,9 +219,7 @@ impl Worker {
         };
         let (transport, spans) = (self.transport.clone(), batch.spans);
         self.counters.requests.add(1);
-        self.in_flight = Some(Box::pin(
-            async move { (transport.send(batch).await, spans) },
-        ));
+        self.in_flight = Some(Box::pin(async move { (transport.send(batch).await, spans) }));
     }
 
     fn handle_answer(&mut self, (answer, spans): Answer) {
@@ -249,10 +237,7 @@ impl Worker {
                 self.backlog.pop();
                 self.handle_reachable();
             }
-            Err(Failure::Temporary {
-                reason,
-                retry_after,
-            }) => {
+            Err(Failure::Temporary { reason, retry_after }) => {
                 self.counters.failures.add(1);
                 if self.pause.failures().is_multiple_of(FAILURES_PER_LOG_LINE) {
                     tracing::warn!(%reason, endpoint = %self.settings.endpoint, "cannot export; spans wait");

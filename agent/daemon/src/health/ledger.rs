@@ -53,23 +53,13 @@ impl Sample {
     /// Returns a sample of a counter.
     #[must_use]
     pub fn counter(name: impl Into<Cow<'static, str>>, labels: Labels, count: u64) -> Self {
-        Self {
-            name: name.into(),
-            kind: Kind::Counter,
-            labels,
-            value: count as f64,
-        }
+        Self { name: name.into(), kind: Kind::Counter, labels, value: count as f64 }
     }
 
     /// Returns a sample of a gauge.
     #[must_use]
     pub fn gauge(name: impl Into<Cow<'static, str>>, labels: Labels, value: f64) -> Self {
-        Self {
-            name: name.into(),
-            kind: Kind::Gauge,
-            labels,
-            value,
-        }
+        Self { name: name.into(), kind: Kind::Gauge, labels, value }
     }
 }
 
@@ -129,20 +119,11 @@ impl Ledger {
 
     /// Returns the counter of this name and these labels; the same one each time.
     pub fn counter_with(&self, name: &'static str, labels: Labels) -> Counter {
-        self.lock()
-            .counters
-            .entry((name.into(), labels))
-            .or_default()
-            .clone()
+        self.lock().counters.entry((name.into(), labels)).or_default().clone()
     }
 
     /// Has `read` called whenever the value is wanted. It must be quick and must not use the ledger.
-    pub fn gauge(
-        &self,
-        name: &'static str,
-        labels: Labels,
-        read: impl Fn() -> f64 + Send + 'static,
-    ) {
+    pub fn gauge(&self, name: &'static str, labels: Labels, read: impl Fn() -> f64 + Send + 'static) {
         self.lock().gauges.insert((name, labels), Box::new(read));
     }
 
@@ -155,23 +136,16 @@ impl Ledger {
     #[must_use]
     pub fn samples(&self) -> Vec<Sample> {
         let inner = self.lock();
-        let counters = inner
-            .counters
-            .iter()
-            .map(|((name, labels), counter)| Sample {
-                name: name.clone(),
-                kind: Kind::Counter,
-                labels: labels.clone(),
-                value: counter.get() as f64,
-            });
-        let gauges = inner
-            .gauges
-            .iter()
-            .map(|((name, labels), read)| Sample::gauge(*name, labels.clone(), read()));
-        let mut samples: Vec<Sample> = counters
-            .chain(gauges)
-            .chain(inner.snapshots.values().flatten().cloned())
-            .collect();
+        let counters = inner.counters.iter().map(|((name, labels), counter)| Sample {
+            name: name.clone(),
+            kind: Kind::Counter,
+            labels: labels.clone(),
+            value: counter.get() as f64,
+        });
+        let gauges =
+            inner.gauges.iter().map(|((name, labels), read)| Sample::gauge(*name, labels.clone(), read()));
+        let mut samples: Vec<Sample> =
+            counters.chain(gauges).chain(inner.snapshots.values().flatten().cloned()).collect();
         samples.sort_by(|a, b| a.name.cmp(&b.name));
         samples
     }
@@ -179,11 +153,7 @@ impl Ledger {
     /// Returns the loss table: every reason, also those that never happened.
     #[must_use]
     pub fn losses(&self) -> Vec<Loss> {
-        self.samples()
-            .into_iter()
-            .filter(|sample| sample.name == LOSSES)
-            .map(loss_of)
-            .collect()
+        self.samples().into_iter().filter(|sample| sample.name == LOSSES).map(loss_of).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -197,25 +167,16 @@ impl fmt::Debug for Ledger {
     }
 }
 
-fn loss_labels(
-    stage: impl Into<Cow<'static, str>>,
-    reason: impl Into<Cow<'static, str>>,
-) -> Labels {
+fn loss_labels(stage: impl Into<Cow<'static, str>>, reason: impl Into<Cow<'static, str>>) -> Labels {
     vec![("stage", stage.into()), ("reason", reason.into())]
 }
 
 fn loss_of(sample: Sample) -> Loss {
     let label = |key| {
         let found = sample.labels.iter().find(|(name, _)| *name == key);
-        found
-            .map(|(_, value)| value.to_string())
-            .unwrap_or_default()
+        found.map(|(_, value)| value.to_string()).unwrap_or_default()
     };
-    Loss {
-        stage: label("stage"),
-        reason: label("reason"),
-        count: sample.value as u64,
-    }
+    Loss { stage: label("stage"), reason: label("reason"), count: sample.value as u64 }
 }
 
 #[cfg(test)]
@@ -227,14 +188,7 @@ mod tests {
         let ledger = Ledger::default();
         ledger.loss("queue", "full").add(2);
         ledger.clone().loss("queue", "full").add(3);
-        assert_eq!(
-            ledger.losses(),
-            [Loss {
-                stage: "queue".into(),
-                reason: "full".into(),
-                count: 5
-            }]
-        );
+        assert_eq!(ledger.losses(), [Loss { stage: "queue".into(), reason: "full".into(), count: 5 }]);
     }
 
     #[test]
@@ -242,22 +196,12 @@ mod tests {
         let ledger = Ledger::default();
         ledger.publish(
             "kernel",
-            vec![
-                Sample::loss("kernel", "ring_full", 1),
-                Sample::loss("kernel", "other", 9),
-            ],
+            vec![Sample::loss("kernel", "ring_full", 1), Sample::loss("kernel", "other", 9)],
         );
         ledger.publish("engine", vec![Sample::loss("engine", "resync", 4)]);
         ledger.publish("kernel", vec![Sample::loss("kernel", "ring_full", 7)]);
-        let counts: Vec<_> = ledger
-            .losses()
-            .into_iter()
-            .map(|loss| (loss.reason, loss.count))
-            .collect();
-        assert_eq!(
-            counts,
-            [("resync".to_owned(), 4), ("ring_full".to_owned(), 7)]
-        );
+        let counts: Vec<_> = ledger.losses().into_iter().map(|loss| (loss.reason, loss.count)).collect();
+        assert_eq!(counts, [("resync".to_owned(), 4), ("ring_full".to_owned(), 7)]);
     }
 
     #[test]
@@ -265,13 +209,8 @@ mod tests {
         let ledger = Ledger::default();
         let level = Counter::default();
         let read = level.clone();
-        ledger.gauge("remora_agent_queue_bytes", Vec::new(), move || {
-            read.get() as f64
-        });
+        ledger.gauge("remora_agent_queue_bytes", Vec::new(), move || read.get() as f64);
         level.add(11);
-        assert_eq!(
-            ledger.samples(),
-            [Sample::gauge("remora_agent_queue_bytes", Vec::new(), 11.0)]
-        );
+        assert_eq!(ledger.samples(), [Sample::gauge("remora_agent_queue_bytes", Vec::new(), 11.0)]);
     }
 }

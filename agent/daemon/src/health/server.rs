@@ -47,14 +47,11 @@ impl Server {
         ledger: Ledger,
         readiness: Readiness,
     ) -> Result<Self, Error> {
-        let listener = std::net::TcpListener::bind(address)
-            .map_err(|source| Error::Bind { address, source })?;
+        let listener =
+            std::net::TcpListener::bind(address).map_err(|source| Error::Bind { address, source })?;
         let address = listener.local_addr().map_err(Error::Start)?;
         listener.set_nonblocking(true).map_err(Error::Start)?;
-        let runtime = runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(Error::Start)?;
+        let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Start)?;
         let (stop, stopped) = oneshot::channel::<()>();
         let serve = move || {
             runtime.block_on(async move {
@@ -67,14 +64,8 @@ impl Server {
                 }
             });
         };
-        std::thread::Builder::new()
-            .name("remora-health".to_owned())
-            .spawn(serve)
-            .map_err(Error::Start)?;
-        Ok(Self {
-            address,
-            _stop: stop,
-        })
+        std::thread::Builder::new().name("remora-health".to_owned()).spawn(serve).map_err(Error::Start)?;
+        Ok(Self { address, _stop: stop })
     }
 
     /// Returns the address that is listened on.
@@ -89,11 +80,7 @@ fn router(token: Option<String>, ledger: Ledger, readiness: Readiness) -> Router
         .route("/metrics", get(metrics))
         .with_state((ledger, token.map(|token| format!("Bearer {token}"))))
         .route("/healthz", get(async || "ok\n"))
-        .merge(
-            Router::new()
-                .route("/readyz", get(ready))
-                .with_state(readiness),
-        )
+        .merge(Router::new().route("/readyz", get(ready)).with_state(readiness))
 }
 
 async fn metrics(State((ledger, wanted)): State<(Ledger, Option<String>)>, headers: HeaderMap) -> Response {
@@ -153,7 +140,9 @@ mod tests {
     #[test]
     fn the_token_is_asked_for() {
         let token = Some("s3cret".to_owned());
-        let server = Server::start(([127, 0, 0, 1], 0).into(), token, Ledger::default(), Readiness::default()).unwrap();
+        let server =
+            Server::start(([127, 0, 0, 1], 0).into(), token, Ledger::default(), Readiness::default())
+                .unwrap();
         let status = |header| get_with(server.address(), "/metrics", header)[9..12].to_owned();
         assert_eq!(status(""), "401");
         assert_eq!(status("Authorization: Bearer s3creT\r\n"), "401");
@@ -166,11 +155,6 @@ mod tests {
         let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = taken.local_addr().unwrap();
         let error = Server::start(address, None, Ledger::default(), Readiness::default()).unwrap_err();
-        assert!(
-            error
-                .to_string()
-                .starts_with(&format!("listen for metrics on {address}: ")),
-            "{error}"
-        );
+        assert!(error.to_string().starts_with(&format!("listen for metrics on {address}: ")), "{error}");
     }
 }

@@ -24,14 +24,8 @@ const MAX_SEARCH_BYTES: u64 = 1 << 20;
 pub(super) fn version(file: &File) -> Option<(String, bool)> {
     let cache = ReadCache::new(file);
     match FileKind::parse(&cache).ok()? {
-        FileKind::Elf64 => Some((
-            find(&ElfFile64::<object::Endianness, _>::parse(&cache).ok()?)?,
-            true,
-        )),
-        FileKind::Elf32 => Some((
-            find(&ElfFile32::<object::Endianness, _>::parse(&cache).ok()?)?,
-            false,
-        )),
+        FileKind::Elf64 => Some((find(&ElfFile64::<object::Endianness, _>::parse(&cache).ok()?)?, true)),
+        FileKind::Elf32 => Some((find(&ElfFile32::<object::Endianness, _>::parse(&cache).ok()?)?, false)),
         _ => None,
     }
 }
@@ -42,21 +36,13 @@ where
     R: ReadRef<'data>,
 {
     if let Some(section) = file.section_by_name(".go.buildinfo") {
-        let length = section
-            .size()
-            .min((HEADER_BYTES + MAX_VERSION_BYTES + 10) as u64);
+        let length = section.size().min((HEADER_BYTES + MAX_VERSION_BYTES + 10) as u64);
         return parse(section.data_range(section.address(), length).ok()??);
     }
     // Without section headers: the information is at the beginning of the first writable segment.
-    let data = file
-        .segments()
-        .find(|segment| is_writable(segment.flags()))?;
-    let bytes = data
-        .data_range(data.address(), data.file_range().1.min(MAX_SEARCH_BYTES))
-        .ok()??;
-    (0..bytes.len())
-        .step_by(ALIGNMENT)
-        .find_map(|at| parse(bytes.get(at..)?))
+    let data = file.segments().find(|segment| is_writable(segment.flags()))?;
+    let bytes = data.data_range(data.address(), data.file_range().1.min(MAX_SEARCH_BYTES)).ok()??;
+    (0..bytes.len()).step_by(ALIGNMENT).find_map(|at| parse(bytes.get(at..)?))
 }
 
 fn is_writable(flags: SegmentFlags) -> bool {
@@ -70,9 +56,7 @@ fn parse(bytes: &[u8]) -> Option<String> {
         return None;
     }
     let (length, eaten) = varint(bytes.get(HEADER_BYTES..)?)?;
-    let length = usize::try_from(length)
-        .ok()
-        .filter(|&length| length <= MAX_VERSION_BYTES)?;
+    let length = usize::try_from(length).ok().filter(|&length| length <= MAX_VERSION_BYTES)?;
     let start = HEADER_BYTES + eaten;
     let text = std::str::from_utf8(bytes.get(start..start + length)?).ok()?;
     (!text.is_empty()).then(|| text.to_owned())
@@ -105,10 +89,7 @@ mod tests {
 
     #[test]
     fn the_inline_version_is_read() {
-        assert_eq!(
-            parse(&blob("go1.22.3 X:loopvar")).as_deref(),
-            Some("go1.22.3 X:loopvar")
-        );
+        assert_eq!(parse(&blob("go1.22.3 X:loopvar")).as_deref(), Some("go1.22.3 X:loopvar"));
     }
 
     #[test]

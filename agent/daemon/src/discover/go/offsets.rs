@@ -8,65 +8,24 @@ use crate::discover::GoOffsets;
 
 /// First and last minor version, and the offsets. `parentGoid` exists since 1.21.
 const TABLE: &[(u32, u32, GoOffsets)] = &[
-    (
-        18,
-        20,
-        GoOffsets {
-            goid: 152,
-            parent_goid: 0,
-        },
-    ),
-    (
-        21,
-        22,
-        GoOffsets {
-            goid: 152,
-            parent_goid: 272,
-        },
-    ),
-    (
-        23,
-        24,
-        GoOffsets {
-            goid: 160,
-            parent_goid: 280,
-        },
-    ),
-    (
-        25,
-        25,
-        GoOffsets {
-            goid: 152,
-            parent_goid: 272,
-        },
-    ),
-    (
-        26,
-        26,
-        GoOffsets {
-            goid: 152,
-            parent_goid: 280,
-        },
-    ),
+    (18, 20, GoOffsets { goid: 152, parent_goid: 0 }),
+    (21, 22, GoOffsets { goid: 152, parent_goid: 272 }),
+    (23, 24, GoOffsets { goid: 160, parent_goid: 280 }),
+    (25, 25, GoOffsets { goid: 152, parent_goid: 272 }),
+    (26, 26, GoOffsets { goid: 152, parent_goid: 280 }),
 ];
 
 /// Returns the offsets for a `runtime.Version()`.
 pub(super) fn of(version: &str) -> Option<GoOffsets> {
     let minor = minor(version)?;
-    let line = TABLE
-        .iter()
-        .find(|(first, last, _)| (*first..=*last).contains(&minor));
+    let line = TABLE.iter().find(|(first, last, _)| (*first..=*last).contains(&minor));
     line.map(|&(_, _, offsets)| offsets)
 }
 
 /// Reads `go1.22.3`, `go1.22rc1`, `go1.22.3 X:loopvar` or `go1.22-custom`. A `devel` version lies between two
 /// releases and has the layout of either.
 fn minor(version: &str) -> Option<u32> {
-    let digits: String = version
-        .strip_prefix("go1.")?
-        .chars()
-        .take_while(char::is_ascii_digit)
-        .collect();
+    let digits: String = version.strip_prefix("go1.")?.chars().take_while(char::is_ascii_digit).collect();
     digits.parse().ok()
 }
 
@@ -97,19 +56,7 @@ mod tests {
     fn unknown_versions_have_no_offsets() {
         assert_eq!(of("go1.17.13"), None);
         assert_eq!(of("go1.99"), None);
-        assert_eq!(
-            of("go1.20.14"),
-            Some(GoOffsets {
-                goid: 152,
-                parent_goid: 0
-            })
-        );
-        assert_eq!(
-            of("go1.24.0"),
-            Some(GoOffsets {
-                goid: 160,
-                parent_goid: 280
-            })
-        );
+        assert_eq!(of("go1.20.14"), Some(GoOffsets { goid: 152, parent_goid: 0 }));
+        assert_eq!(of("go1.24.0"), Some(GoOffsets { goid: 160, parent_goid: 280 }));
     }
 }

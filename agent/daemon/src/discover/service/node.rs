@@ -13,18 +13,8 @@ const MAX_PACKAGE_BYTES: u64 = 256 << 10;
 /// Script names that say less than the folder they are in.
 const GENERIC_SCRIPTS: &[&str] = &["index", "main", "server", "app", "start", "www", "cli"];
 /// Folders that say nothing either.
-const GENERIC_FOLDERS: &[&str] = &[
-    "src",
-    "dist",
-    "build",
-    "bin",
-    "lib",
-    "out",
-    "app",
-    "server",
-    "standalone",
-    ".next",
-];
+const GENERIC_FOLDERS: &[&str] =
+    &["src", "dist", "build", "bin", "lib", "out", "app", "server", "standalone", ".next"];
 const EXTENSIONS: &[&str] = &[".js", ".cjs", ".mjs", ".ts", ".cts", ".mts", ".jsx", ".tsx"];
 
 /// Returns the name of what Node runs; none for a prompt or an `-e` program.
@@ -35,16 +25,10 @@ pub(super) fn name(program: Program<'_>) -> Option<String> {
     if !arguments.first().is_some_and(is_interpreter) {
         // The program has given itself a title (`next-server (v14)`, `npm start`).
         let title = arguments.first().map(|word| file_name(word).to_owned());
-        return by_directory(program)
-            .or(title)
-            .filter(|name| !name.is_empty());
+        return by_directory(program).or(title).filter(|name| !name.is_empty());
     }
-    let evaluates = |argument: &String| {
-        matches!(
-            argument.as_str(),
-            "-e" | "-p" | "-pe" | "--eval" | "--print"
-        )
-    };
+    let evaluates =
+        |argument: &String| matches!(argument.as_str(), "-e" | "-p" | "-pe" | "--eval" | "--print");
     let mut at = first_operand(arguments, 1, takes_value)?;
     if arguments.get(..at)?.iter().any(evaluates) {
         return None;
@@ -96,8 +80,8 @@ fn package_name(file: &Path, root: &Root) -> Option<String> {
     struct Package {
         name: Option<String>,
     }
-    let texts = ancestors(file)
-        .filter_map(|folder| root.read(&folder.join("package.json"), MAX_PACKAGE_BYTES));
+    let texts =
+        ancestors(file).filter_map(|folder| root.read(&folder.join("package.json"), MAX_PACKAGE_BYTES));
     // A package.json without a name only says how modules are loaded.
     let mut names = texts.filter_map(|text| serde_json::from_str::<Package>(&text).ok()?.name);
     names.find(|name| !name.is_empty())
@@ -108,7 +92,5 @@ fn by_script(script: &Path) -> String {
     if !GENERIC_SCRIPTS.contains(&name.as_str()) {
         return name;
     }
-    folders(script)
-        .find(|folder| !GENERIC_FOLDERS.contains(&folder.as_str()))
-        .unwrap_or(name)
+    folders(script).find(|folder| !GENERIC_FOLDERS.contains(&folder.as_str())).unwrap_or(name)
 }

@@ -7,18 +7,13 @@ const MAX_DEPTH: usize = 32;
 
 /// Returns what follows the last slash.
 pub(super) fn file_name(path: &str) -> &str {
-    path.trim_end_matches('/')
-        .rsplit('/')
-        .next()
-        .unwrap_or_default()
+    path.trim_end_matches('/').rsplit('/').next().unwrap_or_default()
 }
 
 /// Returns the file name without the given extensions.
 pub(super) fn stem<'a>(path: &'a str, extensions: &[&str]) -> &'a str {
     let name = file_name(path);
-    let stem = extensions
-        .iter()
-        .find_map(|extension| name.strip_suffix(extension));
+    let stem = extensions.iter().find_map(|extension| name.strip_suffix(extension));
     stem.filter(|stem| !stem.is_empty()).unwrap_or(name)
 }
 
@@ -45,11 +40,7 @@ pub(super) fn absolute(path: &str, directory: Option<&Path>) -> PathBuf {
 
 /// Returns the names of the folders that hold `path`, innermost first.
 pub(super) fn folders(path: &Path) -> impl Iterator<Item = String> {
-    let names = path
-        .ancestors()
-        .skip(1)
-        .filter_map(Path::file_name)
-        .take(MAX_DEPTH);
+    let names = path.ancestors().skip(1).filter_map(Path::file_name).take(MAX_DEPTH);
     names.map(|name| name.to_string_lossy().into_owned())
 }
 
@@ -93,11 +84,7 @@ pub(super) fn option<'a>(arguments: &'a [String], names: &[&str]) -> Option<&'a 
                 return arguments.get(index + 1).map(String::as_str);
             }
             let rest = argument.strip_prefix(name)?;
-            if name.starts_with("--") {
-                rest.strip_prefix('=')
-            } else {
-                Some(rest)
-            }
+            if name.starts_with("--") { rest.strip_prefix('=') } else { Some(rest) }
         })
     })
 }

@@ -7,16 +7,7 @@ use super::path::{
 };
 
 /// Module names that say nothing when a longer path is known.
-const GENERIC_MODULES: &[&str] = &[
-    "wsgi",
-    "asgi",
-    "app",
-    "main",
-    "application",
-    "server",
-    "__main__",
-    "run",
-];
+const GENERIC_MODULES: &[&str] = &["wsgi", "asgi", "app", "main", "application", "server", "__main__", "run"];
 /// Script names that say less than the folder they are in.
 const GENERIC_SCRIPTS: &[&str] = &["manage", "__main__"];
 /// Folders that say nothing either.
@@ -34,29 +25,20 @@ pub(super) fn name(program: Program<'_>) -> Option<String> {
         return launcher(first, arguments.get(1..)?, program);
     }
     let takes_value = |argument: &str| matches!(argument, "-W" | "-X" | "--check-hash-based-pycs");
-    let ends_options =
-        |argument: &&String| argument.starts_with("-m") || argument.starts_with("-c");
+    let ends_options = |argument: &&String| argument.starts_with("-m") || argument.starts_with("-c");
     let operand = first_operand(arguments, 1, takes_value).unwrap_or(arguments.len());
-    if let Some(at) = arguments
-        .get(..operand)?
-        .iter()
-        .skip(1)
-        .position(|argument| ends_options(&argument))
-    {
+    if let Some(at) = arguments.get(..operand)?.iter().skip(1).position(|argument| ends_options(&argument)) {
         return by_option(arguments.get(at + 1..)?, program);
     }
     let script = arguments.get(operand)?;
-    launcher(script, arguments.get(operand + 1..)?, program)
-        .or_else(|| Some(script_name(script, program)))
+    launcher(script, arguments.get(operand + 1..)?, program).or_else(|| Some(script_name(script, program)))
 }
 
 /// `gunicorn: master [shop.wsgi:app]`, `gunicorn: worker [shop]`.
 fn by_title(arguments: &[String]) -> Option<String> {
     let joined = arguments.join(" ");
     let title = words_of_title(arguments).map_or(joined, |words| words.join(" "));
-    let rest = title
-        .strip_prefix("gunicorn: ")
-        .or_else(|| title.strip_prefix("[gunicorn: "))?;
+    let rest = title.strip_prefix("gunicorn: ").or_else(|| title.strip_prefix("[gunicorn: "))?;
     let application = rest.split_once('[')?.1.split(']').next()?;
     module(application)
 }
@@ -68,39 +50,31 @@ fn by_option(arguments: &[String], program: Program<'_>) -> Option<String> {
     } else {
         (first, arguments.get(1..)?)
     };
-    launcher(module, rest, program)
-        .or_else(|| Some(without(module, &[".__main__", ".main"]).to_owned()))
+    launcher(module, rest, program).or_else(|| Some(without(module, &[".__main__", ".main"]).to_owned()))
 }
 
 /// Names what a program that only serves another was asked to serve.
 fn launcher(launcher: &str, arguments: &[String], program: Program<'_>) -> Option<String> {
     let operand = |takes_value: fn(&str) -> bool| {
-        first_operand(arguments, 0, takes_value)
-            .and_then(|at| arguments.get(at))
-            .map(String::as_str)
+        first_operand(arguments, 0, takes_value).and_then(|at| arguments.get(at)).map(String::as_str)
     };
     let found = match stem(launcher, &[".py", ".__main__"]) {
         // Options of gunicorn and its kin nearly all take a value, so the application is the operand with a colon,
         // or else the last one.
-        "gunicorn" | "hypercorn" | "uvicorn" | "daphne" | "granian" | "waitress-serve"
-        | "waitress" => module(served(arguments)?),
+        "gunicorn" | "hypercorn" | "uvicorn" | "daphne" | "granian" | "waitress-serve" | "waitress" => {
+            module(served(arguments)?)
+        }
         "celery" => {
             let application = option(arguments, &["-A", "--app"]).and_then(module)?;
-            let role = arguments
-                .iter()
-                .find(|word| matches!(word.as_str(), "worker" | "beat" | "flower"));
+            let role = arguments.iter().find(|word| matches!(word.as_str(), "worker" | "beat" | "flower"));
             Some(role.map_or(application.clone(), |role| format!("{application}-{role}")))
         }
         "flask" => {
-            let application = option(arguments, &["-A", "--app"])
-                .or(program.environment.flask_application.as_deref());
+            let application =
+                option(arguments, &["-A", "--app"]).or(program.environment.flask_application.as_deref());
             application.and_then(module)
         }
-        "uwsgi" => option(
-            arguments,
-            &["--module", "-w", "--wsgi-file", "--wsgi", "--file"],
-        )
-        .and_then(module),
+        "uwsgi" => option(arguments, &["--module", "-w", "--wsgi-file", "--wsgi", "--file"]).and_then(module),
         "fastapi" => operand(|_| false)
             .and_then(|_| arguments.iter().rev().find(|word| word.ends_with(".py")))
             .map(|script| script_name(script, program)),
@@ -115,67 +89,36 @@ fn launcher(launcher: &str, arguments: &[String], program: Program<'_>) -> Optio
 }
 
 fn launcher_of(inner: &str, arguments: &[String], program: Program<'_>) -> Option<String> {
-    let words: Vec<String> = std::iter::once(inner.to_owned())
-        .chain(arguments.iter().cloned())
-        .collect();
+    let words: Vec<String> = std::iter::once(inner.to_owned()).chain(arguments.iter().cloned()).collect();
     if file_name(inner).starts_with("py") {
-        return name(Program {
-            arguments: &words,
-            ..program
-        });
+        return name(Program { arguments: &words, ..program });
     }
     launcher(inner, arguments, program).or_else(|| Some(script_name(inner, program)))
 }
 
 fn served(arguments: &[String]) -> Option<&str> {
-    let is_option = |at: usize| {
-        arguments
-            .get(at)
-            .is_some_and(|argument| argument.starts_with('-'))
-    };
-    let operands = || {
-        arguments
-            .iter()
-            .enumerate()
-            .filter(|(at, _)| !is_option(*at))
-    };
+    let is_option = |at: usize| arguments.get(at).is_some_and(|argument| argument.starts_with('-'));
+    let operands = || arguments.iter().enumerate().filter(|(at, _)| !is_option(*at));
     let is_application = |word: &str| {
         let Some((module, attribute)) = word.split_once(':') else {
             return false;
         };
-        let is_name =
-            |text: &str| text.starts_with(|first: char| first.is_alphabetic() || first == '_');
-        is_name(module)
-            && is_name(attribute)
-            && !attribute.starts_with("//")
-            && !module.contains('/')
+        let is_name = |text: &str| text.starts_with(|first: char| first.is_alphabetic() || first == '_');
+        is_name(module) && is_name(attribute) && !attribute.starts_with("//") && !module.contains('/')
     };
-    let with_colon = operands()
-        .map(|(_, word)| word.as_str())
-        .find(|word| is_application(word));
-    let last = || {
-        operands()
-            .filter(|(at, _)| *at == 0 || !is_option(at - 1))
-            .map(|(_, word)| word.as_str())
-            .last()
-    };
+    let with_colon = operands().map(|(_, word)| word.as_str()).find(|word| is_application(word));
+    let last =
+        || operands().filter(|(at, _)| *at == 0 || !is_option(at - 1)).map(|(_, word)| word.as_str()).last();
     with_colon.or_else(last)
 }
 
 /// Returns `shop` for `shop.wsgi:application`, `app` for `app:app`, `web` for `/srv/web.py`.
 fn module(application: &str) -> Option<String> {
     let module = application.split([':', '(']).next()?;
-    let module = if module.contains('/') || module.ends_with(".py") {
-        stem(module, &[".py"])
-    } else {
-        module
-    };
+    let module =
+        if module.contains('/') || module.ends_with(".py") { stem(module, &[".py"]) } else { module };
     let mut parts: Vec<&str> = module.split('.').filter(|part| !part.is_empty()).collect();
-    while parts.len() > 1
-        && parts
-            .last()
-            .is_some_and(|last| GENERIC_MODULES.contains(last))
-    {
+    while parts.len() > 1 && parts.last().is_some_and(|last| GENERIC_MODULES.contains(last)) {
         parts.pop();
     }
     (!parts.is_empty()).then(|| parts.join("."))

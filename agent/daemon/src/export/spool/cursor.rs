@@ -17,10 +17,7 @@ impl Cursor {
     pub(super) fn load(folder: &Path) -> Self {
         let text = fs::read_to_string(folder.join("cursor")).unwrap_or_default();
         let parsed = text.trim().split_once(' ').and_then(|(sequence, offset)| {
-            Some(Self {
-                sequence: sequence.parse().ok()?,
-                offset: offset.parse().ok()?,
-            })
+            Some(Self { sequence: sequence.parse().ok()?, offset: offset.parse().ok()? })
         });
         parsed.unwrap_or_default()
     }

@@ -19,11 +19,7 @@ impl Header {
     /// Reads a header; none if it cannot be one.
     pub(super) fn parse(bytes: &[u8; HEADER_BYTES]) -> Option<Self> {
         let number = |at: usize| Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
-        let header = Self {
-            length: number(0)?,
-            spans: number(4)?,
-            checksum: number(8)?,
-        };
+        let header = Self { length: number(0)?, spans: number(4)?, checksum: number(8)? };
         (header.length <= MAX_PAYLOAD_BYTES).then_some(header)
     }
 

@@ -31,19 +31,8 @@ impl Segment {
     /// Begins a segment.
     pub(super) fn create(folder: &Path, sequence: u64) -> io::Result<Self> {
         let mut options = OpenOptions::new();
-        let writer = options
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(path(folder, sequence))?;
-        Ok(Self {
-            sequence,
-            bytes: 0,
-            spans: 0,
-            is_corrupt: false,
-            writer: Some(writer),
-            reader: None,
-        })
+        let writer = options.write(true).create_new(true).mode(0o600).open(path(folder, sequence))?;
+        Ok(Self { sequence, bytes: 0, spans: 0, is_corrupt: false, writer: Some(writer), reader: None })
     }
 
     /// Reads a segment that an earlier process left, to know what is in it from `offset` on.
@@ -55,23 +44,12 @@ impl Segment {
                 Frame::End => break false,
                 Frame::Damaged => break true,
                 Frame::Whole(header) => {
-                    spans += if bytes >= offset {
-                        u64::from(header.spans)
-                    } else {
-                        0
-                    };
+                    spans += if bytes >= offset { u64::from(header.spans) } else { 0 };
                     bytes += HEADER_BYTES as u64 + u64::from(header.length);
                 }
             }
         };
-        Ok(Self {
-            sequence,
-            bytes,
-            spans,
-            is_corrupt,
-            writer: None,
-            reader: None,
-        })
+        Ok(Self { sequence, bytes, spans, is_corrupt, writer: None, reader: None })
     }
 
     /// Returns whether batches can be added.
@@ -106,12 +84,8 @@ impl Segment {
         };
         let mut head = [0; HEADER_BYTES];
         file.read_exact_at(&mut head, offset)?;
-        let damaged = || {
-            io::Error::new(
-                io::ErrorKind::InvalidData,
-                format!("segment {} is damaged", self.sequence),
-            )
-        };
+        let damaged =
+            || io::Error::new(io::ErrorKind::InvalidData, format!("segment {} is damaged", self.sequence));
         let header = Header::parse(&head).ok_or_else(damaged)?;
         let mut payload = vec![0; header.length as usize];
         file.read_exact_at(&mut payload, offset + HEADER_BYTES as u64)?;
@@ -119,13 +93,7 @@ impl Segment {
             return Err(damaged());
         }
         let end = offset + HEADER_BYTES as u64 + u64::from(header.length);
-        Ok(Some((
-            Batch {
-                payload: payload.into(),
-                spans: header.spans,
-            },
-            end,
-        )))
+        Ok(Some((Batch { payload: payload.into(), spans: header.spans }, end)))
     }
 
     /// Removes the file.
@@ -155,11 +123,7 @@ fn read_frame(reader: &mut impl io::Read, payload: &mut Vec<u8>) -> io::Result<F
     payload.clear();
     reader.take(header.length.into()).read_to_end(payload)?;
     let is_whole = payload.len() == header.length as usize && header.matches(payload);
-    Ok(if is_whole {
-        Frame::Whole(header)
-    } else {
-        Frame::Damaged
-    })
+    Ok(if is_whole { Frame::Whole(header) } else { Frame::Damaged })
 }
 
 /// Reads until `buffer` is full or the file ends. Returns the bytes read.

@@ -5,18 +5,12 @@ use super::*;
 fn batch(number: u32, bytes: usize) -> Batch {
     let mut payload = number.to_le_bytes().to_vec();
     payload.resize(bytes.max(4), 0xab);
-    Batch {
-        payload: payload.into(),
-        spans: number,
-    }
+    Batch { payload: payload.into(), spans: number }
 }
 
 fn open(folder: &Path, max_bytes: u64) -> (Spool, Counters) {
     let counters = Counters::default();
-    (
-        Spool::open(folder, max_bytes, counters.clone()).unwrap(),
-        counters,
-    )
+    (Spool::open(folder, max_bytes, counters.clone()).unwrap(), counters)
 }
 
 fn drain(spool: &mut Spool) -> Vec<u32> {
@@ -29,11 +23,7 @@ fn drain(spool: &mut Spool) -> Vec<u32> {
 }
 
 fn files(folder: &Path) -> Vec<PathBuf> {
-    sequences(folder)
-        .unwrap()
-        .into_iter()
-        .map(|sequence| segment::path(folder, sequence))
-        .collect()
+    sequences(folder).unwrap().into_iter().map(|sequence| segment::path(folder, sequence)).collect()
 }
 
 #[test]
@@ -97,10 +87,7 @@ fn a_batch_on_its_way_is_not_counted_as_dropped() {
     }
     assert_eq!(spool.front().unwrap().spans, 7);
     let left: u32 = drain(&mut spool).iter().sum();
-    assert_eq!(
-        u64::from((100..110).sum::<u32>() + 7 - left),
-        counters.full.get()
-    );
+    assert_eq!(u64::from((100..110).sum::<u32>() + 7 - left), counters.full.get());
 }
 
 #[test]
@@ -118,11 +105,7 @@ fn a_torn_tail_is_counted_and_all_before_it_kept() {
     for length in last + 1..whole.len() {
         fs::write(&file, &whole[..length]).unwrap();
         let (spool, counters) = open(folder.path(), 1 << 20);
-        assert_eq!(
-            (spool.spans(), counters.corrupt.get()),
-            (1 + 2, 1),
-            "{length}"
-        );
+        assert_eq!((spool.spans(), counters.corrupt.get()), (1 + 2, 1), "{length}");
     }
 }
 

@@ -10,23 +10,16 @@ fn spans_arrive_grouped_by_resource_and_scope_with_every_field() {
     let receiver = Receiver::grpc(Vec::new());
     let ledger = Ledger::default();
     let (exporter, sink) = Exporter::start(settings(&receiver.url()), &ledger).unwrap();
-    let (one, other) = (
-        Arc::new(Resource::unknown(1, &Host::this())),
-        Arc::new(Resource::unknown(2, &Host::this())),
-    );
-    for (number, resource, protocol) in [
-        (0, &one, "http"),
-        (1, &other, "http"),
-        (2, &one, "redis"),
-        (3, &one, "http"),
-    ] {
+    let (one, other) =
+        (Arc::new(Resource::unknown(1, &Host::this())), Arc::new(Resource::unknown(2, &Host::this())));
+    for (number, resource, protocol) in
+        [(0, &one, "http"), (1, &other, "http"), (2, &one, "redis"), (3, &one, "http")]
+    {
         sink.try_send(span_of(number, resource, protocol)).unwrap();
     }
     exporter.shutdown(PATIENCE);
     let script = receiver.script.lock().unwrap();
-    let [request] = &script.requests[..] else {
-        panic!("one request, not {}", script.requests.len())
-    };
+    let [request] = &script.requests[..] else { panic!("one request, not {}", script.requests.len()) };
     let shape: Vec<_> = request
         .resource_spans
         .iter()
@@ -39,19 +32,12 @@ fn spans_arrive_grouped_by_resource_and_scope_with_every_field() {
         })
         .collect();
     let expected = [
-        vec![
-            ("remora/http".to_owned(), 2),
-            ("remora/redis".to_owned(), 1),
-        ],
+        vec![("remora/http".to_owned(), 2), ("remora/redis".to_owned(), 1)],
         vec![("remora/http".to_owned(), 1)],
     ];
     assert_eq!(shape, expected);
     let resource = request.resource_spans[0].resource.clone().unwrap();
-    let keys: Vec<_> = resource
-        .attributes
-        .iter()
-        .map(|attribute| attribute.key.as_str())
-        .collect();
+    let keys: Vec<_> = resource.attributes.iter().map(|attribute| attribute.key.as_str()).collect();
     assert!(keys.contains(&"service.name") && keys.contains(&"telemetry.sdk.name"));
     let span = &request.resource_spans[0].scope_spans[0].spans[0];
     assert_eq!(
@@ -59,26 +45,16 @@ fn spans_arrive_grouped_by_resource_and_scope_with_every_field() {
         (&[7; 16][..], &[0, 0, 0, 0, 0, 0, 0, 1][..])
     );
     assert_eq!(span.parent_span_id, [9; 8]);
-    assert_eq!(
-        (span.flags, span.kind, span.trace_state.as_str()),
-        (0x301, 2, "a=b")
-    );
+    assert_eq!((span.flags, span.kind, span.trace_state.as_str()), (0x301, 2, "a=b"));
     assert_eq!(span.end_time_unix_nano - span.start_time_unix_nano, 20);
     let status = span.status.clone().unwrap();
     assert_eq!((status.code, status.message.as_str()), (2, "oops"));
     let value = |key: &str| {
-        let found = span
-            .attributes
-            .iter()
-            .find(|attribute| attribute.key == key)
-            .unwrap();
+        let found = span.attributes.iter().find(|attribute| attribute.key == key).unwrap();
         found.value.clone().unwrap().value.unwrap()
     };
     assert_eq!(value("http.response.status_code"), Value::IntValue(500));
-    assert_eq!(
-        value("remora.parent.evidence"),
-        Value::StringValue("wire".to_owned())
-    );
+    assert_eq!(value("remora.parent.evidence"), Value::StringValue("wire".to_owned()));
 }
 
 #[test]
@@ -96,29 +72,19 @@ fn gzip_and_headers_are_sent() {
     assert_eq!(script.names(), [1]);
     assert_eq!(script.headers["authorization"], "Bearer x");
     assert_eq!(script.headers["grpc-encoding"], "gzip");
-    assert!(
-        script.headers["user-agent"]
-            .to_str()
-            .unwrap()
-            .starts_with("remora/")
-    );
+    assert!(script.headers["user-agent"].to_str().unwrap().starts_with("remora/"));
 }
 
 #[test]
 fn many_spans_make_full_batches_in_order() {
     let receiver = Receiver::grpc(Vec::new());
     let ledger = Ledger::default();
-    let settings = Settings {
-        batch_delay: Duration::from_secs(60),
-        ..settings(&receiver.url())
-    };
+    let settings = Settings { batch_delay: Duration::from_secs(60), ..settings(&receiver.url()) };
     let (exporter, sink) = Exporter::start(settings, &ledger).unwrap();
     for number in 0..5000 {
         sink.try_send(span(number)).unwrap();
     }
-    wait_until("full batches arrive before the delay is over", || {
-        receiver.names().len() >= 4608
-    });
+    wait_until("full batches arrive before the delay is over", || receiver.names().len() >= 4608);
     exporter.shutdown(PATIENCE);
     assert_eq!(receiver.names(), (0..5000).collect::<Vec<_>>());
     let largest = |script: &super::receiver::Script| {
@@ -153,8 +119,5 @@ fn partial_success_is_counted_and_not_sent_again() {
     (0..5).for_each(|number| sink.try_send(span(number)).unwrap());
     exporter.shutdown(PATIENCE);
     assert_eq!(receiver.attempts(), 1);
-    assert_eq!(
-        (exported(&ledger), loss(&ledger, "partial_success")),
-        (3, 2)
-    );
+    assert_eq!((exported(&ledger), loss(&ledger, "partial_success")), (3, 2));
 }

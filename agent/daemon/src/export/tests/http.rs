@@ -9,11 +9,7 @@ fn spans_arrive_plain_and_packed() {
         let receiver = Receiver::http(Vec::new());
         let ledger = Ledger::default();
         let headers = vec![("x-tenant".to_owned(), "t1".to_owned())];
-        let settings = Settings {
-            compression,
-            headers,
-            ..settings(&receiver.http_url())
-        };
+        let settings = Settings { compression, headers, ..settings(&receiver.http_url()) };
         let (exporter, sink) = Exporter::start(settings, &ledger).unwrap();
         (0..10).for_each(|number| sink.try_send(span(number)).unwrap());
         exporter.shutdown(PATIENCE);
@@ -27,9 +23,7 @@ fn spans_arrive_plain_and_packed() {
 
 #[test]
 fn temporary_statuses_are_tried_again_and_nothing_is_lost() {
-    let replies = [429, 502, 503, 504]
-        .map(|status| Reply::Http(status, None))
-        .to_vec();
+    let replies = [429, 502, 503, 504].map(|status| Reply::Http(status, None)).to_vec();
     let receiver = Receiver::http(replies);
     let ledger = Ledger::default();
     let (exporter, sink) = Exporter::start(settings(&receiver.http_url()), &ledger).unwrap();
@@ -58,8 +52,7 @@ fn permanent_statuses_are_counted_and_not_tried_again() {
 #[test]
 fn retry_after_is_honoured() {
     let receiver = Receiver::http(vec![Reply::Http(503, Some(1))]);
-    let (exporter, sink) =
-        Exporter::start(settings(&receiver.http_url()), &Ledger::default()).unwrap();
+    let (exporter, sink) = Exporter::start(settings(&receiver.http_url()), &Ledger::default()).unwrap();
     sink.try_send(span(1)).unwrap();
     wait_until("the second attempt is taken", || receiver.names() == [1]);
     exporter.shutdown(PATIENCE);
@@ -74,8 +67,5 @@ fn partial_success_is_counted() {
     let (exporter, sink) = Exporter::start(settings(&receiver.http_url()), &ledger).unwrap();
     (0..3).for_each(|number| sink.try_send(span(number)).unwrap());
     exporter.shutdown(PATIENCE);
-    assert_eq!(
-        (exported(&ledger), loss(&ledger, "partial_success")),
-        (2, 1)
-    );
+    assert_eq!((exported(&ledger), loss(&ledger, "partial_success")), (2, 1));
 }

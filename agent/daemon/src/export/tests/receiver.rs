@@ -60,10 +60,7 @@ impl Script {
             .iter()
             .flat_map(|request| &request.resource_spans)
             .flat_map(|group| &group.scope_spans);
-        scopes
-            .flat_map(|scope| &scope.spans)
-            .map(|span| span.name.parse().unwrap())
-            .collect()
+        scopes.flat_map(|scope| &scope.spans).map(|span| span.name.parse().unwrap()).collect()
     }
 }
 
@@ -86,10 +83,7 @@ impl Receiver {
     }
 
     pub(super) fn start(address: SocketAddr, replies: Vec<Reply>, is_grpc: bool) -> Self {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let listener = runtime.block_on(async {
             let socket = tokio::net::TcpSocket::new_v4().unwrap();
             socket.set_reuseaddr(true).unwrap();
@@ -97,10 +91,7 @@ impl Receiver {
             socket.listen(64).unwrap()
         });
         let address = listener.local_addr().unwrap();
-        let script = Arc::new(Mutex::new(Script {
-            replies: replies.into(),
-            ..Script::default()
-        }));
+        let script = Arc::new(Mutex::new(Script { replies: replies.into(), ..Script::default() }));
         let (stop, stopped) = oneshot::channel::<()>();
         let service = Service(script.clone());
         let thread = std::thread::spawn(move || {
@@ -112,12 +103,7 @@ impl Receiver {
                 }
             });
         });
-        Self {
-            address,
-            script,
-            stop: Some(stop),
-            thread: Some(thread),
-        }
+        Self { address, script, stop: Some(stop), thread: Some(thread) }
     }
 
     /// Returns the URL for gRPC.
@@ -150,15 +136,9 @@ async fn serve(listener: tokio::net::TcpListener, service: Service, is_grpc: boo
     if is_grpc {
         let service = TraceServiceServer::new(service).accept_compressed(CompressionEncoding::Gzip);
         let incoming = tonic::transport::server::TcpIncoming::from(listener);
-        tonic::transport::Server::builder()
-            .add_service(service)
-            .serve_with_incoming(incoming)
-            .await
-            .unwrap();
+        tonic::transport::Server::builder().add_service(service).serve_with_incoming(incoming).await.unwrap();
     } else {
-        let router = Router::new()
-            .route("/v1/traces", post(receive))
-            .with_state(service);
+        let router = Router::new().route("/v1/traces", post(receive)).with_state(service);
         axum::serve(listener, router).await.unwrap();
     }
 }
@@ -185,10 +165,8 @@ impl Service {
 }
 
 fn response(reply: &Reply) -> ExportTraceServiceResponse {
-    let partial = |rejected_spans| ExportTracePartialSuccess {
-        rejected_spans,
-        error_message: "no".to_owned(),
-    };
+    let partial =
+        |rejected_spans| ExportTracePartialSuccess { rejected_spans, error_message: "no".to_owned() };
     ExportTraceServiceResponse {
         partial_success: match reply {
             Reply::Partial(rejected) => Some(partial(*rejected)),
@@ -207,24 +185,19 @@ impl TraceService for Service {
         let reply = self.handle(headers, request.into_inner()).await;
         match &reply {
             Reply::Grpc(code, None) => Err(Status::new(*code, "told to")),
-            Reply::Grpc(code, Some(delay)) => Err(Status::with_details(
-                *code,
-                "told to",
-                retry_details(*delay).into(),
-            )),
+            Reply::Grpc(code, Some(delay)) => {
+                Err(Status::with_details(*code, "told to", retry_details(*delay).into()))
+            }
             _ => Ok(tonic::Response::new(response(&reply))),
         }
     }
 }
 
 async fn receive(State(service): State<Service>, headers: HeaderMap, body: Bytes) -> Response {
-    let is_gzip = headers
-        .get("content-encoding")
-        .is_some_and(|encoding| encoding == "gzip");
+    let is_gzip = headers.get("content-encoding").is_some_and(|encoding| encoding == "gzip");
     let bytes = if is_gzip {
         let mut bytes = Vec::new();
-        std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(&body[..]), &mut bytes)
-            .unwrap();
+        std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(&body[..]), &mut bytes).unwrap();
         bytes
     } else {
         body.to_vec()
@@ -235,16 +208,10 @@ async fn receive(State(service): State<Service>, headers: HeaderMap, body: Bytes
         Reply::Http(status, retry_after) => {
             let mut answer = (StatusCode::from_u16(*status).unwrap(), "told to").into_response();
             if let Some(seconds) = retry_after {
-                answer
-                    .headers_mut()
-                    .insert("retry-after", (*seconds).into());
+                answer.headers_mut().insert("retry-after", (*seconds).into());
             }
             answer
         }
-        _ => (
-            [("content-type", "application/x-protobuf")],
-            response(&reply).encode_to_vec(),
-        )
-            .into_response(),
+        _ => ([("content-type", "application/x-protobuf")], response(&reply).encode_to_vec()).into_response(),
     }
 }

@@ -9,25 +9,14 @@ use super::receiver::{Receiver, Reply};
 use super::*;
 
 fn spooled(url: &str, folder: &Path, max_bytes: u64) -> Settings {
-    let spool = SpoolSettings {
-        folder: folder.to_owned(),
-        max_bytes,
-        is_required: true,
-    };
-    Settings {
-        spool: Some(spool),
-        ..settings(url)
-    }
+    let spool = SpoolSettings { folder: folder.to_owned(), max_bytes, is_required: true };
+    Settings { spool: Some(spool), ..settings(url) }
 }
 
 fn spool_has_files(folder: &Path) -> bool {
-    std::fs::read_dir(folder).unwrap().any(|entry| {
-        entry
-            .unwrap()
-            .path()
-            .extension()
-            .is_some_and(|end| end == "spool")
-    })
+    std::fs::read_dir(folder)
+        .unwrap()
+        .any(|entry| entry.unwrap().path().extension().is_some_and(|end| end == "spool"))
 }
 
 fn failures(ledger: &Ledger) -> u64 {
@@ -67,10 +56,7 @@ fn a_receiver_that_keeps_vanishing_loses_nothing() {
     let (folder, ledger) = (tempfile::tempdir().unwrap(), Ledger::default());
     let mut receiver = Receiver::grpc(vec![Reply::Grpc(Code::Unavailable, None), Reply::Accept]);
     let address = receiver.address;
-    let settings = Settings {
-        batch_spans: 10,
-        ..spooled(&receiver.url(), folder.path(), 64 << 20)
-    };
+    let settings = Settings { batch_spans: 10, ..spooled(&receiver.url(), folder.path(), 64 << 20) };
     let (exporter, sink) = Exporter::start(settings, &ledger).unwrap();
     let mut names = Vec::new();
     for round in 0..4 {
@@ -117,17 +103,13 @@ fn the_next_run_delivers_what_the_last_one_kept() {
 #[test]
 fn a_small_spool_drops_the_oldest_and_counts_every_span() {
     let (folder, address, ledger) = (tempfile::tempdir().unwrap(), absent(), Ledger::default());
-    let settings = Settings {
-        batch_spans: 16,
-        ..spooled(&format!("http://{address}"), folder.path(), 40_000)
-    };
+    let settings =
+        Settings { batch_spans: 16, ..spooled(&format!("http://{address}"), folder.path(), 40_000) };
     let (exporter, sink) = Exporter::start(settings, &ledger).unwrap();
     for number in 0..2000 {
         sink.try_send(span(number)).unwrap();
     }
-    wait_until("the spool is full", || {
-        loss(&ledger, "spool_full") > 0 && failures(&ledger) > 2
-    });
+    wait_until("the spool is full", || loss(&ledger, "spool_full") > 0 && failures(&ledger) > 2);
     let receiver = Receiver::start(address, Vec::new(), true);
     let accounted = || receiver.names().len() as u64 + loss(&ledger, "spool_full");
     wait_until("the rest has arrived", || accounted() == 2000);
@@ -142,15 +124,7 @@ fn a_spool_that_is_asked_for_and_cannot_be_used_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");
     std::fs::write(&file, "").unwrap();
-    let error = Exporter::start(
-        spooled("http://127.0.0.1:1", &file, 1 << 20),
-        &Ledger::default(),
-    )
-    .unwrap_err();
-    assert!(
-        error
-            .to_string()
-            .starts_with(&format!("open the spool {}: ", file.display())),
-        "{error}"
-    );
+    let error =
+        Exporter::start(spooled("http://127.0.0.1:1", &file, 1 << 20), &Ledger::default()).unwrap_err();
+    assert!(error.to_string().starts_with(&format!("open the spool {}: ", file.display())), "{error}");
 }

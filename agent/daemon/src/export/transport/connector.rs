@@ -22,14 +22,10 @@ pub(super) struct Connectors {
 
 /// Returns a connector that trusts `certificate`, or the authorities that the host trusts.
 pub(super) fn build(certificate: Option<&Path>) -> Result<Connectors, Error> {
-    let error = |reason: String| Error::Certificates {
-        file: certificate.map(Path::to_owned),
-        reason,
-    };
+    let error = |reason: String| Error::Certificates { file: certificate.map(Path::to_owned), reason };
     let roots = roots(certificate).map_err(error)?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let versions =
-        ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let versions = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     let tls = versions
         .map_err(|reason| error(reason.to_string()))?
         .with_root_certificates(roots)
@@ -39,19 +35,11 @@ pub(super) fn build(certificate: Option<&Path>) -> Result<Connectors, Error> {
 
 impl Connectors {
     pub(super) fn http1(self) -> Connector {
-        HttpsConnectorBuilder::new()
-            .with_tls_config(self.tls)
-            .https_or_http()
-            .enable_http1()
-            .build()
+        HttpsConnectorBuilder::new().with_tls_config(self.tls).https_or_http().enable_http1().build()
     }
 
     pub(super) fn http2(self) -> Connector {
-        HttpsConnectorBuilder::new()
-            .with_tls_config(self.tls)
-            .https_or_http()
-            .enable_http2()
-            .build()
+        HttpsConnectorBuilder::new().with_tls_config(self.tls).https_or_http().enable_http2().build()
     }
 }
 
@@ -62,9 +50,7 @@ fn roots(certificate: Option<&Path>) -> Result<RootCertStore, String> {
             let found = CertificateDer::pem_file_iter(path).map_err(|reason| reason.to_string())?;
             for certificate in found {
                 let certificate = certificate.map_err(|reason| reason.to_string())?;
-                roots
-                    .add(certificate)
-                    .map_err(|reason| reason.to_string())?;
+                roots.add(certificate).map_err(|reason| reason.to_string())?;
             }
             if roots.is_empty() {
                 return Err("there is no certificate in it".to_owned());

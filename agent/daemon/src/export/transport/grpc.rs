@@ -35,25 +35,18 @@ impl Client {
     pub(super) fn new(settings: &Settings, connectors: Connectors) -> Result<Self, Error> {
         let mut metadata = MetadataMap::new();
         for (name, value) in &settings.headers {
-            let invalid = |reason: String| Error::Header {
-                name: name.clone(),
-                reason,
-            };
+            let invalid = |reason: String| Error::Header { name: name.clone(), reason };
             let key = MetadataKey::<Ascii>::from_str(&name.to_lowercase())
                 .map_err(|error| invalid(error.to_string()))?;
-            let value: MetadataValue<Ascii> = value
-                .parse()
-                .map_err(|_| invalid("its value is not ASCII".to_owned()))?;
+            let value: MetadataValue<Ascii> =
+                value.parse().map_err(|_| invalid("its value is not ASCII".to_owned()))?;
             metadata.insert(key, value);
         }
         let endpoint = Endpoint::from(settings.endpoint.uri.clone())
             .connect_timeout(CONNECT_TIMEOUT)
             .http2_keep_alive_interval(KEEP_ALIVE)
             .user_agent(concat!("remora/", env!("CARGO_PKG_VERSION")))
-            .map_err(|error| Error::Header {
-                name: "user-agent".to_owned(),
-                reason: error.to_string(),
-            })?;
+            .map_err(|error| Error::Header { name: "user-agent".to_owned(), reason: error.to_string() })?;
         Ok(Self {
             channel: endpoint.connect_with_connector_lazy(connectors.http2()),
             metadata,
@@ -64,8 +57,7 @@ impl Client {
 
     pub(super) async fn send(&self, batch: Batch) -> Result<Accepted, Failure> {
         let answer = tokio::time::timeout(self.timeout, self.call(batch.payload)).await;
-        let timed_out =
-            || Status::deadline_exceeded(format!("no answer within {:?}", self.timeout));
+        let timed_out = || Status::deadline_exceeded(format!("no answer within {:?}", self.timeout));
         match answer.unwrap_or_else(|_| Err(timed_out())) {
             Ok(body) => Ok(accepted(&body)),
             Err(status) => Err(failure(&status)),
@@ -73,19 +65,15 @@ impl Client {
     }
 
     async fn call(&self, payload: Bytes) -> Result<Bytes, Status> {
-        let mut grpc = tonic::client::Grpc::new(self.channel.clone())
-            .accept_compressed(CompressionEncoding::Gzip);
+        let mut grpc =
+            tonic::client::Grpc::new(self.channel.clone()).accept_compressed(CompressionEncoding::Gzip);
         if self.compression == Compression::Gzip {
             grpc = grpc.send_compressed(CompressionEncoding::Gzip);
         }
-        grpc.ready()
-            .await
-            .map_err(|error| Status::unavailable(with_causes(&error)))?;
+        grpc.ready().await.map_err(|error| Status::unavailable(with_causes(&error)))?;
         let mut request = Request::new(payload);
         *request.metadata_mut() = self.metadata.clone();
-        let answer = grpc
-            .unary(request, PathAndQuery::from_static(EXPORT), Verbatim)
-            .await?;
+        let answer = grpc.unary(request, PathAndQuery::from_static(EXPORT), Verbatim).await?;
         Ok(answer.into_inner())
     }
 }
@@ -107,14 +95,7 @@ fn failure(status: &Status) -> Failure {
         _ => false,
     };
     let reason = format!("{:?}: {}", status.code(), with_causes(status));
-    if is_temporary {
-        Failure::Temporary {
-            reason,
-            retry_after,
-        }
-    } else {
-        Failure::Permanent { reason }
-    }
+    if is_temporary { Failure::Temporary { reason, retry_after } } else { Failure::Permanent { reason } }
 }
 
 /// Bytes as they are.

@@ -36,28 +36,17 @@ pub(in crate::export) struct Client {
 impl Client {
     pub(super) fn new(settings: &Settings, connectors: Connectors) -> Result<Self, Error> {
         let mut headers = HeaderMap::new();
-        headers.insert(
-            CONTENT_TYPE,
-            HeaderValue::from_static("application/x-protobuf"),
-        );
-        headers.insert(
-            USER_AGENT,
-            HeaderValue::from_static(concat!("remora/", env!("CARGO_PKG_VERSION"))),
-        );
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf"));
+        headers.insert(USER_AGENT, HeaderValue::from_static(concat!("remora/", env!("CARGO_PKG_VERSION"))));
         if settings.compression == Compression::Gzip {
             headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         }
         for (name, value) in &settings.headers {
-            let invalid = |reason: String| Error::Header {
-                name: name.clone(),
-                reason,
-            };
-            let key: HeaderName = name
-                .parse()
-                .map_err(|error: http::header::InvalidHeaderName| invalid(error.to_string()))?;
-            let mut value: HeaderValue = value
-                .parse()
-                .map_err(|_| invalid("its value is not printable".to_owned()))?;
+            let invalid = |reason: String| Error::Header { name: name.clone(), reason };
+            let key: HeaderName =
+                name.parse().map_err(|error: http::header::InvalidHeaderName| invalid(error.to_string()))?;
+            let mut value: HeaderValue =
+                value.parse().map_err(|_| invalid("its value is not printable".to_owned()))?;
             value.set_sensitive(true);
             headers.insert(key, value);
         }
@@ -71,10 +60,7 @@ impl Client {
     }
 
     pub(super) async fn send(&self, batch: Batch) -> Result<Accepted, Failure> {
-        let temporary = |reason| Failure::Temporary {
-            reason,
-            retry_after: None,
-        };
+        let temporary = |reason| Failure::Temporary { reason, retry_after: None };
         match tokio::time::timeout(self.timeout, self.call(batch.payload)).await {
             Ok(answer) => answer,
             Err(_) => Err(temporary(format!("no answer within {:?}", self.timeout))),
@@ -82,29 +68,17 @@ impl Client {
     }
 
     async fn call(&self, payload: Bytes) -> Result<Accepted, Failure> {
-        let temporary = |reason| Failure::Temporary {
-            reason,
-            retry_after: None,
-        };
+        let temporary = |reason| Failure::Temporary { reason, retry_after: None };
         let payload = match self.compression {
             Compression::None => payload,
-            Compression::Gzip => {
-                gzip(&payload).map_err(|error| temporary(format!("compress: {error}")))?
-            }
+            Compression::Gzip => gzip(&payload).map_err(|error| temporary(format!("compress: {error}")))?,
         };
         let mut request = Request::new(Full::new(payload));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = self.uri.clone();
         *request.headers_mut() = self.headers.clone();
-        let answer = self
-            .client
-            .request(request)
-            .await
-            .map_err(|error| temporary(with_causes(&error)))?;
-        let (status, asked) = (
-            answer.status(),
-            retry_after(answer.headers(), SystemTime::now()),
-        );
+        let answer = self.client.request(request).await.map_err(|error| temporary(with_causes(&error)))?;
+        let (status, asked) = (answer.status(), retry_after(answer.headers(), SystemTime::now()));
         let body = body(answer).await;
         if status.is_success() {
             return Ok(accepted(&body));
@@ -122,29 +96,19 @@ fn failure(status: StatusCode, retry_after: Option<Duration>, body: &[u8]) -> Fa
         .collect();
     let reason = format!("{status}: {text}");
     match status.as_u16() {
-        429 | 502 | 503 | 504 => Failure::Temporary {
-            reason,
-            retry_after,
-        },
+        429 | 502 | 503 | 504 => Failure::Temporary { reason, retry_after },
         _ => Failure::Permanent { reason },
     }
 }
 
 /// Returns the body, or what came before an error in it: the status counts.
 async fn body(answer: Response<Incoming>) -> Bytes {
-    let collected = Limited::new(answer.into_body(), MAX_ANSWER_BYTES)
-        .collect()
-        .await;
-    collected
-        .map(http_body_util::Collected::to_bytes)
-        .unwrap_or_default()
+    let collected = Limited::new(answer.into_body(), MAX_ANSWER_BYTES).collect().await;
+    collected.map(http_body_util::Collected::to_bytes).unwrap_or_default()
 }
 
 fn gzip(payload: &[u8]) -> std::io::Result<Bytes> {
-    let mut encoder = GzEncoder::new(
-        Vec::with_capacity(payload.len() / 4),
-        flate2::Compression::fast(),
-    );
+    let mut encoder = GzEncoder::new(Vec::with_capacity(payload.len() / 4), flate2::Compression::fast());
     encoder.write_all(payload)?;
     Ok(encoder.finish()?.into())
 }
@@ -161,33 +125,18 @@ fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
 
 /// Reads an IMF-fixdate such as `Sun, 06 Nov 1994 08:49:37 GMT` into seconds since the Unix epoch.
 fn imf_date(text: &str) -> Option<u64> {
-    const MONTHS: [&str; 12] = [
-        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-    ];
+    const MONTHS: [&str; 12] =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     let mut words = text.split_once(", ")?.1.strip_suffix(" GMT")?.split(' ');
-    let day: u64 = words
-        .next()?
-        .parse()
-        .ok()
-        .filter(|day| (1..=31).contains(day))?;
+    let day: u64 = words.next()?.parse().ok().filter(|day| (1..=31).contains(day))?;
     let name = words.next()?;
     let month = MONTHS.iter().position(|month| *month == name)? as u64 + 1;
-    let year: u64 = words
-        .next()?
-        .parse()
-        .ok()
-        .filter(|year| (1970..10_000).contains(year))?;
-    let mut clock = words
-        .next()?
-        .splitn(3, ':')
-        .map(|part| part.parse::<u64>().ok().filter(|part| *part <= 60));
+    let year: u64 = words.next()?.parse().ok().filter(|year| (1970..10_000).contains(year))?;
+    let mut clock =
+        words.next()?.splitn(3, ':').map(|part| part.parse::<u64>().ok().filter(|part| *part <= 60));
     let (hours, minutes, seconds) = (clock.next()??, clock.next()??, clock.next()??);
     // Days from the civil calendar, years beginning in March.
-    let (year, month) = if month > 2 {
-        (year, month - 3)
-    } else {
-        (year - 1, month + 9)
-    };
+    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
     let days = 365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 1;
     Some((days.checked_sub(719_468)?) * 86_400 + hours * 3600 + minutes * 60 + seconds)
 }
@@ -201,11 +150,7 @@ mod tests {
         for code in 300..600 {
             let status = StatusCode::from_u16(code).unwrap();
             let is_temporary = matches!(failure(status, None, b""), Failure::Temporary { .. });
-            assert_eq!(
-                is_temporary,
-                matches!(code, 429 | 502 | 503 | 504),
-                "{code}"
-            );
+            assert_eq!(is_temporary, matches!(code, 429 | 502 | 503 | 504), "{code}");
         }
     }
 
@@ -217,10 +162,7 @@ mod tests {
             retry_after(&headers, now)
         };
         assert_eq!(read("120"), Some(Duration::from_secs(120)));
-        assert_eq!(
-            read("Sun, 06 Nov 1994 08:49:37 GMT"),
-            Some(Duration::from_secs(77))
-        );
+        assert_eq!(read("Sun, 06 Nov 1994 08:49:37 GMT"), Some(Duration::from_secs(77)));
         assert_eq!(read("Sun, 06 Nov 1983 08:49:37 GMT"), Some(Duration::ZERO));
         for broken in [
             "",
@@ -237,9 +179,6 @@ mod tests {
     #[test]
     fn dates_are_the_calendar() {
         assert_eq!(imf_date("Thu, 01 Jan 1970 00:00:00 GMT"), Some(0));
-        assert_eq!(
-            imf_date("Tue, 29 Feb 2028 23:59:59 GMT"),
-            Some(1_835_481_599)
-        );
+        assert_eq!(imf_date("Tue, 29 Feb 2028 23:59:59 GMT"), Some(1_835_481_599));
     }
 }

@@ -39,20 +39,12 @@ struct ProtoDuration {
 /// Returns the delay that the details ask for; zero if they hold a `RetryInfo` without one, none if they hold none.
 pub(super) fn delay(details: &[u8]) -> Option<Duration> {
     let status = RpcStatus::decode(details).ok()?;
-    let info = status
-        .details
-        .iter()
-        .find(|any| any.type_url.ends_with("/google.rpc.RetryInfo"))?;
+    let info = status.details.iter().find(|any| any.type_url.ends_with("/google.rpc.RetryInfo"))?;
     let Some(delay) = RetryInfo::decode(info.value.as_slice()).ok()?.retry_delay else {
         return Some(Duration::ZERO);
     };
     let seconds = u64::try_from(delay.seconds).unwrap_or_default();
-    Some(Duration::new(
-        seconds,
-        u32::try_from(delay.nanos)
-            .unwrap_or_default()
-            .min(999_999_999),
-    ))
+    Some(Duration::new(seconds, u32::try_from(delay.nanos).unwrap_or_default().min(999_999_999)))
 }
 
 #[cfg(test)]
@@ -61,15 +53,9 @@ pub(in crate::export) fn details(delay: Duration) -> Vec<u8> {
         seconds: delay.as_secs().try_into().unwrap(),
         nanos: delay.subsec_nanos().try_into().unwrap(),
     };
-    let value = RetryInfo {
-        retry_delay: Some(retry_delay),
-    }
-    .encode_to_vec();
+    let value = RetryInfo { retry_delay: Some(retry_delay) }.encode_to_vec();
     RpcStatus {
-        details: vec![Any {
-            type_url: "type.googleapis.com/google.rpc.RetryInfo".to_owned(),
-            value,
-        }],
+        details: vec![Any { type_url: "type.googleapis.com/google.rpc.RetryInfo".to_owned(), value }],
     }
     .encode_to_vec()
 }
@@ -84,20 +70,9 @@ mod tests {
         assert_eq!(delay(&details(asked)), Some(asked));
         assert_eq!(delay(b""), None);
         assert_eq!(delay(&[0xff; 40]), None);
-        let negative = RetryInfo {
-            retry_delay: Some(ProtoDuration {
-                seconds: -5,
-                nanos: -1,
-            }),
-        }
-        .encode_to_vec();
-        let any = Any {
-            type_url: "x/google.rpc.RetryInfo".to_owned(),
-            value: negative,
-        };
-        assert_eq!(
-            delay(&RpcStatus { details: vec![any] }.encode_to_vec()),
-            Some(Duration::ZERO)
-        );
+        let negative =
+            RetryInfo { retry_delay: Some(ProtoDuration { seconds: -5, nanos: -1 }) }.encode_to_vec();
+        let any = Any { type_url: "x/google.rpc.RetryInfo".to_owned(), value: negative };
+        assert_eq!(delay(&RpcStatus { details: vec![any] }.encode_to_vec()), Some(Duration::ZERO));
     }
 }

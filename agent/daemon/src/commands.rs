@@ -1,0 +1,80 @@
+//! One module for each command.
+
+mod check;
+mod explain;
+mod log;
+mod output;
+mod run;
+mod trace;
+mod watch;
+
+use std::process::ExitCode;
+
+use crate::config::{Command, CommandLine, Environment, File, LogSettings, Settings};
+use crate::discover::Processes;
+use crate::health::{Ledger, Readiness};
+use crate::pipeline;
+
+/// The readiness condition of the pipeline.
+const CAPTURE: &str = "capture";
+
+/// Returns what the pipeline needs to know.
+fn pipeline_settings(settings: &Settings) -> pipeline::Settings {
+    pipeline::Settings {
+        capture_bytes: settings.capture.bytes,
+        engine: settings.engine.clone(),
+        selection: settings.selection.clone(),
+    }
+}
+
+/// Returns what the pipeline shares, all new, and not ready yet.
+fn shared() -> pipeline::Shared {
+    let shared = pipeline::Shared {
+        processes: Processes::default(),
+        ledger: Ledger::default(),
+        readiness: Readiness::default(),
+    };
+    shared.readiness.fails(CAPTURE, "the programs are being loaded");
+    shared
+}
+
+/// Does what the command line says.
+///
+/// # Errors
+/// The settings cannot be used, or the command failed.
+pub fn execute(line: CommandLine) -> anyhow::Result<ExitCode> {
+    let environment = Environment::of_process();
+    let file = match config_file(&line.command) {
+        Some(path) => File::load(path)?,
+        None => File::default(),
+    };
+    log::start(&LogSettings::new(&line.log, &environment, &file)?)?;
+    match line.command {
+        Command::Run(arguments) => {
+            let settings = Settings::for_run(&arguments, &environment, &file)?;
+            run::run(&settings)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Trace(arguments) => trace::trace(Settings::for_viewing(&[], &[], &file)?, &arguments),
+        Command::Watch(arguments) => {
+            let settings = Settings::for_viewing(&arguments.select, &arguments.exclude, &file)?;
+            watch::watch(&settings, arguments.json)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Check(arguments) => check::check(arguments.json),
+        Command::Explain(arguments) => {
+            let settings = Settings::for_viewing(&arguments.select, &arguments.exclude, &file)?;
+            explain::explain(arguments.pid, &settings.selection, arguments.json)
+        }
+    }
+}
+
+fn config_file(command: &Command) -> Option<&std::path::Path> {
+    match command {
+        Command::Run(arguments) => arguments.config.as_deref(),
+        Command::Trace(arguments) => arguments.config.as_deref(),
+        Command::Watch(arguments) => arguments.config.as_deref(),
+        Command::Explain(arguments) => arguments.config.as_deref(),
+        Command::Check(_) => None,
+    }
+}

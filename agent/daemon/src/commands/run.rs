@@ -1,0 +1,54 @@
+//! `remora run`: trace this host and export.
+
+use std::time::Duration;
+
+use super::output::Lines;
+use super::{pipeline_settings, shared};
+use crate::config::Settings;
+use crate::enrich::ResourceSpan;
+use crate::export::Exporter;
+use crate::health;
+use crate::pipeline;
+use crate::stop::Stop;
+
+/// How long the last spans may take to be sent at the end; what is left then stays in the spool.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Runs until a signal comes.
+pub(super) fn run(settings: &Settings) -> anyhow::Result<()> {
+    let stop = Stop::on_signals()?;
+    let shared = shared();
+    let server = settings.metrics.clone().map(|metrics| {
+        health::Server::start(metrics.address, metrics.token, shared.ledger.clone(), shared.readiness.clone())
+    });
+    let server = server.transpose()?;
+    let export = settings.export.clone().map(|export| {
+        tracing::info!(endpoint = %export.endpoint, "exporting");
+        Exporter::start(export, &shared.ledger)
+    });
+    let (exporter, sink) = export.transpose()?.unzip();
+    let mut lines = settings.print.map(|format| Lines::new(std::io::stdout(), format));
+    let mut take = |span: ResourceSpan| {
+        if let Some(lines) = &mut lines {
+            lines.write(&span);
+        }
+        if let Some(sink) = &sink {
+            // A refusal is counted where it happens.
+            let _refused = sink.try_send(span);
+        }
+    };
+    if let Some(server) = &server {
+        tracing::info!(address = %server.address(), "metrics");
+    }
+    let ended = pipeline::run(pipeline_settings(settings), &shared, stop.flag(), &mut take);
+    if let Some(exporter) = exporter {
+        exporter.shutdown(PATIENCE);
+    }
+    tracing::info!(
+        exported = shared.ledger.counter("remora_agent_exported_spans_total").get(),
+        "{}",
+        health::summary(&shared.ledger)
+    );
+    ended?;
+    Ok(())
+}

@@ -21,15 +21,10 @@ struct End {
 fn run(family: &str, send: &str, receive: &str) -> Result<Vec<Event>> {
     let program = build()?;
     let mut observer = Observer::of_other_processes()?;
-    let mut child = Command::new(program)
-        .args([family, send, receive])
-        .spawn()?;
+    let mut child = Command::new(program).args([family, send, receive]).spawn()?;
     let tgid = child.id();
     let status = child.wait()?;
-    anyhow::ensure!(
-        status.success(),
-        "calls {family} {send} {receive} ended with {status}"
-    );
+    anyhow::ensure!(status.success(), "calls {family} {send} {receive} ended with {status}");
     observer.events_until_exit(tgid)
 }
 
@@ -37,9 +32,7 @@ fn build() -> Result<std::path::PathBuf> {
     let program = locate::testenv().join("bin/calls");
     std::fs::create_dir_all(locate::testenv().join("bin"))?;
     let mut cc = Command::new("cc");
-    cc.args(["-O1", "-o"])
-        .arg(&program)
-        .arg(locate::apps().join("c/calls.c"));
+    cc.args(["-O1", "-o"]).arg(&program).arg(locate::apps().join("c/calls.c"));
     tools::printed(&mut cc).context("compile calls.c")?;
     Ok(program)
 }
@@ -50,10 +43,7 @@ fn ends(events: &[Event]) -> Vec<End> {
     connections.sort();
     connections.dedup();
     let of = |connection| {
-        let mut end = End {
-            role: Role::Unknown,
-            data: Vec::new(),
-        };
+        let mut end = End { role: Role::Unknown, data: Vec::new() };
         for event in events.iter().filter(|event| event.connection == connection) {
             match &event.kind {
                 EventKind::Opened(opened) => end.role = opened.role,
@@ -63,11 +53,7 @@ fn ends(events: &[Event]) -> Vec<End> {
         }
         end
     };
-    connections
-        .into_iter()
-        .map(of)
-        .filter(|end| !end.data.is_empty())
-        .collect()
+    connections.into_iter().map(of).filter(|end| !end.data.is_empty()).collect()
 }
 
 /// Checks one end. `is_readable` says that the bytes are in the process's memory, where capture can read them.
@@ -82,19 +68,11 @@ fn check_end(end: &End, direction: Direction, is_readable: bool) {
     let first = end.data.first().map_or(0, |data| data.position);
     for data in &end.data {
         assert_eq!(data.direction, direction);
-        assert_eq!(
-            data.position.wrapping_sub(first),
-            offset,
-            "no gap, no overlap, in order"
-        );
+        assert_eq!(data.position.wrapping_sub(first), offset, "no gap, no overlap, in order");
         assert!(data.bytes.len() <= data.length as usize);
         for (index, &byte) in data.bytes.iter().enumerate() {
             let at = offset as usize + index;
-            assert_eq!(
-                usize::from(byte),
-                at % 251,
-                "the byte at offset {at} of the stream"
-            );
+            assert_eq!(usize::from(byte), at % 251, "the byte at offset {at} of the stream");
         }
         offset += data.length;
         captured += u32::try_from(data.bytes.len()).unwrap();
@@ -103,10 +81,7 @@ fn check_end(end: &End, direction: Direction, is_readable: bool) {
         {
             // The limit is one call's, however many segments and records it has.
             let is_enough = captured >= size.min(CAPTURE_BYTES);
-            assert!(
-                is_enough || !is_readable,
-                "{captured} of {size} bytes were captured"
-            );
+            assert!(is_enough || !is_readable, "{captured} of {size} bytes were captured");
             (message, captured) = (ends.next(), 0);
         }
     }
@@ -120,14 +95,9 @@ fn check(send: &str, receive: &str) {
         let events = run(family, send, receive).unwrap();
         let ends = ends(&events);
         assert_eq!(ends.len(), 2, "{family}: both ends are told: {events:#?}");
-        let client = ends
-            .iter()
-            .find(|end| end.role == Role::Connected)
-            .expect("the end that called connect");
-        let server = ends
-            .iter()
-            .find(|end| end.role == Role::Accepted)
-            .expect("the end that called accept");
+        let client =
+            ends.iter().find(|end| end.role == Role::Connected).expect("the end that called connect");
+        let server = ends.iter().find(|end| end.role == Role::Accepted).expect("the end that called accept");
         check_end(client, Direction::Egress, is_user_memory(send));
         check_end(server, Direction::Ingress, is_user_memory(receive));
         if family != "unix" {
@@ -136,14 +106,7 @@ fn check(send: &str, receive: &str) {
             assert_eq!(client.data[0].position, server.data[0].position);
         }
         if send == "write" {
-            assert_eq!(
-                client
-                    .data
-                    .iter()
-                    .map(|data| data.length)
-                    .collect::<Vec<_>>(),
-                SIZES
-            );
+            assert_eq!(client.data.iter().map(|data| data.length).collect::<Vec<_>>(), SIZES);
         }
     }
 }

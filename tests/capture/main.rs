@@ -1,8 +1,5 @@
 //! From system calls to events: every family of calls, on every kind of stream socket.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test fails by panicking, with the line at hand"
-)]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, with the line at hand")]
 
 mod calls;
 mod sockets;

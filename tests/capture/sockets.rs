@@ -7,9 +7,7 @@ use std::process;
 use std::time::Duration;
 
 use remora::capture::Observation;
-use remora_engine::event::{
-    ConnectionId, Data, Direction, Endpoint, Event, EventKind, Opened, Role,
-};
+use remora_engine::event::{ConnectionId, Data, Direction, Endpoint, Event, EventKind, Opened, Role};
 use remora_tests::observer::Observer;
 use remora_tests::scratch::Scratch;
 use remora_tests::wait;
@@ -63,36 +61,19 @@ fn data(events: &[Event]) -> Vec<(ConnectionId, Data)> {
 #[test]
 #[ignore = "needs root"]
 fn both_ends_of_a_tcp_connection_say_who_opened_it() {
-    for ip in [
-        IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(Ipv6Addr::LOCALHOST),
-    ] {
+    for ip in [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)] {
         let mut observer = Observer::of_this_process().unwrap();
         let (client, server) = pair(ip);
         exchange(&client, &server);
         let events = collect(&mut observer, |events| data(events).len() == 2);
         let opened = opened(&events);
-        let [(_, first), (_, second)] = &opened[..] else {
-            panic!("two ends: {opened:?}")
-        };
+        let [(_, first), (_, second)] = &opened[..] else { panic!("two ends: {opened:?}") };
         let address = |stream: &TcpStream| Endpoint::Ip(stream.local_addr().unwrap());
-        let (connected, accepted) = if first.role == Role::Connected {
-            (first, second)
-        } else {
-            (second, first)
-        };
-        assert_eq!(
-            (connected.role, accepted.role),
-            (Role::Connected, Role::Accepted)
-        );
-        assert_eq!(
-            (&connected.local, &connected.peer),
-            (&address(&client), &address(&server))
-        );
-        assert_eq!(
-            (&accepted.local, &accepted.peer),
-            (&address(&server), &address(&client))
-        );
+        let (connected, accepted) =
+            if first.role == Role::Connected { (first, second) } else { (second, first) };
+        assert_eq!((connected.role, accepted.role), (Role::Connected, Role::Accepted));
+        assert_eq!((&connected.local, &connected.peer), (&address(&client), &address(&server)));
+        assert_eq!((&accepted.local, &accepted.peer), (&address(&server), &address(&client)));
     }
 }
 
@@ -105,23 +86,11 @@ fn connections_that_are_older_than_the_agent_are_seen() {
     exchange(&client, &server);
     let events = collect(&mut observer, |events| data(events).len() == 2);
     let data = data(&events);
-    assert_eq!(
-        data[0].1.position, data[1].1.position,
-        "both ends name the same byte"
-    );
+    assert_eq!(data[0].1.position, data[1].1.position, "both ends name the same byte");
     assert!(data.iter().all(|(_, data)| &data.bytes[..] == b"hello"));
-    let peers: Vec<_> = opened(&events)
-        .into_iter()
-        .map(|(_, opened)| opened.peer)
-        .collect();
-    assert!(
-        peers.contains(&Endpoint::Ip(client.local_addr().unwrap())),
-        "{peers:?}"
-    );
-    assert!(
-        peers.contains(&Endpoint::Ip(server.local_addr().unwrap())),
-        "{peers:?}"
-    );
+    let peers: Vec<_> = opened(&events).into_iter().map(|(_, opened)| opened.peer).collect();
+    assert!(peers.contains(&Endpoint::Ip(client.local_addr().unwrap())), "{peers:?}");
+    assert!(peers.contains(&Endpoint::Ip(server.local_addr().unwrap())), "{peers:?}");
 }
 
 #[test]
@@ -133,23 +102,10 @@ fn the_end_of_a_stream_and_of_a_socket_are_told() {
     client.shutdown(Shutdown::Write).unwrap();
     assert_eq!(server.read(&mut [0; 1]).unwrap(), 0);
     drop((client, server));
-    let closed = |events: &[Event]| {
-        events
-            .iter()
-            .filter(|event| event.kind == EventKind::Closed)
-            .count()
-    };
+    let closed = |events: &[Event]| events.iter().filter(|event| event.kind == EventKind::Closed).count();
     let events = collect(&mut observer, |events| closed(events) == 2);
-    let reader = data(&events)
-        .into_iter()
-        .find(|(_, data)| data.direction == Direction::Ingress)
-        .unwrap()
-        .0;
-    assert!(
-        events
-            .iter()
-            .any(|event| event.connection == reader && event.kind == EventKind::Eof)
-    );
+    let reader = data(&events).into_iter().find(|(_, data)| data.direction == Direction::Ingress).unwrap().0;
+    assert!(events.iter().any(|event| event.connection == reader && event.kind == EventKind::Eof));
 }
 
 #[test]
@@ -165,25 +121,11 @@ fn unix_sockets_carry_the_name_of_the_listening_side() {
     let events = collect(&mut observer, |events| data(events).len() == 2);
     let opened = opened(&events);
     let name = Endpoint::Unix(path.to_str().unwrap().to_owned());
-    let (client_id, connected) = opened
-        .iter()
-        .find(|(_, opened)| opened.role == Role::Connected)
-        .unwrap();
-    let (server_id, accepted) = opened
-        .iter()
-        .find(|(_, opened)| opened.role == Role::Accepted)
-        .unwrap();
+    let (client_id, connected) = opened.iter().find(|(_, opened)| opened.role == Role::Connected).unwrap();
+    let (server_id, accepted) = opened.iter().find(|(_, opened)| opened.role == Role::Accepted).unwrap();
     assert_eq!((&connected.peer, &accepted.local), (&name, &name));
-    assert_eq!(
-        connected.peer_sock,
-        Some(server_id.sock),
-        "each end names the other"
-    );
-    assert_eq!(
-        accepted.peer_sock,
-        Some(client_id.sock),
-        "each end names the other"
-    );
+    assert_eq!(connected.peer_sock, Some(server_id.sock), "each end names the other");
+    assert_eq!(accepted.peer_sock, Some(client_id.sock), "each end names the other");
 }
 
 #[test]
@@ -195,13 +137,9 @@ fn two_descriptors_are_one_connection() {
     exchange(&client, &server);
     exchange(&copy, &server);
     let events = collect(&mut observer, |events| data(events).len() == 4);
-    let sent: Vec<_> = data(&events)
-        .into_iter()
-        .filter(|(_, data)| data.direction == Direction::Egress)
-        .collect();
-    let [(first, hello), (second, again)] = &sent[..] else {
-        panic!("two messages: {sent:?}")
-    };
+    let sent: Vec<_> =
+        data(&events).into_iter().filter(|(_, data)| data.direction == Direction::Egress).collect();
+    let [(first, hello), (second, again)] = &sent[..] else { panic!("two messages: {sent:?}") };
     assert_eq!(first, second);
     assert_eq!(hello.position.wrapping_add(hello.length), again.position);
 }

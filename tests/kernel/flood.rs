@@ -61,29 +61,16 @@ fn sent_is_seen_and_lost() {
 
     for direction in [Direction::Egress, Direction::Ingress] {
         let of = |data: &[Data]| -> Vec<Data> {
-            data.iter()
-                .filter(|data| data.direction == direction)
-                .cloned()
-                .collect()
+            data.iter().filter(|data| data.direction == direction).cloned().collect()
         };
         let (first, seen, last) = (of(&first), of(&seen), of(&last));
-        let (start, end) = (
-            first[0].position.wrapping_add(first[0].length),
-            last[0].position,
-        );
+        let (start, end) = (first[0].position.wrapping_add(first[0].length), last[0].position);
         let moved = u64::from(end.wrapping_sub(start));
-        assert_eq!(
-            moved,
-            MESSAGES * MESSAGE.len() as u64,
-            "{direction:?}: positions count every byte"
-        );
+        assert_eq!(moved, MESSAGES * MESSAGE.len() as u64, "{direction:?}: positions count every byte");
         let mut next = start;
         for data in &seen {
             let gap = data.position.wrapping_sub(next);
-            assert!(
-                u64::from(gap) < moved,
-                "{direction:?}: positions never go back"
-            );
+            assert!(u64::from(gap) < moved, "{direction:?}: positions never go back");
             next = data.position.wrapping_add(data.length);
         }
     }
@@ -103,9 +90,6 @@ fn data(observations: Vec<Observation>) -> Vec<Data> {
 /// Returns how many processes and threads were ever made on this host.
 fn forks() -> u64 {
     let stat = fs::read_to_string("/proc/stat").unwrap();
-    let line = stat
-        .lines()
-        .find_map(|line| line.strip_prefix("processes "))
-        .unwrap();
+    let line = stat.lines().find_map(|line| line.strip_prefix("processes ")).unwrap();
     line.trim().parse().unwrap()
 }

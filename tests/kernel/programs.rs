@@ -12,18 +12,9 @@ use remora_tests::wait;
 /// The programs by the kernel's id: name (which the kernel cuts at 15 bytes) and how often each ran.
 fn programs() -> BTreeMap<u32, (String, u64)> {
     let facts = |program: aya::programs::ProgramInfo| {
-        (
-            program.id(),
-            (
-                String::from_utf8_lossy(program.name()).into_owned(),
-                program.run_count(),
-            ),
-        )
+        (program.id(), (String::from_utf8_lossy(program.name()).into_owned(), program.run_count()))
     };
-    loaded_programs()
-        .filter_map(Result::ok)
-        .map(facts)
-        .collect()
+    loaded_programs().filter_map(Result::ok).map(facts).collect()
 }
 
 #[test]
@@ -32,22 +23,10 @@ fn every_program_loads_attaches_fires_and_goes() {
     let _counting = enable_stats(Stats::RunTime).expect("count the runs of BPF programs");
     let before = programs();
     let observer = Observer::of_this_process().unwrap();
-    let ours = || {
-        programs()
-            .into_iter()
-            .filter(|(id, _)| !before.contains_key(id))
-    };
+    let ours = || programs().into_iter().filter(|(id, _)| !before.contains_key(id));
     let names: Vec<_> = ours().map(|(_, (name, _))| name).collect();
-    for expected in [
-        "sys_enter",
-        "sys_exit",
-        "inet_sock_set_s",
-        "sched_process_f",
-    ] {
-        assert!(
-            names.iter().any(|name| name == expected),
-            "{expected} is loaded: {names:?}"
-        );
+    for expected in ["sys_enter", "sys_exit", "inet_sock_set_s", "sched_process_f"] {
+        assert!(names.iter().any(|name| name == expected), "{expected} is loaded: {names:?}");
     }
 
     // A process that is made, runs a program and ends; a connection that opens, moves bytes and closes.
@@ -62,23 +41,15 @@ fn every_program_loads_attaches_fires_and_goes() {
     let ran = |(_, (name, runs)): (u32, (String, u64))| (runs == 0).then_some(name);
     wait::until("every program has run", Duration::from_secs(5), || {
         let idle: Vec<_> = ours().filter_map(ran).collect();
-        if idle.is_empty() {
-            Ok(Some(()))
-        } else {
-            anyhow::bail!("these have not: {idle:?}")
-        }
+        if idle.is_empty() { Ok(Some(())) } else { anyhow::bail!("these have not: {idle:?}") }
     })
     .unwrap();
 
     let ids: Vec<_> = ours().map(|(id, _)| id).collect();
     drop(observer);
-    wait::until(
-        "the kernel has freed the programs",
-        Duration::from_secs(10),
-        || {
-            let loaded = programs();
-            Ok(ids.iter().all(|id| !loaded.contains_key(id)).then_some(()))
-        },
-    )
+    wait::until("the kernel has freed the programs", Duration::from_secs(10), || {
+        let loaded = programs();
+        Ok(ids.iter().all(|id| !loaded.contains_key(id)).then_some(()))
+    })
     .unwrap();
 }

@@ -45,9 +45,7 @@ impl Bridge {
     /// Returns all spans of all traces with a span that has this attribute.
     pub fn spans_with(&self, key: &str, value: &Value) -> Result<Vec<Span>> {
         let mut found = Vec::new();
-        for trace in
-            self.search(json!({ "attributes": [{ "key": key, "op": "=", "value": value }] }))?
-        {
+        for trace in self.search(json!({ "attributes": [{ "key": key, "op": "=", "value": value }] }))? {
             found.extend(self.trace(trace["trace_id"].as_str().context("a trace without id")?)?);
         }
         Ok(found)
@@ -60,9 +58,7 @@ impl Bridge {
         loop {
             let (status, mut answer) = self.post("/api/v1/traces/search", &question)?;
             anyhow::ensure!(status == 200, "search {question}: {status} {answer}");
-            let traces = answer["traces"]
-                .as_array_mut()
-                .context("no traces in the answer")?;
+            let traces = answer["traces"].as_array_mut().context("no traces in the answer")?;
             found.append(traces);
             match answer["next_cursor"].take() {
                 Value::Null => return Ok(found),
@@ -80,51 +76,32 @@ impl Bridge {
     /// Returns the status and the body of a POST of JSON.
     pub fn post(&self, path: &str, body: &Value) -> Result<(u16, Value)> {
         let request = agent().post(format!("http://{}{path}", self.address));
-        answer(
-            request
-                .send_json(body)
-                .with_context(|| format!("POST {path}"))?,
-        )
+        answer(request.send_json(body).with_context(|| format!("POST {path}"))?)
     }
 }
 
 /// An HTTP client for which every status is an answer.
 fn agent() -> ureq::Agent {
-    ureq::Agent::config_builder()
-        .http_status_as_error(false)
-        .proxy(None)
-        .build()
-        .into()
+    ureq::Agent::config_builder().http_status_as_error(false).proxy(None).build().into()
 }
 
 fn answer(mut response: ureq::http::Response<ureq::Body>) -> Result<(u16, Value)> {
     let status = response.status().as_u16();
     let text = response.body_mut().read_to_string()?;
     // An answer without a body, or one for people, is kept as text.
-    Ok((
-        status,
-        serde_json::from_str(&text).unwrap_or(Value::String(text)),
-    ))
+    Ok((status, serde_json::from_str(&text).unwrap_or(Value::String(text))))
 }
 
 fn spans(trace_id: &str, trace: &Value) -> Result<Vec<Span>> {
     let spans = trace["spans"].as_array().context("no spans")?;
-    spans
-        .iter()
-        .map(|span| read_span(trace_id, span, &trace["resources"]))
-        .collect()
+    spans.iter().map(|span| read_span(trace_id, span, &trace["resources"])).collect()
 }
 
 fn read_span(trace_id: &str, span: &Value, resources: &Value) -> Result<Span> {
     let text = |value: &Value, name: &str| {
-        value[name]
-            .as_str()
-            .map(str::to_owned)
-            .with_context(|| format!("no {name}"))
+        value[name].as_str().map(str::to_owned).with_context(|| format!("no {name}"))
     };
-    let resource = span["resource"]
-        .as_u64()
-        .and_then(|index| resources.get(usize::try_from(index).ok()?));
+    let resource = span["resource"].as_u64().and_then(|index| resources.get(usize::try_from(index).ok()?));
     Ok(Span {
         trace_id: trace_id.to_owned(),
         span_id: text(span, "span_id")?,
@@ -141,10 +118,5 @@ fn read_span(trace_id: &str, span: &Value, resources: &Value) -> Result<Span> {
 }
 
 fn object(value: &Value) -> BTreeMap<String, Value> {
-    value
-        .as_object()
-        .into_iter()
-        .flatten()
-        .map(|(key, value)| (key.clone(), value.clone()))
-        .collect()
+    value.as_object().into_iter().flatten().map(|(key, value)| (key.clone(), value.clone())).collect()
 }

@@ -26,8 +26,7 @@ pub struct Request {
 pub fn run(server: SocketAddr, requests: &[Request], concurrency: usize) -> Result<()> {
     let next = AtomicUsize::new(0);
     let work = || -> Result<()> {
-        let mut stream =
-            TcpStream::connect(server).with_context(|| format!("connect to {server}"))?;
+        let mut stream = TcpStream::connect(server).with_context(|| format!("connect to {server}"))?;
         stream.set_read_timeout(Some(Duration::from_secs(60)))?;
         while let Some(request) = requests.get(next.fetch_add(1, Ordering::Relaxed)) {
             exchange(&mut stream, server, request).with_context(|| request.path.clone())?;
@@ -56,11 +55,7 @@ pub fn exchange(stream: &mut TcpStream, server: SocketAddr, request: &Request) -
     let response = read_response(stream)?;
     let text = String::from_utf8_lossy(&response);
     ensure!(text.starts_with("HTTP/1.1 200 "), "{text}");
-    ensure!(
-        text.contains(&request.expected),
-        "`{}` is missing: {text}",
-        request.expected
-    );
+    ensure!(text.contains(&request.expected), "`{}` is missing: {text}", request.expected);
     Ok(())
 }
 
@@ -70,18 +65,11 @@ fn read_response(stream: &mut TcpStream) -> Result<Vec<u8>> {
     let mut buffer = [0; 16 << 10];
     loop {
         if let Some(length) = complete_length(&response)? {
-            ensure!(
-                response.len() == length,
-                "the server sent more than it announced"
-            );
+            ensure!(response.len() == length, "the server sent more than it announced");
             return Ok(response);
         }
         let read = stream.read(&mut buffer)?;
-        ensure!(
-            read > 0,
-            "the server closed the connection after {} bytes",
-            response.len()
-        );
+        ensure!(read > 0, "the server closed the connection after {} bytes", response.len());
         response.extend_from_slice(&buffer[..read]);
     }
 }
@@ -92,13 +80,8 @@ fn complete_length(response: &[u8]) -> Result<Option<usize>> {
         return Ok(None);
     };
     let text = String::from_utf8_lossy(&response[..head]).to_ascii_lowercase();
-    let length = text
-        .lines()
-        .find_map(|line| line.strip_prefix("content-length:"));
-    let length: usize = length
-        .with_context(|| format!("no content-length: {text}"))?
-        .trim()
-        .parse()?;
+    let length = text.lines().find_map(|line| line.strip_prefix("content-length:"));
+    let length: usize = length.with_context(|| format!("no content-length: {text}"))?.trim().parse()?;
     let whole = head + 4 + length;
     Ok((response.len() >= whole).then_some(whole))
 }

@@ -27,12 +27,8 @@ pub fn testenv() -> PathBuf {
 /// Returns the path of a program, looked up in the test environment, in `PATH` and in the folders of servers.
 pub fn program(name: &str) -> Result<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
-    let fixed = [
-        testenv().join("python/bin"),
-        testenv().join("bin"),
-        "/usr/sbin".into(),
-        "/usr/local/go/bin".into(),
-    ];
+    let fixed =
+        [testenv().join("python/bin"), testenv().join("bin"), "/usr/sbin".into(), "/usr/local/go/bin".into()];
     fixed
         .into_iter()
         .chain(env::split_paths(&path))
@@ -49,10 +45,7 @@ fn postgres_folders() -> Vec<PathBuf> {
     let Ok(versions) = std::fs::read_dir("/usr/lib/postgresql") else {
         return Vec::new();
     };
-    let mut folders: Vec<_> = versions
-        .flatten()
-        .map(|version| version.path().join("bin"))
-        .collect();
+    let mut folders: Vec<_> = versions.flatten().map(|version| version.path().join("bin")).collect();
     folders.sort();
     folders.reverse();
     folders

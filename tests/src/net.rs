@@ -14,8 +14,7 @@ pub fn free_address() -> Result<SocketAddr> {
 
 /// Returns an address on `ip` with a port that nobody listens on.
 pub fn free_address_on(ip: IpAddr) -> Result<SocketAddr> {
-    let listener =
-        TcpListener::bind((ip, 0)).with_context(|| format!("find a free port on {ip}"))?;
+    let listener = TcpListener::bind((ip, 0)).with_context(|| format!("find a free port on {ip}"))?;
     Ok(listener.local_addr()?)
 }
 

@@ -23,12 +23,7 @@ impl Observer {
     /// Observes only this process.
     pub fn of_this_process() -> Result<Self> {
         let mut observer = Self::load(false)?;
-        observer.capture.set_process(
-            process::id(),
-            ProcessMode::Observe {
-                goroutine_offsets: None,
-            },
-        );
+        observer.capture.set_process(process::id(), ProcessMode::Observe { goroutine_offsets: None });
         observer.capture.attach()?;
         Ok(observer)
     }
@@ -36,9 +31,7 @@ impl Observer {
     /// Observes every process of the host but this one.
     pub fn of_other_processes() -> Result<Self> {
         let mut observer = Self::load(true)?;
-        observer
-            .capture
-            .set_process(process::id(), ProcessMode::Ignore);
+        observer.capture.set_process(process::id(), ProcessMode::Ignore);
         observer.capture.attach()?;
         Ok(observer)
     }
@@ -51,52 +44,37 @@ impl Observer {
             // A child is not what its parent is.
             exec_resets_verdict: true,
         };
-        Ok(Self {
-            capture: Capture::load(settings)?,
-            _exclusive: exclusive,
-        })
+        Ok(Self { capture: Capture::load(settings)?, _exclusive: exclusive })
     }
 
     /// Returns what was told since the last call.
     pub fn drain(&mut self) -> Vec<Observation> {
         let mut observations = Vec::new();
-        self.capture
-            .drain(usize::MAX, |observation| observations.push(observation));
+        self.capture.drain(usize::MAX, |observation| observations.push(observation));
         observations
     }
 
     /// Returns what process `tgid` did with sockets, once it has ended. What others did is dropped.
     pub fn events_until_exit(&mut self, tgid: u32) -> Result<Vec<Event>> {
         let mut events = Vec::new();
-        wait::until(
-            &format!("the end of process {tgid} is told"),
-            Duration::from_secs(10),
-            || {
-                let mut has_ended = None;
-                for observation in self.drain() {
-                    match observation {
-                        Observation::Socket { event, tgid: actor } if actor == tgid => {
-                            events.push(event)
-                        }
-                        Observation::Exit { tgid: ended, .. } if ended == tgid => {
-                            has_ended = Some(())
-                        }
-                        _ => {}
-                    }
+        wait::until(&format!("the end of process {tgid} is told"), Duration::from_secs(10), || {
+            let mut has_ended = None;
+            for observation in self.drain() {
+                match observation {
+                    Observation::Socket { event, tgid: actor } if actor == tgid => events.push(event),
+                    Observation::Exit { tgid: ended, .. } if ended == tgid => has_ended = Some(()),
+                    _ => {}
                 }
-                Ok(has_ended)
-            },
-        )?;
+            }
+            Ok(has_ended)
+        })?;
         Ok(events)
     }
 
     /// Returns how many records found no room in the ring.
     #[must_use]
     pub fn ring_full(&self) -> u64 {
-        self.capture
-            .losses()
-            .find(|(reason, _)| *reason == "ring_full")
-            .map_or(0, |(_, lost)| lost)
+        self.capture.losses().find(|(reason, _)| *reason == "ring_full").map_or(0, |(_, lost)| lost)
     }
 
     /// Returns all losses by reason.

@@ -41,25 +41,11 @@ impl Remora {
         let scratch = Scratch::new("remora")?;
         let (bridge_process, bridge, otlp) = start_bridge(&scratch)?;
         let metrics = net::free_address()?;
-        let mut command = Command::new(binary("remora")?);
-        command
-            .current_dir(scratch.path())
-            .arg("run")
-            .args(["--otlp", &format!("http://{otlp}")]);
-        command
-            .args(["--metrics-listen", &metrics.to_string(), "--spool"])
-            .arg(scratch.path().join("spool"))
-            .args(flags);
+        let mut command = agent_command(&scratch, &format!("http://{otlp}"), metrics)?;
+        command.args(flags);
         let mut agent = Running::start("agent", &scratch, &mut command)?;
         agent.wait_ready(READY_WITHIN, || is_ready(metrics))?;
-        Ok(Self {
-            agent,
-            bridge_process,
-            bridge,
-            metrics,
-            _scratch: scratch,
-            _exclusive: exclusive,
-        })
+        Ok(Self { agent, bridge_process, bridge, metrics, _scratch: scratch, _exclusive: exclusive })
     }
 
     /// Returns the bridge, which has what the agent has sent so far.
@@ -73,11 +59,7 @@ impl Remora {
     /// This is how a test waits for "everything", including spans that should not be there.
     pub fn finish(&mut self) -> Result<&Bridge> {
         let status = self.agent.stop()?;
-        ensure!(
-            status.success(),
-            "the agent ended with {status}; it printed:\n{}",
-            self.agent.printed()
-        );
+        ensure!(status.success(), "the agent ended with {status}; it printed:\n{}", self.agent.printed());
         Ok(&self.bridge)
     }
 
@@ -105,6 +87,47 @@ impl Remora {
     }
 }
 
+/// An agent that sends to a receiver of the test's own, by OTLP over HTTP.
+#[derive(Debug)]
+pub struct Agent {
+    running: Running,
+    metrics: SocketAddr,
+    _scratch: Scratch,
+    _exclusive: Exclusive,
+}
+
+impl Agent {
+    /// Starts it with its defaults.
+    pub fn exporting_to(receiver: SocketAddr) -> Result<Self> {
+        let exclusive = Exclusive::wait();
+        let scratch = Scratch::new("agent")?;
+        let metrics = net::free_address()?;
+        let mut command = agent_command(&scratch, &format!("http://{receiver}"), metrics)?;
+        command.env("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf");
+        let mut running = Running::start("agent", &scratch, &mut command)?;
+        running.wait_ready(READY_WITHIN, || is_ready(metrics))?;
+        Ok(Self { running, metrics, _scratch: scratch, _exclusive: exclusive })
+    }
+
+    /// Returns its process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.running.id()
+    }
+
+    /// Returns its own metrics as text.
+    pub fn metrics(&self) -> Result<String> {
+        tools::curl(&[&format!("http://{}/metrics", self.metrics)])
+    }
+}
+
+fn agent_command(scratch: &Scratch, otlp: &str, metrics: SocketAddr) -> Result<Command> {
+    let mut command = Command::new(binary("remora")?);
+    command.current_dir(scratch.path()).arg("run").args(["--otlp", otlp]);
+    command.args(["--metrics-listen", &metrics.to_string(), "--spool"]).arg(scratch.path().join("spool"));
+    Ok(command)
+}
+
 /// A bridge without an agent.
 #[derive(Debug)]
 pub struct BridgeOnly {
@@ -120,12 +143,7 @@ impl BridgeOnly {
         let scratch = Scratch::new("bridge")?;
         let ports = Ports::free()?;
         let process = ports.start(&scratch)?;
-        Ok(Self {
-            process,
-            bridge: Bridge::at(ports.api),
-            otlp_http: ports.otlp_http,
-            _scratch: scratch,
-        })
+        Ok(Self { process, bridge: Bridge::at(ports.api), otlp_http: ports.otlp_http, _scratch: scratch })
     }
 
     /// Returns its API.
@@ -164,11 +182,7 @@ impl Ports {
 
     fn start(&self, scratch: &Scratch) -> Result<Running> {
         let mut command = Command::new(binary("remora-bridge")?);
-        command
-            .current_dir(scratch.path())
-            .arg("serve")
-            .arg("--data")
-            .arg(scratch.path().join("data"));
+        command.current_dir(scratch.path()).arg("serve").arg("--data").arg(scratch.path().join("data"));
         command.args(["--listen", &self.api.to_string()]);
         command.args(["--otlp-grpc", &self.otlp_grpc.to_string()]);
         command.args(["--otlp-http", &self.otlp_http.to_string()]);
@@ -191,13 +205,9 @@ fn is_ready(address: SocketAddr) -> Result<bool> {
 
 /// Returns the path of one of the two programs: in the folder that `REMORA_BIN` names, else the release build.
 fn binary(name: &str) -> Result<PathBuf> {
-    let folder = env::var_os("REMORA_BIN")
-        .map_or_else(|| locate::root().join("target/release"), PathBuf::from);
+    let folder =
+        env::var_os("REMORA_BIN").map_or_else(|| locate::root().join("target/release"), PathBuf::from);
     let path = folder.join(name);
-    ensure!(
-        path.is_file(),
-        "{} is missing: run `cargo xtask build`",
-        path.display()
-    );
+    ensure!(path.is_file(), "{} is missing: run `cargo xtask build`", path.display());
     path.canonicalize().context("resolve the program's path")
 }

@@ -28,19 +28,9 @@ impl Running {
     pub fn start(name: &str, scratch: &Scratch, command: &mut Command) -> Result<Self> {
         let log = scratch.path().join(format!("{name}.log"));
         let file = File::create(&log).with_context(|| format!("create {}", log.display()))?;
-        command
-            .stdin(Stdio::null())
-            .stdout(file.try_clone()?)
-            .stderr(file);
-        let child = command
-            .spawn()
-            .with_context(|| format!("start {name}: {command:?}"))?;
-        Ok(Self {
-            name: name.to_owned(),
-            child,
-            log,
-            stop_signal: Signal::TERM,
-        })
+        command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
+        let child = command.spawn().with_context(|| format!("start {name}: {command:?}"))?;
+        Ok(Self { name: name.to_owned(), child, log, stop_signal: Signal::TERM })
     }
 
     /// Says which signal makes it end in an orderly way; `SIGTERM` unless told.
@@ -51,27 +41,15 @@ impl Running {
     }
 
     /// Waits until `ready` holds. Fails early, with what the program printed, when it ends before.
-    pub fn wait_ready(
-        &mut self,
-        within: Duration,
-        mut ready: impl FnMut() -> Result<bool>,
-    ) -> Result<()> {
+    pub fn wait_ready(&mut self, within: Duration, mut ready: impl FnMut() -> Result<bool>) -> Result<()> {
         let what = format!("{} is ready", self.name);
         let mut ended = None;
         let waited = wait::until(&what, within, || {
             ended = self.child.try_wait()?;
-            if ended.is_some() {
-                Ok(Some(()))
-            } else {
-                ready().map(|is_ready| is_ready.then_some(()))
-            }
+            if ended.is_some() { Ok(Some(())) } else { ready().map(|is_ready| is_ready.then_some(())) }
         });
         if let Some(status) = ended {
-            bail!(
-                "{} ended with {status} before it was ready; it printed:\n{}",
-                self.name,
-                self.printed()
-            );
+            bail!("{} ended with {status} before it was ready; it printed:\n{}", self.name, self.printed());
         }
         waited.with_context(|| format!("{} printed:\n{}", self.name, self.printed()))
     }
@@ -85,10 +63,8 @@ impl Running {
     /// Returns what it printed so far.
     #[must_use]
     pub fn printed(&self) -> String {
-        fs::read(&self.log).map_or_else(
-            |error| error.to_string(),
-            |bytes| String::from_utf8_lossy(&bytes).into_owned(),
-        )
+        fs::read(&self.log)
+            .map_or_else(|error| error.to_string(), |bytes| String::from_utf8_lossy(&bytes).into_owned())
     }
 
     /// Returns how it ended, waiting at most `within` for that.
@@ -99,8 +75,7 @@ impl Running {
 
     /// Sends a signal.
     pub fn signal(&self, signal: Signal) -> Result<()> {
-        kill_process(Pid::from_child(&self.child), signal)
-            .with_context(|| format!("signal {}", self.name))
+        kill_process(Pid::from_child(&self.child), signal).with_context(|| format!("signal {}", self.name))
     }
 
     /// Asks it to end and returns how it ended; kills it, which is an error, when it does not.

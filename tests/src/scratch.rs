@@ -14,10 +14,8 @@ pub struct Scratch(TempDir);
 impl Scratch {
     /// Returns a new, empty folder.
     pub fn new(name: &str) -> Result<Self> {
-        let folder = tempfile::Builder::new()
-            .prefix(&format!("remora-{name}-"))
-            .tempdir()
-            .context("make a folder")?;
+        let folder =
+            tempfile::Builder::new().prefix(&format!("remora-{name}-")).tempdir().context("make a folder")?;
         fs::set_permissions(folder.path(), Permissions::from_mode(0o755))?;
         Ok(Self(folder))
     }

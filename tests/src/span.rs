@@ -61,9 +61,7 @@ impl Names {
         let mut names = Self::default();
         for (name, address) in servers {
             names.texts.push((address.to_string(), (*name).to_owned()));
-            names
-                .ports
-                .insert(i64::from(address.port()), format!("{name}.port"));
+            names.ports.insert(i64::from(address.port()), format!("{name}.port"));
         }
         names
     }
@@ -76,9 +74,7 @@ impl Names {
     }
 
     fn text(&self, text: &str) -> String {
-        self.texts
-            .iter()
-            .fold(text.to_owned(), |text, (from, to)| text.replace(from, to))
+        self.texts.iter().fold(text.to_owned(), |text, (from, to)| text.replace(from, to))
     }
 
     fn value(&self, key: &str, value: &Value) -> String {
@@ -113,11 +109,7 @@ pub enum Show<'a> {
 #[must_use]
 pub fn outline(spans: &[Span], names: &Names, show: Show<'_>) -> String {
     let ids: BTreeSet<_> = spans.iter().map(|span| span.span_id.as_str()).collect();
-    let is_root = |span: &&Span| {
-        span.parent_id
-            .as_deref()
-            .is_none_or(|parent| !ids.contains(parent))
-    };
+    let is_root = |span: &&Span| span.parent_id.as_deref().is_none_or(|parent| !ids.contains(parent));
     let mut text = String::new();
     for root in by_start(spans.iter().filter(is_root)) {
         write_tree(&mut text, spans, root, 0, names, show);
@@ -125,32 +117,12 @@ pub fn outline(spans: &[Span], names: &Names, show: Show<'_>) -> String {
     text
 }
 
-fn write_tree(
-    text: &mut String,
-    spans: &[Span],
-    span: &Span,
-    depth: usize,
-    names: &Names,
-    show: Show<'_>,
-) {
+fn write_tree(text: &mut String, spans: &[Span], span: &Span, depth: usize, names: &Names, show: Show<'_>) {
     let indent = "  ".repeat(depth);
-    let orphan = if depth == 0 && span.parent_id.is_some() {
-        " (parent elsewhere)"
-    } else {
-        ""
-    };
-    let Span {
-        kind,
-        service,
-        status,
-        ..
-    } = span;
+    let orphan = if depth == 0 && span.parent_id.is_some() { " (parent elsewhere)" } else { "" };
+    let Span { kind, service, status, .. } = span;
     // Writing to a String cannot fail.
-    let _ = writeln!(
-        text,
-        "{indent}{kind} `{}` of {service}, {status}{orphan}",
-        names.text(&span.name)
-    );
+    let _ = writeln!(text, "{indent}{kind} `{}` of {service}, {status}{orphan}", names.text(&span.name));
     for (key, value) in &span.attributes {
         let is_shown = match show {
             Show::All => true,
@@ -160,9 +132,8 @@ fn write_tree(
             let _ = writeln!(text, "{indent}    {key} = {}", names.value(key, value));
         }
     }
-    let is_child = |other: &&Span| {
-        other.parent_id.as_ref() == Some(&span.span_id) && other.span_id != span.span_id
-    };
+    let is_child =
+        |other: &&Span| other.parent_id.as_ref() == Some(&span.span_id) && other.span_id != span.span_id;
     for child in by_start(spans.iter().filter(is_child)) {
         write_tree(text, spans, child, depth + 1, names, show);
     }
@@ -180,14 +151,9 @@ fn by_start<'a>(spans: impl Iterator<Item = &'a Span>) -> Vec<&'a Span> {
 pub fn check_times(spans: &[Span]) -> Result<(), String> {
     for span in spans {
         if span.end_ns < span.start_ns {
-            return Err(format!(
-                "`{}` of {} ends before it starts",
-                span.name, span.service
-            ));
+            return Err(format!("`{}` of {} ends before it starts", span.name, span.service));
         }
-        let parent = spans
-            .iter()
-            .find(|other| Some(&other.span_id) == span.parent_id.as_ref());
+        let parent = spans.iter().find(|other| Some(&other.span_id) == span.parent_id.as_ref());
         if let Some(parent) = parent.filter(|parent| span.start_ns < parent.start_ns) {
             return Err(format!(
                 "`{}` of {} starts before its parent `{}`",
@@ -226,11 +192,7 @@ mod tests {
     #[test]
     fn an_outline_is_a_tree_with_names() {
         let names = Names::of(&[("SHOP", "127.0.0.1:8080".parse().unwrap())]);
-        let spans = [
-            span("c", Some("a"), 3),
-            span("b", Some("a"), 2),
-            span("a", Some("x"), 1),
-        ];
+        let spans = [span("c", Some("a"), 3), span("b", Some("a"), 2), span("a", Some("x"), 1)];
         let expected = "server `GET /a` of shop, unset (parent elsewhere)
     client.port = *
     server.port = SHOP.port
@@ -240,7 +202,10 @@ mod tests {
 ";
         let mut found = outline(&spans, &names, Show::All);
         for _ in 0..2 {
-            found = found.replace("      client.port = *\n      server.port = SHOP.port\n      url.full = http://SHOP/a\n", "");
+            found = found.replace(
+                "      client.port = *\n      server.port = SHOP.port\n      url.full = http://SHOP/a\n",
+                "",
+            );
         }
         assert_eq!(found, expected);
         assert_eq!(outline(&spans, &names, Show::Only(&[])).lines().count(), 3);
@@ -248,10 +213,7 @@ mod tests {
 
     #[test]
     fn a_child_before_its_parent_is_found() {
-        assert_eq!(
-            check_times(&[span("a", None, 1), span("b", Some("a"), 2)]),
-            Ok(())
-        );
+        assert_eq!(check_times(&[span("a", None, 1), span("b", Some("a"), 2)]), Ok(()));
         assert!(check_times(&[span("a", None, 2), span("b", Some("a"), 1)]).is_err());
     }
 }

@@ -11,34 +11,17 @@ use crate::locate;
 /// Runs `curl` and returns the response's body. HTTP errors are no error.
 pub fn curl(arguments: &[&str]) -> Result<String> {
     let mut command = Command::new(locate::program("curl")?);
-    printed(
-        command
-            .args([
-                "--silent",
-                "--show-error",
-                "--noproxy",
-                "*",
-                "--max-time",
-                "30",
-            ])
-            .args(arguments),
-    )
+    printed(command.args(["--silent", "--show-error", "--noproxy", "*", "--max-time", "30"]).args(arguments))
 }
 
 /// Runs statements by `psql` over TCP and returns what it prints.
 pub fn psql(server: SocketAddr, statements: &[&str]) -> Result<String> {
-    printed(&mut psql_command(
-        &server.ip().to_string(),
-        server.port(),
-        statements,
-    )?)
+    printed(&mut psql_command(&server.ip().to_string(), server.port(), statements)?)
 }
 
 /// Runs statements by `psql` over the Unix socket in `folder` and returns what it prints.
 pub fn psql_unix(folder: &Path, port: u16, statements: &[&str]) -> Result<String> {
-    let folder = folder
-        .to_str()
-        .context("the socket's folder is not UTF-8")?;
+    let folder = folder.to_str().context("the socket's folder is not UTF-8")?;
     printed(&mut psql_command(folder, port, statements)?)
 }
 
@@ -59,9 +42,7 @@ pub fn psql_command(host: &str, port: u16, statements: &[&str]) -> Result<Comman
         command.args(["--command", statement]);
     }
     // Without these, psql tries encryption first, which Unix and trusted connections refuse.
-    command
-        .env("PGSSLMODE", "disable")
-        .env("PGGSSENCMODE", "disable");
+    command.env("PGSSLMODE", "disable").env("PGGSSENCMODE", "disable");
     Ok(command)
 }
 
@@ -74,19 +55,10 @@ pub fn redis_cli(server: SocketAddr, arguments: &[&str]) -> Result<String> {
 
 /// Runs a command to its end and returns what it printed; fails when the command does.
 pub fn printed(command: &mut Command) -> Result<String> {
-    let Output {
-        status,
-        stdout,
-        stderr,
-    } = command
-        .output()
-        .with_context(|| format!("start {command:?}"))?;
+    let Output { status, stdout, stderr } = command.output().with_context(|| format!("start {command:?}"))?;
     let stdout = String::from_utf8_lossy(&stdout).into_owned();
     if !status.success() {
-        bail!(
-            "{command:?} ended with {status}: {stdout}{}",
-            String::from_utf8_lossy(&stderr)
-        );
+        bail!("{command:?} ended with {status}: {stdout}{}", String::from_utf8_lossy(&stderr));
     }
     Ok(stdout)
 }

@@ -11,11 +11,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// Returns what `condition` gives once it gives something, or fails after `within`, naming `what` and the last error.
 ///
 /// An error of the condition counts as "not yet".
-pub fn until<T>(
-    what: &str,
-    within: Duration,
-    mut condition: impl FnMut() -> Result<Option<T>>,
-) -> Result<T> {
+pub fn until<T>(what: &str, within: Duration, mut condition: impl FnMut() -> Result<Option<T>>) -> Result<T> {
     let deadline = Instant::now() + within;
     loop {
         let last = match condition() {

@@ -32,10 +32,7 @@ impl Chain {
         let postgres = Postgres::start()?;
         let redis = Redis::start()?;
         // One round trip for each query, instead of a statement cache that sometimes prepares.
-        let database = format!(
-            "{}&default_query_exec_mode=exec&pool_max_conns=16",
-            postgres.url()
-        );
+        let database = format!("{}&default_query_exec_mode=exec&pool_max_conns=16", postgres.url());
         let items = GoService::start(&["-database".to_owned(), database])?;
         let neighbours = [
             ("DATABASE_URL", postgres.url()),
@@ -48,20 +45,10 @@ impl Chain {
         for number in FIRST..FIRST + REQUESTS {
             tools::redis_cli(
                 redis.address(),
-                &[
-                    "SET",
-                    &format!("order:{number}"),
-                    &format!("cached {number}"),
-                ],
+                &["SET", &format!("order:{number}"), &format!("cached {number}")],
             )?;
         }
-        Ok(Self {
-            nginx,
-            flask,
-            items,
-            postgres,
-            redis,
-        })
+        Ok(Self { nginx, flask, items, postgres, redis })
     }
 
     fn names(&self) -> Names {
@@ -81,21 +68,12 @@ fn trace_id(number: u32) -> String {
 
 /// One request by curl, whose answer must be about its number alone.
 fn order(chain: &Chain, number: u32) -> Result<()> {
-    let url = format!(
-        "http://{}/orders/{number}?test={number}",
-        chain.nginx.address()
-    );
-    let traceparent = format!(
-        "traceparent: 00-{}-00000000{number:08x}-01",
-        trace_id(number)
-    );
+    let url = format!("http://{}/orders/{number}?test={number}", chain.nginx.address());
+    let traceparent = format!("traceparent: 00-{}-00000000{number:08x}-01", trace_id(number));
     let id = format!("X-Test-Id: {number}");
     let answer = tools::curl(&["--header", &traceparent, "--header", &id, &url])?;
     for part in ["cached ", "note ", "item "] {
-        ensure!(
-            answer.contains(&format!("{part}{number}")),
-            "`{part}{number}` is missing: {answer}"
-        );
+        ensure!(answer.contains(&format!("{part}{number}")), "`{part}{number}` is missing: {answer}");
     }
     Ok(())
 }
@@ -113,9 +91,7 @@ fn orders(chain: &Chain, count: u32) -> Result<()> {
     };
     thread::scope(|scope| {
         let workers: Vec<_> = (0..CONCURRENCY).map(|_| scope.spawn(work)).collect();
-        workers
-            .into_iter()
-            .try_for_each(|worker| worker.join().expect("a worker panicked"))
+        workers.into_iter().try_for_each(|worker| worker.join().expect("a worker panicked"))
     })
 }
 
@@ -145,31 +121,16 @@ fn check(workers: Workers, expected: &Expect) {
     let mut outlines: BTreeMap<String, Vec<u32>> = BTreeMap::new();
     for number in FIRST..FIRST + REQUESTS {
         let spans = bridge.trace(&trace_id(number)).unwrap();
-        outlines
-            .entry(anonymous(&spans, &names, number))
-            .or_default()
-            .push(number);
+        outlines.entry(anonymous(&spans, &names, number)).or_default().push(number);
     }
     // The most frequent one is compared in full; the others are counted and shown.
-    let usual = outlines
-        .iter()
-        .max_by_key(|(_, numbers)| numbers.len())
-        .map(|(outline, _)| outline.clone())
-        .unwrap();
+    let usual =
+        outlines.iter().max_by_key(|(_, numbers)| numbers.len()).map(|(outline, _)| outline.clone()).unwrap();
     expected.assert_eq(&usual);
-    let others: Vec<_> = outlines
-        .iter()
-        .filter(|(outline, _)| **outline != usual)
-        .collect();
+    let others: Vec<_> = outlines.iter().filter(|(outline, _)| **outline != usual).collect();
     let count: usize = others.iter().map(|(_, numbers)| numbers.len()).sum();
-    let shown = others
-        .first()
-        .map(|(outline, numbers)| format!("for example {numbers:?}:\n{outline}"));
-    assert!(
-        others.is_empty(),
-        "{count} of {REQUESTS} traces differ; {}",
-        shown.unwrap_or_default()
-    );
+    let shown = others.first().map(|(outline, numbers)| format!("for example {numbers:?}:\n{outline}"));
+    assert!(others.is_empty(), "{count} of {REQUESTS} traces differ; {}", shown.unwrap_or_default());
 }
 
 #[test]

@@ -18,21 +18,11 @@ fn a_trace_of_the_client_is_continued() {
     let mut remora = Remora::start().unwrap();
     let traceparent = format!("traceparent: 00-{TRACE}-{PARENT}-01");
     let url = format!("http://{}/users/4711", shop.address());
-    tools::curl(&[
-        "--header",
-        &traceparent,
-        "--header",
-        "tracestate: vendor=value",
-        &url,
-    ])
-    .unwrap();
+    tools::curl(&["--header", &traceparent, "--header", "tracestate: vendor=value", &url]).unwrap();
     let spans = remora.finish().unwrap().trace(TRACE).unwrap();
     expect![[""]].assert_eq(&shape(&spans, &Names::of(&[("SHOP", shop.address())])));
-    let outer = spans.iter().find(|span| {
-        !spans
-            .iter()
-            .any(|other| Some(&other.span_id) == span.parent_id.as_ref())
-    });
+    let outer =
+        spans.iter().find(|span| !spans.iter().any(|other| Some(&other.span_id) == span.parent_id.as_ref()));
     assert_eq!(outer.unwrap().parent_id.as_deref(), Some(PARENT));
 }
 
@@ -42,21 +32,12 @@ fn a_broken_trace_context_is_not() {
     let shop = Gunicorn::start(Workers::Sync(1), &[]).unwrap();
     let mut remora = Remora::start().unwrap();
     let url = format!("http://{}/users/4711", shop.address());
-    for broken in [
-        "00-0-0-01",
-        "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
-        "nonsense",
-    ] {
+    for broken in ["00-0-0-01", "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "nonsense"] {
         tools::curl(&["--header", &format!("traceparent: {broken}"), &url]).unwrap();
     }
     let bridge = remora.finish().unwrap();
     assert_eq!(bridge.trace(TRACE).unwrap(), []);
     let spans = bridge.spans_of_server(shop.address()).unwrap();
     let roots = spans.iter().filter(|span| span.parent_id.is_none()).count();
-    assert_eq!(
-        (roots, spans.len()),
-        (3, 6),
-        "{}",
-        shape(&spans, &Names::default())
-    );
+    assert_eq!((roots, spans.len()), (3, 6), "{}", shape(&spans, &Names::default()));
 }

@@ -17,11 +17,7 @@ fn check_alone(path: &str, expected: &Expect) {
         let shop = Gunicorn::start(workers, &[]).unwrap();
         let mut remora = Remora::start().unwrap();
         tools::curl(&[&format!("http://{}{path}", shop.address())]).unwrap();
-        let spans = remora
-            .finish()
-            .unwrap()
-            .spans_of_server(shop.address())
-            .unwrap();
+        let spans = remora.finish().unwrap().spans_of_server(shop.address()).unwrap();
         expected.assert_eq(&whole(&spans, &Names::of(&[("SHOP", shop.address())])));
     }
 }
@@ -54,19 +50,12 @@ fn database_and_cache_calls_are_children() {
         tools::curl(&[&url("/rows/100001")]).unwrap();
         tools::curl(&[&url("/cached/key")]).unwrap();
         tools::curl(&[&url("/bad-statement")]).unwrap();
-        let spans = remora
-            .finish()
-            .unwrap()
-            .spans_of_server(shop.address())
-            .unwrap();
+        let spans = remora.finish().unwrap().spans_of_server(shop.address()).unwrap();
         let spans: Vec<_> = spans
             .iter()
             .filter(|span| {
-                let root = spans
-                    .iter()
-                    .find(|root| root.trace_id == span.trace_id && root.kind == "client");
-                root.and_then(|root| root.text("url.full"))
-                    .is_some_and(|url| !url.ends_with("/warm"))
+                let root = spans.iter().find(|root| root.trace_id == span.trace_id && root.kind == "client");
+                root.and_then(|root| root.text("url.full")).is_some_and(|url| !url.ends_with("/warm"))
             })
             .cloned()
             .collect();
@@ -75,12 +64,7 @@ fn database_and_cache_calls_are_children() {
             ("POSTGRES", postgres.address()),
             ("REDIS", redis.address()),
         ]);
-        let shown = [
-            "db.query.text",
-            "db.response.status_code",
-            "error.type",
-            "http.response.status_code",
-        ];
+        let shown = ["db.query.text", "db.response.status_code", "error.type", "http.response.status_code"];
         expect![[""]].assert_eq(&outline(&spans, &names, Show::Only(&shown)));
     }
 }
@@ -94,10 +78,7 @@ fn requests_at_once_do_not_mix() {
     let requests: Vec<_> = (0..320_u32)
         .map(|number| Request {
             path: format!("/cached/{number}"),
-            headers: vec![(
-                "traceparent".to_owned(),
-                format!("00-{:032x}-{:016x}-01", 0xabc000 + number, 1),
-            )],
+            headers: vec![("traceparent".to_owned(), format!("00-{:032x}-{:016x}-01", 0xabc000 + number, 1))],
             expected: "hello".to_owned(),
         })
         .collect();
@@ -105,24 +86,14 @@ fn requests_at_once_do_not_mix() {
     let bridge = remora.finish().unwrap();
     let mut wrong = Vec::new();
     for number in 0..320_u32 {
-        let spans = bridge
-            .trace(&format!("{:032x}", 0xabc000 + number))
-            .unwrap();
+        let spans = bridge.trace(&format!("{:032x}", 0xabc000 + number)).unwrap();
         let key = format!("greeting:{number}");
         let is_own = |text: &str| text.split_whitespace().any(|word| word == key);
-        let statements: Vec<_> = spans
-            .iter()
-            .filter_map(|span| span.text("db.query.text"))
-            .collect();
+        let statements: Vec<_> = spans.iter().filter_map(|span| span.text("db.query.text")).collect();
         // SET and GET, seen by the shop and by Redis.
         if statements.len() != 4 || !statements.iter().all(|text| is_own(text)) {
             wrong.push(format!("{number}: {}", shape(&spans, &Names::default())));
         }
     }
-    assert!(
-        wrong.is_empty(),
-        "{} of 320 traces are wrong, first:\n{}",
-        wrong.len(),
-        wrong[0]
-    );
+    assert!(wrong.is_empty(), "{} of 320 traces are wrong, first:\n{}", wrong.len(), wrong[0]);
 }

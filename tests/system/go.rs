@@ -17,30 +17,12 @@ fn check_query(path: &str, expected: &Expect) {
     // The first opens a connection, whose handshake is not of interest here.
     tools::curl(&[&url]).unwrap();
     tools::curl(&[&format!("{url}?second")]).unwrap();
-    let spans = remora
-        .finish()
-        .unwrap()
-        .spans_of_server(items.address())
-        .unwrap();
-    let second = spans.iter().find(|span| {
-        span.text("url.full")
-            .is_some_and(|url| url.ends_with("second"))
-    });
-    let trace_id = second
-        .expect("the client's span of the second request")
-        .trace_id
-        .clone();
-    let spans: Vec<_> = spans
-        .into_iter()
-        .filter(|span| span.trace_id == trace_id)
-        .collect();
+    let spans = remora.finish().unwrap().spans_of_server(items.address()).unwrap();
+    let second = spans.iter().find(|span| span.text("url.full").is_some_and(|url| url.ends_with("second")));
+    let trace_id = second.expect("the client's span of the second request").trace_id.clone();
+    let spans: Vec<_> = spans.into_iter().filter(|span| span.trace_id == trace_id).collect();
     let names = Names::of(&[("ITEMS", items.address()), ("POSTGRES", postgres.address())]);
-    let shown = [
-        "db.query.text",
-        "db.system.name",
-        "http.response.status_code",
-        "http.route",
-    ];
+    let shown = ["db.query.text", "db.system.name", "http.response.status_code", "http.route"];
     expected.assert_eq(&outline(&spans, &names, Show::Only(&shown)));
 }
 
@@ -68,11 +50,7 @@ fn an_error_of_the_server() {
     let items = GoService::start(&[]).unwrap();
     let mut remora = Remora::start().unwrap();
     tools::curl(&[&format!("{}/broken", items.url())]).unwrap();
-    let spans = remora
-        .finish()
-        .unwrap()
-        .spans_of_server(items.address())
-        .unwrap();
+    let spans = remora.finish().unwrap().spans_of_server(items.address()).unwrap();
     expect![[""]].assert_eq(&whole(&spans, &Names::of(&[("ITEMS", items.address())])));
 }
 
@@ -80,15 +58,10 @@ fn an_error_of_the_server() {
 #[ignore = "needs root"]
 fn a_call_of_another_service() {
     let shop = Gunicorn::start(Workers::Sync(1), &[]).unwrap();
-    let items =
-        GoService::start(&["-upstream".to_owned(), format!("http://{}", shop.address())]).unwrap();
+    let items = GoService::start(&["-upstream".to_owned(), format!("http://{}", shop.address())]).unwrap();
     let mut remora = Remora::start().unwrap();
     tools::curl(&[&format!("{}/relay/4711", items.url())]).unwrap();
-    let spans = remora
-        .finish()
-        .unwrap()
-        .spans_of_server(items.address())
-        .unwrap();
+    let spans = remora.finish().unwrap().spans_of_server(items.address()).unwrap();
     let names = Names::of(&[("ITEMS", items.address()), ("SHOP", shop.address())]);
     expect![[""]].assert_eq(&shape(&spans, &names));
 }

@@ -22,12 +22,7 @@ fn a_request_is_visible_seconds_after_it_ended() {
     })
     .unwrap();
     eprintln!("visible {:?} after the response", ended.elapsed());
-    assert!(
-        spans
-            .iter()
-            .any(|span| span.kind == "server" && span.name == "GET /users/{id}"),
-        "{spans:#?}"
-    );
+    assert!(spans.iter().any(|span| span.kind == "server" && span.name == "GET /users/{id}"), "{spans:#?}");
 }
 
 #[test]
@@ -43,9 +38,6 @@ fn the_agent_and_the_bridge_do_not_trace_themselves() {
     })
     .unwrap();
     let spans = remora.finish().unwrap().spans_of_server(bridge).unwrap();
-    let own: Vec<_> = spans
-        .iter()
-        .filter(|span| span.service.starts_with("remora"))
-        .collect();
+    let own: Vec<_> = spans.iter().filter(|span| span.service.starts_with("remora")).collect();
     assert!(own.is_empty(), "{own:#?}");
 }

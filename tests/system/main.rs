@@ -1,10 +1,7 @@
 //! The real agent and bridge against real servers and programs: for each, exactly the spans that are expected.
 //!
 //! Expected outlines are written with `UPDATE_EXPECT=1` and read by people before they are committed.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test fails by panicking, with the line at hand"
-)]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, with the line at hand")]
 
 mod chain;
 mod context;

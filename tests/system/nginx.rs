@@ -15,11 +15,7 @@ fn a_static_file() {
     let nginx = Nginx::files(&[("hello.txt", &[b'x'; 100_000])]).unwrap();
     let mut remora = Remora::start().unwrap();
     tools::curl(&[&format!("http://{}/hello.txt", nginx.address())]).unwrap();
-    let spans = remora
-        .finish()
-        .unwrap()
-        .spans_of_server(nginx.address())
-        .unwrap();
+    let spans = remora.finish().unwrap().spans_of_server(nginx.address()).unwrap();
     expect![[""]].assert_eq(&whole(&spans, &Names::of(&[("NGINX", nginx.address())])));
 }
 
@@ -30,11 +26,7 @@ fn a_proxy_is_in_the_middle_of_the_trace() {
     let nginx = Nginx::proxy(shop.address()).unwrap();
     let mut remora = Remora::start().unwrap();
     tools::curl(&[&format!("http://{}/users/4711", nginx.address())]).unwrap();
-    let spans = remora
-        .finish()
-        .unwrap()
-        .spans_of_server(nginx.address())
-        .unwrap();
+    let spans = remora.finish().unwrap().spans_of_server(nginx.address()).unwrap();
     let names = Names::of(&[("NGINX", nginx.address()), ("SHOP", shop.address())]);
     expect![[""]].assert_eq(&whole(&spans, &names));
 }
@@ -49,10 +41,7 @@ fn requests_that_wait_in_the_proxy_do_not_mix() {
     let requests: Vec<_> = (0..320_u32)
         .map(|number| Request {
             path: format!("/users/{number}?test=t{number}t"),
-            headers: vec![(
-                "traceparent".to_owned(),
-                format!("00-{:032x}-{:016x}-01", 0xdef000 + number, 1),
-            )],
+            headers: vec![("traceparent".to_owned(), format!("00-{:032x}-{:016x}-01", 0xdef000 + number, 1))],
             expected: format!("t{number}t"),
         })
         .collect();
@@ -60,28 +49,17 @@ fn requests_that_wait_in_the_proxy_do_not_mix() {
     let bridge = remora.finish().unwrap();
     let mut wrong = Vec::new();
     for number in 0..320_u32 {
-        let spans = bridge
-            .trace(&format!("{:032x}", 0xdef000 + number))
-            .unwrap();
+        let spans = bridge.trace(&format!("{:032x}", 0xdef000 + number)).unwrap();
         let path = format!("/users/{number}");
         let is_own = |span: &remora_tests::span::Span| {
             span.text("url.path")
                 .or(span.text("url.full"))
-                .is_some_and(|url| {
-                    url.split('?')
-                        .next()
-                        .is_some_and(|url| url.ends_with(&path))
-                })
+                .is_some_and(|url| url.split('?').next().is_some_and(|url| url.ends_with(&path)))
         };
         // The test's own client span, nginx as server, nginx as client, the shop.
         if spans.len() != 4 || !spans.iter().all(is_own) {
             wrong.push(format!("{number}: {}", shape(&spans, &Names::default())));
         }
     }
-    assert!(
-        wrong.is_empty(),
-        "{} of 320 traces are wrong, first:\n{}",
-        wrong.len(),
-        wrong[0]
-    );
+    assert!(wrong.is_empty(), "{} of 320 traces are wrong, first:\n{}", wrong.len(), wrong[0]);
 }

@@ -14,11 +14,7 @@ fn one_request() {
     let node = NodeService::start("", "").unwrap();
     let mut remora = Remora::start().unwrap();
     tools::curl(&[&format!("http://{}/users/4711", node.address())]).unwrap();
-    let spans = remora
-        .finish()
-        .unwrap()
-        .spans_of_server(node.address())
-        .unwrap();
+    let spans = remora.finish().unwrap().spans_of_server(node.address()).unwrap();
     expect![[""]].assert_eq(&whole(&spans, &Names::of(&[("NODE", node.address())])));
 }
 
@@ -36,19 +32,12 @@ fn check_calls(path: &str, expected: &Expect) {
         let new = bridge.spans_of_server(server).unwrap();
         spans.extend(
             new.into_iter()
-                .filter(|new| {
-                    !spans
-                        .iter()
-                        .any(|old: &remora_tests::span::Span| old.span_id == new.span_id)
-                })
+                .filter(|new| !spans.iter().any(|old: &remora_tests::span::Span| old.span_id == new.span_id))
                 .collect::<Vec<_>>(),
         );
     }
-    let names = Names::of(&[
-        ("NODE", node.address()),
-        ("POSTGRES", postgres.address()),
-        ("SHOP", shop.address()),
-    ]);
+    let names =
+        Names::of(&[("NODE", node.address()), ("POSTGRES", postgres.address()), ("SHOP", shop.address())]);
     let shown = ["db.query.text", "http.response.status_code", "http.route"];
     expected.assert_eq(&outline(&spans, &names, Show::Only(&shown)));
 }

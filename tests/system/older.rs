@@ -22,17 +22,10 @@ struct Session {
 impl Session {
     fn open(postgres: &Postgres) -> Result<Self> {
         let mut command = tools::psql_command("127.0.0.1", postgres.address().port(), &[])?;
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()?;
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let input = child.stdin.take();
         let output = BufReader::new(child.stdout.take().context("psql has no output")?);
-        Ok(Self {
-            child,
-            input,
-            output,
-        })
+        Ok(Self { child, input, output })
     }
 
     /// Runs a statement and returns the first line of its result.
@@ -61,36 +54,18 @@ fn a_database_session_and_a_kept_http_connection() {
     let mut session = Session::open(&postgres).unwrap();
     assert_eq!(session.run("SELECT 1").unwrap(), "1");
     let mut kept = TcpStream::connect(shop.address()).unwrap();
-    let request = |path: &str| Request {
-        path: path.to_owned(),
-        headers: Vec::new(),
-        expected: "hello".to_owned(),
-    };
+    let request =
+        |path: &str| Request { path: path.to_owned(), headers: Vec::new(), expected: "hello".to_owned() };
     load::exchange(&mut kept, shop.address(), &request("/cached/before")).unwrap();
 
     let mut remora = Remora::start().unwrap();
-    assert_eq!(
-        session
-            .run("SELECT note FROM orders WHERE id = 100001")
-            .unwrap(),
-        "note 100001"
-    );
+    assert_eq!(session.run("SELECT note FROM orders WHERE id = 100001").unwrap(), "note 100001");
     load::exchange(&mut kept, shop.address(), &request("/cached/after")).unwrap();
     let bridge = remora.finish().unwrap();
 
     let names = Names::of(&[("SHOP", shop.address()), ("POSTGRES", postgres.address())]);
-    let shown = [
-        "db.query.text",
-        "db.system.name",
-        "http.response.status_code",
-    ];
-    let of = |address| {
-        outline(
-            &bridge.spans_of_server(address).unwrap(),
-            &names,
-            Show::Only(&shown),
-        )
-    };
+    let shown = ["db.query.text", "db.system.name", "http.response.status_code"];
+    let of = |address| outline(&bridge.spans_of_server(address).unwrap(), &names, Show::Only(&shown));
     expect![[""]].assert_eq(&of(postgres.address()));
     expect![[""]].assert_eq(&of(shop.address()));
 }

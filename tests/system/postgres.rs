@@ -13,20 +13,10 @@ use crate::whole;
 fn one_statement_over_ipv4() {
     let postgres = Postgres::start().unwrap();
     let mut remora = Remora::start().unwrap();
-    tools::psql(
-        postgres.address(),
-        &["SELECT note FROM orders WHERE id = 100001 AND note <> 'secret'"],
-    )
-    .unwrap();
-    let spans = remora
-        .finish()
-        .unwrap()
-        .spans_of_server(postgres.address())
+    tools::psql(postgres.address(), &["SELECT note FROM orders WHERE id = 100001 AND note <> 'secret'"])
         .unwrap();
-    expect![[""]].assert_eq(&whole(
-        &spans,
-        &Names::of(&[("POSTGRES", postgres.address())]),
-    ));
+    let spans = remora.finish().unwrap().spans_of_server(postgres.address()).unwrap();
+    expect![[""]].assert_eq(&whole(&spans, &Names::of(&[("POSTGRES", postgres.address())])));
 }
 
 #[test]
@@ -51,21 +41,9 @@ fn statements_of_all_kinds() {
             "SELEC nothing",
         ],
     );
-    let spans = remora
-        .finish()
-        .unwrap()
-        .spans_of_server(postgres.address())
-        .unwrap();
-    let spans: Vec<_> = spans
-        .into_iter()
-        .filter(|span| span.kind == "client")
-        .collect();
-    let shown = [
-        "db.query.text",
-        "db.response.status_code",
-        "error.type",
-        "db.response.returned_rows",
-    ];
+    let spans = remora.finish().unwrap().spans_of_server(postgres.address()).unwrap();
+    let spans: Vec<_> = spans.into_iter().filter(|span| span.kind == "client").collect();
+    let shown = ["db.query.text", "db.response.status_code", "error.type", "db.response.returned_rows"];
     let names = Names::of(&[("POSTGRES", postgres.address())]);
     expect![[""]].assert_eq(&outline(&spans, &names, Show::Only(&shown)));
 }
@@ -77,11 +55,7 @@ fn one_statement_over_ipv6() {
     let mut remora = Remora::start().unwrap();
     let address = (std::net::Ipv6Addr::LOCALHOST, postgres.address().port()).into();
     tools::psql(address, &["SELECT name FROM items WHERE id = 100001"]).unwrap();
-    let spans = remora
-        .finish()
-        .unwrap()
-        .spans_of_server(postgres.address())
-        .unwrap();
+    let spans = remora.finish().unwrap().spans_of_server(postgres.address()).unwrap();
     expect![[""]].assert_eq(&whole(&spans, &Names::of(&[("POSTGRES", address)])));
 }
 
@@ -91,18 +65,10 @@ fn one_statement_over_a_unix_socket() {
     let postgres = Postgres::start().unwrap();
     let folder = postgres.socket_folder();
     let mut remora = Remora::start().unwrap();
-    tools::psql_unix(
-        folder,
-        postgres.address().port(),
-        &["SELECT name FROM items WHERE id = 100001"],
-    )
-    .unwrap();
+    tools::psql_unix(folder, postgres.address().port(), &["SELECT name FROM items WHERE id = 100001"])
+        .unwrap();
     let socket = folder.join(format!(".s.PGSQL.{}", postgres.address().port()));
     let socket = socket.to_str().unwrap();
-    let spans = remora
-        .finish()
-        .unwrap()
-        .spans_with("server.address", &socket.into())
-        .unwrap();
+    let spans = remora.finish().unwrap().spans_with("server.address", &socket.into()).unwrap();
     expect![[""]].assert_eq(&whole(&spans, &Names::default().and(socket, "SOCKET")));
 }

@@ -16,11 +16,7 @@ fn one_command() {
     let redis = Redis::start().unwrap();
     let mut remora = Remora::start().unwrap();
     tools::redis_cli(redis.address(), &["SET", "greeting", "a secret"]).unwrap();
-    let spans = remora
-        .finish()
-        .unwrap()
-        .spans_of_server(redis.address())
-        .unwrap();
+    let spans = remora.finish().unwrap().spans_of_server(redis.address()).unwrap();
     expect![[""]].assert_eq(&whole(&spans, &Names::of(&[("REDIS", redis.address())])));
 }
 
@@ -39,21 +35,9 @@ fn commands_of_all_kinds() {
     ] {
         tools::redis_cli(redis.address(), command).unwrap();
     }
-    let spans = remora
-        .finish()
-        .unwrap()
-        .spans_of_server(redis.address())
-        .unwrap();
-    let spans: Vec<_> = spans
-        .into_iter()
-        .filter(|span| span.kind == "client")
-        .collect();
-    let shown = [
-        "db.operation.name",
-        "db.query.text",
-        "db.response.status_code",
-        "error.type",
-    ];
+    let spans = remora.finish().unwrap().spans_of_server(redis.address()).unwrap();
+    let spans: Vec<_> = spans.into_iter().filter(|span| span.kind == "client").collect();
+    let shown = ["db.operation.name", "db.query.text", "db.response.status_code", "error.type"];
     expect![[""]].assert_eq(&outline(&spans, &Names::default(), Show::Only(&shown)));
 }
 
@@ -66,10 +50,6 @@ fn one_command_over_a_unix_socket() {
     let mut cli = Command::new(locate::program("redis-cli").unwrap());
     tools::printed(cli.arg("-s").arg(&socket).args(["INCR", "counter"])).unwrap();
     let socket = socket.to_str().unwrap();
-    let spans = remora
-        .finish()
-        .unwrap()
-        .spans_with("server.address", &socket.into())
-        .unwrap();
+    let spans = remora.finish().unwrap().spans_with("server.address", &socket.into()).unwrap();
     expect![[""]].assert_eq(&whole(&spans, &Names::default().and(socket, "SOCKET")));
 }

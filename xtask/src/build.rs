@@ -35,13 +35,7 @@ pub(crate) fn run(build: &Build) -> Result<Built> {
             "build agent and bridge (release)",
             "the compiler's message is above",
             shell::cargo("build")
-                .args([
-                    "--release",
-                    "--package",
-                    "remora",
-                    "--package",
-                    "remora-bridge",
-                ])
+                .args(["--release", "--package", "remora", "--package", "remora-bridge"])
                 .args(["--target-dir".as_ref(), workspace::target().as_os_str()]),
         )?;
     }
@@ -51,10 +45,7 @@ pub(crate) fn run(build: &Build) -> Result<Built> {
 /// Returns where a build puts the two programs.
 pub(crate) fn outputs() -> Built {
     let folder = workspace::target().join("release");
-    Built {
-        agent: folder.join("remora"),
-        bridge: folder.join("remora-bridge"),
-    }
+    Built { agent: folder.join("remora"), bridge: folder.join("remora-bridge") }
 }
 
 /// Builds the BPF object and puts it where the agent's build script looks for it.
@@ -65,10 +56,7 @@ pub(crate) fn bpf_object() -> Result<PathBuf> {
         &mut bpf_cargo("build")?,
     )?;
     let object = workspace::bpf_object();
-    replace_if_changed(
-        &bpf_target().join(BPF_TARGET).join("bpf").join("remora"),
-        &object,
-    )?;
+    replace_if_changed(&bpf_target().join(BPF_TARGET).join("bpf").join("remora"), &object)?;
     Ok(object)
 }
 
@@ -76,20 +64,9 @@ pub(crate) fn bpf_object() -> Result<PathBuf> {
 pub(crate) fn bpf_cargo(subcommand: &str) -> Result<Command> {
     let linker = toolchain::install()?;
     let mut command = shell::cargo(subcommand);
-    command.args([
-        "-Z",
-        "build-std=core",
-        "--target",
-        BPF_TARGET,
-        "--profile",
-        "bpf",
-    ]);
-    command
-        .args(["--package", "remora-programs", "--target-dir"])
-        .arg(bpf_target());
-    command
-        .env("RUSTC_BOOTSTRAP", "1")
-        .env("PATH", path_with(&linker)?);
+    command.args(["-Z", "build-std=core", "--target", BPF_TARGET, "--profile", "bpf"]);
+    command.args(["--package", "remora-programs", "--target-dir"]).arg(bpf_target());
+    command.env("RUSTC_BOOTSTRAP", "1").env("PATH", path_with(&linker)?);
     command.env("CARGO_ENCODED_RUSTFLAGS", rust_flags());
     Ok(command)
 }

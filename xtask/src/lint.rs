@@ -12,11 +12,7 @@ pub(crate) fn run() -> Result<()> {
     )?;
     build::bpf_object()?;
     let deny = ["--", "-D", "warnings"];
-    shell::run(
-        "clippy, the BPF programs",
-        "the warnings are above",
-        build::bpf_cargo("clippy")?.args(deny),
-    )?;
+    shell::run("clippy, the BPF programs", "the warnings are above", build::bpf_cargo("clippy")?.args(deny))?;
     let target = workspace::target();
     let everything_else = ["--workspace", "--exclude", "remora-programs"];
     shell::run(

@@ -1,6 +1,7 @@
 //! The project's own commands, one file each. `cargo xtask help` lists them.
 #![forbid(unsafe_code)]
 
+mod bench;
 mod build;
 mod lint;
 mod run;
@@ -16,11 +17,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
-#[command(
-    name = "cargo xtask",
-    about = "Remora's own commands",
-    max_term_width = 100
-)]
+#[command(name = "cargo xtask", about = "Remora's own commands", max_term_width = 100)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -32,6 +29,8 @@ enum Command {
     Toolchain,
     /// Build the BPF object, the agent and the bridge
     Build(build::Build),
+    /// Measure, and print each figure beside its budget
+    Bench(bench::Bench),
     /// Check formatting, clippy and documentation, with warnings denied
     Lint,
     /// Trace this host: everything that is missing, then build and start bridge and agent
@@ -56,6 +55,7 @@ fn dispatch(command: Command) -> Result<()> {
     match command {
         Command::Toolchain => toolchain::install().map(drop),
         Command::Build(build) => build::run(&build).map(drop),
+        Command::Bench(bench) => bench::run(&bench),
         Command::Lint => lint::run(),
         Command::Run(run) => run::run(&run),
         Command::Test(test) => test::run(&test),

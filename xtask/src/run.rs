@@ -42,17 +42,12 @@ pub(crate) struct Run {
 }
 
 pub(crate) fn run(run: &Run) -> Result<()> {
-    let built = if run.no_build {
-        build::outputs()
-    } else {
-        build::run(&Build { bpf_only: false })?
-    };
+    let built = if run.no_build { build::outputs() } else { build::run(&Build { bpf_only: false })? };
     if !host::is_root() {
         return host::become_root();
     }
     host::mount_missing()?;
-    let data = std::path::absolute(&run.data)
-        .with_context(|| format!("resolve {}", run.data.display()))?;
+    let data = std::path::absolute(&run.data).with_context(|| format!("resolve {}", run.data.display()))?;
     let before = Programs::loaded()?;
     let mut children = Children::new()?;
     let lived = live(run, &built, &data, &before, &mut children);
@@ -74,13 +69,7 @@ fn live(
 ) -> Result<Programs> {
     let bridge: SocketAddr = BRIDGE.parse()?;
     let agent: SocketAddr = AGENT.parse()?;
-    children.start(
-        "bridge",
-        shell::program(&built.bridge)
-            .arg("serve")
-            .arg("--data")
-            .arg(data),
-    )?;
+    children.start("bridge", shell::program(&built.bridge).arg("serve").arg("--data").arg(data))?;
     if let Some(Happening::Signal) = children.wait_ready("bridge", bridge, READY_WITHIN)? {
         return Ok(Programs::default());
     }
@@ -95,17 +84,11 @@ fn live(
         return Ok(Programs::default());
     }
     let attached = Programs::loaded()?.without(before);
-    step(&format!(
-        "{} BPF programs see this host's requests; nothing else was changed",
-        attached.len()
-    ));
+    step(&format!("{} BPF programs see this host's requests; nothing else was changed", attached.len()));
     step(&format!(
         "look at http://{BRIDGE}/ (traces: POST /api/v1/traces/search; map: /api/v1/traces/dependencies)"
     ));
-    step(&format!(
-        "data in {}, metrics at http://{AGENT}/metrics, Ctrl-C stops both",
-        data.display()
-    ));
+    step(&format!("data in {}, metrics at http://{AGENT}/metrics, Ctrl-C stops both", data.display()));
     children.wait_end(run.lasting.map(|lasting| Instant::now() + lasting))?;
     Ok(attached)
 }

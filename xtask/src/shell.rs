@@ -16,12 +16,7 @@ pub(crate) fn step(what: &str) {
 pub(crate) fn cargo(subcommand: &str) -> Command {
     let mut command = program("cargo");
     // The variables that `cargo run` set for this very process would otherwise reach build scripts.
-    for name in [
-        "CARGO_MANIFEST_DIR",
-        "CARGO_PKG_NAME",
-        "CARGO_TARGET_DIR",
-        "RUSTC_BOOTSTRAP",
-    ] {
+    for name in ["CARGO_MANIFEST_DIR", "CARGO_PKG_NAME", "CARGO_TARGET_DIR", "RUSTC_BOOTSTRAP"] {
         command.env_remove(name);
     }
     command.arg(subcommand);
@@ -38,9 +33,7 @@ pub(crate) fn program(program: impl AsRef<OsStr>) -> Command {
 /// Runs a command to its end with its output shown. `hint` says what to do when it fails.
 pub(crate) fn run(what: &str, hint: &str, command: &mut Command) -> Result<()> {
     step(what);
-    let status = command
-        .status()
-        .with_context(|| format!("{what}: start {command:?}: {hint}"))?;
+    let status = command.status().with_context(|| format!("{what}: start {command:?}: {hint}"))?;
     if !status.success() {
         bail!("{what}: {command:?} ended with {status}: {hint}");
     }
@@ -56,6 +49,5 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
     if !output.status.success() {
         bail!("{command:?} ended with {}", output.status);
     }
-    String::from_utf8(output.stdout)
-        .with_context(|| format!("{command:?} printed what is not UTF-8"))
+    String::from_utf8(output.stdout).with_context(|| format!("{command:?} printed what is not UTF-8"))
 }

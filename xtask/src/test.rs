@@ -1,6 +1,6 @@
 //! `test`: everything that is missing, then all tests.
 
-mod environment;
+pub(crate) mod environment;
 
 use std::env;
 
@@ -52,11 +52,7 @@ impl Suite {
 }
 
 pub(crate) fn run(test: &Test) -> Result<()> {
-    let suites = if test.suites.is_empty() {
-        Suite::value_variants()
-    } else {
-        &test.suites
-    };
+    let suites = if test.suites.is_empty() { Suite::value_variants() } else { &test.suites };
     let targets: Vec<_> = suites.iter().filter_map(|suite| suite.target()).collect();
     let mut failed = Vec::new();
     let mut note = |what: &'static str, result: Result<()>| {
@@ -101,16 +97,8 @@ fn unit(filter: &[String]) -> Result<()> {
 }
 
 fn tidy(filter: &[String]) -> Result<()> {
-    let filter = if filter.is_empty() {
-        vec!["tidy::".to_owned()]
-    } else {
-        filter.to_owned()
-    };
-    run_tests(
-        "check borders and house rules",
-        shell::cargo("test").args(["--package", "xtask"]),
-        &filter,
-    )
+    let filter = if filter.is_empty() { vec!["tidy::".to_owned()] } else { filter.to_owned() };
+    run_tests("check borders and house rules", shell::cargo("test").args(["--package", "xtask"]), &filter)
 }
 
 /// The suites in `tests/`. Those that need root are marked as ignored, so that plain `cargo test` counts them.
@@ -135,9 +123,5 @@ fn run_tests(what: &str, command: &mut std::process::Command, filter: &[String])
     if env::var_os("RUST_BACKTRACE").is_none() {
         command.env("RUST_BACKTRACE", "1");
     }
-    shell::run(
-        what,
-        "the failing tests are named above",
-        command.arg("--").args(filter),
-    )
+    shell::run(what, "the failing tests are named above", command.arg("--").args(filter))
 }

@@ -26,30 +26,18 @@ struct Finding {
 
 impl Finding {
     fn new(source: &Source, line: usize, rule: impl Into<String>) -> Self {
-        Self {
-            path: source.path.clone(),
-            line,
-            rule: rule.into(),
-            is_warning: false,
-        }
+        Self { path: source.path.clone(), line, rule: rule.into(), is_warning: false }
     }
 
     fn warning(source: &Source, line: usize, rule: impl Into<String>) -> Self {
-        Self {
-            is_warning: true,
-            ..Self::new(source, line, rule)
-        }
+        Self { is_warning: true, ..Self::new(source, line, rule) }
     }
 }
 
 impl fmt::Display for Finding {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = if self.is_warning { "warning" } else { "error" };
-        write!(
-            formatter,
-            "{kind}: {}:{}: {}",
-            self.path, self.line, self.rule
-        )
+        write!(formatter, "{kind}: {}:{}: {}", self.path, self.line, self.rule)
     }
 }
 
@@ -58,10 +46,7 @@ pub(crate) fn run() -> Result<()> {
     for finding in &findings {
         eprintln!("{finding}");
     }
-    let errors = findings
-        .iter()
-        .filter(|finding| !finding.is_warning)
-        .count();
+    let errors = findings.iter().filter(|finding| !finding.is_warning).count();
     if errors > 0 {
         bail!("{errors} rules are broken; they are written in ARCHITECTURE.md and CONTRIBUTING.md");
     }
@@ -73,11 +58,7 @@ fn findings() -> Result<Vec<Finding>> {
     let sources = source::tracked()?;
     Ok(sources
         .iter()
-        .flat_map(|source| {
-            text::check(source)
-                .into_iter()
-                .chain(borders::check(source))
-        })
+        .flat_map(|source| text::check(source).into_iter().chain(borders::check(source)))
         .collect())
 }
 
@@ -87,18 +68,11 @@ mod tests {
 
     #[test]
     fn the_checkout_is_tidy() {
-        let broken: Vec<_> = findings()
-            .unwrap()
-            .into_iter()
-            .filter(|finding| !finding.is_warning)
-            .collect();
+        let broken: Vec<_> = findings().unwrap().into_iter().filter(|finding| !finding.is_warning).collect();
         assert!(
             broken.is_empty(),
             "{}",
-            broken
-                .iter()
-                .map(|finding| format!("{finding}\n"))
-                .collect::<String>()
+            broken.iter().map(|finding| format!("{finding}\n")).collect::<String>()
         );
     }
 }

@@ -20,13 +20,10 @@ pub(crate) fn install() -> Result<PathBuf> {
     let sysroot = sysroot()?;
     install_components(&sysroot)?;
     let bin = workspace::tools().join("bin");
-    let wanted = format!(
-        "bpf-linker {BPF_LINKER}\n{}",
-        shell::output(shell::program("rustc").arg("-vV"))?
-    );
+    let wanted = format!("bpf-linker {BPF_LINKER}\n{}", shell::output(shell::program("rustc").arg("-vV"))?);
     let stamp = workspace::tools().join("bpf-linker.stamp");
-    let is_current = bin.join("bpf-linker").exists()
-        && fs::read_to_string(&stamp).is_ok_and(|found| found == wanted);
+    let is_current =
+        bin.join("bpf-linker").exists() && fs::read_to_string(&stamp).is_ok_and(|found| found == wanted);
     if !is_current {
         build_bpf_linker(&sysroot)?;
         fs::write(&stamp, wanted).with_context(|| format!("write {}", stamp.display()))?;
@@ -35,17 +32,16 @@ pub(crate) fn install() -> Result<PathBuf> {
 }
 
 fn sysroot() -> Result<PathBuf> {
-    let printed = shell::output(shell::program("rustc").args(["--print", "sysroot"]))
-        .context("the pinned Rust toolchain is not installed: run `rustup toolchain install` in the checkout")?;
+    let printed = shell::output(shell::program("rustc").args(["--print", "sysroot"])).context(
+        "the pinned Rust toolchain is not installed: run `rustup toolchain install` in the checkout",
+    )?;
     Ok(PathBuf::from(printed.trim()))
 }
 
 /// A toolchain that was installed by hand may lack the components that the checkout names.
 fn install_components(sysroot: &Path) -> Result<()> {
     let is_complete = sysroot.join("lib/rustlib/src/rust/library/core").exists()
-        && ["cargo-clippy", "rustfmt"]
-            .iter()
-            .all(|name| sysroot.join("bin").join(name).exists());
+        && ["cargo-clippy", "rustfmt"].iter().all(|name| sysroot.join("bin").join(name).exists());
     if is_complete {
         return Ok(());
     }
@@ -64,20 +60,10 @@ fn build_bpf_linker(sysroot: &Path) -> Result<()> {
         "build bpf-linker into target/tools (about a minute, once for each toolchain)",
         "it needs a C compiler and access to crates.io",
         shell::cargo("install")
-            .args([
-                "bpf-linker",
-                "--version",
-                BPF_LINKER,
-                "--locked",
-                "--force",
-                "--root",
-            ])
+            .args(["bpf-linker", "--version", BPF_LINKER, "--locked", "--force", "--root"])
             .arg(&tools)
             .env("LLVM_PREFIX", &prefix)
-            .env(
-                "RUSTFLAGS",
-                format!("-C link-arg=-Wl,-rpath,{}", sysroot.join("lib").display()),
-            ),
+            .env("RUSTFLAGS", format!("-C link-arg=-Wl,-rpath,{}", sysroot.join("lib").display())),
     )
 }
 
@@ -85,23 +71,14 @@ fn build_bpf_linker(sysroot: &Path) -> Result<()> {
 fn link_llvm(sysroot: &Path, prefix: &Path) -> Result<()> {
     let libraries = sysroot.join("lib");
     let mut found = None;
-    for entry in
-        fs::read_dir(&libraries).with_context(|| format!("list {}", libraries.display()))?
-    {
+    for entry in fs::read_dir(&libraries).with_context(|| format!("list {}", libraries.display()))? {
         let entry = entry?;
-        if entry
-            .file_name()
-            .to_string_lossy()
-            .starts_with("libLLVM.so.")
-        {
+        if entry.file_name().to_string_lossy().starts_with("libLLVM.so.") {
             found = Some(entry.path());
         }
     }
     let Some(llvm) = found else {
-        bail!(
-            "no libLLVM.so.* in {}: only toolchains that rustup installed carry one",
-            libraries.display()
-        );
+        bail!("no libLLVM.so.* in {}: only toolchains that rustup installed carry one", libraries.display());
     };
     let link = prefix.join("lib/libLLVM.so");
     fs::create_dir_all(prefix.join("lib"))?;

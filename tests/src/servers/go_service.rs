@@ -29,11 +29,7 @@ impl GoService {
         let mut running = Running::start("items", &scratch, &mut command)?;
         let health = format!("http://{address}/healthz");
         running.wait_ready(READY_WITHIN, || Ok(tools::curl(&[&health])? == "ok"))?;
-        Ok(Self {
-            address,
-            running,
-            _scratch: scratch,
-        })
+        Ok(Self { address, running, _scratch: scratch })
     }
 
     /// Returns its address.
@@ -59,11 +55,7 @@ impl GoService {
 fn binary() -> Result<PathBuf> {
     let binary = locate::testenv().join("bin/items");
     let mut command = Command::new(locate::program("go")?);
-    command
-        .current_dir(locate::apps().join("go"))
-        .args(["build", "-o"])
-        .arg(&binary)
-        .arg(".");
+    command.current_dir(locate::apps().join("go")).args(["build", "-o"]).arg(&binary).arg(".");
     tools::printed(&mut command).context("build the Go service")?;
     Ok(binary)
 }

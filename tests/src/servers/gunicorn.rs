@@ -33,16 +33,11 @@ impl Gunicorn {
         let scratch = Scratch::new("gunicorn")?;
         let address = net::free_address()?;
         let mut command = Command::new(locate::program("gunicorn")?);
-        command
-            .args(["--bind", &address.to_string(), "--chdir"])
-            .arg(locate::apps().join("python"));
+        command.args(["--bind", &address.to_string(), "--chdir"]).arg(locate::apps().join("python"));
         match workers {
-            Workers::Sync(processes) => command.args([
-                "--worker-class",
-                "sync",
-                "--workers",
-                &processes.to_string(),
-            ]),
+            Workers::Sync(processes) => {
+                command.args(["--worker-class", "sync", "--workers", &processes.to_string()])
+            }
             Workers::Threads(threads) => command.args([
                 "--worker-class",
                 "gthread",
@@ -52,26 +47,13 @@ impl Gunicorn {
                 &threads.to_string(),
             ]),
         };
-        command
-            .args([
-                "--keep-alive",
-                "30",
-                "--no-control-socket",
-                "--worker-tmp-dir",
-            ])
-            .arg(scratch.path());
-        command
-            .arg("shop:app")
-            .envs(neighbours.iter().map(|(name, value)| (name, value)));
+        command.args(["--keep-alive", "30", "--no-control-socket", "--worker-tmp-dir"]).arg(scratch.path());
+        command.arg("shop:app").envs(neighbours.iter().map(|(name, value)| (name, value)));
         command.env("PYTHONDONTWRITEBYTECODE", "1");
         let mut running = Running::start("gunicorn", &scratch, &mut command)?;
         let health = format!("http://{address}/healthz");
         running.wait_ready(READY_WITHIN, || Ok(tools::curl(&[&health])? == "ok"))?;
-        Ok(Self {
-            address,
-            running,
-            _scratch: scratch,
-        })
+        Ok(Self { address, running, _scratch: scratch })
     }
 
     /// Returns its address.

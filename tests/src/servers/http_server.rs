@@ -37,18 +37,10 @@ impl HttpServer {
             &ip.to_string(),
             "--directory",
         ]);
-        command
-            .arg(scratch.path().join("files"))
-            .arg(address.port().to_string());
+        command.arg(scratch.path().join("files")).arg(address.port().to_string());
         let mut running = Running::start("http.server", &scratch, &mut command)?;
-        running.wait_ready(READY_WITHIN, || {
-            Ok(std::net::TcpStream::connect(address).is_ok())
-        })?;
-        Ok(Self {
-            address,
-            running,
-            _scratch: scratch,
-        })
+        running.wait_ready(READY_WITHIN, || Ok(std::net::TcpStream::connect(address).is_ok()))?;
+        Ok(Self { address, running, _scratch: scratch })
     }
 
     /// Returns its address.

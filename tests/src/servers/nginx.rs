@@ -44,21 +44,10 @@ impl Nginx {
         let address = net::free_address()?;
         let configuration = scratch.write("nginx.conf", configuration(address, http, server))?;
         let mut command = Command::new(locate::program("nginx")?);
-        command
-            .arg("-p")
-            .arg(scratch.path())
-            .arg("-c")
-            .arg(configuration)
-            .args(["-e", "error.log"]);
+        command.arg("-p").arg(scratch.path()).arg("-c").arg(configuration).args(["-e", "error.log"]);
         let mut running = Running::start("nginx", &scratch, &mut command)?;
-        running.wait_ready(READY_WITHIN, || {
-            Ok(std::net::TcpStream::connect(address).is_ok())
-        })?;
-        Ok(Self {
-            address,
-            running,
-            scratch,
-        })
+        running.wait_ready(READY_WITHIN, || Ok(std::net::TcpStream::connect(address).is_ok()))?;
+        Ok(Self { address, running, scratch })
     }
 
     /// Returns its address.

@@ -24,22 +24,14 @@ impl NodeService {
         let scratch = Scratch::new("node")?;
         let address = net::free_address()?;
         let mut command = Command::new(locate::program("node")?);
-        command
-            .arg(locate::apps().join("node/server.js"))
-            .arg(address.port().to_string());
+        command.arg(locate::apps().join("node/server.js")).arg(address.port().to_string());
         command
             .args([database_url, upstream_url])
             .env("NODE_PATH", locate::testenv().join("node/node_modules"));
         let mut running = Running::start("node", &scratch, &mut command)?;
         let health = format!("http://{address}/healthz");
-        running.wait_ready(READY_WITHIN, || {
-            Ok(tools::curl(&[&health])?.contains("true"))
-        })?;
-        Ok(Self {
-            address,
-            running,
-            _scratch: scratch,
-        })
+        running.wait_ready(READY_WITHIN, || Ok(tools::curl(&[&health])?.contains("true")))?;
+        Ok(Self { address, running, _scratch: scratch })
     }
 
     /// Returns its address.

@@ -57,12 +57,7 @@ impl Postgres {
 
         let address = net::free_address()?;
         let mut postgres = server_command("postgres", account, scratch.path())?;
-        postgres
-            .arg("-D")
-            .arg(&data)
-            .arg("-k")
-            .arg(scratch.path())
-            .args(["-p", &address.port().to_string()]);
+        postgres.arg("-D").arg(&data).arg("-k").arg(scratch.path()).args(["-p", &address.port().to_string()]);
         postgres.args([
             "-c",
             "listen_addresses=127.0.0.1,::1",
@@ -73,16 +68,9 @@ impl Postgres {
         ]);
         // Background work would only disturb figures.
         postgres.args(["-c", "autovacuum=off"]);
-        let mut running =
-            Running::start("postgres", &scratch, &mut postgres)?.stopping_by(Signal::INT);
-        running.wait_ready(READY_WITHIN, || {
-            Ok(tools::psql(address, &["SELECT 1"]).is_ok())
-        })?;
-        let server = Self {
-            address,
-            running,
-            scratch,
-        };
+        let mut running = Running::start("postgres", &scratch, &mut postgres)?.stopping_by(Signal::INT);
+        running.wait_ready(READY_WITHIN, || Ok(tools::psql(address, &["SELECT 1"]).is_ok()))?;
+        let server = Self { address, running, scratch };
         server.fill()?;
         Ok(server)
     }
@@ -102,10 +90,7 @@ impl Postgres {
     /// Returns the URL that drivers take.
     #[must_use]
     pub fn url(&self) -> String {
-        format!(
-            "postgresql://postgres@{}/postgres?sslmode=disable",
-            self.address
-        )
+        format!("postgresql://postgres@{}/postgres?sslmode=disable", self.address)
     }
 
     /// Returns the process id of the server's first process.
@@ -144,15 +129,9 @@ fn account() -> Result<Option<Account>> {
     }
     let passwd = fs::read_to_string("/etc/passwd")?;
     let line = passwd.lines().find(|line| line.starts_with("postgres:"));
-    let fields: Vec<_> = line
-        .context("there is no user postgres: install PostgreSQL")?
-        .split(':')
-        .collect();
+    let fields: Vec<_> = line.context("there is no user postgres: install PostgreSQL")?.split(':').collect();
     let [_, _, uid, gid, ..] = fields[..] else {
         anyhow::bail!("/etc/passwd has a broken line for postgres")
     };
-    Ok(Some(Account {
-        uid: uid.parse()?,
-        gid: gid.parse()?,
-    }))
+    Ok(Some(Account { uid: uid.parse()?, gid: gid.parse()? }))
 }

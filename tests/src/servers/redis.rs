@@ -25,30 +25,12 @@ impl Redis {
         let scratch = Scratch::new("redis")?;
         let address = net::free_address()?;
         let mut command = Command::new(locate::program("redis-server")?);
-        command.args([
-            "--port",
-            &address.port().to_string(),
-            "--bind",
-            "127.0.0.1",
-            "::1",
-            "--save",
-            "",
-        ]);
-        command
-            .args(["--appendonly", "no", "--dir"])
-            .arg(scratch.path());
-        command
-            .arg("--unixsocket")
-            .arg(scratch.path().join("redis.sock"));
+        command.args(["--port", &address.port().to_string(), "--bind", "127.0.0.1", "::1", "--save", ""]);
+        command.args(["--appendonly", "no", "--dir"]).arg(scratch.path());
+        command.arg("--unixsocket").arg(scratch.path().join("redis.sock"));
         let mut running = Running::start("redis-server", &scratch, &mut command)?;
-        running.wait_ready(READY_WITHIN, || {
-            Ok(tools::redis_cli(address, &["PING"])?.trim() == "PONG")
-        })?;
-        Ok(Self {
-            address,
-            running,
-            scratch,
-        })
+        running.wait_ready(READY_WITHIN, || Ok(tools::redis_cli(address, &["PING"])?.trim() == "PONG"))?;
+        Ok(Self { address, running, scratch })
     }
 
     /// Returns its IPv4 address. The same port serves on `::1`.

@@ -23,10 +23,7 @@ impl Programs {
         for program in loaded_programs() {
             // A program may end between being listed and being looked at.
             let Ok(program) = program else { continue };
-            programs.insert(
-                program.id(),
-                String::from_utf8_lossy(program.name()).into_owned(),
-            );
+            programs.insert(program.id(), String::from_utf8_lossy(program.name()).into_owned());
         }
         Ok(Self(programs))
     }
@@ -46,11 +43,7 @@ impl Programs {
         let deadline = Instant::now() + GONE_WITHIN;
         loop {
             let loaded = Self::loaded().context("list the loaded BPF programs")?;
-            let left: Vec<_> = self
-                .0
-                .iter()
-                .filter(|(id, _)| loaded.0.contains_key(id))
-                .collect();
+            let left: Vec<_> = self.0.iter().filter(|(id, _)| loaded.0.contains_key(id)).collect();
             if left.is_empty() {
                 step("nothing stays attached");
                 return Ok(());

@@ -47,20 +47,14 @@ impl Children {
                 let _ = for_signals.send(Happening::Signal);
             }
         });
-        Ok(Self {
-            running: Vec::new(),
-            happenings,
-            sender,
-        })
+        Ok(Self { running: Vec::new(), happenings, sender })
     }
 
     /// Starts a child in a process group of its own, so that the terminal's Ctrl-C reaches only this process.
     pub(crate) fn start(&mut self, name: &'static str, command: &mut Command) -> Result<()> {
         step(&format!("start the {name}"));
-        let mut child = command
-            .process_group(0)
-            .spawn()
-            .with_context(|| format!("start the {name}: {command:?}"))?;
+        let mut child =
+            command.process_group(0).spawn().with_context(|| format!("start the {name}: {command:?}"))?;
         self.running.push((name, Pid::from_child(&child)));
         let sender = self.sender.clone();
         thread::spawn(move || {
@@ -82,9 +76,7 @@ impl Children {
         while !is_ready(address) {
             match self.next(Instant::now() + ASK_EVERY)? {
                 None if Instant::now() > deadline => {
-                    bail!(
-                        "the {name} is not ready after {within:?}: http://{address}/readyz says why"
-                    )
+                    bail!("the {name} is not ready after {within:?}: http://{address}/readyz says why")
                 }
                 None => {}
                 signal => return Ok(signal),
@@ -97,8 +89,7 @@ impl Children {
     pub(crate) fn wait_end(&mut self, deadline: Option<Instant>) -> Result<()> {
         /// Far enough to be never.
         const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
-        self.next(deadline.unwrap_or_else(|| Instant::now() + YEAR))
-            .map(drop)
+        self.next(deadline.unwrap_or_else(|| Instant::now() + YEAR)).map(drop)
     }
 
     /// Ends all children, the last one started first, and waits for each.
@@ -117,9 +108,7 @@ impl Children {
         let status = match self.signal_and_wait(name, pid, Signal::TERM) {
             Some(status) => status,
             None => {
-                step(&format!(
-                    "the {name} did not end within {STOP_WITHIN:?}: killing it"
-                ));
+                step(&format!("the {name} did not end within {STOP_WITHIN:?}: killing it"));
                 let killed = self.signal_and_wait(name, pid, Signal::KILL);
                 self.running.retain(|&(other, _)| other != name);
                 bail!("the {name} (pid {pid:?}) had to be killed: {killed:?}");
@@ -136,10 +125,7 @@ impl Children {
         let _ = kill_process(pid, signal);
         let deadline = Instant::now() + STOP_WITHIN;
         loop {
-            match self
-                .happenings
-                .recv_timeout(deadline.saturating_duration_since(Instant::now()))
-            {
+            match self.happenings.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(Happening::Ended(ended, status)) => {
                     self.running.retain(|&(other, _)| other != ended);
                     if ended == name {
@@ -153,10 +139,7 @@ impl Children {
     }
 
     fn next(&mut self, until: Instant) -> Result<Option<Happening>> {
-        match self
-            .happenings
-            .recv_timeout(until.saturating_duration_since(Instant::now()))
-        {
+        match self.happenings.recv_timeout(until.saturating_duration_since(Instant::now())) {
             Ok(Happening::Ended(name, status)) => {
                 self.running.retain(|&(other, _)| other != name);
                 bail!("the {name} ended by itself with {status}; its last messages are above");
@@ -171,10 +154,7 @@ fn is_ready(address: SocketAddr) -> bool {
     let ask = || -> std::io::Result<bool> {
         let mut stream = TcpStream::connect_timeout(&address, ASK_EVERY)?;
         stream.set_read_timeout(Some(Duration::from_secs(1)))?;
-        write!(
-            stream,
-            "GET /readyz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
-        )?;
+        write!(stream, "GET /readyz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
         let mut status_line = [0; 12];
         stream.read_exact(&mut status_line)?;
         Ok(status_line.ends_with(b" 200"))

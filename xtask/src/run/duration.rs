@@ -4,9 +4,7 @@ use std::time::Duration;
 
 /// Parses `90`, `90s`, `5m` or `2h`.
 pub(crate) fn parse(text: &str) -> Result<Duration, String> {
-    let unit_at = text
-        .find(|character: char| !character.is_ascii_digit())
-        .unwrap_or(text.len());
+    let unit_at = text.find(|character: char| !character.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(unit_at);
     let seconds_each = match unit {
         "" | "s" => 1,
@@ -14,13 +12,8 @@ pub(crate) fn parse(text: &str) -> Result<Duration, String> {
         "h" => 3600,
         _ => return Err(format!("`{unit}` is no unit: write s, m or h")),
     };
-    let number: u64 = number
-        .parse()
-        .map_err(|_| format!("`{text}` does not begin with a number"))?;
-    number
-        .checked_mul(seconds_each)
-        .map(Duration::from_secs)
-        .ok_or_else(|| format!("`{text}` is too long"))
+    let number: u64 = number.parse().map_err(|_| format!("`{text}` does not begin with a number"))?;
+    number.checked_mul(seconds_each).map(Duration::from_secs).ok_or_else(|| format!("`{text}` is too long"))
 }
 
 #[cfg(test)]
@@ -38,15 +31,7 @@ mod tests {
 
     #[test]
     fn what_is_no_time_is_refused() {
-        for text in [
-            "",
-            "s",
-            "5d",
-            "-1s",
-            "1.5s",
-            "99999999999999999999",
-            "18446744073709551615h",
-        ] {
+        for text in ["", "s", "5d", "-1s", "1.5s", "99999999999999999999", "18446744073709551615h"] {
             assert!(parse(text).is_err(), "{text}");
         }
     }

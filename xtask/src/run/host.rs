@@ -13,10 +13,8 @@ use rustix::process::geteuid;
 use crate::shell::step;
 
 /// `TRACEFS_MAGIC` and `BPF_FS_MAGIC` of `include/uapi/linux/magic.h`.
-const FILE_SYSTEMS: [(&str, &str, u32); 2] = [
-    ("tracefs", "/sys/kernel/tracing", 0x7472_6163),
-    ("bpf", "/sys/fs/bpf", 0xcafe_4a11),
-];
+const FILE_SYSTEMS: [(&str, &str, u32); 2] =
+    [("tracefs", "/sys/kernel/tracing", 0x7472_6163), ("bpf", "/sys/fs/bpf", 0xcafe_4a11)];
 
 pub(crate) fn is_root() -> bool {
     geteuid().is_root()
@@ -28,13 +26,7 @@ pub(crate) fn become_root() -> Result<()> {
     let this = env::current_exe().context("find the running program")?;
     let arguments: Vec<_> = env::args_os().skip(1).collect();
     let (command, rest) = arguments.split_first().context("no command to repeat")?;
-    let error = Command::new("sudo")
-        .arg("--")
-        .arg(this)
-        .arg(command)
-        .arg("--no-build")
-        .args(rest)
-        .exec();
+    let error = Command::new("sudo").arg("--").arg(this).arg(command).arg("--no-build").args(rest).exec();
     bail!("cannot run sudo ({error}): start `cargo xtask run` as root")
 }
 
@@ -52,9 +44,7 @@ pub(crate) fn mount_missing() -> Result<()> {
         step(&format!("mount {kind} at {path}"));
         let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
         mount(kind, path, kind, flags, None).with_context(|| {
-            format!(
-                "mount {kind} at {path}: in a container, let the host mount it and pass it through"
-            )
+            format!("mount {kind} at {path}: in a container, let the host mount it and pass it through")
         })?;
     }
     Ok(())

@@ -37,11 +37,8 @@ pub(crate) fn install() -> Result<()> {
 }
 
 fn packages() -> Result<()> {
-    let mut missing: Vec<_> = PROGRAMS
-        .iter()
-        .filter(|(program, _)| !is_installed(program))
-        .map(|&(_, package)| package)
-        .collect();
+    let mut missing: Vec<_> =
+        PROGRAMS.iter().filter(|(program, _)| !is_installed(program)).map(|&(_, package)| package).collect();
     if !has_venv() {
         missing.push("python3-venv");
     }
@@ -59,35 +56,20 @@ fn packages() -> Result<()> {
     }
     let apt = || {
         let mut command = shell::program("apt-get");
-        command
-            .args(["-qq", "-o", "DPkg::Lock::Timeout=300"])
-            .env("DEBIAN_FRONTEND", "noninteractive");
+        command.args(["-qq", "-o", "DPkg::Lock::Timeout=300"]).env("DEBIAN_FRONTEND", "noninteractive");
         command
     };
     let hint = "the tests need a Debian or Ubuntu host, or these programs in PATH";
     shell::run("update the list of packages", hint, apt().arg("update"))?;
     let what = format!("install {}", missing.join(", "));
-    shell::run(
-        &what,
-        hint,
-        apt()
-            .args(["install", "-y", "--no-install-recommends"])
-            .args(missing),
-    )
+    shell::run(&what, hint, apt().args(["install", "-y", "--no-install-recommends"]).args(missing))
 }
 
 fn is_installed(program: &str) -> bool {
     let path = env::var_os("PATH").unwrap_or_default();
-    let versions = fs::read_dir("/usr/lib/postgresql")
-        .into_iter()
-        .flatten()
-        .flatten();
-    let outside = versions
-        .map(|version| version.path().join("bin"))
-        .chain([PathBuf::from("/usr/sbin")]);
-    env::split_paths(&path)
-        .chain(outside)
-        .any(|folder| folder.join(program).is_file())
+    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let outside = versions.map(|version| version.path().join("bin")).chain([PathBuf::from("/usr/sbin")]);
+    env::split_paths(&path).chain(outside).any(|folder| folder.join(program).is_file())
 }
 
 fn has_venv() -> bool {
@@ -113,13 +95,7 @@ fn python() -> Result<()> {
             shell::program("python3").args(["-m", "venv"]).arg(&folder),
         )?;
         let mut pip = shell::program(folder.join("bin/pip"));
-        pip.args([
-            "install",
-            "--quiet",
-            "--disable-pip-version-check",
-            "--requirement",
-        ])
-        .arg(&requirements);
+        pip.args(["install", "--quiet", "--disable-pip-version-check", "--requirement"]).arg(&requirements);
         shell::run("install the Python packages", hint, &mut pip)
     })
 }
@@ -134,41 +110,18 @@ fn node() -> Result<()> {
             fs::copy(app.join(name), folder.join(name)).with_context(|| format!("copy {name}"))?;
         }
         let mut npm = shell::program("npm");
-        npm.args([
-            "ci",
-            "--no-audit",
-            "--no-fund",
-            "--loglevel=error",
-            "--prefix",
-        ])
-        .arg(&folder);
-        shell::run(
-            "install the Node packages",
-            "it needs npm and access to a registry",
-            &mut npm,
-        )
+        npm.args(["ci", "--no-audit", "--no-fund", "--loglevel=error", "--prefix"]).arg(&folder);
+        shell::run("install the Node packages", "it needs npm and access to a registry", &mut npm)
     })
 }
 
 fn go() -> Result<()> {
     let app = workspace::root().join("tests/apps/go");
-    let go = if has_go() {
-        PathBuf::from("go")
-    } else {
-        install_go()?
-    };
+    let go = if has_go() { PathBuf::from("go") } else { install_go()? };
     let binary = testenv().join("bin/items");
     let mut build = shell::program(go);
-    build
-        .current_dir(app)
-        .args(["build", "-o"])
-        .arg(binary)
-        .arg(".");
-    shell::run(
-        "build the Go service",
-        "it needs access to a Go module proxy",
-        &mut build,
-    )
+    build.current_dir(app).args(["build", "-o"]).arg(binary).arg(".");
+    shell::run("build the Go service", "it needs access to a Go module proxy", &mut build)
 }
 
 fn has_go() -> bool {
@@ -176,26 +129,15 @@ fn has_go() -> bool {
         return false;
     };
     let version = String::from_utf8_lossy(&printed.stdout);
-    let mut numbers = version
-        .trim()
-        .trim_start_matches("go")
-        .split('.')
-        .map_while(|number| number.parse().ok());
-    numbers
-        .next()
-        .zip(numbers.next())
-        .is_some_and(|found| found >= OLDEST_GO)
+    let mut numbers =
+        version.trim().trim_start_matches("go").split('.').map_while(|number| number.parse().ok());
+    numbers.next().zip(numbers.next()).is_some_and(|found| found >= OLDEST_GO)
 }
 
 fn install_go() -> Result<PathBuf> {
     let bin = testenv().join("python/bin");
     let mut pip = shell::program(bin.join("pip"));
-    pip.args([
-        "install",
-        "--quiet",
-        "--disable-pip-version-check",
-        GO_PACKAGE,
-    ]);
+    pip.args(["install", "--quiet", "--disable-pip-version-check", GO_PACKAGE]);
     shell::run(
         "install Go into the test environment",
         "it needs access to a Python package index",

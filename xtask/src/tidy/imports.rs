@@ -18,9 +18,7 @@ pub(super) fn paths(code: &str, module: &[&str]) -> Vec<(usize, Vec<String>)> {
         rest = &rest[skipped..];
         // Step over the root's first letter, so that the search goes on behind it.
         let step = rest.chars().next().map_or(0, char::len_utf8);
-        let step = rest[step..]
-            .find("::")
-            .map_or(rest.len(), |at| step + at + 2);
+        let step = rest[step..].find("::").map_or(rest.len(), |at| step + at + 2);
         line += rest[..step].matches('\n').count();
         rest = skip_supers(&rest[step..]);
     }
@@ -28,20 +26,12 @@ pub(super) fn paths(code: &str, module: &[&str]) -> Vec<(usize, Vec<String>)> {
 }
 
 /// Returns where the next `crate::` or `super::` begins, which module it stands for, and what follows it.
-fn next_root<'c, 'm>(
-    code: &'c str,
-    module: &'m [&'m str],
-) -> Option<(usize, &'m [&'m str], &'c str)> {
+fn next_root<'c, 'm>(code: &'c str, module: &'m [&'m str]) -> Option<(usize, &'m [&'m str], &'c str)> {
     let mut from = 0;
     loop {
         let here = &code[from..];
-        let at = [here.find("crate::"), here.find("super::")]
-            .into_iter()
-            .flatten()
-            .min()?
-            + from;
-        let is_word =
-            |character: char| character.is_alphanumeric() || character == '_' || character == ':';
+        let at = [here.find("crate::"), here.find("super::")].into_iter().flatten().min()? + from;
+        let is_word = |character: char| character.is_alphanumeric() || character == '_' || character == ':';
         if code[..at].ends_with(is_word) {
             from = at + 1;
             continue;
@@ -90,16 +80,9 @@ fn tails(rest: &str) -> Vec<Vec<String>> {
 }
 
 fn path(text: &str) -> Vec<String> {
-    let is_part =
-        |character: char| character.is_alphanumeric() || character == '_' || character == ':';
-    let end = text
-        .find(|character| !is_part(character))
-        .unwrap_or(text.len());
-    text[..end]
-        .split("::")
-        .filter(|segment| !segment.is_empty())
-        .map(str::to_owned)
-        .collect()
+    let is_part = |character: char| character.is_alphanumeric() || character == '_' || character == ':';
+    let end = text.find(|character| !is_part(character)).unwrap_or(text.len());
+    text[..end].split("::").filter(|segment| !segment.is_empty()).map(str::to_owned).collect()
 }
 
 #[cfg(test)]
@@ -108,14 +91,8 @@ mod tests {
 
     fn check(code: &str, expected: &[(usize, &str)]) {
         let found = paths(code, &["store", "segment"]);
-        let found: Vec<_> = found
-            .iter()
-            .map(|(line, path)| (*line, path.join("::")))
-            .collect();
-        let expected: Vec<_> = expected
-            .iter()
-            .map(|&(line, path)| (line, path.to_owned()))
-            .collect();
+        let found: Vec<_> = found.iter().map(|(line, path)| (*line, path.join("::"))).collect();
+        let expected: Vec<_> = expected.iter().map(|&(line, path)| (line, path.to_owned())).collect();
         assert_eq!(found, expected);
     }
 
@@ -137,17 +114,11 @@ mod tests {
 
     #[test]
     fn super_is_resolved() {
-        check(
-            "use super::wal;\nuse super::super::query::Plan;",
-            &[(1, "store::wal"), (2, "query::Plan")],
-        );
+        check("use super::wal;\nuse super::super::query::Plan;", &[(1, "store::wal"), (2, "query::Plan")]);
     }
 
     #[test]
     fn other_crates_are_not() {
-        check(
-            "use othercrate::x; use aya::maps; pub(crate) fn f() {}",
-            &[],
-        );
+        check("use othercrate::x; use aya::maps; pub(crate) fn f() {}", &[]);
     }
 }

@@ -18,16 +18,8 @@ pub(super) struct Source {
 
 impl Source {
     pub(super) fn new(path: &str, text: String) -> Self {
-        let code = if path.ends_with(".rs") {
-            blank(&text)
-        } else {
-            String::new()
-        };
-        Self {
-            path: path.to_owned(),
-            text,
-            code,
-        }
+        let code = if path.ends_with(".rs") { blank(&text) } else { String::new() };
+        Self { path: path.to_owned(), text, code }
     }
 
     pub(super) fn is_rust(&self) -> bool {
@@ -45,23 +37,16 @@ impl Source {
 
     /// Returns the code lines before the inline test module, numbered from 1.
     pub(super) fn product_lines(&self) -> impl Iterator<Item = (usize, &str)> {
-        let lines = self
-            .code
-            .lines()
-            .take_while(|line| line.trim() != "#[cfg(test)]");
+        let lines = self.code.lines().take_while(|line| line.trim() != "#[cfg(test)]");
         lines.enumerate().map(|(index, line)| (index + 1, line))
     }
 }
 
 /// Returns all files that git tracks or would track and that are text.
 pub(super) fn tracked() -> Result<Vec<Source>> {
-    let list = shell::output(shell::program("git").args([
-        "ls-files",
-        "--cached",
-        "--others",
-        "--exclude-standard",
-    ]))
-    .context("list the checkout's files")?;
+    let list =
+        shell::output(shell::program("git").args(["ls-files", "--cached", "--others", "--exclude-standard"]))
+            .context("list the checkout's files")?;
     let mut sources = Vec::new();
     for path in list.lines() {
         // A file may be deleted and not yet committed, or be no text.
@@ -84,11 +69,7 @@ fn blank(text: &str) -> String {
             rest = &rest[step..];
             continue;
         };
-        blanked.extend(
-            rest[..length]
-                .chars()
-                .map(|character| if character == '\n' { '\n' } else { ' ' }),
-        );
+        blanked.extend(rest[..length].chars().map(|character| if character == '\n' { '\n' } else { ' ' }));
         rest = &rest[length..];
     }
     blanked
@@ -97,14 +78,8 @@ fn blank(text: &str) -> String {
 /// Returns the length of the next character, or of the whole word: `r` in `for"` begins no literal.
 fn plain_length(rest: &str) -> usize {
     let is_word = |character: char| character.is_alphanumeric() || character == '_';
-    let word = rest
-        .find(|character| !is_word(character))
-        .unwrap_or(rest.len());
-    if word > 0 {
-        word
-    } else {
-        rest.chars().next().map_or(0, char::len_utf8)
-    }
+    let word = rest.find(|character| !is_word(character)).unwrap_or(rest.len());
+    if word > 0 { word } else { rest.chars().next().map_or(0, char::len_utf8) }
 }
 
 /// Returns the length of the comment or literal that `rest` begins with.
@@ -116,10 +91,7 @@ fn opaque_length(rest: &str) -> Option<usize> {
         return Some(block_comment_length(rest));
     }
     let prefix = ["br", "b", "cr", "c", "r", ""].into_iter().find(|prefix| {
-        let after = rest
-            .strip_prefix(prefix)
-            .unwrap_or_default()
-            .trim_start_matches('#');
+        let after = rest.strip_prefix(prefix).unwrap_or_default().trim_start_matches('#');
         after.starts_with('"') && rest.starts_with(prefix)
     });
     if let Some(prefix) = prefix {
@@ -155,11 +127,7 @@ fn string_length(rest: &str, prefix: &str) -> Option<usize> {
     let opening = prefix.len() + hashes + 1;
     if prefix.ends_with('r') {
         let closing = format!("\"{}", "#".repeat(hashes));
-        return Some(
-            rest[opening..]
-                .find(&closing)
-                .map_or(rest.len(), |at| opening + at + closing.len()),
-        );
+        return Some(rest[opening..].find(&closing).map_or(rest.len(), |at| opening + at + closing.len()));
     }
     // `#"` outside a raw string is an attribute's or macro's business.
     if hashes > 0 {
@@ -179,20 +147,14 @@ fn string_length(rest: &str, prefix: &str) -> Option<usize> {
 
 /// Character literals, as opposed to lifetimes.
 fn character_length(rest: &str) -> Option<usize> {
-    let inside = rest
-        .strip_prefix("b'")
-        .or_else(|| rest.strip_prefix('\''))?;
+    let inside = rest.strip_prefix("b'").or_else(|| rest.strip_prefix('\''))?;
     let opening = rest.len() - inside.len();
     if let Some(escaped) = inside.strip_prefix('\\') {
         let skipped = escaped.chars().next()?.len_utf8();
-        return escaped[skipped..]
-            .find('\'')
-            .map(|at| opening + 1 + skipped + at + 1);
+        return escaped[skipped..].find('\'').map(|at| opening + 1 + skipped + at + 1);
     }
     let character = inside.chars().next()?;
-    inside[character.len_utf8()..]
-        .starts_with('\'')
-        .then(|| opening + character.len_utf8() + 1)
+    inside[character.len_utf8()..].starts_with('\'').then(|| opening + character.len_utf8() + 1)
 }
 
 #[cfg(test)]

@@ -27,11 +27,7 @@ fn machine_paths(source: &Source, findings: &mut Vec<Finding>) {
     }
     for (index, line) in source.text.lines().enumerate() {
         if let Some(path) = MACHINE_PATHS.iter().find(|path| names_folder(line, path)) {
-            findings.push(Finding::new(
-                source,
-                index + 1,
-                format!("a path of one machine ({path})"),
-            ));
+            findings.push(Finding::new(source, index + 1, format!("a path of one machine ({path})")));
         }
     }
 }
@@ -39,27 +35,19 @@ fn machine_paths(source: &Source, findings: &mut Vec<Finding>) {
 /// Whether `line` names the folder itself, and not one of that name further down, as in `example.com/work/`.
 fn names_folder(line: &str, folder: &str) -> bool {
     let is_inside = |character: char| character.is_alphanumeric() || "._-}~*".contains(character);
-    line.match_indices(folder)
-        .any(|(at, _)| !line[..at].ends_with(is_inside))
+    line.match_indices(folder).any(|(at, _)| !line[..at].ends_with(is_inside))
 }
 
 fn module_file(source: &Source, findings: &mut Vec<Finding>) {
     if source.path.ends_with("/mod.rs") {
-        findings.push(Finding::new(
-            source,
-            1,
-            "a module's file is named after it: `name.rs` beside `name/`",
-        ));
+        findings.push(Finding::new(source, 1, "a module's file is named after it: `name.rs` beside `name/`"));
     }
 }
 
 fn head(source: &Source, findings: &mut Vec<Finding>) {
     let is_test = source.is_test() || source.path.ends_with("tests.rs");
     // Build scripts and the like may begin with attributes; the head still comes before code.
-    let first = source
-        .text
-        .lines()
-        .find(|line| !line.trim().is_empty() && !line.starts_with("#!["));
+    let first = source.text.lines().find(|line| !line.trim().is_empty() && !line.starts_with("#!["));
     if !is_test && !first.is_some_and(|line| line.starts_with("//!")) {
         findings.push(Finding::new(
             source,
@@ -82,15 +70,8 @@ fn length(source: &Source, findings: &mut Vec<Finding>) {
 
 fn unfinished(source: &Source, findings: &mut Vec<Finding>) {
     for (index, line) in source.code.lines().enumerate() {
-        if let Some(word) = ["todo!(", "unimplemented!("]
-            .iter()
-            .find(|word| line.contains(**word))
-        {
-            findings.push(Finding::new(
-                source,
-                index + 1,
-                format!("unfinished: {word}…)"),
-            ));
+        if let Some(word) = ["todo!(", "unimplemented!("].iter().find(|word| line.contains(**word)) {
+            findings.push(Finding::new(source, index + 1, format!("unfinished: {word}…)")));
         }
     }
 }
@@ -100,22 +81,13 @@ mod tests {
     use super::*;
 
     fn rules(path: &str, text: &str) -> Vec<String> {
-        check(&Source::new(path, text.to_owned()))
-            .into_iter()
-            .map(|finding| finding.rule)
-            .collect()
+        check(&Source::new(path, text.to_owned())).into_iter().map(|finding| finding.rule).collect()
     }
 
     #[test]
     fn a_clean_file_passes() {
-        assert_eq!(
-            rules("a/src/b.rs", "//! Head.\nfn f() {}\n"),
-            Vec::<String>::new()
-        );
-        assert_eq!(
-            rules("README.md", "see https://example.com/work/it"),
-            Vec::<String>::new()
-        );
+        assert_eq!(rules("a/src/b.rs", "//! Head.\nfn f() {}\n"), Vec::<String>::new());
+        assert_eq!(rules("README.md", "see https://example.com/work/it"), Vec::<String>::new());
     }
 
     #[test]
@@ -124,17 +96,7 @@ mod tests {
         assert_eq!(rules("README.md", &format!("in {folder}me")).len(), 1);
         assert_eq!(rules("a/src/mod.rs", "//! Head.\n").len(), 1);
         assert_eq!(rules("a/src/b.rs", "fn f() {}\n").len(), 1);
-        assert_eq!(
-            rules("a/src/b.rs", "//! Head.\nfn f() { todo!() }\n").len(),
-            1
-        );
-        assert_eq!(
-            rules(
-                "a/src/b.rs",
-                &format!("//! Head.\n{}", "fn f() {}\n".repeat(401))
-            )
-            .len(),
-            1
-        );
+        assert_eq!(rules("a/src/b.rs", "//! Head.\nfn f() { todo!() }\n").len(), 1);
+        assert_eq!(rules("a/src/b.rs", &format!("//! Head.\n{}", "fn f() {}\n".repeat(401))).len(), 1);
     }
 }

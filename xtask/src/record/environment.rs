@@ -1,0 +1,126 @@
+//! What the scenarios need: programs of the host, and a Python, Node and Go environment in `target/record`.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::shell;
+use crate::workspace;
+
+/// Programs, and the Debian package that has each.
+const PROGRAMS: &[(&str, &str)] = &[
+    ("curl", "curl"),
+    ("go", "golang-go"),
+    ("initdb", "postgresql"),
+    ("nginx", "nginx-light"),
+    ("node", "nodejs"),
+    ("npm", "npm"),
+    ("pgbench", "postgresql-contrib"),
+    ("psql", "postgresql-client"),
+    ("python3", "python3-venv"),
+    ("redis-benchmark", "redis-tools"),
+    ("redis-cli", "redis-tools"),
+    ("redis-server", "redis-server"),
+];
+
+/// Where the programs are.
+#[derive(Debug)]
+pub(super) struct Environment {
+    folder: PathBuf,
+}
+
+impl Environment {
+    /// Installs what is missing. An error names the packages of programs that are.
+    pub(super) fn install() -> Result<Self> {
+        let missing: Vec<&str> =
+            PROGRAMS.iter().filter(|(program, _)| find(program).is_none()).map(|&(_, package)| package).collect();
+        if !missing.is_empty() {
+            bail!("missing programs: apt-get install --no-install-recommends {}", missing.join(" "));
+        }
+        let environment = Self { folder: workspace::target().join("record") };
+        environment.install_python()?;
+        environment.install_node()?;
+        environment.build_go()?;
+        Ok(environment)
+    }
+
+    /// Returns a command that runs a Python program of the clients.
+    pub(super) fn python(&self, script: &str) -> Command {
+        let mut command = Command::new(self.folder.join("python/bin/python"));
+        command.arg(clients().join("python").join(script));
+        command
+    }
+
+    /// Returns a command that runs a program of the Python environment, among the Python clients.
+    pub(super) fn python_program(&self, program: &str) -> Command {
+        let mut command = Command::new(self.folder.join("python/bin").join(program));
+        command.current_dir(clients().join("python"));
+        command
+    }
+
+    /// Returns a command that runs a Node program of the clients.
+    pub(super) fn node(&self, script: &str) -> Command {
+        let mut command = program("node");
+        command.arg(clients().join("node").join(script)).env("NODE_PATH", self.folder.join("node/node_modules"));
+        command
+    }
+
+    /// Returns a command that runs the Go client in a role.
+    pub(super) fn go(&self, role: &str) -> Command {
+        let mut command = Command::new(self.folder.join("go/golden"));
+        command.arg(role);
+        command
+    }
+
+    fn install_python(&self) -> Result<()> {
+        let folder = self.folder.join("python");
+        if !folder.exists() {
+            let mut venv = program("python3");
+            venv.args(["-m", "venv"]).arg(&folder);
+            shell::run("make a Python environment", "it needs python3-venv", &mut venv)?;
+        }
+        let mut pip = Command::new(folder.join("bin/pip"));
+        pip.args(["install", "--quiet", "--disable-pip-version-check", "--requirement"]);
+        pip.arg(clients().join("python/requirements.txt"));
+        shell::run("install the Python clients", "it needs a Python package index", &mut pip)
+    }
+
+    fn install_node(&self) -> Result<()> {
+        let folder = self.folder.join("node");
+        fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
+        for file in ["package.json", "package-lock.json"] {
+            let from = clients().join("node").join(file);
+            fs::copy(&from, folder.join(file)).with_context(|| format!("copy {}", from.display()))?;
+        }
+        let mut npm = program("npm");
+        npm.args(["ci", "--no-audit", "--no-fund", "--loglevel=error"]).current_dir(&folder);
+        shell::run("install the Node clients", "it needs an npm registry", &mut npm)
+    }
+
+    fn build_go(&self) -> Result<()> {
+        let mut go = program("go");
+        go.args(["build", "-o"]).arg(self.folder.join("go/golden")).arg(".").current_dir(clients().join("go"));
+        shell::run("build the Go clients", "it needs a Go module proxy", &mut go)
+    }
+}
+
+/// Returns the folder with the clients' sources.
+fn clients() -> PathBuf {
+    workspace::root().join("agent/engine/fixtures/clients")
+}
+
+/// Returns a command that runs a program of the host.
+pub(super) fn program(name: &str) -> Command {
+    Command::new(find(name).unwrap_or_else(|| name.into()))
+}
+
+/// Returns where a program is: in `PATH`, or where Debian puts servers.
+fn find(name: &str) -> Option<PathBuf> {
+    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let servers = versions.map(|version| version.path().join("bin")).chain([PathBuf::from("/usr/sbin")]);
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path).chain(servers).map(|folder| folder.join(name)).find(|program| Path::is_file(program))
+}

@@ -1,0 +1,171 @@
+//! What is recorded: which clients, against which servers.
+
+use std::process::Command;
+
+use super::environment::{Environment, program};
+use super::proxy::Address;
+use super::server::{Kind, Socket};
+
+/// A recording.
+pub(super) struct Scenario {
+    /// Folder and name of the files.
+    pub(super) name: &'static str,
+    pub(super) server: Kind,
+    pub(super) socket: Socket,
+    /// Returns the programs that are run one after the other, given where the relay listens.
+    pub(super) client: fn(&Environment, &Address) -> Vec<Command>,
+}
+
+const fn tcp(name: &'static str, server: Kind, client: fn(&Environment, &Address) -> Vec<Command>) -> Scenario {
+    Scenario { name, server, socket: Socket::Tcp, client }
+}
+
+const fn unix(name: &'static str, server: Kind, client: fn(&Environment, &Address) -> Vec<Command>) -> Scenario {
+    Scenario { name, server, socket: Socket::Unix, client }
+}
+
+/// All recordings.
+pub(super) const SCENARIOS: &[Scenario] = &[
+    tcp("http1/curl-nginx", Kind::Nginx, |_, to| vec![curl_nginx(to)]),
+    tcp("http1/curl-nginx-upgrade", Kind::Nginx, |_, to| vec![curl(to, &["--http2", "/a.txt"]), curl(to, &["-0", "/a.txt"])]),
+    tcp("http1/raw-nginx", Kind::Nginx, |environment, to| vec![with_port(environment.python("http_raw.py"), to)]),
+    tcp("http1/curl-http-server", Kind::PythonHttp, |_, to| {
+        vec![curl(to, &["/a.txt"]), curl(to, &["/missing"]), curl(to, &["-X", "DELETE", "/a.txt"])]
+    }),
+    tcp("http1/requests-gunicorn", Kind::Gunicorn, |environment, to| {
+        vec![with_port(environment.python("http_requests.py"), to)]
+    }),
+    tcp("http1/curl-gunicorn-refused", Kind::Gunicorn, |_, to| {
+        vec![curl(to, &["-H", "Expect: 100-continue", "--data-binary", "0123456789", "/refused"])]
+    }),
+    tcp("http1/go-go", Kind::Go, |environment, to| vec![with_port(environment.go("http"), to)]),
+    tcp("http1/node-node", Kind::Node, |environment, to| {
+        let mut command = environment.node("http.js");
+        command.arg("client");
+        vec![with_port(command, to)]
+    }),
+    tcp("postgresql/psql", Kind::Postgresql, |_, to| vec![psql(to)]),
+    unix("postgresql/psql-unix", Kind::Postgresql, |_, to| vec![psql(to)]),
+    tcp("postgresql/psycopg", Kind::Postgresql, |environment, to| {
+        vec![with_port(environment.python("pg_psycopg.py"), to)]
+    }),
+    tcp("postgresql/pgx", Kind::Postgresql, |environment, to| vec![with_port(environment.go("pgx"), to)]),
+    tcp("postgresql/node", Kind::Postgresql, |environment, to| vec![with_port(environment.node("pg.js"), to)]),
+    tcp("postgresql/pgbench", Kind::Postgresql, |_, to| {
+        vec![pgbench(to, &["-i", "-s", "1", "-I", "dtv"]), pgbench(to, &["-n", "-M", "extended", "-t", "2", "-S"]),
+             pgbench(to, &["-n", "-M", "prepared", "-t", "3", "-b", "simple-update"])]
+    }),
+    tcp("redis/redis-cli", Kind::Redis, |_, to| vec![redis_cli(&["-p", &to.port().to_string()])]),
+    unix("redis/redis-cli-unix", Kind::Redis, |_, to| vec![redis_cli(&["-3", "-s", &to.to_string()])]),
+    tcp("redis/redis-py-2", Kind::Redis, |environment, to| redis_py(environment, "redis_py.py", to, "2")),
+    tcp("redis/redis-py-3", Kind::Redis, |environment, to| redis_py(environment, "redis_py.py", to, "3")),
+    tcp("redis/pubsub-2", Kind::Redis, |environment, to| redis_py(environment, "redis_pubsub.py", to, "2")),
+    tcp("redis/pubsub-3", Kind::Redis, |environment, to| redis_py(environment, "redis_pubsub.py", to, "3")),
+    tcp("redis/ioredis", Kind::Redis, |environment, to| vec![with_port(environment.node("redis.js"), to)]),
+    tcp("redis/redis-benchmark", Kind::Redis, |_, to| {
+        let mut command = program("redis-benchmark");
+        command.args(["-p", &to.port().to_string(), "-c", "1", "-n", "64", "-P", "16", "-q"]);
+        command.args(["-t", "ping,set,get,incr,lpush,lrange_100,mset"]);
+        vec![command]
+    }),
+];
+
+fn with_port(mut command: Command, to: &Address) -> Command {
+    command.arg(to.port().to_string());
+    command
+}
+
+/// Returns curl with these options; those that begin with a slash are paths.
+fn curl(to: &Address, options: &[&str]) -> Command {
+    let mut command = program("curl");
+    command.args(["--silent", "--show-error", "--noproxy", "*"]);
+    for option in options {
+        match option.starts_with('/') {
+            true => command.arg(format!("http://{to}{option}")).args(["--output", "/dev/null"]),
+            false => command.arg(option),
+        };
+    }
+    command
+}
+
+/// Everything that nginx and curl say on one connection.
+fn curl_nginx(to: &Address) -> Command {
+    let context = "traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let mut command = curl(to, &["-H", context, "/a.txt?a=b&sig=secret"]);
+    let requests: &[&[&str]] = &[
+        &["--head", "/a.txt"],
+        &["--compressed", "/large.txt"],
+        &["--range", "0-3", "/a.txt"],
+        &["--time-cond", "2099-01-01", "/a.txt"],
+        &["/missing"],
+        &["/moved"],
+        &["--data", "a=b", "/post"],
+        &["--header", "Expect: 100-continue", "--data", "a=b", "/post"],
+        &["--header", "Transfer-Encoding: chunked", "--data", "in chunks", "/post"],
+        &["--request", "FROB", "/a.txt"],
+    ];
+    for request in requests {
+        command.args(["--next", "--silent", "--show-error", "--noproxy", "*"]);
+        for option in *request {
+            match option.starts_with('/') {
+                true => command.arg(format!("http://{to}{option}")).args(["--output", "/dev/null"]),
+                false => command.arg(option),
+            };
+        }
+    }
+    command
+}
+
+fn psql(to: &Address) -> Command {
+    let mut command = program("psql");
+    let host = match to {
+        Address::Tcp(_) => "127.0.0.1".to_owned(),
+        Address::Unix(path) => path.parent().map(|folder| folder.display().to_string()).unwrap_or_default(),
+    };
+    let port = if to.port() == 0 { 5432 } else { to.port() };
+    command.args(["--no-psqlrc", "--quiet", "--host", &host, "--port", &port.to_string()]);
+    command.args(["--username", "golden", "--dbname", "golden", "--output", "/dev/null"]).env("PGPASSWORD", "golden");
+    command.env("PGSSLMODE", "prefer").env("PGGSSENCMODE", "disable");
+    for statement in [
+        "CREATE TEMP TABLE people (id int, name text, note text)",
+        "INSERT INTO people VALUES (1, 'Ann', E'it\\'s'), (2, 'Bob', $$no$$)",
+        "SELECT name FROM people WHERE id IN (1, 2, 3) AND note <> 'secret'",
+        "BEGIN; UPDATE people SET name = 'Eve' WHERE id = 2; COMMIT",
+        "WITH named AS (SELECT * FROM people) SELECT count(*) FROM named JOIN people USING (id)",
+        "SELECT * FROM generate_series(1, 50)",
+        "COPY people TO STDOUT",
+        "EXPLAIN SELECT 1 FROM people",
+        "",
+        "SELECT 1/0",
+    ] {
+        command.args(["--command", statement]);
+    }
+    // The last statement fails on purpose.
+    let mut shell = program("sh");
+    shell.args(["-c", "\"$@\" || test $? = 1", "sh"]).arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        shell.env(name, value.unwrap_or_default());
+    }
+    shell
+}
+
+fn pgbench(to: &Address, options: &[&str]) -> Command {
+    let mut command = program("pgbench");
+    command.args(options).args(["-h", "127.0.0.1", "-p", &to.port().to_string(), "-U", "golden", "golden"]);
+    command.env("PGPASSWORD", "golden").env("PGSSLMODE", "disable").env("PGGSSENCMODE", "disable");
+    command
+}
+
+fn redis_cli(options: &[&str]) -> Command {
+    let script = "AUTH nobody secret\nSET greeting \"hello world\"\nGET greeting\nLPUSH greeting x\nSELECT 3\n\
+                  MSET a 1 b 2\nMGET a b c\nMULTI\nINCR a\nGET b\nEXEC\nHSET h f v\nHGETALL h\nCLIENT REPLY SKIP\nQUIT\n";
+    let mut shell = program("sh");
+    shell.args(["-c", "printf '%s' \"$0\" | \"$@\"", script, "redis-cli"]).args(options);
+    shell
+}
+
+fn redis_py(environment: &Environment, script: &str, to: &Address, protocol: &str) -> Vec<Command> {
+    let mut command = with_port(environment.python(script), to);
+    command.arg(protocol);
+    vec![command]
+}

@@ -1,0 +1,266 @@
+//! Real servers, started when they are first needed and ended with the recording.
+
+use std::collections::HashMap;
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+
+use super::environment::{Environment, program};
+use super::proxy::Address;
+use crate::run::host;
+
+/// How long a server may take to listen.
+const START: Duration = Duration::from_secs(30);
+/// How often it is looked at meanwhile.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// A kind of server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Kind {
+    Nginx,
+    /// Python's `http.server`.
+    PythonHttp,
+    /// Flask under gunicorn.
+    Gunicorn,
+    Go,
+    Node,
+    Postgresql,
+    Redis,
+}
+
+/// How it is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Socket {
+    Tcp,
+    /// Only databases listen there too.
+    Unix,
+}
+
+/// The servers that are running.
+pub(super) struct Servers {
+    folder: PathBuf,
+    running: HashMap<Kind, Running>,
+}
+
+struct Running {
+    process: Child,
+    port: u16,
+}
+
+impl Servers {
+    pub(super) fn new() -> Result<Self> {
+        let folder = std::env::temp_dir().join(format!("remora-record-{}", std::process::id()));
+        fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o755))?;
+        Ok(Self { folder, running: HashMap::new() })
+    }
+
+    /// Returns where a server listens, starting it if it is not running.
+    pub(super) fn address(&mut self, kind: Kind, socket: Socket, environment: &Environment) -> Result<Address> {
+        if !self.running.contains_key(&kind) {
+            let running = self.start(kind, environment).with_context(|| format!("start {kind:?}"))?;
+            self.running.insert(kind, running);
+        }
+        let port = self.running.get(&kind).map_or(0, |running| running.port);
+        Ok(match (socket, kind) {
+            (Socket::Unix, Kind::Postgresql) => Address::Unix(self.folder.join(format!("postgresql/.s.PGSQL.{port}"))),
+            (Socket::Unix, _) => Address::Unix(self.folder.join("redis.sock")),
+            (Socket::Tcp, _) => tcp(port),
+        })
+    }
+
+    /// Returns where clients of such a server expect it.
+    pub(super) fn relay_address(&self, kind: Kind, socket: Socket) -> Address {
+        match (socket, kind) {
+            (Socket::Unix, Kind::Postgresql) => Address::Unix(self.folder.join(".s.PGSQL.5432")),
+            (Socket::Unix, _) => Address::Unix(self.folder.join("relay.sock")),
+            (Socket::Tcp, _) => tcp(0),
+        }
+    }
+
+    fn start(&self, kind: Kind, environment: &Environment) -> Result<Running> {
+        let port = free_port()?;
+        let number = port.to_string();
+        let mut command = match kind {
+            Kind::Nginx => self.nginx(port)?,
+            Kind::PythonHttp => {
+                let mut command = environment.python_program("python");
+                command.args(["-m", "http.server", "--bind", "127.0.0.1", &number]).current_dir(self.pages()?);
+                command
+            }
+            Kind::Gunicorn => {
+                let mut command = environment.python_program("gunicorn");
+                command.args(["--bind", &format!("127.0.0.1:{port}"), "--worker-class", "gthread", "flask_app:app"]);
+                command.env("PYTHONDONTWRITEBYTECODE", "1");
+                command
+            }
+            Kind::Go => environment.go("http-serve"),
+            Kind::Node => {
+                let mut command = environment.node("http.js");
+                command.args(["serve", &number]);
+                command
+            }
+            Kind::Postgresql => self.postgresql(port)?,
+            Kind::Redis => {
+                let mut command = program("redis-server");
+                command.args(["--port", &number, "--bind", "127.0.0.1", "--save", "", "--unixsocket"]);
+                command.arg(self.folder.join("redis.sock"));
+                command
+            }
+        };
+        if kind == Kind::Go {
+            command.arg(&number);
+        }
+        let log = fs::File::create(self.folder.join(format!("{kind:?}.log")))?;
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        let process = command.spawn().with_context(|| format!("start {command:?}"))?;
+        let mut running = Running { process, port };
+        running.wait(&self.folder)?;
+        if kind == Kind::Postgresql {
+            self.create_database(port)?;
+        }
+        Ok(running)
+    }
+
+    /// Returns the folder with what is served as files.
+    fn pages(&self) -> Result<PathBuf> {
+        let pages = self.folder.join("pages");
+        fs::create_dir_all(&pages)?;
+        fs::write(pages.join("a.txt"), "twelve bytes")?;
+        fs::write(pages.join("large.txt"), "a line of a large file\n".repeat(200))?;
+        Ok(pages)
+    }
+
+    fn nginx(&self, port: u16) -> Result<Command> {
+        let folder = self.folder.display();
+        let pages = self.pages()?;
+        let configuration = format!(
+            "daemon off; pid {folder}/nginx.pid; error_log {folder}/nginx-error.log;\n\
+             events {{}}\n\
+             http {{\n\
+               access_log off; gzip on; gzip_types text/plain; gzip_min_length 1000;\n\
+               client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;\n\
+               uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;\n\
+               server {{\n\
+                 listen 127.0.0.1:{port}; root {pages};\n\
+                 location /post {{ client_max_body_size 1k; return 200 'posted\\n'; }}\n\
+                 location /moved {{ return 301 /a.txt; }}\n\
+               }}\n\
+             }}\n",
+            pages = pages.display(),
+        );
+        let path = self.folder.join("nginx.conf");
+        fs::write(&path, configuration)?;
+        let mut command = program("nginx");
+        command.arg("-e").arg(self.folder.join("nginx-error.log")).arg("-c").arg(path);
+        Ok(command)
+    }
+
+    fn postgresql(&self, port: u16) -> Result<Command> {
+        let folder = self.folder.join("postgresql");
+        fs::create_dir_all(&folder)?;
+        let password = self.folder.join("password");
+        fs::write(&password, "golden\n")?;
+        own(&folder)?;
+        let mut initdb = unprivileged(program("initdb"));
+        initdb.args(["--auth=scram-sha-256", "--username=golden", "--no-sync", "--encoding=UTF8", "--locale=C"]);
+        initdb.arg("--pwfile").arg(&password).arg("--pgdata").arg(folder.join("data")).stdout(Stdio::null());
+        if !initdb.status().context("start initdb")?.success() {
+            bail!("initdb failed");
+        }
+        let mut command = unprivileged(program("postgres"));
+        command.arg("-D").arg(folder.join("data")).arg("-k").arg(&folder);
+        command.args(["-h", "127.0.0.1", "-p", &port.to_string(), "-c", "fsync=off"]);
+        Ok(command)
+    }
+
+    fn create_database(&self, port: u16) -> Result<()> {
+        let mut psql = program("psql");
+        psql.args(["-q", "-h", "127.0.0.1", "-p", &port.to_string(), "-U", "golden", "-d", "postgres"]);
+        psql.args(["-c", "CREATE DATABASE golden"]).env("PGPASSWORD", "golden");
+        if !psql.status().context("start psql")?.success() {
+            bail!("CREATE DATABASE failed");
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Servers {
+    fn drop(&mut self) {
+        for running in self.running.values_mut() {
+            running.end();
+        }
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+impl Running {
+    fn wait(&mut self, logs: &Path) -> Result<()> {
+        let deadline = Instant::now() + START;
+        while !tcp(self.port).is_open() {
+            if let Some(status) = self.process.try_wait()? {
+                bail!("it ended with {status}; its log is in {}", logs.display());
+            }
+            if Instant::now() > deadline {
+                self.end();
+                bail!("it did not listen at port {} within {START:?}", self.port);
+            }
+            thread::sleep(PAUSE);
+        }
+        Ok(())
+    }
+
+    /// Ends the server in the way in which it takes its workers with it.
+    fn end(&mut self) {
+        if let Some(pid) = i32::try_from(self.process.id()).ok().and_then(rustix::process::Pid::from_raw) {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::INT);
+        }
+        let deadline = Instant::now() + START;
+        while matches!(self.process.try_wait(), Ok(None)) {
+            if Instant::now() > deadline {
+                let _ = self.process.kill();
+                let _ = self.process.wait();
+                return;
+            }
+            thread::sleep(PAUSE);
+        }
+    }
+}
+
+fn tcp(port: u16) -> Address {
+    Address::Tcp(format!("127.0.0.1:{port}"))
+}
+
+fn free_port() -> Result<u16> {
+    let listener = TcpListener::bind("127.0.0.1:0").context("find a free port")?;
+    Ok(listener.local_addr()?.port())
+}
+
+/// PostgreSQL refuses to run as root: then it runs as the user that its package made.
+fn unprivileged(mut command: Command) -> Command {
+    if let Some((user, group)) = postgres_user().filter(|_| host::is_root()) {
+        command.uid(user).gid(group);
+    }
+    command
+}
+
+fn own(folder: &Path) -> Result<()> {
+    if let Some((user, group)) = postgres_user().filter(|_| host::is_root()) {
+        chown(folder, Some(user), Some(group)).with_context(|| format!("change the owner of {}", folder.display()))?;
+    }
+    Ok(())
+}
+
+fn postgres_user() -> Option<(u32, u32)> {
+    let users = fs::read_to_string("/etc/passwd").ok()?;
+    let user = users.lines().find(|line| line.starts_with("postgres:"))?;
+    let mut fields = user.split(':').skip(2).map(str::parse);
+    Some((fields.next()?.ok()?, fields.next()?.ok()?))
+}

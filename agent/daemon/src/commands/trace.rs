@@ -17,8 +17,8 @@ use super::{pipeline_settings, shared};
 use crate::config::{Settings, TraceArguments};
 use crate::enrich::ResourceSpan;
 use crate::export::Format;
-use crate::health::{self, Readiness};
-use crate::pipeline;
+use crate::health;
+use crate::pipeline::{self, Shared};
 use crate::stop::Stop;
 
 /// How long the programs may take to be loaded.
@@ -44,7 +44,7 @@ pub(super) fn trace(mut settings: Settings, arguments: &TraceArguments) -> anyho
             drop(sender);
             ended
         });
-        let status = wait_until_ready(&shared.readiness, &signals, || tracing.is_finished())
+        let status = wait_until_ready(&shared, &signals, || tracing.is_finished())
             .and_then(|is_ready| if is_ready { start(arguments).map(Some) } else { Ok(None) })
             .and_then(|child| {
                 child.map(|child| follow(child, arguments, &spans, &signals, &stop)).transpose()
@@ -64,17 +64,18 @@ pub(super) fn trace(mut settings: Settings, arguments: &TraceArguments) -> anyho
 
 /// Returns whether all is ready; false if the user gave up or the pipeline has failed.
 fn wait_until_ready(
-    readiness: &Readiness,
+    shared: &Shared,
     signals: &Stop,
     has_failed: impl Fn() -> bool,
 ) -> anyhow::Result<bool> {
     let start = Instant::now();
-    while !readiness.wait(TICK) {
-        if signals.is_set() || has_failed() {
+    while shared.readiness.check().is_err() || !shared.processes.is_complete() {
+        if signals.wait(TICK) || has_failed() {
             return Ok(false);
         }
         if start.elapsed() > START_PATIENCE {
-            let why = readiness.check().err().unwrap_or_default();
+            let why = shared.readiness.check().err();
+            let why = why.unwrap_or_else(|| "processes are still being looked at".to_owned());
             bail!("not ready after {START_PATIENCE:?}: {}", why.trim_end());
         }
     }

@@ -1,6 +1,7 @@
 //! The shared table of processes: written by discovery, read by everyone.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
@@ -15,7 +16,13 @@ pub const LINGER: Duration = Duration::from_secs(60);
 
 /// The table. Clones are handles to the same one.
 #[derive(Clone, Debug, Default)]
-pub struct Processes(Arc<RwLock<HashMap<u32, Entry>>>);
+pub struct Processes(Arc<Table>);
+
+#[derive(Debug, Default)]
+struct Table {
+    entries: RwLock<HashMap<u32, Entry>>,
+    is_complete: AtomicBool,
+}
 
 #[derive(Debug)]
 struct Entry {
@@ -28,6 +35,16 @@ impl Processes {
     #[must_use]
     pub fn get(&self, tgid: u32) -> Option<Arc<Process>> {
         self.read().get(&tgid).map(|entry| entry.process.clone())
+    }
+
+    /// Returns whether every process that ran before discovery began has been looked at and judged.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.0.is_complete.load(Ordering::Acquire)
+    }
+
+    pub(super) fn complete(&self) {
+        self.0.is_complete.store(true, Ordering::Release);
     }
 
     /// Returns the number of processes, those that ended included.
@@ -83,11 +100,11 @@ impl Processes {
     }
 
     fn read(&self) -> RwLockReadGuard<'_, HashMap<u32, Entry>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner)
+        self.0.entries.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, HashMap<u32, Entry>> {
-        self.0.write().unwrap_or_else(PoisonError::into_inner)
+        self.0.entries.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

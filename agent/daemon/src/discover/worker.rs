@@ -53,6 +53,7 @@ impl Discovery {
         verdicts: &SyncSender<Verdict>,
     ) -> Result<(), Disconnected> {
         self.scan(verdicts)?;
+        self.processes.complete();
         let mut ticked_at = Instant::now();
         loop {
             match notices.recv_timeout(TICK) {

@@ -7,7 +7,10 @@
 pub mod analyze;
 pub mod api;
 pub mod assemble;
+pub mod config;
+pub mod health;
 pub mod model;
+pub mod pipeline;
 pub mod query;
 pub mod receive;
 pub mod store;

@@ -17,6 +17,7 @@ pub use counters::ReceiveCounters;
 pub use decode::{Decoded, decode};
 pub use grpc::router as grpc_router;
 pub use http::router as http_router;
+pub(crate) use intake::is_bearer;
 pub use intake::{Deliver, Intake, Refusal, offload};
 pub use wire::WireError;
 

@@ -1,0 +1,98 @@
+//! Prometheus text exposition format 0.0.4.
+
+use std::fmt::{Display, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::receive::ReceiveCounters;
+use crate::store::{FSYNC_BOUNDS_US, Store, StoreCounters, StoreSizes};
+
+/// Returns all metrics; those of the store only once it is open.
+pub(super) fn write(receive: &ReceiveCounters, store: Option<&Store>) -> String {
+    let mut text = Text::default();
+    write_receive(&mut text, receive);
+    if let Some(store) = store {
+        write_store(&mut text, store.counters());
+        write_sizes(&mut text, &store.sizes());
+    }
+    text.0
+}
+
+fn write_receive(text: &mut Text, counters: &ReceiveCounters) {
+    text.counter("remora_bridge_spans_received_total", "Spans in whole requests", &counters.received_spans);
+    text.counter("remora_bridge_spans_rejected_total", "Spans with invalid ids", &counters.rejected_spans);
+    text.counter("remora_bridge_requests_accepted_total", "Requests that were acknowledged", &counters.accepted_requests);
+    text.counter("remora_bridge_received_bytes_total", "Bytes of requests after unpacking", &counters.received_bytes);
+    text.head("remora_bridge_requests_refused_total", "Requests that were not acknowledged", "counter");
+    for (reason, count) in counters.refused() {
+        text.line("remora_bridge_requests_refused_total", &format!("{{reason=\"{reason}\"}}"), count);
+    }
+}
+
+fn write_store(text: &mut Text, counters: &StoreCounters) {
+    text.counter("remora_bridge_spans_stored_total", "Spans that were acknowledged", &counters.appended_spans);
+    text.counter("remora_bridge_spans_sealed_total", "Spans that came into segments", &counters.sealed_spans);
+    text.counter("remora_bridge_spans_duplicate_total", "Spans that were there already", &counters.duplicate_spans);
+    text.counter("remora_bridge_spans_replayed_total", "Spans read back from the log", &counters.replayed_spans);
+    text.counter("remora_bridge_wal_written_bytes_total", "Bytes written to the log", &counters.wal_written_bytes);
+    text.counter("remora_bridge_wal_failures_total", "Writes to the log that failed", &counters.wal_failures);
+    text.counter("remora_bridge_seal_failures_total", "Segments that were not written at once", &counters.seal_failures);
+    text.counter("remora_bridge_compacted_segments_total", "Segments that were merged", &counters.compacted_segments);
+    let name = "remora_bridge_retention_dropped_segments_total";
+    text.head(name, "Segments that retention removed", "counter");
+    text.line(name, "{limit=\"age\"}", value(&counters.retired_by_age));
+    text.line(name, "{limit=\"size\"}", value(&counters.retired_by_size));
+    text.counter("remora_bridge_retention_dropped_spans_total", "Spans in them", &counters.retired_spans);
+    write_fsync(text, counters);
+}
+
+fn write_fsync(text: &mut Text, counters: &StoreCounters) {
+    let name = "remora_bridge_wal_fsync_seconds";
+    text.head(name, "Time of group commits", "histogram");
+    let mut count = 0;
+    for (bound, bucket) in FSYNC_BOUNDS_US.iter().zip(&counters.fsync_buckets) {
+        count += value(bucket);
+        let label = format!("{{le=\"{}\"}}", *bound as f64 / 1e6);
+        text.line("remora_bridge_wal_fsync_seconds_bucket", &label, count);
+    }
+    count += counters.fsync_buckets.last().map_or(0, value);
+    text.line("remora_bridge_wal_fsync_seconds_bucket", "{le=\"+Inf\"}", count);
+    text.line("remora_bridge_wal_fsync_seconds_sum", "", value(&counters.fsync_sum_us) as f64 / 1e6);
+    text.line("remora_bridge_wal_fsync_seconds_count", "", count);
+}
+
+fn write_sizes(text: &mut Text, sizes: &StoreSizes) {
+    text.gauge("remora_bridge_live_spans", "Spans that are not in segments yet", sizes.live_spans);
+    text.gauge("remora_bridge_live_bytes", "Memory of those spans", sizes.live_bytes);
+    text.gauge("remora_bridge_wal_bytes", "Bytes of the log's files", sizes.wal_bytes);
+    text.gauge("remora_bridge_segments", "Segments", sizes.segments);
+    text.gauge("remora_bridge_segment_spans", "Spans in segments", sizes.segment_spans);
+    text.gauge("remora_bridge_segment_bytes", "Bytes of the segments' files", sizes.segment_bytes);
+}
+
+fn value(counter: &AtomicU64) -> u64 {
+    counter.load(Ordering::Relaxed)
+}
+
+#[derive(Default)]
+struct Text(String);
+
+impl Text {
+    fn counter(&mut self, name: &str, help: &str, counter: &AtomicU64) {
+        self.head(name, help, "counter");
+        self.line(name, "", value(counter));
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, number: u64) {
+        self.head(name, help, "gauge");
+        self.line(name, "", number);
+    }
+
+    fn head(&mut self, name: &str, help: &str, kind: &str) {
+        // Writing to a String cannot fail.
+        let _ = write!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
+    }
+
+    fn line(&mut self, name: &str, labels: &str, number: impl Display) {
+        let _ = writeln!(self.0, "{name}{labels} {number}");
+    }
+}

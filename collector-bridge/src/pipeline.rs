@@ -1,0 +1,204 @@
+//! The bridge on one page: who hands over to whom.
+//!
+//! ```text
+//! 4317 gRPC ─┐                 ┌ writer thread: log, fsync, live spans
+//!            ├ receive ─ store ┤                                        ← api (7654)
+//! 4318 HTTP ─┘                 └ sealer thread: segments, retention
+//! ```
+//! A request is answered when the store kept it; nothing is queued outside of the store's two limits (live bytes, waiting
+//! requests), and what they refuse is answered as retryable.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
+
+use crate::config::Settings;
+use crate::health::{self, Health};
+use crate::model::Span;
+use crate::receive::{self, Deliver, Intake, ReceiveCounters, Refusal, offload};
+use crate::store::{Batch, Store, StoreError};
+use crate::api;
+
+/// How long open connections may take to end after a signal.
+const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(5);
+
+/// File in the data directory that names the addresses in use, for programs that let the kernel choose them.
+const ADDRESSES_FILE: &str = "addresses.json";
+
+/// Why the bridge ends with an error.
+#[derive(Debug, thiserror::Error)]
+pub enum PipelineError {
+    /// An address cannot be used.
+    #[error("listen on {address} ({flag}): {source}; stop what uses it, or choose another with {flag}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// The flag that sets it.
+        flag: &'static str,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Something that only the operating system can refuse.
+    #[error("{action}: {source}")]
+    System {
+        /// What was tried.
+        action: &'static str,
+        /// Why it failed.
+        source: std::io::Error,
+    },
+}
+
+/// Runs the bridge until `stop` resolves; everything acknowledged is on the disk when this returns.
+///
+/// # Errors
+/// If an address is taken or the data directory cannot be used.
+pub async fn run(settings: Settings, stop: impl Future<Output = ()>) -> Result<(), PipelineError> {
+    let api_listener = listen(settings.listen, "--listen").await?;
+    let grpc_listener = listen(settings.otlp_grpc, "--otlp-grpc").await?;
+    let http_listener = listen(settings.otlp_http, "--otlp-http").await?;
+
+    // Health answers while the log is read back, which may take a while; nothing else does.
+    let health = Health { receive: Arc::new(ReceiveCounters::default()), store: Arc::new(OnceLock::new()) };
+    let (stopper, stopped) = watch::channel(false);
+    let mut servers = JoinSet::new();
+    let gate = Gate { token: settings.token.clone(), rest: Arc::new(OnceLock::new()) };
+    serve(&mut servers, api_listener.listener, api_routes(&health, gate.clone()), stopped.clone());
+
+    let store = open(&settings).await?;
+    let _ = health.store.set(store.clone());
+    let _ = gate.rest.set(api::router(api::AppState { store: store.clone() }));
+    let intake =
+        Intake::new(deliver(store.clone()), Arc::clone(&health.receive), settings.max_request_bytes, settings.token.clone());
+    serve(&mut servers, grpc_listener.listener, receive::grpc_router(intake.clone()), stopped.clone());
+    serve(&mut servers, http_listener.listener, receive::http_router(intake), stopped);
+    announce(&settings.store.data_dir, api_listener.address, grpc_listener.address, http_listener.address)?;
+
+    stop.await;
+    tracing::info!("stopping: no more requests are taken, open ones are finished");
+    let _ = stopper.send(true);
+    let ended = async { while servers.join_next().await.is_some() {} };
+    if tokio::time::timeout(SHUTDOWN_PATIENCE, ended).await.is_err() {
+        tracing::warn!("connections were closed before their senders ended them");
+    }
+    servers.shutdown().await;
+    closed(store).await;
+    Ok(())
+}
+
+struct Listening {
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+async fn listen(address: SocketAddr, flag: &'static str) -> Result<Listening, PipelineError> {
+    let failed = |source| PipelineError::Listen { address, flag, source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok(Listening { listener, address })
+}
+
+async fn open(settings: &Settings) -> Result<Store, PipelineError> {
+    let store = settings.store.clone();
+    let opening: JoinHandle<_> = tokio::task::spawn_blocking(move || Store::open(store, decode_logged));
+    let opened = opening.await.map_err(|error| PipelineError::System { action: "open the store", source: error.into() })?;
+    Ok(opened?)
+}
+
+/// Reads a request from the log. It was decoded before it was written, so an error is a change of the decoder.
+fn decode_logged(request: &[u8]) -> Vec<Span> {
+    receive::decode(request).map(|decoded| decoded.spans).unwrap_or_else(|error| {
+        tracing::error!(%error, "a request in the log is not understood");
+        Vec::new()
+    })
+}
+
+fn deliver(store: Store) -> Deliver {
+    Arc::new(move |raw: Bytes, spans: Vec<Span>| {
+        let store = store.clone();
+        Box::pin(async move {
+            let prepared = offload(raw.len(), move || Store::prepare(Batch { raw, spans })).await;
+            let kept = match prepared {
+                Ok(prepared) => store.append(prepared).await,
+                Err(error) => Err(error),
+            };
+            kept.map_err(|error| Refusal { reason: error.reason(), message: error.to_string() })
+        })
+    })
+}
+
+fn serve(servers: &mut JoinSet<()>, listener: TcpListener, router: Router, mut stopped: watch::Receiver<bool>) {
+    servers.spawn(async move {
+        let stop = async move {
+            // The sender lives until after the servers, so an error cannot come before the signal.
+            let _ = stopped.wait_for(|is_stopped| *is_stopped).await;
+        };
+        if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stop).await {
+            tracing::error!(%error, "a server ended");
+        }
+    });
+}
+
+/// Holds the API's routes back until the store is there, and checks the token.
+#[derive(Clone)]
+struct Gate {
+    token: Option<Arc<str>>,
+    rest: Arc<OnceLock<Router>>,
+}
+
+fn api_routes(health: &Health, gate: Gate) -> Router {
+    let open = axum::routing::any(forward).with_state(gate.clone());
+    let routes = health::router(health.clone()).fallback_service(open);
+    routes.layer(middleware::from_fn_with_state(gate, check_token))
+}
+
+async fn forward(State(gate): State<Gate>, request: Request) -> Response {
+    use tower_service::Service;
+    match gate.rest.get() {
+        Some(router) => router.clone().call(request).await.into_response(),
+        None => (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "1")], "the log is being read back\n").into_response(),
+    }
+}
+
+/// Lets probes of an orchestrator pass, which send no token and learn nothing.
+async fn check_token(State(gate): State<Gate>, request: Request, next: Next) -> Response {
+    let is_probe = matches!(request.uri().path(), "/healthz" | "/readyz");
+    let authorization = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let is_allowed = gate.token.as_ref().is_none_or(|token| receive::is_bearer(authorization, token));
+    if is_probe || is_allowed {
+        return next.run(request).await;
+    }
+    let message = "send the bearer token of the bridge's token file\n";
+    (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, "Bearer")], message).into_response()
+}
+
+fn announce(data_dir: &Path, api: SocketAddr, grpc: SocketAddr, http: SocketAddr) -> Result<(), PipelineError> {
+    let addresses = serde_json::json!({"listen": api, "otlp_grpc": grpc, "otlp_http": http});
+    let temporary = data_dir.join("addresses.tmp");
+    let written = fs::write(&temporary, addresses.to_string())
+        .and_then(|()| fs::rename(&temporary, data_dir.join(ADDRESSES_FILE)));
+    written.map_err(|source| PipelineError::System { action: "write addresses.json", source })?;
+    tracing::info!(%api, otlp_grpc = %grpc, otlp_http = %http, "ready");
+    Ok(())
+}
+
+async fn closed(store: Store) {
+    let closing = tokio::task::spawn_blocking(move || store.close());
+    if closing.await.is_err() {
+        tracing::error!("the store did not close; the next start reads its log back");
+    }
+}

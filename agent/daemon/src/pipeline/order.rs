@@ -14,13 +14,21 @@ const REST_NS: u64 = 15_000_000;
 /// Observations that may rest. More leave at once, counted on to be in order.
 const MAX_RESTING: usize = 262_144;
 
+#[derive(Debug)]
+struct Resting {
+    at_ns: u64,
+    arrival: u64,
+    observation: Observation,
+}
+
 /// Observations that rest.
 #[derive(Debug, Default)]
 pub(super) struct Order {
-    /// Sorted from the latest to the earliest up to `sorted`, as they came after that.
-    resting: Vec<(u64, Observation)>,
+    /// From the latest to the earliest where `is_sorted`. Those of one time are told apart by when they came.
+    resting: Vec<Resting>,
     is_sorted: bool,
     last_ns: u64,
+    arrivals: u64,
 }
 
 impl Order {
@@ -28,7 +36,8 @@ impl Order {
     pub(super) fn push(&mut self, observation: Observation) {
         let at_ns = key(&observation).unwrap_or(self.last_ns);
         self.last_ns = at_ns;
-        self.resting.push((at_ns, observation));
+        self.arrivals += 1;
+        self.resting.push(Resting { at_ns, arrival: self.arrivals, observation });
         self.is_sorted = false;
     }
 
@@ -40,12 +49,11 @@ impl Order {
     /// Returns the earliest observation, if it is not later than `until_ns`.
     pub(super) fn pop(&mut self, until_ns: u64) -> Option<Observation> {
         if !self.is_sorted {
-            // Reversed, so that the earliest are taken from the end; stable among equals.
-            self.resting.reverse();
-            self.resting.sort_by_key(|(at_ns, _)| std::cmp::Reverse(*at_ns));
+            // The earliest are taken from the end.
+            self.resting.sort_unstable_by_key(|resting| std::cmp::Reverse((resting.at_ns, resting.arrival)));
             self.is_sorted = true;
         }
-        self.resting.pop_if(|(at_ns, _)| *at_ns <= until_ns).map(|(_, observation)| observation)
+        self.resting.pop_if(|resting| resting.at_ns <= until_ns).map(|resting| resting.observation)
     }
 }
 
@@ -86,7 +94,11 @@ mod tests {
         assert_eq!(drain(&mut order, 10), [2, 4]);
         order.push(exit(5, 15));
         order.push(exit(6, 20));
+        order.push(exit(7, 30));
         assert_eq!(drain(&mut order, 20), [5, 3, 6]);
-        assert_eq!(drain(&mut order, u64::MAX), [1]);
+        for tgid in 8..12 {
+            order.push(exit(tgid, 30));
+        }
+        assert_eq!(drain(&mut order, u64::MAX), [1, 7, 8, 9, 10, 11]);
     }
 }

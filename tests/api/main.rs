@@ -1,1 +1,4 @@
-//! The bridge's API over HTTP, fed by OTLP.
+//! The bridge's API over HTTP, asked about real traffic that the real agent saw.
+
+mod answers;
+mod refusals;

@@ -70,18 +70,11 @@ impl Rollups {
     /// Adds one span. Cost: a few map look-ups.
     pub fn record_span(&mut self, span: &Span) {
         let minute = span.start_unix_ns / MINUTE_NS;
-        let side = Side {
-            duration_ns: span.duration_ns(),
-            is_error: span.is_error(),
-        };
+        let side = Side { duration_ns: span.duration_ns(), is_error: span.is_error() };
         let name = cut(span.service_name());
         let sums = service_of(&mut self.minutes, minute, name);
-        let operation = sums
-            .operations
-            .entry(cut(&span.name), || shortened_name(&span.name));
-        operation
-            .kind(span.kind)
-            .record(side.duration_ns, side.is_error);
+        let operation = sums.operations.entry(cut(&span.name), || shortened_name(&span.name));
+        operation.kind(span.kind).record(side.duration_ns, side.is_error);
         if side.is_error {
             let stats = FailureStats::one(span.start_unix_ns, span.trace_id);
             sums.failures.add(&failure_of(span), &stats);
@@ -143,22 +136,16 @@ impl Rollups {
     /// [`OVERFLOW_NAME`], after the others.
     pub fn operations(&self) -> impl Iterator<Item = OperationMinute<'_>> {
         self.services().flat_map(|(minute_unix_ns, service, sums)| {
-            let kept = sums
-                .operations
-                .kept()
-                .map(|(name, operation)| (&**name, operation));
+            let kept = sums.operations.kept().map(|(name, operation)| (&**name, operation));
             let all = kept.chain(sums.operations.overflow().map(|rest| (OVERFLOW_NAME, rest)));
             all.flat_map(move |(name, operation)| {
-                operation
-                    .by_kind
-                    .iter()
-                    .map(move |(kind, red)| OperationMinute {
-                        minute_unix_ns,
-                        service,
-                        name,
-                        kind: *kind,
-                        red,
-                    })
+                operation.by_kind.iter().map(move |(kind, red)| OperationMinute {
+                    minute_unix_ns,
+                    service,
+                    name,
+                    kind: *kind,
+                    red,
+                })
             })
         })
     }
@@ -166,17 +153,9 @@ impl Rollups {
     /// Returns the groups of errors by minute and service. What had no place comes without a group.
     pub fn failures(&self) -> impl Iterator<Item = FailureMinute<'_>> {
         self.services().flat_map(|(minute_unix_ns, service, sums)| {
-            let kept = sums
-                .failures
-                .kept()
-                .map(|(failure, stats)| (Some(failure), stats));
+            let kept = sums.failures.kept().map(|(failure, stats)| (Some(failure), stats));
             let all = kept.chain(sums.failures.overflow().map(|rest| (None, rest)));
-            all.map(move |(failure, stats)| FailureMinute {
-                minute_unix_ns,
-                service,
-                failure,
-                stats,
-            })
+            all.map(move |(failure, stats)| FailureMinute { minute_unix_ns, service, failure, stats })
         })
     }
 
@@ -203,9 +182,7 @@ impl Rollups {
             side,
             peer: peer_of(span),
         };
-        let settled =
-            self.pairing
-                .add_client((span.trace_id, span.span_id), half, &mut self.counters);
+        let settled = self.pairing.add_client((span.trace_id, span.span_id), half, &mut self.counters);
         self.settle(settled);
     }
 
@@ -219,10 +196,7 @@ impl Rollups {
             is_consumer: span.kind == SpanKind::Consumer,
         };
         let settled = match span.parent_span_id {
-            Some(parent) => {
-                self.pairing
-                    .add_server((span.trace_id, parent), half, &mut self.counters)
-            }
+            Some(parent) => self.pairing.add_server((span.trace_id, parent), half, &mut self.counters),
             None => half.give_up(&mut self.counters).into_iter().collect(),
         };
         self.settle(settled);
@@ -238,26 +212,16 @@ impl Rollups {
                         peer: client.peer,
                     };
                     let sums = service_of(&mut self.minutes, client.minute, &client.service);
-                    sums.calls
-                        .entry(&key, || key.clone())
-                        .record(Some(client.side), Some(server.side));
+                    sums.calls.entry(&key, || key.clone()).record(Some(client.side), Some(server.side));
                 }
                 Settled::ClientOnly(client) => {
-                    let key = Call {
-                        callee: None,
-                        connection: client.peer.connection,
-                        peer: client.peer,
-                    };
+                    let key = Call { callee: None, connection: client.peer.connection, peer: client.peer };
                     let sums = service_of(&mut self.minutes, client.minute, &client.service);
-                    sums.calls
-                        .entry(&key, || key.clone())
-                        .record(Some(client.side), None);
+                    sums.calls.entry(&key, || key.clone()).record(Some(client.side), None);
                 }
                 Settled::Received(server) => {
                     let sums = service_of(&mut self.minutes, server.minute, &server.service);
-                    sums.received
-                        .entry(&server.peer, || server.peer.clone())
-                        .record(None, Some(server.side));
+                    sums.received.entry(&server.peer, || server.peer.clone()).record(None, Some(server.side));
                 }
             }
         }
@@ -311,33 +275,21 @@ pub struct FailureMinute<'a> {
 type Minutes = BTreeMap<u64, Capped<Arc<str>, ServiceMinute, MAX_SERVICES>>;
 
 fn service_of<'a>(minutes: &'a mut Minutes, minute: u64, name: &str) -> &'a mut ServiceMinute {
-    minutes
-        .entry(minute)
-        .or_default()
-        .entry(name, || name.into())
+    minutes.entry(minute).or_default().entry(name, || name.into())
 }
 
 fn cut(name: &str) -> &str {
-    name.get(..name.floor_char_boundary(MAX_NAME_BYTES))
-        .unwrap_or(name)
+    name.get(..name.floor_char_boundary(MAX_NAME_BYTES)).unwrap_or(name)
 }
 
 /// Shares the span's own name unless it must be cut.
 fn shortened_name(name: &Arc<str>) -> Arc<str> {
-    if name.len() <= MAX_NAME_BYTES {
-        Arc::clone(name)
-    } else {
-        cut(name).into()
-    }
+    if name.len() <= MAX_NAME_BYTES { Arc::clone(name) } else { cut(name).into() }
 }
 
 /// `error.type`, else the exception's type, else the code that the protocol answered with.
 fn failure_of(span: &Span) -> Failure {
-    let exception = span
-        .events
-        .iter()
-        .rev()
-        .find(|event| event.name == "exception");
+    let exception = span.events.iter().rev().find(|event| event.name == "exception");
     let of_span = |key: &str| find(&span.attributes, key);
     let of_exception = |key: &str| exception.and_then(|event: &Event| find(&event.attributes, key));
     let error_type = of_span("error.type")

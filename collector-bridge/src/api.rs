@@ -15,14 +15,14 @@ mod range;
 mod search;
 mod services;
 mod time;
-// mod trace;
+mod trace;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::http::Uri;
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 use tokio::sync::Semaphore;
 
 use crate::query::QueryError;
@@ -46,43 +46,24 @@ pub struct AppState {
 
 /// Returns all routes below `/`, without health and metrics; everything else is answered with 404.
 pub fn router(state: AppState) -> Router {
-    let api = Api {
-        store: state.store,
-        permits: Arc::new(Semaphore::new(MAX_QUERIES)),
-    };
-    Router::new()
-        .route("/", get(page::page).fallback(only_get))
-        .route(
-            "/api/v1/openapi.json",
-            get(openapi::document).fallback(only_get),
-        )
-        .route(
-            "/api/v1/traces/search",
-            post(search::search).fallback(only_post),
-        )
-        .route(
-            "/api/v1/traces/services",
-            get(services::services).fallback(only_get),
-        )
-        .route(
-            "/api/v1/traces/operations",
-            get(services::operations).fallback(only_get),
-        )
-        .route(
-            "/api/v1/traces/performance",
-            get(performance::performance).fallback(only_get),
-        )
-        .route(
-            "/api/v1/traces/dependencies",
-            get(dependencies::dependencies).fallback(only_get),
-        )
-        .route(
-            "/api/v1/traces/errors",
-            get(errors::errors).fallback(only_get),
-        )
-        // .route("/api/v1/traces/{id}", get(trace::trace).fallback(only_get))
-        .fallback(no_route)
-        .with_state(api)
+    let api = Api { store: state.store, permits: Arc::new(Semaphore::new(MAX_QUERIES)) };
+    let add = |router: Router<Api>, (path, methods)| router.route(path, methods);
+    routes().into_iter().fold(Router::new(), add).fallback(no_route).with_state(api)
+}
+
+/// Every route; a test holds the list and the description together.
+fn routes() -> [(&'static str, MethodRouter<Api>); 9] {
+    [
+        ("/", get(page::page).fallback(only_get)),
+        ("/api/v1/openapi.json", get(openapi::document).fallback(only_get)),
+        ("/api/v1/traces/{id}", get(trace::trace).fallback(only_get)),
+        ("/api/v1/traces/search", post(search::search).fallback(only_post)),
+        ("/api/v1/traces/services", get(services::services).fallback(only_get)),
+        ("/api/v1/traces/operations", get(services::operations).fallback(only_get)),
+        ("/api/v1/traces/performance", get(performance::performance).fallback(only_get)),
+        ("/api/v1/traces/dependencies", get(dependencies::dependencies).fallback(only_get)),
+        ("/api/v1/traces/errors", get(errors::errors).fallback(only_get)),
+    ]
 }
 
 /// What handlers share.
@@ -99,10 +80,7 @@ impl Api {
         question: impl FnOnce(&Store, Instant) -> Result<T, QueryError> + Send + 'static,
     ) -> Result<T, ApiError> {
         let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
-            return Err(ApiError::new(
-                "overloaded",
-                format!("{MAX_QUERIES} queries are running already"),
-            ));
+            return Err(ApiError::new("overloaded", format!("{MAX_QUERIES} queries are running already")));
         };
         let store = self.store.clone();
         let deadline = Instant::now() + QUERY_TIMEOUT;
@@ -114,10 +92,7 @@ impl Api {
         match asked.await {
             Ok(answer) => Ok(answer?),
             Err(panicked) => {
-                tracing::error!(
-                    error = &panicked as &dyn std::error::Error,
-                    "query panicked"
-                );
+                tracing::error!(error = &panicked as &dyn std::error::Error, "query panicked");
                 Err(ApiError::new("internal_error", "the query failed"))
             }
         }
@@ -126,10 +101,7 @@ impl Api {
 
 async fn no_route(uri: Uri) -> ApiError {
     let path = fields::shown(uri.path());
-    ApiError::new(
-        "route_not_found",
-        format!("no such path: {path}; GET / lists all"),
-    )
+    ApiError::new("route_not_found", format!("no such path: {path}; GET / lists all"))
 }
 
 async fn only_get() -> ApiError {
@@ -137,9 +109,16 @@ async fn only_get() -> ApiError {
 }
 
 async fn only_post() -> ApiError {
-    ApiError::new(
-        "method_not_allowed",
-        "this path answers POST, with a JSON body",
-    )
-    .allowing("POST")
+    ApiError::new("method_not_allowed", "this path answers POST, with a JSON body").allowing("POST")
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_route_is_described() {
+        let mut routes: Vec<&str> = super::routes().iter().map(|route| route.0).collect();
+        routes.sort_unstable();
+        let described = super::openapi::description()["paths"].as_object().unwrap();
+        assert!(described.keys().eq(routes.iter()), "{described:?}");
+    }
 }

@@ -24,11 +24,7 @@ pub(super) struct Capped<K, V, const LIMIT: usize> {
 
 impl<K, V, const LIMIT: usize> Default for Capped<K, V, LIMIT> {
     fn default() -> Self {
-        Self {
-            kept: BTreeMap::new(),
-            worst: None,
-            overflow: None,
-        }
+        Self { kept: BTreeMap::new(), worst: None, overflow: None }
     }
 }
 
@@ -100,17 +96,11 @@ impl<K: Ord + Hash + Clone, V: Merge + Default + Clone, const LIMIT: usize> Capp
         if self.kept.len() < LIMIT {
             return true;
         }
-        let worst = *self
-            .worst
-            .get_or_insert_with(|| largest_hash(self.kept.keys()));
+        let worst = *self.worst.get_or_insert_with(|| largest_hash(self.kept.keys()));
         if stable_hash(key) >= worst {
             return false;
         }
-        let displaced = self
-            .kept
-            .keys()
-            .find(|key| stable_hash(*key) == worst)
-            .cloned();
+        let displaced = self.kept.keys().find(|key| stable_hash(*key) == worst).cloned();
         if let Some(value) = displaced.and_then(|key| self.kept.remove::<K>(&key)) {
             self.add_overflow(&value);
         }

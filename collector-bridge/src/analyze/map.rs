@@ -76,35 +76,17 @@ pub(super) fn build(rollups: &Rollups) -> ServiceMap {
     let calls = all_calls(rollups);
     let callees = callees_of_peers(&calls);
     for ((caller, call), stats) in &calls {
-        let (callee, connection) = match (
-            &call.callee,
-            callees.get(&(Arc::clone(caller), call.peer.clone())),
-        ) {
+        let (callee, connection) = match (&call.callee, callees.get(&(Arc::clone(caller), call.peer.clone())))
+        {
             (Some(callee), _) => (service(callee), call.connection),
             (None, Some(Some((callee, connection)))) => (service(callee), *connection),
             (None, _) => (virtual_node(&call.peer), call.connection),
         };
-        add_edge(
-            &mut map,
-            Edge {
-                caller: service(caller),
-                callee,
-                connection,
-            },
-            stats,
-        );
+        add_edge(&mut map, Edge { caller: service(caller), callee, connection }, stats);
     }
     for ((receiver, peer), stats) in &all_received(rollups) {
         let connection = ConnectionType::Messaging;
-        add_edge(
-            &mut map,
-            Edge {
-                caller: virtual_node(peer),
-                callee: service(receiver),
-                connection,
-            },
-            stats,
-        );
+        add_edge(&mut map, Edge { caller: virtual_node(peer), callee: service(receiver), connection }, stats);
     }
     map
 }
@@ -112,10 +94,7 @@ pub(super) fn build(rollups: &Rollups) -> ServiceMap {
 /// Every service is a node; its own sums are those of the requests and messages that it handled.
 fn add_services(map: &mut ServiceMap, rollups: &Rollups) {
     for operation in rollups.operations() {
-        let node = Node {
-            node_type: NodeType::Service,
-            name: operation.service.into(),
-        };
+        let node = Node { node_type: NodeType::Service, name: operation.service.into() };
         let handled = map.nodes.entry(node).or_default().get_or_insert_default();
         if matches!(operation.kind, SpanKind::Server | SpanKind::Consumer) {
             handled.merge(operation.red);
@@ -129,28 +108,15 @@ fn all_calls(rollups: &Rollups) -> Calls {
     for (_, caller, sums) in rollups.services() {
         let caller: Arc<str> = caller.into();
         for (call, stats) in sums.calls.kept() {
-            calls
-                .entry((Arc::clone(&caller), call.clone()))
-                .or_default()
-                .merge(stats);
+            calls.entry((Arc::clone(&caller), call.clone())).or_default().merge(stats);
         }
         if let Some(rest) = sums.calls.overflow() {
-            calls
-                .entry((Arc::clone(&caller), other_call()))
-                .or_default()
-                .merge(rest);
+            calls.entry((Arc::clone(&caller), other_call())).or_default().merge(rest);
         }
     }
     for (_, half) in rollups.pairing.clients() {
-        let call = Call {
-            callee: None,
-            connection: half.peer.connection,
-            peer: half.peer.clone(),
-        };
-        calls
-            .entry((Arc::clone(&half.service), call))
-            .or_default()
-            .record(Some(half.side), None);
+        let call = Call { callee: None, connection: half.peer.connection, peer: half.peer.clone() };
+        calls.entry((Arc::clone(&half.service), call)).or_default().record(Some(half.side), None);
     }
     calls
 }
@@ -158,28 +124,16 @@ fn all_calls(rollups: &Rollups) -> Calls {
 fn all_received(rollups: &Rollups) -> BTreeMap<(Arc<str>, Peer), CallStats> {
     let mut received: BTreeMap<(Arc<str>, Peer), CallStats> = BTreeMap::new();
     for (_, receiver, sums) in rollups.services() {
-        let kept = sums
-            .received
-            .kept()
-            .map(|(peer, stats)| (peer.clone(), stats));
-        let rest = sums
-            .received
-            .overflow()
-            .map(|stats| (other_peer(ConnectionType::Messaging), stats));
+        let kept = sums.received.kept().map(|(peer, stats)| (peer.clone(), stats));
+        let rest = sums.received.overflow().map(|stats| (other_peer(ConnectionType::Messaging), stats));
         for (peer, stats) in kept.chain(rest) {
-            received
-                .entry((receiver.into(), peer))
-                .or_default()
-                .merge(stats);
+            received.entry((receiver.into(), peer)).or_default().merge(stats);
         }
     }
     for (_, half) in rollups.pairing.servers() {
         if half.is_consumer && super::peer::is_known(&half.peer) {
             let key = (Arc::clone(&half.service), half.peer.clone());
-            received
-                .entry(key)
-                .or_default()
-                .record(None, Some(half.side));
+            received.entry(key).or_default().record(None, Some(half.side));
         }
     }
     received
@@ -187,11 +141,8 @@ fn all_received(rollups: &Rollups) -> BTreeMap<(Arc<str>, Peer), CallStats> {
 
 /// Which service answers to a caller's name for a peer; none where several do.
 #[expect(clippy::type_complexity, reason = "used once, below its only caller")]
-fn callees_of_peers(
-    calls: &Calls,
-) -> BTreeMap<(Arc<str>, Peer), Option<(Arc<str>, ConnectionType)>> {
-    let mut callees: BTreeMap<(Arc<str>, Peer), Option<(Arc<str>, ConnectionType)>> =
-        BTreeMap::new();
+fn callees_of_peers(calls: &Calls) -> BTreeMap<(Arc<str>, Peer), Option<(Arc<str>, ConnectionType)>> {
+    let mut callees: BTreeMap<(Arc<str>, Peer), Option<(Arc<str>, ConnectionType)>> = BTreeMap::new();
     for (caller, call) in calls.keys() {
         let Some(callee) = &call.callee else { continue };
         let found = (Arc::clone(callee), call.connection);
@@ -216,10 +167,7 @@ fn add_edge(map: &mut ServiceMap, edge: Edge, stats: &CallStats) {
 }
 
 fn service(name: &Arc<str>) -> Node {
-    Node {
-        node_type: NodeType::Service,
-        name: Arc::clone(name),
-    }
+    Node { node_type: NodeType::Service, name: Arc::clone(name) }
 }
 
 fn virtual_node(peer: &Peer) -> Node {
@@ -229,24 +177,14 @@ fn virtual_node(peer: &Peer) -> Node {
         ConnectionType::Cache => NodeType::Cache,
         ConnectionType::Messaging => NodeType::Messaging,
     };
-    Node {
-        node_type,
-        name: Arc::clone(&peer.name),
-    }
+    Node { node_type, name: Arc::clone(&peer.name) }
 }
 
 fn other_peer(connection: ConnectionType) -> Peer {
-    Peer {
-        connection,
-        name: OVERFLOW_NAME.into(),
-    }
+    Peer { connection, name: OVERFLOW_NAME.into() }
 }
 
 fn other_call() -> Call {
     let connection = ConnectionType::Service;
-    Call {
-        callee: None,
-        connection,
-        peer: other_peer(connection),
-    }
+    Call { callee: None, connection, peer: other_peer(connection) }
 }

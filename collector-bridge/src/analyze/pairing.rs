@@ -161,23 +161,16 @@ impl Pairing {
     }
 
     fn give_up_before(&mut self, horizon_unix_ns: u64, counters: &mut Counters) -> Vec<Settled> {
-        let clients = self
-            .clients
-            .extract_if(|_, half| half.ended_unix_ns < horizon_unix_ns);
-        let mut settled: Vec<Settled> =
-            clients.map(|(_, half)| Settled::ClientOnly(half)).collect();
-        let servers = self
-            .servers
-            .extract_if(|_, half| half.ended_unix_ns < horizon_unix_ns);
+        let clients = self.clients.extract_if(|_, half| half.ended_unix_ns < horizon_unix_ns);
+        let mut settled: Vec<Settled> = clients.map(|(_, half)| Settled::ClientOnly(half)).collect();
+        let servers = self.servers.extract_if(|_, half| half.ended_unix_ns < horizon_unix_ns);
         settled.extend(servers.filter_map(|(_, half)| half.give_up(counters)));
         settled
     }
 
     fn ends(&self) -> Vec<u64> {
         let clients = self.clients.values().map(|half| half.ended_unix_ns);
-        clients
-            .chain(self.servers.values().map(|half| half.ended_unix_ns))
-            .collect()
+        clients.chain(self.servers.values().map(|half| half.ended_unix_ns)).collect()
     }
 }
 

@@ -48,50 +48,29 @@ pub(super) struct Peer {
 const UNKNOWN: &str = "unknown";
 
 /// Systems that are caches first (values of `db.system.name`).
-const CACHES: [&str; 6] = [
-    "redis",
-    "memcached",
-    "valkey",
-    "keydb",
-    "dragonfly",
-    "hazelcast",
-];
+const CACHES: [&str; 6] = ["redis", "memcached", "valkey", "keydb", "dragonfly", "hazelcast"];
 
 /// Returns what the span says about the other side.
 pub(super) fn peer_of(span: &Span) -> Peer {
     let attributes = &span.attributes;
     let is_message = matches!(span.kind, SpanKind::Producer | SpanKind::Consumer);
     if let Some(system) = text(attributes, &["db.system.name", "db.system"]) {
-        let namespace = text(
-            attributes,
-            &["db.namespace", "db.name", "db.redis.database_index"],
-        );
+        let namespace = text(attributes, &["db.namespace", "db.name", "db.redis.database_index"]);
         return Peer {
             connection: database_type(&system),
-            name: composed(
-                &system,
-                namespace.as_deref(),
-                address(attributes).as_deref(),
-            ),
+            name: composed(&system, namespace.as_deref(), address(attributes).as_deref()),
         };
     }
     match text(attributes, &["messaging.system"]) {
         Some(system) => {
-            let destination = text(
-                attributes,
-                &["messaging.destination.name", "messaging.destination"],
-            );
+            let destination = text(attributes, &["messaging.destination.name", "messaging.destination"]);
             Peer {
                 connection: ConnectionType::Messaging,
                 name: composed(&system, destination.as_deref(), None),
             }
         }
         None => Peer {
-            connection: if is_message {
-                ConnectionType::Messaging
-            } else {
-                ConnectionType::Service
-            },
+            connection: if is_message { ConnectionType::Messaging } else { ConnectionType::Service },
             name: shortened(&address(attributes).unwrap_or_else(|| UNKNOWN.to_owned())),
         },
     }
@@ -103,11 +82,7 @@ pub(super) fn is_known(peer: &Peer) -> bool {
 }
 
 fn database_type(system: &str) -> ConnectionType {
-    if CACHES.contains(&system) {
-        ConnectionType::Cache
-    } else {
-        ConnectionType::Database
-    }
+    if CACHES.contains(&system) { ConnectionType::Cache } else { ConnectionType::Database }
 }
 
 fn composed(system: &str, part: Option<&str>, address: Option<&str>) -> Arc<str> {
@@ -128,24 +103,14 @@ fn address(attributes: &[KeyValue]) -> Option<String> {
     if let Some(service) = text(attributes, &["peer.service"]) {
         return Some(service);
     }
-    let server = text(
-        attributes,
-        &[
-            "server.address",
-            "net.peer.name",
-            "http.host",
-            "net.peer.ip",
-        ],
-    );
+    let server = text(attributes, &["server.address", "net.peer.name", "http.host", "net.peer.ip"]);
     let socket = || text(attributes, &["network.peer.address", "net.sock.peer.addr"]);
     let (host, port_keys) = match (server, socket) {
         (Some(server), _) => (server, ["server.port", "net.peer.port"]),
         (None, socket) => match socket() {
             Some(address) => (address, ["network.peer.port", "net.sock.peer.port"]),
             None => {
-                return text(attributes, &["url.full", "http.url"])
-                    .as_deref()
-                    .and_then(url_host);
+                return text(attributes, &["url.full", "http.url"]).as_deref().and_then(url_host);
             }
         },
     };
@@ -174,7 +139,5 @@ fn text(attributes: &[KeyValue], keys: &[&str]) -> Option<String> {
 }
 
 pub(super) fn shortened(name: &str) -> Arc<str> {
-    name.get(..name.floor_char_boundary(MAX_PEER_NAME_BYTES))
-        .unwrap_or(name)
-        .into()
+    name.get(..name.floor_char_boundary(MAX_PEER_NAME_BYTES)).unwrap_or(name).into()
 }

@@ -123,12 +123,7 @@ pub struct FailureStats {
 
 impl Default for FailureStats {
     fn default() -> Self {
-        Self {
-            count: 0,
-            first_unix_ns: u64::MAX,
-            last_unix_ns: 0,
-            examples: Vec::new(),
-        }
+        Self { count: 0, first_unix_ns: u64::MAX, last_unix_ns: 0, examples: Vec::new() }
     }
 }
 
@@ -205,8 +200,7 @@ impl CallStats {
     }
 
     pub(super) fn record(&mut self, client: Option<Side>, server: Option<Side>) {
-        let is_error =
-            client.is_some_and(|side| side.is_error) || server.is_some_and(|side| side.is_error);
+        let is_error = client.is_some_and(|side| side.is_error) || server.is_some_and(|side| side.is_error);
         self.calls = self.calls.saturating_add(1);
         self.errors = self.errors.saturating_add(u64::from(is_error));
         if let Some(side) = client {

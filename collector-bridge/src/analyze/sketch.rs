@@ -25,14 +25,7 @@ pub struct LatencySketch {
 
 impl Default for LatencySketch {
     fn default() -> Self {
-        Self {
-            scale: MAX_SCALE,
-            zeros: 0,
-            buckets: Vec::new(),
-            sum_ns: 0,
-            min_ns: u64::MAX,
-            max_ns: 0,
-        }
+        Self { scale: MAX_SCALE, zeros: 0, buckets: Vec::new(), sum_ns: 0, min_ns: u64::MAX, max_ns: 0 }
     }
 }
 
@@ -70,10 +63,7 @@ impl LatencySketch {
             self.halve();
         }
         let shift = other.scale - self.scale;
-        let theirs = other
-            .buckets
-            .iter()
-            .map(|&(index, count)| (index >> shift, count));
+        let theirs = other.buckets.iter().map(|&(index, count)| (index >> shift, count));
         let mut all: Vec<(i16, u64)> = self.buckets.drain(..).chain(theirs).collect();
         all.sort_unstable_by_key(|bucket| bucket.0);
         self.buckets = join_equal(all);
@@ -83,9 +73,7 @@ impl LatencySketch {
     /// Returns how many durations were added.
     #[must_use]
     pub fn count(&self) -> u64 {
-        self.buckets
-            .iter()
-            .fold(self.zeros, |sum, bucket| sum.saturating_add(bucket.1))
+        self.buckets.iter().fold(self.zeros, |sum, bucket| sum.saturating_add(bucket.1))
     }
 
     /// Returns the exact sum of the durations, in nanoseconds; it stays at `u64::MAX` when it would overflow.
@@ -169,11 +157,7 @@ impl LatencySketch {
     /// Goes one scale down: buckets `2i` and `2i + 1` become bucket `i`.
     fn halve(&mut self) {
         self.scale -= 1;
-        let halved = self
-            .buckets
-            .drain(..)
-            .map(|(index, count)| (index >> 1, count))
-            .collect();
+        let halved = self.buckets.drain(..).map(|(index, count)| (index >> 1, count)).collect();
         self.buckets = join_equal(halved);
     }
 }
@@ -184,10 +168,7 @@ fn bucket_base(scale: u8) -> f64 {
 
 /// Returns the bucket at [`MAX_SCALE`], −1 to 4095. Powers of two are the upper bounds of their buckets, so they are
 /// taken from the bits; the logarithm of any other whole number is irrational.
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "a 64-bit value's logarithm times 64 is at most 4096"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "a 64-bit value's logarithm times 64 is at most 4096")]
 fn finest_index(value: u64) -> i16 {
     let per_doubling = f64::from(1_u32 << MAX_SCALE);
     if value.is_power_of_two() {

@@ -11,18 +11,9 @@ fn id(number: u64) -> SpanId {
     SpanId(number.to_be_bytes())
 }
 
-fn span(
-    trace: u8,
-    span_id: u64,
-    parent: Option<u64>,
-    service: &str,
-    kind: SpanKind,
-    name: &str,
-) -> Span {
-    let resource = Resource {
-        attributes: vec![KeyValue::new("service.name", service)],
-        ..Resource::default()
-    };
+fn span(trace: u8, span_id: u64, parent: Option<u64>, service: &str, kind: SpanKind, name: &str) -> Span {
+    let resource =
+        Resource { attributes: vec![KeyValue::new("service.name", service)], ..Resource::default() };
     Span {
         trace_id: TraceId([trace; 16]),
         span_id: id(span_id),
@@ -46,19 +37,12 @@ fn span(
 }
 
 fn with(mut span: Span, attributes: &[(&str, AnyValue)]) -> Span {
-    span.attributes.extend(
-        attributes
-            .iter()
-            .map(|(key, value)| KeyValue::new(*key, value.clone())),
-    );
+    span.attributes.extend(attributes.iter().map(|(key, value)| KeyValue::new(*key, value.clone())));
     span
 }
 
 fn failed(mut span: Span, message: &str) -> Span {
-    span.status = Status {
-        code: StatusCode::Error,
-        message: message.to_owned(),
-    };
+    span.status = Status { code: StatusCode::Error, message: message.to_owned() };
     span
 }
 
@@ -81,26 +65,16 @@ fn edges(rollups: &Rollups) -> Vec<String> {
         other => format!("{}:{}", other.label(), node.name),
     };
     let line = |(edge, stats): (&Edge, &CallStats)| {
-        let (from, to, connection) = (
-            node(&edge.caller),
-            node(&edge.callee),
-            edge.connection.label(),
-        );
+        let (from, to, connection) = (node(&edge.caller), node(&edge.callee), edge.connection.label());
         let (client, server) = (stats.client.count(), stats.server.count());
-        format!(
-            "{from} -{connection}-> {to} {}/{} {client}/{server}",
-            stats.calls, stats.errors
-        )
+        format!("{from} -{connection}-> {to} {}/{} {client}/{server}", stats.calls, stats.errors)
     };
     rollups.service_map().edges.iter().map(line).collect()
 }
 
 fn nodes(rollups: &Rollups) -> Vec<String> {
     let map = rollups.service_map();
-    map.nodes
-        .keys()
-        .map(|node| format!("{}:{}", node.node_type.label(), node.name))
-        .collect()
+    map.nodes.keys().map(|node| format!("{}:{}", node.node_type.label(), node.name)).collect()
 }
 
 fn text(text: &str) -> AnyValue {
@@ -109,14 +83,7 @@ fn text(text: &str) -> AnyValue {
 
 /// A client span to PostgreSQL on this host, as Remora sends it.
 fn database_client(trace: u8, span_id: u64, service: &str) -> Span {
-    let client = span(
-        trace,
-        span_id,
-        None,
-        service,
-        SpanKind::Client,
-        "SELECT orders",
-    );
+    let client = span(trace, span_id, None, service, SpanKind::Client, "SELECT orders");
     with(
         client,
         &[
@@ -130,21 +97,8 @@ fn database_client(trace: u8, span_id: u64, service: &str) -> Span {
 
 /// The same exchange, seen in the PostgreSQL process.
 fn database_server(trace: u8, span_id: u64, parent: u64) -> Span {
-    let server = span(
-        trace,
-        span_id,
-        Some(parent),
-        "postgres",
-        SpanKind::Server,
-        "SELECT orders",
-    );
-    with(
-        server,
-        &[
-            ("db.system.name", text("postgresql")),
-            ("db.namespace", text("shop")),
-        ],
-    )
+    let server = span(trace, span_id, Some(parent), "postgres", SpanKind::Server, "SELECT orders");
+    with(server, &[("db.system.name", text("postgresql")), ("db.namespace", text("shop"))])
 }
 
 #[test]
@@ -161,16 +115,7 @@ fn operations_are_summed_by_minute_name_and_kind() {
     let rollups = rollups_of(&spans);
     let found: Vec<_> = rollups
         .operations()
-        .map(|sum| {
-            (
-                sum.minute_unix_ns,
-                sum.service,
-                sum.name,
-                sum.kind,
-                sum.red.count(),
-                sum.red.errors,
-            )
-        })
+        .map(|sum| (sum.minute_unix_ns, sum.service, sum.name, sum.kind, sum.red.count(), sum.red.errors))
         .collect();
     let first = START / MINUTE_NS * MINUTE_NS;
     assert_eq!(
@@ -190,10 +135,7 @@ fn a_span_that_ends_before_it_starts_has_no_duration() {
     let mut backwards = span(1, 1, None, "shop", SpanKind::Server, "GET /");
     backwards.end_unix_ns = START - 1;
     let rollups = rollups_of(&[backwards]);
-    assert_eq!(
-        rollups.operations().next().unwrap().red.latency.max_ns(),
-        Some(0)
-    );
+    assert_eq!(rollups.operations().next().unwrap().red.latency.max_ns(), Some(0));
 }
 
 #[test]
@@ -203,20 +145,14 @@ fn both_sides_make_one_edge_in_either_order() {
     let expected = ["web -service-> shop 1/1 1/1"];
     assert_eq!(edges(&rollups_of([&client, &server])), expected);
     assert_eq!(edges(&rollups_of([&server, &client])), expected);
-    assert_eq!(
-        edges(&merged(&[rollups_of([&server]), rollups_of([&client])])),
-        expected
-    );
+    assert_eq!(edges(&merged(&[rollups_of([&server]), rollups_of([&client])])), expected);
 }
 
 #[test]
 fn sides_of_different_traces_are_no_call() {
     let client = span(1, 1, None, "web", SpanKind::Client, "GET");
     let server = span(2, 2, Some(1), "shop", SpanKind::Server, "GET /");
-    assert_eq!(
-        edges(&rollups_of([&client, &server])),
-        ["web -service-> uninstrumented:unknown 1/0 1/0"]
-    );
+    assert_eq!(edges(&rollups_of([&client, &server])), ["web -service-> uninstrumented:unknown 1/0 1/0"]);
 }
 
 #[test]
@@ -230,26 +166,13 @@ fn a_parent_in_the_same_service_is_no_call() {
 
 #[test]
 fn a_lone_service_is_a_node() {
-    assert_eq!(
-        nodes(&rollups_of(&[span(
-            1,
-            1,
-            None,
-            "cron",
-            SpanKind::Internal,
-            "tick"
-        )])),
-        ["service:cron"]
-    );
+    assert_eq!(nodes(&rollups_of(&[span(1, 1, None, "cron", SpanKind::Internal, "tick")])), ["service:cron"]);
 }
 
 #[test]
 fn a_database_that_sends_no_spans_is_a_node_of_its_own() {
     let rollups = rollups_of(&[database_client(1, 1, "shop")]);
-    assert_eq!(
-        edges(&rollups),
-        ["shop -database-> database:postgresql/shop@127.0.0.1:5432 1/0 1/0"]
-    );
+    assert_eq!(edges(&rollups), ["shop -database-> database:postgresql/shop@127.0.0.1:5432 1/0 1/0"]);
 }
 
 #[test]
@@ -262,10 +185,7 @@ fn a_traced_database_is_one_edge_to_its_process() {
 #[test]
 fn a_call_whose_server_side_was_lost_belongs_to_the_service_that_answers_the_others() {
     let paired = [database_client(1, 1, "shop"), database_server(1, 2, 1)];
-    let lone = [
-        database_client(2, 1, "shop"),
-        database_client(3, 1, "other"),
-    ];
+    let lone = [database_client(2, 1, "shop"), database_client(3, 1, "other")];
     let rollups = merged(&[rollups_of(&paired), rollups_of(&lone)]);
     assert_eq!(
         edges(&rollups),
@@ -301,74 +221,34 @@ fn caches_and_older_names_are_known() {
     let client = span(1, 1, None, "shop", SpanKind::Client, "GET");
     let redis = with(
         client,
-        &[
-            ("db.system", text("redis")),
-            ("net.peer.name", text("cache")),
-            ("net.peer.port", 6379_i64.into()),
-        ],
+        &[("db.system", text("redis")), ("net.peer.name", text("cache")), ("net.peer.port", 6379_i64.into())],
     );
-    assert_eq!(
-        edges(&rollups_of(&[redis])),
-        ["shop -cache-> cache:redis@cache:6379 1/0 1/0"]
-    );
+    assert_eq!(edges(&rollups_of(&[redis])), ["shop -cache-> cache:redis@cache:6379 1/0 1/0"]);
 }
 
 #[test]
 fn peers_are_named_by_the_best_that_is_known() {
     let check = |attributes: &[(&str, AnyValue)], expected: &str| {
-        let client = with(
-            span(1, 1, None, "shop", SpanKind::Client, "GET"),
-            attributes,
-        );
+        let client = with(span(1, 1, None, "shop", SpanKind::Client, "GET"), attributes);
         assert_eq!(&*peer_of(&client).name, expected, "{attributes:?}");
     };
+    check(&[("peer.service", text("pay")), ("server.address", text("x"))], "pay");
+    check(&[("server.address", text("::1")), ("server.port", 80_i64.into())], "[::1]:80");
     check(
-        &[("peer.service", text("pay")), ("server.address", text("x"))],
-        "pay",
-    );
-    check(
-        &[
-            ("server.address", text("::1")),
-            ("server.port", 80_i64.into()),
-        ],
-        "[::1]:80",
-    );
-    check(
-        &[
-            ("network.peer.address", text("10.0.0.7")),
-            ("network.peer.port", 8080_i64.into()),
-        ],
+        &[("network.peer.address", text("10.0.0.7")), ("network.peer.port", 8080_i64.into())],
         "10.0.0.7:8080",
     );
-    check(
-        &[("url.full", text("https://user@api.example.com:8443/x?y"))],
-        "api.example.com:8443",
-    );
-    check(
-        &[("server.address", text(&"ä".repeat(200)))],
-        &"ä".repeat(100),
-    );
+    check(&[("url.full", text("https://user@api.example.com:8443/x?y"))], "api.example.com:8443");
+    check(&[("server.address", text(&"ä".repeat(200)))], &"ä".repeat(100));
     check(&[], "unknown");
 }
 
 #[test]
 fn messages_go_through_the_broker_unless_the_sender_is_known() {
-    let message = [
-        ("messaging.system", text("kafka")),
-        ("messaging.destination.name", text("orders")),
-    ];
-    let sent = with(
-        span(1, 1, None, "shop", SpanKind::Producer, "send orders"),
-        &message,
-    );
-    let unrelated = with(
-        span(2, 2, None, "mail", SpanKind::Consumer, "process orders"),
-        &message,
-    );
-    let related = with(
-        span(1, 3, Some(1), "stock", SpanKind::Consumer, "process orders"),
-        &message,
-    );
+    let message = [("messaging.system", text("kafka")), ("messaging.destination.name", text("orders"))];
+    let sent = with(span(1, 1, None, "shop", SpanKind::Producer, "send orders"), &message);
+    let unrelated = with(span(2, 2, None, "mail", SpanKind::Consumer, "process orders"), &message);
+    let related = with(span(1, 3, Some(1), "stock", SpanKind::Consumer, "process orders"), &message);
     assert_eq!(
         edges(&rollups_of([&sent, &unrelated])),
         [
@@ -376,10 +256,7 @@ fn messages_go_through_the_broker_unless_the_sender_is_known() {
             "messaging:kafka/orders -messaging-> mail 1/0 0/1",
         ]
     );
-    assert_eq!(
-        edges(&rollups_of([&sent, &related])),
-        ["shop -messaging-> stock 1/0 1/1"]
-    );
+    assert_eq!(edges(&rollups_of([&sent, &related])), ["shop -messaging-> stock 1/0 1/1"]);
 }
 
 #[test]
@@ -389,15 +266,9 @@ fn sides_that_wait_survive_sealing_and_late_ones_are_settled() {
     last.end_unix_ns += HALF_WAIT_NS + MS;
     let server = rollups_of(&[span(1, 2, Some(1), "shop", SpanKind::Server, "GET /")]);
     let waiting = Rollups::decode(&rollups_of([&client]).encode()).unwrap();
-    assert_eq!(
-        edges(&merged([&waiting, &server])),
-        ["web -service-> shop 1/0 1/1"]
-    );
+    assert_eq!(edges(&merged([&waiting, &server])), ["web -service-> shop 1/0 1/1"]);
     let settled = Rollups::decode(&rollups_of([&client, &last]).encode()).unwrap();
-    assert_eq!(
-        edges(&merged([&settled, &server])),
-        ["web -service-> uninstrumented:unknown 2/0 2/0"]
-    );
+    assert_eq!(edges(&merged([&settled, &server])), ["web -service-> uninstrumented:unknown 2/0 2/0"]);
 }
 
 #[test]
@@ -413,32 +284,17 @@ fn a_full_table_gives_up_the_older_half_and_counts_it() {
     assert_eq!(rollups.counters().pending_shed, limit / 2 + 1);
     assert_eq!(
         edges(&rollups),
-        [format!(
-            "shop -database-> database:postgresql/shop@127.0.0.1:5432 {0}/0 {0}/0",
-            limit + 1
-        )]
+        [format!("shop -database-> database:postgresql/shop@127.0.0.1:5432 {0}/0 {0}/0", limit + 1)]
     );
 }
 
 #[test]
 fn names_beyond_the_limit_are_summed_apart() {
     let names: Vec<Span> = (0..MAX_OPERATIONS + 500)
-        .map(|number| {
-            span(
-                1,
-                1,
-                None,
-                "shop",
-                SpanKind::Server,
-                &format!("GET /{number}"),
-            )
-        })
+        .map(|number| span(1, 1, None, "shop", SpanKind::Server, &format!("GET /{number}")))
         .collect();
     let rollups = rollups_of(&names);
-    let found: Vec<(&str, u64)> = rollups
-        .operations()
-        .map(|sum| (sum.name, sum.red.count()))
-        .collect();
+    let found: Vec<(&str, u64)> = rollups.operations().map(|sum| (sum.name, sum.red.count())).collect();
     assert_eq!(found.len(), MAX_OPERATIONS + 1);
     assert_eq!(found.last(), Some(&(OVERFLOW_NAME, 500)));
     assert_eq!(rollups_of(names.iter().rev()), rollups);
@@ -454,19 +310,13 @@ fn the_oldest_minutes_go_first() {
     }
     let rollups = rollups_of(spans.iter().rev());
     assert_eq!(rollups.counters().minutes_dropped, 2);
-    assert_eq!(
-        rollups.operations().next().unwrap().minute_unix_ns,
-        2 * MINUTE_NS
-    );
+    assert_eq!(rollups.operations().next().unwrap().minute_unix_ns, 2 * MINUTE_NS);
 }
 
 #[test]
 fn errors_are_grouped_by_type_and_message() {
     let typed = |trace: u8, at: u64| {
-        let mut one = failed(
-            span(trace, 1, None, "shop", SpanKind::Server, "GET /"),
-            "no stock",
-        );
+        let mut one = failed(span(trace, 1, None, "shop", SpanKind::Server, "GET /"), "no stock");
         one.start_unix_ns = START + at;
         with(one, &[("error.type", text("OutOfStock"))])
     };
@@ -484,25 +334,13 @@ fn errors_are_grouped_by_type_and_message() {
         failed(span(9, 1, None, "shop", SpanKind::Server, "GET /"), ""),
         &[("http.response.status_code", 503_i64.into())],
     );
-    let spans = [
-        typed(1, 1),
-        typed(2, 2),
-        typed(3, 3),
-        typed(4, 4),
-        typed(4, 5),
-        thrown,
-        status,
-    ];
+    let spans = [typed(1, 1), typed(2, 2), typed(3, 3), typed(4, 4), typed(4, 5), thrown, status];
     let rollups = rollups_of(&spans);
     let found: Vec<_> = rollups
         .failures()
         .map(|group| {
             let failure = group.failure.unwrap();
-            (
-                failure.error_type.as_deref(),
-                failure.message.as_deref(),
-                group.stats.count,
-            )
+            (failure.error_type.as_deref(), failure.message.as_deref(), group.stats.count)
         })
         .collect();
     assert_eq!(
@@ -514,15 +352,8 @@ fn errors_are_grouped_by_type_and_message() {
         ]
     );
     let stats = rollups.failures().last().unwrap().stats;
-    assert_eq!(
-        (stats.first_unix_ns, stats.last_unix_ns),
-        (START + 1, START + 5)
-    );
-    let examples: Vec<u8> = stats
-        .examples
-        .iter()
-        .map(|example| example.1.0[0])
-        .collect();
+    assert_eq!((stats.first_unix_ns, stats.last_unix_ns), (START + 1, START + 5));
+    let examples: Vec<u8> = stats.examples.iter().map(|example| example.1.0[0]).collect();
     assert_eq!(examples, [4, 3, 2]);
 }
 
@@ -531,14 +362,8 @@ fn a_range_keeps_the_minutes_that_it_touches() {
     let mut rollups = rollups_of(&[span(1, 1, None, "shop", SpanKind::Client, "GET")]);
     let minute = START / MINUTE_NS * MINUTE_NS;
     let mut check = |from_unix_ns, until_unix_ns, expected| {
-        rollups.restrict(TimeRange {
-            from_unix_ns,
-            until_unix_ns,
-        });
-        assert_eq!(
-            (rollups.operations().count(), edges(&rollups).len()),
-            expected
-        );
+        rollups.restrict(TimeRange { from_unix_ns, until_unix_ns });
+        assert_eq!((rollups.operations().count(), edges(&rollups).len()), expected);
     };
     check(minute + MINUTE_NS - 1, minute + MINUTE_NS, (1, 1));
     check(minute, minute + 1, (1, 1));
@@ -558,43 +383,20 @@ fn strange_times_are_taken() {
 /// Calls with both sides, with one, with errors, over some services, minutes and names. Each client span has at most
 /// one server span, as everywhere where no two agents watch the same process.
 fn any_spans() -> impl Strategy<Value = Vec<Span>> {
-    let call = (
-        0_usize..4,
-        0_usize..4,
-        0_u64..3,
-        1_u64..50,
-        any::<bool>(),
-        0_u8..3,
-        0_usize..3,
-    );
+    let call = (0_usize..4, 0_usize..4, 0_u64..3, 1_u64..50, any::<bool>(), 0_u8..3, 0_usize..3);
     prop::collection::vec(call, 0..60).prop_map(|calls| {
         let services = ["a", "b", "c", "d"];
         let names = ["GET /", "SELECT", "PUT /x"];
         let mut spans = Vec::new();
-        for (number, (from, to, minute, ms, is_error, sides, name)) in calls.into_iter().enumerate()
-        {
+        for (number, (from, to, minute, ms, is_error, sides, name)) in calls.into_iter().enumerate() {
             let number = number as u64 + 1;
-            let mut client = span(
-                number as u8,
-                number,
-                None,
-                services[from],
-                SpanKind::Client,
-                names[name],
-            );
+            let mut client = span(number as u8, number, None, services[from], SpanKind::Client, names[name]);
             client.start_unix_ns += minute * MINUTE_NS;
             client.end_unix_ns = client.start_unix_ns + ms * MS;
             let mut client = with(client, &[("server.address", text(services[to]))]);
-            let mut server = span(
-                number as u8,
-                number + 1000,
-                Some(number),
-                services[to],
-                SpanKind::Server,
-                names[name],
-            );
-            (server.start_unix_ns, server.end_unix_ns) =
-                (client.start_unix_ns + 1, client.end_unix_ns - 1);
+            let mut server =
+                span(number as u8, number + 1000, Some(number), services[to], SpanKind::Server, names[name]);
+            (server.start_unix_ns, server.end_unix_ns) = (client.start_unix_ns + 1, client.end_unix_ns - 1);
             if is_error {
                 client = failed(client, "x");
                 server = failed(server, "y");

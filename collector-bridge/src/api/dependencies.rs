@@ -52,9 +52,7 @@ pub(super) async fn dependencies(
     let service = fields.text("service")?;
     let now = now_unix_ns();
     let range = whole_minutes(take_range(&mut fields, now)?);
-    let mut map = api
-        .ask(move |store, _| Ok(store.rollups(range)?.service_map()))
-        .await?;
+    let mut map = api.ask(move |store, _| Ok(store.rollups(range)?.service_map())).await?;
     if let Some(service) = service {
         keep_neighbours(&mut map, &service);
     }
@@ -64,29 +62,17 @@ pub(super) async fn dependencies(
         node_type: node.node_type.label(),
         requests: handled.map(|red| RedJson::of(&red, covered)),
     });
-    let edges = map
-        .edges
-        .iter()
-        .map(|(edge, stats)| edge_json(edge, stats, covered));
-    Ok(Json(DependenciesJson {
-        range: range.into(),
-        nodes: nodes.collect(),
-        edges: edges.collect(),
-    }))
+    let edges = map.edges.iter().map(|(edge, stats)| edge_json(edge, stats, covered));
+    Ok(Json(DependenciesJson { range: range.into(), nodes: nodes.collect(), edges: edges.collect() }))
 }
 
 /// Keeps the edges that touch a name, and the nodes at their ends.
 fn keep_neighbours(map: &mut ServiceMap, name: &str) {
     let is_named = |node: &Node| &*node.name == name;
-    map.edges
-        .retain(|edge, _| is_named(&edge.caller) || is_named(&edge.callee));
-    let ends: BTreeSet<Node> = map
-        .edges
-        .keys()
-        .flat_map(|edge| [edge.caller.clone(), edge.callee.clone()])
-        .collect();
-    map.nodes
-        .retain(|node, _| is_named(node) || ends.contains(node));
+    map.edges.retain(|edge, _| is_named(&edge.caller) || is_named(&edge.callee));
+    let ends: BTreeSet<Node> =
+        map.edges.keys().flat_map(|edge| [edge.caller.clone(), edge.callee.clone()]).collect();
+    map.nodes.retain(|node, _| is_named(node) || ends.contains(node));
 }
 
 fn edge_json(edge: &Edge, stats: &CallStats, covered_ns: u64) -> EdgeJson {

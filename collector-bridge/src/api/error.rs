@@ -21,46 +21,18 @@ pub(super) struct ApiError {
 
 /// Every code with its status and when it comes, for the documentation.
 pub(super) const CODES: [(&str, u16, &str); 13] = [
-    (
-        "invalid_parameter",
-        400,
-        "A parameter or a part of the body has a wrong value.",
-    ),
-    (
-        "unknown_parameter",
-        400,
-        "There is no such parameter or no such part of the body.",
-    ),
+    ("invalid_parameter", 400, "A parameter or a part of the body has a wrong value."),
+    ("unknown_parameter", 400, "There is no such parameter or no such part of the body."),
     ("missing_parameter", 400, "A required parameter is missing."),
-    (
-        "invalid_range",
-        400,
-        "The time range is empty or contradicts itself.",
-    ),
-    (
-        "invalid_id",
-        400,
-        "A trace id is not 32 (or 16) hex digits, or all zero.",
-    ),
+    ("invalid_range", 400, "The time range is empty or contradicts itself."),
+    ("invalid_id", 400, "A trace id is not 32 (or 16) hex digits, or all zero."),
     ("invalid_body", 400, "The body is not a JSON object."),
     ("trace_not_found", 404, "No span of this trace is stored."),
     ("route_not_found", 404, "There is no such path."),
-    (
-        "method_not_allowed",
-        405,
-        "The path has another method; `Allow` names it.",
-    ),
+    ("method_not_allowed", 405, "The path has another method; `Allow` names it."),
     ("body_too_large", 413, "The body is larger than allowed."),
-    (
-        "unsupported_media_type",
-        415,
-        "The body's content type is not application/json.",
-    ),
-    (
-        "internal_error",
-        500,
-        "The store could not be read; the bridge's log says why.",
-    ),
+    ("unsupported_media_type", 415, "The body's content type is not application/json."),
+    ("internal_error", 500, "The store could not be read; the bridge's log says why."),
     (
         "overloaded",
         503,
@@ -83,18 +55,9 @@ struct ErrorFacts<'a> {
 impl ApiError {
     /// Returns the error with a code of [`CODES`], which also gives its status.
     pub(super) fn new(code: &'static str, message: impl Into<String>) -> Self {
-        let status = CODES
-            .iter()
-            .find(|known| known.0 == code)
-            .map_or(500, |known| known.1);
+        let status = CODES.iter().find(|known| known.0 == code).map_or(500, |known| known.1);
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        Self {
-            status,
-            code,
-            message: message.into(),
-            field: None,
-            allow: None,
-        }
+        Self { status, code, message: message.into(), field: None, allow: None }
     }
 
     /// Returns `invalid_parameter` for a field.
@@ -118,10 +81,9 @@ impl ApiError {
 impl From<QueryError> for ApiError {
     fn from(error: QueryError) -> Self {
         match error {
-            QueryError::Deadline => Self::new(
-                "overloaded",
-                "the query took too long; ask for a shorter time range",
-            ),
+            QueryError::Deadline => {
+                Self::new("overloaded", "the query took too long; ask for a shorter time range")
+            }
             QueryError::Store(source) => {
                 tracing::error!(error = &source as &dyn std::error::Error, "query failed");
                 Self::new("internal_error", "the store could not be read")
@@ -132,13 +94,8 @@ impl From<QueryError> for ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let facts = ErrorFacts {
-            code: self.code,
-            message: &self.message,
-            field: self.field.as_deref(),
-        };
-        let mut response =
-            (self.status, super::json::Json(ErrorBody { error: facts })).into_response();
+        let facts = ErrorFacts { code: self.code, message: &self.message, field: self.field.as_deref() };
+        let mut response = (self.status, super::json::Json(ErrorBody { error: facts })).into_response();
         let headers = response.headers_mut();
         if let Some(method) = self.allow {
             headers.insert(header::ALLOW, HeaderValue::from_static(method));

@@ -46,15 +46,10 @@ pub(super) async fn errors(
 ) -> Result<Json<ErrorsJson>, ApiError> {
     let allowed = ["service", "operation", "from", "until", "since", "limit"];
     let mut fields = Fields::of_query(query.as_deref(), &allowed)?;
-    let question = ErrorsQuestion {
-        service: fields.text("service")?,
-        operation: fields.text("operation")?,
-    };
+    let question = ErrorsQuestion { service: fields.text("service")?, operation: fields.text("operation")? };
     let limit = fields.count("limit", DEFAULT_GROUPS, MAX_GROUPS)?;
     let range = whole_minutes(take_range(&mut fields, now_unix_ns())?);
-    let groups = api
-        .ask(move |store, _| Ok(query::error_groups(&store.rollups(range)?, &question)))
-        .await?;
+    let groups = api.ask(move |store, _| Ok(query::error_groups(&store.rollups(range)?, &question))).await?;
     Ok(Json(ErrorsJson {
         range: range.into(),
         group_count: groups.len(),
@@ -67,24 +62,13 @@ fn group_json(group: ErrorGroup) -> GroupJson {
     let failure = group.failure.as_ref();
     GroupJson {
         service: group.service,
-        operation: failure
-            .map_or(OVERFLOW_NAME, |failure| &*failure.operation)
-            .to_owned(),
+        operation: failure.map_or(OVERFLOW_NAME, |failure| &*failure.operation).to_owned(),
         kind: failure.map(|failure| kind_name(failure.kind)),
-        error_type: failure
-            .and_then(|failure| failure.error_type.as_deref())
-            .map(str::to_owned),
-        message: failure
-            .and_then(|failure| failure.message.as_deref())
-            .map(str::to_owned),
+        error_type: failure.and_then(|failure| failure.error_type.as_deref()).map(str::to_owned),
+        message: failure.and_then(|failure| failure.message.as_deref()).map(str::to_owned),
         count: group.stats.count,
         first_seen: format_rfc3339(group.stats.first_unix_ns),
         last_seen: format_rfc3339(group.stats.last_unix_ns),
-        trace_ids: group
-            .stats
-            .examples
-            .iter()
-            .map(|example| example.1.to_string())
-            .collect(),
+        trace_ids: group.stats.examples.iter().map(|example| example.1.to_string()).collect(),
     }
 }

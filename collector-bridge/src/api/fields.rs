@@ -23,21 +23,14 @@ impl Fields {
     /// Returns the parameters of a query string; each may come once, only `allowed` ones.
     pub(super) fn of_query(query: Option<&str>, allowed: &[&str]) -> Result<Self, ApiError> {
         let mut values = Map::new();
-        for pair in query
-            .unwrap_or_default()
-            .split('&')
-            .filter(|pair| !pair.is_empty())
-        {
+        for pair in query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let (Some(name), Some(value)) = (decode(name), decode(value)) else {
                 let message = format!("`{pair}` is not percent-encoded UTF-8");
                 return Err(ApiError::new("invalid_parameter", message));
             };
             if values.contains_key(&name) {
-                return Err(ApiError::invalid(
-                    &name,
-                    format!("`{name}` is given more than once"),
-                ));
+                return Err(ApiError::invalid(&name, format!("`{name}` is given more than once")));
             }
             values.insert(name, Value::String(value));
         }
@@ -51,20 +44,11 @@ impl Fields {
         allowed: &[&str],
     ) -> Result<Self, ApiError> {
         if let Some(unknown) = values.keys().find(|name| !allowed.contains(&name.as_str())) {
-            let known = if allowed.is_empty() {
-                "none".to_owned()
-            } else {
-                allowed.join(", ")
-            };
+            let known = if allowed.is_empty() { "none".to_owned() } else { allowed.join(", ") };
             let message = format!("unknown parameter `{prefix}{unknown}`; known here: {known}");
-            return Err(
-                ApiError::new("unknown_parameter", message).of(&format!("{prefix}{unknown}"))
-            );
+            return Err(ApiError::new("unknown_parameter", message).of(&format!("{prefix}{unknown}")));
         }
-        Ok(Self {
-            prefix: prefix.to_owned(),
-            values,
-        })
+        Ok(Self { prefix: prefix.to_owned(), values })
     }
 
     /// Takes a value out; `null` counts as missing.
@@ -81,9 +65,7 @@ impl Fields {
     pub(super) fn text(&mut self, name: &str) -> Result<Option<String>, ApiError> {
         match self.take(name) {
             None => Ok(None),
-            Some(Value::String(text)) if text.is_empty() => {
-                Err(self.invalid(name, "must not be empty"))
-            }
+            Some(Value::String(text)) if text.is_empty() => Err(self.invalid(name, "must not be empty")),
             Some(Value::String(text)) if text.chars().count() > MAX_TEXT_CHARS => {
                 Err(self.invalid(name, &format!("is longer than {MAX_TEXT_CHARS} characters")))
             }
@@ -95,8 +77,7 @@ impl Fields {
     /// Takes a text that must be there.
     pub(super) fn required_text(&mut self, name: &str) -> Result<String, ApiError> {
         let path = self.path(name);
-        let missing =
-            || ApiError::new("missing_parameter", format!("`{path}` is required")).of(&path);
+        let missing = || ApiError::new("missing_parameter", format!("`{path}` is required")).of(&path);
         self.text(name)?.ok_or_else(missing)
     }
 
@@ -117,24 +98,13 @@ impl Fields {
 
     /// Takes a status.
     pub(super) fn status(&mut self, name: &str) -> Result<Option<StatusCode>, ApiError> {
-        self.parsed(
-            name,
-            parse_status,
-            &format!("one of {}", STATUSES.join(", ")),
-        )
+        self.parsed(name, parse_status, &format!("one of {}", STATUSES.join(", ")))
     }
 
     /// Takes a count from 1 to `max`.
-    pub(super) fn count(
-        &mut self,
-        name: &str,
-        default: usize,
-        max: usize,
-    ) -> Result<usize, ApiError> {
+    pub(super) fn count(&mut self, name: &str, default: usize, max: usize) -> Result<usize, ApiError> {
         let parse = |text: &str| text.parse().ok().filter(|count| (1..=max).contains(count));
-        Ok(self
-            .parsed(name, parse, &format!("a whole number from 1 to {max}"))?
-            .unwrap_or(default))
+        Ok(self.parsed(name, parse, &format!("a whole number from 1 to {max}"))?.unwrap_or(default))
     }
 
     /// Takes a text or number that has one of the stated forms.
@@ -198,13 +168,9 @@ mod tests {
 
     #[test]
     fn query_strings_are_decoded() {
-        let mut fields =
-            Fields::of_query(Some("a=GET+%2Fx%c3%A4&b=&&c"), &["a", "b", "c"]).unwrap();
+        let mut fields = Fields::of_query(Some("a=GET+%2Fx%c3%A4&b=&&c"), &["a", "b", "c"]).unwrap();
         assert_eq!(fields.text("a"), Ok(Some("GET /xä".to_owned())));
-        assert_eq!(
-            fields.text("b").unwrap_err().to_string(),
-            "`b` must not be empty"
-        );
+        assert_eq!(fields.text("b").unwrap_err().to_string(), "`b` must not be empty");
         assert_eq!(fields.text("a"), Ok(None));
     }
 
@@ -212,9 +178,7 @@ mod tests {
     fn wrong_query_strings_are_refused() {
         let check = |query: &str, message: &str| {
             assert_eq!(
-                Fields::of_query(Some(query), &["a", "b"])
-                    .unwrap_err()
-                    .to_string(),
+                Fields::of_query(Some(query), &["a", "b"]).unwrap_err().to_string(),
                 message,
                 "{query}"
             );
@@ -231,10 +195,7 @@ mod tests {
         let query = format!("a={}", "9".repeat(500));
         let mut fields = Fields::of_query(Some(&query), &["a"]).unwrap();
         let message = fields.count("a", 1, 10).unwrap_err().to_string();
-        assert!(
-            message.starts_with("`a` must be a whole number from 1 to 10, not `999"),
-            "{message}"
-        );
+        assert!(message.starts_with("`a` must be a whole number from 1 to 10, not `999"), "{message}");
         assert!(message.chars().count() < 120, "{message}");
     }
 }

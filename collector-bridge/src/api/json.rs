@@ -20,14 +20,7 @@ impl<T: Serialize> IntoResponse for Json<T> {
             return StatusCode::INTERNAL_SERVER_ERROR.into_response();
         };
         bytes.push(b'\n');
-        (
-            [(
-                header::CONTENT_TYPE,
-                HeaderValue::from_static("application/json"),
-            )],
-            bytes,
-        )
-            .into_response()
+        ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], bytes).into_response()
     }
 }
 
@@ -40,10 +33,7 @@ pub(super) struct RangeJson {
 
 impl From<TimeRange> for RangeJson {
     fn from(range: TimeRange) -> Self {
-        Self {
-            from: format_rfc3339(range.from_unix_ns),
-            until: format_rfc3339(range.until_unix_ns),
-        }
+        Self { from: format_rfc3339(range.from_unix_ns), until: format_rfc3339(range.until_unix_ns) }
     }
 }
 
@@ -109,20 +99,14 @@ pub(super) fn ratio(part: u64, whole: u64) -> Option<f64> {
 
 /// Returns spans per second.
 pub(super) fn throughput(count: u64, covered_ns: u64) -> f64 {
-    if covered_ns == 0 {
-        0.0
-    } else {
-        count as f64 * 1e9 / covered_ns as f64
-    }
+    if covered_ns == 0 { 0.0 } else { count as f64 * 1e9 / covered_ns as f64 }
 }
 
 /// Returns the attributes as an object; of several with one key the first one, which is also what searches see.
 pub(super) fn attributes(attributes: &[KeyValue]) -> Map<String, Value> {
     let mut object = Map::new();
     for KeyValue { key, value } in attributes {
-        object
-            .entry(key.to_string())
-            .or_insert_with(|| attribute_value(value));
+        object.entry(key.to_string()).or_insert_with(|| attribute_value(value));
     }
     object
 }
@@ -137,19 +121,11 @@ fn attribute_value(value: &AnyValue) -> Value {
         AnyValue::Double(number) => match Number::from_f64(*number) {
             Some(number) => Value::Number(number),
             None if number.is_nan() => Value::String("NaN".to_owned()),
-            None => Value::String(
-                if *number > 0.0 {
-                    "Infinity"
-                } else {
-                    "-Infinity"
-                }
-                .to_owned(),
-            ),
+            None => Value::String(if *number > 0.0 { "Infinity" } else { "-Infinity" }.to_owned()),
         },
-        AnyValue::Bytes(_) => Value::Object(Map::from_iter([(
-            "bytes".to_owned(),
-            Value::String(value.to_string()),
-        )])),
+        AnyValue::Bytes(_) => {
+            Value::Object(Map::from_iter([("bytes".to_owned(), Value::String(value.to_string()))]))
+        }
         AnyValue::Array(values) => Value::Array(values.iter().map(attribute_value).collect()),
         AnyValue::Map(pairs) => Value::Object(attributes(pairs)),
     }
@@ -161,9 +137,8 @@ mod tests {
 
     #[test]
     fn attribute_values() {
-        let check = |value: AnyValue, expected: &str| {
-            assert_eq!(attribute_value(&value).to_string(), expected)
-        };
+        let check =
+            |value: AnyValue, expected: &str| assert_eq!(attribute_value(&value).to_string(), expected);
         check(AnyValue::Empty, "null");
         check("a\"b".into(), r#""a\"b""#);
         check(i64::MIN.into(), "-9223372036854775808");
@@ -171,13 +146,7 @@ mod tests {
         check(f64::NAN.into(), r#""NaN""#);
         check(f64::NEG_INFINITY.into(), r#""-Infinity""#);
         check(AnyValue::Bytes(vec![0, 255]), r#"{"bytes":"00ff"}"#);
-        check(
-            AnyValue::Array(vec![true.into(), "x".into()]),
-            r#"[true,"x"]"#,
-        );
-        check(
-            AnyValue::Map(vec![KeyValue::new("k", 1_i64), KeyValue::new("k", 2_i64)]),
-            r#"{"k":1}"#,
-        );
+        check(AnyValue::Array(vec![true.into(), "x".into()]), r#"[true,"x"]"#);
+        check(AnyValue::Map(vec![KeyValue::new("k", 1_i64), KeyValue::new("k", 2_i64)]), r#"{"k":1}"#);
     }
 }

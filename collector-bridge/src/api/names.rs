@@ -3,14 +3,7 @@
 use crate::model::{SpanKind, StatusCode};
 
 /// All kinds by name.
-pub(super) const KINDS: [&str; 6] = [
-    "unspecified",
-    "internal",
-    "server",
-    "client",
-    "producer",
-    "consumer",
-];
+pub(super) const KINDS: [&str; 6] = ["unspecified", "internal", "server", "client", "producer", "consumer"];
 /// All statuses by name.
 pub(super) const STATUSES: [&str; 3] = ["unset", "ok", "error"];
 
@@ -41,10 +34,7 @@ fn name(names: &[&str], number: i32) -> String {
 }
 
 fn number(names: &[&str], text: &str) -> Option<i32> {
-    names
-        .iter()
-        .position(|name| *name == text)
-        .and_then(|at| i32::try_from(at).ok())
+    names.iter().position(|name| *name == text).and_then(|at| i32::try_from(at).ok())
 }
 
 #[cfg(test)]

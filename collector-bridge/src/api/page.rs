@@ -40,19 +40,16 @@ fn render(document: &Value) -> String {
             escape(path)
         );
     }
-    html.push_str("<a href=\"#shapes\">Shapes</a><a href=\"/api/v1/openapi.json\">openapi.json</a></nav>\n<main>");
+    html.push_str(
+        "<a href=\"#shapes\">Shapes</a><a href=\"/api/v1/openapi.json\">openapi.json</a></nav>\n<main>",
+    );
     html.push_str(&prose(text(document, "/info/description")));
     for (method, path, operation) in operations(document) {
         html.push_str(&operation_section(document, method, path, operation));
     }
     html.push_str("<section id=\"shapes\"><h2>Shapes</h2>");
     for (name, schema) in object(document, "/components/schemas") {
-        let _ = write!(
-            html,
-            "<h3 id=\"shape-{0}\">{0}</h3>{1}",
-            escape(name),
-            schema_table(schema)
-        );
+        let _ = write!(html, "<h3 id=\"shape-{0}\">{0}</h3>{1}", escape(name), schema_table(schema));
     }
     html.push_str("</section></main></body></html>\n");
     html
@@ -76,19 +73,11 @@ fn operation_section(document: &Value, method: &str, path: &str, operation: &Val
         escape(path),
         prose(text(operation, "/description"))
     );
-    let parameters: Vec<&Value> = operation["parameters"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .collect();
+    let parameters: Vec<&Value> = operation["parameters"].as_array().into_iter().flatten().collect();
     if !parameters.is_empty() {
         html.push_str("<table><tr><th>parameter<th>type<th>meaning</tr>");
         for parameter in parameters {
-            let required = if parameter["required"] == true {
-                " <i>required</i>"
-            } else {
-                ""
-            };
+            let required = if parameter["required"] == true { " <i>required</i>" } else { "" };
             let _ = write!(
                 html,
                 "<tr><td><code>{}</code>{required}<td>{}<td>{}</tr>",
@@ -99,19 +88,10 @@ fn operation_section(document: &Value, method: &str, path: &str, operation: &Val
         }
         html.push_str("</table>");
     }
-    let json = |value: &Value| {
-        value
-            .pointer("/content/application~1json")
-            .cloned()
-            .unwrap_or_default()
-    };
+    let json = |value: &Value| value.pointer("/content/application~1json").cloned().unwrap_or_default();
     let body = json(&operation["requestBody"]);
     if let Some(name) = referred(&body["schema"]) {
-        let _ = write!(
-            html,
-            "<p>Body: {}</p>",
-            schema_table(&document["components"]["schemas"][name])
-        );
+        let _ = write!(html, "<p>Body: {}</p>", schema_table(&document["components"]["schemas"][name]));
     }
     let _ = write!(
         html,
@@ -120,9 +100,7 @@ fn operation_section(document: &Value, method: &str, path: &str, operation: &Val
     );
     let answer = json(&operation["responses"]["200"]);
     if let Some(example) = answer.get("example") {
-        let shape = referred(&answer["schema"])
-            .map(shape_link)
-            .unwrap_or_default();
+        let shape = referred(&answer["schema"]).map(shape_link).unwrap_or_default();
         let pretty = serde_json::to_string_pretty(example).unwrap_or_default();
         let _ = write!(
             html,
@@ -134,11 +112,7 @@ fn operation_section(document: &Value, method: &str, path: &str, operation: &Val
         .map(|(status, _)| status.as_str())
         .filter(|status| *status != "200")
         .collect();
-    let _ = write!(
-        html,
-        "<p class=\"statuses\">Errors: {}</p></section>\n",
-        statuses.join(", ")
-    );
+    let _ = writeln!(html, "<p class=\"statuses\">Errors: {}</p></section>", statuses.join(", "));
     html
 }
 
@@ -155,11 +129,7 @@ fn curl(method: &str, path: &str, operation: &Value, body: &Value) -> String {
             _ => {}
         }
     }
-    let query = if query.is_empty() {
-        String::new()
-    } else {
-        format!("?{}", query.join("&"))
-    };
+    let query = if query.is_empty() { String::new() } else { format!("?{}", query.join("&")) };
     if method == "post" {
         let body = serde_json::to_string(body).unwrap_or_default();
         return format!("curl localhost:7654{path} --json '{body}'");
@@ -170,19 +140,11 @@ fn curl(method: &str, path: &str, operation: &Value, body: &Value) -> String {
 fn schema_table(schema: &Value) -> String {
     let mut html = inline(text(schema, "/description"));
     html.push_str("<table><tr><th>field<th>type<th>meaning</tr>");
-    let required: Vec<&str> = schema["required"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-        .collect();
+    let required: Vec<&str> =
+        schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     let all = object(schema, "/properties").count() == required.len();
     for (name, field) in object(schema, "/properties") {
-        let mark = if !all && required.contains(&name.as_str()) {
-            " <i>required</i>"
-        } else {
-            ""
-        };
+        let mark = if !all && required.contains(&name.as_str()) { " <i>required</i>" } else { "" };
         let _ = write!(
             html,
             "<tr><td><code>{}</code>{mark}<td>{}<td>{}</tr>",
@@ -201,35 +163,22 @@ fn schema_type(schema: &Value) -> String {
         return shape_link(name);
     }
     if let Some(choices) = schema["oneOf"].as_array() {
-        return choices
-            .iter()
-            .map(schema_type)
-            .collect::<Vec<_>>()
-            .join(" or ");
+        return choices.iter().map(schema_type).collect::<Vec<_>>().join(" or ");
     }
     if let Some(values) = schema["enum"].as_array() {
-        let values = values
-            .iter()
-            .filter_map(Value::as_str)
-            .map(|value| format!("<code>{}</code>", escape(value)));
+        let values =
+            values.iter().filter_map(Value::as_str).map(|value| format!("<code>{}</code>", escape(value)));
         return values.collect::<Vec<_>>().join(" ");
     }
     let name = match &schema["type"] {
-        Value::Array(types) => types
-            .iter()
-            .filter_map(Value::as_str)
-            .collect::<Vec<_>>()
-            .join(" or "),
+        Value::Array(types) => types.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" or "),
         one => one.as_str().unwrap_or("any").to_owned(),
     };
     match (name.as_str(), &schema["items"], schema.get("properties")) {
         ("array", items, _) => format!("list of {}", schema_type(items)),
         ("object", _, Some(_)) => schema_table(schema),
         ("integer", ..) if schema.get("maximum").is_some() => {
-            format!(
-                "integer {}–{}, default {}",
-                schema["minimum"], schema["maximum"], schema["default"]
-            )
+            format!("integer {}–{}, default {}", schema["minimum"], schema["maximum"], schema["default"])
         }
         _ => name,
     }
@@ -240,32 +189,20 @@ fn shape_link(name: &str) -> String {
 }
 
 fn referred(schema: &Value) -> Option<&str> {
-    schema["$ref"]
-        .as_str()?
-        .strip_prefix("#/components/schemas/")
+    schema["$ref"].as_str()?.strip_prefix("#/components/schemas/")
 }
 
 fn object<'a>(value: &'a Value, pointer: &str) -> impl Iterator<Item = (&'a String, &'a Value)> {
-    value
-        .pointer(pointer)
-        .and_then(Value::as_object)
-        .into_iter()
-        .flat_map(Map::iter)
+    value.pointer(pointer).and_then(Value::as_object).into_iter().flat_map(Map::iter)
 }
 
 fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
-    value
-        .pointer(pointer)
-        .and_then(Value::as_str)
-        .unwrap_or_default()
+    value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
 }
 
 /// Paragraphs of the little Markdown that descriptions use.
 fn prose(markdown: &str) -> String {
-    markdown
-        .split("\n\n")
-        .map(|paragraph| format!("<p>{}</p>", inline(paragraph)))
-        .collect()
+    markdown.split("\n\n").map(|paragraph| format!("<p>{}</p>", inline(paragraph))).collect()
 }
 
 /// Reads `code` and **strong**; everything else is text.
@@ -277,11 +214,7 @@ fn inline(markdown: &str) -> String {
             continue;
         }
         for (number, part) in part.split("**").enumerate() {
-            let (open, close) = if number % 2 == 1 {
-                ("<b>", "</b>")
-            } else {
-                ("", "")
-            };
+            let (open, close) = if number % 2 == 1 { ("<b>", "</b>") } else { ("", "") };
             let _ = write!(html, "{open}{}{close}", escape(part));
         }
     }
@@ -289,10 +222,7 @@ fn inline(markdown: &str) -> String {
 }
 
 fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 #[cfg(test)]
@@ -301,10 +231,7 @@ mod tests {
 
     #[test]
     fn markdown_is_escaped() {
-        assert_eq!(
-            inline("a < `b<c` **d&e**"),
-            "a &lt; <code>b&lt;c</code> <b>d&amp;e</b>"
-        );
+        assert_eq!(inline("a < `b<c` **d&e**"), "a &lt; <code>b&lt;c</code> <b>d&amp;e</b>");
     }
 
     #[test]
@@ -312,33 +239,22 @@ mod tests {
         let page = render(description());
         for (_, path, operation) in operations(description()) {
             assert!(page.contains(&format!("<code>{path}</code>")), "{path}");
-            assert!(
-                page.contains(&format!("id=\"{}\"", text(operation, "/operationId"))),
-                "{path}"
-            );
+            assert!(page.contains(&format!("id=\"{}\"", text(operation, "/operationId"))), "{path}");
         }
         for (name, _) in object(description(), "/components/schemas") {
             assert!(page.contains(&format!("id=\"shape-{name}\"")), "{name}");
         }
-        let links: Vec<&str> = page
-            .split("href=\"#")
-            .skip(1)
-            .filter_map(|rest| rest.split('"').next())
-            .collect();
+        let links: Vec<&str> =
+            page.split("href=\"#").skip(1).filter_map(|rest| rest.split('"').next()).collect();
         for link in links {
-            assert!(
-                page.contains(&format!("id=\"{link}\"")),
-                "{link} leads nowhere"
-            );
+            assert!(page.contains(&format!("id=\"{link}\"")), "{link} leads nowhere");
         }
     }
 
     #[test]
     fn nothing_is_loaded_from_elsewhere() {
         let page = render(description());
-        for foreign in [
-            "src=", "<script", "<link", "url(", "@import", "http://", "https://",
-        ] {
+        for foreign in ["src=", "<script", "<link", "url(", "@import", "http://", "https://"] {
             assert!(!page.contains(foreign), "{foreign}");
         }
     }
@@ -346,12 +262,10 @@ mod tests {
     #[test]
     fn commands() {
         let page = render(description());
+        assert!(page.contains("curl 'localhost:7654/api/v1/traces/0af7651916cd43dd8448eb211c80319c'"));
         assert!(
-            page.contains("curl 'localhost:7654/api/v1/traces/0af7651916cd43dd8448eb211c80319c'")
+            page.contains("curl 'localhost:7654/api/v1/traces/operations?service=checkout&amp;since=15m'")
         );
-        assert!(page.contains(
-            "curl 'localhost:7654/api/v1/traces/operations?service=checkout&amp;since=15m'"
-        ));
         assert!(page.contains("curl localhost:7654/api/v1/traces/search --json '{&quot;"));
     }
 }

@@ -10,14 +10,10 @@ use super::fields::Fields;
 
 /// The range of a question that names none.
 pub(super) const DEFAULT_SINCE_NS: u64 = 60 * MINUTE_NS;
-/// The parameters that make a range.
-pub(super) const RANGE_FIELDS: [&str; 3] = ["from", "until", "since"];
 
 /// Returns unix nanoseconds.
 pub(super) fn now_unix_ns() -> u64 {
-    let since_epoch = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since_epoch.as_nanos()).unwrap_or(u64::MAX)
 }
 
@@ -27,9 +23,7 @@ pub(super) fn take_range(fields: &mut Fields, now_unix_ns: u64) -> Result<TimeRa
     let (from, until) = (fields.instant("from")?, fields.instant("until")?);
     let since = fields.duration("since")?;
     if from.is_some() && since.is_some() {
-        return Err(
-            ApiError::new("invalid_range", "`from` and `since` exclude each other").of("since"),
-        );
+        return Err(ApiError::new("invalid_range", "`from` and `since` exclude each other").of("since"));
     }
     let until_unix_ns = until.unwrap_or(now_unix_ns);
     let from_unix_ns = match (from, since) {
@@ -45,10 +39,7 @@ pub(super) fn take_range(fields: &mut Fields, now_unix_ns: u64) -> Result<TimeRa
         };
         return Err(ApiError::new("invalid_range", message).of(field));
     }
-    Ok(TimeRange {
-        from_unix_ns,
-        until_unix_ns,
-    })
+    Ok(TimeRange { from_unix_ns, until_unix_ns })
 }
 
 /// Returns the range widened to whole minutes, which is what rollups know.
@@ -63,11 +54,7 @@ pub(super) fn whole_minutes(range: TimeRange) -> TimeRange {
 /// Returns how much of a range is over, in nanoseconds; all of it where none is, because clocks differ.
 pub(super) fn covered_ns(range: TimeRange, now_unix_ns: u64) -> u64 {
     let whole = range.until_unix_ns.saturating_sub(range.from_unix_ns);
-    match range
-        .until_unix_ns
-        .min(now_unix_ns)
-        .saturating_sub(range.from_unix_ns)
-    {
+    match range.until_unix_ns.min(now_unix_ns).saturating_sub(range.from_unix_ns) {
         0 => whole,
         over => over,
     }
@@ -80,7 +67,7 @@ mod tests {
     const NOW: u64 = 1_700_000_000_000_000_000;
 
     fn range(query: &str) -> Result<(u64, u64), String> {
-        let mut fields = Fields::of_query(Some(query), &RANGE_FIELDS).unwrap();
+        let mut fields = Fields::of_query(Some(query), &["from", "until", "since"]).unwrap();
         let range = take_range(&mut fields, NOW).map_err(|error| error.to_string())?;
         Ok((range.from_unix_ns, range.until_unix_ns))
     }
@@ -98,14 +85,9 @@ mod tests {
 
     #[test]
     fn wrong_ranges() {
-        let check = |query: &str, message: &str| {
-            assert_eq!(range(query), Err(message.to_owned()), "{query}")
-        };
+        let check = |query: &str, message: &str| assert_eq!(range(query), Err(message.to_owned()), "{query}");
         check("from=6&until=6", "`from` must be before `until`");
-        check(
-            "from=1800000000",
-            "`from` must be before now, because no `until` is given",
-        );
+        check("from=1800000000", "`from` must be before now, because no `until` is given");
         check("from=5&since=1h", "`from` and `since` exclude each other");
         check("since=0s", "`since` must be longer than nothing");
         check("until=0", "`from` must be before `until`");
@@ -114,17 +96,11 @@ mod tests {
     #[test]
     fn ranges_are_widened_to_minutes() {
         let widened = |from, until| {
-            let range = whole_minutes(TimeRange {
-                from_unix_ns: from,
-                until_unix_ns: until,
-            });
+            let range = whole_minutes(TimeRange { from_unix_ns: from, until_unix_ns: until });
             (range.from_unix_ns, range.until_unix_ns)
         };
         assert_eq!(widened(1, MINUTE_NS + 1), (0, 2 * MINUTE_NS));
-        assert_eq!(
-            widened(MINUTE_NS, 2 * MINUTE_NS),
-            (MINUTE_NS, 2 * MINUTE_NS)
-        );
+        assert_eq!(widened(MINUTE_NS, 2 * MINUTE_NS), (MINUTE_NS, 2 * MINUTE_NS));
         assert!(widened(0, u64::MAX).1 >= u64::MAX - MINUTE_NS);
     }
 }

@@ -10,8 +10,8 @@ use serde_json::{Map, Value};
 
 use crate::model::AnyValue;
 use crate::query::{
-    self, AttributeCondition, Comparison, Cursor, FoundTrace, MatchedSpan, Scope, SearchFilter,
-    SearchPage, SearchQuestion,
+    self, AttributeCondition, Comparison, Cursor, FoundTrace, MatchedSpan, Scope, SearchFilter, SearchPage,
+    SearchQuestion,
 };
 
 use super::error::ApiError;
@@ -106,9 +106,7 @@ pub(super) async fn search(
     let now = now_unix_ns();
     let question = read_question(&mut fields, now)?;
     let asked = question.clone();
-    let page = api
-        .ask(move |store, deadline| query::search(store, &asked, deadline))
-        .await?;
+    let page = api.ask(move |store, deadline| query::search(store, &asked, deadline)).await?;
     Ok(Json(SearchJson {
         range: question.range.into(),
         next_cursor: next_cursor(&question, &page, now).map(|cursor| cursor.to_string()),
@@ -119,24 +117,13 @@ pub(super) async fn search(
 /// Returns the body's object; an empty body is an empty object, which asks for the newest traces.
 async fn read_body(headers: &HeaderMap, body: Body) -> Result<Map<String, Value>, ApiError> {
     if let Some(content_type) = headers.get(header::CONTENT_TYPE) {
-        let essence = content_type
-            .to_str()
-            .unwrap_or_default()
-            .split(';')
-            .next()
-            .unwrap_or_default()
-            .trim();
+        let essence = content_type.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
         if !essence.eq_ignore_ascii_case("application/json") {
             let message = "the body must be JSON: send it with `content-type: application/json`";
             return Err(ApiError::new("unsupported_media_type", message));
         }
     }
-    let too_large = |_| {
-        ApiError::new(
-            "body_too_large",
-            format!("the body may have {MAX_BODY_BYTES} bytes"),
-        )
-    };
+    let too_large = |_| ApiError::new("body_too_large", format!("the body may have {MAX_BODY_BYTES} bytes"));
     let bytes = to_bytes(body, MAX_BODY_BYTES).await.map_err(too_large)?;
     if bytes.is_empty() {
         return Ok(Map::new());
@@ -147,10 +134,7 @@ async fn read_body(headers: &HeaderMap, body: Body) -> Result<Map<String, Value>
             "invalid_body",
             "the body must be a JSON object, such as {\"service\": \"shop\"}",
         )),
-        Err(error) => Err(ApiError::new(
-            "invalid_body",
-            format!("the body is not JSON: {error}"),
-        )),
+        Err(error) => Err(ApiError::new("invalid_body", format!("the body is not JSON: {error}"))),
     }
 }
 
@@ -167,22 +151,11 @@ fn read_question(fields: &mut Fields, now_unix_ns: u64) -> Result<SearchQuestion
         attributes: read_attributes(fields)?,
     };
     for (least, most, field) in [
-        (
-            filter.min_duration_ns,
-            filter.max_duration_ns,
-            "min_duration",
-        ),
-        (
-            filter.min_span_duration_ns,
-            filter.max_span_duration_ns,
-            "min_span_duration",
-        ),
+        (filter.min_duration_ns, filter.max_duration_ns, "min_duration"),
+        (filter.min_span_duration_ns, filter.max_span_duration_ns, "min_span_duration"),
     ] {
         if least.zip(most).is_some_and(|(least, most)| least > most) {
-            return Err(ApiError::invalid(
-                field,
-                format!("`{field}` is greater than its maximum"),
-            ));
+            return Err(ApiError::invalid(field, format!("`{field}` is greater than its maximum")));
         }
     }
     let limit = fields.count("limit", DEFAULT_TRACES, MAX_TRACES)?;
@@ -190,12 +163,7 @@ fn read_question(fields: &mut Fields, now_unix_ns: u64) -> Result<SearchQuestion
     let after = read_cursor(fields, &filter)?;
     // The first page fixes the range: `since` must not move on between pages.
     let range = after.as_ref().map_or(range, |cursor| cursor.range);
-    Ok(SearchQuestion {
-        filter,
-        range,
-        after,
-        limit,
-    })
+    Ok(SearchQuestion { filter, range, after, limit })
 }
 
 fn read_cursor(fields: &mut Fields, filter: &SearchFilter) -> Result<Option<Cursor>, ApiError> {
@@ -206,16 +174,10 @@ fn read_cursor(fields: &mut Fields, filter: &SearchFilter) -> Result<Option<Curs
         Some(_) => None,
     };
     let Some(cursor) = cursor else {
-        return Err(ApiError::invalid(
-            "cursor",
-            "`cursor` must be the `next_cursor` of an earlier page",
-        ));
+        return Err(ApiError::invalid("cursor", "`cursor` must be the `next_cursor` of an earlier page"));
     };
     if cursor.question != question_hash(filter) {
-        return Err(ApiError::invalid(
-            "cursor",
-            "`cursor` belongs to a search with other conditions",
-        ));
+        return Err(ApiError::invalid("cursor", "`cursor` belongs to a search with other conditions"));
     }
     Ok(Some(cursor))
 }
@@ -230,14 +192,7 @@ fn question_hash(filter: &SearchFilter) -> u64 {
 fn next_cursor(question: &SearchQuestion, page: &SearchPage, now_unix_ns: u64) -> Option<Cursor> {
     let last = page.traces.last().filter(|_| page.has_more)?;
     let position = (last.summary.start_unix_ns, last.summary.trace_id);
-    let first = || {
-        Cursor::first(
-            question_hash(&question.filter),
-            question.range,
-            now_unix_ns,
-            position,
-        )
-    };
+    let first = || Cursor::first(question_hash(&question.filter), question.range, now_unix_ns, position);
     let mut cursor = question.after.clone().unwrap_or_else(first);
     cursor.position = position;
     for trace in &page.traces {
@@ -256,10 +211,7 @@ fn read_attributes(fields: &mut Fields) -> Result<Vec<AttributeCondition>, ApiEr
             .map(|(key, value)| serde_json::json!({ "key": key, "op": "=", "value": value }))
             .collect(),
         Some(_) => {
-            return Err(ApiError::invalid(
-                "attributes",
-                "`attributes` must be a list of conditions",
-            ));
+            return Err(ApiError::invalid("attributes", "`attributes` must be a list of conditions"));
         }
     };
     if conditions.len() > MAX_CONDITIONS {
@@ -268,11 +220,7 @@ fn read_attributes(fields: &mut Fields) -> Result<Vec<AttributeCondition>, ApiEr
             format!("`attributes` may have {MAX_CONDITIONS} conditions"),
         ));
     }
-    conditions
-        .into_iter()
-        .enumerate()
-        .map(|(index, condition)| read_condition(index, condition))
-        .collect()
+    conditions.into_iter().enumerate().map(|(index, condition)| read_condition(index, condition)).collect()
 }
 
 fn read_condition(index: usize, condition: Value) -> Result<AttributeCondition, ApiError> {
@@ -283,11 +231,7 @@ fn read_condition(index: usize, condition: Value) -> Result<AttributeCondition, 
             format!("`{path}` must be an object with `key`, `op` and `value`"),
         ));
     };
-    let mut fields = Fields::of_object(
-        object,
-        &format!("{path}."),
-        &["key", "op", "value", "scope"],
-    )?;
+    let mut fields = Fields::of_object(object, &format!("{path}."), &["key", "op", "value", "scope"])?;
     let key = fields.required_text("key")?;
     let value = fields.take("value");
     let operator = fields.parsed(
@@ -298,27 +242,16 @@ fn read_condition(index: usize, condition: Value) -> Result<AttributeCondition, 
     let scope = fields.parsed(
         "scope",
         |text| {
-            Some(
-                [Scope::Any, Scope::Span, Scope::Resource]
-                    [SCOPES.iter().position(|known| *known == text)?],
-            )
+            Some([Scope::Any, Scope::Span, Scope::Resource][SCOPES.iter().position(|known| *known == text)?])
         },
         &format!("one of {}", SCOPES.join(", ")),
     )?;
     let operator = operator.unwrap_or(if value.is_some() { "=" } else { "exists" });
     let comparison = read_comparison(&fields, operator, value)?;
-    Ok(AttributeCondition {
-        key,
-        scope: scope.unwrap_or_default(),
-        comparison,
-    })
+    Ok(AttributeCondition { key, scope: scope.unwrap_or_default(), comparison })
 }
 
-fn read_comparison(
-    fields: &Fields,
-    operator: &str,
-    value: Option<Value>,
-) -> Result<Comparison, ApiError> {
+fn read_comparison(fields: &Fields, operator: &str, value: Option<Value>) -> Result<Comparison, ApiError> {
     let path = fields.path("value");
     let bound = |value: &Value| value.as_f64().or_else(|| value.as_str()?.parse().ok());
     let comparison = match (operator, &value) {
@@ -354,11 +287,7 @@ fn scalar(value: &Value) -> Option<AnyValue> {
 fn found_trace_json(found: FoundTrace) -> FoundTraceJson {
     FoundTraceJson {
         summary: SummaryJson::of(&found.summary),
-        matched_spans: found
-            .matched_spans
-            .into_iter()
-            .map(matched_span_json)
-            .collect(),
+        matched_spans: found.matched_spans.into_iter().map(matched_span_json).collect(),
     }
 }
 

@@ -53,9 +53,7 @@ pub(super) async fn services(
     let mut fields = Fields::of_query(query.as_deref(), &["from", "until", "since"])?;
     let now = now_unix_ns();
     let range = whole_minutes(take_range(&mut fields, now)?);
-    let found = api
-        .ask(move |store, _| Ok(query::services(&store.rollups(range)?)))
-        .await?;
+    let found = api.ask(move |store, _| Ok(query::services(&store.rollups(range)?))).await?;
     let services = found.into_iter().map(|service| ServiceJson {
         name: service.name,
         span_count: service.spans,
@@ -64,40 +62,26 @@ pub(super) async fn services(
         last_seen: format_rfc3339(service.last_minute_unix_ns),
         requests: RedJson::of(&service.handled, covered_ns(range, now)),
     });
-    Ok(Json(ServicesJson {
-        range: range.into(),
-        services: services.collect(),
-    }))
+    Ok(Json(ServicesJson { range: range.into(), services: services.collect() }))
 }
 
 pub(super) async fn operations(
     State(api): State<Api>,
     RawQuery(query): RawQuery,
 ) -> Result<Json<OperationsJson>, ApiError> {
-    let mut fields = Fields::of_query(
-        query.as_deref(),
-        &["service", "kind", "from", "until", "since"],
-    )?;
+    let mut fields = Fields::of_query(query.as_deref(), &["service", "kind", "from", "until", "since"])?;
     let service = fields.required_text("service")?;
     let kind = fields.kind("kind")?;
     let now = now_unix_ns();
     let range = whole_minutes(take_range(&mut fields, now)?);
     let wanted = service.clone();
-    let found = api
-        .ask(move |store, _| Ok(query::operations(&store.rollups(range)?, &wanted)))
-        .await?;
-    let of_kind = found
-        .into_iter()
-        .filter(|operation| kind.is_none_or(|kind| kind == operation.kind));
+    let found = api.ask(move |store, _| Ok(query::operations(&store.rollups(range)?, &wanted))).await?;
+    let of_kind = found.into_iter().filter(|operation| kind.is_none_or(|kind| kind == operation.kind));
     let operations = of_kind.map(|operation| OperationJson {
         name: operation.name,
         kind: kind_name(operation.kind),
         last_seen: format_rfc3339(operation.last_minute_unix_ns),
         red: RedJson::of(&operation.red, covered_ns(range, now)),
     });
-    Ok(Json(OperationsJson {
-        range: range.into(),
-        service,
-        operations: operations.collect(),
-    }))
+    Ok(Json(OperationsJson { range: range.into(), service, operations: operations.collect() }))
 }

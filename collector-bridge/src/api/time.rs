@@ -15,10 +15,7 @@ pub(crate) const DURATION_FORMS: &str =
 /// A number below 10^11 is seconds (until the year 5138), below 10^14 milliseconds, below 10^17 microseconds, anything
 /// else nanoseconds.
 pub(crate) fn parse_instant(text: &str) -> Option<u64> {
-    if text
-        .bytes()
-        .all(|byte| byte.is_ascii_digit() || byte == b'.')
-    {
+    if text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
         return parse_unix(text);
     }
     parse_rfc3339(text)
@@ -29,20 +26,14 @@ fn parse_unix(text: &str) -> Option<u64> {
     let whole: u64 = whole.parse().ok()?;
     let unit_ns = match whole {
         0..100_000_000_000 => NS_PER_SECOND,
-        0..100_000_000_000_000 => 1_000_000,
-        0..100_000_000_000_000_000 => 1_000,
+        100_000_000_000..100_000_000_000_000 => 1_000_000,
+        100_000_000_000_000..100_000_000_000_000_000 => 1_000,
         _ => 1,
     };
     if text.contains('.') && unit_ns != NS_PER_SECOND {
         return None;
     }
-    whole
-        .checked_mul(unit_ns)?
-        .checked_add(if text.contains('.') {
-            parse_fraction_ns(fraction)?
-        } else {
-            0
-        })
+    whole.checked_mul(unit_ns)?.checked_add(if text.contains('.') { parse_fraction_ns(fraction)? } else { 0 })
 }
 
 /// Reads the digits after a decimal point as nanoseconds; what is finer is cut.
@@ -56,9 +47,7 @@ fn parse_fraction_ns(digits: &str) -> Option<u64> {
 fn parse_rfc3339(text: &str) -> Option<u64> {
     let digits = |range: std::ops::Range<usize>| -> Option<i64> {
         let part = text.get(range)?;
-        part.bytes()
-            .all(|byte| byte.is_ascii_digit())
-            .then(|| part.parse().ok())?
+        part.bytes().all(|byte| byte.is_ascii_digit()).then(|| part.parse().ok())?
     };
     let byte = |at: usize| text.as_bytes().get(at).copied();
     let separators_fit = byte(4) == Some(b'-')
@@ -86,10 +75,7 @@ fn parse_rfc3339(text: &str) -> Option<u64> {
     };
     let of_day = hour * 3600 + minute * 60 + second - parse_zone_seconds(zone)?;
     let seconds = days_since_epoch(year, month, day) * SECONDS_PER_DAY + of_day;
-    u64::try_from(seconds)
-        .ok()?
-        .checked_mul(NS_PER_SECOND)?
-        .checked_add(fraction_ns)
+    u64::try_from(seconds).ok()?.checked_mul(NS_PER_SECOND)?.checked_add(fraction_ns)
 }
 
 /// Reads `Z`, `+01:00` or `-08:30` as seconds east of Greenwich.
@@ -129,9 +115,7 @@ pub(crate) fn parse_duration(text: &str) -> Option<u64> {
     while !rest.is_empty() {
         let number_len = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
         let (number, tail) = rest.split_at_checked(number_len)?;
-        let unit_len = tail
-            .find(|c: char| c.is_ascii_digit() || c == '.')
-            .unwrap_or(tail.len());
+        let unit_len = tail.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(tail.len());
         let (unit, tail) = tail.split_at_checked(unit_len)?;
         total_ns += number.parse::<f64>().ok()? * unit_ns(unit)?;
         rest = tail;
@@ -176,16 +160,11 @@ fn days_since_epoch(year: i64, month: i64, day: i64) -> i64 {
 fn civil_from_days(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468;
     let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month_from_march = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 {
-        month_from_march + 3
-    } else {
-        month_from_march - 9
-    };
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
     (era * 400 + year_of_era + u64::from(month <= 2), month, day)
 }
 
@@ -197,16 +176,12 @@ mod tests {
 
     #[test]
     fn instants() {
-        let check =
-            |text: &str, expected: Option<u64>| assert_eq!(parse_instant(text), expected, "{text}");
+        let check = |text: &str, expected: Option<u64>| assert_eq!(parse_instant(text), expected, "{text}");
         check("1970-01-01T00:00:00Z", Some(0));
         check("2000-02-29T12:30:15.5Z", Some(951_827_415_500_000_000));
         check("2000-02-29t12:30:15.5z", Some(951_827_415_500_000_000));
         check("2000-02-29T13:30:15.5+01:00", Some(951_827_415_500_000_000));
-        check(
-            "2000-02-29T04:00:15.123456789123-08:30",
-            Some(951_827_415_123_456_789),
-        );
+        check("2000-02-29T04:00:15.123456789123-08:30", Some(951_827_415_123_456_789));
         check("1700000000", Some(1_700_000_000_000_000_000));
         check("1700000000.25", Some(1_700_000_000_250_000_000));
         check("1700000000250", Some(1_700_000_000_250_000_000));
@@ -239,9 +214,7 @@ mod tests {
 
     #[test]
     fn durations() {
-        let check = |text: &str, expected: Option<u64>| {
-            assert_eq!(parse_duration(text), expected, "{text}")
-        };
+        let check = |text: &str, expected: Option<u64>| assert_eq!(parse_duration(text), expected, "{text}");
         check("250ms", Some(250_000_000));
         check("1.5s", Some(1_500_000_000));
         check("1h30m", Some(5_400_000_000_000));
@@ -249,17 +222,7 @@ mod tests {
         check("3us", Some(3_000));
         check("3µs", Some(3_000));
         check("0ns", Some(0));
-        for wrong in [
-            "",
-            "5",
-            "ms",
-            "1x",
-            "-1s",
-            "1 s",
-            "1.2.3s",
-            "99999999999d",
-            "1e5s",
-        ] {
+        for wrong in ["", "5", "ms", "1x", "-1s", "1 s", "1.2.3s", "99999999999d", "1e5s"] {
             check(wrong, None);
         }
     }

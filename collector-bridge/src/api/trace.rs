@@ -111,35 +111,25 @@ pub(super) async fn trace(
     RawQuery(query): RawQuery,
 ) -> Result<Json<TraceJson>, ApiError> {
     let Ok(Path(id)) = id else {
-        return Err(
-            ApiError::new("invalid_id", "the trace id is not percent-encoded UTF-8").of("id"),
-        );
+        return Err(ApiError::new("invalid_id", "the trace id is not percent-encoded UTF-8").of("id"));
     };
     let trace_id = parse_trace_id(&id)?;
     Fields::of_query(query.as_deref(), &[])?;
     let spans = api.ask(move |store, _| Ok(store.trace(trace_id)?)).await?;
     match assemble(trace_id, spans) {
         Some(trace) => Ok(Json(trace_json(&trace))),
-        None => Err(ApiError::new(
-            "trace_not_found",
-            format!("no span of trace {trace_id} is stored"),
-        )
-        .of("id")),
+        None => {
+            Err(ApiError::new("trace_not_found", format!("no span of trace {trace_id} is stored")).of("id"))
+        }
     }
 }
 
 /// Reads 32 hex digits; 16 are the id of systems with 64 bits, which W3C pads with zeros on the left.
 fn parse_trace_id(text: &str) -> Result<TraceId, ApiError> {
-    let padded = if text.len() == 16 {
-        format!("{text:0>32}")
-    } else {
-        text.to_owned()
-    };
+    let padded = if text.len() == 16 { format!("{text:0>32}") } else { text.to_owned() };
     padded.parse().map_err(|problem| {
-        let message = format!(
-            "`{}` is no trace id: {problem} (32 hex digits, or 16 for ids of 64 bits)",
-            shown(text)
-        );
+        let message =
+            format!("`{}` is no trace id: {problem} (32 hex digits, or 16 for ids of 64 bits)", shown(text));
         ApiError::new("invalid_id", message).of("id")
     })
 }
@@ -151,9 +141,7 @@ fn trace_json(trace: &Trace) -> TraceJson {
         .map(|(depth, span)| shared.span_json(span, depth, trace.summary.start_unix_ns))
         .collect();
     let orphan_count = trace.spans.iter().filter(|span| span.is_orphan).count();
-    let is_cut = |span: &&TraceSpan| {
-        crate::model::find(&span.span.attributes, "remora.incomplete").is_some()
-    };
+    let is_cut = |span: &&TraceSpan| crate::model::find(&span.span.attributes, "remora.incomplete").is_some();
     let incomplete_spans = trace.spans.iter().filter(is_cut).count();
     let found_all = trace.completeness.found == trace.completeness.expected;
     TraceJson {
@@ -167,16 +155,8 @@ fn trace_json(trace: &Trace) -> TraceJson {
             duplicates_removed: trace.duplicates_removed,
             incomplete_spans,
         },
-        resources: shared
-            .resources
-            .iter()
-            .map(|resource| resource_json(resource))
-            .collect(),
-        scopes: shared
-            .scopes
-            .iter()
-            .map(|scope| scope_json(scope))
-            .collect(),
+        resources: shared.resources.iter().map(|resource| resource_json(resource)).collect(),
+        scopes: shared.scopes.iter().map(|scope| scope_json(scope)).collect(),
         spans,
     }
 }
@@ -212,10 +192,7 @@ impl<'a> Shared<'a> {
             service: span.service_name().to_owned(),
             name: span.name.to_string(),
             kind: kind_name(span.kind),
-            status: StatusJson {
-                code: status_name(span.status.code),
-                message: span.status.message.clone(),
-            },
+            status: StatusJson { code: status_name(span.status.code), message: span.status.message.clone() },
             start_time_unix_nano: span.start_unix_ns.to_string(),
             end_time_unix_nano: span.end_unix_ns.to_string(),
             offset_ns: span.start_unix_ns.saturating_sub(trace_start_unix_ns),
@@ -228,11 +205,7 @@ impl<'a> Shared<'a> {
             trace_state: span.trace_state.clone(),
             flags: span.flags,
             attributes: attributes(&span.attributes),
-            events: span
-                .events
-                .iter()
-                .map(|event| event_json(event, trace_start_unix_ns))
-                .collect(),
+            events: span.events.iter().map(|event| event_json(event, trace_start_unix_ns)).collect(),
             links: span.links.iter().map(link_json).collect(),
             dropped_attributes_count: span.dropped_attributes_count,
             dropped_events_count: span.dropped_events_count,
@@ -243,10 +216,7 @@ impl<'a> Shared<'a> {
 
 /// Returns the index of an equal item, added if there is none. The last ones are the likeliest.
 fn place_of<'a, T: PartialEq>(items: &mut Vec<&'a T>, item: &'a T) -> usize {
-    match items
-        .iter()
-        .rposition(|known| std::ptr::eq(*known, item) || *known == item)
-    {
+    match items.iter().rposition(|known| std::ptr::eq(*known, item) || *known == item) {
         Some(place) => place,
         None => {
             items.push(item);
@@ -256,10 +226,7 @@ fn place_of<'a, T: PartialEq>(items: &mut Vec<&'a T>, item: &'a T) -> usize {
 }
 
 fn resource_json(resource: &Resource) -> ResourceJson {
-    ResourceJson {
-        service: resource.service_name().to_owned(),
-        attributes: attributes(&resource.attributes),
-    }
+    ResourceJson { service: resource.service_name().to_owned(), attributes: attributes(&resource.attributes) }
 }
 
 fn scope_json(scope: &Scope) -> ScopeJson {
@@ -300,9 +267,7 @@ mod tests {
     #[test]
     fn ids() {
         assert_eq!(
-            parse_trace_id("0AF7651916cd43dd8448eb211c80319c")
-                .unwrap()
-                .to_string(),
+            parse_trace_id("0AF7651916cd43dd8448eb211c80319c").unwrap().to_string(),
             "0af7651916cd43dd8448eb211c80319c"
         );
         assert_eq!(

@@ -84,11 +84,7 @@ impl AttributeCondition {
             Comparison::NotEqual(value) => (AttributeOperator::NotEqual, value.clone()),
             _ => (AttributeOperator::Exists, AnyValue::Empty),
         };
-        Some(AttributeMatch {
-            key: self.key.clone(),
-            operator,
-            value,
-        })
+        Some(AttributeMatch { key: self.key.clone(), operator, value })
     }
 }
 
@@ -103,9 +99,7 @@ fn same(found: &AnyValue, wanted: &AnyValue) -> bool {
     match (found, wanted) {
         (AnyValue::Int(found), AnyValue::Double(wanted)) => *found as f64 == *wanted,
         (AnyValue::Double(found), AnyValue::Int(wanted)) => *found == *wanted as f64,
-        (AnyValue::String(text), scalar) | (scalar, AnyValue::String(text)) => {
-            is_plain_text(scalar, text)
-        }
+        (AnyValue::String(text), scalar) | (scalar, AnyValue::String(text)) => is_plain_text(scalar, text),
         _ => found == wanted,
     }
 }
@@ -119,11 +113,7 @@ fn is_plain_text(scalar: &AnyValue, text: &str) -> bool {
 }
 
 fn is_ordered(found: &AnyValue, bound: f64, holds: fn(Ordering) -> bool) -> bool {
-    any_item(found, |item| {
-        number(item)
-            .and_then(|number| number.partial_cmp(&bound))
-            .is_some_and(holds)
-    })
+    any_item(found, |item| number(item).and_then(|number| number.partial_cmp(&bound)).is_some_and(holds))
 }
 
 fn number(value: &AnyValue) -> Option<f64> {
@@ -150,20 +140,10 @@ mod tests {
             crate::model::KeyValue::new("text", "300"),
             crate::model::KeyValue::new("tags", tags),
         ];
-        let condition = AttributeCondition {
-            key: key.to_owned(),
-            scope,
-            comparison,
-        };
+        let condition = AttributeCondition { key: key.to_owned(), scope, comparison };
         if let Some(wider) = condition.for_store() {
-            let predicate = crate::model::SpanPredicate {
-                attributes: vec![wider],
-                ..Default::default()
-            };
-            assert!(
-                !condition.matches(&span) || predicate.matches(&span),
-                "{condition:?}"
-            );
+            let predicate = crate::model::SpanPredicate { attributes: vec![wider], ..Default::default() };
+            assert!(!condition.matches(&span) || predicate.matches(&span), "{condition:?}");
         }
         condition.matches(&span)
     }
@@ -196,16 +176,8 @@ mod tests {
     fn scopes() {
         assert!(!matches(Scope::Resource, "code", Comparison::Exists));
         assert!(matches(Scope::Span, "code", Comparison::Exists));
-        assert!(matches(
-            Scope::Resource,
-            "service.name",
-            Comparison::Equal("shop".into())
-        ));
-        assert!(matches(
-            Scope::Any,
-            "service.name",
-            Comparison::Equal("shop".into())
-        ));
+        assert!(matches(Scope::Resource, "service.name", Comparison::Equal("shop".into())));
+        assert!(matches(Scope::Any, "service.name", Comparison::Equal("shop".into())));
         assert!(!matches(Scope::Span, "service.name", Comparison::Exists));
     }
 }

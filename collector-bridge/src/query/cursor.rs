@@ -38,19 +38,8 @@ pub struct CursorError;
 impl Cursor {
     /// Returns the cursor behind a first page; `traces` are its traces with the ends of their last spans.
     #[must_use]
-    pub fn first(
-        question: u64,
-        range: TimeRange,
-        began_unix_ns: u64,
-        position: (u64, TraceId),
-    ) -> Self {
-        Self {
-            question,
-            range,
-            began_unix_ns,
-            position,
-            remembered: Vec::new(),
-        }
+    pub fn first(question: u64, range: TimeRange, began_unix_ns: u64, position: (u64, TraceId)) -> Self {
+        Self { question, range, began_unix_ns, position, remembered: Vec::new() }
     }
 
     /// Remembers that a trace was returned, if it may still change.
@@ -81,19 +70,13 @@ impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{VERSION:02x}")?;
         let (start, trace_id) = self.position;
-        for number in [
-            self.question,
-            self.range.from_unix_ns,
-            self.range.until_unix_ns,
-            self.began_unix_ns,
-            start,
-        ] {
+        for number in
+            [self.question, self.range.from_unix_ns, self.range.until_unix_ns, self.began_unix_ns, start]
+        {
             write!(f, "{number:016x}")?;
         }
         write!(f, "{trace_id}")?;
-        self.remembered
-            .iter()
-            .try_for_each(|number| write!(f, "{number:016x}"))
+        self.remembered.iter().try_for_each(|number| write!(f, "{number:016x}"))
     }
 }
 
@@ -103,7 +86,7 @@ impl FromStr for Cursor {
     fn from_str(text: &str) -> Result<Self, CursorError> {
         let is_sound = text.is_ascii()
             && text.len() >= FIXED_BYTES * 2
-            && (text.len() - FIXED_BYTES * 2) % 16 == 0
+            && (text.len() - FIXED_BYTES * 2).is_multiple_of(16)
             && text.len() <= (FIXED_BYTES + MAX_REMEMBERED * 8) * 2
             && text.starts_with(&format!("{VERSION:02x}"));
         if !is_sound {
@@ -112,22 +95,13 @@ impl FromStr for Cursor {
         let number = |at: usize| {
             let digits = text.get(2 + at * 16..18 + at * 16).ok_or(CursorError)?;
             let is_hex = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
-            u64::from_str_radix(digits, 16)
-                .ok()
-                .filter(|_| is_hex)
-                .ok_or(CursorError)
+            u64::from_str_radix(digits, 16).ok().filter(|_| is_hex).ok_or(CursorError)
         };
-        let trace_id = text
-            .get(82..114)
-            .and_then(|id| id.parse().ok())
-            .ok_or(CursorError)?;
+        let trace_id = text.get(82..114).and_then(|id| id.parse().ok()).ok_or(CursorError)?;
         let remembered = 7..(text.len() - 2) / 16;
         Ok(Self {
             question: number(0)?,
-            range: TimeRange {
-                from_unix_ns: number(1)?,
-                until_unix_ns: number(2)?,
-            },
+            range: TimeRange { from_unix_ns: number(1)?, until_unix_ns: number(2)? },
             began_unix_ns: number(3)?,
             position: (number(4)?, trace_id),
             remembered: remembered.map(number).collect::<Result<_, _>>()?,
@@ -146,10 +120,7 @@ mod tests {
     }
 
     fn cursor() -> Cursor {
-        let range = TimeRange {
-            from_unix_ns: 1,
-            until_unix_ns: u64::MAX,
-        };
+        let range = TimeRange { from_unix_ns: 1, until_unix_ns: u64::MAX };
         Cursor::first(u64::MAX, range, LATE_NS + 100, (7, trace(9)))
     }
 
@@ -159,10 +130,7 @@ mod tests {
         assert_eq!(cursor.to_string().parse(), Ok(cursor.clone()));
         cursor.remember(trace(1), 100);
         cursor.remember(trace(2), 99);
-        assert_eq!(
-            (cursor.has_returned(trace(1)), cursor.has_returned(trace(2))),
-            (true, false)
-        );
+        assert_eq!((cursor.has_returned(trace(1)), cursor.has_returned(trace(2))), (true, false));
         assert_eq!(cursor.to_string().parse(), Ok(cursor));
     }
 

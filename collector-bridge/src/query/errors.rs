@@ -30,35 +30,20 @@ pub struct ErrorGroup {
 pub fn error_groups(rollups: &Rollups, question: &ErrorsQuestion) -> Vec<ErrorGroup> {
     let mut groups: BTreeMap<(&str, Option<&Failure>), FailureStats> = BTreeMap::new();
     for group in rollups.failures() {
-        let is_wanted = question
-            .service
-            .as_deref()
-            .is_none_or(|service| service == group.service)
+        let is_wanted = question.service.as_deref().is_none_or(|service| service == group.service)
             && question.operation.as_deref().is_none_or(|operation| {
-                group
-                    .failure
-                    .is_some_and(|failure| *failure.operation == *operation)
+                group.failure.is_some_and(|failure| *failure.operation == *operation)
             });
         if is_wanted {
-            groups
-                .entry((group.service, group.failure))
-                .or_default()
-                .merge(group.stats);
+            groups.entry((group.service, group.failure)).or_default().merge(group.stats);
         }
     }
-    let owned = groups
-        .into_iter()
-        .map(|((service, failure), stats)| ErrorGroup {
-            service: service.to_owned(),
-            failure: failure.cloned(),
-            stats,
-        });
-    let mut groups: Vec<ErrorGroup> = owned.collect();
-    groups.sort_by_key(|group| {
-        (
-            Reverse(group.stats.count),
-            Reverse(group.stats.last_unix_ns),
-        )
+    let owned = groups.into_iter().map(|((service, failure), stats)| ErrorGroup {
+        service: service.to_owned(),
+        failure: failure.cloned(),
+        stats,
     });
+    let mut groups: Vec<ErrorGroup> = owned.collect();
+    groups.sort_by_key(|group| (Reverse(group.stats.count), Reverse(group.stats.last_unix_ns)));
     groups
 }

@@ -60,36 +60,27 @@ pub struct Series {
     pub points: BTreeMap<u64, Red>,
 }
 
+/// Service, and span name and kind where they make the series.
+type SeriesKey<'a> = (&'a str, Option<(&'a str, SpanKind)>);
+
 /// Returns the series, most spans first, then by name.
 #[must_use]
 pub fn performance(rollups: &Rollups, question: &PerformanceQuestion) -> Vec<Series> {
-    let handlers: BTreeSet<&str> = rollups
-        .operations()
-        .filter(|sum| handles_requests(sum.kind))
-        .map(|sum| sum.service)
-        .collect();
-    let mut all: BTreeMap<(&str, Option<(&str, SpanKind)>), Series> = BTreeMap::new();
-    for sum in rollups
-        .operations()
-        .filter(|sum| question.asks_for(sum, &handlers))
-    {
+    let handlers: BTreeSet<&str> =
+        rollups.operations().filter(|sum| handles_requests(sum.kind)).map(|sum| sum.service).collect();
+    let mut all: BTreeMap<SeriesKey<'_>, Series> = BTreeMap::new();
+    for sum in rollups.operations().filter(|sum| question.asks_for(sum, &handlers)) {
         let operation = (question.grouping == Grouping::Operation).then_some((sum.name, sum.kind));
-        let series = all
-            .entry((sum.service, operation))
-            .or_insert_with(|| Series {
-                service: sum.service.to_owned(),
-                operation: operation.map(|(name, kind)| (name.to_owned(), kind)),
-                kinds: BTreeSet::new(),
-                total: Red::default(),
-                points: BTreeMap::new(),
-            });
+        let series = all.entry((sum.service, operation)).or_insert_with(|| Series {
+            service: sum.service.to_owned(),
+            operation: operation.map(|(name, kind)| (name.to_owned(), kind)),
+            kinds: BTreeSet::new(),
+            total: Red::default(),
+            points: BTreeMap::new(),
+        });
         series.kinds.insert(sum.kind);
         series.total.merge(sum.red);
-        series
-            .points
-            .entry(question.point_of(&sum))
-            .or_default()
-            .merge(sum.red);
+        series.points.entry(question.point_of(&sum)).or_default().merge(sum.red);
     }
     let mut series: Vec<Series> = all.into_values().collect();
     series.sort_by_cached_key(|series| Reverse(series.total.count()));
@@ -105,14 +96,8 @@ impl PerformanceQuestion {
         };
         has_kind
             && self.range.contains(sum.minute_unix_ns)
-            && self
-                .service
-                .as_deref()
-                .is_none_or(|service| service == sum.service)
-            && self
-                .operation
-                .as_deref()
-                .is_none_or(|operation| operation == sum.name)
+            && self.service.as_deref().is_none_or(|service| service == sum.service)
+            && self.operation.as_deref().is_none_or(|operation| operation == sum.name)
     }
 
     fn point_of(&self, sum: &OperationMinute<'_>) -> u64 {

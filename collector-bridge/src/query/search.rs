@@ -5,9 +5,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::model::{
-    Span, SpanId, SpanKind, SpanPredicate, StatusCode, TimeRange, TraceId, TraceSummary,
-};
+use crate::model::{Span, SpanId, SpanKind, SpanPredicate, StatusCode, TimeRange, TraceId, TraceSummary};
 use crate::store::Store;
 
 use super::{AttributeCondition, Cursor, QueryError};
@@ -97,33 +95,21 @@ pub struct MatchedSpan {
 ///
 /// # Errors
 /// If the store cannot be read, or the deadline passes.
-pub fn search(
-    store: &Store,
-    question: &SearchQuestion,
-    deadline: Instant,
-) -> Result<SearchPage, QueryError> {
+pub fn search(store: &Store, question: &SearchQuestion, deadline: Instant) -> Result<SearchPage, QueryError> {
     let filter = &question.filter;
     let mut traces: Vec<FoundTrace> = Vec::new();
     let mut before = question.after.as_ref().map(|cursor| cursor.position);
-    let mut chunk_size = question
-        .limit
-        .saturating_add(1)
-        .clamp(*CHUNK.start(), *CHUNK.end());
+    let mut chunk_size = question.limit.saturating_add(1).clamp(*CHUNK.start(), *CHUNK.end());
     loop {
         let mut chunk = store.summaries(question.range, before, chunk_size)?;
         let is_last = chunk.len() < chunk_size;
-        before = chunk
-            .last()
-            .map(|summary| (summary.start_unix_ns, summary.trace_id));
+        before = chunk.last().map(|summary| (summary.start_unix_ns, summary.trace_id));
         chunk.retain(|summary| filter.may_match(summary) && !question.has_returned(summary));
         if filter.needs_spans() {
             traces.extend(with_matched_spans(store, filter, chunk, deadline)?);
         } else {
             let found = chunk.into_iter();
-            traces.extend(found.map(|summary| FoundTrace {
-                summary,
-                matched_spans: Vec::new(),
-            }));
+            traces.extend(found.map(|summary| FoundTrace { summary, matched_spans: Vec::new() }));
         }
         if is_last || traces.len() > question.limit {
             let has_more = traces.len() > question.limit;
@@ -139,9 +125,7 @@ pub fn search(
 
 impl SearchQuestion {
     fn has_returned(&self, summary: &TraceSummary) -> bool {
-        self.after
-            .as_ref()
-            .is_some_and(|cursor| cursor.has_returned(summary.trace_id))
+        self.after.as_ref().is_some_and(|cursor| cursor.has_returned(summary.trace_id))
     }
 }
 
@@ -167,9 +151,10 @@ impl SearchFilter {
         }
         let wants_error = self.status == Some(StatusCode::Error);
         match &self.service {
-            Some(service) => summary.services.iter().any(|known| {
-                *known.service == **service && (!wants_error || known.error_count > 0)
-            }),
+            Some(service) => summary
+                .services
+                .iter()
+                .any(|known| *known.service == **service && (!wants_error || known.error_count > 0)),
             None => !wants_error || summary.error_count > 0,
         }
     }
@@ -183,11 +168,7 @@ impl SearchFilter {
             status: self.status,
             min_duration_ns: self.min_span_duration_ns,
             max_duration_ns: self.max_span_duration_ns,
-            attributes: self
-                .attributes
-                .iter()
-                .filter_map(AttributeCondition::for_store)
-                .collect(),
+            attributes: self.attributes.iter().filter_map(AttributeCondition::for_store).collect(),
         }
     }
 }
@@ -203,18 +184,10 @@ fn with_matched_spans(
     let Some(from_unix_ns) = traces.iter().map(|trace| trace.start_unix_ns).min() else {
         return Ok(Vec::new());
     };
-    let last_end = traces
-        .iter()
-        .map(|trace| trace.end_unix_ns.max(trace.start_unix_ns))
-        .max();
-    let range = TimeRange {
-        from_unix_ns,
-        until_unix_ns: last_end.unwrap_or(from_unix_ns).saturating_add(1),
-    };
-    let mut matched: HashMap<TraceId, BTreeMap<(u64, SpanId), MatchedSpan>> = traces
-        .iter()
-        .map(|trace| (trace.trace_id, BTreeMap::new()))
-        .collect();
+    let last_end = traces.iter().map(|trace| trace.end_unix_ns.max(trace.start_unix_ns)).max();
+    let range = TimeRange { from_unix_ns, until_unix_ns: last_end.unwrap_or(from_unix_ns).saturating_add(1) };
+    let mut matched: HashMap<TraceId, BTreeMap<(u64, SpanId), MatchedSpan>> =
+        traces.iter().map(|trace| (trace.trace_id, BTreeMap::new())).collect();
     let mut spans_until_look = SPANS_PER_LOOK;
     let mut is_late = false;
     store.scan(range, &filter.predicate(), &mut |span| {
@@ -224,33 +197,21 @@ fn with_matched_spans(
             is_late = Instant::now() > deadline;
         }
         if let Some(earliest) = matched.get_mut(&span.trace_id)
-            && filter
-                .attributes
-                .iter()
-                .all(|condition| condition.matches(span))
+            && filter.attributes.iter().all(|condition| condition.matches(span))
         {
             earliest.insert((span.start_unix_ns, span.span_id), MatchedSpan::of(span));
             if earliest.len() > MAX_MATCHED_SPANS {
                 earliest.pop_last();
             }
         }
-        if is_late {
-            ControlFlow::Break(())
-        } else {
-            ControlFlow::Continue(())
-        }
+        if is_late { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
     if is_late {
         return Err(QueryError::Deadline);
     }
     let found = traces.into_iter().filter_map(|summary| {
-        let spans = matched
-            .remove(&summary.trace_id)
-            .filter(|spans| !spans.is_empty())?;
-        Some(FoundTrace {
-            summary,
-            matched_spans: spans.into_values().collect(),
-        })
+        let spans = matched.remove(&summary.trace_id).filter(|spans| !spans.is_empty())?;
+        Some(FoundTrace { summary, matched_spans: spans.into_values().collect() })
     });
     Ok(found.collect())
 }

@@ -41,26 +41,21 @@ pub fn services(rollups: &Rollups) -> Vec<ServiceSummary> {
     let mut services: BTreeMap<&str, ServiceSummary> = BTreeMap::new();
     let mut last_operation: BTreeMap<&str, std::collections::BTreeSet<&str>> = BTreeMap::new();
     for sum in rollups.operations() {
-        let service = services
-            .entry(sum.service)
-            .or_insert_with(|| ServiceSummary {
-                name: sum.service.to_owned(),
-                spans: 0,
-                span_errors: 0,
-                handled: Red::default(),
-                operation_count: 0,
-                last_minute_unix_ns: 0,
-            });
+        let service = services.entry(sum.service).or_insert_with(|| ServiceSummary {
+            name: sum.service.to_owned(),
+            spans: 0,
+            span_errors: 0,
+            handled: Red::default(),
+            operation_count: 0,
+            last_minute_unix_ns: 0,
+        });
         service.spans += sum.red.count();
         service.span_errors += sum.red.errors;
         service.last_minute_unix_ns = service.last_minute_unix_ns.max(sum.minute_unix_ns);
         if handles_requests(sum.kind) {
             service.handled.merge(sum.red);
         }
-        last_operation
-            .entry(sum.service)
-            .or_default()
-            .insert(sum.name);
+        last_operation.entry(sum.service).or_default().insert(sum.name);
     }
     for (name, operations) in last_operation {
         if let Some(service) = services.get_mut(name) {
@@ -75,15 +70,12 @@ pub fn services(rollups: &Rollups) -> Vec<ServiceSummary> {
 pub fn operations(rollups: &Rollups, service: &str) -> Vec<OperationSummary> {
     let mut operations: BTreeMap<(&str, SpanKind), OperationSummary> = BTreeMap::new();
     for sum in rollups.operations().filter(|sum| sum.service == service) {
-        let operation =
-            operations
-                .entry((sum.name, sum.kind))
-                .or_insert_with(|| OperationSummary {
-                    name: sum.name.to_owned(),
-                    kind: sum.kind,
-                    red: Red::default(),
-                    last_minute_unix_ns: 0,
-                });
+        let operation = operations.entry((sum.name, sum.kind)).or_insert_with(|| OperationSummary {
+            name: sum.name.to_owned(),
+            kind: sum.kind,
+            red: Red::default(),
+            last_minute_unix_ns: 0,
+        });
         operation.red.merge(sum.red);
         operation.last_minute_unix_ns = operation.last_minute_unix_ns.max(sum.minute_unix_ns);
     }

@@ -37,12 +37,7 @@ fn names() -> impl Strategy<Value = Vec<String>> {
 fn nothing_overflows_below_the_limit() {
     let map = filled(&["a".into(), "b".into(), "a".into()]);
     assert_eq!(map.overflow(), None);
-    assert_eq!(
-        map.kept()
-            .map(|(name, count)| (&**name, count.0))
-            .collect::<Vec<_>>(),
-        [("a", 2), ("b", 1)]
-    );
+    assert_eq!(map.kept().map(|(name, count)| (&**name, count.0)).collect::<Vec<_>>(), [("a", 2), ("b", 1)]);
 }
 
 proptest! {

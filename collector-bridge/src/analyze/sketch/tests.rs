@@ -31,10 +31,7 @@ fn check_quantiles(values: &[u64]) {
         let exact = exact_quantile(values, q) as f64;
         let estimate = sketch.quantile_ns(q).unwrap() as f64;
         let allowed = exact * sketch.relative_error() + 1.0;
-        assert!(
-            (estimate - exact).abs() <= allowed,
-            "q {q}: exact {exact}, estimate {estimate}"
-        );
+        assert!((estimate - exact).abs() <= allowed, "q {q}: exact {exact}, estimate {estimate}");
     }
 }
 
@@ -43,8 +40,7 @@ fn any_duration() -> impl Strategy<Value = u64> {
     prop_oneof![
         Just(0),
         Just(u64::MAX),
-        (0_u32..64, any::<u64>())
-            .prop_map(|(bits, noise)| (1_u64 << bits) | (noise & ((1 << bits) - 1))),
+        (0_u32..64, any::<u64>()).prop_map(|(bits, noise)| (1_u64 << bits) | (noise & ((1 << bits) - 1))),
         1_000_u64..2_000_000_000,
     ]
 }
@@ -53,12 +49,7 @@ fn any_duration() -> impl Strategy<Value = u64> {
 fn empty_has_no_quantiles() {
     let sketch = LatencySketch::default();
     assert_eq!(
-        (
-            sketch.count(),
-            sketch.quantile_ns(0.5),
-            sketch.mean_ns(),
-            sketch.max_ns()
-        ),
+        (sketch.count(), sketch.quantile_ns(0.5), sketch.mean_ns(), sketch.max_ns()),
         (0, None, None, None)
     );
 }
@@ -67,17 +58,9 @@ fn empty_has_no_quantiles() {
 fn powers_of_two_are_upper_bounds_of_their_buckets() {
     for exponent in 0..63_u32 {
         let power = 1_u64 << exponent;
-        assert_eq!(
-            i32::from(finest_index(power)),
-            (exponent as i32) * 64 - 1,
-            "{power}"
-        );
+        assert_eq!(i32::from(finest_index(power)), (exponent as i32) * 64 - 1, "{power}");
         if (8..40).contains(&exponent) {
-            assert_eq!(
-                finest_index(power + 1),
-                finest_index(power) + 1,
-                "{power} + 1"
-            );
+            assert_eq!(finest_index(power + 1), finest_index(power) + 1, "{power} + 1");
         }
     }
     assert!(finest_index(u64::MAX) >= finest_index(1 << 63));
@@ -98,10 +81,7 @@ fn one_value_is_exact() {
     for value in [0, 1, 2, 3, 999, 1_000_000, 123_456_789_012, u64::MAX] {
         let sketch = sketch_of(&[value]);
         assert_eq!(sketch.quantile_ns(0.5), Some(value));
-        assert_eq!(
-            (sketch.min_ns(), sketch.max_ns(), sketch.sum_ns()),
-            (Some(value), Some(value), value)
-        );
+        assert_eq!((sketch.min_ns(), sketch.max_ns(), sketch.sum_ns()), (Some(value), Some(value), value));
     }
 }
 
@@ -113,9 +93,8 @@ fn the_stated_error_at_the_finest_scale_is_little_more_than_half_a_percent() {
 #[test]
 fn a_web_service_stays_at_about_one_percent() {
     // 50 µs to 1 s in 20,000 values, each bucket in use.
-    let values: Vec<u64> = (0..20_000)
-        .map(|n| (50_000.0 * (f64::from(n) / 20_000.0 * 14.3).exp2()) as u64)
-        .collect();
+    let values: Vec<u64> =
+        (0..20_000).map(|n| (50_000.0 * (f64::from(n) / 20_000.0 * 14.3).exp2()) as u64).collect();
     let sketch = sketch_of(&values);
     assert!(sketch.buckets.len() <= MAX_BUCKETS);
     assert!(sketch.scale >= 4, "scale {}", sketch.scale);
@@ -125,9 +104,7 @@ fn a_web_service_stays_at_about_one_percent() {
 #[test]
 fn every_magnitude_at_once_stays_within_the_limit() {
     let values: Vec<u64> = (0..64_u32)
-        .flat_map(|bits| {
-            (0..64_u64).map(move |part| (1_u64 << bits) + ((1_u64 << bits) / 64) * part)
-        })
+        .flat_map(|bits| (0..64_u64).map(move |part| (1_u64 << bits) + ((1_u64 << bits) / 64) * part))
         .collect();
     let sketch = sketch_of(&values);
     assert!(sketch.buckets.len() <= MAX_BUCKETS);

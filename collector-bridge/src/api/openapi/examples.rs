@@ -4,20 +4,13 @@ use serde_json::{Value, json};
 
 pub(super) fn error(code: &str) -> Value {
     let (message, field) = match code {
-        "invalid_parameter" => (
-            "`limit` must be a whole number from 1 to 1000, not `0`",
-            Some("limit"),
-        ),
-        "trace_not_found" => (
-            "no span of trace 0af7651916cd43dd8448eb211c80319c is stored",
-            Some("id"),
-        ),
+        "invalid_parameter" => ("`limit` must be a whole number from 1 to 1000, not `0`", Some("limit")),
+        "trace_not_found" => ("no span of trace 0af7651916cd43dd8448eb211c80319c is stored", Some("id")),
         "method_not_allowed" => ("this path answers POST, with a JSON body", None),
         "body_too_large" => ("the body may have 262144 bytes", None),
-        "unsupported_media_type" => (
-            "the body must be JSON: send it with `content-type: application/json`",
-            None,
-        ),
+        "unsupported_media_type" => {
+            ("the body must be JSON: send it with `content-type: application/json`", None)
+        }
         "overloaded" => ("16 queries are running already", None),
         _ => ("the store could not be read", None),
     };
@@ -143,7 +136,8 @@ pub(super) fn services() -> Value {
 }
 
 pub(super) fn operations() -> Value {
-    let operation = json!({ "name": "POST /orders", "kind": "server", "last_seen": "2026-01-31T12:59:00.000000000Z" });
+    let operation =
+        json!({ "name": "POST /orders", "kind": "server", "last_seen": "2026-01-31T12:59:00.000000000Z" });
     json!({ "range": range(), "service": "checkout", "operations": [joined(operation, sums())] })
 }
 

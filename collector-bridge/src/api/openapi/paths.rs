@@ -106,12 +106,7 @@ fn performance() -> Value {
     let kinds: Vec<&str> = ["auto", "all"].into_iter().chain(KINDS).collect();
     let mut parameters = vec![
         text_parameter("service", false, "This service only.", "checkout"),
-        text_parameter(
-            "operation",
-            false,
-            "Spans with this name only, of whatever kind.",
-            "GET /cart",
-        ),
+        text_parameter("operation", false, "Spans with this name only, of whatever kind.", "GET /cart"),
         kind_parameter(
             &kinds,
             "Which spans count. `auto` (the default, unless an operation is named): server and consumer spans of services that have any in the range, all spans of the others.",
@@ -126,11 +121,7 @@ fn performance() -> Value {
             "description": format!("Width of a point, whole minutes. Default: the shortest of 1m, 2m, 5m, 10m, 15m, 30m, 1h, 2h, 3h, 6h, 12h, 1d that makes about 60 points. At most {MAX_POINTS} points a series, and {MAX_POINTS_TOTAL} (series times points) in all. The range begins at a multiple of the step."),
             "schema": { "type": "string" }, "example": "5m",
         }),
-        limit_parameter(
-            "Series, those with the most spans first.",
-            DEFAULT_SERIES,
-            MAX_SERIES,
-        ),
+        limit_parameter("Series, those with the most spans first.", DEFAULT_SERIES, MAX_SERIES),
     ];
     parameters.extend(range_parameters());
     json!({
@@ -144,12 +135,8 @@ fn performance() -> Value {
 }
 
 fn dependencies() -> Value {
-    let mut parameters = vec![text_parameter(
-        "service",
-        false,
-        "Edges of this service (or other node) only.",
-        "checkout",
-    )];
+    let mut parameters =
+        vec![text_parameter("service", false, "Edges of this service (or other node) only.", "checkout")];
     parameters.extend(range_parameters());
     json!({
         "tags": ["services"],
@@ -164,17 +151,8 @@ fn dependencies() -> Value {
 fn errors() -> Value {
     let mut parameters = vec![
         text_parameter("service", false, "Errors of this service only.", "checkout"),
-        text_parameter(
-            "operation",
-            false,
-            "Errors of spans with this name only.",
-            "GET /cart",
-        ),
-        limit_parameter(
-            "Groups, the most frequent first.",
-            DEFAULT_GROUPS,
-            MAX_GROUPS,
-        ),
+        text_parameter("operation", false, "Errors of spans with this name only.", "GET /cart"),
+        limit_parameter("Groups, the most frequent first.", DEFAULT_GROUPS, MAX_GROUPS),
     ];
     parameters.extend(range_parameters());
     json!({
@@ -196,11 +174,7 @@ fn range_parameters() -> Vec<Value> {
             "2026-01-31T12:00:00Z",
         ),
         parameter("until", "First moment outside; default: now.", "1769864400"),
-        parameter(
-            "since",
-            "How far back from `until`, such as 15m, 6h or 7d; default: 1h.",
-            "15m",
-        ),
+        parameter("since", "How far back from `until`, such as 15m, 6h or 7d; default: 1h.", "15m"),
     ]
 }
 
@@ -244,10 +218,8 @@ pub(super) fn error_responses() -> Value {
     let mut responses = Map::new();
     for status in [400, 404, 405, 413, 415, 500, 503] {
         let codes = CODES.iter().filter(|code| code.1 == status);
-        let described: Vec<String> = codes
-            .clone()
-            .map(|(code, _, meaning)| format!("`{code}`: {meaning}"))
-            .collect();
+        let described: Vec<String> =
+            codes.clone().map(|(code, _, meaning)| format!("`{code}`: {meaning}")).collect();
         let mut response = json!({
             "description": described.join("\n"),
             "content": { "application/json": {
@@ -267,8 +239,7 @@ pub(super) fn error_responses() -> Value {
             _ => None,
         };
         if let (Some((name, description)), Some(response)) = (header, response.as_object_mut()) {
-            let header =
-                json!({ name: { "description": description, "schema": { "type": "string" } } });
+            let header = json!({ name: { "description": description, "schema": { "type": "string" } } });
             response.insert("headers".to_owned(), header);
         }
         responses.insert(status.to_string(), response);

@@ -33,10 +33,8 @@ fn object(description: &str, fields: &[(&str, Value)]) -> Value {
 
 /// A closed object in which fields may be left out.
 fn optional_object(description: &str, fields: &[(&str, Value)]) -> Value {
-    let properties: Map<String, Value> = fields
-        .iter()
-        .map(|(name, schema)| ((*name).to_owned(), schema.clone()))
-        .collect();
+    let properties: Map<String, Value> =
+        fields.iter().map(|(name, schema)| ((*name).to_owned(), schema.clone())).collect();
     json!({ "type": "object", "description": description, "properties": properties, "additionalProperties": false })
 }
 
@@ -100,15 +98,9 @@ fn shared() -> Value {
     let facts = object(
         "What went wrong.",
         &[
-            (
-                "code",
-                json!({ "type": "string", "enum": codes, "description": "For programs." }),
-            ),
+            ("code", json!({ "type": "string", "enum": codes, "description": "For programs." })),
             ("message", text("For people.")),
-            (
-                "field",
-                text_or_null("The parameter, or the path in the body, that is wrong."),
-            ),
+            ("field", text_or_null("The parameter, or the path in the body, that is wrong.")),
         ],
     );
     json!({
@@ -136,10 +128,7 @@ fn sum_fields() -> Vec<(&'static str, Value)> {
             "error_rate",
             json!({ "type": ["number", "null"], "minimum": 0, "maximum": 1, "description": "errors / count; null without spans." }),
         ),
-        (
-            "throughput_per_second",
-            fraction("Spans per second of the time that has passed."),
-        ),
+        ("throughput_per_second", fraction("Spans per second of the time that has passed.")),
         ("latency", or_null(reference("Latency"))),
     ]
 }
@@ -155,19 +144,13 @@ fn summary_fields() -> Vec<(&'static str, Value)> {
     );
     vec![
         ("trace_id", hex(32, "The trace.")),
-        (
-            "root_service",
-            text("Service of the root; of the earliest span while there is no root."),
-        ),
+        ("root_service", text("Service of the root; of the earliest span while there is no root.")),
         ("root_operation", text("Name of the root, likewise.")),
         ("root_status", status()),
         ("has_root", truth("A span without parent is there.")),
         ("start_time", moment("Start of the earliest span.")),
         ("start_time_unix_nano", unix_nano("The same.")),
-        (
-            "duration_ns",
-            whole("From the first start to the last end."),
-        ),
+        ("duration_ns", whole("From the first start to the last end.")),
         ("span_count", whole("Spans, without duplicates.")),
         ("error_count", whole("Those with error status.")),
         ("services", list(service, "By name.")),
@@ -176,8 +159,7 @@ fn summary_fields() -> Vec<(&'static str, Value)> {
 
 fn search() -> Value {
     let duration = |description: &str| json!({ "type": "string", "description": description, "examples": ["250ms", "1.5s"] });
-    let moment =
-        |description: &str| json!({ "type": ["string", "number"], "description": description });
+    let moment = |description: &str| json!({ "type": ["string", "number"], "description": description });
     let scalar = json!({ "type": ["string", "number", "boolean"] });
     let condition = json!({
         "type": "object",
@@ -242,21 +224,9 @@ fn search() -> Value {
 fn trace() -> Value {
     let fields = vec![
         ("completeness", reference("Completeness")),
-        (
-            "resources",
-            list(reference("Resource"), "Each once; spans name its index."),
-        ),
-        (
-            "scopes",
-            list(reference("Scope"), "Each once; spans name its index."),
-        ),
-        (
-            "spans",
-            list(
-                reference("Span"),
-                "Each after its parent, siblings by start.",
-            ),
-        ),
+        ("resources", list(reference("Resource"), "Each once; spans name its index.")),
+        ("scopes", list(reference("Scope"), "Each once; spans name its index.")),
+        ("spans", list(reference("Span"), "Each after its parent, siblings by start.")),
     ];
     let event = object(
         "Something that happened.",
@@ -279,13 +249,7 @@ fn trace() -> Value {
             ("attributes", attributes("Facts about the relation.")),
         ],
     );
-    let status = object(
-        "How it went.",
-        &[
-            ("code", status()),
-            ("message", text("Words of the sender.")),
-        ],
-    );
+    let status = object("How it went.", &[("code", status()), ("message", text("Words of the sender."))]);
     json!({
         "Trace": object("A trace.", &[summary_fields(), fields].concat()),
         "Completeness": object("What is known to be missing.", &[
@@ -344,24 +308,15 @@ fn sums() -> Value {
     let operation = vec![
         ("name", text("Name of the spans.")),
         ("kind", kind()),
-        (
-            "last_seen",
-            moment("Start of the last minute with such a span."),
-        ),
+        ("last_seen", moment("Start of the last minute with such a span.")),
     ];
     let point = vec![("time", moment("Start of the point."))];
     let series = object(
         "A line of a chart.",
         &[
             ("service", text("The service.")),
-            (
-                "operation",
-                text_or_null("Name of the spans; null where a series is a service."),
-            ),
-            (
-                "kinds",
-                list(kind(), "Kinds of the spans that were counted."),
-            ),
+            ("operation", text_or_null("Name of the spans; null where a series is a service.")),
+            ("kinds", list(kind(), "Kinds of the spans that were counted.")),
             ("total", reference("Sums")),
             (
                 "points",
@@ -398,10 +353,7 @@ fn sums() -> Value {
                 "error_rate",
                 json!({ "type": ["number", "null"], "minimum": 0, "maximum": 1, "description": "errors / calls." }),
             ),
-            (
-                "throughput_per_second",
-                fraction("Calls per second of the time that has passed."),
-            ),
+            ("throughput_per_second", fraction("Calls per second of the time that has passed.")),
             ("client_latency", or_null(reference("Latency"))),
             ("server_latency", or_null(reference("Latency"))),
         ],
@@ -411,31 +363,13 @@ fn sums() -> Value {
         &[
             ("service", text("The service.")),
             ("operation", text("Name of the spans.")),
-            (
-                "kind",
-                text_or_null("Kind of the spans; null for `_other`."),
-            ),
-            (
-                "error_type",
-                text_or_null("What kind of error; null where nothing says it."),
-            ),
-            (
-                "message",
-                text_or_null("Words of the sender; null where there are none."),
-            ),
+            ("kind", text_or_null("Kind of the spans; null for `_other`.")),
+            ("error_type", text_or_null("What kind of error; null where nothing says it.")),
+            ("message", text_or_null("Words of the sender; null where there are none.")),
             ("count", whole("Spans.")),
-            (
-                "first_seen",
-                moment("Start of the first one in the range's minutes."),
-            ),
+            ("first_seen", moment("Start of the first one in the range's minutes.")),
             ("last_seen", moment("Start of the last one.")),
-            (
-                "trace_ids",
-                list(
-                    hex(32, "A trace."),
-                    "The latest traces with this error, latest first.",
-                ),
-            ),
+            ("trace_ids", list(hex(32, "A trace."), "The latest traces with this error, latest first.")),
         ],
     );
     json!({

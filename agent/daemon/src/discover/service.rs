@@ -94,12 +94,23 @@ fn by_runtime(executable: &str, program: Program<'_>) -> Option<(String, NameSou
 /// Returns the file name of what runs; for programs with many names in one file, the name it was called by.
 fn executable_name(program: Program<'_>) -> String {
     let called = program.arguments.first().map(|word| path::file_name(word)).unwrap_or_default();
-    let Some(executable) = program.executable else {
-        return called.trim_start_matches('-').to_owned();
-    };
+    let called = called.trim_start_matches('-');
+    let Some(executable) = program.executable else { return called.to_owned() };
     let name = path::file_name(&executable.to_string_lossy()).to_owned();
     let is_multi_call = matches!(name.as_str(), "busybox" | "toybox" | "coreutils");
-    if is_multi_call && !called.is_empty() { called.trim_start_matches('-').to_owned() } else { name }
+    if is_multi_call && !called.is_empty() {
+        return called.to_owned();
+    }
+    // The kernel names a thread after the link that was executed (`redis-server` is one to `redis-check-rdb`); a
+    // program that names itself seldom calls itself so in its arguments too.
+    let first_word = called.split_whitespace().next().unwrap_or_default();
+    let is_link = !first_word.is_empty() && cut_like_comm(first_word) == program.comm;
+    if is_link { first_word.to_owned() } else { name }
+}
+
+/// Returns what fits into `task_struct::comm` (`TASK_COMM_LEN` less the terminator).
+fn cut_like_comm(name: &str) -> &str {
+    name.get(..15).unwrap_or(name)
 }
 
 #[cfg(test)]

@@ -63,11 +63,7 @@ pub(super) fn trace(mut settings: Settings, arguments: &TraceArguments) -> anyho
 }
 
 /// Returns whether all is ready; false if the user gave up or the pipeline has failed.
-fn wait_until_ready(
-    shared: &Shared,
-    signals: &Stop,
-    has_failed: impl Fn() -> bool,
-) -> anyhow::Result<bool> {
+fn wait_until_ready(shared: &Shared, signals: &Stop, has_failed: impl Fn() -> bool) -> anyhow::Result<bool> {
     let start = Instant::now();
     while shared.readiness.check().is_err() || !shared.processes.is_complete() {
         if signals.wait(TICK) || has_failed() {

@@ -57,6 +57,10 @@ fn takes_value(option: &str) -> bool {
 }
 
 fn class_name(class: &str) -> &str {
+    // `java Shop.java` compiles and runs a source file.
+    if class.ends_with(".java") {
+        return stem(class, &[".java"]);
+    }
     if let Some((_, name)) = SERVERS.iter().find(|(main, _)| *main == class) {
         return name;
     }

@@ -8,7 +8,12 @@ fn named(executable: &str, command_line: &str) -> (String, NameSource) {
     named_in(executable, command_line, b"", None)
 }
 
-fn named_in(executable: &str, command_line: &str, environ: &[u8], root: Option<&Root>) -> (String, NameSource) {
+fn named_in(
+    executable: &str,
+    command_line: &str,
+    environ: &[u8],
+    root: Option<&Root>,
+) -> (String, NameSource) {
     let arguments: Vec<String> = command_line.split(' ').map(str::to_owned).collect();
     let executable = PathBuf::from(executable);
     name(Program {
@@ -59,7 +64,10 @@ fn python() {
         ("python3 /venv/bin/my-tool serve", "my-tool"),
     ];
     check("/usr/bin/python3.11", &table);
-    check("/usr/bin/uwsgi", &[("uwsgi --http :8000 --module shop.wsgi:application", "shop"), ("uwsgi --ini x.ini", "uwsgi")]);
+    check(
+        "/usr/bin/uwsgi",
+        &[("uwsgi --http :8000 --module shop.wsgi:application", "shop"), ("uwsgi --ini x.ini", "uwsgi")],
+    );
     let flask = named_in("/usr/bin/python3", "python3 -m flask run", b"FLASK_APP=web.py", None);
     assert_eq!(flask.0, "web");
 }
@@ -116,6 +124,7 @@ fn java() {
         ("java -cp lib/*:. -Dx=y com.example.shop.ShopApplication arg", "ShopApplication"),
         ("java --module-path mods -m com.example/com.example.Main", "Main"),
         ("java -cp x --add-opens java.base/java.lang=ALL-UNNAMED kafka.Kafka server.properties", "kafka"),
+        ("java src/Shop.java 8080", "Shop"),
         ("java -version", "java"),
     ];
     check("/usr/lib/jvm/java-17/bin/java", &table);
@@ -137,8 +146,14 @@ fn ruby_php_dotnet_and_shells() {
     check("/usr/bin/php8.2", &[("php artisan serve", "shop"), ("php -S 0:80 router.php", "router")]);
     check("/usr/sbin/php-fpm8.2", &[("php-fpm: pool www", "php-fpm")]);
     check("/usr/bin/dotnet", &[("dotnet Shop.Api.dll", "Shop.Api"), ("dotnet exec --x y Cart.dll", "Cart")]);
-    check("/usr/bin/bash", &[("bash ./deploy.sh prod", "deploy"), ("bash -c curl", "bash"), ("-bash", "bash")]);
-    check("/usr/lib/erlang/bin/beam.smp", &[("beam.smp -- -sname shop@host", "shop"), ("beam.smp -W w -s rabbit boot", "rabbitmq")]);
+    check(
+        "/usr/bin/bash",
+        &[("bash ./deploy.sh prod", "deploy"), ("bash -c curl", "bash"), ("-bash", "bash")],
+    );
+    check(
+        "/usr/lib/erlang/bin/beam.smp",
+        &[("beam.smp -- -sname shop@host", "shop"), ("beam.smp -W w -s rabbit boot", "rabbitmq")],
+    );
 }
 
 #[test]
@@ -158,7 +173,10 @@ fn native_programs_are_called_by_their_file() {
 #[test]
 fn the_environment_comes_first() {
     let both = b"OTEL_SERVICE_NAME=a\0OTEL_RESOURCE_ATTRIBUTES=service.name=b\0";
-    assert_eq!(named_in("/usr/bin/node", "node x.js", both, None), ("a".to_owned(), NameSource::EnvironmentName));
+    assert_eq!(
+        named_in("/usr/bin/node", "node x.js", both, None),
+        ("a".to_owned(), NameSource::EnvironmentName)
+    );
     let attributes = &both[20..];
     assert_eq!(named_in("/x", "x", attributes, None), ("b".to_owned(), NameSource::EnvironmentAttributes));
 }
@@ -182,8 +200,30 @@ fn a_name_is_never_empty_nor_endless() {
 
 #[test]
 fn no_command_line_makes_it_fail() {
-    let words = ["", "-", "--", "-m", "-c", "-jar", "-A", "--app", "run", "[", "]", ":", "gunicorn: ", "/", ".", "..", "-cp", "puma "];
-    let executables = ["python3", "node", "deno", "java", "ruby", "php", "dotnet", "bash", "beam.smp", "uwsgi", "gunicorn", ""];
+    let words = [
+        "",
+        "-",
+        "--",
+        "-m",
+        "-c",
+        "-jar",
+        "-A",
+        "--app",
+        "run",
+        "[",
+        "]",
+        ":",
+        "gunicorn: ",
+        "/",
+        ".",
+        "..",
+        "-cp",
+        "puma ",
+    ];
+    let executables = [
+        "python3", "node", "deno", "java", "ruby", "php", "dotnet", "bash", "beam.smp", "uwsgi", "gunicorn",
+        "",
+    ];
     for executable in executables {
         for first in words {
             for second in words {

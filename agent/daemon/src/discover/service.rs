@@ -1,8 +1,12 @@
 //! What a program is called: the rules by which a process gets its service name.
 //!
-//! 1. `OTEL_SERVICE_NAME`; 2. `service.name` in `OTEL_RESOURCE_ATTRIBUTES`; 3. an argument that says so
-//! (`-Dotel.service.name=`, `-Dspring.application.name=`); 4. by runtime, the application that is served, the module,
-//! the package or the script; 5. the file name of the executable; 6. the name of the thread.
+//! 1. `OTEL_SERVICE_NAME`
+//! 2. `service.name` in `OTEL_RESOURCE_ATTRIBUTES`
+//! 3. an argument that says so (`-Dotel.service.name=`, `-Dspring.application.name=`)
+//! 4. by runtime, the application that is served, the module, the package or the script
+//! 5. the file name of the executable
+//! 6. the name of the thread
+//!
 //! An interpreter's own name is used only where nothing else is known.
 
 mod java;

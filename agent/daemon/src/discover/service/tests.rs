@@ -235,3 +235,23 @@ fn no_command_line_makes_it_fail() {
         }
     }
 }
+
+#[test]
+fn a_program_is_named_after_the_link_it_was_called_by() {
+    let named = |comm, argument: &str| {
+        let executable = PathBuf::from("/usr/bin/redis-check-rdb");
+        name(Program {
+            executable: Some(&executable),
+            arguments: &[argument.to_owned()],
+            comm,
+            environment: &Environment::parse(b""),
+            directory: None,
+            root: None,
+        })
+        .0
+    };
+    assert_eq!(named("redis-server", "redis-server *:6379"), "redis-server");
+    assert_eq!(named("redis-server", "/usr/bin/redis-server"), "redis-server");
+    assert_eq!(named("worker", "redis-server"), "redis-check-rdb", "a name that the program gave itself");
+    assert_eq!(named("a-very-long-nam", "a-very-long-name"), "a-very-long-name");
+}

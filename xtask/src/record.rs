@@ -24,6 +24,9 @@ use server::Servers;
 /// How long connections may take to end after their client has.
 const LINGER: Duration = Duration::from_secs(10);
 
+/// How long a client may take.
+const CLIENT_SECONDS: &str = "60";
+
 #[derive(clap::Args)]
 pub(crate) struct Record {
     /// Only scenarios whose names contain one of these
@@ -71,7 +74,8 @@ fn play(scenario: &Scenario, environment: &Environment, servers: &mut Servers) -
     let server = servers.address(scenario.server, scenario.socket, environment)?;
     let listen = servers.relay_address(scenario.server, scenario.socket);
     let proxy = Proxy::start(&listen, server)?;
-    for mut command in (scenario.client)(environment, proxy.address()) {
+    for command in (scenario.client)(environment, proxy.address()) {
+        let mut command = scenario::within(&["timeout", CLIENT_SECONDS], &command);
         let output = command.output().with_context(|| format!("start {command:?}"))?;
         if !output.status.success() {
             bail!("{command:?} ended with {}: {}", output.status, String::from_utf8_lossy(&output.stderr));

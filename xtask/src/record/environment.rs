@@ -108,7 +108,7 @@ impl Environment {
 }
 
 /// Returns the folder with the clients' sources.
-fn clients() -> PathBuf {
+pub(super) fn clients() -> PathBuf {
     workspace::root().join("agent/engine/fixtures/clients")
 }
 

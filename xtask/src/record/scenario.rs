@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use super::environment::{Environment, program};
+use super::environment::{Environment, clients, program};
 use super::proxy::Address;
 use super::server::{Kind, Socket};
 
@@ -52,11 +52,21 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     tcp("postgresql/pgx", Kind::Postgresql, |environment, to| vec![with_port(environment.go("pgx"), to)]),
     tcp("postgresql/node", Kind::Postgresql, |environment, to| vec![with_port(environment.node("pg.js"), to)]),
     tcp("postgresql/pgbench", Kind::Postgresql, |_, to| {
-        vec![pgbench(to, &["-i", "-s", "1", "-I", "dtv"]), pgbench(to, &["-n", "-M", "extended", "-t", "2", "-S"]),
-             pgbench(to, &["-n", "-M", "prepared", "-t", "3", "-b", "simple-update"])]
+        vec![pgbench(to, "simple"), pgbench(to, "extended"), pgbench(to, "prepared")]
     }),
-    tcp("redis/redis-cli", Kind::Redis, |_, to| vec![redis_cli(&["-p", &to.port().to_string()])]),
-    unix("redis/redis-cli-unix", Kind::Redis, |_, to| vec![redis_cli(&["-3", "-s", &to.to_string()])]),
+    tcp("redis/redis-cli", Kind::Redis, |_, to| {
+        let port = to.port().to_string();
+        let commands: &[&[&str]] = &[
+            &["SET", "greeting", "hello world"],
+            &["LPUSH", "greeting", "x"],
+            &["-n", "3", "MSET", "a", "1", "b", "2"],
+            &["--user", "nobody", "--pass", "secret", "GET", "a"],
+        ];
+        commands.iter().map(|command| redis_cli(&["-p", &port], command)).collect()
+    }),
+    unix("redis/redis-cli-unix", Kind::Redis, |_, to| {
+        vec![redis_cli(&["-3", "-s", &to.to_string()], &["CONFIG", "GET", "maxmemory*"])]
+    }),
     tcp("redis/redis-py-2", Kind::Redis, |environment, to| redis_py(environment, "redis_py.py", to, "2")),
     tcp("redis/redis-py-3", Kind::Redis, |environment, to| redis_py(environment, "redis_py.py", to, "3")),
     tcp("redis/pubsub-2", Kind::Redis, |environment, to| redis_py(environment, "redis_pubsub.py", to, "2")),
@@ -64,8 +74,8 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     tcp("redis/ioredis", Kind::Redis, |environment, to| vec![with_port(environment.node("redis.js"), to)]),
     tcp("redis/redis-benchmark", Kind::Redis, |_, to| {
         let mut command = program("redis-benchmark");
-        command.args(["-p", &to.port().to_string(), "-c", "1", "-n", "64", "-P", "16", "-q"]);
-        command.args(["-t", "ping,set,get,incr,lpush,lrange_100,mset"]);
+        command.args(["-p", &to.port().to_string(), "-c", "1", "-n", "32", "-P", "16", "-q"]);
+        command.args(["-t", "ping,set,get,incr"]);
         vec![command]
     }),
 ];
@@ -141,27 +151,33 @@ fn psql(to: &Address) -> Command {
         command.args(["--command", statement]);
     }
     // The last statement fails on purpose.
-    let mut shell = program("sh");
-    shell.args(["-c", "\"$@\" || test $? = 1", "sh"]).arg(command.get_program()).args(command.get_args());
-    for (name, value) in command.get_envs() {
-        shell.env(name, value.unwrap_or_default());
-    }
-    shell
+    within(&["sh", "-c", "\"$@\" || test $? = 1", "sh"], &command)
 }
 
-fn pgbench(to: &Address, options: &[&str]) -> Command {
+/// Returns a command that runs another at the end of its own arguments.
+pub(super) fn within(outer: &[&str], command: &Command) -> Command {
+    let mut arguments = outer.iter();
+    let mut wrapped = program(arguments.next().copied().unwrap_or_default());
+    wrapped.args(arguments).arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        wrapped.env(name, value.unwrap_or_default());
+    }
+    wrapped
+}
+
+fn pgbench(to: &Address, mode: &str) -> Command {
     let mut command = program("pgbench");
-    command.args(options).args(["-h", "127.0.0.1", "-p", &to.port().to_string(), "-U", "golden", "golden"]);
+    command.args(["--no-vacuum", "--transactions=2", "--protocol", mode, "--file"]);
+    command.arg(clients().join("sql/pgbench.sql"));
+    command.args(["-h", "127.0.0.1", "-p", &to.port().to_string(), "-U", "golden", "golden"]);
     command.env("PGPASSWORD", "golden").env("PGSSLMODE", "disable").env("PGGSSENCMODE", "disable");
     command
 }
 
-fn redis_cli(options: &[&str]) -> Command {
-    let script = "AUTH nobody secret\nSET greeting \"hello world\"\nGET greeting\nLPUSH greeting x\nSELECT 3\n\
-                  MSET a 1 b 2\nMGET a b c\nMULTI\nINCR a\nGET b\nEXEC\nHSET h f v\nHGETALL h\nCLIENT REPLY SKIP\nQUIT\n";
-    let mut shell = program("sh");
-    shell.args(["-c", "printf '%s' \"$0\" | \"$@\"", script, "redis-cli"]).args(options);
-    shell
+fn redis_cli(options: &[&str], command: &[&str]) -> Command {
+    let mut cli = program("redis-cli");
+    cli.args(options).args(command);
+    cli
 }
 
 fn redis_py(environment: &Environment, script: &str, to: &Address, protocol: &str) -> Vec<Command> {

@@ -11,6 +11,7 @@
 mod budget;
 mod caches;
 mod codec;
+mod compact;
 mod counters;
 mod error;
 mod frame;
@@ -274,7 +275,9 @@ fn sort_and_dedup(spans: &mut Vec<Span>) {
     let mut unique: Vec<Span> = Vec::with_capacity(spans.len());
     for span in spans.drain(..) {
         let neighbours = unique.iter().rev().take_while(|other| {
-            other.start_unix_ns == span.start_unix_ns && other.end_unix_ns == span.end_unix_ns && other.span_id == span.span_id
+            other.start_unix_ns == span.start_unix_ns
+                && other.end_unix_ns == span.end_unix_ns
+                && other.span_id == span.span_id
         });
         if !neighbours.into_iter().any(|other| *other == span) {
             unique.push(span);

@@ -316,3 +316,6 @@ fn with_ids(
     span.parent_span_id = SpanId::from_bytes(parent_id);
     Ok(span)
 }
+
+#[cfg(test)]
+mod tests;

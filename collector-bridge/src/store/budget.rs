@@ -20,11 +20,7 @@ pub(crate) struct Budget {
 
 impl Budget {
     pub(crate) fn new(limit: usize) -> Self {
-        Self {
-            limit,
-            used: AtomicUsize::new(0),
-            freed: Notify::new(),
-        }
+        Self { limit, used: AtomicUsize::new(0), freed: Notify::new() }
     }
 
     pub(crate) fn used(&self) -> usize {
@@ -33,15 +29,10 @@ impl Budget {
 
     /// Takes bytes if they are there. One batch alone may be larger than the limit.
     pub(crate) fn try_take(&self, bytes: usize) -> Result<(), AppendError> {
-        let take = |used: usize| {
-            (used == 0 || used.saturating_add(bytes) <= self.limit).then_some(used + bytes)
-        };
-        let taken = self
-            .used
-            .try_update(Ordering::Relaxed, Ordering::Relaxed, take);
-        taken.map(|_| ()).map_err(|_| AppendError::LiveFull {
-            limit_bytes: self.limit,
-        })
+        let take =
+            |used: usize| (used == 0 || used.saturating_add(bytes) <= self.limit).then_some(used + bytes);
+        let taken = self.used.try_update(Ordering::Relaxed, Ordering::Relaxed, take);
+        taken.map(|_| ()).map_err(|_| AppendError::LiveFull { limit_bytes: self.limit })
     }
 
     /// Takes bytes, or waits for them as long as it has patience.
@@ -58,9 +49,7 @@ impl Budget {
             }
         };
         let taken = tokio::time::timeout(PATIENCE, taken).await;
-        taken.map_err(|_| AppendError::LiveFull {
-            limit_bytes: self.limit,
-        })
+        taken.map_err(|_| AppendError::LiveFull { limit_bytes: self.limit })
     }
 
     /// Takes bytes that are already there, whatever the limit says.

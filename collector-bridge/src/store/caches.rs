@@ -21,13 +21,7 @@ pub(crate) struct Caches {
 
 impl Caches {
     pub(crate) fn summaries(&self, segment: &Segment) -> Result<Arc<SummaryTable>, StoreError> {
-        recent(
-            &self.summaries,
-            segment,
-            SUMMARY_LINES,
-            SummaryTable::len,
-            Segment::summaries,
-        )
+        recent(&self.summaries, segment, SUMMARY_LINES, SummaryTable::len, Segment::summaries)
     }
 
     pub(crate) fn rollups(&self, segment: &Segment) -> Result<Arc<Rollups>, StoreError> {
@@ -43,10 +37,7 @@ struct Recent<T> {
 
 impl<T> Default for Recent<T> {
     fn default() -> Self {
-        Self {
-            items: Vec::new(),
-            weight: 0,
-        }
+        Self { items: Vec::new(), weight: 0 }
     }
 }
 
@@ -59,11 +50,7 @@ fn recent<T>(
 ) -> Result<Arc<T>, StoreError> {
     let lock = || cache.lock().unwrap_or_else(PoisonError::into_inner);
     let mut found = lock();
-    if let Some(index) = found
-        .items
-        .iter()
-        .position(|(id, _)| *id == segment.meta.id)
-    {
+    if let Some(index) = found.items.iter().position(|(id, _)| *id == segment.meta.id) {
         let item = found.items.remove(index);
         let value = Arc::clone(&item.1);
         found.items.push(item);

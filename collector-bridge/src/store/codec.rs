@@ -194,11 +194,7 @@ impl<'a> Reader<'a> {
     /// Returns the number of items in a list: never more than the bytes that are left, since each takes one.
     pub(crate) fn count(&mut self) -> Result<usize, Damaged> {
         let count = usize::try_from(self.varint()?).map_err(|_| Damaged)?;
-        if count > self.rest.len() {
-            Err(Damaged)
-        } else {
-            Ok(count)
-        }
+        if count > self.rest.len() { Err(Damaged) } else { Ok(count) }
     }
 
     pub(crate) fn bytes(&mut self) -> Result<&'a [u8], Damaged> {
@@ -271,10 +267,7 @@ impl<'a> Reader<'a> {
         (0..count)
             .map(|_| {
                 let key: Arc<str> = self.text()?.into();
-                Ok(KeyValue {
-                    key,
-                    value: self.value_at(depth)?,
-                })
+                Ok(KeyValue { key, value: self.value_at(depth)? })
             })
             .collect()
     }
@@ -294,11 +287,7 @@ impl<'a> Reader<'a> {
             Tag::Bytes => AnyValue::Bytes(self.bytes()?.to_owned()),
             Tag::Array => {
                 let count = self.count()?;
-                AnyValue::Array(
-                    (0..count)
-                        .map(|_| self.value_at(depth + 1))
-                        .collect::<Result<_, _>>()?,
-                )
+                AnyValue::Array((0..count).map(|_| self.value_at(depth + 1)).collect::<Result<_, _>>()?)
             }
             Tag::Map => AnyValue::Map(self.attributes_at(depth + 1)?),
         })

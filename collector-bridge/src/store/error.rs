@@ -39,18 +39,11 @@ impl StoreError {
     /// Returns a function that makes an I/O error with its circumstances.
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
-        move |source| Self::Io {
-            action,
-            path,
-            source,
-        }
+        move |source| Self::Io { action, path, source }
     }
 
     pub(crate) fn damaged(path: &Path, what: impl ToString) -> Self {
-        Self::Damaged {
-            path: path.to_owned(),
-            what: what.to_string(),
-        }
+        Self::Damaged { path: path.to_owned(), what: what.to_string() }
     }
 }
 
@@ -58,9 +51,7 @@ impl StoreError {
 #[derive(Debug, thiserror::Error)]
 pub enum AppendError {
     /// Live spans wait for the disk up to their limit.
-    #[error(
-        "live spans reached their limit of {limit_bytes} bytes; segments are not written fast enough"
-    )]
+    #[error("live spans reached their limit of {limit_bytes} bytes; segments are not written fast enough")]
     LiveFull {
         /// The limit.
         limit_bytes: usize,

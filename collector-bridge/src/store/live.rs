@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::analyze::Rollups;
 use crate::model::{Span, SpanPredicate, TimeRange, TraceId};
@@ -20,18 +20,11 @@ impl LiveBatch {
     pub(crate) fn new(spans: Vec<Span>) -> Self {
         let memory_bytes =
             spans.iter().map(Span::memory_bytes).sum::<usize>() + spans.len() * size_of::<u32>();
-        let mut keyed: Vec<(TraceId, u32)> = spans
-            .iter()
-            .enumerate()
-            .map(|(index, span)| (span.trace_id, index as u32))
-            .collect();
+        let mut keyed: Vec<(TraceId, u32)> =
+            spans.iter().enumerate().map(|(index, span)| (span.trace_id, index as u32)).collect();
         keyed.sort_unstable();
         let by_trace = keyed.into_iter().map(|(_, index)| index).collect();
-        Self {
-            spans,
-            by_trace,
-            memory_bytes,
-        }
+        Self { spans, by_trace, memory_bytes }
     }
 
     /// Returns one batch of several, so that many small requests do not make lookups slow.
@@ -52,9 +45,7 @@ impl LiveBatch {
     }
 
     fn trace(&self, trace_id: TraceId) -> impl Iterator<Item = &Span> {
-        let first = self
-            .by_trace
-            .partition_point(|index| self.trace_of(*index) < Some(trace_id));
+        let first = self.by_trace.partition_point(|index| self.trace_of(*index) < Some(trace_id));
         let from_first = self.by_trace.get(first..).unwrap_or_default().iter();
         let spans = from_first.filter_map(|index| self.spans.get(*index as usize));
         spans.take_while(move |span| span.trace_id == trace_id)
@@ -64,7 +55,6 @@ impl LiveBatch {
 /// The batches between two cuts.
 #[derive(Debug)]
 pub(crate) struct Generation {
-    pub(crate) began: Instant,
     batches: RwLock<Batches>,
     digest: Mutex<Digest>,
 }
@@ -74,6 +64,8 @@ struct Batches {
     list: Vec<Arc<LiveBatch>>,
     spans: usize,
     memory_bytes: usize,
+    /// When the first batch came.
+    began: Option<Instant>,
 }
 
 /// What queries want to know of all spans; brought up to date by the query that asks, so that taking spans in costs
@@ -88,49 +80,39 @@ struct Digest {
 
 impl Generation {
     pub(crate) fn new() -> Self {
-        Self {
-            began: Instant::now(),
-            batches: RwLock::default(),
-            digest: Mutex::default(),
-        }
+        Self { batches: RwLock::default(), digest: Mutex::default() }
     }
 
     pub(crate) fn push(&self, batch: LiveBatch) {
         let mut batches = self.batches.write().unwrap_or_else(PoisonError::into_inner);
         batches.spans += batch.len();
         batches.memory_bytes += batch.memory_bytes;
+        batches.began.get_or_insert_with(Instant::now);
         batches.list.push(Arc::new(batch));
     }
 
+    /// Returns the time since the first batch came; zero without one.
+    pub(crate) fn age(&self) -> Duration {
+        let began = self.batches.read().unwrap_or_else(PoisonError::into_inner).began;
+        began.map_or(Duration::ZERO, |began| began.elapsed())
+    }
+
     pub(crate) fn span_count(&self) -> usize {
-        self.batches
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .spans
+        self.batches.read().unwrap_or_else(PoisonError::into_inner).spans
     }
 
     pub(crate) fn memory_bytes(&self) -> usize {
-        self.batches
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .memory_bytes
+        self.batches.read().unwrap_or_else(PoisonError::into_inner).memory_bytes
     }
 
     /// Returns the batches so far; those that come later are not in it.
     pub(crate) fn batches(&self) -> Vec<Arc<LiveBatch>> {
-        self.batches
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .list
-            .clone()
+        self.batches.read().unwrap_or_else(PoisonError::into_inner).list.clone()
     }
 
     /// Returns the spans of a trace, as they came.
     pub(crate) fn trace(&self, trace_id: TraceId) -> Vec<Span> {
-        self.batches()
-            .iter()
-            .flat_map(|batch| batch.trace(trace_id).cloned().collect::<Vec<_>>())
-            .collect()
+        self.batches().iter().flat_map(|batch| batch.trace(trace_id).cloned().collect::<Vec<_>>()).collect()
     }
 
     /// Gives each span that starts in the range and matches to `visit`, newest batches first.
@@ -152,11 +134,7 @@ impl Generation {
 
     /// Returns first start and id of each trace.
     pub(crate) fn first_starts(&self) -> Vec<(u64, TraceId)> {
-        self.digest()
-            .first_starts
-            .iter()
-            .map(|(trace_id, start)| (*start, *trace_id))
-            .collect()
+        self.digest().first_starts.iter().map(|(trace_id, start)| (*start, *trace_id)).collect()
     }
 
     /// Returns whether a span of the trace is here.

@@ -78,27 +78,16 @@ impl Manifest {
         let mut state = (0, 1);
         let mut frames = Frames::new(&bytes, 0);
         for payload in frames.by_ref() {
-            let edit: Edit = serde_json::from_slice(payload)
-                .map_err(|error| StoreError::damaged(&path, error))?;
+            let edit: Edit =
+                serde_json::from_slice(payload).map_err(|error| StoreError::damaged(&path, error))?;
             apply(&edit, &mut segments, &mut state);
         }
         if frames.is_torn() {
             tracing::warn!(path = %path.display(), offset = frames.end, "torn tail of the manifest was cut off");
         }
         let file = write_snapshot(&path, &segments, state)?;
-        let bytes = file
-            .metadata()
-            .map_err(StoreError::io("stat", &path))?
-            .len();
-        Ok(Self {
-            path,
-            file,
-            bytes,
-            edits: 0,
-            segments,
-            wal_through: state.0,
-            next_id: state.1,
-        })
+        let bytes = file.metadata().map_err(StoreError::io("stat", &path))?.len();
+        Ok(Self { path, file, bytes, edits: 0, segments, wal_through: state.0, next_id: state.1 })
     }
 
     /// Returns the segments, oldest first.
@@ -119,21 +108,12 @@ impl Manifest {
     /// Makes a change; it holds when this returns. After an error it did not happen.
     pub(crate) fn commit(&mut self, edit: &Edit) -> Result<(), StoreError> {
         if self.edits >= EDITS_PER_SNAPSHOT {
-            self.file =
-                write_snapshot(&self.path, &self.segments, (self.wal_through, self.next_id))?;
-            self.bytes = self
-                .file
-                .metadata()
-                .map_err(StoreError::io("stat", &self.path))?
-                .len();
+            self.file = write_snapshot(&self.path, &self.segments, (self.wal_through, self.next_id))?;
+            self.bytes = self.file.metadata().map_err(StoreError::io("stat", &self.path))?.len();
             self.edits = 0;
         }
         let frame = encode(edit, &self.path)?;
-        if let Err(error) = self
-            .file
-            .write_all(&frame)
-            .and_then(|()| self.file.sync_data())
-        {
+        if let Err(error) = self.file.write_all(&frame).and_then(|()| self.file.sync_data()) {
             // The next attempt rewrites the file, whatever this one left in it.
             self.edits = EDITS_PER_SNAPSHOT;
             let _ = self.file.set_len(self.bytes);
@@ -148,11 +128,7 @@ impl Manifest {
     }
 }
 
-fn apply(
-    edit: &Edit,
-    segments: &mut BTreeMap<u64, SegmentMeta>,
-    (wal_through, next_id): &mut (u64, u64),
-) {
+fn apply(edit: &Edit, segments: &mut BTreeMap<u64, SegmentMeta>, (wal_through, next_id): &mut (u64, u64)) {
     for id in &edit.remove {
         segments.remove(id);
     }
@@ -219,24 +195,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut manifest = Manifest::open(dir.path()).unwrap();
         manifest
-            .commit(&Edit {
-                add: vec![meta(1), meta(2)],
-                wal_through: Some(7),
-                ..Edit::default()
-            })
+            .commit(&Edit { add: vec![meta(1), meta(2)], wal_through: Some(7), ..Edit::default() })
             .unwrap();
-        manifest
-            .commit(&Edit {
-                remove: vec![1],
-                ..Edit::default()
-            })
-            .unwrap();
+        manifest.commit(&Edit { remove: vec![1], ..Edit::default() }).unwrap();
         for _ in 0..2 {
             let manifest = Manifest::open(dir.path()).unwrap();
-            assert_eq!(
-                (ids(&manifest), manifest.wal_through(), manifest.next_id()),
-                (vec![2], 7, 3)
-            );
+            assert_eq!((ids(&manifest), manifest.wal_through(), manifest.next_id()), (vec![2], 7, 3));
         }
     }
 
@@ -245,28 +209,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("manifest");
         let mut manifest = Manifest::open(dir.path()).unwrap();
-        manifest
-            .commit(&Edit {
-                add: vec![meta(1)],
-                ..Edit::default()
-            })
-            .unwrap();
+        manifest.commit(&Edit { add: vec![meta(1)], ..Edit::default() }).unwrap();
         let before = fs::read(&path).unwrap();
-        manifest
-            .commit(&Edit {
-                add: vec![meta(2)],
-                remove: vec![1],
-                ..Edit::default()
-            })
-            .unwrap();
+        manifest.commit(&Edit { add: vec![meta(2)], remove: vec![1], ..Edit::default() }).unwrap();
         let after = fs::read(&path).unwrap();
         for cut in before.len()..after.len() {
             fs::write(&path, &after[..cut]).unwrap();
-            assert_eq!(
-                ids(&Manifest::open(dir.path()).unwrap()),
-                [1],
-                "cut at {cut}"
-            );
+            assert_eq!(ids(&Manifest::open(dir.path()).unwrap()), [1], "cut at {cut}");
         }
     }
 }

@@ -29,14 +29,10 @@ pub(super) fn open(settings: StoreSettings, decode: DecodeRequest) -> Result<Inn
     let lock = lock(&data_dir)?;
     let manifest = Manifest::open(&data_dir)?;
     let wal_through = manifest.wal_through();
-    segment::remove_strangers(&segments_dir, |id| {
-        manifest.segments().any(|meta| meta.id == id)
-    })?;
+    segment::remove_strangers(&segments_dir, |id| manifest.segments().any(|meta| meta.id == id))?;
     wal::remove_through(&wal_dir, wal_through)?;
-    let segments: Result<Vec<_>, _> = manifest
-        .segments()
-        .map(|meta| Segment::open(&segments_dir, meta.clone()).map(Arc::new))
-        .collect();
+    let segments: Result<Vec<_>, _> =
+        manifest.segments().map(|meta| Segment::open(&segments_dir, meta.clone()).map(Arc::new)).collect();
     let view = Arc::new(View::new(Generation::new(), Vec::new()));
     view.replace(None, &[], segments?);
     let counters = Arc::new(StoreCounters::default());
@@ -58,9 +54,7 @@ pub(super) fn open(settings: StoreSettings, decode: DecodeRequest) -> Result<Inn
         release: Arc::clone(&release),
         ask_for_cut: Box::new(move || {
             // A full queue means that the writer is busy, and it looks at the limits after each group.
-            asker
-                .upgrade()
-                .map(|commands| commands.try_send(Command::Cut { done: None }));
+            asker.upgrade().map(|commands| commands.try_send(Command::Cut { done: None }));
         }),
         is_closing: Arc::clone(&is_closing),
     };
@@ -79,7 +73,8 @@ pub(super) fn open(settings: StoreSettings, decode: DecodeRequest) -> Result<Inn
         view: Arc::clone(&view),
         counters: Arc::clone(&counters),
         seals,
-        seal_bytes: settings.seal_bytes,
+        // Half of the limit at most: the other half takes spans while a segment is written.
+        seal_bytes: settings.seal_bytes.min(settings.live_limit_bytes / 2),
         seal_spans: settings.seal_spans,
         release,
     };
@@ -116,9 +111,7 @@ fn lock(data_dir: &Path) -> Result<File, StoreError> {
     let file = File::create(&path).map_err(StoreError::io("create", &path))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(StoreError::Locked {
-            path: data_dir.to_owned(),
-        }),
+        Err(TryLockError::WouldBlock) => Err(StoreError::Locked { path: data_dir.to_owned() }),
         Err(TryLockError::Error(error)) => Err(StoreError::io("lock", &path)(error)),
     }
 }
@@ -141,18 +134,10 @@ impl Replay<'_> {
             let requests = wal::replay(self.wal_dir, sequence, |request| self.take(&request))?;
             last = sequence;
             let current = self.view.current();
-            tracing::info!(
-                file = sequence,
-                requests,
-                live_spans = current.span_count(),
-                "log was read back"
-            );
+            tracing::info!(file = sequence, requests, live_spans = current.span_count(), "log was read back");
             if current.memory_bytes() >= self.settings.seal_bytes {
                 let generation = self.view.cut();
-                sealer.seal(&SealJob {
-                    generation,
-                    wal_through: sequence,
-                })?;
+                sealer.seal(&SealJob { generation, wal_through: sequence })?;
             }
         }
         Ok(last)

@@ -61,7 +61,7 @@ impl Sealer {
 
     fn tick(&self) {
         let current = self.view.current();
-        if current.span_count() > 0 && current.began.elapsed() >= self.settings.seal_age {
+        if current.span_count() > 0 && current.age() >= self.settings.seal_age {
             (self.ask_for_cut)();
         }
         if let Err(error) = self.retire(super::unix_now_ns()) {
@@ -99,18 +99,9 @@ impl Sealer {
         let batches = job.generation.batches();
         let sorted = SortedSpans::new(spans_of(&batches));
         let mut manifest = self.manifest.lock().unwrap_or_else(PoisonError::into_inner);
-        let meta = segment::write(
-            &self.segments_dir,
-            manifest.next_id(),
-            super::unix_now_ns(),
-            &sorted,
-        )?;
+        let meta = segment::write(&self.segments_dir, manifest.next_id(), super::unix_now_ns(), &sorted)?;
         let opened = Arc::new(Segment::open(&self.segments_dir, meta.clone())?);
-        let edit = Edit {
-            add: vec![meta.clone()],
-            wal_through: Some(job.wal_through),
-            ..Edit::default()
-        };
+        let edit = Edit { add: vec![meta.clone()], wal_through: Some(job.wal_through), ..Edit::default() };
         manifest.commit(&edit)?;
         drop(manifest);
         self.view.replace(Some(&job.generation), &[], vec![opened]);
@@ -123,33 +114,24 @@ impl Sealer {
             bytes = meta.disk_bytes,
             "segment was written"
         );
-        wal::remove_through(&self.wal_dir, job.wal_through)
-            .unwrap_or_else(|error| tracing::warn!(%error, "covered log file was not removed; the next start removes it"));
+        wal::remove_through(&self.wal_dir, job.wal_through).unwrap_or_else(
+            |error| tracing::warn!(%error, "covered log file was not removed; the next start removes it"),
+        );
         Ok(())
     }
 
     /// Removes segments that are too old, then the oldest ones while all together are too large.
     pub(crate) fn retire(&self, now_unix_ns: u64) -> Result<(), StoreError> {
         let mut manifest = self.manifest.lock().unwrap_or_else(PoisonError::into_inner);
-        let by_age = too_old(
-            manifest.segments(),
-            now_unix_ns,
-            self.settings.retention_age,
-        );
+        let by_age = too_old(manifest.segments(), now_unix_ns, self.settings.retention_age);
         let by_size = too_much(manifest.segments(), &by_age, self.settings.retention_bytes);
         if by_age.is_empty() && by_size.is_empty() {
             return Ok(());
         }
         let retired: Vec<u64> = by_age.iter().chain(&by_size).copied().collect();
-        let spans: u64 = manifest
-            .segments()
-            .filter(|meta| retired.contains(&meta.id))
-            .map(|meta| meta.spans)
-            .sum();
-        manifest.commit(&Edit {
-            remove: retired.clone(),
-            ..Edit::default()
-        })?;
+        let spans: u64 =
+            manifest.segments().filter(|meta| retired.contains(&meta.id)).map(|meta| meta.spans).sum();
+        manifest.commit(&Edit { remove: retired.clone(), ..Edit::default() })?;
         drop(manifest);
         let picture = self.view.picture();
         picture
@@ -161,39 +143,19 @@ impl Sealer {
         StoreCounters::add(&self.counters.retired_by_age, by_age.len() as u64);
         StoreCounters::add(&self.counters.retired_by_size, by_size.len() as u64);
         StoreCounters::add(&self.counters.retired_spans, spans);
-        tracing::info!(
-            by_age = by_age.len(),
-            by_size = by_size.len(),
-            spans,
-            "old segments were removed"
-        );
-        Ok(())
-    }
-
-    fn compact(&self) -> Result<(), StoreError> {
+        tracing::info!(by_age = by_age.len(), by_size = by_size.len(), spans, "old segments were removed");
         Ok(())
     }
 }
 
-fn too_old<'a>(
-    segments: impl Iterator<Item = &'a SegmentMeta>,
-    now_unix_ns: u64,
-    age: Duration,
-) -> Vec<u64> {
+fn too_old<'a>(segments: impl Iterator<Item = &'a SegmentMeta>, now_unix_ns: u64, age: Duration) -> Vec<u64> {
     let age_ns = u64::try_from(age.as_nanos()).unwrap_or(u64::MAX);
     let oldest = now_unix_ns.saturating_sub(age_ns);
-    segments
-        .filter(|meta| meta.sealed_unix_ns < oldest)
-        .map(|meta| meta.id)
-        .collect()
+    segments.filter(|meta| meta.sealed_unix_ns < oldest).map(|meta| meta.id).collect()
 }
 
 /// The newest segment is never removed for its size: what was just taken in can be looked at.
-fn too_much<'a>(
-    segments: impl Iterator<Item = &'a SegmentMeta>,
-    gone: &[u64],
-    limit_bytes: u64,
-) -> Vec<u64> {
+fn too_much<'a>(segments: impl Iterator<Item = &'a SegmentMeta>, gone: &[u64], limit_bytes: u64) -> Vec<u64> {
     let mut kept: Vec<&SegmentMeta> = segments.filter(|meta| !gone.contains(&meta.id)).collect();
     kept.sort_by_key(|meta| std::cmp::Reverse((meta.sealed_unix_ns, meta.id)));
     let mut bytes = 0_u64;

@@ -61,16 +61,10 @@ pub(crate) fn path(dir: &Path, id: u64) -> PathBuf {
 }
 
 /// Removes what is no segment of the manifest: left behind by a crash.
-pub(crate) fn remove_strangers(
-    dir: &Path,
-    is_known: impl Fn(u64) -> bool,
-) -> Result<(), StoreError> {
+pub(crate) fn remove_strangers(dir: &Path, is_known: impl Fn(u64) -> bool) -> Result<(), StoreError> {
     for entry in fs::read_dir(dir).map_err(StoreError::io("list", dir))? {
         let path = entry.map_err(StoreError::io("list", dir))?.path();
-        let id = path
-            .file_name()
-            .and_then(|name| name.to_str())
-            .and_then(|name| name.parse().ok());
+        let id = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse().ok());
         if !id.is_some_and(&is_known) {
             tracing::info!(path = %path.display(), "unfinished segment was removed");
             fs::remove_dir_all(&path).map_err(StoreError::io("remove", &path))?;
@@ -85,8 +79,7 @@ impl Segment {
         let dir = path(dir, meta.id);
         let filter_path = dir.join(FILTER_FILE);
         let filter = Filter::from_bytes(&read_framed(&filter_path)?);
-        let filter =
-            filter.ok_or_else(|| StoreError::damaged(&filter_path, "the filter is empty"))?;
+        let filter = filter.ok_or_else(|| StoreError::damaged(&filter_path, "the filter is empty"))?;
         Ok(Self {
             meta,
             dir,
@@ -105,8 +98,7 @@ impl Segment {
     /// Returns the summaries of its traces.
     pub(crate) fn summaries(&self) -> Result<SummaryTable, StoreError> {
         let path = self.dir.join(SUMMARIES_FILE);
-        SummaryTable::decode(&read_packed(&path)?)
-            .map_err(|error| StoreError::damaged(&path, error))
+        SummaryTable::decode(&read_packed(&path)?).map_err(|error| StoreError::damaged(&path, error))
     }
 
     /// Returns what was counted over its spans.
@@ -125,8 +117,8 @@ impl Segment {
             return Ok(dictionary);
         }
         let path = self.dir.join(DICTIONARY_FILE);
-        let dictionary = Dictionary::decode(&read_packed(&path)?)
-            .map_err(|error| StoreError::damaged(&path, error))?;
+        let dictionary =
+            Dictionary::decode(&read_packed(&path)?).map_err(|error| StoreError::damaged(&path, error))?;
         Ok(self.dictionary.get_or_init(|| dictionary))
     }
 

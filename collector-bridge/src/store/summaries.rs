@@ -69,15 +69,12 @@ impl<'a> Merge<'a> {
         for generation in picture.generations() {
             let starts = generation.first_starts().into_iter();
             queue.extend(
-                starts
-                    .filter(|(start, _)| *start >= range.from_unix_ns)
-                    .map(|key| (key, Source::Live)),
+                starts.filter(|(start, _)| *start >= range.from_unix_ns).map(|key| (key, Source::Live)),
             );
         }
         for (index, segment) in picture.segments.iter().enumerate() {
             let meta = &segment.meta;
-            if meta.last_start_unix_ns >= range.from_unix_ns && meta.first_start_unix_ns <= bound.0
-            {
+            if meta.last_start_unix_ns >= range.from_unix_ns && meta.first_start_unix_ns <= bound.0 {
                 let latest = (meta.last_start_unix_ns.min(bound.0), TraceId([0xff; 16]));
                 queue.push((latest, Source::Segment(index)));
             }
@@ -121,11 +118,7 @@ impl<'a> Merge<'a> {
 
     /// Puts the cursor's line into the queue, if it is in the range.
     fn advance(&mut self, cursor: usize, segment: usize) {
-        let Some(key) = self
-            .cursors
-            .get(cursor)
-            .and_then(|at| at.table.key(at.index))
-        else {
+        let Some(key) = self.cursors.get(cursor).and_then(|at| at.table.key(at.index)) else {
             return;
         };
         if key.0 >= self.from_unix_ns {
@@ -151,27 +144,13 @@ impl<'a> Merge<'a> {
 
     fn live(&mut self, key: Key) -> Result<(), StoreError> {
         // A live trace above the bound may have an older part that brings it below.
-        if self.seen.insert(key.1) {
-            self.put_whole(key.1)
-        } else {
-            Ok(())
-        }
+        if self.seen.insert(key.1) { self.put_whole(key.1) } else { Ok(()) }
     }
 
     fn is_elsewhere(&self, trace_id: TraceId, segment: usize) -> bool {
-        let others = self
-            .picture
-            .segments
-            .iter()
-            .enumerate()
-            .filter(|(index, _)| *index != segment);
-        others
-            .map(|(_, other)| other)
-            .any(|other| other.may_contain(trace_id))
-            || self
-                .picture
-                .generations()
-                .any(|generation| generation.contains(trace_id))
+        let others = self.picture.segments.iter().enumerate().filter(|(index, _)| *index != segment);
+        others.map(|(_, other)| other).any(|other| other.may_contain(trace_id))
+            || self.picture.generations().any(|generation| generation.contains(trace_id))
     }
 
     fn put_whole(&mut self, trace_id: TraceId) -> Result<(), StoreError> {

@@ -24,11 +24,7 @@ fn store(dir: &Path) -> Store {
 
 fn attribute(key: &str, value: Option<Value>) -> otlp_common::KeyValue {
     let value = Some(otlp_common::AnyValue { value });
-    otlp_common::KeyValue {
-        key: key.to_owned(),
-        value,
-        ..Default::default()
-    }
+    otlp_common::KeyValue { key: key.to_owned(), value, ..Default::default() }
 }
 
 /// Returns a span whose content depends on the numbers, with every kind of field and value in some of them.
@@ -36,44 +32,22 @@ fn otlp_span(trace: u64, span: u64) -> otlp::Span {
     let mut trace_id = vec![0; 8];
     trace_id.extend_from_slice(&trace.to_be_bytes());
     let mut attributes = vec![
-        attribute(
-            "http.request.method",
-            Some(Value::StringValue("GET".to_owned())),
-        ),
-        attribute(
-            "http.response.status_code",
-            Some(Value::IntValue(200 + (span % 3) as i64 * 150)),
-        ),
-        attribute(
-            "url.path",
-            Some(Value::StringValue(format!("/items/{span}"))),
-        ),
+        attribute("http.request.method", Some(Value::StringValue("GET".to_owned()))),
+        attribute("http.response.status_code", Some(Value::IntValue(200 + (span % 3) as i64 * 150))),
+        attribute("url.path", Some(Value::StringValue(format!("/items/{span}")))),
     ];
     if span % 2 == 0 {
         attributes.insert(1, attribute("retry", Some(Value::BoolValue(span % 4 == 0))));
-        attributes.push(attribute(
-            "ratio",
-            Some(Value::DoubleValue(span as f64 / 7.0)),
-        ));
+        attributes.push(attribute("ratio", Some(Value::DoubleValue(span as f64 / 7.0))));
     }
     if span % 5 == 0 {
-        let items = vec![otlp_common::AnyValue {
-            value: Some(Value::StringValue("a".to_owned())),
-        }];
-        attributes.push(attribute(
-            "tags",
-            Some(Value::ArrayValue(otlp_common::ArrayValue { values: items })),
-        ));
+        let items = vec![otlp_common::AnyValue { value: Some(Value::StringValue("a".to_owned())) }];
+        attributes
+            .push(attribute("tags", Some(Value::ArrayValue(otlp_common::ArrayValue { values: items }))));
         attributes.push(attribute("raw", Some(Value::BytesValue(vec![0, 255]))));
         attributes.push(attribute("nothing", None));
-        attributes.push(attribute(
-            "url.path",
-            Some(Value::StringValue("twice".to_owned())),
-        ));
-        attributes.push(attribute(
-            "http.response.status_code",
-            Some(Value::StringValue("text".to_owned())),
-        ));
+        attributes.push(attribute("url.path", Some(Value::StringValue("twice".to_owned()))));
+        attributes.push(attribute("http.response.status_code", Some(Value::StringValue("text".to_owned()))));
     }
     otlp::Span {
         trace_id: trace_id.clone(),
@@ -83,21 +57,13 @@ fn otlp_span(trace: u64, span: u64) -> otlp::Span {
         } else {
             (span - span % 10 + 1).to_be_bytes().to_vec()
         },
-        trace_state: if span % 7 == 0 {
-            "vendor=1".to_owned()
-        } else {
-            String::new()
-        },
+        trace_state: if span % 7 == 0 { "vendor=1".to_owned() } else { String::new() },
         flags: 1,
         name: format!("GET /items/{}", span % 4),
         kind: (span % 6) as i32,
         start_time_unix_nano: NOON_NS + trace * SECOND_NS + span,
         // Every eleventh ends before it starts.
-        end_time_unix_nano: if span % 11 == 0 {
-            5
-        } else {
-            NOON_NS + trace * SECOND_NS + span * 1000
-        },
+        end_time_unix_nano: if span % 11 == 0 { 5 } else { NOON_NS + trace * SECOND_NS + span * 1000 },
         attributes,
         dropped_attributes_count: (span % 13) as u32,
         events: (0..span % 3)
@@ -138,19 +104,10 @@ fn batch(service: &str, spans: Vec<otlp::Span>) -> Batch {
         version: "1".to_owned(),
         ..Default::default()
     };
-    let scope_spans = vec![otlp::ScopeSpans {
-        scope: Some(scope),
-        spans,
-        schema_url: "s".to_owned(),
-    }];
-    let resource_spans = vec![otlp::ResourceSpans {
-        resource: Some(resource),
-        scope_spans,
-        schema_url: "r".to_owned(),
-    }];
-    let raw: Bytes = ExportTraceServiceRequest { resource_spans }
-        .encode_to_vec()
-        .into();
+    let scope_spans = vec![otlp::ScopeSpans { scope: Some(scope), spans, schema_url: "s".to_owned() }];
+    let resource_spans =
+        vec![otlp::ResourceSpans { resource: Some(resource), scope_spans, schema_url: "r".to_owned() }];
+    let raw: Bytes = ExportTraceServiceRequest { resource_spans }.encode_to_vec().into();
     let spans = decode(&raw);
     Batch { raw, spans }
 }
@@ -159,12 +116,8 @@ fn batch(service: &str, spans: Vec<otlp::Span>) -> Batch {
 fn fill(store: &Store) {
     for trace in 1..=40 {
         let span = |index: u64| otlp_span(trace, trace * 100 + index);
-        store
-            .append_blocking(batch("front", (1..=6).map(span).collect()))
-            .unwrap();
-        store
-            .append_blocking(batch("back", (7..=10).map(span).collect()))
-            .unwrap();
+        store.append_blocking(batch("front", (1..=6).map(span).collect())).unwrap();
+        store.append_blocking(batch("back", (7..=10).map(span).collect())).unwrap();
     }
 }
 
@@ -196,63 +149,24 @@ fn scanned(store: &Store, range: TimeRange, predicate: &SpanPredicate) -> BTreeS
 fn predicates() -> Vec<SpanPredicate> {
     let base = SpanPredicate::default;
     let attribute = |key: &str, operator, value| SpanPredicate {
-        attributes: vec![AttributeMatch {
-            key: key.to_owned(),
-            operator,
-            value,
-        }],
+        attributes: vec![AttributeMatch { key: key.to_owned(), operator, value }],
         ..base()
     };
     vec![
         base(),
-        SpanPredicate {
-            service: Some("back".to_owned()),
-            ..base()
-        },
-        SpanPredicate {
-            service: Some("nobody".to_owned()),
-            ..base()
-        },
-        SpanPredicate {
-            name: Some("GET /items/3".to_owned()),
-            ..base()
-        },
-        SpanPredicate {
-            kind: Some(crate::model::SpanKind::Server),
-            ..base()
-        },
-        SpanPredicate {
-            status: Some(crate::model::StatusCode::Error),
-            ..base()
-        },
-        SpanPredicate {
-            min_duration_ns: Some(1_000_000),
-            max_duration_ns: Some(2_000_000),
-            ..base()
-        },
-        attribute(
-            "http.response.status_code",
-            AttributeOperator::Equal,
-            AnyValue::Int(350),
-        ),
-        attribute(
-            "http.response.status_code",
-            AttributeOperator::NotEqual,
-            AnyValue::Int(200),
-        ),
-        attribute(
-            "url.path",
-            AttributeOperator::Equal,
-            AnyValue::from("/items/1207"),
-        ),
+        SpanPredicate { service: Some("back".to_owned()), ..base() },
+        SpanPredicate { service: Some("nobody".to_owned()), ..base() },
+        SpanPredicate { name: Some("GET /items/3".to_owned()), ..base() },
+        SpanPredicate { kind: Some(crate::model::SpanKind::Server), ..base() },
+        SpanPredicate { status: Some(crate::model::StatusCode::Error), ..base() },
+        SpanPredicate { min_duration_ns: Some(1_000_000), max_duration_ns: Some(2_000_000), ..base() },
+        attribute("http.response.status_code", AttributeOperator::Equal, AnyValue::Int(350)),
+        attribute("http.response.status_code", AttributeOperator::NotEqual, AnyValue::Int(200)),
+        attribute("url.path", AttributeOperator::Equal, AnyValue::from("/items/1207")),
         attribute("tags", AttributeOperator::Equal, AnyValue::from("a")),
         attribute("ratio", AttributeOperator::Exists, AnyValue::Empty),
         attribute("host.name", AttributeOperator::Equal, AnyValue::from("h1")),
-        attribute(
-            "host.name",
-            AttributeOperator::NotEqual,
-            AnyValue::from("h1"),
-        ),
+        attribute("host.name", AttributeOperator::NotEqual, AnyValue::from("h1")),
         attribute("retry", AttributeOperator::Equal, AnyValue::Bool(true)),
     ]
 }
@@ -275,11 +189,7 @@ fn spans_come_back_exactly_live_sealed_and_after_reopening() {
     check(&store, "live");
     store.seal().unwrap();
     assert_eq!(
-        (
-            store.sizes().live_spans,
-            store.sizes().segment_spans,
-            store.sizes().live_bytes
-        ),
+        (store.sizes().live_spans, store.sizes().segment_spans, store.sizes().live_bytes),
         (0, 400, 0)
     );
     check(&store, "sealed");
@@ -296,11 +206,7 @@ fn the_log_alone_brings_everything_back() {
     std::fs::create_dir(copy.path().join("wal")).unwrap();
     for entry in std::fs::read_dir(dir.path().join("wal")).unwrap() {
         let entry = entry.unwrap();
-        std::fs::copy(
-            entry.path(),
-            copy.path().join("wal").join(entry.file_name()),
-        )
-        .unwrap();
+        std::fs::copy(entry.path(), copy.path().join("wal").join(entry.file_name())).unwrap();
     }
     let reopened = self::store(copy.path());
     assert_eq!(reopened.sizes().live_spans, 400);
@@ -312,25 +218,16 @@ fn scans_find_the_same_live_and_sealed() {
     let dir = tempfile::tempdir().unwrap();
     let store = self::store(dir.path());
     fill(&store);
-    let half = TimeRange {
-        from_unix_ns: NOON_NS + 10 * SECOND_NS,
-        until_unix_ns: NOON_NS + 20 * SECOND_NS,
-    };
+    let half = TimeRange { from_unix_ns: NOON_NS + 10 * SECOND_NS, until_unix_ns: NOON_NS + 20 * SECOND_NS };
     let answers = |store: &Store| -> Vec<_> {
         let each = predicates();
         each.iter()
-            .flat_map(|predicate| {
-                [TimeRange::ALL, half].map(|range| scanned(store, range, predicate))
-            })
+            .flat_map(|predicate| [TimeRange::ALL, half].map(|range| scanned(store, range, predicate)))
             .collect()
     };
     let live = answers(&store);
     assert_eq!(live[0].len(), 400);
-    assert!(
-        live.iter()
-            .skip(2)
-            .all(|found| found.len() < 400 || !found.is_empty())
-    );
+    assert!(live.iter().skip(2).all(|found| found.len() < 400 || !found.is_empty()));
     store.seal().unwrap();
     assert_eq!(answers(&store), live);
 }
@@ -341,15 +238,11 @@ fn summaries_are_newest_first_and_paged_wherever_traces_lie() {
     let store = self::store(dir.path());
     // Each trace lies in two segments or in a segment and live.
     for trace in 1..=40 {
-        store
-            .append_blocking(batch("front", vec![otlp_span(trace, trace * 100 + 1)]))
-            .unwrap();
+        store.append_blocking(batch("front", vec![otlp_span(trace, trace * 100 + 1)])).unwrap();
     }
     store.seal().unwrap();
     for trace in 1..=40 {
-        store
-            .append_blocking(batch("back", vec![otlp_span(trace, trace * 100 + 2)]))
-            .unwrap();
+        store.append_blocking(batch("back", vec![otlp_span(trace, trace * 100 + 2)])).unwrap();
         if trace == 20 {
             store.seal().unwrap();
         }
@@ -365,22 +258,12 @@ fn summaries_are_newest_first_and_paged_wherever_traces_lie() {
     let ids: Vec<TraceId> = found.iter().map(|summary| summary.trace_id).collect();
     assert_eq!(ids, (1..=40).rev().map(trace_id).collect::<Vec<_>>());
     for summary in &found {
-        assert_eq!(
-            (summary.span_count, summary.services.len(), summary.has_root),
-            (2, 2, true)
-        );
+        assert_eq!((summary.span_count, summary.services.len(), summary.has_root), (2, 2, true));
         assert_eq!(&*summary.root_service, "front");
     }
-    let range = TimeRange {
-        from_unix_ns: NOON_NS + 3 * SECOND_NS,
-        until_unix_ns: NOON_NS + 5 * SECOND_NS,
-    };
-    let inside: Vec<TraceId> = store
-        .summaries(range, None, 100)
-        .unwrap()
-        .iter()
-        .map(|summary| summary.trace_id)
-        .collect();
+    let range = TimeRange { from_unix_ns: NOON_NS + 3 * SECOND_NS, until_unix_ns: NOON_NS + 5 * SECOND_NS };
+    let inside: Vec<TraceId> =
+        store.summaries(range, None, 100).unwrap().iter().map(|summary| summary.trace_id).collect();
     assert_eq!(inside, [trace_id(4), trace_id(3)]);
 }
 
@@ -397,53 +280,31 @@ fn spans_sent_twice_are_kept_once() {
     fill(&store);
     store.seal().unwrap();
     assert_eq!(store.trace(trace_id(3)).unwrap(), expected_trace(3));
-    assert_eq!(
-        store.summaries(TimeRange::ALL, None, 1).unwrap()[0].span_count,
-        10
-    );
+    assert_eq!(store.summaries(TimeRange::ALL, None, 1).unwrap()[0].span_count, 10);
 }
 
 #[test]
 fn old_segments_go_by_size_and_by_age() {
     let dir = tempfile::tempdir().unwrap();
-    let settings = StoreSettings {
-        retention_bytes: 1,
-        ..StoreSettings::at(dir.path())
-    };
+    let settings = StoreSettings { retention_bytes: 1, ..StoreSettings::at(dir.path()) };
     let store = Store::open(settings, decode).unwrap();
     for trace in 1..=3 {
-        store
-            .append_blocking(batch("front", vec![otlp_span(trace, trace * 100 + 1)]))
-            .unwrap();
+        store.append_blocking(batch("front", vec![otlp_span(trace, trace * 100 + 1)])).unwrap();
         store.seal().unwrap();
     }
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
     while store.sizes().segments > 1 {
-        assert!(
-            std::time::Instant::now() < deadline,
-            "segments stay: {:?}",
-            store.sizes()
-        );
+        assert!(std::time::Instant::now() < deadline, "segments stay: {:?}", store.sizes());
         std::thread::yield_now();
     }
     assert_eq!(store.trace(trace_id(1)).unwrap(), []);
     assert_eq!(store.trace(trace_id(3)).unwrap().len(), 1);
     drop(store);
-    let settings = StoreSettings {
-        retention_age: std::time::Duration::ZERO,
-        ..StoreSettings::at(dir.path())
-    };
+    let settings =
+        StoreSettings { retention_age: std::time::Duration::ZERO, ..StoreSettings::at(dir.path()) };
     let store = Store::open(settings, decode).unwrap();
-    while std::fs::read_dir(dir.path().join("segments"))
-        .unwrap()
-        .count()
-        > 0
-    {
-        assert!(
-            std::time::Instant::now() < deadline,
-            "segments stay: {:?}",
-            store.sizes()
-        );
+    while std::fs::read_dir(dir.path().join("segments")).unwrap().count() > 0 {
+        assert!(std::time::Instant::now() < deadline, "segments stay: {:?}", store.sizes());
         std::thread::yield_now();
     }
     assert_eq!(store.sizes().segments, 0);
@@ -453,10 +314,38 @@ fn old_segments_go_by_size_and_by_age() {
 fn a_directory_has_one_owner() {
     let dir = tempfile::tempdir().unwrap();
     let store = self::store(dir.path());
-    assert!(matches!(
-        Store::open(StoreSettings::at(dir.path()), decode),
-        Err(StoreError::Locked { .. })
-    ));
+    assert!(matches!(Store::open(StoreSettings::at(dir.path()), decode), Err(StoreError::Locked { .. })));
     drop(store);
     self::store(dir.path());
+}
+
+#[test]
+fn small_segments_are_merged_and_nothing_changes_for_queries() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = self::store(dir.path());
+    let filled = |store: &Store| {
+        for trace in 1..=8 {
+            let span = |index: u64| otlp_span(trace, trace * 100 + index);
+            store.append_blocking(batch("front", (1..=6).map(span).collect())).unwrap();
+            store.append_blocking(batch("back", (7..=10).map(span).collect())).unwrap();
+            store.seal().unwrap();
+        }
+    };
+    filled(&store);
+    filled(&store);
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while store.sizes().segments >= 8 {
+        assert!(std::time::Instant::now() < deadline, "not merged: {:?}", store.sizes());
+        std::thread::yield_now();
+    }
+    let check = |store: &Store| {
+        for trace in 1..=8 {
+            assert_eq!(store.trace(trace_id(trace)).unwrap(), expected_trace(trace));
+        }
+        assert_eq!(scanned(store, TimeRange::ALL, &SpanPredicate::default()).len(), 80);
+        assert_eq!(store.summaries(TimeRange::ALL, None, 100).unwrap().len(), 8);
+    };
+    check(&store);
+    drop(store);
+    check(&self::store(dir.path()));
 }

@@ -32,31 +32,16 @@ pub(crate) struct View {
 impl View {
     pub(crate) fn new(current: Generation, segments: Vec<Arc<Segment>>) -> Self {
         let current = Arc::new(current);
-        Self {
-            picture: RwLock::new(Picture {
-                current,
-                sealing: Vec::new(),
-                segments: segments.into(),
-            }),
-        }
+        Self { picture: RwLock::new(Picture { current, sealing: Vec::new(), segments: segments.into() }) }
     }
 
     pub(crate) fn picture(&self) -> Picture {
-        self.picture
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.picture.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Returns the generation that takes spans.
     pub(crate) fn current(&self) -> Arc<Generation> {
-        Arc::clone(
-            &self
-                .picture
-                .read()
-                .unwrap_or_else(PoisonError::into_inner)
-                .current,
-        )
+        Arc::clone(&self.picture.read().unwrap_or_else(PoisonError::into_inner).current)
     }
 
     /// Begins a new generation; returns the one that ended, which stays visible.
@@ -76,15 +61,9 @@ impl View {
     ) {
         let mut picture = self.picture.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(generation) = generation {
-            picture
-                .sealing
-                .retain(|other| !Arc::ptr_eq(other, generation));
+            picture.sealing.retain(|other| !Arc::ptr_eq(other, generation));
         }
-        let kept = picture
-            .segments
-            .iter()
-            .filter(|segment| !removed.contains(&segment.meta.id))
-            .cloned();
+        let kept = picture.segments.iter().filter(|segment| !removed.contains(&segment.meta.id)).cloned();
         let mut segments: Vec<_> = kept.chain(added).collect();
         segments.sort_by_key(|segment| (segment.meta.sealed_unix_ns, segment.meta.id));
         picture.segments = segments.into();

@@ -51,40 +51,27 @@ pub(crate) fn encode(arrived_unix_ns: u64, request: &[u8]) -> io::Result<Vec<u8>
 fn decode(payload: &[u8]) -> io::Result<Vec<u8>> {
     let compressed = payload.get(8..).ok_or(io::ErrorKind::UnexpectedEof)?;
     let mut request = Vec::new();
-    zstd::Decoder::new(compressed)?
-        .take(MAX_REQUEST_BYTES)
-        .read_to_end(&mut request)?;
+    zstd::Decoder::new(compressed)?.take(MAX_REQUEST_BYTES).read_to_end(&mut request)?;
     Ok(request)
 }
 
 impl Wal {
     /// Returns a log that continues behind the file with number `last`.
     pub(crate) fn after(dir: &Path, last: u64) -> Self {
-        Self {
-            dir: dir.to_owned(),
-            sequence: last + 1,
-            open: None,
-        }
+        Self { dir: dir.to_owned(), sequence: last + 1, open: None }
     }
 
     /// Writes frames and waits until they are on the disk. After an error none of them count, and the file is cut
     /// back (or left for good) so that a later call starts clean.
     pub(crate) fn append(&mut self, frames: &[u8]) -> Result<(), StoreError> {
-        if self
-            .open
-            .as_ref()
-            .is_some_and(|open| open.synced_bytes >= FILE_BYTES)
-        {
+        if self.open.as_ref().is_some_and(|open| open.synced_bytes >= FILE_BYTES) {
             self.rotate();
         }
         let mut open = match self.open.take() {
             Some(open) => open,
             None => self.create()?,
         };
-        let written = open
-            .file
-            .write_all(frames)
-            .and_then(|()| open.file.sync_data());
+        let written = open.file.write_all(frames).and_then(|()| open.file.sync_data());
         match written {
             Ok(()) => {
                 open.synced_bytes += frames.len() as u64;
@@ -95,11 +82,7 @@ impl Wal {
                 // After a failed write or fsync the kernel's view of this file's tail is not to be trusted.
                 self.sequence += 1;
                 open.abandon();
-                Err(StoreError::Io {
-                    action: "append to",
-                    path: open.path,
-                    source,
-                })
+                Err(StoreError::Io { action: "append to", path: open.path, source })
             }
         }
     }
@@ -114,22 +97,11 @@ impl Wal {
 
     fn create(&mut self) -> Result<OpenFile, StoreError> {
         let path = file_path(&self.dir, self.sequence);
-        let created = OpenOptions::new()
-            .create(true)
-            .truncate(true)
-            .write(true)
-            .open(&path);
+        let created = OpenOptions::new().create(true).truncate(true).write(true).open(&path);
         let mut file = created.map_err(StoreError::io("create", &path))?;
-        let written = file
-            .write_all(MAGIC)
-            .and_then(|()| file.sync_all())
-            .and_then(|()| sync_dir(&self.dir));
+        let written = file.write_all(MAGIC).and_then(|()| file.sync_all()).and_then(|()| sync_dir(&self.dir));
         written.map_err(StoreError::io("write", &path))?;
-        Ok(OpenFile {
-            path,
-            file,
-            synced_bytes: MAGIC.len() as u64,
-        })
+        Ok(OpenFile { path, file, synced_bytes: MAGIC.len() as u64 })
     }
 }
 
@@ -137,10 +109,7 @@ impl OpenFile {
     /// Cuts the file back to what is acknowledged. If that fails too, the rest stays and is replayed: spans that
     /// were refused may then show up twice in the log, and `store` removes duplicates.
     fn abandon(&mut self) {
-        let cut = self
-            .file
-            .set_len(self.synced_bytes)
-            .and_then(|()| self.file.sync_all());
+        let cut = self.file.set_len(self.synced_bytes).and_then(|()| self.file.sync_all());
         if let Err(error) = cut {
             tracing::warn!(path = %self.path.display(), offset = self.synced_bytes, %error, "log file was not cut back");
         }
@@ -161,10 +130,8 @@ pub(crate) fn files(dir: &Path) -> Result<Vec<u64>, StoreError> {
     let mut sequences = Vec::new();
     for entry in fs::read_dir(dir).map_err(StoreError::io("list", dir))? {
         let name = entry.map_err(StoreError::io("list", dir))?.file_name();
-        let sequence: Option<u64> = name
-            .to_str()
-            .and_then(|name| name.strip_suffix(".wal"))
-            .and_then(|stem| stem.parse().ok());
+        let sequence: Option<u64> =
+            name.to_str().and_then(|name| name.strip_suffix(".wal")).and_then(|stem| stem.parse().ok());
         sequences.extend(sequence);
     }
     sequences.sort_unstable();
@@ -183,10 +150,7 @@ pub(crate) fn disk_bytes(dir: &Path) -> u64 {
 
 /// Removes the files up to a number (inside).
 pub(crate) fn remove_through(dir: &Path, through: u64) -> Result<(), StoreError> {
-    for sequence in files(dir)?
-        .into_iter()
-        .filter(|sequence| *sequence <= through)
-    {
+    for sequence in files(dir)?.into_iter().filter(|sequence| *sequence <= through) {
         let path = file_path(dir, sequence);
         fs::remove_file(&path).map_err(StoreError::io("remove", &path))?;
     }
@@ -194,20 +158,13 @@ pub(crate) fn remove_through(dir: &Path, through: u64) -> Result<(), StoreError>
 }
 
 /// Gives each request of a file to `visit`; cuts a torn tail off, with a warning. Returns the requests it found.
-pub(crate) fn replay(
-    dir: &Path,
-    sequence: u64,
-    mut visit: impl FnMut(Vec<u8>),
-) -> Result<u64, StoreError> {
+pub(crate) fn replay(dir: &Path, sequence: u64, mut visit: impl FnMut(Vec<u8>)) -> Result<u64, StoreError> {
     let path = file_path(dir, sequence);
     let bytes = fs::read(&path).map_err(StoreError::io("read", &path))?;
     let mut requests = 0;
     if !bytes.starts_with(MAGIC) {
         if bytes.len() >= MAGIC.len() {
-            return Err(StoreError::damaged(
-                &path,
-                "does not begin like a log of this version",
-            ));
+            return Err(StoreError::damaged(&path, "does not begin like a log of this version"));
         }
         // The process ended between making the file and writing its first bytes: nothing was acknowledged in it.
         return Ok(0);
@@ -227,13 +184,8 @@ pub(crate) fn replay(
     if frames.is_torn() {
         let lost = bytes.len() - frames.end;
         tracing::warn!(path = %path.display(), offset = frames.end, bytes = lost, "torn tail of the log was cut off");
-        let file = OpenOptions::new()
-            .write(true)
-            .open(&path)
-            .map_err(StoreError::io("open", &path))?;
-        let cut = file
-            .set_len(frames.end as u64)
-            .and_then(|()| file.sync_all());
+        let file = OpenOptions::new().write(true).open(&path).map_err(StoreError::io("open", &path))?;
+        let cut = file.set_len(frames.end as u64).and_then(|()| file.sync_all());
         cut.map_err(StoreError::io("truncate", &path))?;
     }
     Ok(requests)

@@ -80,8 +80,8 @@ impl Writer {
             }
             self.keep(group.appends);
             let current = self.view.current();
-            let is_large = current.memory_bytes() >= self.seal_bytes
-                || current.span_count() >= self.seal_spans;
+            let is_large =
+                current.memory_bytes() >= self.seal_bytes || current.span_count() >= self.seal_spans;
             if is_large || group.is_cut {
                 self.cut();
             }
@@ -96,10 +96,7 @@ impl Writer {
         if group.is_empty() {
             return;
         }
-        let frames: Vec<u8> = group
-            .iter()
-            .flat_map(|append| append.frame.iter().copied())
-            .collect();
+        let frames: Vec<u8> = group.iter().flat_map(|append| append.frame.iter().copied()).collect();
         let began = Instant::now();
         let written = self.wal.append(&frames);
         self.counters.record_fsync(began.elapsed());
@@ -141,10 +138,7 @@ impl Writer {
         let wal_through = self.wal.rotate();
         let generation = self.view.cut();
         // The sealing thread ends only after this one, so the job is never lost; the log has it in any case.
-        let _ = self.seals.send(SealCommand::Seal(SealJob {
-            generation,
-            wal_through,
-        }));
+        let _ = self.seals.send(SealCommand::Seal(SealJob { generation, wal_through }));
     }
 }
 

@@ -106,12 +106,8 @@ impl Builder {
     fn add(&mut self, span: &Span) -> Numbers {
         Numbers {
             shape: self.shape(span),
-            resource: self
-                .resources
-                .number(&span.resource, |resource, out| put_resource(out, resource)),
-            scope: self
-                .scopes
-                .number(&span.scope, |scope, out| put_scope(out, scope)),
+            resource: self.resources.number(&span.resource, |resource, out| put_resource(out, resource)),
+            scope: self.scopes.number(&span.scope, |scope, out| put_scope(out, scope)),
         }
     }
 
@@ -132,10 +128,7 @@ impl Builder {
         }
         let number = self.shapes.len() as u32;
         candidates.push(number);
-        let shape = span
-            .attributes
-            .iter()
-            .map(|pair| (Arc::clone(&pair.key), ColumnKind::of(&pair.value)));
+        let shape = span.attributes.iter().map(|pair| (Arc::clone(&pair.key), ColumnKind::of(&pair.value)));
         self.shapes.push((shape.collect(), 1));
         number
     }
@@ -149,36 +142,15 @@ impl Builder {
                 }
             }
         }
-        let mut ranked: Vec<_> = uses
-            .into_iter()
-            .filter(|(_, uses)| uses * SPANS_PER_USE >= spans)
-            .collect();
-        ranked
-            .sort_unstable_by(|(a, a_uses), (b, b_uses)| b_uses.cmp(a_uses).then_with(|| a.cmp(b)));
+        let mut ranked: Vec<_> = uses.into_iter().filter(|(_, uses)| uses * SPANS_PER_USE >= spans).collect();
+        ranked.sort_unstable_by(|(a, a_uses), (b, b_uses)| b_uses.cmp(a_uses).then_with(|| a.cmp(b)));
         ranked.truncate(MAX_COLUMNS);
-        let columns: Vec<Column> = ranked
-            .into_iter()
-            .map(|((key, kind), _)| Column {
-                key: Arc::clone(key),
-                kind,
-            })
-            .collect();
-        let column_by_key: HashMap<_, _> = columns
-            .iter()
-            .enumerate()
-            .map(|(index, column)| ((&*column.key, column.kind), index))
-            .collect();
-        let shapes = self
-            .shapes
-            .iter()
-            .map(|(shape, _)| located(shape, &column_by_key))
-            .collect();
-        Dictionary {
-            shapes,
-            resources: self.resources.items,
-            scopes: self.scopes.items,
-            columns,
-        }
+        let columns: Vec<Column> =
+            ranked.into_iter().map(|((key, kind), _)| Column { key: Arc::clone(key), kind }).collect();
+        let column_by_key: HashMap<_, _> =
+            columns.iter().enumerate().map(|(index, column)| ((&*column.key, column.kind), index)).collect();
+        let shapes = self.shapes.iter().map(|(shape, _)| located(shape, &column_by_key)).collect();
+        Dictionary { shapes, resources: self.resources.items, scopes: self.scopes.items, columns }
     }
 }
 
@@ -196,10 +168,7 @@ fn located(shape: &RawShape, columns: &HashMap<(&str, ColumnKind), usize>) -> Ve
     for (key, kind) in shape {
         let column = kind.and_then(|kind| columns.get(&(&**key, kind)).copied());
         let is_taken = column.is_some() && items.iter().any(|item| item.column == column);
-        items.push(ShapeItem {
-            key: Arc::clone(key),
-            column: column.filter(|_| !is_taken),
-        });
+        items.push(ShapeItem { key: Arc::clone(key), column: column.filter(|_| !is_taken) });
     }
     items
 }
@@ -213,11 +182,7 @@ struct Interner<T> {
 
 impl<T> Default for Interner<T> {
     fn default() -> Self {
-        Self {
-            items: Vec::new(),
-            by_address: HashMap::new(),
-            by_content: HashMap::new(),
-        }
+        Self { items: Vec::new(), by_address: HashMap::new(), by_content: HashMap::new() }
     }
 }
 
@@ -260,13 +225,9 @@ impl Dictionary {
             }
         }
         put_varint(&mut out, self.resources.len() as u64);
-        self.resources
-            .iter()
-            .for_each(|resource| put_resource(&mut out, resource));
+        self.resources.iter().for_each(|resource| put_resource(&mut out, resource));
         put_varint(&mut out, self.scopes.len() as u64);
-        self.scopes
-            .iter()
-            .for_each(|scope| put_scope(&mut out, scope));
+        self.scopes.iter().for_each(|scope| put_scope(&mut out, scope));
         out
     }
 
@@ -298,17 +259,11 @@ fn decode_shape(reader: &mut Reader<'_>, columns: &[Column]) -> Result<Vec<Shape
     let count = reader.count()?;
     (0..count)
         .map(|_| match reader.varint()?.checked_sub(1) {
-            None => Ok(ShapeItem {
-                key: reader.text()?.into(),
-                column: None,
-            }),
+            None => Ok(ShapeItem { key: reader.text()?.into(), column: None }),
             Some(column) => {
                 let column = usize::try_from(column).map_err(|_| Damaged)?;
                 let key = Arc::clone(&columns.get(column).ok_or(Damaged)?.key);
-                Ok(ShapeItem {
-                    key,
-                    column: Some(column),
-                })
+                Ok(ShapeItem { key, column: Some(column) })
             }
         })
         .collect()

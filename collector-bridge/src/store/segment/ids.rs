@@ -51,9 +51,7 @@ impl Filter {
     }
 
     pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        (!bytes.is_empty()).then(|| Self {
-            bits: bytes.to_owned(),
-        })
+        (!bytes.is_empty()).then(|| Self { bits: bytes.to_owned() })
     }
 
     pub(super) fn as_bytes(&self) -> &[u8] {
@@ -70,10 +68,8 @@ impl Filter {
     fn place(&self, hash: u64, probe: u32) -> (usize, u8) {
         // Double hashing (Kirsch and Mitzenmacher 2006): two halves make as many hashes as are needed.
         let step = (hash >> 32) | 1;
-        let probed = hash.wrapping_add(
-            step.wrapping_mul(u64::from(probe))
-                .wrapping_mul(0x9e37_79b9_7f4a_7c15),
-        );
+        let probed =
+            hash.wrapping_add(step.wrapping_mul(u64::from(probe)).wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let bit = (u128::from(mix(probed)) * (self.bits.len() as u128 * 8)) >> 64;
         ((bit / 8) as usize, 1 << (bit % 8))
     }
@@ -142,17 +138,13 @@ mod tests {
         let hashes: Vec<u64> = (1..=10_000).map(|number| hash(id(number))).collect();
         let filter = Filter::new(hashes.iter().copied());
         assert!(hashes.iter().all(|hash| filter.may_contain(*hash)));
-        let passed = (10_001..=20_000)
-            .filter(|number| filter.may_contain(hash(id(*number))))
-            .count();
+        let passed = (10_001..=20_000).filter(|number| filter.may_contain(hash(id(*number)))).count();
         assert!(passed < 200, "{passed} of 10000 passed");
     }
 
     #[test]
     fn table_finds_every_trace() {
-        let entries: Vec<(u64, u32)> = (1..=1000)
-            .map(|number| (hash(id(number)), number as u32))
-            .collect();
+        let entries: Vec<(u64, u32)> = (1..=1000).map(|number| (hash(id(number)), number as u32)).collect();
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(&encode_table(entries.clone())).unwrap();
         for (hash, row) in entries {

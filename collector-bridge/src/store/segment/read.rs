@@ -76,19 +76,12 @@ impl Segment {
         Ok(())
     }
 
-    fn rows_between(
-        &self,
-        start: usize,
-        end: usize,
-    ) -> Result<ParquetRecordBatchReader, StoreError> {
+    fn rows_between(&self, start: usize, end: usize) -> Result<ParquetRecordBatchReader, StoreError> {
         let selection = RowSelection::from(vec![
             RowSelector::skip(start),
             RowSelector::select(end.saturating_sub(start)),
         ]);
-        let reader = self
-            .reader()?
-            .with_batch_size(BATCH_ROWS)
-            .with_row_selection(selection);
+        let reader = self.reader()?.with_batch_size(BATCH_ROWS).with_row_selection(selection);
         reader.build().map_err(|error| self.damaged(error))
     }
 
@@ -106,10 +99,8 @@ impl Segment {
         }
         let reader = self.reader()?;
         let groups = reader.metadata().row_groups().iter().enumerate();
-        let groups = groups
-            .filter(|(_, group)| may_match(group, range, predicate))
-            .map(|(index, _)| index)
-            .collect();
+        let groups =
+            groups.filter(|(_, group)| may_match(group, range, predicate)).map(|(index, _)| index).collect();
         let projection = ProjectionMask::leaves(reader.parquet_schema(), condition.columns());
         let filter = ArrowPredicateFn::new(projection, move |batch| condition.evaluate(&batch));
         let reader = reader
@@ -138,16 +129,13 @@ impl Segment {
         let metadata = match self.parquet.get() {
             Some(metadata) => metadata.clone(),
             None => {
-                let options =
-                    ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Optional);
-                let metadata = ArrowReaderMetadata::load(&file, options)
-                    .map_err(|error| self.damaged(error))?;
+                let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Optional);
+                let metadata =
+                    ArrowReaderMetadata::load(&file, options).map_err(|error| self.damaged(error))?;
                 self.parquet.get_or_init(|| metadata).clone()
             }
         };
-        Ok(ParquetRecordBatchReaderBuilder::new_with_metadata(
-            file, metadata,
-        ))
+        Ok(ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata))
     }
 
     fn damaged(&self, what: impl ToString) -> StoreError {
@@ -165,20 +153,15 @@ fn may_match(group: &RowGroupMetaData, range: TimeRange, predicate: &SpanPredica
     if starts.is_some_and(|(min, max)| !range.overlaps(min, max)) {
         return false;
     }
-    let durations =
-        bounds(column::DURATION).and_then(|(min, max)| Some((number(min)?, number(max)?)));
+    let durations = bounds(column::DURATION).and_then(|(min, max)| Some((number(min)?, number(max)?)));
     // A negative number is an end before the start, or a difference above 292 years: then the spans decide.
     let durations = durations.filter(|(min, _)| min.cast_signed() >= 0);
     let longest = durations.map(|(_, max)| max);
-    if longest
-        .zip(predicate.min_duration_ns)
-        .is_some_and(|(longest, min)| longest < min)
-    {
+    if longest.zip(predicate.min_duration_ns).is_some_and(|(longest, min)| longest < min) {
         return false;
     }
-    let outside = |index: usize, wanted: &[u8]| {
-        bounds(index).is_some_and(|(min, max)| wanted < min || max < wanted)
-    };
+    let outside =
+        |index: usize, wanted: &[u8]| bounds(index).is_some_and(|(min, max)| wanted < min || max < wanted);
     !predicate.name.as_ref().is_some_and(|name| {
         // Statistics of long texts are cut: a prefix as minimum, and a larger text as maximum, both still bounds.
         outside(column::NAME, name.as_bytes())

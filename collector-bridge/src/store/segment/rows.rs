@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, BinaryArray, BinaryBuilder, BooleanArray, BooleanBuilder,
-    FixedSizeBinaryArray, FixedSizeBinaryBuilder, Float64Array, Float64Builder, Int32Array,
-    Int64Array, Int64Builder, RecordBatch, StringArray, StringBuilder, UInt32Array, UInt64Array,
+    Array, ArrayRef, BinaryArray, BinaryBuilder, BooleanArray, BooleanBuilder, FixedSizeBinaryArray,
+    FixedSizeBinaryBuilder, Float64Array, Float64Builder, Int32Array, Int64Array, Int64Builder, RecordBatch,
+    StringArray, StringBuilder, UInt32Array, UInt64Array,
 };
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
@@ -84,77 +84,31 @@ pub(super) fn encode(
     let mut arrays: Vec<ArrayRef> = vec![
         fixed(16, each.clone().map(|span| Some(span.trace_id.0)))?,
         fixed(8, each.clone().map(|span| Some(span.span_id.0)))?,
-        fixed(
-            8,
-            each.clone()
-                .map(|span| span.parent_span_id.map(|parent| parent.0)),
-        )?,
-        Arc::new(UInt64Array::from_iter_values(
-            each.clone().map(|span| span.start_unix_ns),
-        )),
-        Arc::new(Int64Array::from_iter_values(
-            each.clone().map(|span| wrapped_duration(span)),
-        )),
-        Arc::new(StringArray::from_iter_values(
-            each.clone().map(|span| &*span.name),
-        )),
-        Arc::new(Int32Array::from_iter_values(
-            each.clone().map(|span| span.kind.to_otlp()),
-        )),
-        Arc::new(Int32Array::from_iter_values(
-            each.clone().map(|span| span.status.code.to_otlp()),
-        )),
-        Arc::new(
-            each.clone()
-                .map(|span| unless_empty(&span.status.message))
-                .collect::<StringArray>(),
-        ),
-        Arc::new(
-            each.clone()
-                .map(|span| unless_empty(&span.trace_state))
-                .collect::<StringArray>(),
-        ),
-        Arc::new(UInt32Array::from_iter_values(
-            each.clone().map(|span| span.flags),
-        )),
-        Arc::new(UInt32Array::from_iter_values(
-            numbers.iter().map(|numbers| numbers.resource),
-        )),
-        Arc::new(UInt32Array::from_iter_values(
-            numbers.iter().map(|numbers| numbers.scope),
-        )),
-        Arc::new(UInt32Array::from_iter_values(
-            numbers.iter().map(|numbers| numbers.shape),
-        )),
+        fixed(8, each.clone().map(|span| span.parent_span_id.map(|parent| parent.0)))?,
+        Arc::new(UInt64Array::from_iter_values(each.clone().map(|span| span.start_unix_ns))),
+        Arc::new(Int64Array::from_iter_values(each.clone().map(|span| wrapped_duration(span)))),
+        Arc::new(StringArray::from_iter_values(each.clone().map(|span| &*span.name))),
+        Arc::new(Int32Array::from_iter_values(each.clone().map(|span| span.kind.to_otlp()))),
+        Arc::new(Int32Array::from_iter_values(each.clone().map(|span| span.status.code.to_otlp()))),
+        Arc::new(each.clone().map(|span| unless_empty(&span.status.message)).collect::<StringArray>()),
+        Arc::new(each.clone().map(|span| unless_empty(&span.trace_state)).collect::<StringArray>()),
+        Arc::new(UInt32Array::from_iter_values(each.clone().map(|span| span.flags))),
+        Arc::new(UInt32Array::from_iter_values(numbers.iter().map(|numbers| numbers.resource))),
+        Arc::new(UInt32Array::from_iter_values(numbers.iter().map(|numbers| numbers.scope))),
+        Arc::new(UInt32Array::from_iter_values(numbers.iter().map(|numbers| numbers.shape))),
         residuals(dictionary, spans, numbers),
-        blobs(
-            each.clone().map(|span| !span.events.is_empty()),
-            spans,
-            |span, out| put_events(out, &span.events),
-        ),
-        blobs(
-            each.clone().map(|span| !span.links.is_empty()),
-            spans,
-            |span, out| put_links(out, &span.links),
-        ),
-        blobs(
-            each.map(|span| dropped(span) != [0; 3]),
-            spans,
-            |span, out| {
-                dropped(span)
-                    .into_iter()
-                    .for_each(|count| put_varint(out, count.into()));
-            },
-        ),
+        blobs(each.clone().map(|span| !span.events.is_empty()), spans, |span, out| {
+            put_events(out, &span.events)
+        }),
+        blobs(each.clone().map(|span| !span.links.is_empty()), spans, |span, out| {
+            put_links(out, &span.links)
+        }),
+        blobs(each.map(|span| dropped(span) != [0; 3]), spans, |span, out| {
+            dropped(span).into_iter().for_each(|count| put_varint(out, count.into()));
+        }),
     ];
     for (index, column) in dictionary.columns.iter().enumerate() {
-        arrays.push(attribute_column(
-            index,
-            column.kind,
-            dictionary,
-            spans,
-            numbers,
-        ));
+        arrays.push(attribute_column(index, column.kind, dictionary, spans, numbers));
     }
     RecordBatch::try_new(Arc::clone(schema), arrays)
 }
@@ -170,11 +124,7 @@ fn unless_empty(text: &str) -> Option<&str> {
 }
 
 fn dropped(span: &Span) -> [u32; 3] {
-    [
-        span.dropped_attributes_count,
-        span.dropped_events_count,
-        span.dropped_links_count,
-    ]
+    [span.dropped_attributes_count, span.dropped_events_count, span.dropped_links_count]
 }
 
 fn fixed<const N: usize>(
@@ -213,10 +163,7 @@ fn residuals(dictionary: &Dictionary, spans: &[&Span], numbers: &[Numbers]) -> A
     let mut bytes = Vec::new();
     for (span, numbers) in spans.iter().zip(numbers) {
         bytes.clear();
-        let shape = dictionary
-            .shapes
-            .get(numbers.shape as usize)
-            .map_or(&[][..], Vec::as_slice);
+        let shape = dictionary.shapes.get(numbers.shape as usize).map_or(&[][..], Vec::as_slice);
         for (item, attribute) in shape.iter().zip(&span.attributes) {
             if item.column.is_none() {
                 put_value(&mut bytes, &attribute.value);
@@ -234,15 +181,12 @@ fn attribute_column(
     spans: &[&Span],
     numbers: &[Numbers],
 ) -> ArrayRef {
-    let position_in = |shape: &Vec<super::dictionary::ShapeItem>| {
-        shape.iter().position(|item| item.column == Some(index))
-    };
+    let position_in =
+        |shape: &Vec<super::dictionary::ShapeItem>| shape.iter().position(|item| item.column == Some(index));
     let positions: Vec<Option<usize>> = dictionary.shapes.iter().map(position_in).collect();
     let values = spans.iter().zip(numbers).map(|(span, numbers)| {
         let position = positions.get(numbers.shape as usize).copied().flatten()?;
-        span.attributes
-            .get(position)
-            .map(|attribute| &attribute.value)
+        span.attributes.get(position).map(|attribute| &attribute.value)
     });
     match kind {
         ColumnKind::String => {
@@ -319,11 +263,7 @@ impl<'a> Values<'a> {
 
     pub(super) fn value(&self, row: usize) -> Result<AnyValue, Damaged> {
         fn present(array: &dyn Array, row: usize) -> Result<usize, Damaged> {
-            if row < array.len() && array.is_valid(row) {
-                Ok(row)
-            } else {
-                Err(Damaged)
-            }
+            if row < array.len() && array.is_valid(row) { Ok(row) } else { Err(Damaged) }
         }
         Ok(match self {
             Self::String(array) => AnyValue::String(array.value(present(array, row)?).to_owned()),
@@ -345,10 +285,7 @@ impl<'a> Rows<'a> {
         fn at<T: 'static>(batch: &RecordBatch, index: usize) -> Result<&T, Damaged> {
             typed(batch.columns().get(index).ok_or(Damaged)?)
         }
-        let attributes = batch
-            .columns()
-            .get(column::FIRST_ATTRIBUTE..)
-            .ok_or(Damaged)?;
+        let attributes = batch.columns().get(column::FIRST_ATTRIBUTE..).ok_or(Damaged)?;
         let attributes = attributes.iter().zip(&dictionary.columns);
         Ok(Self {
             dictionary,
@@ -385,10 +322,7 @@ impl<'a> Rows<'a> {
     pub(super) fn span(&mut self, row: usize) -> Result<Span, Damaged> {
         let start_unix_ns = self.start.value(row);
         let mut dropped = Reader::new(optional_bytes(self.dropped, row).unwrap_or(&[0; 3]));
-        let parent_span_id = self
-            .parent_span_id
-            .is_valid(row)
-            .then(|| self.parent_span_id.value(row));
+        let parent_span_id = self.parent_span_id.is_valid(row).then(|| self.parent_span_id.value(row));
         Ok(Span {
             trace_id: self.trace_id(row)?,
             span_id: SpanId::from_bytes(self.span_id.value(row)).ok_or(Damaged)?,
@@ -425,11 +359,7 @@ impl<'a> Rows<'a> {
     }
 
     fn attributes(&self, row: usize) -> Result<Vec<KeyValue>, Damaged> {
-        let shape = self
-            .dictionary
-            .shapes
-            .get(self.shape.value(row) as usize)
-            .ok_or(Damaged)?;
+        let shape = self.dictionary.shapes.get(self.shape.value(row) as usize).ok_or(Damaged)?;
         let mut residual = Reader::new(optional_bytes(self.residual, row).unwrap_or_default());
         let mut attributes = Vec::with_capacity(shape.len());
         for item in shape {
@@ -437,10 +367,7 @@ impl<'a> Rows<'a> {
                 Some(column) => self.attributes.get(column).ok_or(Damaged)?.value(row)?,
                 None => residual.value()?,
             };
-            attributes.push(KeyValue {
-                key: Arc::clone(&item.key),
-                value,
-            });
+            attributes.push(KeyValue { key: Arc::clone(&item.key), value });
         }
         Ok(attributes)
     }
@@ -451,11 +378,7 @@ fn shared<T>(items: &[Arc<T>], number: u32) -> Result<Arc<T>, Damaged> {
 }
 
 fn optional_text(array: &StringArray, row: usize) -> String {
-    if array.is_valid(row) {
-        array.value(row).to_owned()
-    } else {
-        String::new()
-    }
+    if array.is_valid(row) { array.value(row).to_owned() } else { String::new() }
 }
 
 fn optional_bytes(array: &BinaryArray, row: usize) -> Option<&[u8]> {

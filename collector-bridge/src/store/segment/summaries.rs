@@ -39,9 +39,7 @@ impl Builder {
         let first = self.table.services.len() as u32;
         for share in &summary.services {
             let service = self.number(&share.service);
-            self.table
-                .services
-                .push((service, share.span_count, share.error_count));
+            self.table.services.push((service, share.span_count, share.error_count));
         }
         let line = Line {
             trace_id: summary.trace_id,
@@ -57,9 +55,7 @@ impl Builder {
     }
 
     pub(super) fn finish(mut self) -> SummaryTable {
-        self.table
-            .lines
-            .sort_unstable_by_key(|line| std::cmp::Reverse((line.start_unix_ns, line.trace_id)));
+        self.table.lines.sort_unstable_by_key(|line| std::cmp::Reverse((line.start_unix_ns, line.trace_id)));
         self.table
     }
 
@@ -81,24 +77,19 @@ impl SummaryTable {
 
     /// Returns start and id of a line.
     pub(crate) fn key(&self, index: usize) -> Option<(u64, TraceId)> {
-        self.lines
-            .get(index)
-            .map(|line| (line.start_unix_ns, line.trace_id))
+        self.lines.get(index).map(|line| (line.start_unix_ns, line.trace_id))
     }
 
     /// Returns the index of the first line whose (start, id) is below the bound.
     pub(crate) fn first_below(&self, bound: (u64, TraceId)) -> usize {
-        self.lines
-            .partition_point(|line| (line.start_unix_ns, line.trace_id) >= bound)
+        self.lines.partition_point(|line| (line.start_unix_ns, line.trace_id) >= bound)
     }
 
     /// Returns a line as a summary.
     pub(crate) fn summary(&self, index: usize) -> Option<TraceSummary> {
         let line = self.lines.get(index)?;
         let text = |number: u32| self.texts.get(number as usize).cloned().unwrap_or_default();
-        let services = self
-            .services
-            .get(line.services.0 as usize..line.services.1 as usize)?;
+        let services = self.services.get(line.services.0 as usize..line.services.1 as usize)?;
         let services: Vec<ServiceCount> = services
             .iter()
             .map(|(service, span_count, error_count)| ServiceCount {
@@ -125,13 +116,9 @@ impl SummaryTable {
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::new();
         put_varint(&mut out, self.texts.len() as u64);
-        self.texts
-            .iter()
-            .for_each(|text| put_bytes(&mut out, text.as_bytes()));
+        self.texts.iter().for_each(|text| put_bytes(&mut out, text.as_bytes()));
         put_varint(&mut out, self.lines.len() as u64);
-        self.lines
-            .iter()
-            .for_each(|line| out.extend_from_slice(&line.trace_id.0));
+        self.lines.iter().for_each(|line| out.extend_from_slice(&line.trace_id.0));
         let mut last = 0_u64;
         for line in &self.lines {
             put_signed(&mut out, line.start_unix_ns.wrapping_sub(last) as i64);
@@ -140,23 +127,13 @@ impl SummaryTable {
         for line in &self.lines {
             put_varint(&mut out, line.end_unix_ns.wrapping_sub(line.start_unix_ns));
         }
-        self.lines
-            .iter()
-            .for_each(|line| put_varint(&mut out, line.root_service.into()));
-        self.lines
-            .iter()
-            .for_each(|line| put_varint(&mut out, line.root_name.into()));
-        self.lines
-            .iter()
-            .for_each(|line| put_signed(&mut out, line.root_status.to_otlp().into()));
-        self.lines
-            .iter()
-            .for_each(|line| out.push(line.has_root.into()));
+        self.lines.iter().for_each(|line| put_varint(&mut out, line.root_service.into()));
+        self.lines.iter().for_each(|line| put_varint(&mut out, line.root_name.into()));
+        self.lines.iter().for_each(|line| put_signed(&mut out, line.root_status.to_otlp().into()));
+        self.lines.iter().for_each(|line| out.push(line.has_root.into()));
         for line in &self.lines {
-            let services = self
-                .services
-                .get(line.services.0 as usize..line.services.1 as usize)
-                .unwrap_or_default();
+            let services =
+                self.services.get(line.services.0 as usize..line.services.1 as usize).unwrap_or_default();
             put_varint(&mut out, services.len() as u64);
             for (service, spans, errors) in services {
                 put_varint(&mut out, (*service).into());
@@ -201,8 +178,7 @@ impl SummaryTable {
             line.root_name = reader.u32()?;
         }
         for line in &mut table.lines {
-            line.root_status =
-                StatusCode::from_otlp(reader.signed()?.try_into().map_err(|_| Damaged)?);
+            line.root_status = StatusCode::from_otlp(reader.signed()?.try_into().map_err(|_| Damaged)?);
         }
         for line in &mut table.lines {
             line.has_root = reader.array::<1>()? == [1];
@@ -210,9 +186,7 @@ impl SummaryTable {
         for line in &mut table.lines {
             let first = table.services.len() as u32;
             for _ in 0..reader.count()? {
-                table
-                    .services
-                    .push((reader.u32()?, reader.u32()?, reader.u32()?));
+                table.services.push((reader.u32()?, reader.u32()?, reader.u32()?));
             }
             line.services = (first, table.services.len() as u32);
         }

@@ -16,8 +16,7 @@ use parquet::schema::types::ColumnPath;
 use super::dictionary;
 use super::ids::{self, Filter};
 use super::{
-    DICTIONARY_FILE, FILTER_FILE, IDS_FILE, ROLLUPS_FILE, SPANS_FILE, SUMMARIES_FILE, rows,
-    summaries,
+    DICTIONARY_FILE, FILTER_FILE, IDS_FILE, ROLLUPS_FILE, SPANS_FILE, SUMMARIES_FILE, rows, summaries,
 };
 use crate::analyze::Rollups;
 use crate::model::{Span, TraceSummary};
@@ -51,9 +50,8 @@ pub(crate) struct SortedSpans<'a> {
 
 impl<'a> SortedSpans<'a> {
     pub(crate) fn new(spans: impl Iterator<Item = &'a Span>) -> Self {
-        let mut keyed: Vec<_> = spans
-            .map(|span| (span.trace_id, span.start_unix_ns, span.span_id, span))
-            .collect();
+        let mut keyed: Vec<_> =
+            spans.map(|span| (span.trace_id, span.start_unix_ns, span.span_id, span)).collect();
         keyed.sort_by(|a, b| (a.0, a.1, a.2).cmp(&(b.0, b.1, b.2)));
         let mut groups: Vec<(u64, usize, usize)> = Vec::new();
         let mut unique: Vec<&Span> = Vec::with_capacity(keyed.len());
@@ -80,24 +78,12 @@ impl<'a> SortedSpans<'a> {
             traces.push(sorted.len());
             sorted.extend_from_slice(unique.get(start..end).unwrap_or_default());
         }
-        Self {
-            spans: sorted,
-            traces,
-            duplicates,
-        }
+        Self { spans: sorted, traces, duplicates }
     }
 
     fn traces(&self) -> impl Iterator<Item = &[&'a Span]> {
-        let ends = self
-            .traces
-            .iter()
-            .skip(1)
-            .copied()
-            .chain([self.spans.len()]);
-        self.traces
-            .iter()
-            .zip(ends)
-            .filter_map(|(start, end)| self.spans.get(*start..end))
+        let ends = self.traces.iter().skip(1).copied().chain([self.spans.len()]);
+        self.traces.iter().zip(ends).filter_map(|(start, end)| self.spans.get(*start..end))
     }
 }
 
@@ -105,11 +91,7 @@ impl<'a> SortedSpans<'a> {
 fn is_duplicate(before: &[&Span], span: &Span) -> bool {
     let same_key =
         |other: &&&Span| other.start_unix_ns == span.start_unix_ns && other.span_id == span.span_id;
-    before
-        .iter()
-        .rev()
-        .take_while(same_key)
-        .any(|other| *other == span)
+    before.iter().rev().take_while(same_key).any(|other| *other == span)
 }
 
 /// Writes a segment with that id below `dir`; returns what the manifest shall say of it. All files are on the disk
@@ -130,14 +112,9 @@ pub(crate) fn write(
     fs::create_dir(&temporary).map_err(StoreError::io("create", &temporary))?;
     let written = write_files(&temporary, sorted);
     let renamed = written.and_then(|bytes| {
-        let rename = || {
-            sync_dir(&temporary)
-                .and_then(|()| fs::rename(&temporary, &path))
-                .and_then(|()| sync_dir(dir))
-        };
-        rename()
-            .map(|()| bytes)
-            .map_err(StoreError::io("rename", &temporary))
+        let rename =
+            || sync_dir(&temporary).and_then(|()| fs::rename(&temporary, &path)).and_then(|()| sync_dir(dir));
+        rename().map(|()| bytes).map_err(StoreError::io("rename", &temporary))
     });
     let disk_bytes = renamed.inspect_err(|_| {
         // Half a segment would only take the space that the next attempt needs.
@@ -171,10 +148,7 @@ fn write_files(dir: &Path, sorted: &SortedSpans<'_>) -> Result<u64, StoreError> 
     }
     let filter = Filter::new(table.iter().map(|(hash, _)| *hash));
     bytes += write_packed(&dir.join(DICTIONARY_FILE), &dictionary.encode())?;
-    bytes += write_packed(
-        &dir.join(SUMMARIES_FILE),
-        &summary_builder.finish().encode(),
-    )?;
+    bytes += write_packed(&dir.join(SUMMARIES_FILE), &summary_builder.finish().encode())?;
     bytes += write_packed(&dir.join(ROLLUPS_FILE), &rollups.encode())?;
     bytes += write_plain(&dir.join(FILTER_FILE), &framed(filter.as_bytes()))?;
     bytes += write_plain(&dir.join(IDS_FILE), &ids::encode_table(table))?;
@@ -189,15 +163,13 @@ fn write_spans(
 ) -> Result<u64, StoreError> {
     let schema = rows::schema(&dictionary.columns);
     let file = File::create(path).map_err(StoreError::io("create", path))?;
-    let failed = |error: &dyn std::fmt::Display| {
-        StoreError::io("write", path)(io::Error::other(error.to_string()))
-    };
+    let failed =
+        |error: &dyn std::fmt::Display| StoreError::io("write", path)(io::Error::other(error.to_string()));
     let buffered = io::BufWriter::with_capacity(1 << 20, file);
     let mut writer = ArrowWriter::try_new(buffered, Arc::clone(&schema), Some(properties()))
         .map_err(|error| failed(&error))?;
     for (spans, numbers) in spans.chunks(BATCH_ROWS).zip(numbers.chunks(BATCH_ROWS)) {
-        let batch =
-            rows::encode(&schema, dictionary, spans, numbers).map_err(|error| failed(&error))?;
+        let batch = rows::encode(&schema, dictionary, spans, numbers).map_err(|error| failed(&error))?;
         writer.write(&batch).map_err(|error| failed(&error))?;
     }
     let buffered = writer.into_inner().map_err(|error| failed(&error))?;

@@ -41,11 +41,7 @@ pub(super) struct Condition {
 }
 
 impl Condition {
-    pub(super) fn new(
-        range: TimeRange,
-        predicate: &SpanPredicate,
-        dictionary: &Dictionary,
-    ) -> Self {
+    pub(super) fn new(range: TimeRange, predicate: &SpanPredicate, dictionary: &Dictionary) -> Self {
         let mut columns = vec![
             column::START,
             column::DURATION,
@@ -56,23 +52,14 @@ impl Condition {
             column::SHAPE,
         ];
         let by_resource = dictionary.resources.iter().map(|resource| {
-            predicate
-                .service
-                .as_ref()
-                .is_none_or(|service| service == resource.service_name())
+            predicate.service.as_ref().is_none_or(|service| service == resource.service_name())
         });
         let by_resource = by_resource.collect();
         let mut attributes = Vec::new();
         for wanted in &predicate.attributes {
             attributes.push(attribute_condition(wanted, dictionary, &mut columns));
         }
-        Self {
-            range,
-            predicate: predicate.clone(),
-            by_resource,
-            attributes,
-            columns,
-        }
+        Self { range, predicate: predicate.clone(), by_resource, attributes, columns }
     }
 
     /// Returns whether no row can match.
@@ -87,8 +74,7 @@ impl Condition {
 
     /// Returns which rows may match.
     pub(super) fn evaluate(&self, batch: &RecordBatch) -> Result<BooleanArray, ArrowError> {
-        self.passes(batch)
-            .map_err(|error| ArrowError::ExternalError(Box::new(error)))
+        self.passes(batch).map_err(|error| ArrowError::ExternalError(Box::new(error)))
     }
 
     fn passes(&self, batch: &RecordBatch) -> Result<BooleanArray, Damaged> {
@@ -140,20 +126,12 @@ impl Condition {
             }
         }
         for (row, passes) in passes.iter_mut().enumerate().filter(|(_, passes)| **passes) {
-            let in_shape = attribute
-                .by_shape
-                .get(shape.value(row) as usize)
-                .ok_or(Damaged)?;
+            let in_shape = attribute.by_shape.get(shape.value(row) as usize).ok_or(Damaged)?;
             *passes = match in_shape {
                 InShape::Residual => true,
-                InShape::Absent => {
-                    attribute.by_resource.get(resource.value(row) as usize) != Some(&false)
-                }
+                InShape::Absent => attribute.by_resource.get(resource.value(row) as usize) != Some(&false),
                 InShape::Column(index, _) => {
-                    let (_, values) = values
-                        .iter()
-                        .find(|(known, _)| known == index)
-                        .ok_or(Damaged)?;
+                    let (_, values) = values.iter().find(|(known, _)| known == index).ok_or(Damaged)?;
                     attribute.wanted.accepts(Some(&values.value(row)?))
                 }
             };
@@ -166,22 +144,11 @@ impl Condition {
         if !self.columns.contains(&file_column) {
             return Err(Damaged);
         }
-        Ok(self
-            .columns
-            .iter()
-            .filter(|column| **column < file_column)
-            .count())
+        Ok(self.columns.iter().filter(|column| **column < file_column).count())
     }
 
-    fn array<'a, T: 'static>(
-        &self,
-        batch: &'a RecordBatch,
-        file_column: usize,
-    ) -> Result<&'a T, Damaged> {
-        let array: &Arc<dyn Array> = batch
-            .columns()
-            .get(self.position(file_column)?)
-            .ok_or(Damaged)?;
+    fn array<'a, T: 'static>(&self, batch: &'a RecordBatch, file_column: usize) -> Result<&'a T, Damaged> {
+        let array: &Arc<dyn Array> = batch.columns().get(self.position(file_column)?).ok_or(Damaged)?;
         typed(array)
     }
 }
@@ -213,14 +180,6 @@ fn attribute_condition(
         let found: Option<&AnyValue> = crate::model::find(attributes, &wanted.key);
         wanted.accepts(found)
     };
-    let by_resource = dictionary
-        .resources
-        .iter()
-        .map(|resource| in_resource(&resource.attributes))
-        .collect();
-    AttributeCondition {
-        wanted: wanted.clone(),
-        by_shape,
-        by_resource,
-    }
+    let by_resource = dictionary.resources.iter().map(|resource| in_resource(&resource.attributes)).collect();
+    AttributeCondition { wanted: wanted.clone(), by_shape, by_resource }
 }

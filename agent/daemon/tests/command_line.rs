@@ -1,4 +1,5 @@
 //! The program as its users meet it.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::process::{Command, Output, Stdio};
 

@@ -87,7 +87,7 @@ impl Settings {
     ) -> Result<Self, Error> {
         let export = export_settings(arguments, environment, file)?;
         let mut selection = selection(&arguments.select, &arguments.exclude, file)?;
-        selection.receiver_port = Some(export.endpoint.port()).filter(|_| may_be_here(&export.endpoint));
+        selection.receiver_port = may_be_here(&export.endpoint).then(|| export.endpoint.port());
         Ok(Self {
             selection,
             capture: capture(arguments.capture_bytes, file)?,

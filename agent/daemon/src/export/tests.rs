@@ -5,6 +5,7 @@ mod grpc;
 mod http;
 mod receiver;
 mod spooling;
+mod tls;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -50,7 +50,7 @@ pub(super) enum Failure {
 #[derive(Debug)]
 pub(super) enum Transport {
     Grpc(grpc::Client),
-    Http(http::Client),
+    Http(Box<http::Client>),
 }
 
 impl Transport {
@@ -59,7 +59,7 @@ impl Transport {
         let connector = connector::build(settings.certificate.as_deref())?;
         Ok(match settings.endpoint.protocol {
             Protocol::Grpc => Self::Grpc(grpc::Client::new(settings, connector)?),
-            Protocol::HttpProtobuf => Self::Http(http::Client::new(settings, connector)?),
+            Protocol::HttpProtobuf => Self::Http(Box::new(http::Client::new(settings, connector)?)),
         })
     }
 

@@ -107,8 +107,9 @@ fn served(arguments: &[String]) -> Option<&str> {
         is_name(module) && is_name(attribute) && !attribute.starts_with("//") && !module.contains('/')
     };
     let with_colon = operands().map(|(_, word)| word.as_str()).find(|word| is_application(word));
-    let last =
-        || operands().filter(|(at, _)| *at == 0 || !is_option(at - 1)).map(|(_, word)| word.as_str()).last();
+    let last = || {
+        operands().filter(|(at, _)| *at == 0 || !is_option(at - 1)).map(|(_, word)| word.as_str()).next_back()
+    };
     with_colon.or_else(last)
 }
 

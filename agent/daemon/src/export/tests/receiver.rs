@@ -11,6 +11,9 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use hyper_util::service::TowerToHyperService;
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
     TraceService, TraceServiceServer,
 };
@@ -18,6 +21,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse,
 };
 use prost::Message as _;
+use rustls::ServerConfig;
 use tokio::sync::oneshot;
 use tonic::codec::CompressionEncoding;
 use tonic::{Code, Request, Status};
@@ -83,6 +87,15 @@ impl Receiver {
     }
 
     pub(super) fn start(address: SocketAddr, replies: Vec<Reply>, is_grpc: bool) -> Self {
+        Self::with_tls(address, replies, is_grpc, None)
+    }
+
+    pub(super) fn with_tls(
+        address: SocketAddr,
+        replies: Vec<Reply>,
+        is_grpc: bool,
+        tls: Option<Arc<ServerConfig>>,
+    ) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let listener = runtime.block_on(async {
             let socket = tokio::net::TcpSocket::new_v4().unwrap();
@@ -98,7 +111,7 @@ impl Receiver {
             // Dropping the runtime resets whatever is open: the receiver is gone at once.
             runtime.block_on(async move {
                 tokio::select! {
-                    () = serve(listener, service, is_grpc) => {}
+                    () = serve(listener, service, is_grpc, tls) => {}
                     _ = stopped => {}
                 }
             });
@@ -132,14 +145,34 @@ impl Drop for Receiver {
     }
 }
 
-async fn serve(listener: tokio::net::TcpListener, service: Service, is_grpc: bool) {
-    if is_grpc {
+async fn serve(
+    listener: tokio::net::TcpListener,
+    service: Service,
+    is_grpc: bool,
+    tls: Option<Arc<ServerConfig>>,
+) {
+    let router = if is_grpc {
         let service = TraceServiceServer::new(service).accept_compressed(CompressionEncoding::Gzip);
-        let incoming = tonic::transport::server::TcpIncoming::from(listener);
-        tonic::transport::Server::builder().add_service(service).serve_with_incoming(incoming).await.unwrap();
+        tonic::service::Routes::new(service).into_axum_router()
     } else {
-        let router = Router::new().route("/v1/traces", post(receive)).with_state(service);
-        axum::serve(listener, router).await.unwrap();
+        Router::new().route("/v1/traces", post(receive)).with_state(service)
+    };
+    let acceptor = tls.map(tokio_rustls::TlsAcceptor::from);
+    loop {
+        let (stream, _) = listener.accept().await.unwrap();
+        let (router, acceptor) = (router.clone(), acceptor.clone());
+        tokio::spawn(async move {
+            let service = TowerToHyperService::new(router);
+            let server = auto::Builder::new(TokioExecutor::new());
+            // What goes wrong here goes wrong at the client too, where it is looked at.
+            match acceptor {
+                None => drop(server.serve_connection(TokioIo::new(stream), service).await),
+                Some(acceptor) => {
+                    let Ok(stream) = acceptor.accept(stream).await else { return };
+                    drop(server.serve_connection(TokioIo::new(stream), service).await);
+                }
+            }
+        });
     }
 }
 

@@ -14,7 +14,7 @@ use super::super::Error;
 /// Connects to `http` and `https` receivers.
 pub(super) type Connector = HttpsConnector<HttpConnector>;
 
-/// Which versions of HTTP are offered.
+/// Makes connectors for either version of HTTP.
 #[derive(Clone, Debug)]
 pub(super) struct Connectors {
     tls: ClientConfig,

@@ -1,11 +1,14 @@
 //! OTLP over gRPC. Payloads are encoded already and pass through as bytes.
 
 use std::str::FromStr as _;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Buf as _, BufMut as _, Bytes};
-use http::uri::PathAndQuery;
+use http::Uri;
+use http::uri::{PathAndQuery, Scheme};
 use tonic::codec::{Codec, CompressionEncoding, DecodeBuf, Decoder, EncodeBuf, Encoder};
+use tonic::codegen::Service;
 use tonic::metadata::{Ascii, MetadataKey, MetadataMap, MetadataValue};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status};
@@ -13,7 +16,7 @@ use tonic::{Code, Request, Status};
 use super::super::Error;
 use super::super::batch::Batch;
 use super::super::settings::{Compression, Settings};
-use super::connector::Connectors;
+use super::connector::{Connector, Connectors};
 use super::{Accepted, Failure, accepted, retry_info, with_causes};
 
 const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
@@ -42,13 +45,20 @@ impl Client {
                 value.parse().map_err(|_| invalid("its value is not ASCII".to_owned()))?;
             metadata.insert(key, value);
         }
-        let endpoint = Endpoint::from(settings.endpoint.uri.clone())
+        let origin = settings.endpoint.uri.clone();
+        // To tonic the receiver is plain: TLS is the connector's, and requests name their true origin.
+        let mut parts = origin.clone().into_parts();
+        parts.scheme = Some(Scheme::HTTP);
+        let plain = Uri::from_parts(parts).unwrap_or_else(|_| origin.clone());
+        let endpoint = Endpoint::from(plain)
+            .origin(origin.clone())
             .connect_timeout(CONNECT_TIMEOUT)
             .http2_keep_alive_interval(KEEP_ALIVE)
             .user_agent(concat!("remora/", env!("CARGO_PKG_VERSION")))
             .map_err(|error| Error::Header { name: "user-agent".to_owned(), reason: error.to_string() })?;
+        let connector = ToReceiver { connector: connectors.http2(), receiver: origin };
         Ok(Self {
-            channel: endpoint.connect_with_connector_lazy(connectors.http2()),
+            channel: endpoint.connect_with_connector_lazy(connector),
             metadata,
             timeout: settings.timeout,
             compression: settings.compression,
@@ -96,6 +106,27 @@ fn failure(status: &Status) -> Failure {
     };
     let reason = format!("{:?}: {}", status.code(), with_causes(status));
     if is_temporary { Failure::Temporary { reason, retry_after } } else { Failure::Permanent { reason } }
+}
+
+/// Connects to the receiver, whatever it is asked for.
+#[derive(Clone, Debug)]
+struct ToReceiver {
+    connector: Connector,
+    receiver: Uri,
+}
+
+impl Service<Uri> for ToReceiver {
+    type Response = <Connector as Service<Uri>>::Response;
+    type Error = <Connector as Service<Uri>>::Error;
+    type Future = <Connector as Service<Uri>>::Future;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.connector.poll_ready(context)
+    }
+
+    fn call(&mut self, _: Uri) -> Self::Future {
+        self.connector.call(self.receiver.clone())
+    }
 }
 
 /// Bytes as they are.

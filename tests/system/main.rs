@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, with the line at hand")]
 
 mod chain;
+mod command;
 mod context;
 mod curl;
 mod flask;

@@ -4,6 +4,7 @@
 mod bench;
 mod build;
 mod lint;
+mod record;
 mod run;
 mod shell;
 mod test;
@@ -33,6 +34,8 @@ enum Command {
     Bench(bench::Bench),
     /// Check formatting, clippy and documentation, with warnings denied
     Lint,
+    /// Record sessions of real clients and servers as goldens
+    Record(record::Record),
     /// Trace this host: everything that is missing, then build and start bridge and agent
     Run(run::Run),
     /// Install what the tests need and run them all
@@ -57,6 +60,7 @@ fn dispatch(command: Command) -> Result<()> {
         Command::Build(build) => build::run(&build).map(drop),
         Command::Bench(bench) => bench::run(&bench),
         Command::Lint => lint::run(),
+        Command::Record(record) => record::run(&record),
         Command::Run(run) => run::run(&run),
         Command::Test(test) => test::run(&test),
         Command::Tidy => tidy::run(),

@@ -41,10 +41,9 @@ pub(super) fn run(settings: &Settings) -> anyhow::Result<()> {
         tracing::info!(address = %server.address(), "metrics");
     }
     let ended = pipeline::run(pipeline_settings(settings), &shared, stop.flag(), &mut take);
-    if let Some(exporter) = exporter {
-        exporter.shutdown(PATIENCE);
-    }
+    let spooled = exporter.map_or(0, |exporter| exporter.shutdown(PATIENCE));
     tracing::info!(
+        spooled,
         exported = shared.ledger.counter("remora_agent_exported_spans_total").get(),
         "{}",
         health::summary(&shared.ledger)

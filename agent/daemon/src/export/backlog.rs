@@ -63,8 +63,13 @@ impl Backlog {
         self.is_away = false;
     }
 
+    /// Returns the spans on disk.
+    pub(super) fn spooled(&self) -> u64 {
+        self.spool.as_ref().map_or(0, Spool::spans)
+    }
+
     /// Keeps on disk what can be kept beyond the end of this process. Returns the spans that cannot.
-    pub(super) fn finish(mut self) -> u64 {
+    pub(super) fn finish(&mut self) -> u64 {
         self.spill();
         self.memory.iter().map(|batch| u64::from(batch.spans)).sum()
     }

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -28,7 +29,7 @@ const FAILURES_PER_LOG_LINE: u32 = 30;
 #[derive(Debug)]
 pub struct Exporter {
     stop: oneshot::Sender<Instant>,
-    thread: JoinHandle<()>,
+    thread: JoinHandle<u64>,
 }
 
 impl Exporter {
@@ -53,6 +54,10 @@ impl Exporter {
         ));
         let level = intake.clone();
         ledger.gauge("remora_agent_export_queue_bytes", Vec::new(), move || level.bytes() as f64);
+        let spooled = Arc::new(AtomicU64::new(0));
+        let level = spooled.clone();
+        let read = move || level.load(Ordering::Relaxed) as f64;
+        ledger.gauge("remora_agent_export_spooled_spans", Vec::new(), read);
         let (stop, stopped) = oneshot::channel();
         let worker = Worker {
             backlog: Backlog::new(
@@ -65,6 +70,7 @@ impl Exporter {
             intake: intake.clone(),
             settings,
             counters,
+            spooled,
             in_flight: None,
             cut_at: None,
             retry_at: None,
@@ -75,12 +81,14 @@ impl Exporter {
         Ok((Self { stop, thread }, SpanSink(intake)))
     }
 
-    /// Sends what waits, for as long as `patience`; keeps the rest in the spool, or counts it as lost.
-    pub fn shutdown(self, patience: Duration) {
+    /// Sends what waits, for as long as `patience`; keeps the rest in the spool, or counts it as lost. Returns the
+    /// spans that are left in the spool.
+    pub fn shutdown(self, patience: Duration) -> u64 {
         let _gone = self.stop.send(Instant::now() + patience);
-        if self.thread.join().is_err() {
+        self.thread.join().unwrap_or_else(|_| {
             tracing::error!("the exporter's thread has panicked");
-        }
+            0
+        })
     }
 }
 
@@ -145,6 +153,8 @@ struct Worker {
     backlog: Backlog,
     pause: Pause,
     counters: Counters,
+    /// Spans in the spool, for the metrics.
+    spooled: Arc<AtomicU64>,
     /// The oldest batch, on its way. One at a time keeps the order.
     in_flight: Option<Pin<Box<dyn Future<Output = Answer> + Send>>>,
     /// When spans that wait for others go alone.
@@ -154,9 +164,10 @@ struct Worker {
 }
 
 impl Worker {
-    async fn run(mut self, mut stopped: oneshot::Receiver<Instant>) {
+    async fn run(mut self, mut stopped: oneshot::Receiver<Instant>) -> u64 {
         let deadline = loop {
             self.launch();
+            self.spooled.store(self.backlog.spooled(), Ordering::Relaxed);
             let far = Instant::now() + Duration::from_secs(3600);
             let intake = self.intake.clone();
             tokio::select! {
@@ -172,6 +183,7 @@ impl Worker {
         self.drain(deadline).await;
         let lost = self.backlog.finish();
         self.counters.unsent.add(lost);
+        self.backlog.spooled()
     }
 
     /// Sends until nothing waits, the receiver fails, or time is up.

@@ -90,7 +90,7 @@ fn the_next_run_delivers_what_the_last_one_kept() {
     for number in 0..700 {
         sink.try_send(span(number)).unwrap();
     }
-    exporter.shutdown(Duration::from_millis(100));
+    assert_eq!(exporter.shutdown(Duration::from_millis(100)), 700);
     assert_eq!(crate::health::summary(&ledger), "no losses");
     let receiver = Receiver::start(address, Vec::new(), true);
     let (exporter, sink) = Exporter::start(settings, &ledger).unwrap();

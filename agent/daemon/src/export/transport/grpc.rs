@@ -104,7 +104,10 @@ fn failure(status: &Status) -> Failure {
         Code::Unknown | Code::Internal => std::error::Error::source(status).is_some(),
         _ => false,
     };
-    let reason = format!("{:?}: {}", status.code(), with_causes(status));
+    let reason = match std::error::Error::source(status) {
+        Some(cause) => format!("{:?}: {}", status.code(), with_causes(cause)),
+        None => format!("{:?}: {}", status.code(), status.message()),
+    };
     if is_temporary { Failure::Temporary { reason, retry_after } } else { Failure::Permanent { reason } }
 }
 

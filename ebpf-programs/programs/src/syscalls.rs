@@ -1,8 +1,8 @@
 //! The two hooks on system calls, and which call means what.
 
 use aya_ebpf::helpers::bpf_ktime_get_ns;
-use aya_ebpf::macros::raw_tracepoint;
-use aya_ebpf::programs::RawTracePointContext;
+use aya_ebpf::macros::btf_tracepoint;
+use aya_ebpf::programs::BtfTracePointContext;
 use remora_abi::{DIRECTION_EGRESS, DIRECTION_INGRESS, ROLE_ACCEPTED};
 
 use crate::arch::{Registers, number};
@@ -26,18 +26,18 @@ enum Entry {
 }
 
 /// `sys_enter(struct pt_regs *regs, long id)`
-#[raw_tracepoint(tracepoint = "sys_enter")]
-pub(crate) fn sys_enter(context: RawTracePointContext) -> i32 {
+#[btf_tracepoint(function = "sys_enter")]
+pub(crate) fn sys_enter(context: BtfTracePointContext) -> i32 {
     let call = context.arg::<u64>(1) as i64;
     if !is_entry_of_interest(call) {
         return 0;
     }
-    let Some(registers) = Registers::read(context.arg::<u64>(0)) else { return 0 };
-    match entry(call, &registers) {
+    let registers = Registers::of(context.arg(0));
+    match entry(call, registers) {
         Entry::Transfer { descriptor, direction, memory } => {
-            transfer::enter(&registers, descriptor, direction, memory);
+            transfer::enter(registers, descriptor, direction, memory);
         }
-        Entry::Splice => enter_splice(&registers),
+        Entry::Splice => enter_splice(registers),
         Entry::Close => {
             // SAFETY: the helper has no preconditions.
             close::handle_close(registers.first(), unsafe { bpf_ktime_get_ns() });
@@ -49,9 +49,9 @@ pub(crate) fn sys_enter(context: RawTracePointContext) -> i32 {
 }
 
 /// `sys_exit(struct pt_regs *regs, long ret)`
-#[raw_tracepoint(tracepoint = "sys_exit")]
-pub(crate) fn sys_exit(context: RawTracePointContext) -> i32 {
-    let Some(call) = Registers::read_number(context.arg::<u64>(0)) else { return 0 };
+#[btf_tracepoint(function = "sys_exit")]
+pub(crate) fn sys_exit(context: BtfTracePointContext) -> i32 {
+    let call = Registers::of(context.arg(0)).number();
     let result = context.arg::<u64>(1) as i64;
     if call == number::ACCEPT || call == number::ACCEPT4 {
         exit_accept(result);

@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use bytes::{Bytes, BytesMut};
 use remora_abi::{
     DATA_COUNTED, DATA_EOF, DATA_GOROUTINE, DIRECTION_EGRESS, DataEvent, EventHeader, ExecEvent, FAMILY_INET,
-    FAMILY_UNIX, ForkEvent, KIND_CLOSED, KIND_DATA, KIND_EXEC, KIND_EXIT, KIND_FORK, KIND_OPENED, OpenedEvent,
-    ROLE_ACCEPTED, ROLE_CONNECTED,
+    FAMILY_UNIX, ForkEvent, KIND_CLOSED, KIND_DATA, KIND_EXEC, KIND_EXIT, KIND_FORK, KIND_OPENED,
+    OpenedEvent, ROLE_ACCEPTED, ROLE_CONNECTED,
 };
 use remora_engine::event::{
     ConnectionId, Data, Direction, Endpoint, Event, EventKind, Executor, Goroutine, Opened, Role,

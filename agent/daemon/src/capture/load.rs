@@ -1,8 +1,8 @@
 //! Loading, attaching, and the handle on what is attached.
 
 use aya::maps::{Array, HashMap, MapData, PerCpuArray, RingBuf};
-use aya::programs::RawTracePoint;
-use aya::{Ebpf, EbpfLoader, include_bytes_aligned};
+use aya::programs::{BtfTracePoint, Program, RawTracePoint};
+use aya::{Btf, Ebpf, EbpfLoader, include_bytes_aligned};
 use remora_abi::{Count, Loss, PROCESS_IGNORE, PROCESS_OBSERVE, Settings, names};
 use remora_engine::command::Command;
 
@@ -41,6 +41,12 @@ pub enum Error {
     /// Kernel types are missing.
     #[error(transparent)]
     Offsets(#[from] OffsetError),
+    /// Kernel types cannot be used.
+    #[error("read kernel types for the BPF programs: {source}")]
+    Types {
+        /// What went wrong.
+        source: Box<aya::BtfError>,
+    },
     /// The object was refused.
     #[error("load the BPF programs: {source} (run `remora check` to see what this kernel and user lack)")]
     Load {
@@ -48,7 +54,9 @@ pub enum Error {
         source: Box<aya::EbpfError>,
     },
     /// A program was refused.
-    #[error("{step} BPF program {program}: {source} (run `remora check` to see what this kernel and user lack)")]
+    #[error(
+        "{step} BPF program {program}: {source} (run `remora check` to see what this kernel and user lack)"
+    )]
     Program {
         /// `load` or `attach`.
         step: &'static str,
@@ -98,8 +106,9 @@ impl Capture {
         let counts = PerCpuArray::try_from(map(names::COUNTS)?).map_err(at(names::COUNTS))?;
         let mut global = Array::try_from(map(names::SETTINGS)?).map_err(at(names::SETTINGS))?;
         global.set(0, &kernel_settings(settings), 0).map_err(at(names::SETTINGS))?;
-        for program in TRACEPOINTS {
-            raw_tracepoint(&mut ebpf, program)?.load().map_err(failed("load", program))?;
+        let types = Btf::from_sys_fs().map_err(|source| Error::Types { source: Box::new(source) })?;
+        for tracepoint in TRACEPOINTS {
+            load_program(&mut ebpf, tracepoint, &types)?;
         }
         Ok(Self {
             ebpf,
@@ -112,8 +121,8 @@ impl Capture {
 
     /// Attaches the programs: from here on the host is observed.
     pub fn attach(&mut self) -> Result<(), Error> {
-        for program in TRACEPOINTS {
-            raw_tracepoint(&mut self.ebpf, program)?.attach(program).map_err(failed("attach", program))?;
+        for tracepoint in TRACEPOINTS {
+            attach_program(&mut self.ebpf, tracepoint)?;
         }
         Ok(())
     }
@@ -136,7 +145,8 @@ impl Capture {
     /// Returns every loss so far, by the reason's label.
     pub fn losses(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let kernel = Loss::ALL.map(|loss| (loss.label(), sum(&self.losses, loss as u32)));
-        let own = [("record_undecodable", self.ring.undecodable()), ("policy_refused", self.policies.refused())];
+        let own =
+            [("record_undecodable", self.ring.undecodable()), ("policy_refused", self.policies.refused())];
         kernel.into_iter().chain(own)
     }
 
@@ -155,9 +165,27 @@ fn kernel_settings(settings: CaptureSettings) -> Settings {
     }
 }
 
-fn raw_tracepoint<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut RawTracePoint, Error> {
-    let program = ebpf.program_mut(name).ok_or(Error::Missing { name })?;
-    program.try_into().map_err(failed("open", name))
+/// System calls are hooked by BTF tracepoints, whose arguments are read without a helper; the others are raw ones.
+fn load_program(ebpf: &mut Ebpf, tracepoint: &'static str, types: &Btf) -> Result<(), Error> {
+    match program(ebpf, tracepoint)? {
+        Program::BtfTracePoint(program) => program.load(tracepoint, types),
+        other => <&mut RawTracePoint>::try_from(other).and_then(RawTracePoint::load),
+    }
+    .map_err(failed("load", tracepoint))
+}
+
+fn attach_program(ebpf: &mut Ebpf, tracepoint: &'static str) -> Result<(), Error> {
+    match program(ebpf, tracepoint)? {
+        Program::BtfTracePoint(program) => BtfTracePoint::attach(program).map(drop),
+        other => <&mut RawTracePoint>::try_from(other)
+            .and_then(|program| program.attach(tracepoint))
+            .map(drop),
+    }
+    .map_err(failed("attach", tracepoint))
+}
+
+fn program<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut Program, Error> {
+    ebpf.program_mut(name).ok_or(Error::Missing { name })
 }
 
 fn failed(step: &'static str, program: &'static str) -> impl FnOnce(aya::programs::ProgramError) -> Error {

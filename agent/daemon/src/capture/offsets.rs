@@ -135,7 +135,11 @@ mod tests {
         assert_ne!(offsets.task_files, offsets.task_mm);
         assert_eq!(offsets.sock_dport % 2, 0);
         assert!(offsets.tcp_write_seq > offsets.sock_socket, "tcp_sock begins with a sock");
-        assert_eq!(offsets.sock_rcv_saddr, offsets.sock_daddr + 4, "inet_sock lays the addresses side by side");
+        assert_eq!(
+            offsets.sock_rcv_saddr,
+            offsets.sock_daddr + 4,
+            "inet_sock lays the addresses side by side"
+        );
     }
 
     #[test]

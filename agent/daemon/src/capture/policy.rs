@@ -52,7 +52,9 @@ impl Policies {
     pub(super) fn apply(&mut self, command: Command) {
         match command {
             Command::Ignore(connection) => self.update(connection, |policy| policy.mode = SOCKET_IGNORE),
-            Command::Capture { connection, bytes } => self.update(connection, |policy| policy.capture_bytes = bytes),
+            Command::Capture { connection, bytes } => {
+                self.update(connection, |policy| policy.capture_bytes = bytes)
+            }
             Command::SkipUntil { connection, direction, position } => self.update(connection, |policy| {
                 let [egress, ingress] = &mut policy.skip_until;
                 match direction {

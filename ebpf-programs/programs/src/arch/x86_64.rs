@@ -1,7 +1,5 @@
 //! x86-64: `struct pt_regs` of `arch/x86/include/asm/ptrace.h`, numbers of `syscall_64.tbl`.
 
-use crate::read;
-
 /// The registers of user space as they were saved on entry (`struct pt_regs`).
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -29,16 +27,18 @@ pub(crate) struct Registers {
 }
 
 impl Registers {
-    /// Reads the saved registers at `address`.
+    /// Returns the saved registers of a BTF tracepoint's argument.
     #[inline(always)]
-    pub(crate) fn read(address: u64) -> Option<Self> {
-        read::kernel(address, 0)
+    pub(crate) fn of(argument: *const Registers) -> &'static Self {
+        // SAFETY: the verifier knows the argument as a `struct pt_regs` of the running thread, and turns loads from it
+        // into such that cannot fault.
+        unsafe { &*argument }
     }
 
-    /// Reads only the system call's number.
+    /// Returns the system call's number.
     #[inline(always)]
-    pub(crate) fn read_number(address: u64) -> Option<i64> {
-        read::kernel(address, core::mem::offset_of!(Registers, orig_ax) as u32)
+    pub(crate) fn number(&self) -> i64 {
+        self.orig_ax as i64
     }
 
     /// Returns the first argument.

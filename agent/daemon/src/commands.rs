@@ -48,7 +48,7 @@ pub fn execute(line: CommandLine) -> anyhow::Result<ExitCode> {
         Some(path) => File::load(path)?,
         None => File::default(),
     };
-    log::start(&LogSettings::new(&line.log, &environment, &file)?)?;
+    log::start(&LogSettings::new(&line.log, &environment, &file, default_filter(&line.command))?)?;
     match line.command {
         Command::Run(arguments) => {
             let settings = Settings::for_run(&arguments, &environment, &file)?;
@@ -66,6 +66,15 @@ pub fn execute(line: CommandLine) -> anyhow::Result<ExitCode> {
             let settings = Settings::for_viewing(&arguments.select, &arguments.exclude, &file)?;
             explain::explain(arguments.pid, &settings.selection, arguments.json)
         }
+    }
+}
+
+/// What is printed beside the log decides how much of it is welcome.
+fn default_filter(command: &Command) -> &'static str {
+    match command {
+        Command::Run(_) => "info",
+        Command::Watch(_) => "error",
+        Command::Trace(_) | Command::Check(_) | Command::Explain(_) => "warn",
     }
 }
 

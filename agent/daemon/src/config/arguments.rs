@@ -33,7 +33,7 @@ pub struct CommandLine {
 /// Flags of the log, the same for every command.
 #[derive(Clone, Debug, Default, Args)]
 pub struct LogArguments {
-    /// What the agent logs to stderr, as in RUST_LOG: a level, or module=level, separated by commas [default: info]
+    /// What the agent logs to stderr, as in RUST_LOG: a level, or module=level, separated by commas [default: info for run, less for the others]
     #[arg(long, value_name = "FILTER", global = true)]
     pub log: Option<String>,
     /// How log lines are written [default: text]

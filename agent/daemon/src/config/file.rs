@@ -109,7 +109,7 @@ pub struct Metrics {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Log {
-    /// As in `RUST_LOG`; default `info`.
+    /// As in `RUST_LOG`; default `info` for `remora run`, less for the other commands.
     pub filter: Option<String>,
     /// `text` or `json`; default `text`.
     pub format: Option<String>,

@@ -115,11 +115,16 @@ impl Settings {
 }
 
 impl LogSettings {
-    /// Returns the settings of the log.
+    /// Returns the settings of the log, with a filter for where nobody wants another.
     ///
     /// # Errors
     /// The file names a format that does not exist.
-    pub fn new(arguments: &LogArguments, environment: &Environment<'_>, file: &File) -> Result<Self, Error> {
+    pub fn new(
+        arguments: &LogArguments,
+        environment: &Environment<'_>,
+        file: &File,
+        default_filter: &str,
+    ) -> Result<Self, Error> {
         let written = || file.log.filter.clone();
         let filter = arguments.log.clone().or_else(|| environment.get("RUST_LOG")).or_else(written);
         let format = match (arguments.log_format, &file.log.format) {
@@ -129,7 +134,7 @@ impl LogSettings {
             }
             (None, None) => LogFormat::default(),
         };
-        Ok(Self { filter: filter.unwrap_or_else(|| "info".to_owned()), format })
+        Ok(Self { filter: filter.unwrap_or_else(|| default_filter.to_owned()), format })
     }
 }
 

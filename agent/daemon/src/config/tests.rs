@@ -132,6 +132,7 @@ fn a_file_with_every_key() {
         &LogArguments::default(),
         &Environment::from_fn(&|_| None),
         &toml::from_str(file).unwrap(),
+        "info",
     );
     assert_eq!(log.unwrap(), LogSettings { filter: "debug".to_owned(), format: LogFormat::Json });
 }

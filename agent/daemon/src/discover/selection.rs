@@ -164,14 +164,23 @@ impl Selection {
         self.include.is_empty() && self.descendants_of.is_none()
     }
 
-    /// Returns whether decisions may change while a process runs, because it opens a socket.
-    pub(super) fn depends_on_sockets(&self) -> bool {
-        let has_port = |rules: &[Rule]| rules.iter().any(|rule| matches!(rule, Rule::Port(_)));
-        self.receiver_port.is_some() || has_port(&self.include) || has_port(&self.exclude)
+    /// Returns whether a rule is about ports, so that decisions change while a process runs.
+    pub(super) fn has_port_rules(&self) -> bool {
+        self.include.iter().chain(&self.exclude).any(|rule| matches!(rule, Rule::Port(_)))
     }
 
-    /// Decides on a process.
+    /// Decides on a process by its rules and by what it listens on.
     pub(super) fn decide(&self, process: &Process, surroundings: &impl Surroundings) -> Decision {
+        let decision = self.decide_at_start(process, surroundings);
+        if decision.observe {
+            self.excluded_by_socket(process, surroundings).unwrap_or(decision)
+        } else {
+            decision
+        }
+    }
+
+    /// Decides on a process that begins a program, and listens on nothing yet.
+    pub(super) fn decide_at_start(&self, process: &Process, surroundings: &impl Surroundings) -> Decision {
         if process.tgid == std::process::id() {
             return Decision::no("it is this agent");
         }
@@ -186,19 +195,12 @@ impl Selection {
         if let Some(rule) = self.exclude.iter().find(|rule| rule.matches(process, surroundings)) {
             return Decision::no(format!("the rule --exclude {rule} matches"));
         }
-        let decision = if self.include.is_empty() {
-            Decision::yes("every process is selected by default")
-        } else {
-            match self.include.iter().find(|rule| rule.matches(process, surroundings)) {
-                Some(rule) => Decision::yes(format!("the rule --select {rule} matches")),
-                None => Decision::no("no --select rule matches"),
-            }
-        };
-        // Last, because it is the dearest question.
-        if decision.observe {
-            self.excluded_by_socket(process, surroundings).unwrap_or(decision)
-        } else {
-            decision
+        if self.include.is_empty() {
+            return Decision::yes("every process is selected by default");
+        }
+        match self.include.iter().find(|rule| rule.matches(process, surroundings)) {
+            Some(rule) => Decision::yes(format!("the rule --select {rule} matches")),
+            None => Decision::no("no --select rule matches"),
         }
     }
 

@@ -14,8 +14,10 @@ use super::sockets::Snapshot;
 use super::table::Processes;
 use crate::health::{Counter, Ledger};
 
-/// How often dead processes are forgotten and, where rules depend on sockets, the living judged again.
+/// How often dead processes are forgotten and, where rules are about ports, the living judged again.
 const TICK: Duration = Duration::from_secs(2);
+/// Ticks between two searches for the receiver, which cost a look at every socket of the host.
+const TICKS_PER_SEARCH: u32 = 8;
 /// Steps from child to parent that are followed.
 const MAX_GENERATIONS: usize = 64;
 
@@ -30,6 +32,7 @@ pub struct Discovery {
     inspector: Inspector,
     decisions: HashMap<u32, Decision>,
     refused: Counter,
+    ticks: u32,
 }
 
 impl Discovery {
@@ -39,7 +42,14 @@ impl Discovery {
         let table = processes.clone();
         ledger.gauge("remora_agent_processes", Vec::new(), move || table.len() as f64);
         let refused = ledger.loss("discover", "process_table_full");
-        Self { selection, processes, inspector: Inspector::new(), decisions: HashMap::new(), refused }
+        Self {
+            selection,
+            processes,
+            inspector: Inspector::new(),
+            decisions: HashMap::new(),
+            refused,
+            ticks: 0,
+        }
     }
 
     /// Scans `/proc`, then follows the notices until their senders, or the taker of verdicts, are gone.
@@ -76,7 +86,8 @@ impl Discovery {
         for process in found {
             self.keep(process);
         }
-        self.judge(&tgids, verdicts)
+        self.judge(&tgids, verdicts)?;
+        self.judge_sockets(verdicts)
     }
 
     fn handle(&mut self, notice: Notice, verdicts: &SyncSender<Verdict>) -> Result<(), Disconnected> {
@@ -146,7 +157,9 @@ impl Discovery {
             self.processes.end(*tgid, Instant::now());
             self.decisions.remove(tgid);
         }
-        if self.selection.depends_on_sockets() { self.judge_sockets(verdicts) } else { Ok(()) }
+        self.ticks += 1;
+        let is_search = self.selection.receiver_port.is_some() && self.ticks.is_multiple_of(TICKS_PER_SEARCH);
+        if is_search || self.selection.has_port_rules() { self.judge_sockets(verdicts) } else { Ok(()) }
     }
 
     /// Judges the living again, as their sockets are by now, and tells what has changed.
@@ -184,7 +197,7 @@ impl Discovery {
             let Some(process) = self.processes.get(tgid) else {
                 continue;
             };
-            answers.push((self.selection.decide(&process, &surroundings), process));
+            answers.push((self.selection.decide_at_start(&process, &surroundings), process));
         }
         for (decision, process) in answers {
             self.answer(&process, decision, verdicts)?;

@@ -229,9 +229,11 @@ fn engine_sample(counter: remora_engine::Counter) -> Sample {
     match family {
         "loss" => Sample::loss("engine", label, value),
         "state" => Sample::gauge(format!("remora_agent_engine_{label}"), Vec::new(), value as f64),
-        "messages" | "exchanges" => {
-            Sample::counter(format!("remora_agent_{family}_total"), vec![("protocol", protocol.into())], value)
-        }
+        "messages" | "exchanges" => Sample::counter(
+            format!("remora_agent_{family}_total"),
+            vec![("protocol", protocol.into())],
+            value,
+        ),
         _ => Sample::counter(format!("remora_agent_{family}_total"), vec![("reason", label.into())], value),
     }
 }

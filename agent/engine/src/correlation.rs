@@ -16,7 +16,7 @@ use crate::pairing::{Exchange, ExchangeId, Started};
 use crate::protocol::WireContext;
 use crate::semconv::{self, Value};
 use crate::span::{Evidence, Link, Parent, Span, SpanId, SpanKind, TraceId};
-use identity::{Identity, IdSource, WireKey};
+use identity::{IdSource, Identity, WireKey};
 use parents::Parents;
 use route::Routes;
 

@@ -139,7 +139,8 @@ impl Engine {
             connection.opened.executor.tgid == tgid && connection.opened.peer_sock.is_some()
         };
         // TCP connections tell their own end.
-        let mut gone: Vec<_> = self.connections.iter().filter(|(_, c)| is_local(c)).map(|(id, _)| *id).collect();
+        let mut gone: Vec<_> =
+            self.connections.iter().filter(|(_, c)| is_local(c)).map(|(id, _)| *id).collect();
         gone.sort_unstable();
         for connection in gone {
             self.close(connection, now_ns);
@@ -167,7 +168,8 @@ impl Engine {
 
     fn expire_idle(&mut self, now_ns: u64) {
         let is_idle = |connection: &Connection| now_ns.saturating_sub(connection.last_seen_ns) > MAX_IDLE_NS;
-        let mut idle: Vec<_> = self.connections.iter().filter(|(_, c)| is_idle(c)).map(|(id, _)| *id).collect();
+        let mut idle: Vec<_> =
+            self.connections.iter().filter(|(_, c)| is_idle(c)).map(|(id, _)| *id).collect();
         idle.sort_unstable();
         for connection in idle {
             self.tally.expired_connections += 1;

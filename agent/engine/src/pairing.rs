@@ -73,7 +73,9 @@ impl Pairing {
     pub(crate) fn handle(&mut self, step: Step, next_id: impl FnOnce() -> ExchangeId, out: &mut Vec<Paired>) {
         let Step { message, first, last, place, client: _ } = step;
         match message.kind {
-            MessageKind::Request(request) => self.request(message.pairing, request, first, last, place, next_id(), out),
+            MessageKind::Request(request) => {
+                self.request(message.pairing, request, first, last, place, next_id(), out)
+            }
             MessageKind::RequestEnd => self.request_end(message.pairing, last, out),
             MessageKind::Response(response) => self.response(message.pairing, response, first, last, out),
             MessageKind::ResponseEnd => self.finish(message.pairing, last, out),
@@ -136,7 +138,14 @@ impl Pairing {
         }
     }
 
-    fn response(&mut self, rule: Rule, response: Box<Response>, first: Stamp, last: Stamp, out: &mut Vec<Paired>) {
+    fn response(
+        &mut self,
+        rule: Rule,
+        response: Box<Response>,
+        first: Stamp,
+        last: Stamp,
+        out: &mut Vec<Paired>,
+    ) {
         let open = match rule {
             Rule::InOrder => self.in_order.iter_mut().find(|open| open.exchange.response.is_none()),
             Rule::Id(number) => self.by_id.get_mut(&number),
@@ -170,7 +179,8 @@ impl Pairing {
 
     /// Ends all that is outstanding, oldest first.
     pub(crate) fn take_all(&mut self) -> Vec<Exchange> {
-        let mut open: Vec<_> = self.in_order.drain(..).chain(self.by_id.drain().map(|(_, open)| open)).collect();
+        let mut open: Vec<_> =
+            self.in_order.drain(..).chain(self.by_id.drain().map(|(_, open)| open)).collect();
         open.sort_by_key(|open| open.exchange.id);
         open.into_iter().map(|open| open.exchange).collect()
     }

@@ -168,7 +168,13 @@ impl Session {
     }
 
     /// Asks the protocols whose bytes these are.
-    fn detect(&mut self, direction: Direction, chunk: Chunk, settings: &ParserSettings, out: &mut Vec<Outcome>) {
+    fn detect(
+        &mut self,
+        direction: Direction,
+        chunk: Chunk,
+        settings: &ParserSettings,
+        out: &mut Vec<Outcome>,
+    ) {
         let is_gap = matches!(chunk.content, Content::Missing(_));
         let lane = self.lane(direction);
         let _ = lane.push(chunk);
@@ -280,7 +286,13 @@ impl Session {
         let lane = if direction == Direction::Egress { &mut self.egress } else { &mut self.ingress };
         let Some(message) = parser.passed(side) else { return };
         let stamp = lane.passed_stamp();
-        out.push(Outcome::Step(Box::new(Step { message, client, first: stamp, last: stamp, place: lane.place() })));
+        out.push(Outcome::Step(Box::new(Step {
+            message,
+            client,
+            first: stamp,
+            last: stamp,
+            place: lane.place(),
+        })));
     }
 
     fn resync(&mut self, direction: Direction) {

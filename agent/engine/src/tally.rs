@@ -45,7 +45,12 @@ impl Tally {
     }
 
     /// Returns everything, with what the other rooms counted.
-    pub(crate) fn counters(&self, correlation: correlation::Tally, connections: u64, active: u64) -> Vec<Counter> {
+    pub(crate) fn counters(
+        &self,
+        correlation: correlation::Tally,
+        connections: u64,
+        active: u64,
+    ) -> Vec<Counter> {
         let losses = [
             ("exchange_cut_by_gap", self.lost_to_gaps),
             ("exchange_cut_by_opaque_bytes", self.lost_to_opaque),

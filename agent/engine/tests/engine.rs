@@ -150,7 +150,12 @@ fn tree(spans: &[Span]) -> String {
             Status::Unset => String::new(),
             Status::Error(message) => format!(" ERROR {message}"),
         };
-        text.push_str(&format!("{}{} {kind} {} ({evidence}){status}\n", "  ".repeat(depth), span.tgid, span.name));
+        text.push_str(&format!(
+            "{}{} {kind} {} ({evidence}){status}\n",
+            "  ".repeat(depth),
+            span.tgid,
+            span.name
+        ));
         for child in spans {
             if child.parent.is_some_and(|parent| parent.span_id == span.span_id) {
                 assert_eq!(child.trace_id, span.trace_id);
@@ -179,10 +184,13 @@ fn both_ends_of_an_exchange_are_one_trace() {
     let (mut client, mut server) = world.connect(1, 2, 80);
     world.pass(&mut client, &mut server, GET);
     world.pass(&mut server, &mut client, OK);
-    check(&mut world, &expect![[r#"
+    check(
+        &mut world,
+        &expect![[r#"
         1 -> GET (root)
           2 <- GET /users/{id} (position)
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -196,14 +204,17 @@ fn a_call_belongs_to_the_request_on_its_thread() {
     world.pass(&mut front, &mut client, OK);
     world.pass(&mut call, &mut back, GET);
     world.pass(&mut back, &mut call, OK);
-    check(&mut world, &expect![[r#"
+    check(
+        &mut world,
+        &expect![[r#"
         1 -> GET (root)
           2 <- GET /users/{id} (position)
             2 -> GET (thread)
               3 <- GET /users/{id} (position)
         2 -> GET (root)
           3 <- GET /users/{id} (position)
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -214,8 +225,14 @@ fn interleaved_requests_on_one_thread_have_no_calls() {
     let (mut call, mut back) = world.connect(2, 3, 81);
     world.write(&mut one, GET);
     world.write(&mut two, GET);
-    let mut front_one = { world.read(&mut front_one, GET); front_one.on(2, 1) };
-    let mut front_two = { world.read(&mut front_two, GET); front_two.on(2, 2) };
+    let mut front_one = {
+        world.read(&mut front_one, GET);
+        front_one.on(2, 1)
+    };
+    let mut front_two = {
+        world.read(&mut front_two, GET);
+        front_two.on(2, 2)
+    };
     call = call.on(2, 3);
     world.pass(&mut call, &mut back, GET);
     world.pass(&mut back, &mut call, OK);
@@ -241,12 +258,15 @@ fn a_proxy_is_followed_through_its_turns() {
     world.pass(&mut back, &mut call, OK);
     front = front.on(2, 8);
     world.pass(&mut front, &mut client, OK);
-    check(&mut world, &expect![[r#"
+    check(
+        &mut world,
+        &expect![[r#"
         1 -> GET (root)
           2 <- GET /users/{id} (position)
             2 -> GET (turn)
               3 <- GET /users/{id} (position)
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -261,12 +281,15 @@ fn a_goroutine_that_the_handler_started_belongs_to_the_request() {
     world.pass(&mut call, &mut back, GET);
     world.pass(&mut back, &mut call, OK);
     world.pass(&mut front, &mut client, OK);
-    check(&mut world, &expect![[r#"
+    check(
+        &mut world,
+        &expect![[r#"
         1 -> GET (root)
           2 <- GET /users/{id} (position)
             2 -> GET (goroutine)
               3 <- GET /users/{id} (position)
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -339,14 +362,17 @@ fn pipelined_requests_pair_across_the_connection() {
     world.pass(&mut server, &mut client, OK);
     world.read(&mut server, &GET.repeat(2));
     world.pass(&mut server, &mut client, &OK.repeat(2));
-    check(&mut world, &expect![[r#"
+    check(
+        &mut world,
+        &expect![[r#"
         1 -> GET (root)
           2 <- GET /users/{id} (position)
         1 -> GET (root)
           2 <- GET /users/{id} (position)
         1 -> GET (root)
           2 <- GET /users/{id} (position)
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -356,10 +382,13 @@ fn a_connection_that_ends_before_the_response_is_an_error() {
     world.pass(&mut client, &mut server, GET);
     world.close(&server);
     world.close(&client);
-    check(&mut world, &expect![[r#"
+    check(
+        &mut world,
+        &expect![[r#"
         1 -> GET (root) ERROR the connection ended before the response
           2 <- GET /users/{id} (position) ERROR the connection ended before the response
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]

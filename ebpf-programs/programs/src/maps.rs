@@ -23,7 +23,8 @@ pub(crate) static SETTINGS: Array<Settings> = Array::with_max_entries(1, 0);
 
 /// Written by user space.
 #[map]
-pub(crate) static SOCKET_POLICIES: HashMap<u64, SocketPolicy> = HashMap::with_max_entries(MAX_SOCKET_POLICIES, 0);
+pub(crate) static SOCKET_POLICIES: HashMap<u64, SocketPolicy> =
+    HashMap::with_max_entries(MAX_SOCKET_POLICIES, 0);
 
 #[map]
 pub(crate) static SOCKETS: LruHashMap<u64, SocketState> = LruHashMap::with_max_entries(MAX_SOCKETS, 0);

@@ -177,9 +177,9 @@ fn load_program(ebpf: &mut Ebpf, tracepoint: &'static str, types: &Btf) -> Resul
 fn attach_program(ebpf: &mut Ebpf, tracepoint: &'static str) -> Result<(), Error> {
     match program(ebpf, tracepoint)? {
         Program::BtfTracePoint(program) => BtfTracePoint::attach(program).map(drop),
-        other => <&mut RawTracePoint>::try_from(other)
-            .and_then(|program| program.attach(tracepoint))
-            .map(drop),
+        other => {
+            <&mut RawTracePoint>::try_from(other).and_then(|program| program.attach(tracepoint)).map(drop)
+        }
     }
     .map_err(failed("attach", tracepoint))
 }

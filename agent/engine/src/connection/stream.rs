@@ -124,8 +124,9 @@ impl Stream {
     /// Declares the bytes before the earliest held segment missing.
     fn give_up_earliest(&mut self) {
         let Some(next) = self.next else { return };
-        let earliest = (0..self.held.len())
-            .min_by_key(|&index| self.held.get(index).map_or(0, |held| held.data.position.wrapping_sub(next)));
+        let earliest = (0..self.held.len()).min_by_key(|&index| {
+            self.held.get(index).map_or(0, |held| held.data.position.wrapping_sub(next))
+        });
         let Some(index) = earliest.filter(|&index| index < self.held.len()) else { return };
         let held = self.held.swap_remove(index);
         self.missing(u64::from(held.data.position.wrapping_sub(next)), &held.data, held.at_ns);

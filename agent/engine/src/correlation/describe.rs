@@ -140,10 +140,11 @@ fn has(attributes: &Attributes, key: &Key) -> bool {
 
 /// A client's URL is one attribute, a server's several.
 fn add_url(attributes: &mut Attributes, host: &str, port: u16) {
-    let text = |attributes: &Attributes, key: &Key| match attributes.iter().find(|(present, _)| present == key) {
-        Some((_, Value::Text(text))) => Some(text.clone().into_owned()),
-        _ => None,
-    };
+    let text =
+        |attributes: &Attributes, key: &Key| match attributes.iter().find(|(present, _)| present == key) {
+            Some((_, Value::Text(text))) => Some(text.clone().into_owned()),
+            _ => None,
+        };
     let Some(path) = text(attributes, &semconv::URL_PATH) else { return };
     let scheme = text(attributes, &semconv::URL_SCHEME).unwrap_or_else(|| "http".to_owned());
     let query = text(attributes, &semconv::URL_QUERY).map(|query| format!("?{query}")).unwrap_or_default();
@@ -172,9 +173,8 @@ fn add_outcome(attributes: &mut Attributes, exchange: &Exchange, kind: SpanKind)
     }
     let outcome = &response.outcome;
     let Some(error_type) = &outcome.error_type else { return Status::Unset };
-    let is_forgiven = outcome.is_client_fault
-        && kind == SpanKind::Server
-        && exchange.request.category == Category::Call;
+    let is_forgiven =
+        outcome.is_client_fault && kind == SpanKind::Server && exchange.request.category == Category::Call;
     if is_forgiven {
         return Status::Unset;
     }

@@ -31,7 +31,8 @@ impl Identity {
         };
         let [high, low] = [mix(pair ^ 0x7472_6163_6531), mix(pair ^ 0x7472_6163_6532)];
         let mut trace = [0; 16];
-        for (target, source) in trace.iter_mut().zip(high.to_be_bytes().into_iter().chain(low.to_be_bytes())) {
+        for (target, source) in trace.iter_mut().zip(high.to_be_bytes().into_iter().chain(low.to_be_bytes()))
+        {
             *target = source;
         }
         Self {
@@ -77,7 +78,12 @@ pub(super) enum WireKey {
 }
 
 /// Returns the keys of an exchange, the most exact first.
-pub(super) fn wire_keys(kind: SpanKind, place: &Place, connection: ConnectionId, opened: &Opened) -> Vec<WireKey> {
+pub(super) fn wire_keys(
+    kind: SpanKind,
+    place: &Place,
+    connection: ConnectionId,
+    opened: &Opened,
+) -> Vec<WireKey> {
     let Place { position, reverse_position, ordinal, is_absolute } = *place;
     if !is_absolute {
         let Some(peer) = opened.peer_sock else { return Vec::new() };

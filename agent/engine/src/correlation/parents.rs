@@ -118,8 +118,7 @@ impl Parents {
         if is_interleaved && matches!(key, Key::Thread { .. }) {
             self.interleaving.insert(first.executor.tgid);
         }
-        let server =
-            Server { key, connection, started_at_ns: first.at_ns, is_answering: false, calls: 0 };
+        let server = Server { key, connection, started_at_ns: first.at_ns, is_answering: false, calls: 0 };
         self.servers.insert(id, server);
         self.take_turn(id, &first.executor);
     }
@@ -161,7 +160,12 @@ impl Parents {
     }
 
     /// Returns the request that a call belongs to, if that is certain.
-    pub(super) fn of_call(&mut self, call: ExchangeId, connection: ConnectionId, first: &Stamp) -> Option<Found> {
+    pub(super) fn of_call(
+        &mut self,
+        call: ExchangeId,
+        connection: ConnectionId,
+        first: &Stamp,
+    ) -> Option<Found> {
         let opened_during = self.opened_during.remove(&connection);
         let found = match first.executor.goroutine {
             Some(_) => self.of_goroutine(first),
@@ -237,7 +241,8 @@ impl Parents {
             };
         };
         let connection = self.servers.get(&first)?.connection;
-        let is_other = |id: &ExchangeId| self.servers.get(id).is_some_and(|server| server.connection != connection);
+        let is_other =
+            |id: &ExchangeId| self.servers.get(id).is_some_and(|server| server.connection != connection);
         if waiting.any(is_other) {
             self.ambiguous += 1;
             return None;

@@ -129,7 +129,10 @@ mod tests {
         check("/users/u-7", "/users/{id}");
         check("/static/app.js", "/static/app.js");
         check("/a//b/", "/a//b/");
-        check("/one/two/three/four/five/six/seven/eight/nine/ten/eleven/twelve/more", "/one/two/three/four/five/six/seven/eight/nine/ten/eleven/twelve/*");
+        check(
+            "/one/two/three/four/five/six/seven/eight/nine/ten/eleven/twelve/more",
+            "/one/two/three/four/five/six/seven/eight/nine/ten/eleven/twelve/*",
+        );
     }
 
     #[test]
@@ -137,7 +140,8 @@ mod tests {
         let mut routes = Routes::default();
         let mut seen = std::collections::HashSet::new();
         for index in 0..10_000u32 {
-            let word: String = index.to_string().bytes().map(|digit| char::from(digit - b'0' + b'a')).collect();
+            let word: String =
+                index.to_string().bytes().map(|digit| char::from(digit - b'0' + b'a')).collect();
             seen.insert(routes.template(ServiceKey(80, String::new()), &format!("/shop/{word}/view")));
         }
         assert_eq!(seen.len(), MAX_TEXTS + 1);

@@ -169,7 +169,8 @@ impl Lane {
 
     /// Passes over the next `length` bytes, unread or yet to come; returns whether they have all gone by.
     pub(super) fn skip(&mut self, length: u64) -> bool {
-        let here = usize::try_from(length).map_or(self.unread().len(), |length| length.min(self.unread().len()));
+        let here =
+            usize::try_from(length).map_or(self.unread().len(), |length| length.min(self.unread().len()));
         let (_, last) = self.eat(here);
         self.passed_stamp = Some(last);
         self.is_skip_silent = false;

@@ -91,7 +91,8 @@ fn fill_unix(event: &mut OpenedEvent, sock: u64, role: u8) {
         event.role = ROLE_CONNECTED;
     }
     let Some(name) = peer_name.or(own_name) else { return };
-    let length = read::kernel::<u32>(name, offsets.unix_address_len).unwrap_or(0).saturating_sub(FAMILY_LENGTH);
+    let length =
+        read::kernel::<u32>(name, offsets.unix_address_len).unwrap_or(0).saturating_sub(FAMILY_LENGTH);
     if length == 0 || length > MAX_UNIX_PATH as u32 {
         return;
     }

@@ -2,8 +2,8 @@
 
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns};
 use remora_abi::{
-    Count, DATA_COUNTED, DATA_EOF, DATA_GOROUTINE, DIRECTION_EGRESS, DIRECTION_INGRESS, DataEvent, FAMILY_UNIX,
-    KIND_DATA, PROCESS_IGNORE, ProcessPolicy, SOCKET_IGNORE, SocketState,
+    Count, DATA_COUNTED, DATA_EOF, DATA_GOROUTINE, DIRECTION_EGRESS, DIRECTION_INGRESS, DataEvent,
+    FAMILY_UNIX, KIND_DATA, PROCESS_IGNORE, ProcessPolicy, SOCKET_IGNORE, SocketState,
 };
 
 use crate::arch::Registers;
@@ -175,7 +175,9 @@ fn finish(thread: &mut Thread, result: i64) {
     let now_ns = unsafe { bpf_ktime_get_ns() };
     let is_ingress = call.direction == DIRECTION_INGRESS;
     let time_ns = if is_ingress { now_ns } else { call.time_ns };
-    let Some(state) = open::ensure_announced(call.sock, call.inode, call.family, call.time_ns) else { return };
+    let Some(state) = open::ensure_announced(call.sock, call.inode, call.family, call.time_ns) else {
+        return;
+    };
     let mut event = describe(call, turn, time_ns, now_ns);
     if is_ingress {
         event.reverse_position = reverse_of_ingress(call, state);

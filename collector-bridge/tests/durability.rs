@@ -1,7 +1,7 @@
 //! What was acknowledged is there, whatever happens to the process or the disk.
 
 #[path = "support/bridge.rs"]
-#[allow(dead_code, reason = "each test file uses a part of it")]
+#[allow(dead_code, clippy::unwrap_used, reason = "each test file uses a part of it, and a test may panic")]
 mod bridge;
 
 use std::collections::BTreeMap;

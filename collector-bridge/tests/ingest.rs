@@ -1,7 +1,7 @@
 //! OTLP as senders send it: transports, forms, encodings, limits, answers.
 
 #[path = "support/bridge.rs"]
-#[allow(dead_code, reason = "each test file uses a part of it")]
+#[allow(dead_code, clippy::unwrap_used, reason = "each test file uses a part of it, and a test may panic")]
 mod bridge;
 
 use std::io::Write;

@@ -79,28 +79,19 @@ id! {
 }
 
 fn hex_digit(nibble: u8) -> u8 {
-    if nibble < 10 {
-        b'0' + nibble
-    } else {
-        b'a' + nibble - 10
-    }
+    if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 }
 }
 
 fn parse_hex(text: &[u8], bytes: &mut [u8]) -> Result<(), IdError> {
     let expected = bytes.len() * 2;
     if text.len() != expected {
-        return Err(IdError::Length {
-            expected,
-            found: text.len(),
-        });
+        return Err(IdError::Length { expected, found: text.len() });
     }
-    for (index, (digits, byte)) in text.chunks_exact(2).zip(bytes).enumerate() {
+    for (index, (digits, byte)) in text.as_chunks::<2>().0.iter().zip(bytes).enumerate() {
         let mut value = 0;
         for (offset, digit) in digits.iter().enumerate() {
             let Some(nibble) = (*digit as char).to_digit(16) else {
-                return Err(IdError::Digit {
-                    position: index * 2 + offset,
-                });
+                return Err(IdError::Digit { position: index * 2 + offset });
             };
             value = value * 16 + nibble as u8;
         }
@@ -122,13 +113,7 @@ mod tests {
     #[test]
     fn wrong_texts_say_why() {
         let check = |text: &str, error| assert_eq!(text.parse::<SpanId>(), Err(error), "{text}");
-        check(
-            "00f067aa0ba902",
-            IdError::Length {
-                expected: 16,
-                found: 14,
-            },
-        );
+        check("00f067aa0ba902", IdError::Length { expected: 16, found: 14 });
         check("00f067aa0ba902g7", IdError::Digit { position: 14 });
         check("0000000000000000", IdError::Zero);
         check("00f067aa0ba902é", IdError::Digit { position: 14 });

@@ -36,11 +36,11 @@ fn otlp_span(trace: u64, span: u64) -> otlp::Span {
         attribute("http.response.status_code", Some(Value::IntValue(200 + (span % 3) as i64 * 150))),
         attribute("url.path", Some(Value::StringValue(format!("/items/{span}")))),
     ];
-    if span % 2 == 0 {
-        attributes.insert(1, attribute("retry", Some(Value::BoolValue(span % 4 == 0))));
+    if span.is_multiple_of(2) {
+        attributes.insert(1, attribute("retry", Some(Value::BoolValue(span.is_multiple_of(4)))));
         attributes.push(attribute("ratio", Some(Value::DoubleValue(span as f64 / 7.0))));
     }
-    if span % 5 == 0 {
+    if span.is_multiple_of(5) {
         let items = vec![otlp_common::AnyValue { value: Some(Value::StringValue("a".to_owned())) }];
         attributes
             .push(attribute("tags", Some(Value::ArrayValue(otlp_common::ArrayValue { values: items }))));
@@ -57,13 +57,13 @@ fn otlp_span(trace: u64, span: u64) -> otlp::Span {
         } else {
             (span - span % 10 + 1).to_be_bytes().to_vec()
         },
-        trace_state: if span % 7 == 0 { "vendor=1".to_owned() } else { String::new() },
+        trace_state: if span.is_multiple_of(7) { "vendor=1".to_owned() } else { String::new() },
         flags: 1,
         name: format!("GET /items/{}", span % 4),
         kind: (span % 6) as i32,
         start_time_unix_nano: NOON_NS + trace * SECOND_NS + span,
         // Every eleventh ends before it starts.
-        end_time_unix_nano: if span % 11 == 0 { 5 } else { NOON_NS + trace * SECOND_NS + span * 1000 },
+        end_time_unix_nano: if span.is_multiple_of(11) { 5 } else { NOON_NS + trace * SECOND_NS + span * 1000 },
         attributes,
         dropped_attributes_count: (span % 13) as u32,
         events: (0..span % 3)
@@ -295,7 +295,7 @@ fn old_segments_go_by_size_and_by_age() {
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
     while store.sizes().segments > 1 {
         assert!(std::time::Instant::now() < deadline, "segments stay: {:?}", store.sizes());
-        std::thread::yield_now();
+        std::thread::sleep(std::time::Duration::from_millis(5));
     }
     assert_eq!(store.trace(trace_id(1)).unwrap(), []);
     assert_eq!(store.trace(trace_id(3)).unwrap().len(), 1);
@@ -305,7 +305,7 @@ fn old_segments_go_by_size_and_by_age() {
     let store = Store::open(settings, decode).unwrap();
     while std::fs::read_dir(dir.path().join("segments")).unwrap().count() > 0 {
         assert!(std::time::Instant::now() < deadline, "segments stay: {:?}", store.sizes());
-        std::thread::yield_now();
+        std::thread::sleep(std::time::Duration::from_millis(5));
     }
     assert_eq!(store.sizes().segments, 0);
 }
@@ -336,7 +336,7 @@ fn small_segments_are_merged_and_nothing_changes_for_queries() {
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
     while store.sizes().segments >= 8 {
         assert!(std::time::Instant::now() < deadline, "not merged: {:?}", store.sizes());
-        std::thread::yield_now();
+        std::thread::sleep(std::time::Duration::from_millis(5));
     }
     let check = |store: &Store| {
         for trace in 1..=8 {

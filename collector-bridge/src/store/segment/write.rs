@@ -52,7 +52,7 @@ impl<'a> SortedSpans<'a> {
     pub(crate) fn new(spans: impl Iterator<Item = &'a Span>) -> Self {
         let mut keyed: Vec<_> =
             spans.map(|span| (span.trace_id, span.start_unix_ns, span.span_id, span)).collect();
-        keyed.sort_by(|a, b| (a.0, a.1, a.2).cmp(&(b.0, b.1, b.2)));
+        keyed.sort_by_key(|(trace_id, start_unix_ns, span_id, _)| (*trace_id, *start_unix_ns, *span_id));
         let mut groups: Vec<(u64, usize, usize)> = Vec::new();
         let mut unique: Vec<&Span> = Vec::with_capacity(keyed.len());
         let mut duplicates = 0;

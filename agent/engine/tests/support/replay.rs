@@ -3,6 +3,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use remora_engine::protocol::{Answer, Message, MessageKind, Parser, Side};
 use remora_engine::semconv::{Attributes, Value};
@@ -14,8 +15,12 @@ pub const SIDES: [Side; 2] = [Side::Client, Side::Server];
 #[derive(Clone, Debug, PartialEq)]
 pub struct Said {
     pub side: Side,
+    /// Position of the message's first byte, as far as it was eaten together with the last.
+    pub start: u64,
     /// Position after the message's bytes.
     pub end: u64,
+    /// The message was made of its beginning: its true end is not known.
+    pub is_cut: bool,
     pub kind: MessageKind,
 }
 
@@ -100,6 +105,7 @@ impl Replay {
         }
         let shown = std::mem::take(&mut half.unread);
         let skipped = std::mem::take(&mut half.skipped);
+        let start = half.position;
         half.position += shown.len() as u64 + missing;
         half.needed = 0;
         let end = half.position;
@@ -110,12 +116,12 @@ impl Replay {
             Some(cut) if cut.length >= shown.len() as u64 + missing => {
                 self.halves[side as usize].skipped = cut.length - shown.len() as u64 - missing;
                 if let Some(message) = cut.message {
-                    self.say(side, end, message);
+                    self.say(side, start..end, true, message);
                 }
             }
             Some(cut) => {
                 if let Some(message) = cut.message {
-                    self.say(side, end, message);
+                    self.say(side, start..end, true, message);
                 }
                 self.lost(side);
             }
@@ -129,7 +135,7 @@ impl Replay {
             if !self.is_opaque
                 && let Some(message) = self.parser.end(side)
             {
-                self.say(side, end, message);
+                self.say(side, end..end, false, message);
             }
         }
     }
@@ -156,7 +162,7 @@ impl Replay {
         if half.skipped == 0 {
             let end = half.position;
             if let Some(message) = self.parser.passed(side) {
-                self.say(side, end, message);
+                self.say(side, end..end, false, message);
             }
         }
     }
@@ -200,7 +206,7 @@ impl Replay {
                     assert!(idle < 10_000, "messages without bytes do not end");
                     self.eat(side, eaten);
                     let end = self.halves[side as usize].position;
-                    self.say(side, end, message);
+                    self.say(side, end - eaten as u64..end, false, message);
                 }
                 Answer::Nothing { eaten } => {
                     assert!(eaten > 0 && eaten <= shown, "nothing of {eaten} bytes");
@@ -230,8 +236,8 @@ impl Replay {
         }
     }
 
-    fn say(&mut self, side: Side, end: u64, message: Message) {
-        let said = Said { side, end, kind: message.kind };
+    fn say(&mut self, side: Side, place: Range<u64>, is_cut: bool, message: Message) {
+        let said = Said { side, start: place.start, end: place.end, is_cut, kind: message.kind };
         match &said.kind {
             MessageKind::Request(request) if !request.is_one_way => self.outstanding.push_back(said.clone()),
             MessageKind::Response(_) => {

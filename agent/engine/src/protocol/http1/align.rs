@@ -32,7 +32,7 @@ fn find_request(bytes: &[u8]) -> Option<usize> {
     let mut line_start = 0;
     for line_end in memchr::memchr_iter(b'\n', bytes) {
         let line = bytes.get(line_start..=line_end)?;
-        if let Some(at) = request_in_line(line) {
+        if let Some(at) = request_in_line(line, line_start > 0) {
             return Some(line_start + at);
         }
         line_start = line_end + 1;
@@ -40,13 +40,14 @@ fn find_request(bytes: &[u8]) -> Option<usize> {
     None
 }
 
-fn request_in_line(line: &[u8]) -> Option<usize> {
+/// `is_whole` says that the line's beginning is known.
+fn request_in_line(line: &[u8], is_whole: bool) -> Option<usize> {
     memchr::memmem::rfind(line, b" HTTP/1.")?;
     for space in memchr::memchr_iter(b' ', line) {
         let before = line.get(..space)?;
         let token = before.iter().rposition(|&byte| !is_token(byte)).map_or(0, |at| at + 1);
         // A token in capitals is a method of its own; from others the bytes of a body before it are cut off.
-        let is_method = before.get(token..)?.iter().all(|byte| byte.is_ascii_uppercase() || *byte == b'-');
+        let is_method = (is_whole || token > 0) && before.get(token..)?.iter().all(|byte| byte.is_ascii_uppercase() || *byte == b'-');
         let start = match is_method {
             true => Some(token),
             false => (token..space).find(|&start| before.get(start..).is_some_and(is_known_method)),

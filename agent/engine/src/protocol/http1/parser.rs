@@ -264,9 +264,15 @@ impl Parser for Http1Parser {
 
     fn cut(&mut self, side: Side, bytes: &[u8], missing: u64) -> Option<Cut> {
         let is_head = matches!(self.half(side).state, State::Head) && self.half(side).is_aligned;
-        if !is_head || self.is_tunnel {
+        // What is missing may contain more than the rest of this head, where messages do not wait for one another.
+        let others = match side {
+            Side::Client => self.outstanding.len(),
+            Side::Server => self.outstanding.len().saturating_sub(1),
+        };
+        if !is_head || others > 0 || self.is_tunnel {
             return None;
         }
+        self.may_wait = false;
         // The last field is cut too; a wrong value must not be read from it.
         let shown = memchr::memrchr(b'\n', bytes).and_then(|end| bytes.get(..=end))?;
         let head = Head::read(shown)?;
@@ -274,8 +280,12 @@ impl Parser for Http1Parser {
             Side::Client => self.request(&head, bytes.len()),
             Side::Server => self.response(&head, bytes.len()),
         };
-        // What follows is not known: the next head is looked for.
+        // What follows is not known: the next head is looked for, and if it is in the same turn it may not be the next
+        // request.
         *self.half(side) = Half::new(false);
+        if side == Side::Client {
+            self.turns.lose();
+        }
         let length = u64::try_from(bytes.len()).ok()?.checked_add(missing)?;
         match answer.ok()? {
             Answer::Message { message, .. } => Some(Cut { message: Some(closed(message)), length }),

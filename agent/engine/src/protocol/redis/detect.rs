@@ -1,6 +1,6 @@
 //! Whether bytes begin a Redis command or reply.
 
-use super::known::is_command;
+use super::known::{is_command, is_container, is_second_word, is_word};
 use super::{LengthLine, length_line};
 use crate::protocol::{DETECTION_BUDGET_BYTES, Detection, Side};
 
@@ -69,7 +69,11 @@ fn confirmed_command(name: &[u8], count: i64, rest: &[u8]) -> Detection {
     let lower = name.to_ascii_lowercase();
     let may_be_reply = count == 3 && lower == name && lower.ends_with(b"subscribe");
     if !may_be_reply {
-        return if count == 1 { Detection::Yes(Side::Client) } else { argument(rest) };
+        return match count {
+            1 => Detection::Yes(Side::Client),
+            _ if is_word(name) && !(is_container(name) && begins_with_second_word(rest)) => Detection::Unsure,
+            _ => argument(rest),
+        };
     }
     let channel = match (rest.first(), length_line(rest)) {
         (None, _) | (Some(b'$'), LengthLine::Unfinished) => return Detection::Unsure,
@@ -82,6 +86,11 @@ fn confirmed_command(name: &[u8], count: i64, rest: &[u8]) -> Detection {
         Some(_) => Detection::No,
         None => Detection::Unsure,
     }
+}
+
+fn begins_with_second_word(rest: &[u8]) -> bool {
+    let word = rest.splitn(3, |&byte| byte == b'\n').nth(1).and_then(|line| line.strip_suffix(b"\r"));
+    word.is_some_and(is_second_word)
 }
 
 /// Arguments of commands are strings.
@@ -180,6 +189,7 @@ mod tests {
         for (bytes, expected) in [
             (&b"*1\r\n$4\r\nPING\r\n"[..], CLIENT),
             (b"*2\r\n$3\r\nget\r\n$1\r\na\r\n", CLIENT),
+            (b"*4\r\n$6\r\nclient\r\n$7\r\nSETINFO\r\n$8\r\nLIB-NAME\r\n", CLIENT),
             (b"*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n$1\r\nb\r\n", CLIENT),
             (b"*3\r\n$9\r\nSUBSCRIBE\r\n$1\r\na\r\n", CLIENT),
             (b"*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n", SERVER),
@@ -197,7 +207,8 @@ mod tests {
 
     #[test]
     fn what_others_send_too_is_unsure() {
-        for bytes in [&b"+OK\r\n"[..], b"-ERR 'x'\r\n", b":1\r\n", b"PING\r\n", b"get key\r\n", b"$-1\r\n", b"*", b""] {
+        for bytes in [&b"+OK\r\n"[..], b"-ERR 'x'\r\n", b":1\r\n", b"PING\r\n", b"get key\r\n", b"$-1\r\n", b"*", b"",
+            b"*2\r\n$4\r\ntype\r\n$1\r\na\r\n"] {
             assert_eq!(detect(bytes), Detection::Unsure, "{}", bytes.escape_ascii());
         }
     }

@@ -27,12 +27,27 @@ const COMMANDS: &[&str] = &[
     "zrangebyscore", "zrangestore", "zrank", "zrem", "zremrangebylex", "zremrangebyrank", "zremrangebyscore",
     "zrevrange", "zrevrangebylex", "zrevrangebyscore", "zrevrank", "zscan", "zscore", "zunion", "zunionstore",
 ];
+/// Commands whose names are plain words: in lower case, and with something behind them, they may as well be the first
+/// field of a hash or the first setting of a list.
+const WORDS: &[&str] = &[
+    "append", "auth", "client", "cluster", "command", "config", "copy", "debug", "discard", "dump", "echo", "eval",
+    "exec", "exists", "expire", "failover", "function", "hello", "info", "keys", "latency", "memory", "migrate",
+    "module", "monitor", "move", "multi", "object", "persist", "publish", "rename", "reset", "restore", "role", "save",
+    "scan", "script", "select", "sentinel", "set", "sort", "sync", "time", "touch", "ttl", "type", "wait", "watch",
+];
 /// Prefixes of commands that modules bring.
 const MODULES: &[&str] = &["bf.", "cf.", "cms.", "ft.", "json.", "tdigest.", "topk.", "ts.", "vadd"];
 /// Commands whose first argument is part of the command's name.
 const CONTAINERS: &[&str] = &[
     "acl", "client", "cluster", "command", "config", "function", "latency", "memory", "module", "object", "pubsub",
     "script", "sentinel", "slowlog", "xgroup", "xinfo",
+];
+/// Second words of such commands, as far as they are usual.
+const SECOND_WORDS: &[&str] = &[
+    "cat", "count", "docs", "doctor", "encoding", "exists", "flush", "freq", "get", "getkeys", "getname", "getuser", "id",
+    "idletime", "info", "keyslot", "kill", "list", "load", "myid", "no-evict", "no-touch", "nodes", "refcount", "reply",
+    "resetstat", "rewrite", "set", "setinfo", "setname", "setuser", "shards", "slots", "stats", "tracking", "usage",
+    "whoami",
 ];
 /// Commands whose arguments are never recorded, since they may be passwords.
 const SECRET: &[&str] = &["acl", "auth", "config", "hello", "migrate", "sentinel"];
@@ -46,6 +61,11 @@ pub(super) fn is_command(name: &[u8]) -> bool {
         || MODULES.iter().any(|module| name.starts_with(module.as_bytes()) && is_name(&name))
 }
 
+/// Returns whether `name`, as it is written, may as well be data.
+pub(super) fn is_word(name: &[u8]) -> bool {
+    WORDS.iter().any(|word| word.as_bytes() == name)
+}
+
 /// Returns whether `name` may be the name of a command, known or not.
 pub(super) fn is_name(name: &[u8]) -> bool {
     let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-|".contains(byte);
@@ -55,6 +75,11 @@ pub(super) fn is_name(name: &[u8]) -> bool {
 /// Returns whether the first argument of `name` belongs to the command's name.
 pub(super) fn is_container(name: &[u8]) -> bool {
     lists(CONTAINERS, name)
+}
+
+/// Returns whether `word` is a usual second word of a command.
+pub(super) fn is_second_word(word: &[u8]) -> bool {
+    lists(SECOND_WORDS, word)
 }
 
 /// Returns whether the arguments of `name` are never recorded.

@@ -77,6 +77,8 @@ struct Subscriptions {
     named: u64,
     patterns: u64,
     sharded: u64,
+    /// There may be others, from the time before.
+    are_unknown: bool,
 }
 
 impl RedisParser {
@@ -93,7 +95,7 @@ impl RedisParser {
             replies: Replies::On,
             database: is_start.then_some(0),
             queued: None,
-            subscriptions: Subscriptions::default(),
+            subscriptions: Subscriptions { are_unknown: !is_start, ..Subscriptions::default() },
             is_opaque: false,
         }
     }
@@ -150,6 +152,11 @@ impl RedisParser {
 
     /// Notes a command that will be answered; returns whether it is reported.
     fn expect(&mut self, meaning: Meaning) -> bool {
+        if matches!(meaning, Meaning::Unsubscribe { count: 0, .. }) && self.subscriptions.are_unknown {
+            // How many confirmations follow is not known.
+            self.lose();
+            return false;
+        }
         let was_known = self.turns.are_known();
         let is_reported = !self.is_draining && self.turns.request();
         if self.is_draining {
@@ -263,8 +270,8 @@ impl RedisParser {
     fn pushed(&mut self, summary: &Summary) -> Option<u64> {
         let front = self.outstanding.front().map(|outstanding| outstanding.expected);
         let is_confirming = matches!(front, Some(Expected::Confirmations(_) | Expected::ConfirmationOfAll(_)));
-        let may_push = summary.kind == b'>' || (summary.kind == b'*' && (is_confirming || self.subscriptions.are_any()));
-        if !may_push {
+        let may_push_arrays = is_confirming || self.subscriptions.are_any() || self.subscriptions.are_unknown;
+        if !(summary.kind == b'>' || (summary.kind == b'*' && may_push_arrays && summary.is_shaped_as_push())) {
             return None;
         }
         let kind = match summary.first.as_slice() {
@@ -317,6 +324,7 @@ impl RedisParser {
         self.database = None;
         self.queued = None;
         self.replies = Replies::On;
+        self.subscriptions.are_unknown = true;
     }
 }
 
@@ -377,6 +385,7 @@ impl Subscriptions {
             Channels::Patterns => self.patterns = remaining.saturating_sub(self.named),
             Channels::Sharded => self.sharded = remaining,
         }
+        self.are_unknown &= remaining > 0 || kind == Channels::Sharded;
     }
 }
 

@@ -35,6 +35,17 @@ pub(super) struct Summary {
     elements: u64,
 }
 
+impl Summary {
+    /// Returns whether it has as many elements as what the server pushes under its name.
+    pub(super) fn is_shaped_as_push(&self) -> bool {
+        match self.first.as_slice() {
+            b"pmessage" => self.elements == 4,
+            b"message" | b"smessage" => self.elements == 3,
+            first => first.ends_with(b"subscribe") && self.elements == 3 && self.number.is_some(),
+        }
+    }
+}
+
 /// What an error says.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Failure {

@@ -1,0 +1,213 @@
+//! Recorded sessions of real clients and servers, replayed whole, in pieces and with holes.
+//!
+//! `UPDATE_EXPECT=1 cargo test -p remora-engine --test golden` writes what is expected anew.
+
+#[path = "support/replay.rs"]
+mod replay;
+#[path = "support/session.rs"]
+mod session;
+
+use remora_engine::protocol::{Detection, Parser, ParserSettings, Protocol, REGISTRY, Side};
+use replay::{Pair, Replay, SIDES, tell};
+use session::Session;
+
+/// Pieces are not cut into more parts than this, so that large sessions do not take minutes.
+const MAX_CUTS: usize = 100;
+
+fn protocol(session: &Session) -> &'static dyn Protocol {
+    *REGISTRY.iter().find(|protocol| protocol.name() == session.protocol).expect("a protocol of this name")
+}
+
+fn parser(session: &Session, is_start: bool) -> Box<dyn Parser> {
+    protocol(session).parser(&ParserSettings::default(), is_start)
+}
+
+fn play(replay: &mut Replay, pieces: &[(Side, Vec<u8>)]) {
+    for (side, bytes) in pieces {
+        replay.feed(*side, bytes);
+    }
+    replay.end();
+}
+
+fn whole(session: &Session) -> Replay {
+    let mut replay = Replay::new(parser(session, true));
+    play(&mut replay, &session.pieces);
+    replay
+}
+
+fn told(replay: &Replay) -> String {
+    let mut text: String = replay.said.iter().map(|said| tell(&said.kind) + "\n").collect();
+    if replay.is_opaque {
+        text.push_str("opaque\n");
+    }
+    text
+}
+
+/// Returns those of `pairs` that are none of `expected`. A request is told by its first byte, a response by its last;
+/// of a response whose head was cut only the first byte is known.
+fn wrong(pairs: &[Pair], expected: &[Pair]) -> Vec<(u64, u64)> {
+    let is_same = |found: &Pair, pair: &Pair| match found.response.is_cut {
+        true => found.response.start == pair.response.start,
+        false => found.response.end == pair.response.end,
+    };
+    let is_expected =
+        |found: &&Pair| expected.iter().any(|pair| pair.request.start == found.request.start && is_same(found, pair));
+    pairs.iter().filter(|found| !is_expected(found)).map(|pair| (pair.request.start, pair.response.end)).collect()
+}
+
+/// Returns a few places between 1 and `length`, spread evenly; all of them where they are few.
+fn cuts(length: usize) -> impl Iterator<Item = usize> {
+    (1..length).step_by(length.div_ceil(MAX_CUTS).max(1))
+}
+
+#[test]
+fn messages_are_as_expected() {
+    for session in session::all() {
+        let replay = whole(&session);
+        assert_eq!(replay.broken, [""; 0], "{}", session.name);
+        assert!(replay.is_opaque || replay.unread() == [0, 0], "{} is not read to its end", session.name);
+        let path = session::folder().join(format!("{}.expected", session.name));
+        expect_test::expect_file![path].assert_eq(&told(&replay));
+    }
+}
+
+#[test]
+fn messages_do_not_depend_on_pieces() {
+    for session in session::all() {
+        let expected = told(&whole(&session));
+        for window in [1, 2, 3, 7, 61] {
+            let mut replay = Replay::new(parser(&session, true));
+            for (side, bytes) in &session.pieces {
+                bytes.chunks(window).for_each(|part| replay.feed(*side, part));
+            }
+            replay.end();
+            assert_eq!(told(&replay), expected, "{} by {window}", session.name);
+        }
+        for (at, (side, bytes)) in session.pieces.iter().enumerate() {
+            for cut in cuts(bytes.len()) {
+                let mut replay = Replay::new(parser(&session, true));
+                session.pieces[..at].iter().for_each(|(side, bytes)| replay.feed(*side, bytes));
+                replay.feed(*side, &bytes[..cut]);
+                replay.feed(*side, &bytes[cut..]);
+                play(&mut replay, &session.pieces[at + 1..]);
+                assert_eq!(told(&replay), expected, "{} piece {at} cut at {cut}", session.name);
+            }
+        }
+    }
+}
+
+/// Replays a session without the bytes of `side` from `start` to `end`, and checks that all pairs are right.
+fn check_hole(session: &Session, expected: &[Pair], side: Side, start: u64, end: u64) {
+    for resyncs_both in [true, false] {
+        let mut replay = Replay::new(parser(session, true));
+        if !resyncs_both {
+            replay = replay.resyncing_one();
+        }
+        let mut positions = [0u64; 2];
+        for (from, bytes) in &session.pieces {
+            let first = positions[*from as usize];
+            let last = first + bytes.len() as u64;
+            positions[*from as usize] = last;
+            if *from != side || last <= start || first >= end {
+                replay.feed(*from, bytes);
+                continue;
+            }
+            let index = |position: u64| usize::try_from(position.clamp(first, last) - first).expect("fits");
+            replay.feed(*from, &bytes[..index(start)]);
+            replay.lose(*from, (index(end) - index(start)) as u64);
+            replay.feed(*from, &bytes[index(end)..]);
+        }
+        replay.end();
+        assert_eq!(wrong(&replay.pairs, expected), [], "{} without {side:?} {start}..{end} (both: {resyncs_both})", session.name);
+    }
+}
+
+#[test]
+fn holes_never_make_wrong_pairs() {
+    for session in session::all() {
+        let full = whole(&session);
+        let expected = full.pairs.clone();
+        for side in SIDES {
+            let length = session.bytes(side).len() as u64;
+            let mut ends: Vec<u64> = full.said.iter().filter(|said| said.side == side).map(|said| said.end).collect();
+            ends.insert(0, 0);
+            // Each message alone, and each with the next.
+            for count in [1, 2] {
+                for pair in ends.windows(count + 1) {
+                    check_hole(&session, &expected, side, pair[0], pair[count]);
+                }
+            }
+            // Anywhere, of several lengths, by a fixed sequence of numbers.
+            let mut random = 0x9e37_79b9_7f4a_7c15u64;
+            for _ in 0..60 {
+                random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                let start = (random >> 33) % length.max(1);
+                let missing = 1 + (random >> 17) % 200;
+                check_hole(&session, &expected, side, start, (start + missing).min(length));
+            }
+        }
+    }
+}
+
+#[test]
+fn connections_met_in_the_middle_make_no_wrong_pairs() {
+    for session in session::all() {
+        let expected = whole(&session).pairs;
+        for at in 0..session.pieces.len() {
+            let mut positions = [0u64; 2];
+            for (side, bytes) in &session.pieces[..at] {
+                positions[*side as usize] += bytes.len() as u64;
+            }
+            let mut replay = Replay::new(parser(&session, false)).starting_at(positions);
+            play(&mut replay, &session.pieces[at..]);
+            assert_eq!(wrong(&replay.pairs, &expected), [], "{} from piece {at}", session.name);
+        }
+    }
+}
+
+#[test]
+fn connections_met_in_the_middle_are_read_soon() {
+    for name in ["http1/curl-nginx", "postgresql/psycopg", "redis/redis-py-2-1"] {
+        let session = session::all().into_iter().find(|session| session.name == name).expect(name);
+        let all = whole(&session).pairs.len();
+        let mut replay = Replay::new(parser(&session, false)).starting_at([0, 0]);
+        play(&mut replay, &session.pieces);
+        assert!(replay.pairs.len() + 3 >= all, "{name}: {} of {all}", replay.pairs.len());
+    }
+}
+
+/// Returns what a protocol says of growing beginnings of `bytes`, once it has made up its mind.
+fn claim(protocol: &dyn Protocol, bytes: &[u8]) -> Detection {
+    let said = (1..=bytes.len().min(300)).map(|end| protocol.detect(&bytes[..end]));
+    said.into_iter().find(|&said| said != Detection::Unsure).unwrap_or(Detection::Unsure)
+}
+
+#[test]
+fn each_protocol_claims_only_its_own() {
+    for session in session::all() {
+        let mut is_recognised = false;
+        for side in SIDES {
+            let bytes = session.bytes(side);
+            for protocol in REGISTRY {
+                if let Detection::Yes(claimed) = claim(*protocol, &bytes) {
+                    assert_eq!(protocol.name(), session.protocol, "{} {side:?}", session.name);
+                    assert_eq!(claimed, side, "{}", session.name);
+                    is_recognised = true;
+                }
+            }
+        }
+        assert!(is_recognised, "{}", session.name);
+    }
+}
+
+#[test]
+fn pieces_in_the_middle_are_claimed_by_no_other() {
+    for session in session::all() {
+        for (side, bytes) in session.pieces.iter().filter(|(_, bytes)| !bytes.is_empty()) {
+            for protocol in REGISTRY.iter().filter(|protocol| protocol.name() != session.protocol) {
+                let detection = protocol.detect(bytes);
+                assert!(!matches!(detection, Detection::Yes(_)), "{} {side:?}: {} claims {}", session.name, protocol.name(), bytes.escape_ascii());
+            }
+        }
+    }
+}

@@ -1,9 +1,6 @@
 //! Processes: begin, program, end; and the end of TCP sockets, which needs no process.
 
-use aya_ebpf::helpers::{
-    bpf_get_current_cgroup_id, bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_task,
-    bpf_ktime_get_ns,
-};
+use aya_ebpf::helpers::{bpf_get_current_cgroup_id, bpf_get_current_comm, bpf_get_current_pid_tgid};
 use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
 use remora_abi::{ExecEvent, ExitEvent, ForkEvent, KIND_EXEC, KIND_EXIT, KIND_FORK, MAX_ARGUMENTS};
@@ -19,8 +16,7 @@ const TCP_CLOSE: u64 = 7;
 /// `sched_process_exec(struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm)`
 #[raw_tracepoint(tracepoint = "sched_process_exec")]
 pub(crate) fn sched_process_exec(_context: RawTracePointContext) -> i32 {
-    // SAFETY: the helpers have no preconditions.
-    let (task, now_ns) = unsafe { (bpf_get_current_task(), bpf_ktime_get_ns()) };
+    let (task, now_ns) = (read::task(), read::now_ns());
     reset_policy();
     emit::record::<ExecEvent>(|event| {
         event.header = emit::header(KIND_EXEC, now_ns);
@@ -84,8 +80,7 @@ fn handle_fork(child: u64) -> Option<()> {
         let policy = unsafe { *policy };
         let _ = PROCESSES.insert(&child_tgid, &policy, 0);
     }
-    // SAFETY: the helper has no preconditions.
-    let now_ns = unsafe { bpf_ktime_get_ns() };
+    let now_ns = read::now_ns();
     emit::record::<ForkEvent>(|event| {
         event.header = emit::header(KIND_FORK, now_ns);
         event.child_tid = child_tid;
@@ -98,8 +93,7 @@ fn handle_fork(child: u64) -> Option<()> {
 #[raw_tracepoint(tracepoint = "sched_process_exit")]
 pub(crate) fn sched_process_exit(_context: RawTracePointContext) -> i32 {
     thread::forget();
-    // SAFETY: the helpers have no preconditions.
-    let (task, now_ns) = unsafe { (bpf_get_current_task(), bpf_ktime_get_ns()) };
+    let (task, now_ns) = (read::task(), read::now_ns());
     if !is_last_thread(task) {
         return 0;
     }
@@ -121,8 +115,7 @@ fn is_last_thread(task: u64) -> bool {
 #[raw_tracepoint(tracepoint = "inet_sock_set_state")]
 pub(crate) fn inet_sock_set_state(context: RawTracePointContext) -> i32 {
     if context.arg::<u64>(2) & 0xffff_ffff == TCP_CLOSE {
-        // SAFETY: the helper has no preconditions.
-        close::handle_tcp_end(context.arg::<u64>(0), unsafe { bpf_ktime_get_ns() });
+        close::handle_tcp_end(context.arg::<u64>(0), read::now_ns());
     }
     0
 }

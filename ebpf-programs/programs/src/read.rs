@@ -1,8 +1,23 @@
-//! Bounded reads of kernel and user memory.
+//! Bounded reads of kernel and user memory, and of the clock.
 
 use core::num::NonZero;
 
 use aya_ebpf::helpers::generated::{bpf_probe_read_kernel, bpf_probe_read_user};
+use aya_ebpf::helpers::{bpf_get_current_task, bpf_ktime_get_ns};
+
+/// Returns `CLOCK_MONOTONIC` in nanoseconds.
+#[inline(always)]
+pub(crate) fn now_ns() -> u64 {
+    // SAFETY: the helper has no preconditions.
+    unsafe { bpf_ktime_get_ns() }
+}
+
+/// Returns the address of the running thread's `struct task_struct`.
+#[inline(always)]
+pub(crate) fn task() -> u64 {
+    // SAFETY: the helper has no preconditions.
+    unsafe { bpf_get_current_task() }
+}
 
 /// Reads a `T` at `base + offset` in kernel memory.
 #[inline(always)]

@@ -1,6 +1,5 @@
 //! The two hooks on system calls, and which call means what.
 
-use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 use remora_abi::{DIRECTION_EGRESS, DIRECTION_INGRESS, ROLE_ACCEPTED};
@@ -10,7 +9,7 @@ use crate::socket::call::memory;
 use crate::socket::find::find;
 use crate::socket::transfer::{Memory, observed_process};
 use crate::socket::{close, open, transfer};
-use crate::thread;
+use crate::{read, thread};
 
 /// `MSG_PEEK` and `MSG_TRUNC` of `include/linux/socket.h`.
 const PEEK: u64 = 0x02;
@@ -39,8 +38,7 @@ pub(crate) fn sys_enter(context: BtfTracePointContext) -> i32 {
         }
         Entry::Splice => enter_splice(registers),
         Entry::Close => {
-            // SAFETY: the helper has no preconditions.
-            close::handle_close(registers.first(), unsafe { bpf_ktime_get_ns() });
+            close::handle_close(registers.first(), read::now_ns());
         }
         Entry::Wait => count_turn(),
         Entry::Nothing => {}
@@ -143,8 +141,7 @@ fn exit_accept(result: i64) {
         return;
     }
     let Some(found) = find(result as u64) else { return };
-    // SAFETY: the helper has no preconditions.
-    let now_ns = unsafe { bpf_ktime_get_ns() };
+    let now_ns = read::now_ns();
     open::announce(found.sock, found.inode, found.family, ROLE_ACCEPTED, now_ns);
 }
 

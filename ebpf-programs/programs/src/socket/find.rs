@@ -2,7 +2,6 @@
 
 use core::num::NonZero;
 
-use aya_ebpf::helpers::bpf_get_current_task;
 use remora_abi::{FAMILY_INET, FAMILY_INET6, FAMILY_UNIX};
 
 use crate::maps::offsets;
@@ -67,8 +66,7 @@ pub(crate) fn family(sock: u64) -> Option<u8> {
 #[inline(always)]
 fn file(descriptor: u32) -> Option<NonZero<u64>> {
     let offsets = offsets();
-    // SAFETY: the helper has no preconditions.
-    let task = unsafe { bpf_get_current_task() };
+    let task = read::task();
     let files = read::pointer(task, offsets.task_files)?;
     let table = read::pointer(files, offsets.files_fdt)?;
     if descriptor >= read::kernel::<u32>(table, offsets.fdtable_max_fds)? {

@@ -1,6 +1,6 @@
 //! Calls that move bytes: what is remembered at entry, and what is told at exit.
 
-use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns};
+use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use remora_abi::{
     Count, DATA_COUNTED, DATA_EOF, DATA_GOROUTINE, DIRECTION_EGRESS, DIRECTION_INGRESS, DataEvent,
     FAMILY_UNIX, KIND_DATA, PROCESS_IGNORE, ProcessPolicy, SOCKET_IGNORE, SocketState,
@@ -60,8 +60,7 @@ pub(crate) fn enter(registers: &Registers, descriptor: u64, direction: u8, memor
     let Some(found) = find(descriptor) else { return };
     let Some(thread) = thread::this() else { return };
     let call = &mut thread.call;
-    // SAFETY: the helper has no preconditions.
-    call.time_ns = unsafe { bpf_ktime_get_ns() };
+    call.time_ns = read::now_ns();
     call.sock = found.sock;
     call.inode = found.inode;
     call.family = found.family;
@@ -171,8 +170,7 @@ fn finish(thread: &mut Thread, result: i64) {
     if result < 0 || (result == 0 && call.direction == DIRECTION_EGRESS) {
         return;
     }
-    // SAFETY: the helper has no preconditions.
-    let now_ns = unsafe { bpf_ktime_get_ns() };
+    let now_ns = read::now_ns();
     let is_ingress = call.direction == DIRECTION_INGRESS;
     let time_ns = if is_ingress { now_ns } else { call.time_ns };
     let Some(state) = open::ensure_announced(call.sock, call.inode, call.family, call.time_ns) else {

@@ -18,10 +18,7 @@ pub fn assemble(trace_id: TraceId, spans: Vec<Span>) -> Option<Trace> {
     let places = places(&spans);
     let mut parents: Vec<Option<usize>> = spans
         .iter()
-        .map(|span| {
-            span.parent_span_id
-                .and_then(|parent| first_place(&places, parent))
-        })
+        .map(|span| span.parent_span_id.and_then(|parent| first_place(&places, parent)))
         .collect();
     let cuts = cut_cycles(&mut parents);
     let completeness = completeness(&spans, &places);
@@ -33,46 +30,24 @@ pub fn assemble(trace_id: TraceId, spans: Vec<Span>) -> Option<Trace> {
             parent: *parent,
             children: Vec::new(),
             depth: 0,
-            is_orphan: span
-                .parent_span_id
-                .is_some_and(|parent| !places.contains_key(&parent)),
-            has_duplicate_id: places
-                .get(&span.span_id)
-                .is_some_and(|places| places.len() > 1),
+            is_orphan: span.parent_span_id.is_some_and(|parent| !places.contains_key(&parent)),
+            has_duplicate_id: places.get(&span.span_id).is_some_and(|places| places.len() > 1),
             is_cycle_cut: cuts.contains(&index),
             span,
         })
         .collect();
     let roots = link(&mut placed, &parents);
-    Some(Trace {
-        trace_id,
-        spans: placed,
-        roots,
-        duplicates_removed,
-        completeness,
-        summary,
-    })
+    Some(Trace { trace_id, spans: placed, roots, duplicates_removed, completeness, summary })
 }
 
 fn unique(mut spans: Vec<Span>) -> (Vec<Span>, u32) {
-    let key = |span: &Span| {
-        (
-            span.start_unix_ns,
-            std::cmp::Reverse(span.end_unix_ns),
-            span.span_id,
-        )
-    };
+    let key = |span: &Span| (span.start_unix_ns, std::cmp::Reverse(span.end_unix_ns), span.span_id);
     spans.sort_by_key(key);
     let mut kept: Vec<Span> = Vec::with_capacity(spans.len());
     let mut removed = 0;
     for span in spans {
         // Equal spans have equal keys, so they are neighbours.
-        if kept
-            .iter()
-            .rev()
-            .take_while(|other| key(other) == key(&span))
-            .any(|other| *other == span)
-        {
+        if kept.iter().rev().take_while(|other| key(other) == key(&span)).any(|other| *other == span) {
             removed += 1;
         } else {
             kept.push(span);
@@ -125,19 +100,10 @@ fn cut_cycles(parents: &mut [Option<usize>]) -> HashSet<usize> {
 }
 
 fn completeness(spans: &[Span], places: &HashMap<SpanId, Vec<usize>>) -> Completeness {
-    let named: HashSet<SpanId> = spans
-        .iter()
-        .filter_map(|span| span.parent_span_id)
-        .collect();
-    let missing = named
-        .iter()
-        .filter(|parent| !places.contains_key(parent))
-        .count();
+    let named: HashSet<SpanId> = spans.iter().filter_map(|span| span.parent_span_id).collect();
+    let missing = named.iter().filter(|parent| !places.contains_key(parent)).count();
     let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
-    Completeness {
-        found: count(places.len()),
-        expected: count(places.len() + missing),
-    }
+    Completeness { found: count(places.len()), expected: count(places.len() + missing) }
 }
 
 /// Fills children and depths; returns what starts a tree: true roots first.
@@ -157,11 +123,8 @@ fn link(placed: &mut [TraceSpan], parents: &[Option<usize>]) -> Vec<usize> {
         span.depth = depth;
         waiting.extend(span.children.iter().map(|child| (*child, depth + 1)));
     }
-    let is_detached = |index: &usize| {
-        placed
-            .get(*index)
-            .is_some_and(|placed| placed.span.parent_span_id.is_some())
-    };
+    let is_detached =
+        |index: &usize| placed.get(*index).is_some_and(|placed| placed.span.parent_span_id.is_some());
     roots.sort_by_key(is_detached);
     roots
 }

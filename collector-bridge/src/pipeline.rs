@@ -24,12 +24,12 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
+use crate::api;
 use crate::config::Settings;
 use crate::health::{self, Health};
 use crate::model::Span;
 use crate::receive::{self, Deliver, Intake, ReceiveCounters, Refusal, offload};
 use crate::store::{Batch, Store, StoreError};
-use crate::api;
 
 /// How long open connections may take to end after a signal.
 const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(5);
@@ -82,8 +82,12 @@ pub async fn run(settings: Settings, stop: impl Future<Output = ()>) -> Result<(
     let store = open(&settings).await?;
     let _ = health.store.set(store.clone());
     let _ = gate.rest.set(api::router(api::AppState { store: store.clone() }));
-    let intake =
-        Intake::new(deliver(store.clone()), Arc::clone(&health.receive), settings.max_request_bytes, settings.token.clone());
+    let intake = Intake::new(
+        deliver(store.clone()),
+        Arc::clone(&health.receive),
+        settings.max_request_bytes,
+        settings.token.clone(),
+    );
     serve(&mut servers, grpc_listener.listener, receive::grpc_router(intake.clone()), stopped.clone());
     serve(&mut servers, http_listener.listener, receive::http_router(intake), stopped);
     announce(&settings.store.data_dir, api_listener.address, grpc_listener.address, http_listener.address)?;
@@ -115,7 +119,9 @@ async fn listen(address: SocketAddr, flag: &'static str) -> Result<Listening, Pi
 async fn open(settings: &Settings) -> Result<Store, PipelineError> {
     let store = settings.store.clone();
     let opening: JoinHandle<_> = tokio::task::spawn_blocking(move || Store::open(store, decode_logged));
-    let opened = opening.await.map_err(|error| PipelineError::System { action: "open the store", source: error.into() })?;
+    let opened = opening
+        .await
+        .map_err(|error| PipelineError::System { action: "open the store", source: error.into() })?;
     Ok(opened?)
 }
 
@@ -141,7 +147,12 @@ fn deliver(store: Store) -> Deliver {
     })
 }
 
-fn serve(servers: &mut JoinSet<()>, listener: TcpListener, router: Router, mut stopped: watch::Receiver<bool>) {
+fn serve(
+    servers: &mut JoinSet<()>,
+    listener: TcpListener,
+    router: Router,
+    mut stopped: watch::Receiver<bool>,
+) {
     servers.spawn(async move {
         let stop = async move {
             // The sender lives until after the servers, so an error cannot come before the signal.
@@ -170,7 +181,10 @@ async fn forward(State(gate): State<Gate>, request: Request) -> Response {
     use tower_service::Service;
     match gate.rest.get() {
         Some(router) => router.clone().call(request).await.into_response(),
-        None => (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "1")], "the log is being read back\n").into_response(),
+        None => {
+            (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "1")], "the log is being read back\n")
+                .into_response()
+        }
     }
 }
 
@@ -186,7 +200,12 @@ async fn check_token(State(gate): State<Gate>, request: Request, next: Next) -> 
     (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, "Bearer")], message).into_response()
 }
 
-fn announce(data_dir: &Path, api: SocketAddr, grpc: SocketAddr, http: SocketAddr) -> Result<(), PipelineError> {
+fn announce(
+    data_dir: &Path,
+    api: SocketAddr,
+    grpc: SocketAddr,
+    http: SocketAddr,
+) -> Result<(), PipelineError> {
     let addresses = serde_json::json!({"listen": api, "otlp_grpc": grpc, "otlp_http": http});
     let temporary = data_dir.join("addresses.tmp");
     let written = fs::write(&temporary, addresses.to_string())

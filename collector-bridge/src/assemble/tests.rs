@@ -39,11 +39,7 @@ fn drawn(spans: Vec<Span>) -> String {
             (placed.has_duplicate_id, " same id"),
             (placed.is_cycle_cut, " cut"),
         ];
-        let flags: String = flags
-            .iter()
-            .filter(|(is_set, _)| *is_set)
-            .map(|(_, flag)| *flag)
-            .collect();
+        let flags: String = flags.iter().filter(|(is_set, _)| *is_set).map(|(_, flag)| *flag).collect();
         text += &format!("{indent}{}{flags}\n", placed.span.span_id.0[0]);
         waiting.extend(placed.children.iter().rev());
     }
@@ -67,22 +63,14 @@ fn nothing_makes_no_trace() {
 #[test]
 fn late_spans_find_their_place_in_any_order_of_arrival() {
     check(
-        vec![
-            span(1, None, 0),
-            span(2, Some(1), 5),
-            span(3, Some(2), 6),
-            span(4, Some(1), 7),
-        ],
+        vec![span(1, None, 0), span(2, Some(1), 5), span(3, Some(2), 6), span(4, Some(1), 7)],
         "1\n  2\n    3\n  4\n4/4, 0 removed",
     );
 }
 
 #[test]
 fn equal_spans_are_kept_once() {
-    check(
-        vec![span(1, None, 0), span(1, None, 0), span(1, None, 0)],
-        "1\n1/1, 2 removed",
-    );
+    check(vec![span(1, None, 0), span(1, None, 0), span(1, None, 0)], "1\n1/1, 2 removed");
 }
 
 #[test]
@@ -90,12 +78,7 @@ fn other_content_under_the_same_id_is_kept_and_flagged() {
     let mut other = span(2, Some(1), 6);
     other.name = "other".into();
     check(
-        vec![
-            span(1, None, 0),
-            span(2, Some(1), 5),
-            other,
-            span(3, Some(2), 7),
-        ],
+        vec![span(1, None, 0), span(2, Some(1), 5), other, span(3, Some(2), 7)],
         "1\n  2 same id\n    3\n  2 same id\n3/3, 0 removed",
     );
 }
@@ -111,12 +94,7 @@ fn orphans_start_trees_behind_true_roots_and_count_as_missing_parent() {
 #[test]
 fn cycles_are_cut_at_their_earliest_span() {
     check(
-        vec![
-            span(1, Some(3), 0),
-            span(2, Some(1), 1),
-            span(3, Some(2), 2),
-            span(4, Some(2), 3),
-        ],
+        vec![span(1, Some(3), 0), span(2, Some(1), 1), span(3, Some(2), 2), span(4, Some(2), 3)],
         "1 cut\n  2\n    3\n    4\n4/4, 0 removed",
     );
     check(vec![span(1, Some(1), 0)], "1 cut\n1/1, 0 removed");

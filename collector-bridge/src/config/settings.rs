@@ -46,7 +46,9 @@ pub enum ConfigError {
         path: PathBuf,
     },
     /// An address can be reached by others and nothing protects it.
-    #[error("{key} = {address} can be reached from other hosts: give --token-file FILE, or listen on 127.0.0.1")]
+    #[error(
+        "{key} = {address} can be reached from other hosts: give --token-file FILE, or listen on 127.0.0.1"
+    )]
     Exposed {
         /// Name of the setting.
         key: &'static str,
@@ -107,7 +109,11 @@ impl Settings {
             listen: flags.listen.or(file.listen).unwrap_or(local(7654)),
             otlp_grpc: flags.otlp_grpc.or(file.otlp_grpc).unwrap_or(local(4317)),
             otlp_http: flags.otlp_http.or(file.otlp_http).unwrap_or(local(4318)),
-            max_request_bytes: memory("ingest.max_request_size", ingest.max_request_size, DEFAULT_MAX_REQUEST_BYTES)?,
+            max_request_bytes: memory(
+                "ingest.max_request_size",
+                ingest.max_request_size,
+                DEFAULT_MAX_REQUEST_BYTES,
+            )?,
             token,
             store,
         };
@@ -131,7 +137,8 @@ fn read(path: &Path) -> Result<String, ConfigError> {
 }
 
 fn parse(path: &Path, text: &str) -> Result<File, ConfigError> {
-    toml::from_str(text).map_err(|error| ConfigError::Syntax { path: path.to_owned(), message: error.to_string() })
+    toml::from_str(text)
+        .map_err(|error| ConfigError::Syntax { path: path.to_owned(), message: error.to_string() })
 }
 
 fn token(path: &Path) -> Result<Arc<str>, ConfigError> {
@@ -183,9 +190,13 @@ mod tests {
     #[test]
     fn flags_go_before_the_file_and_the_file_before_defaults() {
         let flags = Serve { retention: Some("2h".to_owned()), ..Serve::default() };
-        let settings = merged(flags, "retention = '3d'\nretention_size = '5MiB'\n[ingest]\nseal_age = '1s'").unwrap();
+        let settings =
+            merged(flags, "retention = '3d'\nretention_size = '5MiB'\n[ingest]\nseal_age = '1s'").unwrap();
         assert_eq!(settings.store.retention_age, Duration::from_secs(7200));
-        assert_eq!((settings.store.retention_bytes, settings.store.seal_age), (5 << 20, Duration::from_secs(1)));
+        assert_eq!(
+            (settings.store.retention_bytes, settings.store.seal_age),
+            (5 << 20, Duration::from_secs(1))
+        );
         assert_eq!(settings.listen.to_string(), "127.0.0.1:7654");
     }
 
@@ -199,7 +210,10 @@ mod tests {
         check("retention_size = '0GiB'", "expected a whole number and KiB");
         check("retentoin = '7d'", "unknown field `retentoin`");
         check("store = 'clickhouse'", "unknown variant `clickhouse`");
-        check("listen = '0.0.0.0:7654'", "listen = 0.0.0.0:7654 can be reached from other hosts: give --token-file");
+        check(
+            "listen = '0.0.0.0:7654'",
+            "listen = 0.0.0.0:7654 can be reached from other hosts: give --token-file",
+        );
     }
 
     #[test]

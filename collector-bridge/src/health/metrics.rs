@@ -20,8 +20,16 @@ pub(super) fn write(receive: &ReceiveCounters, store: Option<&Store>) -> String 
 fn write_receive(text: &mut Text, counters: &ReceiveCounters) {
     text.counter("remora_bridge_spans_received_total", "Spans in whole requests", &counters.received_spans);
     text.counter("remora_bridge_spans_rejected_total", "Spans with invalid ids", &counters.rejected_spans);
-    text.counter("remora_bridge_requests_accepted_total", "Requests that were acknowledged", &counters.accepted_requests);
-    text.counter("remora_bridge_received_bytes_total", "Bytes of requests after unpacking", &counters.received_bytes);
+    text.counter(
+        "remora_bridge_requests_accepted_total",
+        "Requests that were acknowledged",
+        &counters.accepted_requests,
+    );
+    text.counter(
+        "remora_bridge_received_bytes_total",
+        "Bytes of requests after unpacking",
+        &counters.received_bytes,
+    );
     text.head("remora_bridge_requests_refused_total", "Requests that were not acknowledged", "counter");
     for (reason, count) in counters.refused() {
         text.line("remora_bridge_requests_refused_total", &format!("{{reason=\"{reason}\"}}"), count);
@@ -29,14 +37,38 @@ fn write_receive(text: &mut Text, counters: &ReceiveCounters) {
 }
 
 fn write_store(text: &mut Text, counters: &StoreCounters) {
-    text.counter("remora_bridge_spans_stored_total", "Spans that were acknowledged", &counters.appended_spans);
+    text.counter(
+        "remora_bridge_spans_stored_total",
+        "Spans that were acknowledged",
+        &counters.appended_spans,
+    );
     text.counter("remora_bridge_spans_sealed_total", "Spans that came into segments", &counters.sealed_spans);
-    text.counter("remora_bridge_spans_duplicate_total", "Spans that were there already", &counters.duplicate_spans);
-    text.counter("remora_bridge_spans_replayed_total", "Spans read back from the log", &counters.replayed_spans);
-    text.counter("remora_bridge_wal_written_bytes_total", "Bytes written to the log", &counters.wal_written_bytes);
+    text.counter(
+        "remora_bridge_spans_duplicate_total",
+        "Spans that were there already",
+        &counters.duplicate_spans,
+    );
+    text.counter(
+        "remora_bridge_spans_replayed_total",
+        "Spans read back from the log",
+        &counters.replayed_spans,
+    );
+    text.counter(
+        "remora_bridge_wal_written_bytes_total",
+        "Bytes written to the log",
+        &counters.wal_written_bytes,
+    );
     text.counter("remora_bridge_wal_failures_total", "Writes to the log that failed", &counters.wal_failures);
-    text.counter("remora_bridge_seal_failures_total", "Segments that were not written at once", &counters.seal_failures);
-    text.counter("remora_bridge_compacted_segments_total", "Segments that were merged", &counters.compacted_segments);
+    text.counter(
+        "remora_bridge_seal_failures_total",
+        "Segments that were not written at once",
+        &counters.seal_failures,
+    );
+    text.counter(
+        "remora_bridge_compacted_segments_total",
+        "Segments that were merged",
+        &counters.compacted_segments,
+    );
     let name = "remora_bridge_retention_dropped_segments_total";
     text.head(name, "Segments that retention removed", "counter");
     text.line(name, "{limit=\"age\"}", value(&counters.retired_by_age));

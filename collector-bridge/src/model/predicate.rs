@@ -55,18 +55,14 @@ impl SpanPredicate {
             && self.status.is_none_or(|status| status == span.status.code)
             && self.min_duration_ns.is_none_or(|min| duration_ns >= min)
             && self.max_duration_ns.is_none_or(|max| duration_ns <= max)
-            && self
-                .service
-                .as_ref()
-                .is_none_or(|service| service == span.service_name())
+            && self.service.as_ref().is_none_or(|service| service == span.service_name())
             && self.attributes.iter().all(|wanted| wanted.matches(span))
     }
 }
 
 impl AttributeMatch {
     fn matches(&self, span: &Span) -> bool {
-        let found = find(&span.attributes, &self.key)
-            .or_else(|| find(&span.resource.attributes, &self.key));
+        let found = find(&span.attributes, &self.key).or_else(|| find(&span.resource.attributes, &self.key));
         self.accepts(found)
     }
 

@@ -77,10 +77,7 @@ impl Span {
 }
 
 fn attributes_bytes(attributes: &[KeyValue]) -> usize {
-    attributes
-        .iter()
-        .map(|attribute| size_of::<KeyValue>() + attribute.value.heap_bytes())
-        .sum()
+    attributes.iter().map(|attribute| size_of::<KeyValue>() + attribute.value.heap_bytes()).sum()
 }
 
 /// Role of a span; a number that OTLP does not define is kept.
@@ -218,8 +215,7 @@ pub struct Link {
 
 impl Link {
     fn memory_bytes(&self) -> usize {
-        let texts =
-            self.trace_id.capacity() + self.span_id.capacity() + self.trace_state.capacity();
+        let texts = self.trace_id.capacity() + self.span_id.capacity() + self.trace_state.capacity();
         size_of::<Self>() + texts + attributes_bytes(&self.attributes)
     }
 }
@@ -240,8 +236,7 @@ impl Resource {
     #[must_use]
     pub fn service_name(&self) -> &str {
         let name = find(&self.attributes, "service.name").and_then(super::AnyValue::as_str);
-        name.filter(|name| !name.is_empty())
-            .unwrap_or("unknown_service")
+        name.filter(|name| !name.is_empty()).unwrap_or("unknown_service")
     }
 }
 

@@ -15,10 +15,7 @@ pub struct TimeRange {
 
 impl TimeRange {
     /// All of time.
-    pub const ALL: Self = Self {
-        from_unix_ns: 0,
-        until_unix_ns: u64::MAX,
-    };
+    pub const ALL: Self = Self { from_unix_ns: 0, until_unix_ns: u64::MAX };
 
     /// Returns whether the moment is inside.
     #[must_use]
@@ -82,19 +79,14 @@ impl TraceSummary {
     /// span without parent.
     #[must_use]
     pub fn of(spans: &[&Span]) -> Option<Self> {
-        let earliest = spans
-            .iter()
-            .min_by_key(|span| (span.start_unix_ns, span.span_id))?;
+        let earliest = spans.iter().min_by_key(|span| (span.start_unix_ns, span.span_id))?;
         let roots = spans.iter().filter(|span| span.parent_span_id.is_none());
         let true_root = roots.min_by_key(|span| (span.start_unix_ns, span.span_id));
         let root = true_root.unwrap_or(earliest);
         let mut services: Vec<(&str, u32, u32)> = Vec::new();
         for span in spans {
             let errors = u32::from(span.is_error());
-            match services
-                .iter_mut()
-                .find(|(service, ..)| *service == span.service_name())
-            {
+            match services.iter_mut().find(|(service, ..)| *service == span.service_name()) {
                 Some((_, span_count, error_count)) => {
                     *span_count += 1;
                     *error_count += errors;
@@ -106,11 +98,7 @@ impl TraceSummary {
         Some(Self {
             trace_id: earliest.trace_id,
             start_unix_ns: earliest.start_unix_ns,
-            end_unix_ns: spans
-                .iter()
-                .map(|span| span.end_unix_ns)
-                .max()?
-                .max(earliest.start_unix_ns),
+            end_unix_ns: spans.iter().map(|span| span.end_unix_ns).max()?.max(earliest.start_unix_ns),
             root_service: root.service_name().into(),
             root_name: Arc::clone(&root.name),
             root_status: root.status.code,

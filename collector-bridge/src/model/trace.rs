@@ -51,10 +51,6 @@ impl Completeness {
     /// Returns found / expected; 1 where nothing is expected.
     #[must_use]
     pub fn ratio(self) -> f64 {
-        if self.expected == 0 {
-            1.0
-        } else {
-            f64::from(self.found) / f64::from(self.expected)
-        }
+        if self.expected == 0 { 1.0 } else { f64::from(self.found) / f64::from(self.expected) }
     }
 }

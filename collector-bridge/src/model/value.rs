@@ -37,20 +37,14 @@ pub struct KeyValue {
 impl KeyValue {
     /// Returns an attribute.
     pub fn new(key: impl Into<Arc<str>>, value: impl Into<AnyValue>) -> Self {
-        Self {
-            key: key.into(),
-            value: value.into(),
-        }
+        Self { key: key.into(), value: value.into() }
     }
 }
 
 /// Returns the value of the first attribute with that key.
 #[must_use]
 pub fn find<'a>(attributes: &'a [KeyValue], key: &str) -> Option<&'a AnyValue> {
-    attributes
-        .iter()
-        .find(|attribute| &*attribute.key == key)
-        .map(|attribute| &attribute.value)
+    attributes.iter().find(|attribute| &*attribute.key == key).map(|attribute| &attribute.value)
 }
 
 impl AnyValue {
@@ -79,14 +73,12 @@ impl AnyValue {
             AnyValue::Empty | AnyValue::Bool(_) | AnyValue::Int(_) | AnyValue::Double(_) => 0,
             AnyValue::String(text) => text.capacity(),
             AnyValue::Bytes(bytes) => bytes.capacity(),
-            AnyValue::Array(values) => values
-                .iter()
-                .map(|value| size_of::<AnyValue>() + value.heap_bytes())
-                .sum(),
-            AnyValue::Map(pairs) => pairs
-                .iter()
-                .map(|pair| size_of::<KeyValue>() + pair.value.heap_bytes())
-                .sum(),
+            AnyValue::Array(values) => {
+                values.iter().map(|value| size_of::<AnyValue>() + value.heap_bytes()).sum()
+            }
+            AnyValue::Map(pairs) => {
+                pairs.iter().map(|pair| size_of::<KeyValue>() + pair.value.heap_bytes()).sum()
+            }
         }
     }
 }

@@ -8,10 +8,7 @@ use super::intake::IntakeError;
 pub(super) fn unpack(encoding: &str, body: &[u8], limit: usize) -> Result<Vec<u8>, IntakeError> {
     match encoding {
         "gzip" => read(flate2::read::MultiGzDecoder::new(body), limit),
-        "zstd" => read(
-            zstd::Decoder::new(body).map_err(IntakeError::Compression)?,
-            limit,
-        ),
+        "zstd" => read(zstd::Decoder::new(body).map_err(IntakeError::Compression)?, limit),
         other => Err(IntakeError::Encoding(other.to_owned())),
     }
 }
@@ -20,9 +17,5 @@ fn read(decoder: impl Read, limit: usize) -> Result<Vec<u8>, IntakeError> {
     let mut content = Vec::new();
     let result: io::Result<usize> = decoder.take(limit as u64 + 1).read_to_end(&mut content);
     result.map_err(IntakeError::Compression)?;
-    if content.len() > limit {
-        Err(IntakeError::TooLarge { limit })
-    } else {
-        Ok(content)
-    }
+    if content.len() > limit { Err(IntakeError::TooLarge { limit }) } else { Ok(content) }
 }

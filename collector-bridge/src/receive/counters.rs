@@ -24,20 +24,12 @@ impl ReceiveCounters {
     }
 
     pub(super) fn refuse(&self, reason: &'static str) {
-        *self
-            .refused
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .entry(reason)
-            .or_default() += 1;
+        *self.refused.lock().unwrap_or_else(PoisonError::into_inner).entry(reason).or_default() += 1;
     }
 
     /// Returns the requests that were not acknowledged, by reason.
     #[must_use]
     pub fn refused(&self) -> BTreeMap<&'static str, u64> {
-        self.refused
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

@@ -8,8 +8,7 @@ use std::sync::Arc;
 
 use super::wire::{Message, WireError};
 use crate::model::{
-    AnyValue, Event, KeyValue, Link, Resource, Scope, Span, SpanId, SpanKind, Status, StatusCode,
-    TraceId,
+    AnyValue, Event, KeyValue, Link, Resource, Scope, Span, SpanId, SpanKind, Status, StatusCode, TraceId,
 };
 
 /// Arrays and maps inside of values inside of values, at most; deeper requests are refused.
@@ -235,10 +234,7 @@ impl<'a> Decoder<'a> {
                 _ => {}
             }
         }
-        Ok(KeyValue {
-            key: self.shared(key),
-            value,
-        })
+        Ok(KeyValue { key: self.shared(key), value })
     }
 
     fn value(&mut self, bytes: &'a [u8], depth: usize) -> Result<AnyValue, WireError> {
@@ -302,12 +298,7 @@ fn status(bytes: &[u8]) -> Result<Status, WireError> {
     Ok(status)
 }
 
-fn with_ids(
-    mut span: Span,
-    trace_id: &[u8],
-    span_id: &[u8],
-    parent_id: &[u8],
-) -> Result<Span, &'static str> {
+fn with_ids(mut span: Span, trace_id: &[u8], span_id: &[u8], parent_id: &[u8]) -> Result<Span, &'static str> {
     span.trace_id = TraceId::from_bytes(trace_id).ok_or("trace_id is not 16 bytes, or all zero")?;
     span.span_id = SpanId::from_bytes(span_id).ok_or("span_id is not 8 bytes, or all zero")?;
     if !matches!(parent_id.len(), 0 | 8) {

@@ -24,28 +24,18 @@ const EXPORT_PATH: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/
 
 /// Returns the routes of the gRPC port.
 pub fn router(intake: Intake) -> Router {
-    Router::new()
-        .route(EXPORT_PATH, post(export))
-        .fallback(unimplemented)
-        .with_state(intake)
+    Router::new().route(EXPORT_PATH, post(export)).fallback(unimplemented).with_state(intake)
 }
 
 async fn unimplemented() -> Response {
-    into_response(Status::unimplemented(
-        "this port takes TraceService/Export only",
-    ))
+    into_response(Status::unimplemented("this port takes TraceService/Export only"))
 }
 
 async fn export(State(intake): State<Intake>, request: Request) -> Response {
-    let authorization = request
-        .headers()
-        .get(header::AUTHORIZATION)
-        .and_then(|value| value.to_str().ok());
+    let authorization = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     if !intake.is_allowed(authorization) {
         intake.counters.refuse("unauthenticated");
-        return into_response(Status::unauthenticated(
-            "send the bearer token of the bridge's token file",
-        ));
+        return into_response(Status::unauthenticated("send the bearer token of the bridge's token file"));
     }
     let counters = std::sync::Arc::clone(&intake.counters);
     let mut grpc = Grpc::new(RawCodec)
@@ -56,18 +46,13 @@ async fn export(State(intake): State<Intake>, request: Request) -> Response {
     if is_too_large(response.headers()) {
         counters.refuse("too_large");
         // tonic says OUT_OF_RANGE before and RESOURCE_EXHAUSTED after unpacking. OTLP has senders repeat the former.
-        response.headers_mut().insert(
-            "grpc-status",
-            HeaderValue::from(Code::ResourceExhausted as i32),
-        );
+        response.headers_mut().insert("grpc-status", HeaderValue::from(Code::ResourceExhausted as i32));
     }
     response.map(Body::new).into_response()
 }
 
 fn is_too_large(headers: &HeaderMap) -> bool {
-    let code = headers
-        .get("grpc-status")
-        .map(|value| Code::from_bytes(value.as_bytes()));
+    let code = headers.get("grpc-status").map(|value| Code::from_bytes(value.as_bytes()));
     code == Some(Code::OutOfRange) || code == Some(Code::ResourceExhausted)
 }
 
@@ -82,8 +67,7 @@ struct Export {
 
 impl UnaryService<Bytes> for Export {
     type Response = ExportTraceServiceResponse;
-    type Future =
-        Pin<Box<dyn Future<Output = Result<tonic::Response<Self::Response>, Status>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<tonic::Response<Self::Response>, Status>> + Send>>;
 
     fn call(&mut self, request: tonic::Request<Bytes>) -> Self::Future {
         let intake = self.intake.clone();
@@ -101,8 +85,7 @@ fn status(error: &IntakeError) -> Status {
     match error {
         IntakeError::Refused(_) => {
             let code = Code::Unavailable;
-            let details =
-                RpcStatus::retry(code as i32, message.clone(), RETRY_AFTER).encode_to_vec();
+            let details = RpcStatus::retry(code as i32, message.clone(), RETRY_AFTER).encode_to_vec();
             Status::with_details(code, message, details.into())
         }
         _ => Status::invalid_argument(message),

@@ -22,11 +22,8 @@ const OFFLOAD_BYTES: usize = 64 << 10;
 pub(super) const RETRY_AFTER: Duration = Duration::from_secs(2);
 
 /// Keeps a request (its protobuf bytes, and the valid spans in them); must not answer before it is kept.
-pub type Deliver = Arc<
-    dyn Fn(Bytes, Vec<Span>) -> Pin<Box<dyn Future<Output = Result<(), Refusal>> + Send>>
-        + Send
-        + Sync,
->;
+pub type Deliver =
+    Arc<dyn Fn(Bytes, Vec<Span>) -> Pin<Box<dyn Future<Output = Result<(), Refusal>> + Send>> + Send + Sync>;
 
 /// A request could not be kept now; it may be sent again.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -47,9 +44,7 @@ pub(super) enum IntakeError {
     Json(String),
     #[error("request cannot be unpacked: {0}")]
     Compression(std::io::Error),
-    #[error(
-        "request is larger than {limit} bytes; send smaller batches, or raise max_request_bytes"
-    )]
+    #[error("request is larger than {limit} bytes; send smaller batches, or raise max_request_bytes")]
     TooLarge { limit: usize },
     #[error("content type {0:?} is not supported; use application/x-protobuf or application/json")]
     ContentType(String),
@@ -101,20 +96,12 @@ impl Intake {
         max_request_bytes: usize,
         token: Option<Arc<str>>,
     ) -> Self {
-        Self {
-            deliver,
-            decoding: Arc::new(Semaphore::new(MAX_DECODING)),
-            counters,
-            max_request_bytes,
-            token,
-        }
+        Self { deliver, decoding: Arc::new(Semaphore::new(MAX_DECODING)), counters, max_request_bytes, token }
     }
 
     /// Returns whether an `Authorization` header lets a request in.
     pub(super) fn is_allowed(&self, authorization: Option<&str>) -> bool {
-        self.token
-            .as_ref()
-            .is_none_or(|token| is_bearer(authorization, token))
+        self.token.as_ref().is_none_or(|token| is_bearer(authorization, token))
     }
 
     /// Decodes and hands over a request; returns what was left out of it.
@@ -133,13 +120,9 @@ impl Intake {
             (self.deliver)(request, decoded.spans).await?;
         }
         ReceiveCounters::add(&self.counters.accepted_requests, 1);
-        let message = decoded
-            .first_rejection
-            .map(|reason| format!("spans were left out; the first: {reason}"));
-        Ok(Rejected {
-            spans: decoded.rejected_spans,
-            message: message.unwrap_or_default(),
-        })
+        let message =
+            decoded.first_rejection.map(|reason| format!("spans were left out; the first: {reason}"));
+        Ok(Rejected { spans: decoded.rejected_spans, message: message.unwrap_or_default() })
     }
 
     /// Counts and returns an error.
@@ -154,18 +137,12 @@ pub(crate) fn is_bearer(authorization: Option<&str>, token: &str) -> bool {
     let Some(given) = authorization.and_then(|value| value.strip_prefix("Bearer ")) else {
         return false;
     };
-    let differences = given
-        .bytes()
-        .zip(token.bytes())
-        .fold(0, |all, (a, b)| all | (a ^ b));
+    let differences = given.bytes().zip(token.bytes()).fold(0, |all, (a, b)| all | (a ^ b));
     given.len() == token.len() && differences == 0
 }
 
 /// Runs `work` where it disturbs nobody: here if it is small, on a thread for blocking work if not.
-pub async fn offload<T: Send + 'static>(
-    bytes: usize,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> T {
+pub async fn offload<T: Send + 'static>(bytes: usize, work: impl FnOnce() -> T + Send + 'static) -> T {
     if bytes < OFFLOAD_BYTES {
         return work();
     }

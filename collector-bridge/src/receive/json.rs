@@ -25,9 +25,7 @@ pub(super) fn to_protobuf(json: &[u8]) -> Result<Vec<u8>> {
     if !root.is_object() {
         return Err("the request is not an object".to_owned());
     }
-    let request = ExportTraceServiceRequest {
-        resource_spans: list(&root, "resourceSpans", resource_spans)?,
-    };
+    let request = ExportTraceServiceRequest { resource_spans: list(&root, "resourceSpans", resource_spans)? };
     Ok(request.encode_to_vec())
 }
 
@@ -106,10 +104,7 @@ fn link(json: &Value) -> Result<Link> {
 }
 
 fn status(json: &Value) -> Result<Status> {
-    Ok(Status {
-        message: text(json, "message")?,
-        code: number(json, "code")?,
-    })
+    Ok(Status { message: text(json, "message")?, code: number(json, "code")? })
 }
 
 fn attribute(json: &Value) -> Result<KeyValue> {
@@ -121,27 +116,19 @@ fn attribute(json: &Value) -> Result<KeyValue> {
 }
 
 fn any_value(json: &Value) -> Result<AnyValue> {
-    let fields = json
-        .as_object()
-        .ok_or("an attribute value is not an object")?;
+    let fields = json.as_object().ok_or("an attribute value is not an object")?;
     let mut value = None;
     for (name, field) in fields.iter().filter(|(_, field)| !field.is_null()) {
         value = Some(match name.as_str() {
             "stringValue" => OtlpValue::StringValue(text(json, name)?),
-            "boolValue" => {
-                OtlpValue::BoolValue(field.as_bool().ok_or("boolValue is not true or false")?)
-            }
+            "boolValue" => OtlpValue::BoolValue(field.as_bool().ok_or("boolValue is not true or false")?),
             "intValue" => OtlpValue::IntValue(number(json, name)?),
             "doubleValue" => OtlpValue::DoubleValue(double(field)?),
-            "bytesValue" => {
-                OtlpValue::BytesValue(base64(field.as_str().ok_or("bytesValue is not text")?)?)
+            "bytesValue" => OtlpValue::BytesValue(base64(field.as_str().ok_or("bytesValue is not text")?)?),
+            "arrayValue" => OtlpValue::ArrayValue(ArrayValue { values: list(field, "values", any_value)? }),
+            "kvlistValue" => {
+                OtlpValue::KvlistValue(KeyValueList { values: list(field, "values", attribute)? })
             }
-            "arrayValue" => OtlpValue::ArrayValue(ArrayValue {
-                values: list(field, "values", any_value)?,
-            }),
-            "kvlistValue" => OtlpValue::KvlistValue(KeyValueList {
-                values: list(field, "values", attribute)?,
-            }),
             _ => continue,
         });
     }
@@ -154,13 +141,7 @@ fn present<'a>(json: &'a Value, name: &str) -> Option<&'a Value> {
 
 fn optional<T>(json: &Value, name: &str, read: fn(&Value) -> Result<T>) -> Result<Option<T>> {
     present(json, name)
-        .map(|value| {
-            if value.is_object() {
-                read(value)
-            } else {
-                Err(format!("{name} is not an object"))
-            }
-        })
+        .map(|value| if value.is_object() { read(value) } else { Err(format!("{name} is not an object")) })
         .transpose()
 }
 
@@ -168,18 +149,10 @@ fn list<T>(json: &Value, name: &str, read: fn(&Value) -> Result<T>) -> Result<Ve
     let Some(value) = present(json, name) else {
         return Ok(Vec::new());
     };
-    let items = value
-        .as_array()
-        .ok_or_else(|| format!("{name} is not an array"))?;
+    let items = value.as_array().ok_or_else(|| format!("{name} is not an array"))?;
     items
         .iter()
-        .map(|item| {
-            if item.is_object() {
-                read(item)
-            } else {
-                Err(format!("{name} holds no objects"))
-            }
-        })
+        .map(|item| if item.is_object() { read(item) } else { Err(format!("{name} holds no objects")) })
         .collect()
 }
 
@@ -187,10 +160,7 @@ fn text(json: &Value, name: &str) -> Result<String> {
     let Some(value) = present(json, name) else {
         return Ok(String::new());
     };
-    value
-        .as_str()
-        .map(str::to_owned)
-        .ok_or_else(|| format!("{name} is not text"))
+    value.as_str().map(str::to_owned).ok_or_else(|| format!("{name} is not text"))
 }
 
 fn number<T: TryFrom<i128> + Default>(json: &Value, name: &str) -> Result<T> {
@@ -199,17 +169,15 @@ fn number<T: TryFrom<i128> + Default>(json: &Value, name: &str) -> Result<T> {
     };
     let whole = match value {
         Value::String(text) => text.parse().ok(),
-        Value::Number(number) => number
-            .as_i64()
-            .map(i128::from)
-            .or(number.as_u64().map(i128::from))
-            .or_else(|| {
+        Value::Number(number) => {
+            number.as_i64().map(i128::from).or(number.as_u64().map(i128::from)).or_else(|| {
                 // JSON does not tell 5 from 5.0 or 5e0.
                 number
                     .as_f64()
                     .filter(|number| number.fract() == 0.0 && number.abs() < 9.0e15)
                     .map(|number| number as i128)
-            }),
+            })
+        }
         _ => None,
     };
     whole
@@ -231,16 +199,11 @@ fn id(json: &Value, name: &str) -> Result<Vec<u8>> {
     let digits = text(json, name)?;
     let pairs = digits.as_bytes().chunks(2);
     let byte = |pair: &[u8]| match pair {
-        [high, low] => {
-            Some((*high as char).to_digit(16)? as u8 * 16 + (*low as char).to_digit(16)? as u8)
-        }
+        [high, low] => Some((*high as char).to_digit(16)? as u8 * 16 + (*low as char).to_digit(16)? as u8),
         _ => None,
     };
     // One byte is no valid length, so it is rejected wherever an id may also be absent.
-    Ok(pairs
-        .map(byte)
-        .collect::<Option<Vec<u8>>>()
-        .unwrap_or_else(|| vec![0]))
+    Ok(pairs.map(byte).collect::<Option<Vec<u8>>>().unwrap_or_else(|| vec![0]))
 }
 
 /// Returns the bytes of base64 text (RFC 4648, either alphabet, padded or not, as proto3 JSON demands).

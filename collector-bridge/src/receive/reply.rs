@@ -46,22 +46,12 @@ struct ProtoDuration {
 impl RpcStatus {
     /// Returns a status that asks to come back later.
     pub(super) fn retry(code: i32, message: String, after: Duration) -> Self {
-        let delay = ProtoDuration {
-            seconds: after.as_secs() as i64,
-            nanos: after.subsec_nanos() as i32,
-        };
+        let delay = ProtoDuration { seconds: after.as_secs() as i64, nanos: after.subsec_nanos() as i32 };
         let detail = Any {
             type_url: "type.googleapis.com/google.rpc.RetryInfo".to_owned(),
-            value: RetryInfo {
-                retry_delay: Some(delay),
-            }
-            .encode_to_vec(),
+            value: RetryInfo { retry_delay: Some(delay) }.encode_to_vec(),
         };
-        Self {
-            code,
-            message,
-            details: vec![detail],
-        }
+        Self { code, message, details: vec![detail] }
     }
 }
 

@@ -102,18 +102,14 @@ impl<'a> Message<'a> {
             return Ok(None);
         }
         let tag = self.take_varint()?;
-        let number = u32::try_from(tag >> 3)
-            .ok()
-            .filter(|number| (1..1 << 29).contains(number));
+        let number = u32::try_from(tag >> 3).ok().filter(|number| (1..1 << 29).contains(number));
         let number = number.ok_or(WireError::FieldNumber(tag >> 3))?;
         let payload = match (tag & 7) as u8 {
             0 => Payload::Varint(self.take_varint()?),
             1 => Payload::Fixed64(u64::from_le_bytes(self.take_array()?)),
             2 => {
                 let length = self.take_varint()?;
-                Payload::Bytes(
-                    self.take(usize::try_from(length).map_err(|_| WireError::Truncated)?)?,
-                )
+                Payload::Bytes(self.take(usize::try_from(length).map_err(|_| WireError::Truncated)?)?)
             }
             5 => Payload::Fixed32(u32::from_le_bytes(self.take_array()?)),
             other => return Err(WireError::WireType(other)),
@@ -122,10 +118,7 @@ impl<'a> Message<'a> {
     }
 
     fn take(&mut self, length: usize) -> Result<&'a [u8], WireError> {
-        let (taken, rest) = self
-            .rest
-            .split_at_checked(length)
-            .ok_or(WireError::Truncated)?;
+        let (taken, rest) = self.rest.split_at_checked(length).ok_or(WireError::Truncated)?;
         self.rest = rest;
         Ok(taken)
     }
@@ -147,10 +140,6 @@ impl<'a> Message<'a> {
                 return Ok(number);
             }
         }
-        Err(if self.rest.len() < 10 {
-            WireError::Truncated
-        } else {
-            WireError::Varint
-        })
+        Err(if self.rest.len() < 10 { WireError::Truncated } else { WireError::Varint })
     }
 }

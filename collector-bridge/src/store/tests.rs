@@ -63,7 +63,11 @@ fn otlp_span(trace: u64, span: u64) -> otlp::Span {
         kind: (span % 6) as i32,
         start_time_unix_nano: NOON_NS + trace * SECOND_NS + span,
         // Every eleventh ends before it starts.
-        end_time_unix_nano: if span.is_multiple_of(11) { 5 } else { NOON_NS + trace * SECOND_NS + span * 1000 },
+        end_time_unix_nano: if span.is_multiple_of(11) {
+            5
+        } else {
+            NOON_NS + trace * SECOND_NS + span * 1000
+        },
         attributes,
         dropped_attributes_count: (span % 13) as u32,
         events: (0..span % 3)

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use remora::causes::with_causes;
 use remora::commands;
 use remora::config::CommandLine;
 
@@ -10,7 +11,7 @@ fn main() -> ExitCode {
     match commands::execute(CommandLine::parse()) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("remora: {error:#}");
+            eprintln!("remora: {}", with_causes(&*error));
             ExitCode::FAILURE
         }
     }

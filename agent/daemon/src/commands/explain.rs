@@ -103,6 +103,12 @@ fn not_seen(process: &Process, tls: &[Tls], sockets: &Sockets) -> Vec<String> {
         gaps.push(format!("what passes through its {rings} io_uring instances: no system call carries the bytes; they show up as gaps"));
     }
     match &process.runtime {
+        Runtime::Unknown => {
+            let pid = process.tgid;
+            gaps.push(format!(
+                "its runtime, environment and sockets: /proc/{pid} is not readable for this user (run as root)"
+            ));
+        }
         Runtime::Go { version, offsets: None } => {
             gaps.push(format!("goroutines: where {version} keeps their ids is not in this version's table"));
         }

@@ -81,17 +81,3 @@ fn accepted(body: &[u8]) -> Accepted {
     let rejected_spans = u64::try_from(partial.rejected_spans).unwrap_or_default();
     Accepted { rejected_spans, message: partial.error_message }
 }
-
-/// Returns an error with everything that caused it, for the log.
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let next = error.to_string();
-        if !text.ends_with(&next) {
-            text = format!("{text}: {next}");
-        }
-        cause = error.source();
-    }
-    text
-}

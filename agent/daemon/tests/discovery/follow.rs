@@ -156,3 +156,18 @@ fn a_port_is_noticed_when_it_is_opened() {
     let verdict = followed.verdict(running.pid());
     assert!(verdict.observe, "{}", verdict.reason);
 }
+
+#[test]
+fn the_process_that_takes_the_spans_is_not_observed() {
+    if !crate::spawn::is_installed("python3", "--version") {
+        return;
+    }
+    let script = "import socket\ns=socket.create_server(('127.0.0.1', 0))\nprint(s.getsockname()[1], flush=True)\ninput()";
+    let mut running = Running::start(Command::new("python3").args(["-c", script]));
+    let port: u16 = running.line().parse().unwrap();
+    let followed = Followed::new(Selection { receiver_port: Some(port), ..Selection::default() });
+    wait_for("the verdict against it", || {
+        let verdict = followed.verdict(running.pid());
+        (!verdict.observe).then(|| assert!(verdict.reason.contains("where spans are sent"), "{}", verdict.reason))
+    });
+}

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::Finding;
 use crate::capture::{Capture, CaptureSettings};
+use crate::causes::with_causes;
 
 /// The raw tracepoints, what each is for, and whether nothing works without it. BTF names each as `btf_trace_NAME`.
 const TRACEPOINTS: &[(&str, &str)] = &[
@@ -64,7 +65,7 @@ fn trial() -> Finding {
     let tried = Capture::load(settings).and_then(|mut capture| capture.attach());
     match tried {
         Ok(()) => Finding::ok("programs", "loaded and attached", meaning),
-        Err(error) => Finding::missing("programs", error.to_string(), meaning, "see the findings above"),
+        Err(error) => Finding::missing("programs", with_causes(&error), meaning, "see the findings above"),
     }
 }
 

@@ -39,7 +39,7 @@ pub(super) fn findings() -> Vec<Finding> {
             CAP_DAC_READ_SEARCH,
             "CAP_DAC_READ_SEARCH",
             false,
-            "opens tracefs and the files of other users, such as package.json; without it some services are named less well",
+            "opens the files of other users, such as package.json; without it some services are named less well",
         ),
     ];
     findings.extend(memory());

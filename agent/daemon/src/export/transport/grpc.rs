@@ -17,7 +17,8 @@ use super::super::Error;
 use super::super::batch::Batch;
 use super::super::settings::{Compression, Settings};
 use super::connector::{Connector, Connectors};
-use super::{Accepted, Failure, accepted, retry_info, with_causes};
+use super::{Accepted, Failure, accepted, retry_info};
+use crate::causes::with_causes;
 
 const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 /// How long a connection may take to be made.

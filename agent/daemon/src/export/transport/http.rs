@@ -16,7 +16,8 @@ use super::super::Error;
 use super::super::batch::Batch;
 use super::super::settings::{Compression, Settings};
 use super::connector::{Connector, Connectors};
-use super::{Accepted, Failure, accepted, with_causes};
+use super::{Accepted, Failure, accepted};
+use crate::causes::with_causes;
 
 /// Longest answer that is read, in bytes.
 const MAX_ANSWER_BYTES: usize = 64 << 10;

@@ -28,7 +28,7 @@ pub use sketch::{LatencySketch, MAX_BUCKETS, MAX_SCALE};
 
 use capped::Capped;
 use pairing::{ClientHalf, Pairing, ServerHalf, Settled};
-use peer::{peer_of, shortened};
+use peer::{connection_of, is_known, peer_of, shortened};
 use service::{Call, ServiceMinute, Side};
 
 /// Width of a sum in nanoseconds.
@@ -187,13 +187,14 @@ impl Rollups {
     }
 
     fn record_server(&mut self, span: &Span, minute: u64, side: Side) {
+        let sender = (span.kind == SpanKind::Consumer).then(|| peer_of(span));
         let half = ServerHalf {
             ended_unix_ns: span.end_unix_ns,
             minute,
             service: cut(span.service_name()).into(),
             side,
-            peer: peer_of(span),
-            is_consumer: span.kind == SpanKind::Consumer,
+            connection: connection_of(span),
+            received_from: sender.filter(is_known),
         };
         let settled = match span.parent_span_id {
             Some(parent) => self.pairing.add_server((span.trace_id, parent), half, &mut self.counters),
@@ -208,7 +209,7 @@ impl Rollups {
                 Settled::Paired(client, server) => {
                     let key = Call {
                         callee: Some(server.service),
-                        connection: client.peer.connection.max(server.peer.connection),
+                        connection: client.peer.connection.max(server.connection),
                         peer: client.peer,
                     };
                     let sums = service_of(&mut self.minutes, client.minute, &client.service);
@@ -219,9 +220,9 @@ impl Rollups {
                     let sums = service_of(&mut self.minutes, client.minute, &client.service);
                     sums.calls.entry(&key, || key.clone()).record(Some(client.side), None);
                 }
-                Settled::Received(server) => {
+                Settled::Received(server, peer) => {
                     let sums = service_of(&mut self.minutes, server.minute, &server.service);
-                    sums.received.entry(&server.peer, || server.peer.clone()).record(None, Some(server.side));
+                    sums.received.entry(&peer, || peer.clone()).record(None, Some(server.side));
                 }
             }
         }

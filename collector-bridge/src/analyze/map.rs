@@ -131,8 +131,8 @@ fn all_received(rollups: &Rollups) -> BTreeMap<(Arc<str>, Peer), CallStats> {
         }
     }
     for (_, half) in rollups.pairing.servers() {
-        if half.is_consumer && super::peer::is_known(&half.peer) {
-            let key = (Arc::clone(&half.service), half.peer.clone());
+        if let Some(peer) = &half.received_from {
+            let key = (Arc::clone(&half.service), peer.clone());
             received.entry(key).or_default().record(None, Some(half.side));
         }
     }

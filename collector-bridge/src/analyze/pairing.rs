@@ -10,7 +10,7 @@ use std::sync::Arc;
 use crate::model::{SpanId, TraceId};
 
 use super::Counters;
-use super::peer::{Peer, is_known};
+use super::peer::{ConnectionType, Peer};
 use super::service::Side;
 
 /// Sides of calls that wait at most, for clients and servers each: some seconds of a busy host. Beyond it the older
@@ -40,16 +40,16 @@ pub(super) struct ServerHalf {
     pub(super) minute: u64,
     pub(super) service: Arc<str>,
     pub(super) side: Side,
-    pub(super) peer: Peer,
-    /// It took a message from a broker, rather than a request from a client.
-    pub(super) is_consumer: bool,
+    pub(super) connection: ConnectionType,
+    /// The broker that it took a message from; none for requests, and where the broker has no name.
+    pub(super) received_from: Option<Peer>,
 }
 
 impl ServerHalf {
     /// Returns the edge of a server side without a client: messages come from the broker; a request has none.
-    pub(super) fn give_up(self, counters: &mut Counters) -> Option<Settled> {
-        if self.is_consumer && is_known(&self.peer) {
-            return Some(Settled::Received(self));
+    pub(super) fn give_up(mut self, counters: &mut Counters) -> Option<Settled> {
+        if let Some(peer) = self.received_from.take() {
+            return Some(Settled::Received(self, peer));
         }
         counters.servers_unpaired = counters.servers_unpaired.saturating_add(1);
         None
@@ -64,7 +64,7 @@ pub(super) enum Settled {
     /// The caller's side alone.
     ClientOnly(ClientHalf),
     /// A message whose sender is not known.
-    Received(ServerHalf),
+    Received(ServerHalf, Peer),
 }
 
 /// Sides that wait for the other one. No id is in both tables.

@@ -50,30 +50,35 @@ const UNKNOWN: &str = "unknown";
 /// Systems that are caches first (values of `db.system.name`).
 const CACHES: [&str; 6] = ["redis", "memcached", "valkey", "keydb", "dragonfly", "hazelcast"];
 
+/// Returns what runs over the connection, by the span's own words.
+pub(super) fn connection_of(span: &Span) -> ConnectionType {
+    if let Some(system) = database(&span.attributes) {
+        return database_type(system);
+    }
+    let is_message = matches!(span.kind, SpanKind::Producer | SpanKind::Consumer)
+        || find(&span.attributes, "messaging.system").is_some();
+    if is_message { ConnectionType::Messaging } else { ConnectionType::Service }
+}
+
 /// Returns what the span says about the other side.
 pub(super) fn peer_of(span: &Span) -> Peer {
     let attributes = &span.attributes;
-    let is_message = matches!(span.kind, SpanKind::Producer | SpanKind::Consumer);
-    if let Some(system) = text(attributes, &["db.system.name", "db.system"]) {
+    let connection = connection_of(span);
+    let name = if let Some(system) = database(attributes) {
         let namespace = text(attributes, &["db.namespace", "db.name", "db.redis.database_index"]);
-        return Peer {
-            connection: database_type(&system),
-            name: composed(&system, namespace.as_deref(), address(attributes).as_deref()),
-        };
-    }
-    match text(attributes, &["messaging.system"]) {
-        Some(system) => {
-            let destination = text(attributes, &["messaging.destination.name", "messaging.destination"]);
-            Peer {
-                connection: ConnectionType::Messaging,
-                name: composed(&system, destination.as_deref(), None),
-            }
-        }
-        None => Peer {
-            connection: if is_message { ConnectionType::Messaging } else { ConnectionType::Service },
-            name: shortened(&address(attributes).unwrap_or_else(|| UNKNOWN.to_owned())),
-        },
-    }
+        composed(system, namespace.as_deref(), address(attributes).as_deref())
+    } else if let Some(system) = text(attributes, &["messaging.system"]) {
+        let destination = text(attributes, &["messaging.destination.name", "messaging.destination"]);
+        composed(&system, destination.as_deref(), None)
+    } else {
+        shortened(&address(attributes).unwrap_or_else(|| UNKNOWN.to_owned()))
+    };
+    Peer { connection, name }
+}
+
+fn database(attributes: &[KeyValue]) -> Option<&str> {
+    let system = find(attributes, "db.system.name").or_else(|| find(attributes, "db.system"));
+    system.and_then(AnyValue::as_str).filter(|system| !system.is_empty())
 }
 
 /// Returns whether anything told the peer apart from others.

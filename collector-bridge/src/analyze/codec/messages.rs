@@ -165,8 +165,10 @@ pub(super) struct Half {
     pub(super) duration_ns: u64,
     #[prost(bool, tag = "7")]
     pub(super) is_error: bool,
+    /// Of a client: the other side; of a server: the broker that a message came from.
     #[prost(message, optional, tag = "8")]
     pub(super) peer: Option<Peer>,
-    #[prost(bool, tag = "9")]
-    pub(super) is_consumer: bool,
+    /// Of a server.
+    #[prost(uint32, tag = "9")]
+    pub(super) connection: u32,
 }

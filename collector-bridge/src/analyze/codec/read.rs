@@ -140,7 +140,7 @@ impl Table {
             minute: half.minute,
             service: self.get(half.service)?,
             side: read_side(half),
-            peer: self.peer_of(half)?,
+            peer: self.peer(half.peer.as_ref().ok_or(RollupError::Inconsistent("peer is missing"))?)?,
         };
         Ok((read_call_id(half)?, client))
     }
@@ -151,14 +151,10 @@ impl Table {
             minute: half.minute,
             service: self.get(half.service)?,
             side: read_side(half),
-            peer: self.peer_of(half)?,
-            is_consumer: half.is_consumer,
+            connection: read_connection(half.connection)?,
+            received_from: half.peer.as_ref().map(|peer| self.peer(peer)).transpose()?,
         };
         Ok((read_call_id(half)?, server))
-    }
-
-    fn peer_of(&self, half: &wire::Half) -> Result<Peer, RollupError> {
-        self.peer(half.peer.as_ref().ok_or(RollupError::Inconsistent("peer is missing"))?)
     }
 }
 

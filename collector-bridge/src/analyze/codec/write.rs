@@ -125,8 +125,8 @@ impl Names {
     fn server(&mut self, id: CallId, half: &ServerHalf) -> wire::Half {
         let mut wire = wire_half(id, half.ended_unix_ns, half.minute, half.side);
         wire.service = self.place(&half.service);
-        wire.peer = Some(self.peer(&half.peer));
-        wire.is_consumer = half.is_consumer;
+        wire.peer = half.received_from.as_ref().map(|peer| self.peer(peer));
+        wire.connection = connection_number(half.connection);
         wire
     }
 }

@@ -17,7 +17,7 @@ pub use arguments::{
 };
 pub use environment::Environment;
 pub use file::File;
-pub use quantity::{ByteCount, QuantityError, Seconds};
+pub use quantity::{ByteCount, Period, QuantityError};
 pub use settings::{Capture, DEFAULT_ENDPOINT, LogFormat, LogSettings, Metrics, Settings};
 
 use crate::discover;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::Error;
-use super::quantity::{ByteCount, Seconds};
+use super::quantity::{ByteCount, Period};
 
 /// Everything that can be written. What is left out keeps its default.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -45,7 +45,7 @@ pub struct Otlp {
     /// Sent with every request.
     pub headers: Option<BTreeMap<String, String>>,
     /// For one request; default `10s`.
-    pub timeout: Option<Seconds>,
+    pub timeout: Option<Period>,
     /// `none` or `gzip`; default `gzip`, on loopback `none`.
     pub compression: Option<String>,
     /// PEM file with authorities to trust; default those of the host.

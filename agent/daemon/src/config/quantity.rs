@@ -19,9 +19,9 @@ pub struct QuantityError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ByteCount(pub u64);
 
-/// A time: `10s`, `500ms`, `2m`.
+/// A length of time: `10s`, `500ms`, `2m`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Seconds(pub Duration);
+pub struct Period(pub Duration);
 
 impl FromStr for ByteCount {
     type Err = QuantityError;
@@ -45,7 +45,7 @@ impl FromStr for ByteCount {
     }
 }
 
-impl FromStr for Seconds {
+impl FromStr for Period {
     type Err = QuantityError;
 
     fn from_str(text: &str) -> Result<Self, QuantityError> {
@@ -88,7 +88,7 @@ impl<'de> Deserialize<'de> for ByteCount {
     }
 }
 
-impl<'de> Deserialize<'de> for Seconds {
+impl<'de> Deserialize<'de> for Period {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
     }
@@ -107,11 +107,11 @@ mod tests {
         for broken in ["", "MiB", "-1", "1.5GiB", "1XB", "99999999999TiB"] {
             assert_eq!(bytes(broken), None, "{broken}");
         }
-        let time = |text: &str| text.parse::<Seconds>().ok().map(|time| time.0);
+        let time = |text: &str| text.parse::<Period>().ok().map(|time| time.0);
         assert_eq!(time("500ms"), Some(Duration::from_millis(500)));
         assert_eq!(time("2m"), Some(Duration::from_secs(120)));
         assert_eq!(time("10"), None);
-        let error = "10".parse::<Seconds>().unwrap_err().to_string();
+        let error = "10".parse::<Period>().unwrap_err().to_string();
         assert_eq!(error, "\"10\" is no duration: write a number and a unit, such as 10s or 500ms");
     }
 }

@@ -137,22 +137,21 @@ fn only_what_a_process_starts_is_observed_when_so_told() {
 
 #[test]
 fn a_port_is_noticed_when_it_is_opened() {
-    let folder = tempfile::tempdir().unwrap();
-    let script = "import socket\nprint('up', flush=True)\ninput()\ns=socket.create_server(('127.0.0.1', 0))\nprint(s.getsockname()[1], flush=True)\ninput()";
-    std::fs::write(folder.path().join("late.py"), script).unwrap();
     if !crate::spawn::is_installed("python3", "--version") {
         return;
     }
-    // The port is not known before it is opened, so that two rounds are needed: this one learns a free port.
+    // A port that was free a moment ago.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let script = script.replace("('127.0.0.1', 0)", &format!("('127.0.0.1', {port})"));
-    std::fs::write(folder.path().join("late.py"), script).unwrap();
-    let mut running = Running::start(Command::new("python3").arg("late.py").current_dir(&folder));
+    let script = format!(
+        "import socket\nprint('up', flush=True)\ninput()\ns=socket.create_server(('127.0.0.1', {port}))\n\
+         print('open', flush=True)\ninput()"
+    );
+    let mut running = Running::start(Command::new("python3").args(["-c", &script]));
     assert_eq!(running.line(), "up");
     let followed = Followed::new(select(&[&format!("port={port}")]));
     assert!(!followed.verdict(running.pid()).observe);
     std::io::Write::write_all(running.0.stdin.as_mut().unwrap(), b"go\n").unwrap();
-    assert_eq!(running.line(), port.to_string());
+    assert_eq!(running.line(), "open");
     let verdict = followed.verdict(running.pid());
     assert!(verdict.observe, "{}", verdict.reason);
 }
@@ -168,6 +167,7 @@ fn the_process_that_takes_the_spans_is_not_observed() {
     let followed = Followed::new(Selection { receiver_port: Some(port), ..Selection::default() });
     wait_for("the verdict against it", || {
         let verdict = followed.verdict(running.pid());
-        (!verdict.observe).then(|| assert!(verdict.reason.contains("where spans are sent"), "{}", verdict.reason))
+        (!verdict.observe)
+            .then(|| assert!(verdict.reason.contains("where spans are sent"), "{}", verdict.reason))
     });
 }

@@ -47,6 +47,11 @@ impl Turns {
         self.is_synchronous
     }
 
+    /// Returns whether requests and responses match by their number so far; none where they are known to.
+    pub(super) fn doubt(&self) -> Option<bool> {
+        (!self.is_synchronous).then_some(self.balance == 0 && !self.has_overlapped)
+    }
+
     /// Notes a request that will be answered; returns whether its answer will be recognised.
     pub(super) fn request(&mut self) -> bool {
         if std::mem::take(&mut self.was_response) {

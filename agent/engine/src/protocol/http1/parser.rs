@@ -7,7 +7,9 @@ use super::head::{self, Head, MAX_HEAD_BYTES};
 use super::request::Asked;
 use super::{align, detect, request, response};
 use crate::protocol::turns::Turns;
-use crate::protocol::{Answer, Cut, Detection, Message, MessageKind, Pairing, Parser, ParserSettings, Side};
+use crate::protocol::{
+    Answer, Cut, DETECTION_BUDGET_BYTES, Detection, Message, MessageKind, Pairing, Parser, ParserSettings, Side,
+};
 
 /// Most requests of one connection that wait for their responses. Browsers and proxies stay below ten.
 const MAX_OUTSTANDING: usize = 1024;
@@ -26,6 +28,8 @@ pub(super) struct Http1Parser {
     turns: Turns,
     /// A response before its request can only mean that the request is still to be shown.
     may_wait: bool,
+    /// The only reported request had its head cut: others may be hidden in what was missing behind it.
+    is_cut: bool,
     /// The connection carries something else.
     is_tunnel: bool,
     /// The final response came before the body of a request with `Expect: 100-continue`, which may not come at all.
@@ -78,6 +82,7 @@ impl Http1Parser {
             // Clients that do not wait for responses are rare enough to believe the first request that is seen.
             turns: Turns::from_start(TURNS),
             may_wait: is_start,
+            is_cut: false,
             is_tunnel: false,
             is_body_optional: false,
         }
@@ -118,7 +123,10 @@ impl Http1Parser {
         let half = self.half(side);
         let Some(length) = head::length(bytes, half.scanned).filter(|&length| length <= MAX_HEAD_BYTES) else {
             half.scanned = bytes.len();
-            return unfinished(side, bytes);
+            return match unfinished(side, bytes) {
+                Ok(()) => need_more(bytes),
+                Err(reason) => self.broken(reason),
+            };
         };
         half.scanned = 0;
         let shown = bytes.get(..length).unwrap_or_default();
@@ -126,10 +134,7 @@ impl Http1Parser {
             Side::Client => self.request(&head, length),
             Side::Server => self.response(&head, length),
         });
-        answer.unwrap_or_else(|reason| {
-            self.lose();
-            Answer::Broken { reason }
-        })
+        answer.unwrap_or_else(|reason| self.broken(reason))
     }
 
     fn request(&mut self, head: &Head<'_>, eaten: usize) -> Result<Answer, &'static str> {
@@ -138,7 +143,7 @@ impl Http1Parser {
             return Err("too many outstanding requests");
         }
         let was_known = self.turns.are_known();
-        let is_reported = self.turns.request();
+        let is_reported = self.turns.request() && !self.is_cut;
         if is_reported && !was_known {
             self.outstanding.clear();
         }
@@ -168,8 +173,10 @@ impl Http1Parser {
     /// Notes that the first outstanding request has its final response.
     fn answered(&mut self, asked: Asked, is_switch: bool) {
         let is_unasked = self.outstanding.pop_front().is_none();
-        if is_unasked && self.turns.are_known() {
+        if self.is_cut || (is_unasked && self.turns.are_known()) {
+            self.outstanding.clear();
             self.turns.lose();
+            self.is_cut = false;
         }
         self.turns.response();
         self.is_tunnel |= is_switch;
@@ -197,10 +204,7 @@ impl Http1Parser {
             Step::Skip(length) => Some(Answer::Skip { length }),
             Step::Need(at_least) => Some(Answer::Need { at_least }),
             Step::End(eaten) => self.ended(side, eaten),
-            Step::Broken(reason) => {
-                self.lose();
-                Some(Answer::Broken { reason })
-            }
+            Step::Broken(reason) => Some(self.broken(reason)),
         }
     }
 
@@ -230,12 +234,18 @@ impl Http1Parser {
         if may_switch { State::Switch } else { State::Head }
     }
 
+    fn broken(&mut self, reason: &'static str) -> Answer {
+        self.lose();
+        Answer::Broken { reason }
+    }
+
     fn lose(&mut self) {
         self.client = Half::new(false);
         self.server = Half::new(false);
         self.outstanding.clear();
         self.turns.lose();
         self.may_wait = false;
+        self.is_cut = false;
         self.is_body_optional = false;
     }
 }
@@ -280,12 +290,9 @@ impl Parser for Http1Parser {
             Side::Client => self.request(&head, bytes.len()),
             Side::Server => self.response(&head, bytes.len()),
         };
-        // What follows is not known: the next head is looked for, and if it is in the same turn it may not be the next
-        // request.
+        // What follows is not known: the next head is looked for.
         *self.half(side) = Half::new(false);
-        if side == Side::Client {
-            self.turns.lose();
-        }
+        self.is_cut |= side == Side::Client;
         let length = u64::try_from(bytes.len()).ok()?.checked_add(missing)?;
         match answer.ok()? {
             Answer::Message { message, .. } => Some(Cut { message: Some(closed(message)), length }),
@@ -339,18 +346,15 @@ fn line_end(bytes: &[u8]) -> Option<usize> {
     }
 }
 
-/// Says what to do with a head that has no end yet.
-fn unfinished(side: Side, bytes: &[u8]) -> Answer {
+/// Says whether bytes may become a head that has no end yet.
+fn unfinished(side: Side, bytes: &[u8]) -> Result<(), &'static str> {
     if bytes.len() >= MAX_HEAD_BYTES {
-        return Answer::Broken { reason: "head too long" };
+        return Err("head too long");
     }
     let detection = match side {
         Side::Client if bytes == b"\r" => Detection::Unsure,
-        Side::Client => detect::request_line(bytes.get(..crate::protocol::DETECTION_BUDGET_BYTES).unwrap_or(bytes)),
+        Side::Client => detect::request_line(bytes.get(..DETECTION_BUDGET_BYTES).unwrap_or(bytes)),
         Side::Server => detect::status_line(bytes),
     };
-    match detection {
-        Detection::No => Answer::Broken { reason: "not HTTP/1.x" },
-        _ => need_more(bytes),
-    }
+    if detection == Detection::No { Err("not HTTP/1.x") } else { Ok(()) }
 }

@@ -33,6 +33,12 @@ pub(super) fn read(mut fields: &[u8]) -> Failure {
         }
         fields = rest;
     }
+    // What a function raises, and why a client gave up a copy, is written by the program.
+    if failure.code == "P0001" {
+        failure.message.clear();
+    } else if let Some(end) = failure.message.find(" failed: ") {
+        failure.message.truncate(end + " failed".len());
+    }
     failure
 }
 
@@ -71,6 +77,8 @@ mod tests {
         let failure = read(b"SERROR\0VERROR\0C23505\0Mduplicate key value violates unique constraint \"a_key\"\0DKey (a)=(1)\0\0");
         assert_eq!(failure.code, "23505");
         assert_eq!(failure.message, "duplicate key value violates unique constraint \"a_key\"");
+        assert_eq!(read(b"CP0001\0Msecret\0\0").message, "");
+        assert_eq!(read(b"C57014\0MCOPY from stdin failed: secret\0\0").message, "COPY from stdin failed");
         assert_eq!(read(b"SERROR\0C42").code, "42");
         assert_eq!(read(b""), Failure::default());
     }

@@ -527,6 +527,16 @@ impl PostgresqlParser {
 }
 
 impl Parser for PostgresqlParser {
+    fn trust(&mut self) {
+        self.client.is_aligned = true;
+        self.server.is_aligned = true;
+        self.turns = Turns::from_start(TURNS);
+    }
+
+    fn doubt(&self) -> Option<bool> {
+        self.turns.doubt()
+    }
+
     fn parse(&mut self, side: Side, bytes: &[u8]) -> Answer {
         if self.is_opaque {
             return Answer::Opaque;

@@ -329,6 +329,16 @@ impl RedisParser {
 }
 
 impl Parser for RedisParser {
+    fn trust(&mut self) {
+        self.is_aligned = true;
+        self.is_draining = false;
+        self.turns = Turns::from_start(TURNS);
+    }
+
+    fn doubt(&self) -> Option<bool> {
+        if self.is_draining { Some(self.turns.has_spoken()) } else { self.turns.doubt() }
+    }
+
     fn parse(&mut self, side: Side, bytes: &[u8]) -> Answer {
         match side {
             _ if self.is_opaque => Answer::Opaque,

@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::http::Uri;
+use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 use tokio::sync::Semaphore;
 
@@ -64,6 +65,18 @@ fn routes() -> [(&'static str, MethodRouter<Api>); 9] {
         ("/api/v1/traces/dependencies", get(dependencies::dependencies).fallback(only_get)),
         ("/api/v1/traces/errors", get(errors::errors).fallback(only_get)),
     ]
+}
+
+/// Returns the answer to a request without the bridge's token.
+#[must_use]
+pub fn unauthorized() -> Response {
+    ApiError::new("unauthorized", "send the bearer token of the bridge's token file").into_response()
+}
+
+/// Returns the answer to a request that comes before the store is there.
+#[must_use]
+pub fn starting() -> Response {
+    ApiError::new("starting", "the log is being read back").into_response()
 }
 
 /// What handlers share.

@@ -16,9 +16,10 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::{StatusCode, header};
+use axum::http::header;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
+use axum::serve::ListenerExt;
 use bytes::Bytes;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -158,6 +159,12 @@ fn serve(
             // The sender lives until after the servers, so an error cannot come before the signal.
             let _ = stopped.wait_for(|is_stopped| *is_stopped).await;
         };
+        // Answers are small and awaited: holding them back for more (Nagle) would add 40 ms with delayed ACKs.
+        let listener = listener.tap_io(|stream| {
+            if let Err(error) = stream.set_nodelay(true) {
+                tracing::debug!(%error, "TCP_NODELAY was not set");
+            }
+        });
         if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stop).await {
             tracing::error!(%error, "a server ended");
         }
@@ -181,10 +188,7 @@ async fn forward(State(gate): State<Gate>, request: Request) -> Response {
     use tower_service::Service;
     match gate.rest.get() {
         Some(router) => router.clone().call(request).await.into_response(),
-        None => {
-            (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "1")], "the log is being read back\n")
-                .into_response()
-        }
+        None => api::starting(),
     }
 }
 
@@ -196,8 +200,7 @@ async fn check_token(State(gate): State<Gate>, request: Request, next: Next) -> 
     if is_probe || is_allowed {
         return next.run(request).await;
     }
-    let message = "send the bearer token of the bridge's token file\n";
-    (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, "Bearer")], message).into_response()
+    api::unauthorized()
 }
 
 fn announce(

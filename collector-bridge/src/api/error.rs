@@ -20,19 +20,25 @@ pub(super) struct ApiError {
 }
 
 /// Every code with its status and when it comes, for the documentation.
-pub(super) const CODES: [(&str, u16, &str); 13] = [
+pub(super) const CODES: [(&str, u16, &str); 15] = [
     ("invalid_parameter", 400, "A parameter or a part of the body has a wrong value."),
     ("unknown_parameter", 400, "There is no such parameter or no such part of the body."),
     ("missing_parameter", 400, "A required parameter is missing."),
     ("invalid_range", 400, "The time range is empty or contradicts itself."),
     ("invalid_id", 400, "A trace id is not 32 (or 16) hex digits, or all zero."),
     ("invalid_body", 400, "The body is not a JSON object."),
+    (
+        "unauthorized",
+        401,
+        "The bridge has a token and the request has not: send `authorization: Bearer TOKEN`.",
+    ),
     ("trace_not_found", 404, "No span of this trace is stored."),
     ("route_not_found", 404, "There is no such path."),
     ("method_not_allowed", 405, "The path has another method; `Allow` names it."),
     ("body_too_large", 413, "The body is larger than allowed."),
     ("unsupported_media_type", 415, "The body's content type is not application/json."),
     ("internal_error", 500, "The store could not be read; the bridge's log says why."),
+    ("starting", 503, "The log is being read back; `Retry-After` says when to come back."),
     (
         "overloaded",
         503,
@@ -99,6 +105,9 @@ impl IntoResponse for ApiError {
         let headers = response.headers_mut();
         if let Some(method) = self.allow {
             headers.insert(header::ALLOW, HeaderValue::from_static(method));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));

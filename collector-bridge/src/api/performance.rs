@@ -161,7 +161,8 @@ mod tests {
     fn question(query: &str) -> Result<(u64, u64, u64), String> {
         let allowed = ["from", "until", "since", "step", "limit", "kind", "group_by", "service", "operation"];
         let mut fields = Fields::of_query(Some(query), &allowed).unwrap();
-        let (question, _) = read_question(&mut fields, 2_000_000_000_000_000_000).map_err(|error| error.to_string())?;
+        let (question, _) =
+            read_question(&mut fields, 2_000_000_000_000_000_000).map_err(|error| error.to_string())?;
         let minutes = |ns: u64| ns / MINUTE_NS;
         let range = question.range;
         Ok((minutes(range.from_unix_ns), minutes(range.until_unix_ns), minutes(question.step_ns)))

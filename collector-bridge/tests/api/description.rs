@@ -133,7 +133,7 @@ fn examples_are_as_described() {
             checked += 1;
         }
     }
-    assert_eq!(checked, 15, "examples");
+    assert_eq!(checked, 16, "examples");
 }
 
 #[test]

@@ -11,6 +11,8 @@ pub(super) fn error(code: &str) -> Value {
         "unsupported_media_type" => {
             ("the body must be JSON: send it with `content-type: application/json`", None)
         }
+        "unauthorized" => ("send the bearer token of the bridge's token file", None),
+        "starting" => ("the log is being read back", None),
         "overloaded" => ("16 queries are running already", None),
         _ => ("the store could not be read", None),
     };

@@ -206,7 +206,8 @@ fn ok(description: &str, schema: Value, example: Option<Value>) -> Value {
 
 fn responses(ok: Value, errors: &[u16]) -> Value {
     let mut responses = Map::from_iter([("200".to_owned(), ok)]);
-    for status in errors {
+    // The token is checked before anything else.
+    for status in [401].iter().chain(errors) {
         let reference = format!("#/components/responses/{status}");
         responses.insert(status.to_string(), json!({ "$ref": reference }));
     }
@@ -216,7 +217,7 @@ fn responses(ok: Value, errors: &[u16]) -> Value {
 /// One answer for each status of an error.
 pub(super) fn error_responses() -> Value {
     let mut responses = Map::new();
-    for status in [400, 404, 405, 413, 415, 500, 503] {
+    for status in [400, 401, 404, 405, 413, 415, 500, 503] {
         let codes = CODES.iter().filter(|code| code.1 == status);
         let described: Vec<String> =
             codes.clone().map(|(code, _, meaning)| format!("`{code}`: {meaning}")).collect();
@@ -228,6 +229,7 @@ pub(super) fn error_responses() -> Value {
             } },
         });
         let header = match status {
+            401 => Some(("WWW-Authenticate", "Bearer.".to_owned())),
             405 => Some(("Allow", "The method that the path answers.".to_owned())),
             503 => Some((
                 "Retry-After",

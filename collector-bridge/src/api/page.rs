@@ -91,7 +91,7 @@ fn operation_section(document: &Value, method: &str, path: &str, operation: &Val
     let json = |value: &Value| value.pointer("/content/application~1json").cloned().unwrap_or_default();
     let body = json(&operation["requestBody"]);
     if let Some(name) = referred(&body["schema"]) {
-        let _ = write!(html, "<p>Body: {}</p>", schema_table(&document["components"]["schemas"][name]));
+        let _ = write!(html, "<h3>Body</h3>{}", schema_table(&document["components"]["schemas"][name]));
     }
     let _ = write!(
         html,

@@ -1,7 +1,7 @@
 //! Measures the real binary, in release: spans per second with fsync before each answer, bytes per span on disk,
 //! latency of trace by id and of searches. Prints one JSON object.
 //!
-//! `cargo run --release --example ingest_bench -- [SPANS]` after `cargo build --release`; the sender runs on the same
+//! `cargo run --release --example ingest_bench -- [SPANS [BINARY]]` after `cargo build --release`; the sender runs on the same
 //! machine and takes its share of the processors, which `sender_cpu_s` shows.
 
 use std::io::Read;
@@ -128,8 +128,9 @@ struct Bridge {
 impl Bridge {
     fn start(dir: &Path) -> anyhow::Result<Self> {
         let exe = std::env::current_exe()?;
-        let binary =
+        let beside =
             exe.parent().and_then(Path::parent).context("no target directory")?.join("remora-bridge");
+        let binary = std::env::args().nth(2).map_or(beside, PathBuf::from);
         let config = dir.join("bridge.toml");
         std::fs::write(&config, "[ingest]\nseal_age = '2s'\n")?;
         let child = Command::new(&binary)
@@ -309,13 +310,8 @@ fn request(random: &mut Random) -> Vec<u8> {
         let start = now - random.next() % 60_000_000_000;
         let mut parent = Vec::new();
         for index in 0..SPANS_PER_TRACE {
-            let span = lean_span(
-                random,
-                &trace_id,
-                &parent,
-                start + index as u64 * 150_000 + random.next() % 90_000,
-                index,
-            );
+            let started = start + index as u64 * 150_000 + random.next() % 90_000;
+            let span = lean_span(random, &trace_id, &parent, started, index);
             if index % 3 == 0 {
                 parent = span.span_id.clone();
             }

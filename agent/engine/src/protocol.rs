@@ -130,6 +130,16 @@ pub trait Parser: Send {
         None
     }
 
+    /// Tells that the connection, which was met midway, was met between two exchanges: requests and responses match
+    /// from the first on, and both sides are at the beginning of a message.
+    fn trust(&mut self) {}
+
+    /// Returns, where the connection was met midway and it is not known yet which response answers which request,
+    /// whether as many responses as requests have been seen so far; none where nothing is in doubt.
+    fn doubt(&self) -> Option<bool> {
+        None
+    }
+
     /// Tells that `side` will send no more; may complete a message that only the end delimits.
     fn end(&mut self, side: Side) -> Option<Message>;
 

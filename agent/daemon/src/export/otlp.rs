@@ -1,22 +1,14 @@
-//! Resource spans as OTLP messages, version 1.x.
+//! Resource spans as an OTLP request, version 1.x (`opentelemetry/proto/collector/trace/v1/trace_service.proto`).
 
-use std::borrow::Cow;
+mod wire;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-use opentelemetry_proto::tonic::common::v1::any_value::Value as AnyKind;
-use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, InstrumentationScope, KeyValue};
-use opentelemetry_proto::tonic::resource::v1::Resource as OtlpResource;
-use opentelemetry_proto::tonic::trace::v1::span::{Link as OtlpLink, SpanKind as OtlpKind};
-use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
-use opentelemetry_proto::tonic::trace::v1::{
-    ResourceSpans, ScopeSpans, Span as OtlpSpan, Status as OtlpStatus,
-};
-use prost::Message as _;
-use remora_engine::semconv::{self, Attributes, Key, Value};
+use remora_engine::semconv::{self, Attributes, Value};
 use remora_engine::span::{Link, Parent, SpanKind, Status};
 
+use self::wire::Message;
 use super::batch::Batch;
 use crate::enrich::{Resource, ResourceSpan};
 
@@ -24,88 +16,101 @@ use crate::enrich::{Resource, ResourceSpan};
 const HAS_IS_REMOTE: u32 = 0x100;
 /// `SPAN_FLAGS_CONTEXT_IS_REMOTE_MASK`
 const IS_REMOTE: u32 = 0x200;
+/// `STATUS_CODE_ERROR`
+const STATUS_ERROR: u64 = 2;
+/// `SPAN_KIND_SERVER` and `SPAN_KIND_CLIENT`
+const KIND_SERVER: u64 = 2;
+const KIND_CLIENT: u64 = 3;
+
+/// Spans of one resource, by protocol.
+struct Group<'a> {
+    resource: &'a Resource,
+    scopes: Vec<(&'static str, Vec<&'a ResourceSpan>)>,
+}
 
 /// Returns the request that carries `spans`, grouped by resource and, below it, by protocol.
-pub(super) fn batch(spans: Vec<ResourceSpan>) -> Batch {
+pub(super) fn batch(spans: &[ResourceSpan]) -> Batch {
+    let mut request = Message::default();
+    for group in groups(spans) {
+        request.nested(1, |message| resource_spans(message, &group));
+    }
     let count = u32::try_from(spans.len()).unwrap_or(u32::MAX);
-    Batch { payload: request(spans).encode_to_vec().into(), spans: count }
+    Batch { payload: request.into_bytes().into(), spans: count }
 }
 
-fn request(spans: Vec<ResourceSpan>) -> ExportTraceServiceRequest {
-    let mut resource_spans: Vec<ResourceSpans> = Vec::new();
+fn groups(spans: &[ResourceSpan]) -> Vec<Group<'_>> {
+    let mut groups: Vec<Group<'_>> = Vec::new();
     let mut by_resource: HashMap<*const Resource, usize> = HashMap::new();
-    let mut by_scope: HashMap<(usize, &'static str), usize> = HashMap::new();
     for span in spans {
-        let resource = *by_resource.entry(Arc::as_ptr(&span.resource)).or_insert_with(|| {
-            resource_spans.push(resource_of(&span.resource));
-            resource_spans.len() - 1
+        let at = *by_resource.entry(Arc::as_ptr(&span.resource)).or_insert_with(|| {
+            groups.push(Group { resource: &span.resource, scopes: Vec::new() });
+            groups.len() - 1
         });
-        let Some(group) = resource_spans.get_mut(resource) else {
-            continue;
-        };
-        let scope = *by_scope.entry((resource, span.span.protocol)).or_insert_with(|| {
-            group.scope_spans.push(scope_of(span.span.protocol));
-            group.scope_spans.len() - 1
-        });
-        if let Some(scope) = group.scope_spans.get_mut(scope) {
-            scope.spans.push(span_of(span));
+        let Some(group) = groups.get_mut(at) else { continue };
+        // A process speaks few protocols: looking through them is quicker than hashing.
+        match group.scopes.iter_mut().find(|(protocol, _)| *protocol == span.span.protocol) {
+            Some((_, members)) => members.push(span),
+            None => group.scopes.push((span.span.protocol, vec![span])),
         }
     }
-    ExportTraceServiceRequest { resource_spans }
+    groups
 }
 
-fn resource_of(resource: &Resource) -> ResourceSpans {
-    let attributes = resource.attributes.iter().cloned().map(attribute).collect();
-    ResourceSpans {
-        resource: Some(OtlpResource { attributes, ..OtlpResource::default() }),
-        scope_spans: Vec::new(),
-        schema_url: semconv::SCHEMA_URL.to_owned(),
+fn resource_spans(message: &mut Message, group: &Group<'_>) {
+    message.nested(1, |resource| attributes(resource, 1, &group.resource.attributes));
+    for (protocol, spans) in &group.scopes {
+        message.nested(2, |scope_spans| {
+            scope_spans.nested(1, |scope| {
+                scope.text(1, &format!("remora/{protocol}"));
+                scope.text(2, env!("CARGO_PKG_VERSION"));
+            });
+            for from in spans {
+                scope_spans.nested(2, |message| span(message, from));
+            }
+            scope_spans.text(3, semconv::SCHEMA_URL);
+        });
     }
+    message.text(3, semconv::SCHEMA_URL);
 }
 
-fn scope_of(protocol: &str) -> ScopeSpans {
-    let scope = InstrumentationScope {
-        name: format!("remora/{protocol}"),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        ..InstrumentationScope::default()
-    };
-    ScopeSpans { scope: Some(scope), spans: Vec::new(), schema_url: semconv::SCHEMA_URL.to_owned() }
-}
-
-fn span_of(from: ResourceSpan) -> OtlpSpan {
-    let ResourceSpan { span, started_at_unix_ns, ended_at_unix_ns, .. } = from;
-    let mut attributes: Vec<KeyValue> = span.attributes.into_iter().map(attribute).collect();
+fn span(message: &mut Message, from: &ResourceSpan) {
+    let span = &from.span;
+    message.bytes(1, &span.trace_id.0);
+    message.bytes(2, &span.span_id.0);
+    message.text(3, &span.trace_state);
     if let Some(parent) = span.parent {
-        push_evidence(&mut attributes, parent);
+        message.bytes(4, &parent.span_id.0);
     }
-    OtlpSpan {
-        trace_id: span.trace_id.0.to_vec(),
-        span_id: span.span_id.0.to_vec(),
-        trace_state: span.trace_state,
-        parent_span_id: span.parent.map(|parent| parent.span_id.0.to_vec()).unwrap_or_default(),
-        flags: flags(span.flags, span.parent),
-        name: span.name,
-        kind: match span.kind {
-            SpanKind::Client => OtlpKind::Client,
-            SpanKind::Server => OtlpKind::Server,
-        }
-        .into(),
-        start_time_unix_nano: started_at_unix_ns,
-        end_time_unix_nano: ended_at_unix_ns,
-        attributes,
-        links: span.links.into_iter().map(link).collect(),
-        status: match span.status {
-            Status::Unset => None,
-            Status::Error(message) => Some(OtlpStatus { message, code: StatusCode::Error.into() }),
+    message.text(5, &span.name);
+    message.set_number(
+        6,
+        match span.kind {
+            SpanKind::Server => KIND_SERVER,
+            SpanKind::Client => KIND_CLIENT,
         },
-        ..OtlpSpan::default()
+    );
+    message.fixed64(7, from.started_at_unix_ns);
+    message.fixed64(8, from.ended_at_unix_ns);
+    attributes(message, 9, &span.attributes);
+    if let Some(parent) = span.parent {
+        evidence(message, parent, &span.attributes);
     }
+    for from in &span.links {
+        message.nested(13, |message| link(message, from));
+    }
+    if let Status::Error(reason) = &span.status {
+        message.nested(15, |status| {
+            status.text(2, reason);
+            status.set_number(3, STATUS_ERROR);
+        });
+    }
+    message.fixed32(16, flags(span.flags, span.parent));
 }
 
-fn push_evidence(attributes: &mut Vec<KeyValue>, parent: Parent) {
+fn evidence(message: &mut Message, parent: Parent, known: &Attributes) {
     let key = semconv::REMORA_PARENT_EVIDENCE;
-    if !attributes.iter().any(|attribute| attribute.key == key) {
-        attributes.push(attribute((key, Value::Text(Cow::Borrowed(parent.evidence.label())))));
+    if !known.iter().any(|(name, _)| *name == key) {
+        attribute(message, 9, &key, &Value::Text(parent.evidence.label().into()));
     }
 }
 
@@ -118,33 +123,41 @@ fn flags(w3c: u8, parent: Option<Parent>) -> u32 {
     u32::from(w3c) | about_parent
 }
 
-fn link(link: Link) -> OtlpLink {
-    OtlpLink {
-        trace_id: link.trace_id.0.to_vec(),
-        span_id: link.span_id.0.to_vec(),
-        attributes: into_attributes(link.attributes),
-        ..OtlpLink::default()
+fn link(message: &mut Message, link: &Link) {
+    message.bytes(1, &link.trace_id.0);
+    message.bytes(2, &link.span_id.0);
+    attributes(message, 4, &link.attributes);
+}
+
+fn attributes(message: &mut Message, field: u32, attributes: &Attributes) {
+    for (key, value) in attributes {
+        attribute(message, field, key, value);
     }
 }
 
-fn into_attributes(attributes: Attributes) -> Vec<KeyValue> {
-    attributes.into_iter().map(attribute).collect()
+/// `KeyValue`
+fn attribute(message: &mut Message, field: u32, key: &str, value: &Value) {
+    message.nested(field, |pair| {
+        pair.text(1, key);
+        pair.nested(2, |any| any_value(any, value));
+    });
 }
 
-fn attribute((key, value): (Key, Value)) -> KeyValue {
-    KeyValue { key: key.into_owned(), value: Some(any(value)), ..KeyValue::default() }
+/// `AnyValue`
+fn any_value(message: &mut Message, value: &Value) {
+    match value {
+        Value::Text(text) => message.set_bytes(1, text.as_bytes()),
+        Value::Bool(truth) => message.set_number(2, (*truth).into()),
+        // Two's complement, as protobuf's int64.
+        Value::Int(number) => message.set_number(3, number.cast_unsigned()),
+        Value::Double(number) => message.fixed64(4, number.to_bits()),
+        Value::Texts(texts) => message.nested(5, |array| {
+            for text in texts {
+                array.nested(1, |any| any.set_bytes(1, text.as_bytes()));
+            }
+        }),
+    }
 }
 
-fn any(value: Value) -> AnyValue {
-    let kind = match value {
-        Value::Text(text) => AnyKind::StringValue(text.into_owned()),
-        Value::Int(number) => AnyKind::IntValue(number),
-        Value::Double(number) => AnyKind::DoubleValue(number),
-        Value::Bool(truth) => AnyKind::BoolValue(truth),
-        Value::Texts(texts) => {
-            let texts = texts.into_iter().map(|text| any(Value::Text(text.into())));
-            AnyKind::ArrayValue(ArrayValue { values: texts.collect() })
-        }
-    };
-    AnyValue { value: Some(kind) }
-}
+#[cfg(test)]
+mod tests;

@@ -216,7 +216,7 @@ impl Worker {
         let mut spans = self.intake.take();
         while !spans.is_empty() {
             let rest = spans.split_off(spans.len().min(self.settings.batch_spans.max(1)));
-            self.backlog.push(otlp::batch(spans));
+            self.backlog.push(otlp::batch(&spans));
             spans = rest;
         }
     }

@@ -17,13 +17,17 @@ use crate::protocol::WireContext;
 use crate::semconv::{self, Value};
 use crate::span::{Evidence, Link, Parent, Span, SpanId, SpanKind, TraceId};
 use identity::{IdSource, Identity, WireKey};
-use parents::Parents;
+use parents::{Found, Parents};
 use route::Routes;
 
 /// How long a finished client call is remembered for a server side that is told late.
 const MEMORY_NS: u64 = 2_000_000_000;
 /// Client calls that are remembered. One more is not, and its server side may miss its parent.
 const MAX_REMEMBERED: usize = 131_072;
+
+/// Calls whose causes are noted before they are told; and for how long.
+const MAX_FORESEEN: usize = 65_536;
+const FORESIGHT_NS: u64 = 60_000_000_000;
 
 /// Who a span is, for those that refer to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +56,14 @@ struct Call {
     forget_at_ns: Option<u64>,
 }
 
+/// The cause of a call that has not been told yet.
+#[derive(Debug)]
+struct Foreseen {
+    cause: Context,
+    received: Option<WireContext>,
+    evidence: Evidence,
+}
+
 /// Counts of what the rules decided.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Tally {
@@ -72,6 +84,8 @@ pub(crate) struct Correlation {
     active: HashMap<ExchangeId, Active>,
     calls: HashMap<WireKey, Call>,
     parents: Parents,
+    /// Causes of calls that are told later than they were made, by where and when they were.
+    foreseen: HashMap<(ConnectionId, u64), Foreseen>,
     routes: Routes,
     tally: Tally,
     next_sweep_ns: u64,
@@ -85,6 +99,7 @@ impl Correlation {
             active: HashMap::new(),
             calls: HashMap::new(),
             parents: Parents::default(),
+            foreseen: HashMap::new(),
             routes: Routes::default(),
             tally: Tally::default(),
             next_sweep_ns: 0,
@@ -126,6 +141,22 @@ impl Correlation {
         self.parents.forget_connection(connection);
     }
 
+    /// Notes what a call belongs to that may be made here, before it is known whether it is one.
+    pub(crate) fn foresee(&mut self, connection: ConnectionId, stamp: &Stamp) {
+        if self.foreseen.len() >= MAX_FORESEEN {
+            return;
+        }
+        let Some(found) = self.parents.foresee(&stamp.executor, stamp) else { return };
+        let Some(server) = self.active.get_mut(&found.server) else { return };
+        server.has_children = true;
+        let foreseen = Foreseen {
+            cause: server.context.clone(),
+            received: server.wire.clone(),
+            evidence: found.evidence,
+        };
+        self.foreseen.insert((connection, stamp.at_ns), foreseen);
+    }
+
     /// Begins the span of an exchange.
     pub(crate) fn begin(
         &mut self,
@@ -153,17 +184,21 @@ impl Correlation {
         keys: Vec<WireKey>,
     ) -> Active {
         let found = self.parents.of_call(started.id, connection, &started.first);
-        let server = found.and_then(|found| Some((self.active.get_mut(&found.server)?, found.evidence)));
+        let foreseen = self.foreseen.remove(&(connection, started.first.at_ns));
+        let server = match found {
+            Some(found) => self.cause(found),
+            None => foreseen,
+        };
         let mut links = Vec::new();
         let (parent, mut context) = match (server, &wire) {
-            (Some((server, evidence)), wire) if is_of_same_trace(server, wire.as_ref()) => {
-                server.has_children = true;
-                let parent = Parent { span_id: server.context.span_id, is_remote: false, evidence };
-                (Some(parent), Context { span_id: identity.client_span, ..server.context.clone() })
+            (Some(server), wire) if is_of_same_trace(&server, wire.as_ref()) => {
+                let parent =
+                    Parent { span_id: server.cause.span_id, is_remote: false, evidence: server.evidence };
+                (Some(parent), Context { span_id: identity.client_span, ..server.cause })
             }
             (server, Some(wire)) => {
                 // The application speaks for itself. What we believe to be the cause stays as a link.
-                links.extend(server.map(|(server, evidence)| inferred_link(&server.context, evidence)));
+                links.extend(server.map(|server| inferred_link(&server.cause, server.evidence)));
                 continued(wire, identity.client_span)
             }
             (_, None) => (None, root(&identity, identity.client_span)),
@@ -180,6 +215,16 @@ impl Correlation {
             self.calls.insert(*key, Call { context: context.clone(), forget_at_ns: None });
         }
         Active { context, parent, links, wire, keys, has_children: false }
+    }
+
+    fn cause(&mut self, found: Found) -> Option<Foreseen> {
+        let server = self.active.get_mut(&found.server)?;
+        server.has_children = true;
+        Some(Foreseen {
+            cause: server.context.clone(),
+            received: server.wire.clone(),
+            evidence: found.evidence,
+        })
     }
 
     fn begin_server(
@@ -291,16 +336,17 @@ impl Correlation {
         }
         self.next_sweep_ns = now_ns.saturating_add(MEMORY_NS / 4);
         self.calls.retain(|_, call| call.forget_at_ns.is_none_or(|at_ns| at_ns > now_ns));
+        self.foreseen.retain(|(_, at_ns), _| now_ns.saturating_sub(*at_ns) < FORESIGHT_NS);
         self.parents.sweep();
     }
 }
 
 /// A call carries the context of the request it belongs to, or none at all; or that of a span of the application's
 /// own, which then is the parent.
-fn is_of_same_trace(server: &Active, wire: Option<&WireContext>) -> bool {
+fn is_of_same_trace(server: &Foreseen, wire: Option<&WireContext>) -> bool {
     let Some(wire) = wire else { return true };
-    let is_forwarded = server.wire.as_ref().is_some_and(|received| received.span_id == wire.span_id);
-    is_forwarded && server.context.trace_id.0 == wire.trace_id
+    let is_forwarded = server.received.as_ref().is_some_and(|received| received.span_id == wire.span_id);
+    is_forwarded && server.cause.trace_id.0 == wire.trace_id
 }
 
 fn continued(wire: &WireContext, span_id: SpanId) -> (Option<Parent>, Context) {

@@ -155,6 +155,9 @@ impl Engine {
             found.is_waiting = false;
             found.egress.expire(now_ns);
             found.ingress.expire(now_ns);
+            let mut outcomes = Vec::new();
+            found.session.settle(now_ns, &self.parsers, &mut outcomes);
+            self.take_outcomes(connection, outcomes);
             self.read(connection, Direction::Egress);
             self.read(connection, Direction::Ingress);
             self.note_waiting(connection);
@@ -245,8 +248,14 @@ impl Engine {
             return;
         }
         let direction = data.direction;
+        let stamp = Stamp { at_ns, executor: data.executor };
         connection.stream(direction).push(data, at_ns);
         self.read(id, direction);
+        let is_call = direction == Direction::Egress
+            && self.connections.get(&id).is_some_and(|connection| connection.session.is_rehearsing_client());
+        if is_call {
+            self.correlation.foresee(id, &stamp);
+        }
         self.note_waiting(id);
     }
 
@@ -280,6 +289,7 @@ impl Engine {
                     self.commands.push_back(Command::Ignore(id));
                     self.lose_open(id, 0, LossReason::Opaque);
                 }
+                Outcome::Unproven => self.tally.unproven_connections += 1,
                 Outcome::WantsMore => {
                     if self.max_capture_bytes > 0 {
                         let bytes = self.max_capture_bytes;
@@ -353,6 +363,7 @@ impl Engine {
         let Some(connection) = self.connections.get_mut(&id) else { return };
         let stamp = Stamp { at_ns, executor: connection.opened.executor };
         let mut outcomes = Vec::new();
+        connection.session.settle(u64::MAX, &self.parsers, &mut outcomes);
         connection.session.handle_end(Direction::Egress, stamp, &mut outcomes);
         connection.session.handle_end(Direction::Ingress, stamp, &mut outcomes);
         self.take_outcomes(id, outcomes);
@@ -402,7 +413,10 @@ pub(crate) enum LossReason {
 }
 
 fn deadline(connection: &Connection) -> Option<u64> {
-    [connection.egress.deadline(), connection.ingress.deadline()].into_iter().flatten().min()
+    [connection.egress.deadline(), connection.ingress.deadline(), connection.session.deadline()]
+        .into_iter()
+        .flatten()
+        .min()
 }
 
 /// The observed process is the client where the client's bytes leave it.

@@ -5,6 +5,7 @@
 //! objects.
 
 mod lane;
+mod rehearsal;
 
 use crate::connection::{Chunk, Content, Stamp};
 use crate::event::{Direction, Role};
@@ -12,6 +13,7 @@ use crate::protocol::{
     Answer, DETECTION_BUDGET_BYTES, Detection, Message, Parser, ParserSettings, Protocol, REGISTRY, Side,
 };
 use lane::{Lane, Passage};
+use rehearsal::Rehearsal;
 
 /// Chunks that may fail to be recognised before a connection is given up. A connection that was met in the middle of
 /// a large body needs many; one that was seen from its first byte needs none.
@@ -61,6 +63,8 @@ pub(crate) enum Outcome {
     Ignored(&'static str),
     /// Bytes of this direction before this position are not needed.
     SkipUntil(Direction, u32),
+    /// Exchanges before the pairing was known, which cannot be told any more.
+    Unproven,
     /// Bytes that mattered were not captured: more of each call should be.
     WantsMore,
 }
@@ -75,6 +79,8 @@ pub(crate) struct Session {
     breaches: u32,
     is_from_start: bool,
     has_wanted_more: bool,
+    /// What was said since the connection was met midway, until it is known how to pair it.
+    rehearsal: Option<Rehearsal>,
 }
 
 enum State {
@@ -100,6 +106,7 @@ impl Session {
             breaches: 0,
             is_from_start,
             has_wanted_more: false,
+            rehearsal: None,
         }
     }
 
@@ -132,6 +139,8 @@ impl Session {
         settings: &ParserSettings,
         out: &mut Vec<Outcome>,
     ) {
+        let before = out.len();
+        self.note(direction, &chunk, out);
         match self.state {
             State::Ignored => return,
             State::Detecting => self.detect(direction, chunk, settings, out),
@@ -139,6 +148,73 @@ impl Session {
         }
         self.advance(direction, out);
         self.advance(direction.reverse(), out);
+        if self.rehearsal.is_some() && self.doubt().is_none() {
+            self.rehearse(settings, before, out);
+        }
+    }
+
+    /// Returns whether the process is the client of a conversation that is told only later.
+    pub(crate) fn is_rehearsing_client(&self) -> bool {
+        self.rehearsal.is_some() && self.client() == Some(Direction::Egress)
+    }
+
+    /// Returns when [`settle`](Self::settle) has something to do.
+    pub(crate) fn deadline(&self) -> Option<u64> {
+        self.rehearsal.as_ref().and_then(Rehearsal::deadline)
+    }
+
+    /// Lets time pass: a connection that rests after as many responses as requests is between two exchanges.
+    pub(crate) fn settle(&mut self, now_ns: u64, settings: &ParserSettings, out: &mut Vec<Outcome>) {
+        let is_due = self.deadline().is_some_and(|deadline| deadline <= now_ns);
+        if is_due && self.doubt() == Some(true) {
+            self.rehearse(settings, out.len(), out);
+        } else if is_due && let Some(rehearsal) = &mut self.rehearsal {
+            rehearsal.wait_for_more();
+        }
+    }
+
+    fn doubt(&self) -> Option<bool> {
+        match &self.state {
+            State::Speaking { parser, .. } => parser.doubt(),
+            State::Detecting | State::Ignored => None,
+        }
+    }
+
+    /// Keeps what is said while it is not known how to pair it, from the client's first words on.
+    fn note(&mut self, direction: Direction, chunk: &Chunk, out: &mut Vec<Outcome>) {
+        let is_client = self.client() == Some(direction);
+        let Some(rehearsal) = &mut self.rehearsal else { return };
+        if !rehearsal.note(direction, chunk, is_client) {
+            self.rehearsal = None;
+            out.push(Outcome::Unproven);
+        }
+    }
+
+    /// Plays what was kept to a parser that trusts it, and goes on with that parser if all of it pairs. What the
+    /// doubting one said of it since `before` is then void.
+    fn rehearse(&mut self, settings: &ParserSettings, before: usize, out: &mut Vec<Outcome>) {
+        let Some(rehearsal) = self.rehearsal.take() else { return };
+        let State::Speaking { protocol, client, .. } = &self.state else { return };
+        let (protocol, client) = (*protocol, *client);
+        let mut parser = protocol.parser(settings, false);
+        parser.trust();
+        let mut trusting = Self::new(Role::Unknown);
+        trusting.state = State::Speaking { protocol, parser, client };
+        let mut said = Vec::new();
+        for (direction, chunk) in rehearsal.into_chunks() {
+            trusting.take(direction, chunk, &mut said);
+            trusting.advance(direction, &mut said);
+            trusting.advance(direction.reverse(), &mut said);
+        }
+        if !rehearsal::is_coherent(&said) || trusting.doubt().is_some() {
+            out.push(Outcome::Unproven);
+            return;
+        }
+        out.truncate(before);
+        out.append(&mut said);
+        trusting.breaches = self.breaches;
+        trusting.has_wanted_more = self.has_wanted_more;
+        *self = trusting;
     }
 
     /// Tells that a direction has ended.
@@ -176,7 +252,9 @@ impl Session {
         out: &mut Vec<Outcome>,
     ) {
         let is_gap = matches!(chunk.content, Content::Missing(_));
+        let first = chunk.clone();
         let lane = self.lane(direction);
+        let is_first = lane.unread().is_empty();
         let _ = lane.push(chunk);
         if is_gap {
             lane.clear();
@@ -185,7 +263,13 @@ impl Session {
                 Verdict::Is(protocol, side) => {
                     let client = if side == Side::Client { direction } else { direction.reverse() };
                     let parser = protocol.parser(settings, self.is_from_start && self.unknown_chunks == 0);
+                    let is_in_doubt = parser.doubt().is_some();
                     self.state = State::Speaking { protocol, parser, client };
+                    if is_in_doubt {
+                        let mut rehearsal = Rehearsal::default();
+                        let is_kept = is_first && rehearsal.note(direction, &first, side == Side::Client);
+                        self.rehearsal = is_kept.then_some(rehearsal);
+                    }
                     self.settle_other(direction.reverse(), out);
                     return;
                 }

@@ -13,6 +13,7 @@ pub(crate) struct Tally {
     pub(crate) unannounced_events: u64,
     pub(crate) unasked_responses: u64,
     pub(crate) refused_requests: u64,
+    pub(crate) unproven_connections: u64,
     lost_to_gaps: u64,
     lost_to_opaque: u64,
     lost_to_shutdown: u64,
@@ -60,6 +61,7 @@ impl Tally {
             ("event_without_connection", self.unannounced_events),
             ("response_without_request", self.unasked_responses),
             ("too_many_outstanding_requests", self.refused_requests),
+            ("connection_met_midway_unproven", self.unproven_connections),
             ("client_call_not_remembered", correlation.not_remembered),
         ];
         let parents = [

@@ -454,3 +454,54 @@ fn ends_of_connections_are_told_to_the_kernel_side() {
     world.close(&client);
     assert_eq!(world.commands(), [Command::Forget(client.connection)]);
 }
+
+/// Opens a connection that is older than the agent.
+fn met_midway(world: &mut World, client: u32, server: u32, port: u16) -> (End, End) {
+    let mut older = World::new();
+    older.sockets = world.sockets;
+    let (mut from, mut to) = older.connect(client, server, port);
+    world.sockets = older.sockets;
+    for end in [&mut from, &mut to] {
+        end.role = Role::Unknown;
+        world.open(end);
+    }
+    (from, to)
+}
+
+#[test]
+fn the_first_exchange_of_an_older_connection_is_told_when_it_rests() {
+    const COMMAND: &str = "*2\r\n$3\r\nGET\r\n$3\r\nkey\r\n";
+    let mut world = World::new();
+    let (mut client, mut front) = world.connect(1, 2, 80);
+    let (mut call, mut back) = met_midway(&mut world, 2, 3, 6379);
+    world.pass(&mut client, &mut front, GET);
+    world.pass(&mut call, &mut back, COMMAND);
+    world.pass(&mut back, &mut call, "$-1\r\n");
+    world.pass(&mut front, &mut client, OK);
+    let mut spans = world.spans();
+    assert_eq!(spans.len(), 2, "the command is in doubt");
+    world.now_ns += 300_000_000;
+    spans.extend(world.spans());
+    expect![[r#"
+        1 -> GET (root)
+          2 <- GET /users/{id} (position)
+            2 -> GET (thread)
+              3 <- GET (position)
+    "#]]
+    .assert_eq(&tree(&spans));
+    world.pass(&mut call, &mut back, COMMAND);
+    world.pass(&mut back, &mut call, "$-1\r\n");
+    assert_eq!(world.spans().len(), 2, "nothing is in doubt any more");
+}
+
+#[test]
+fn an_older_connection_that_was_met_before_a_response_is_not_guessed_at() {
+    const COMMAND: &str = "*1\r\n$4\r\nPING\r\n";
+    let mut world = World::new();
+    let (mut call, _) = met_midway(&mut world, 2, 3, 6379);
+    world.write(&mut call, COMMAND);
+    world.read(&mut call, "+PONG\r\n+PONG\r\n");
+    world.now_ns += 300_000_000;
+    assert_eq!(world.spans(), []);
+    assert_eq!(world.loss("connection_met_midway_unproven"), 1);
+}

@@ -159,6 +159,16 @@ impl Parents {
         }
     }
 
+    /// Returns the request that a call would belong to which is made now, as far as its connection does not matter.
+    pub(super) fn foresee(&mut self, executor: &Executor, first: &Stamp) -> Option<Found> {
+        let found = match executor.goroutine {
+            Some(_) => self.of_goroutine(first),
+            None => self.of_thread(executor, None),
+        }?;
+        let started_at_ns = self.servers.get(&found.server)?.started_at_ns;
+        (first.at_ns.saturating_sub(started_at_ns) <= MAX_AGE_NS).then_some(found)
+    }
+
     /// Returns the request that a call belongs to, if that is certain.
     pub(super) fn of_call(
         &mut self,

@@ -1,19 +1,22 @@
 //! One connection: the messages of both sides.
 
+mod answer;
+mod question;
+
 use std::sync::Arc;
 
 use super::align::{self, CLIENT_TAIL_BYTES, READY_TAIL_BYTES};
-use super::failure;
-use super::message::{HEADER_BYTES, Header, header, interest, text};
-use super::outcome::{Answered, aborted};
-use super::pending::{Kind, Pending};
+use super::message::{HEADER_BYTES, Header, header, interest};
+use super::outcome::Answered;
+use super::pending::Pending;
 use super::prepared::Names;
-use super::request::{self, Identity};
+use super::request::Identity;
 use super::startup::{self, Found, Session, Startup};
 use crate::protocol::sql::{self, Statement};
 use crate::protocol::turns::Turns;
 use crate::protocol::{
-    Answer, Cut, Message, MessageKind, Pairing, Parser, ParserSettings, Request, Response, Side, text as wire_text,
+    Answer, Cut, Message, MessageKind, Pairing, Parser, ParserSettings, Request, Response, Side,
+    text as wire_text,
 };
 
 /// Turns after which pairing is believed on a connection that was there before, or after a loss: drivers wait for
@@ -165,7 +168,8 @@ impl PostgresqlParser {
     fn open_session(&mut self, session: &Session<'_>) {
         let user = wire_text::lossy(session.user, MAX_IDENTITY_BYTES);
         let database = session.database.map(|database| wire_text::lossy(database, MAX_IDENTITY_BYTES));
-        self.identity = Identity { database: Some(database.unwrap_or_else(|| user.clone())), user: Some(user) };
+        self.identity =
+            Identity { database: Some(database.unwrap_or_else(|| user.clone())), user: Some(user) };
         self.opening = Opening::Authentication;
         self.is_opaque = session.is_replication;
         // However we came to see it, this is the beginning.
@@ -261,245 +265,6 @@ impl PostgresqlParser {
         }
     }
 
-    fn question(&mut self, kind: u8, body: &[u8]) -> Result<Meaning, &'static str> {
-        match kind {
-            b'c' | b'f' => self.is_copying_in = false,
-            b'S' | b'H' if self.is_copying_in => {}
-            b'S' => return self.sync(),
-            b'H' => return Ok(self.end_batch()),
-            b'X' | b'd' | b'p' => {}
-            _ => return self.step(kind, body),
-        }
-        Ok(Meaning::Silent)
-    }
-
-    fn step(&mut self, kind: u8, body: &[u8]) -> Result<Meaning, &'static str> {
-        self.open_batch();
-        match kind {
-            b'Q' => {
-                self.batch.is_open = false;
-                let statement = sql::read(text(body).0, self.options);
-                let request = request::execute(Some(&statement), &self.identity);
-                self.ask(Kind::Query, Some(request), false)
-            }
-            b'F' => {
-                self.batch.is_open = false;
-                self.ask(Kind::Function, Some(request::call_function(&self.identity)), false)
-            }
-            b'P' => {
-                let (name, rest) = text(body);
-                let statement = Arc::new(sql::read(text(rest).0, self.options));
-                self.statements.insert(name, Arc::clone(&statement));
-                self.batch.parsed = Some(statement);
-                self.ask(Kind::Parse, None, false)
-            }
-            b'B' => {
-                let (portal, rest) = text(body);
-                match self.statements.find(text(rest).0) {
-                    Some(statement) => self.portals.insert(portal, statement),
-                    None => self.portals.remove(portal),
-                }
-                self.ask(Kind::Bind, None, false)
-            }
-            b'E' => {
-                self.batch.has_execute = true;
-                let statement = self.portals.find(text(body).0);
-                let request = request::execute(statement.as_deref(), &self.identity);
-                self.ask(Kind::Execute, Some(request), statement.is_none())
-            }
-            b'C' => {
-                match body.split_first() {
-                    Some((b'S', name)) => self.statements.remove(text(name).0),
-                    Some((_, name)) => self.portals.remove(text(name).0),
-                    None => {}
-                }
-                self.ask(Kind::Close, None, false)
-            }
-            b'D' => self.ask(Kind::Describe, None, false),
-            _ => Err("unknown message type"),
-        }
-    }
-
-    fn open_batch(&mut self) {
-        if self.batch.is_open {
-            return;
-        }
-        let was_known = self.turns.are_known();
-        let is_reported = self.turns.request();
-        if is_reported && !was_known {
-            self.forget();
-        }
-        self.batch = Batch { is_open: true, is_reported, ..Batch::default() };
-    }
-
-    /// Notes a step, and tells the exchange that it begins.
-    fn ask(&mut self, kind: Kind, request: Option<Request>, is_unnamed: bool) -> Result<Meaning, &'static str> {
-        if !self.batch.is_reported {
-            return Ok(Meaning::Silent);
-        }
-        self.pending.push(kind, is_unnamed)?;
-        Ok(request.map_or(Meaning::Silent, tell_request))
-    }
-
-    fn sync(&mut self) -> Result<Meaning, &'static str> {
-        self.open_batch();
-        let meaning = self.end_batch();
-        self.batch.is_open = false;
-        self.ask(Kind::Sync, None, false)?;
-        Ok(meaning)
-    }
-
-    /// A batch that only prepared something is an exchange of its own.
-    fn end_batch(&mut self) -> Meaning {
-        let parsed = self.batch.parsed.take().filter(|_| self.batch.is_reported && !self.batch.has_execute);
-        match parsed {
-            Some(statement) if self.pending.end_exchange() => {
-                tell_request(request::prepare(&statement, &self.identity))
-            }
-            _ => Meaning::Silent,
-        }
-    }
-
-    fn answer(&mut self, kind: u8, body: &[u8]) -> Result<Meaning, &'static str> {
-        match kind {
-            b'N' => return Ok(Meaning::Silent),
-            b'A' => return Ok(self.one_way()),
-            b'S' => {
-                self.parameter(body);
-                return Ok(Meaning::Silent);
-            }
-            _ => {}
-        }
-        if self.opening != Opening::Done {
-            if kind == b'Z' {
-                self.opening = Opening::Done;
-            }
-            return Ok(Meaning::Silent);
-        }
-        if kind == b'Z' && !self.must_tell_before_ready() {
-            self.turns.response();
-        }
-        if !self.turns.are_known() {
-            return Ok(Meaning::Silent);
-        }
-        match kind {
-            // A server that shuts down, or gives up on an idle session, says so unasked.
-            b'E' if self.pending.is_empty() => Ok(self.one_way()),
-            _ if self.pending.is_empty() && self.may_wait => Ok(Meaning::Wait),
-            _ if self.pending.is_empty() => Err("answer to no question"),
-            _ => self.answer_to_step(kind, body),
-        }
-    }
-
-    fn answer_to_step(&mut self, kind: u8, body: &[u8]) -> Result<Meaning, &'static str> {
-        match kind {
-            b'1' => return self.finish(Kind::Parse),
-            b'2' => return self.finish(Kind::Bind),
-            b'3' => return self.finish(Kind::Close),
-            b'T' | b'n' if self.pending.front() == Some(Kind::Describe) => return self.finish(Kind::Describe),
-            b'D' => self.answered.row(),
-            b'C' | b'I' | b's' => {
-                self.is_copying_in = false;
-                self.answered.complete(body);
-                if self.pending.front() != Some(Kind::Query) {
-                    return self.finish(Kind::Execute);
-                }
-            }
-            b'E' => return Ok(self.fail(body)),
-            b'Z' => return self.ready(),
-            b'G' | b'W' => {
-                self.is_copying_in = true;
-                if self.pending.front() == Some(Kind::Execute) && self.pending.remove_early_sync() {
-                    self.turns.withdraw();
-                }
-            }
-            _ => {}
-        }
-        Ok(Meaning::Silent)
-    }
-
-    /// Ends the first step, and with it maybe an exchange.
-    fn finish(&mut self, kind: Kind) -> Result<Meaning, &'static str> {
-        let Some(step) = self.pending.pop().filter(|step| step.kind == kind) else {
-            return Err("answer to another question");
-        };
-        if !step.is_last {
-            return Ok(Meaning::Silent);
-        }
-        let response = self.answered.take(step.is_unnamed);
-        Ok(self.hold_or_tell(response))
-    }
-
-    /// A `Sync` that is known to follow may still fail the exchange: its response waits.
-    fn hold_or_tell(&mut self, response: Response) -> Meaning {
-        if self.pending.front() == Some(Kind::Sync) {
-            self.held = Some(response);
-            return Meaning::Silent;
-        }
-        tell_response(response)
-    }
-
-    fn fail(&mut self, body: &[u8]) -> Meaning {
-        self.is_copying_in = false;
-        self.answered.fail(failure::read(body));
-        match self.pending.front() {
-            Some(Kind::Query | Kind::Function) => Meaning::Silent,
-            Some(Kind::Sync) => {
-                let response = self.answered.take(false);
-                match self.held.replace(response) {
-                    Some(_) => Meaning::Silent,
-                    None => {
-                        self.held = None;
-                        self.one_way()
-                    }
-                }
-            }
-            _ if self.pending.abort_exchange() => {
-                let response = self.answered.take(false);
-                self.hold_or_tell(response)
-            }
-            _ => {
-                self.answered = Answered::default();
-                self.one_way()
-            }
-        }
-    }
-
-    /// Returns whether exchanges before the next `Sync` are still to be told.
-    fn must_tell_before_ready(&self) -> bool {
-        let is_batch = !matches!(self.pending.front(), Some(Kind::Query | Kind::Function));
-        is_batch && self.pending.has_exchange()
-    }
-
-    fn ready(&mut self) -> Result<Meaning, &'static str> {
-        if matches!(self.pending.front(), Some(Kind::Query | Kind::Function)) {
-            self.pending.pop();
-            return Ok(tell_response(self.answered.take(false)));
-        }
-        let held = self.held.take();
-        if self.must_tell_before_ready() {
-            if let Some(response) = held {
-                return Ok(Meaning::TellBefore(MessageKind::Response(Box::new(response))));
-            }
-            self.pending.abort_exchange();
-            return Ok(Meaning::TellBefore(MessageKind::Response(Box::new(aborted()))));
-        }
-        // Steps that a failed batch left over.
-        while self.pending.pop().ok_or("ready without a sync")?.kind != Kind::Sync {}
-        Ok(held.map_or(Meaning::Silent, tell_response))
-    }
-
-    fn parameter(&mut self, body: &[u8]) {
-        let (name, rest) = text(body);
-        if name == b"standard_conforming_strings" {
-            self.options.backslash_escapes = text(rest).0 == b"off";
-        }
-    }
-
-    fn one_way(&self) -> Meaning {
-        if self.turns.are_known() { Meaning::Tell(MessageKind::OneWay) } else { Meaning::Silent }
-    }
-
     fn broken(&mut self, reason: &'static str) -> Answer {
         self.lose();
         Answer::Broken { reason }
@@ -549,7 +314,8 @@ impl Parser for PostgresqlParser {
     }
 
     fn cut(&mut self, side: Side, bytes: &[u8], missing: u64) -> Option<Cut> {
-        let is_readable = self.half(side).is_aligned && self.half(side).rest == 0 && self.opening == Opening::Done;
+        let is_readable =
+            self.half(side).is_aligned && self.half(side).rest == 0 && self.opening == Opening::Done;
         let header = header(side, bytes).ok().flatten().filter(|_| is_readable && !self.is_opaque)?;
         let body = bytes.get(HEADER_BYTES..)?;
         let is_enough = match (side, header.kind) {

@@ -6,6 +6,7 @@ use super::command::{self, Channels, Meaning};
 use super::detect;
 use super::reply::{Reply, Step, Summary};
 use super::request::{self, Found, Words};
+use super::subscriptions::Subscriptions;
 use crate::protocol::turns::Turns;
 use crate::protocol::{
     Answer, Cut, Message, MessageKind, Outcome, Pairing, Parser, ParserSettings, Response, Side, set,
@@ -71,16 +72,6 @@ enum Replies {
     SkipNext,
 }
 
-/// Channels that the connection has subscribed to.
-#[derive(Clone, Copy, Debug, Default)]
-struct Subscriptions {
-    named: u64,
-    patterns: u64,
-    sharded: u64,
-    /// There may be others, from the time before.
-    are_unknown: bool,
-}
-
 impl RedisParser {
     pub(super) fn new(settings: &ParserSettings, is_start: bool) -> Self {
         Self {
@@ -95,7 +86,7 @@ impl RedisParser {
             replies: Replies::On,
             database: is_start.then_some(0),
             queued: None,
-            subscriptions: Subscriptions { are_unknown: !is_start, ..Subscriptions::default() },
+            subscriptions: Subscriptions::new(!is_start),
             is_opaque: false,
         }
     }
@@ -117,7 +108,8 @@ impl RedisParser {
         match request::find(bytes) {
             Found::Command { words, eaten, left } => {
                 self.arguments_left = left;
-                self.command(&words).map_or(Answer::Nothing { eaten }, |message| Answer::Message { eaten, message })
+                self.command(&words)
+                    .map_or(Answer::Nothing { eaten }, |message| Answer::Message { eaten, message })
             }
             Found::Empty { eaten } => Answer::Nothing { eaten },
             Found::Unfinished { at_least, .. } => Answer::Need { at_least },
@@ -152,7 +144,7 @@ impl RedisParser {
 
     /// Notes a command that will be answered; returns whether it is reported.
     fn expect(&mut self, meaning: Meaning) -> bool {
-        if matches!(meaning, Meaning::Unsubscribe { count: 0, .. }) && self.subscriptions.are_unknown {
+        if matches!(meaning, Meaning::Unsubscribe { count: 0, .. }) && self.subscriptions.are_unknown() {
             // How many confirmations follow is not known.
             self.lose();
             return false;
@@ -236,7 +228,8 @@ impl RedisParser {
             self.turns.speak();
             return Answer::Nothing { eaten: bytes.len() };
         }
-        let is_unasked = self.outstanding.is_empty() && !self.subscriptions.are_any() && bytes.first() != Some(&b'>');
+        let is_unasked =
+            self.outstanding.is_empty() && !self.subscriptions.are_any() && bytes.first() != Some(&b'>');
         if self.reply.is_new() && is_unasked && self.may_wait {
             return Answer::Wait;
         }
@@ -269,9 +262,12 @@ impl RedisParser {
     /// where the reply is a push; more than 0 too where it answers nothing.
     fn pushed(&mut self, summary: &Summary) -> Option<u64> {
         let front = self.outstanding.front().map(|outstanding| outstanding.expected);
-        let is_confirming = matches!(front, Some(Expected::Confirmations(_) | Expected::ConfirmationOfAll(_)));
-        let may_push_arrays = is_confirming || self.subscriptions.are_any() || self.subscriptions.are_unknown;
-        if !(summary.kind == b'>' || (summary.kind == b'*' && may_push_arrays && summary.is_shaped_as_push())) {
+        let is_confirming =
+            matches!(front, Some(Expected::Confirmations(_) | Expected::ConfirmationOfAll(_)));
+        let may_push_arrays =
+            is_confirming || self.subscriptions.are_any() || self.subscriptions.are_unknown();
+        if !(summary.kind == b'>' || (summary.kind == b'*' && may_push_arrays && summary.is_shaped_as_push()))
+        {
             return None;
         }
         let kind = match summary.first.as_slice() {
@@ -324,7 +320,7 @@ impl RedisParser {
         self.database = None;
         self.queued = None;
         self.replies = Replies::On;
-        self.subscriptions.are_unknown = true;
+        self.subscriptions.doubt();
     }
 }
 
@@ -372,30 +368,6 @@ impl Parser for RedisParser {
     /// Every place will do: the next command is looked for, and what the server sends before it does not matter.
     fn resync(&self, _side: Side, _bytes: &[u8]) -> Option<usize> {
         Some(0)
-    }
-}
-
-impl Subscriptions {
-    fn are_any(self) -> bool {
-        self.named + self.patterns + self.sharded > 0
-    }
-
-    fn of(self, kind: Channels) -> u64 {
-        match kind {
-            Channels::Named => self.named,
-            Channels::Patterns => self.patterns,
-            Channels::Sharded => self.sharded,
-        }
-    }
-
-    /// Takes over what the server says remains. It counts names and patterns together.
-    fn confirm(&mut self, kind: Channels, remaining: u64) {
-        match kind {
-            Channels::Named => self.named = remaining.saturating_sub(self.patterns),
-            Channels::Patterns => self.patterns = remaining.saturating_sub(self.named),
-            Channels::Sharded => self.sharded = remaining,
-        }
-        self.are_unknown &= remaining > 0 || kind == Channels::Sharded;
     }
 }
 

@@ -50,9 +50,14 @@ fn wrong(pairs: &[Pair], expected: &[Pair]) -> Vec<(u64, u64)> {
         true => found.response.start == pair.response.start,
         false => found.response.end == pair.response.end,
     };
-    let is_expected =
-        |found: &&Pair| expected.iter().any(|pair| pair.request.start == found.request.start && is_same(found, pair));
-    pairs.iter().filter(|found| !is_expected(found)).map(|pair| (pair.request.start, pair.response.end)).collect()
+    let is_expected = |found: &&Pair| {
+        expected.iter().any(|pair| pair.request.start == found.request.start && is_same(found, pair))
+    };
+    pairs
+        .iter()
+        .filter(|found| !is_expected(found))
+        .map(|pair| (pair.request.start, pair.response.end))
+        .collect()
 }
 
 /// Returns a few places between 1 and `length`, spread evenly; all of them where they are few.
@@ -118,7 +123,12 @@ fn check_hole(session: &Session, expected: &[Pair], side: Side, start: u64, end:
             replay.feed(*from, &bytes[index(end)..]);
         }
         replay.end();
-        assert_eq!(wrong(&replay.pairs, expected), [], "{} without {side:?} {start}..{end} (both: {resyncs_both})", session.name);
+        assert_eq!(
+            wrong(&replay.pairs, expected),
+            [],
+            "{} without {side:?} {start}..{end} (both: {resyncs_both})",
+            session.name
+        );
     }
 }
 
@@ -129,7 +139,8 @@ fn holes_never_make_wrong_pairs() {
         let expected = full.pairs.clone();
         for side in SIDES {
             let length = session.bytes(side).len() as u64;
-            let mut ends: Vec<u64> = full.said.iter().filter(|said| said.side == side).map(|said| said.end).collect();
+            let mut ends: Vec<u64> =
+                full.said.iter().filter(|said| said.side == side).map(|said| said.end).collect();
             ends.insert(0, 0);
             // Each message alone, and each with the next.
             for count in [1, 2] {
@@ -140,7 +151,8 @@ fn holes_never_make_wrong_pairs() {
             // Anywhere, of several lengths, by a fixed sequence of numbers.
             let mut random = 0x9e37_79b9_7f4a_7c15u64;
             for _ in 0..60 {
-                random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                random =
+                    random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
                 let start = (random >> 33) % length.max(1);
                 let missing = 1 + (random >> 17) % 200;
                 check_hole(&session, &expected, side, start, (start + missing).min(length));
@@ -206,7 +218,13 @@ fn pieces_in_the_middle_are_claimed_by_no_other() {
         for (side, bytes) in session.pieces.iter().filter(|(_, bytes)| !bytes.is_empty()) {
             for protocol in REGISTRY.iter().filter(|protocol| protocol.name() != session.protocol) {
                 let detection = protocol.detect(bytes);
-                assert!(!matches!(detection, Detection::Yes(_)), "{} {side:?}: {} claims {}", session.name, protocol.name(), bytes.escape_ascii());
+                assert!(
+                    !matches!(detection, Detection::Yes(_)),
+                    "{} {side:?}: {} claims {}",
+                    session.name,
+                    protocol.name(),
+                    bytes.escape_ascii()
+                );
             }
         }
     }

@@ -4,7 +4,9 @@
 mod replay;
 
 use remora_engine::protocol::http1::Http1;
-use remora_engine::protocol::{Answer, MessageKind, Parser, ParserSettings, Protocol, Request, Response, Side};
+use remora_engine::protocol::{
+    Answer, MessageKind, Parser, ParserSettings, Protocol, Request, Response, Side,
+};
 use replay::{Replay, attribute};
 
 const CLIENT: Side = Side::Client;
@@ -84,7 +86,10 @@ fn keep_alive_with_bodies_of_all_kinds() {
         &[
             (CLIENT, "POST /a HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello"),
             (SERVER, "HTTP/1.1 201 Created\r\nContent-Length: 2\r\n\r\nok"),
-            (CLIENT, "\r\nPUT /b HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3;x=y\r\nabc\r\n0\r\nT: 1\r\n\r\n"),
+            (
+                CLIENT,
+                "\r\nPUT /b HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3;x=y\r\nabc\r\n0\r\nT: 1\r\n\r\n",
+            ),
             (SERVER, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"),
             (CLIENT, "GET /c HTTP/1.0\nHost: a\n\n"),
             (SERVER, "HTTP/1.0 200 OK\n\nall until the end\r\n\r\n"),
@@ -115,7 +120,10 @@ fn pipelined_requests_find_their_responses() {
     check(
         &[
             (CLIENT, "GET /a HTTP/1.1\r\n\r\nHEAD /b HTTP/1.1\r\n\r\nGET /c HTTP/1.1\r\n\r\n"),
-            (SERVER, "HTTP/1.1 200 A\r\nContent-Length: 1\r\n\r\naHTTP/1.1 201 B\r\nContent-Length: 9\r\n\r\n"),
+            (
+                SERVER,
+                "HTTP/1.1 200 A\r\nContent-Length: 1\r\n\r\naHTTP/1.1 201 B\r\nContent-Length: 9\r\n\r\n",
+            ),
             (SERVER, "HTTP/1.1 202 C\r\nContent-Length: 1\r\n\r\nc"),
         ],
         &["GET /a", "HEAD /b", "GET /c", "<200", ">", "201", "<202", ">"],
@@ -151,7 +159,10 @@ fn continuing_and_not() {
             (CLIENT, post),
             (SERVER, "HTTP/1.1 100 Continue\r\n\r\n"),
             (CLIENT, "hello"),
-            (SERVER, "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"),
+            (
+                SERVER,
+                "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+            ),
         ],
         &["[POST /a", "interim", "]", "interim", "200"],
     );
@@ -197,7 +208,11 @@ fn upgrades_end_the_protocol_only_where_they_succeed() {
 fn connect_opens_a_tunnel_only_where_it_succeeds() {
     let connect = "CONNECT a.example:443 HTTP/1.1\r\nHost: a.example:443\r\n\r\n";
     check(
-        &[(CLIENT, connect), (CLIENT, "\x16\x03"), (SERVER, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n\x16")],
+        &[
+            (CLIENT, connect),
+            (CLIENT, "\x16\x03"),
+            (SERVER, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n\x16"),
+        ],
         &["CONNECT -", "200", "opaque"],
     );
     check(
@@ -213,7 +228,10 @@ fn connect_opens_a_tunnel_only_where_it_succeeds() {
 
 #[test]
 fn broken_bytes_are_said_to_be() {
-    check(&[(CLIENT, "GET / HTTP/1.1\r\nContent-Length: x\r\n\r\n")], &["broken: content-length is no number"]);
+    check(
+        &[(CLIENT, "GET / HTTP/1.1\r\nContent-Length: x\r\n\r\n")],
+        &["broken: content-length is no number"],
+    );
     let mut parser = Http1.parser(&ParserSettings::default(), true);
     let long = format!("GET / HTTP/1.1\r\nA: {}", "x".repeat(70_000));
     assert_eq!(parser.parse(CLIENT, long.as_bytes()), Answer::Broken { reason: "head too long" });
@@ -269,10 +287,8 @@ fn a_cut_head_makes_a_request_and_a_response() {
 #[test]
 fn a_body_ends_when_it_has_passed_unseen() {
     let mut replay = Replay::new(Http1.parser(&ParserSettings::default(), true));
-    let play = [
-        (CLIENT, "GET /a HTTP/1.1\r\n\r\n"),
-        (SERVER, "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nabc"),
-    ];
+    let play =
+        [(CLIENT, "GET /a HTTP/1.1\r\n\r\n"), (SERVER, "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nabc")];
     feed(&mut replay, &play, 1000);
     replay.lose(SERVER, 997);
     assert_eq!(told(&replay), ["GET /a", "<200", ">"]);
@@ -285,8 +301,11 @@ fn attributes_of_a_request() {
         "Cookie: secret\r\nContent-Length: 7\r\nX-Forwarded-For: 203.0.113.7\r\n",
         "traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\ntracestate: a=1\r\ntracestate: b=2\r\n\r\n",
     ));
-    let attributes: Vec<String> =
-        request.attributes.iter().map(|(key, _)| format!("{key}={}", attribute(&request.attributes, key).expect("there"))).collect();
+    let attributes: Vec<String> = request
+        .attributes
+        .iter()
+        .map(|(key, _)| format!("{key}={}", attribute(&request.attributes, key).expect("there")))
+        .collect();
     let expected = [
         "http.request.method=_OTHER",
         "http.request.method_original=FROB",
@@ -315,7 +334,9 @@ fn outcomes_tell_whose_fault_it_is() {
         let head = format!("HTTP/1.1 {status} X\r\nContent-Length: 0\r\n\r\n");
         match parser.parse(SERVER, head.as_bytes()) {
             Answer::Message { message, .. } => match message.kind {
-                MessageKind::Response(response) => (response.outcome.error_type, response.outcome.is_client_fault),
+                MessageKind::Response(response) => {
+                    (response.outcome.error_type, response.outcome.is_client_fault)
+                }
                 other => panic!("{other:?}"),
             },
             other => panic!("{other:?}"),

@@ -34,7 +34,8 @@ impl Numbers {
 fn changed_sessions_are_survived() {
     let mut numbers = Numbers(1);
     for session in session::all() {
-        let protocol = REGISTRY.iter().find(|protocol| protocol.name() == session.protocol).expect("a protocol");
+        let protocol =
+            REGISTRY.iter().find(|protocol| protocol.name() == session.protocol).expect("a protocol");
         if session.pieces.iter().map(|(_, bytes)| bytes.len()).sum::<usize>() > MAX_SESSION_BYTES {
             continue;
         }

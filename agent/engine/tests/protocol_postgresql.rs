@@ -154,8 +154,18 @@ fn preparing_alone_is_an_exchange() {
             server("E:SERROR_C26000__|Z:I"),
         ],
         &[
-            ">PREPARE select t", "<", ">select t", "<0", ">PREPARE select t", "<", ">select t", "<0", ">PREPARE",
-            "<42601", ">postgresql", "<26000",
+            ">PREPARE select t",
+            "<",
+            ">select t",
+            "<0",
+            ">PREPARE select t",
+            "<",
+            ">select t",
+            "<0",
+            ">PREPARE",
+            "<42601",
+            ">postgresql",
+            "<26000",
         ],
     );
 }
@@ -264,10 +274,8 @@ fn encryption_is_followed_as_far_as_it_can_be() {
 #[test]
 fn cancelling_and_replicating() {
     let cancel = vec![(CLIENT, first(80_877_102, &[0; 8]))];
-    let replicate = vec![
-        (CLIENT, first(196_608, b"user\0me\0replication\0true\0\0")),
-        (SERVER, messages("R:____")),
-    ];
+    let replicate =
+        vec![(CLIENT, first(196_608, b"user\0me\0replication\0true\0\0")), (SERVER, messages("R:____"))];
     for (play, expected) in [(cancel, "one way"), (replicate, "opaque")] {
         let mut replay = Replay::new(Postgresql.parser(&ParserSettings::default(), true));
         feed(&mut replay, &play, 1);

@@ -38,7 +38,9 @@ fn tell(kind: &MessageKind) -> String {
             let text = attribute(&request.attributes, "db.query.text").expect("text");
             format!("{}{text}", if request.is_one_way { "~" } else { ">" })
         }
-        MessageKind::Response(response) => format!("<{}", response.outcome.error_type.as_deref().unwrap_or("")),
+        MessageKind::Response(response) => {
+            format!("<{}", response.outcome.error_type.as_deref().unwrap_or(""))
+        }
         MessageKind::OneWay => "push".to_owned(),
         other => panic!("{other:?}"),
     }
@@ -81,7 +83,10 @@ fn replies_of_all_types_are_walked_over() {
         "*?\r\n$?\r\n;1\r\na\r\n;0\r\n.\r\n",
     ] {
         let get = command("GET a");
-        check(&[(CLIENT, &get), (SERVER, reply), (CLIENT, &get), (SERVER, "+x\r\n")], &[">GET ?", "<", ">GET ?", "<"]);
+        check(
+            &[(CLIENT, &get), (SERVER, reply), (CLIENT, &get), (SERVER, "+x\r\n")],
+            &[">GET ?", "<", ">GET ?", "<"],
+        );
     }
 }
 
@@ -123,7 +128,9 @@ fn arguments_are_counted_and_hidden() {
 fn arguments_are_shown_where_that_was_asked_for_but_never_secrets() {
     let settings = ParserSettings { redact_statements: false, ..ParserSettings::default() };
     let mut replay = Replay::new(Redis.parser(&settings, true));
-    for words in ["SET key value", "AUTH user password", "HELLO 3 AUTH user password", "CONFIG SET requirepass x"] {
+    for words in
+        ["SET key value", "AUTH user password", "HELLO 3 AUTH user password", "CONFIG SET requirepass x"]
+    {
         replay.feed(CLIENT, command(words).as_bytes());
     }
     assert_eq!(told(&replay), [">SET key value", ">AUTH ? ?", ">HELLO ? ? ? ?", ">CONFIG SET ? ?"]);
@@ -164,7 +171,11 @@ fn long_strings_need_not_be_seen() {
 fn transactions_tell_their_size() {
     let play = command("MULTI") + &command("SET a 1") + &command("INCR a") + &command("EXEC");
     let mut replay = Replay::new(Redis.parser(&ParserSettings::default(), true));
-    feed(&mut replay, &[(CLIENT, &play), (SERVER, "+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n+OK\r\n-ERR no\r\n")], 1);
+    feed(
+        &mut replay,
+        &[(CLIENT, &play), (SERVER, "+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n+OK\r\n-ERR no\r\n")],
+        1,
+    );
     assert_eq!(told(&replay), [">MULTI", ">SET ? ?", ">INCR ?", ">EXEC", "<", "<", "<", "<ERR"]);
     let MessageKind::Request(exec) = &replay.said[3].kind else { panic!("no request") };
     assert_eq!(attribute(&exec.attributes, "db.operation.batch.size").as_deref(), Some("2"));
@@ -181,7 +192,10 @@ fn databases_are_followed() {
         MessageKind::Request(request) => attribute(&request.attributes, "db.namespace"),
         other => panic!("{other:?}"),
     };
-    assert_eq!([database(0), database(4), database(8)], [Some("0".into()), Some("3".into()), Some("0".into())]);
+    assert_eq!(
+        [database(0), database(4), database(8)],
+        [Some("0".into()), Some("3".into()), Some("0".into())]
+    );
 }
 
 #[test]
@@ -194,15 +208,29 @@ fn subscriptions_of_resp2() {
             (CLIENT, &command("PING")),
             (SERVER, "*2\r\n$4\r\npong\r\n$0\r\n\r\n"),
             (CLIENT, &command("UNSUBSCRIBE")),
-            (SERVER, "*3\r\n$11\r\nunsubscribe\r\n$1\r\na\r\n:1\r\n*3\r\n$11\r\nunsubscribe\r\n$1\r\nb\r\n:0\r\n"),
+            (
+                SERVER,
+                "*3\r\n$11\r\nunsubscribe\r\n$1\r\na\r\n:1\r\n*3\r\n$11\r\nunsubscribe\r\n$1\r\nb\r\n:0\r\n",
+            ),
             (CLIENT, &command("UNSUBSCRIBE")),
             (SERVER, "*3\r\n$11\r\nunsubscribe\r\n$-1\r\n:0\r\n"),
             (CLIENT, &command("PING")),
             (SERVER, "+PONG\r\n"),
         ],
         &[
-            ">SUBSCRIBE ? ?", "push", "<", "push", ">PING", "<", ">UNSUBSCRIBE", "push", "<", ">UNSUBSCRIBE", "<",
-            ">PING", "<",
+            ">SUBSCRIBE ? ?",
+            "push",
+            "<",
+            "push",
+            ">PING",
+            "<",
+            ">UNSUBSCRIBE",
+            "push",
+            "<",
+            ">UNSUBSCRIBE",
+            "<",
+            ">PING",
+            "<",
         ],
     );
 }
@@ -212,7 +240,10 @@ fn pushes_of_resp3_answer_nothing() {
     check(
         &[
             (CLIENT, &command("SUBSCRIBE a")),
-            (SERVER, ">3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n>3\r\n$7\r\nmessage\r\n$1\r\na\r\n$2\r\nhi\r\n"),
+            (
+                SERVER,
+                ">3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n>3\r\n$7\r\nmessage\r\n$1\r\na\r\n$2\r\nhi\r\n",
+            ),
             (CLIENT, &command("GET a")),
             (SERVER, ">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\na\r\n$1\r\nx\r\n"),
         ],
@@ -223,12 +254,21 @@ fn pushes_of_resp3_answer_nothing() {
 #[test]
 fn clients_may_want_no_replies() {
     let play = command("CLIENT REPLY SKIP") + &command("SET a 1") + &command("GET a");
-    let off = command("CLIENT REPLY OFF") + &command("SET a 1") + &command("CLIENT REPLY ON") + &command("GET a");
+    let off =
+        command("CLIENT REPLY OFF") + &command("SET a 1") + &command("CLIENT REPLY ON") + &command("GET a");
     check(
         &[(CLIENT, &play), (SERVER, "$1\r\n1\r\n"), (CLIENT, &off), (SERVER, "+OK\r\n$1\r\n1\r\n")],
         &[
-            "~CLIENT REPLY ?", "~SET ? ?", ">GET ?", "<", "~CLIENT REPLY ?", "~SET ? ?", ">CLIENT REPLY ?", ">GET ?",
-            "<", "<",
+            "~CLIENT REPLY ?",
+            "~SET ? ?",
+            ">GET ?",
+            "<",
+            "~CLIENT REPLY ?",
+            "~SET ? ?",
+            ">CLIENT REPLY ?",
+            ">GET ?",
+            "<",
+            "<",
         ],
     );
 }
@@ -298,15 +338,16 @@ fn a_loss_in_a_pipeline_never_shifts_replies() {
     let replies = "$1\r\na\r\n$1\r\nb\r\n$1\r\nc\r\n";
     let one = command("GET a").len();
     let mut replay = Replay::new(Redis.parser(&ParserSettings::default(), true));
-    replay.feed(CLIENT, batch[..one].as_bytes());
+    replay.feed(CLIENT, &batch.as_bytes()[..one]);
     replay.lose(CLIENT, one as u64);
-    replay.feed(CLIENT, batch[one * 2..].as_bytes());
+    replay.feed(CLIENT, &batch.as_bytes()[one * 2..]);
     replay.feed(SERVER, replies.as_bytes());
     for _ in 0..3 {
         replay.feed(CLIENT, batch.as_bytes());
         replay.feed(SERVER, replies.as_bytes());
     }
-    let lengths: Vec<(u64, u64)> = replay.pairs.iter().map(|pair| (pair.request.end, pair.response.end)).collect();
+    let lengths: Vec<(u64, u64)> =
+        replay.pairs.iter().map(|pair| (pair.request.end, pair.response.end)).collect();
     let (asked, answered) = (one as u64, 7);
     let expected: Vec<(u64, u64)> = (7..=12).map(|at| (at * asked, at * answered)).collect();
     assert_eq!(lengths, expected);

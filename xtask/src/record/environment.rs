@@ -35,8 +35,11 @@ pub(super) struct Environment {
 impl Environment {
     /// Installs what is missing. An error names the packages of programs that are.
     pub(super) fn install() -> Result<Self> {
-        let missing: Vec<&str> =
-            PROGRAMS.iter().filter(|(program, _)| find(program).is_none()).map(|&(_, package)| package).collect();
+        let missing: Vec<&str> = PROGRAMS
+            .iter()
+            .filter(|(program, _)| find(program).is_none())
+            .map(|&(_, package)| package)
+            .collect();
         if !missing.is_empty() {
             bail!("missing programs: apt-get install --no-install-recommends {}", missing.join(" "));
         }
@@ -64,7 +67,9 @@ impl Environment {
     /// Returns a command that runs a Node program of the clients.
     pub(super) fn node(&self, script: &str) -> Command {
         let mut command = program("node");
-        command.arg(clients().join("node").join(script)).env("NODE_PATH", self.folder.join("node/node_modules"));
+        command
+            .arg(clients().join("node").join(script))
+            .env("NODE_PATH", self.folder.join("node/node_modules"));
         command
     }
 
@@ -102,7 +107,10 @@ impl Environment {
 
     fn build_go(&self) -> Result<()> {
         let mut go = program("go");
-        go.args(["build", "-o"]).arg(self.folder.join("go/golden")).arg(".").current_dir(clients().join("go"));
+        go.args(["build", "-o"])
+            .arg(self.folder.join("go/golden"))
+            .arg(".")
+            .current_dir(clients().join("go"));
         shell::run("build the Go clients", "it needs a Go module proxy", &mut go)
     }
 }
@@ -122,5 +130,8 @@ fn find(name: &str) -> Option<PathBuf> {
     let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let servers = versions.map(|version| version.path().join("bin")).chain([PathBuf::from("/usr/sbin")]);
     let path = env::var_os("PATH").unwrap_or_default();
-    env::split_paths(&path).chain(servers).map(|folder| folder.join(name)).find(|program| Path::is_file(program))
+    env::split_paths(&path)
+        .chain(servers)
+        .map(|folder| folder.join(name))
+        .find(|program| Path::is_file(program))
 }

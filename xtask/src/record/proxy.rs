@@ -54,7 +54,9 @@ impl Address {
     /// Returns the port; 0 for a Unix socket.
     pub(super) fn port(&self) -> u16 {
         match self {
-            Address::Tcp(address) => address.rsplit(':').next().and_then(|port| port.parse().ok()).unwrap_or(0),
+            Address::Tcp(address) => {
+                address.rsplit(':').next().and_then(|port| port.parse().ok()).unwrap_or(0)
+            }
             Address::Unix(_) => 0,
         }
     }

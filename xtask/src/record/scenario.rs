@@ -16,19 +16,31 @@ pub(super) struct Scenario {
     pub(super) client: fn(&Environment, &Address) -> Vec<Command>,
 }
 
-const fn tcp(name: &'static str, server: Kind, client: fn(&Environment, &Address) -> Vec<Command>) -> Scenario {
+const fn tcp(
+    name: &'static str,
+    server: Kind,
+    client: fn(&Environment, &Address) -> Vec<Command>,
+) -> Scenario {
     Scenario { name, server, socket: Socket::Tcp, client }
 }
 
-const fn unix(name: &'static str, server: Kind, client: fn(&Environment, &Address) -> Vec<Command>) -> Scenario {
+const fn unix(
+    name: &'static str,
+    server: Kind,
+    client: fn(&Environment, &Address) -> Vec<Command>,
+) -> Scenario {
     Scenario { name, server, socket: Socket::Unix, client }
 }
 
 /// All recordings.
 pub(super) const SCENARIOS: &[Scenario] = &[
     tcp("http1/curl-nginx", Kind::Nginx, |_, to| vec![curl_nginx(to)]),
-    tcp("http1/curl-nginx-upgrade", Kind::Nginx, |_, to| vec![curl(to, &["--http2", "/a.txt"]), curl(to, &["-0", "/a.txt"])]),
-    tcp("http1/raw-nginx", Kind::Nginx, |environment, to| vec![with_port(environment.python("http_raw.py"), to)]),
+    tcp("http1/curl-nginx-upgrade", Kind::Nginx, |_, to| {
+        vec![curl(to, &["--http2", "/a.txt"]), curl(to, &["-0", "/a.txt"])]
+    }),
+    tcp("http1/raw-nginx", Kind::Nginx, |environment, to| {
+        vec![with_port(environment.python("http_raw.py"), to)]
+    }),
     tcp("http1/curl-http-server", Kind::PythonHttp, |_, to| {
         vec![curl(to, &["/a.txt"]), curl(to, &["/missing"]), curl(to, &["-X", "DELETE", "/a.txt"])]
     }),
@@ -50,7 +62,9 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         vec![with_port(environment.python("pg_psycopg.py"), to)]
     }),
     tcp("postgresql/pgx", Kind::Postgresql, |environment, to| vec![with_port(environment.go("pgx"), to)]),
-    tcp("postgresql/node", Kind::Postgresql, |environment, to| vec![with_port(environment.node("pg.js"), to)]),
+    tcp("postgresql/node", Kind::Postgresql, |environment, to| {
+        vec![with_port(environment.node("pg.js"), to)]
+    }),
     tcp("postgresql/pgbench", Kind::Postgresql, |_, to| {
         vec![pgbench(to, "simple"), pgbench(to, "extended"), pgbench(to, "prepared")]
     }),
@@ -134,7 +148,9 @@ fn psql(to: &Address) -> Command {
     };
     let port = if to.port() == 0 { 5432 } else { to.port() };
     command.args(["--no-psqlrc", "--quiet", "--host", &host, "--port", &port.to_string()]);
-    command.args(["--username", "golden", "--dbname", "golden", "--output", "/dev/null"]).env("PGPASSWORD", "golden");
+    command
+        .args(["--username", "golden", "--dbname", "golden", "--output", "/dev/null"])
+        .env("PGPASSWORD", "golden");
     command.env("PGSSLMODE", "prefer").env("PGGSSENCMODE", "disable");
     for statement in [
         "CREATE TEMP TABLE people (id int, name text, note text)",

@@ -63,14 +63,21 @@ impl Servers {
     }
 
     /// Returns where a server listens, starting it if it is not running.
-    pub(super) fn address(&mut self, kind: Kind, socket: Socket, environment: &Environment) -> Result<Address> {
+    pub(super) fn address(
+        &mut self,
+        kind: Kind,
+        socket: Socket,
+        environment: &Environment,
+    ) -> Result<Address> {
         if !self.running.contains_key(&kind) {
             let running = self.start(kind, environment).with_context(|| format!("start {kind:?}"))?;
             self.running.insert(kind, running);
         }
         let port = self.running.get(&kind).map_or(0, |running| running.port);
         Ok(match (socket, kind) {
-            (Socket::Unix, Kind::Postgresql) => Address::Unix(self.folder.join(format!("postgresql/.s.PGSQL.{port}"))),
+            (Socket::Unix, Kind::Postgresql) => {
+                Address::Unix(self.folder.join(format!("postgresql/.s.PGSQL.{port}")))
+            }
             (Socket::Unix, _) => Address::Unix(self.folder.join("redis.sock")),
             (Socket::Tcp, _) => tcp(port),
         })
@@ -92,12 +99,20 @@ impl Servers {
             Kind::Nginx => self.nginx(port)?,
             Kind::PythonHttp => {
                 let mut command = environment.python_program("python");
-                command.args(["-m", "http.server", "--bind", "127.0.0.1", &number]).current_dir(self.pages()?);
+                command
+                    .args(["-m", "http.server", "--bind", "127.0.0.1", &number])
+                    .current_dir(self.pages()?);
                 command
             }
             Kind::Gunicorn => {
                 let mut command = environment.python_program("gunicorn");
-                command.args(["--bind", &format!("127.0.0.1:{port}"), "--worker-class", "gthread", "flask_app:app"]);
+                command.args([
+                    "--bind",
+                    &format!("127.0.0.1:{port}"),
+                    "--worker-class",
+                    "gthread",
+                    "flask_app:app",
+                ]);
                 command.env("PYTHONDONTWRITEBYTECODE", "1");
                 command
             }
@@ -170,7 +185,13 @@ impl Servers {
         fs::write(&password, "golden\n")?;
         own(&folder)?;
         let mut initdb = unprivileged(program("initdb"));
-        initdb.args(["--auth=scram-sha-256", "--username=golden", "--no-sync", "--encoding=UTF8", "--locale=C"]);
+        initdb.args([
+            "--auth=scram-sha-256",
+            "--username=golden",
+            "--no-sync",
+            "--encoding=UTF8",
+            "--locale=C",
+        ]);
         initdb.arg("--pwfile").arg(&password).arg("--pgdata").arg(folder.join("data")).stdout(Stdio::null());
         if !initdb.status().context("start initdb")?.success() {
             bail!("initdb failed");
@@ -253,7 +274,8 @@ fn unprivileged(mut command: Command) -> Command {
 
 fn own(folder: &Path) -> Result<()> {
     if let Some((user, group)) = postgres_user().filter(|_| host::is_root()) {
-        chown(folder, Some(user), Some(group)).with_context(|| format!("change the owner of {}", folder.display()))?;
+        chown(folder, Some(user), Some(group))
+            .with_context(|| format!("change the owner of {}", folder.display()))?;
     }
     Ok(())
 }

@@ -9,7 +9,9 @@ use std::sync::LazyLock;
 
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
-use remora_engine::event::{ConnectionId, Data, Direction, Endpoint, Event, EventKind, Executor, Opened, Role};
+use remora_engine::event::{
+    ConnectionId, Data, Direction, Endpoint, Event, EventKind, Executor, Opened, Role,
+};
 use remora_engine::protocol::Side;
 use remora_engine::{Engine, Settings};
 
@@ -51,7 +53,12 @@ fn endpoint(number: u8) -> Endpoint {
 
 fn opened(input: &mut Input<'_>) -> EventKind {
     EventKind::Opened(Opened {
-        executor: Executor { tgid: 1 + u32::from(input.byte() & 3), tid: input.word(), goroutine: None, turn: 0 },
+        executor: Executor {
+            tgid: 1 + u32::from(input.byte() & 3),
+            tid: input.word(),
+            goroutine: None,
+            turn: 0,
+        },
         local: endpoint(input.byte()),
         peer: endpoint(input.byte()),
         role: [Role::Connected, Role::Accepted, Role::Unknown][usize::from(input.byte() % 3)],
@@ -68,7 +75,9 @@ fn data(input: &mut Input<'_>, positions: &mut [u32; 2]) -> EventKind {
     } else {
         let session = &SESSIONS[usize::from(input.byte()) % SESSIONS.len()];
         let pieces: Vec<_> = session.pieces.iter().filter(|(from, _)| *from == side).collect();
-        pieces.get(usize::from(input.byte()) % pieces.len().max(1)).map_or(Vec::new(), |(_, bytes)| bytes.clone())
+        pieces
+            .get(usize::from(input.byte()) % pieces.len().max(1))
+            .map_or(Vec::new(), |(_, bytes)| bytes.clone())
     };
     let missing = if control & 4 == 0 { 0 } else { input.word() };
     let jump = if control & 8 == 0 { 0 } else { input.word().wrapping_sub(1 << 12) };
@@ -83,7 +92,12 @@ fn data(input: &mut Input<'_>, positions: &mut [u32; 2]) -> EventKind {
         is_absolute: control & 16 != 0,
         length,
         bytes: Bytes::from(bytes),
-        executor: Executor { tgid: 1 + u32::from(control >> 6), tid: u32::from(control >> 5), goroutine: None, turn: 0 },
+        executor: Executor {
+            tgid: 1 + u32::from(control >> 6),
+            tid: u32::from(control >> 5),
+            goroutine: None,
+            turn: 0,
+        },
     })
 }
 

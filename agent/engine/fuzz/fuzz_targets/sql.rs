@@ -23,6 +23,9 @@ fuzz_target!(|statement: &[u8]| {
         let Value::Text(text) = value else { continue };
         let limit = if key == "db.query.summary" { 255 + "BATCH ".len() } else { statement.len() * 3 };
         assert!(text.len() <= limit, "{key} is too long");
-        assert!(!text.contains(SECRET) || statement.windows(6).filter(|part| *part == SECRET.as_bytes()).count() > 1);
+        assert!(
+            !text.contains(SECRET)
+                || statement.windows(6).filter(|part| *part == SECRET.as_bytes()).count() > 1
+        );
     }
 });

@@ -10,6 +10,7 @@ mod known;
 mod parser;
 mod reply;
 mod request;
+mod subscriptions;
 
 use super::{Detection, Parser, ParserSettings, Protocol};
 
@@ -51,7 +52,11 @@ fn length_line(bytes: &[u8]) -> LengthLine {
     let shown = bytes.get(..MAX_LENGTH_LINE_BYTES).unwrap_or(bytes);
     let Some(end) = memchr::memchr(b'\n', shown) else {
         let is_plausible = shown.iter().skip(1).all(|byte| matches!(byte, b'0'..=b'9' | b'-' | b'?' | b'\r'));
-        return if is_plausible && shown.len() < MAX_LENGTH_LINE_BYTES { LengthLine::Unfinished } else { LengthLine::Wrong };
+        return if is_plausible && shown.len() < MAX_LENGTH_LINE_BYTES {
+            LengthLine::Unfinished
+        } else {
+            LengthLine::Wrong
+        };
     };
     let number = shown.get(1..end).and_then(|line| line.strip_suffix(b"\r"));
     match number {

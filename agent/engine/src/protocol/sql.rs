@@ -56,7 +56,8 @@ pub(super) fn read(statement: &[u8], options: Options) -> Statement {
             context = commented_context(token.text);
         }
     }
-    let text = if options.redact { redacted.finish() } else { String::from_utf8_lossy(shown).trim().to_owned() };
+    let text =
+        if options.redact { redacted.finish() } else { String::from_utf8_lossy(shown).trim().to_owned() };
     Statement { text, context, ..summaries.finish() }
 }
 

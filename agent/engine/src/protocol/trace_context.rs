@@ -76,7 +76,8 @@ fn parse_state(fields: &[&[u8]]) -> Option<String> {
 
 /// Removes members until all fit: the long ones first, then from the end.
 fn shorten(members: &mut Vec<(&[u8], &[u8])>) {
-    let total = |members: &[(&[u8], &[u8])]| members.iter().map(|(_, member)| member.len() + 1).sum::<usize>();
+    let total =
+        |members: &[(&[u8], &[u8])]| members.iter().map(|(_, member)| member.len() + 1).sum::<usize>();
     let limit = MAX_STATE_BYTES + 1;
     while total(members) > limit {
         let long = members.iter().rposition(|(_, member)| member.len() > LONG_MEMBER_BYTES);
@@ -105,7 +106,9 @@ fn member_key(member: &[u8]) -> Option<&[u8]> {
     let value = value.get(1..)?;
     let is_key = matches!(key, [b'a'..=b'z' | b'0'..=b'9', ..])
         && key.len() <= MAX_KEY_OR_VALUE_BYTES
-        && key.iter().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-' | b'*' | b'/' | b'@'));
+        && key
+            .iter()
+            .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-' | b'*' | b'/' | b'@'));
     let is_value = (1..=MAX_KEY_OR_VALUE_BYTES).contains(&value.len())
         && value.iter().all(|byte| matches!(byte, 0x20..=0x2b | 0x2d..=0x3c | 0x3e..=0x7e));
     (is_key && is_value).then_some(key)
@@ -173,7 +176,10 @@ mod tests {
     #[test]
     fn states_are_joined_in_order() {
         assert_eq!(state(&["foo=1, bar=2", "", " baz@x = 3 ", "q=4"]), "");
-        assert_eq!(state(&["foo=1, bar=2", "", "\tt61rc/ab@x=v 3 ", ",,q=4"]), "foo=1,bar=2,t61rc/ab@x=v 3,q=4");
+        assert_eq!(
+            state(&["foo=1, bar=2", "", "\tt61rc/ab@x=v 3 ", ",,q=4"]),
+            "foo=1,bar=2,t61rc/ab@x=v 3,q=4"
+        );
     }
 
     #[test]

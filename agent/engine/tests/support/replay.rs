@@ -268,7 +268,10 @@ pub fn tell(kind: &MessageKind) -> String {
                 text.push_str(&format!(" @{host}{port}"));
             }
             if let Some(context) = &request.context {
-                text.push_str(&format!(" context={:02x?}/{:02x?}/{}/{}", context.trace_id, context.span_id, context.flags, context.state));
+                text.push_str(&format!(
+                    " context={:02x?}/{:02x?}/{}/{}",
+                    context.trace_id, context.span_id, context.flags, context.state
+                ));
             }
             text + &tell_attributes(&request.attributes)
         }
@@ -285,7 +288,10 @@ pub fn tell(kind: &MessageKind) -> String {
             let outcome = &response.outcome;
             if let Some(error) = &outcome.error_type {
                 let fault = if outcome.is_client_fault { " of the client" } else { "" };
-                text.push_str(&format!(" error{fault} {error} {:?}", outcome.message.as_deref().unwrap_or("")));
+                text.push_str(&format!(
+                    " error{fault} {error} {:?}",
+                    outcome.message.as_deref().unwrap_or("")
+                ));
             }
             text + &tell_attributes(&response.attributes)
         }

@@ -39,8 +39,9 @@ pub fn steps(mut bytes: &[u8]) -> Vec<Step> {
 
 /// Makes steps of a session and changes some: each four bytes of `edits` say which piece, where in it, and how.
 pub fn edited(session: &Session, edits: &[u8]) -> Vec<Step> {
-    let mut steps: Vec<Step> = session.pieces.iter().map(|(side, bytes)| Step::Feed(*side, bytes.clone())).collect();
-    for edit in edits.chunks_exact(4) {
+    let mut steps: Vec<Step> =
+        session.pieces.iter().map(|(side, bytes)| Step::Feed(*side, bytes.clone())).collect();
+    for edit in edits.as_chunks::<4>().0 {
         let at = usize::from(edit[0]) % steps.len().max(1);
         let (place, what) = (usize::from(edit[1]) << 2 | usize::from(edit[3] & 3), edit[2]);
         let Some(Step::Feed(side, bytes)) = steps.get_mut(at) else { continue };
@@ -73,7 +74,8 @@ pub fn check(protocol: &dyn Protocol, is_start: bool, steps: &[Step]) {
     let whole = play(protocol, is_start, steps, usize::MAX);
     let split = play(protocol, is_start, steps, 1);
     let is_lossless = steps.iter().all(|step| matches!(step, Step::Feed(..)));
-    let is_intact = whole.broken.is_empty() && split.broken.is_empty() && !whole.is_opaque && !split.is_opaque;
+    let is_intact =
+        whole.broken.is_empty() && split.broken.is_empty() && !whole.is_opaque && !split.is_opaque;
     if is_lossless && is_intact && is_start {
         for side in SIDES {
             assert_eq!(told(&whole, side), told(&split, side), "{side:?}");

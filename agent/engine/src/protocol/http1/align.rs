@@ -47,7 +47,8 @@ fn request_in_line(line: &[u8], is_whole: bool) -> Option<usize> {
         let before = line.get(..space)?;
         let token = before.iter().rposition(|&byte| !is_token(byte)).map_or(0, |at| at + 1);
         // A token in capitals is a method of its own; from others the bytes of a body before it are cut off.
-        let is_method = (is_whole || token > 0) && before.get(token..)?.iter().all(|byte| byte.is_ascii_uppercase() || *byte == b'-');
+        let is_method = (is_whole || token > 0)
+            && before.get(token..)?.iter().all(|byte| byte.is_ascii_uppercase() || *byte == b'-');
         let start = match is_method {
             true => Some(token),
             false => (token..space).find(|&start| before.get(start..).is_some_and(is_known_method)),

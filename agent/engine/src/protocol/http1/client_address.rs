@@ -44,7 +44,11 @@ mod tests {
         check("x-forwarded-for", " 203.0.113.7:4711", Some(("203.0.113.7", Some(4711))));
         check("x-forwarded-for", "2001:db8::7", Some(("2001:db8::7", None)));
         check("x-forwarded-for", "unknown", None);
-        check("Forwarded", "for=192.0.2.60;proto=http;by=203.0.113.43, for=10.0.0.1", Some(("192.0.2.60", None)));
+        check(
+            "Forwarded",
+            "for=192.0.2.60;proto=http;by=203.0.113.43, for=10.0.0.1",
+            Some(("192.0.2.60", None)),
+        );
         check("forwarded", "proto=https; For=\"[2001:db8::7]:4711\"", Some(("2001:db8::7", Some(4711))));
         check("forwarded", "for=_hidden", None);
         check("forwarded", "by=203.0.113.43", None);

@@ -4,9 +4,38 @@ use crate::protocol::{DETECTION_BUDGET_BYTES, Detection, Side};
 
 /// Methods whose requests are recognised before their line has ended (IANA's registry, as far as it is in use).
 const METHODS: &[&[u8]] = &[
-    b"GET", b"POST", b"PUT", b"DELETE", b"HEAD", b"OPTIONS", b"PATCH", b"TRACE", b"CONNECT", b"QUERY", b"PROPFIND",
-    b"PROPPATCH", b"MKCOL", b"MKCALENDAR", b"COPY", b"MOVE", b"LOCK", b"UNLOCK", b"REPORT", b"SEARCH", b"ACL", b"BIND",
-    b"UNBIND", b"REBIND", b"CHECKOUT", b"MERGE", b"PURGE", b"LINK", b"UNLINK", b"NOTIFY", b"SUBSCRIBE", b"UNSUBSCRIBE",
+    b"GET",
+    b"POST",
+    b"PUT",
+    b"DELETE",
+    b"HEAD",
+    b"OPTIONS",
+    b"PATCH",
+    b"TRACE",
+    b"CONNECT",
+    b"QUERY",
+    b"PROPFIND",
+    b"PROPPATCH",
+    b"MKCOL",
+    b"MKCALENDAR",
+    b"COPY",
+    b"MOVE",
+    b"LOCK",
+    b"UNLOCK",
+    b"REPORT",
+    b"SEARCH",
+    b"ACL",
+    b"BIND",
+    b"UNBIND",
+    b"REBIND",
+    b"CHECKOUT",
+    b"MERGE",
+    b"PURGE",
+    b"LINK",
+    b"UNLINK",
+    b"NOTIFY",
+    b"SUBSCRIBE",
+    b"UNSUBSCRIBE",
 ];
 /// Longest method that is believed.
 const MAX_METHOD_BYTES: usize = 24;
@@ -55,7 +84,9 @@ pub(super) fn request_line(bytes: &[u8]) -> Detection {
         Some(end) if is_versioned(rest.get(..end).unwrap_or_default()) => Detection::Yes(Side::Client),
         Some(_) => Detection::No,
         None if !rest.iter().all(|&byte| is_target(byte)) => Detection::No,
-        None if bytes.len() >= DETECTION_BUDGET_BYTES && METHODS.contains(&method) => Detection::Yes(Side::Client),
+        None if bytes.len() >= DETECTION_BUDGET_BYTES && METHODS.contains(&method) => {
+            Detection::Yes(Side::Client)
+        }
         None => unsure_below(bytes, DETECTION_BUDGET_BYTES),
     }
 }

@@ -45,7 +45,8 @@ pub(super) fn record(
 ) {
     for name in captured {
         let is_redacted = redacted.contains(name);
-        let text = |value| if is_redacted { REDACTED.to_owned() } else { text::lossy(value, MAX_VALUE_BYTES) };
+        let text =
+            |value| if is_redacted { REDACTED.to_owned() } else { text::lossy(value, MAX_VALUE_BYTES) };
         let texts: Vec<String> = values(fields, name).map(text).collect();
         if !texts.is_empty() {
             set(attributes, format!("{prefix}.{name}").into(), Value::Texts(texts));
@@ -69,7 +70,8 @@ pub(super) enum Framing {
 /// Returns what `Transfer-Encoding` and `Content-Length` say follows, or `absent` where neither is there
 /// (RFC 9112 section 6.3). An error names the rule that was broken.
 pub(super) fn framing(fields: &[Field<'_>], absent: Framing) -> Result<Framing, &'static str> {
-    let coding = values(fields, "transfer-encoding").last().and_then(|list| list.rsplit(|&byte| byte == b',').next());
+    let coding =
+        values(fields, "transfer-encoding").last().and_then(|list| list.rsplit(|&byte| byte == b',').next());
     match coding {
         Some(last) if last.trim_ascii().eq_ignore_ascii_case(b"chunked") => return Ok(Framing::Chunked),
         Some(last) if !last.trim_ascii().eq_ignore_ascii_case(b"identity") => return Ok(Framing::UntilEnd),
@@ -95,8 +97,10 @@ mod tests {
     use super::*;
 
     fn check(fields: &[(&str, &str)], expected: Result<Framing, &'static str>) {
-        let fields: Vec<_> =
-            fields.iter().map(|(name, value)| Field { name: name.as_bytes(), value: value.as_bytes() }).collect();
+        let fields: Vec<_> = fields
+            .iter()
+            .map(|(name, value)| Field { name: name.as_bytes(), value: value.as_bytes() })
+            .collect();
         assert_eq!(framing(&fields, Framing::UntilEnd), expected, "{fields:?}");
     }
 

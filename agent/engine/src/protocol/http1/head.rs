@@ -79,7 +79,11 @@ mod tests {
 
     #[test]
     fn the_end_is_found_wherever_scanning_stopped() {
-        for head in [&b"GET / HTTP/1.1\r\nA: b\r\n\r\n"[..], b"GET / HTTP/1.1\nA: b\n\n", b"GET / HTTP/1.1\r\nA: b\n\r\n"] {
+        for head in [
+            &b"GET / HTTP/1.1\r\nA: b\r\n\r\n"[..],
+            b"GET / HTTP/1.1\nA: b\n\n",
+            b"GET / HTTP/1.1\r\nA: b\n\r\n",
+        ] {
             let shown = [head, b"rest"].concat();
             for scanned in 0..head.len() {
                 assert_eq!(length(&shown, scanned), Some(head.len()), "{scanned}");
@@ -92,7 +96,8 @@ mod tests {
 
     #[test]
     fn fields_are_read_and_bad_lines_passed_over() {
-        let head = Head::read(b"GET / HTTP/1.1\r\nHost:a\r\n folded\r\nX : y\r\nno colon\r\nB:  c \n\r\n").expect("few");
+        let head = Head::read(b"GET / HTTP/1.1\r\nHost:a\r\n folded\r\nX : y\r\nno colon\r\nB:  c \n\r\n")
+            .expect("few");
         let names: Vec<_> = head.fields.iter().map(|field| (field.name, field.value)).collect();
         assert_eq!(head.start_line, b"GET / HTTP/1.1");
         assert_eq!(names, [(&b"Host"[..], &b"a"[..]), (b"B", b"c")]);

@@ -8,7 +8,8 @@ use super::request::Asked;
 use super::{align, detect, request, response};
 use crate::protocol::turns::Turns;
 use crate::protocol::{
-    Answer, Cut, DETECTION_BUDGET_BYTES, Detection, Message, MessageKind, Pairing, Parser, ParserSettings, Side,
+    Answer, Cut, DETECTION_BUDGET_BYTES, Detection, Message, MessageKind, Pairing, Parser, ParserSettings,
+    Side,
 };
 
 /// Most requests of one connection that wait for their responses. Browsers and proxies stay below ten.
@@ -121,7 +122,8 @@ impl Http1Parser {
             return Answer::Nothing { eaten };
         }
         let half = self.half(side);
-        let Some(length) = head::length(bytes, half.scanned).filter(|&length| length <= MAX_HEAD_BYTES) else {
+        let Some(length) = head::length(bytes, half.scanned).filter(|&length| length <= MAX_HEAD_BYTES)
+        else {
             half.scanned = bytes.len();
             return match unfinished(side, bytes) {
                 Ok(()) => need_more(bytes),

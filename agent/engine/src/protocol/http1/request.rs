@@ -105,7 +105,11 @@ fn attributes(
         Some(method) => set(&mut attributes, semconv::HTTP_REQUEST_METHOD, method),
         None => {
             set(&mut attributes, semconv::HTTP_REQUEST_METHOD, "_OTHER");
-            set(&mut attributes, semconv::HTTP_REQUEST_METHOD_ORIGINAL, text::lossy(method, MAX_METHOD_BYTES));
+            set(
+                &mut attributes,
+                semconv::HTTP_REQUEST_METHOD_ORIGINAL,
+                text::lossy(method, MAX_METHOD_BYTES),
+            );
         }
     }
     if let Some(path) = target.path {

@@ -59,7 +59,9 @@ mod tests {
     fn status_lines_are_strict() {
         assert_eq!(status(b"HTTP/1.1 200 OK"), Some(200));
         assert_eq!(status(b"HTTP/1.0 404"), Some(404));
-        for wrong in ["HTTP/1.1 20", "HTTP/1.1 2000", "HTTP/1.1  200", "HTTP/2 200", "HTTP/1.1 099 x", "HTTP/1.x 200"] {
+        for wrong in
+            ["HTTP/1.1 20", "HTTP/1.1 2000", "HTTP/1.1  200", "HTTP/2 200", "HTTP/1.1 099 x", "HTTP/1.x 200"]
+        {
             assert_eq!(status(wrong.as_bytes()), None, "{wrong}");
         }
     }

@@ -111,7 +111,10 @@ mod tests {
     #[test]
     fn secrets_are_replaced_however_they_are_written() {
         let query = part("/?a=1&TOKEN=s3cret&%74oken=s3cret&sig=&token&b=token=x").1;
-        assert_eq!(query.as_deref(), Some("a=1&TOKEN=REDACTED&%74oken=REDACTED&sig=REDACTED&token&b=token=x"));
+        assert_eq!(
+            query.as_deref(),
+            Some("a=1&TOKEN=REDACTED&%74oken=REDACTED&sig=REDACTED&token&b=token=x")
+        );
     }
 
     #[test]

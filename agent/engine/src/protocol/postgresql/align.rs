@@ -20,9 +20,9 @@ pub(super) fn client(bytes: &[u8]) -> Option<usize> {
 
 /// Returns where in `bytes` the server is ready for the next query: the place after `ReadyForQuery`.
 pub(super) fn ready(bytes: &[u8]) -> Option<usize> {
-    memchr::memmem::find_iter(bytes, READY).map(|at| at + READY.len()).find_map(|state| {
-        matches!(bytes.get(state), Some(b'I' | b'T' | b'E')).then_some(state + 1)
-    })
+    memchr::memmem::find_iter(bytes, READY)
+        .map(|at| at + READY.len())
+        .find_map(|state| matches!(bytes.get(state), Some(b'I' | b'T' | b'E')).then_some(state + 1))
 }
 
 /// How many of the last bytes may begin what [`ready`] looks for.

@@ -32,7 +32,9 @@ pub(super) fn detect(bytes: &[u8]) -> Detection {
         // The answer to a request for encryption.
         Some(b'N' | b'S' | b'G') if shown.len() == 1 => Detection::Unsure,
         Some(_) => match (chain(Side::Client, shown), chain(Side::Server, shown)) {
-            (Detection::Yes(side), other) | (other, Detection::Yes(side)) if !matches!(other, Detection::Yes(_)) => {
+            (Detection::Yes(side), other) | (other, Detection::Yes(side))
+                if !matches!(other, Detection::Yes(_)) =>
+            {
                 Detection::Yes(side)
             }
             (Detection::No, Detection::No) => Detection::No,
@@ -113,7 +115,8 @@ fn server(kind: u8, length: usize, body: &[u8], is_whole: bool) -> Likeness {
         },
         b'C' => {
             let (tag, _) = text(body);
-            let is_tag = tag.iter().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || *byte == b' ');
+            let is_tag =
+                tag.iter().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || *byte == b' ');
             weak_if(is_tag && (2..=64).contains(&length) && (!is_whole || tag.len() + 1 == length))
         }
         b'E' | b'N' => match body {
@@ -121,13 +124,19 @@ fn server(kind: u8, length: usize, body: &[u8], is_whole: bool) -> Likeness {
             [b'S', rest @ ..] => {
                 let (severity, _) = text(rest);
                 match severity {
-                    b"ERROR" | b"FATAL" | b"PANIC" | b"WARNING" | b"NOTICE" | b"LOG" | b"INFO" | b"DEBUG" => Likeness::Strong,
+                    b"ERROR" | b"FATAL" | b"PANIC" | b"WARNING" | b"NOTICE" | b"LOG" | b"INFO" | b"DEBUG" => {
+                        Likeness::Strong
+                    }
                     severity => weak_if(severity.len() < 24),
                 }
             }
             _ => Likeness::No,
         },
-        b'R' => weak_if(length >= 4 && body.first().is_none_or(|&byte| byte == 0) && body.get(3).is_none_or(|&kind| kind <= 12)),
+        b'R' => weak_if(
+            length >= 4
+                && body.first().is_none_or(|&byte| byte == 0)
+                && body.get(3).is_none_or(|&kind| kind <= 12),
+        ),
         b'S' => {
             let (name, rest) = text(body);
             let is_name = name.iter().all(|&byte| byte.is_ascii_alphabetic() || byte == b'_');
@@ -147,7 +156,8 @@ fn statement(length: usize, body: &[u8], is_whole: bool) -> Likeness {
     let text = if is_whole { body.strip_suffix(b"\0").unwrap_or(b"\0") } else { body };
     let start = text.trim_ascii_start();
     let is_start = start.first().is_none_or(|byte| byte.is_ascii_alphabetic() || b"(-/;".contains(byte));
-    let is_text = is_start && length > 0 && text.iter().all(|&byte| is_printable(byte) || byte.is_ascii_whitespace());
+    let is_text =
+        is_start && length > 0 && text.iter().all(|&byte| is_printable(byte) || byte.is_ascii_whitespace());
     match is_text {
         false => Likeness::No,
         true => strong_if(start.len() >= 4 || is_whole),
@@ -202,7 +212,17 @@ mod tests {
 
     #[test]
     fn little_is_unsure() {
-        for bytes in [&b"S"[..], b"N", b"Q", b"Q\0\0\0\x0d", b"\0\0\0\x08", b"S\0\0\0\x04", b"1\0\0\0\x04", b"D\0\0\0\x06S", b""] {
+        for bytes in [
+            &b"S"[..],
+            b"N",
+            b"Q",
+            b"Q\0\0\0\x0d",
+            b"\0\0\0\x08",
+            b"S\0\0\0\x04",
+            b"1\0\0\0\x04",
+            b"D\0\0\0\x06S",
+            b"",
+        ] {
             assert_eq!(detect(bytes), Detection::Unsure, "{}", bytes.escape_ascii());
         }
     }

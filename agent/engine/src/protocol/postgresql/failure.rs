@@ -7,9 +7,30 @@ use crate::protocol::text as wire_text;
 const MAX_MESSAGE_BYTES: usize = 256;
 /// What may be named in a message: such names are not data.
 const OBJECTS: &[&str] = &[
-    "column", "constraint", "cursor", "database", "extension", "function", "index", "language", "operator", "parameter",
-    "policy", "portal", "prepared statement", "procedure", "relation", "role", "schema", "sequence", "table", "trigger",
-    "type", "user", "view", "key",
+    "column",
+    "constraint",
+    "cursor",
+    "database",
+    "extension",
+    "function",
+    "index",
+    "language",
+    "operator",
+    "parameter",
+    "policy",
+    "portal",
+    "prepared statement",
+    "procedure",
+    "relation",
+    "role",
+    "schema",
+    "sequence",
+    "table",
+    "trigger",
+    "type",
+    "user",
+    "view",
+    "key",
 ];
 
 /// What an error says.
@@ -52,7 +73,9 @@ fn redact(message: &str) -> String {
         let first = from.chars().next().unwrap_or_default();
         let is_inside_word = before.ends_with(|last: char| last.is_alphanumeric() || last == '_');
         let length = match first {
-            '"' | '\'' if !is_inside_word => from.get(1..).and_then(|text| text.find(first)).map_or(from.len(), |end| end + 2),
+            '"' | '\'' if !is_inside_word => {
+                from.get(1..).and_then(|text| text.find(first)).map_or(from.len(), |end| end + 2)
+            }
             '"' | '\'' => 1,
             _ => from.find(|digit: char| !digit.is_alphanumeric() && digit != '.').unwrap_or(from.len()),
         };
@@ -88,10 +111,19 @@ mod tests {
         for (message, expected) in [
             ("relation \"t1\" does not exist", "relation \"t1\" does not exist"),
             ("invalid input syntax for type integer: \"secret\"", "invalid input syntax for type integer: ?"),
-            ("value \"99999999999\" is out of range for type integer", "value ? is out of range for type integer"),
+            (
+                "value \"99999999999\" is out of range for type integer",
+                "value ? is out of range for type integer",
+            ),
             ("syntax error at or near \"secret\"", "syntax error at or near ?"),
-            ("password authentication failed for user \"me\"", "password authentication failed for user \"me\""),
-            ("canceling statement due to conflict with 12 others", "canceling statement due to conflict with ? others"),
+            (
+                "password authentication failed for user \"me\"",
+                "password authentication failed for user \"me\"",
+            ),
+            (
+                "canceling statement due to conflict with 12 others",
+                "canceling statement due to conflict with ? others",
+            ),
             ("unterminated quoted string at or near \"'secret", "unterminated quoted string at or near ?"),
             ("function f1(integer) does not exist", "function f1(integer) does not exist"),
             ("can't", "can't"),

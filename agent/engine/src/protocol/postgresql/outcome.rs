@@ -41,7 +41,11 @@ impl Answered {
         let answered = std::mem::take(self);
         let mut attributes = Attributes::new();
         if answered.returns_rows && answered.failure.is_none() {
-            set(&mut attributes, semconv::DB_RESPONSE_RETURNED_ROWS, i64::try_from(answered.rows).unwrap_or(i64::MAX));
+            set(
+                &mut attributes,
+                semconv::DB_RESPONSE_RETURNED_ROWS,
+                i64::try_from(answered.rows).unwrap_or(i64::MAX),
+            );
         }
         let mut name = None;
         if is_unnamed && !answered.operation.is_empty() {
@@ -61,6 +65,7 @@ impl Answered {
 /// Returns the response to an exchange that the server did not even begin, since one before it failed.
 pub(super) fn aborted() -> Response {
     let message = Some("not executed: an earlier message of the batch failed".to_owned());
-    let outcome = Outcome { error_type: Some("pipeline_aborted".to_owned()), message, is_client_fault: false };
+    let outcome =
+        Outcome { error_type: Some("pipeline_aborted".to_owned()), message, is_client_fault: false };
     Response { outcome, ..Response::default() }
 }

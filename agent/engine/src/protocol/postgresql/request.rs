@@ -22,7 +22,11 @@ pub(super) fn execute(statement: Option<&Statement>, identity: &Identity) -> Req
     add(&mut attributes, semconv::DB_OPERATION_NAME, statement.operation.clone());
     describe(&mut attributes, statement, statement.summary.clone());
     if statement.count > 1 {
-        set(&mut attributes, semconv::DB_OPERATION_BATCH_SIZE, i64::try_from(statement.count).unwrap_or(i64::MAX));
+        set(
+            &mut attributes,
+            semconv::DB_OPERATION_BATCH_SIZE,
+            i64::try_from(statement.count).unwrap_or(i64::MAX),
+        );
     }
     let name = if statement.summary.is_empty() { "postgresql".to_owned() } else { statement.summary.clone() };
     request(name, attributes, Some(statement))

@@ -60,7 +60,9 @@ pub(super) fn find(bytes: &[u8]) -> Found<'_> {
         (CANCEL, 16..=MAX_CANCEL_BYTES) if bytes.len() < length => Found::Need(length),
         (CANCEL, 16..=MAX_CANCEL_BYTES) => Found::Is(Startup::Cancel, length),
         (version, 9..) if version >> 16 == MAJOR_VERSION => match bytes.get(8..length) {
-            Some(parameters) => session(parameters).map_or(Found::Not, |found| Found::Is(Startup::Session(found), length)),
+            Some(parameters) => {
+                session(parameters).map_or(Found::Not, |found| Found::Is(Startup::Session(found), length))
+            }
             None if bytes.get(8..).is_some_and(begins_parameters) => Found::Need(length),
             None => Found::Not,
         },

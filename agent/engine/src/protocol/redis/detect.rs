@@ -8,8 +8,19 @@ use crate::protocol::{DETECTION_BUDGET_BYTES, Detection, Side};
 const MAX_ELEMENTS: i64 = 1 << 20;
 /// Beginnings of lines that only Redis sends.
 const SERVER_LINES: &[&[u8]] = &[
-    b"+PONG\r\n", b"+QUEUED\r\n", b"-WRONGTYPE ", b"-NOAUTH ", b"-WRONGPASS ", b"-MOVED ", b"-LOADING ", b"-NOSCRIPT ",
-    b"-READONLY ", b"-EXECABORT ", b"-BUSYKEY ", b"-CLUSTERDOWN ", b"-ERR unknown command",
+    b"+PONG\r\n",
+    b"+QUEUED\r\n",
+    b"-WRONGTYPE ",
+    b"-NOAUTH ",
+    b"-WRONGPASS ",
+    b"-MOVED ",
+    b"-LOADING ",
+    b"-NOSCRIPT ",
+    b"-READONLY ",
+    b"-EXECABORT ",
+    b"-BUSYKEY ",
+    b"-CLUSTERDOWN ",
+    b"-ERR unknown command",
     b"-ERR wrong number of arguments",
 ];
 
@@ -37,7 +48,9 @@ pub(super) fn find_command(bytes: &[u8]) -> Option<usize> {
 /// `*2\r\n$3\r\nGET\r\n…`: a command where the first string names one; else a reply.
 fn array(bytes: &[u8]) -> Detection {
     let (count, after) = match length_line(bytes) {
-        LengthLine::Is(Some(count), length) if (1..=MAX_ELEMENTS).contains(&count) => (count, bytes.get(length..)),
+        LengthLine::Is(Some(count), length) if (1..=MAX_ELEMENTS).contains(&count) => {
+            (count, bytes.get(length..))
+        }
         LengthLine::Is(_, _) | LengthLine::Wrong => return Detection::No,
         LengthLine::Unfinished => return Detection::Unsure,
     };
@@ -77,7 +90,9 @@ fn confirmed_command(name: &[u8], count: i64, rest: &[u8]) -> Detection {
     }
     let channel = match (rest.first(), length_line(rest)) {
         (None, _) | (Some(b'$'), LengthLine::Unfinished) => return Detection::Unsure,
-        (Some(b'$' | b'_'), LengthLine::Is(Some(length), start)) => start + usize::try_from(length + 2).unwrap_or(0),
+        (Some(b'$' | b'_'), LengthLine::Is(Some(length), start)) => {
+            start + usize::try_from(length + 2).unwrap_or(0)
+        }
         _ => return Detection::No,
     };
     match rest.get(channel) {
@@ -153,7 +168,9 @@ fn bulk(bytes: &[u8]) -> Detection {
 fn line(bytes: &[u8]) -> Detection {
     match SERVER_LINES.iter().any(|line| bytes.starts_with(line)) {
         true => Detection::Yes(Side::Server),
-        false if bytes.iter().all(|byte| byte.is_ascii_graphic() || b" \r\n\t".contains(byte)) => Detection::Unsure,
+        false if bytes.iter().all(|byte| byte.is_ascii_graphic() || b" \r\n\t".contains(byte)) => {
+            Detection::Unsure
+        }
         false => Detection::No,
     }
 }
@@ -207,8 +224,17 @@ mod tests {
 
     #[test]
     fn what_others_send_too_is_unsure() {
-        for bytes in [&b"+OK\r\n"[..], b"-ERR 'x'\r\n", b":1\r\n", b"PING\r\n", b"get key\r\n", b"$-1\r\n", b"*", b"",
-            b"*2\r\n$4\r\ntype\r\n$1\r\na\r\n"] {
+        for bytes in [
+            &b"+OK\r\n"[..],
+            b"-ERR 'x'\r\n",
+            b":1\r\n",
+            b"PING\r\n",
+            b"get key\r\n",
+            b"$-1\r\n",
+            b"*",
+            b"",
+            b"*2\r\n$4\r\ntype\r\n$1\r\na\r\n",
+        ] {
             assert_eq!(detect(bytes), Detection::Unsure, "{}", bytes.escape_ascii());
         }
     }

@@ -218,7 +218,9 @@ impl Reply {
                 Err(Step::Broken("string without an end"))
             }
             Ok(whole) if whole <= bytes.len() => Ok(Item::Whole(whole)),
-            Ok(whole) if is_error || (self.is_first_element() && whole <= MAX_KEPT_BYTES * 2) => Err(Step::Need(whole)),
+            Ok(whole) if is_error || (self.is_first_element() && whole <= MAX_KEPT_BYTES * 2) => {
+                Err(Step::Need(whole))
+            }
             _ => Ok(Item::Long(whole)),
         }
     }
@@ -247,7 +249,8 @@ impl Reply {
         if self.open.len() == 1 && !is_attribute {
             if self.summary.elements == 0 && matches!(kind, b'$' | b'+') {
                 let text = if kind == b'$' { bulk_contents(contents) } else { contents };
-                self.summary.first = text.trim_ascii().iter().take(MAX_KEPT_BYTES).map(u8::to_ascii_lowercase).collect();
+                self.summary.first =
+                    text.trim_ascii().iter().take(MAX_KEPT_BYTES).map(u8::to_ascii_lowercase).collect();
             }
             if kind == b':' {
                 self.summary.number = text::decimal(contents.trim_ascii());
@@ -269,12 +272,14 @@ fn simple(bytes: &[u8]) -> Result<Item, Step> {
 
 fn aggregate(bytes: &[u8], each: u64, open: fn(u64) -> Open) -> Result<Item, Step> {
     match length_line(bytes) {
-        LengthLine::Is(Some(count), length) => match u64::try_from(count).ok().and_then(|count| count.checked_mul(each)) {
-            // An empty attribute is nothing, and the element is still to come.
-            Some(0) if open(0) == Open::Attribute(0) => Ok(Item::Opens(length, Open::Elements(1))),
-            None | Some(0) => Ok(Item::Whole(length)),
-            Some(count) => Ok(Item::Opens(length, open(count))),
-        },
+        LengthLine::Is(Some(count), length) => {
+            match u64::try_from(count).ok().and_then(|count| count.checked_mul(each)) {
+                // An empty attribute is nothing, and the element is still to come.
+                Some(0) if open(0) == Open::Attribute(0) => Ok(Item::Opens(length, Open::Elements(1))),
+                None | Some(0) => Ok(Item::Whole(length)),
+                Some(count) => Ok(Item::Opens(length, open(count))),
+            }
+        }
         LengthLine::Is(None, length) => Ok(Item::Opens(length, Open::Streamed)),
         LengthLine::Unfinished => Err(Step::Need(bytes.len() + 1)),
         LengthLine::Wrong => Err(Step::Broken("aggregate has no length")),
@@ -313,7 +318,8 @@ fn bulk_contents(contents: &[u8]) -> &[u8] {
 fn failure(error: &[u8]) -> Failure {
     let error = error.trim_ascii();
     let prefix = error.split(|&byte| byte == b' ').next().unwrap_or_default();
-    let is_prefix = !prefix.is_empty() && prefix.iter().all(|byte| byte.is_ascii_uppercase() || b"_-".contains(byte));
+    let is_prefix =
+        !prefix.is_empty() && prefix.iter().all(|byte| byte.is_ascii_uppercase() || b"_-".contains(byte));
     let quote = error.iter().position(|byte| b"'\"`".contains(byte)).unwrap_or(error.len());
     let message = text::lossy(error.get(..quote).unwrap_or_default(), MAX_KEPT_BYTES * 2);
     Failure {

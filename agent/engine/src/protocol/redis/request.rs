@@ -70,15 +70,22 @@ fn array(bytes: &[u8]) -> Found<'_> {
             Ok(length) => length,
             Err(reason) => return Found::Broken(reason),
         };
-        let end = length.and_then(|length| usize::try_from(length).ok()).and_then(|length| at.checked_add(length));
-        let is_beyond = at + super::MAX_LENGTH_LINE_BYTES > MAX_READ_BYTES || end.is_some_and(|end| end > MAX_READ_BYTES);
+        let end =
+            length.and_then(|length| usize::try_from(length).ok()).and_then(|length| at.checked_add(length));
+        let is_beyond =
+            at + super::MAX_LENGTH_LINE_BYTES > MAX_READ_BYTES || end.is_some_and(|end| end > MAX_READ_BYTES);
         if is_beyond {
             let words = Words { kept, arguments: count - 1 };
-            return if read == 0 { Found::Broken("name too long") } else { Found::Command { words, eaten: at, left: count - read } };
+            return if read == 0 {
+                Found::Broken("name too long")
+            } else {
+                Found::Command { words, eaten: at, left: count - read }
+            };
         }
         let argument = length.zip(end).and_then(|(_, end)| bytes.get(at..end));
         let Some(argument) = argument else {
-            let words = (read > 0 && read + 1 == count && end.is_some()).then(|| Words { kept, arguments: count - 1 });
+            let words = (read > 0 && read + 1 == count && end.is_some())
+                .then(|| Words { kept, arguments: count - 1 });
             return Found::Unfinished { at_least: end.unwrap_or(bytes.len() + 1), words };
         };
         let start = memchr::memchr(b'\n', argument).map_or(0, |end| end + 1);

@@ -33,16 +33,18 @@ pub(super) fn shape(word: &[u8]) -> Option<Shape> {
         b"WITH" => Shape::With,
         b"EXPLAIN" => Shape::Prefix,
         b"CREATE" | b"ALTER" | b"DROP" => Shape::Definition,
-        b"TABLE" | b"TRUNCATE" | b"LOCK" | b"VACUUM" | b"ANALYZE" | b"REINDEX" | b"CLUSTER" | b"REFRESH" => Shape::Names,
+        b"TABLE" | b"TRUNCATE" | b"LOCK" | b"VACUUM" | b"ANALYZE" | b"REINDEX" | b"CLUSTER" | b"REFRESH" => {
+            Shape::Names
+        }
         b"COPY" => Shape::Copy,
         b"CALL" => Shape::Call,
         b"START" => Shape::TwoWords,
         b"DECLARE" => Shape::After("FOR"),
         b"PREPARE" => Shape::After("AS"),
-        b"ABORT" | b"BEGIN" | b"CHECKPOINT" | b"CLOSE" | b"COMMENT" | b"COMMIT" | b"DEALLOCATE" | b"DISCARD" | b"DO"
-        | b"END" | b"EXECUTE" | b"FETCH" | b"GRANT" | b"IMPORT" | b"LISTEN" | b"LOAD" | b"MOVE" | b"NOTIFY"
-        | b"REASSIGN" | b"RELEASE" | b"RESET" | b"REVOKE" | b"ROLLBACK" | b"SAVEPOINT" | b"SECURITY" | b"SET"
-        | b"SHOW" | b"UNLISTEN" => Shape::Alone,
+        b"ABORT" | b"BEGIN" | b"CHECKPOINT" | b"CLOSE" | b"COMMENT" | b"COMMIT" | b"DEALLOCATE"
+        | b"DISCARD" | b"DO" | b"END" | b"EXECUTE" | b"FETCH" | b"GRANT" | b"IMPORT" | b"LISTEN"
+        | b"LOAD" | b"MOVE" | b"NOTIFY" | b"REASSIGN" | b"RELEASE" | b"RESET" | b"REVOKE" | b"ROLLBACK"
+        | b"SAVEPOINT" | b"SECURITY" | b"SET" | b"SHOW" | b"UNLISTEN" => Shape::Alone,
         _ => return None,
     })
 }
@@ -50,8 +52,27 @@ pub(super) fn shape(word: &[u8]) -> Option<Shape> {
 /// Returns whether `word` stands between an operation and its target, and tells nothing.
 pub(super) fn is_noise(word: &[u8]) -> bool {
     const NOISE: &[&str] = &[
-        "ANALYZE", "CONCURRENTLY", "EXISTS", "FREEZE", "FULL", "GLOBAL", "IF", "LATERAL", "LOCAL", "NOT", "ON", "ONLY",
-        "OR", "RECURSIVE", "REPLACE", "TABLE", "TEMP", "TEMPORARY", "UNIQUE", "UNLOGGED", "VERBOSE",
+        "ANALYZE",
+        "CONCURRENTLY",
+        "EXISTS",
+        "FREEZE",
+        "FULL",
+        "GLOBAL",
+        "IF",
+        "LATERAL",
+        "LOCAL",
+        "NOT",
+        "ON",
+        "ONLY",
+        "OR",
+        "RECURSIVE",
+        "REPLACE",
+        "TABLE",
+        "TEMP",
+        "TEMPORARY",
+        "UNIQUE",
+        "UNLOGGED",
+        "VERBOSE",
     ];
     NOISE.iter().any(|noise| word.eq_ignore_ascii_case(noise.as_bytes()))
 }
@@ -59,8 +80,22 @@ pub(super) fn is_noise(word: &[u8]) -> bool {
 /// Returns whether `word` ends the list of tables after `FROM`.
 pub(super) fn ends_tables(word: &[u8]) -> bool {
     const ENDS: &[&str] = &[
-        "EXCEPT", "FETCH", "FOR", "GROUP", "HAVING", "INTERSECT", "LIMIT", "OFFSET", "ORDER", "RETURNING", "SET",
-        "UNION", "VALUES", "WHEN", "WHERE", "WINDOW",
+        "EXCEPT",
+        "FETCH",
+        "FOR",
+        "GROUP",
+        "HAVING",
+        "INTERSECT",
+        "LIMIT",
+        "OFFSET",
+        "ORDER",
+        "RETURNING",
+        "SET",
+        "UNION",
+        "VALUES",
+        "WHEN",
+        "WHERE",
+        "WINDOW",
     ];
     ENDS.iter().any(|end| word.eq_ignore_ascii_case(end.as_bytes()))
 }

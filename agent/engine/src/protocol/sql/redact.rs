@@ -71,7 +71,8 @@ impl Redacted {
         while self.out.last().is_some_and(|&byte| byte == b';' || byte == b' ') {
             self.out.pop();
         }
-        String::from_utf8(self.out).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+        String::from_utf8(self.out)
+            .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
     }
 
     fn literal(&mut self, kind: Kind) {

@@ -282,7 +282,9 @@ impl One {
         };
         let begins_tables = match upper.as_slice() {
             b"FROM" => !follows(&["DISTINCT"]),
-            b"USING" => matches!(self.reader.main_operation.as_str(), "DELETE" | "MERGE") && !follows(&["JOIN"]),
+            b"USING" => {
+                matches!(self.reader.main_operation.as_str(), "DELETE" | "MERGE") && !follows(&["JOIN"])
+            }
             _ => false,
         };
         if is_operation {
@@ -356,7 +358,12 @@ impl One {
         if is_expecting && self.reader.mode == Mode::Names {
             self.reader.mode = Mode::Start; // COPY (SELECT …)
         }
-        self.reader.levels.push(Level { is_expecting, is_in_tables: is_expecting, is_function, ..Level::default() });
+        self.reader.levels.push(Level {
+            is_expecting,
+            is_in_tables: is_expecting,
+            is_function,
+            ..Level::default()
+        });
     }
 
     fn close(&mut self) {

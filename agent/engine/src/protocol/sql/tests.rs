@@ -23,7 +23,10 @@ fn literals_are_replaced() {
         ("where a = -1 and b in (-1) and c>+2", "where a = ? and b in (?) and c>?"),
         ("DATE '2020-01-01' + INTERVAL '1 day'::x", "DATE ? + INTERVAL ?::x"),
         ("select 'a'\n  'b', 'c'", "select ?, ?"),
-        ("set a = TRUE, b = false where c is true or d is not false", "set a = ?, b = ? where c is true or d is not false"),
+        (
+            "set a = TRUE, b = false where c is true or d is not false",
+            "set a = ?, b = ? where c is true or d is not false",
+        ),
         ("select\n\t1 -- one\n , /* two /* three */ */ 2;\n", "select ? , ?"),
         ("where a like '%x%' escape '\\' and b = 'secret'", "where a like ? escape ? and b = ?"),
         ("select a::text[1], arr[2:3]", "select a::text[?], arr[?:?]"),
@@ -47,7 +50,10 @@ fn lists_are_shortened() {
         ("a in ($1,$2) and b not in ( 'x' )", "a in (?) and b not in (?)"),
         ("a IN (SELECT 1, 2)", "a IN (SELECT ?, ?)"),
         ("a IN (lower('x'), 'y')", "a IN (lower(?), ?)"),
-        ("INSERT INTO t VALUES (1, 'a'), (2, 'b'), (3, 'c') RETURNING id", "INSERT INTO t VALUES (?, ?) RETURNING id"),
+        (
+            "INSERT INTO t VALUES (1, 'a'), (2, 'b'), (3, 'c') RETURNING id",
+            "INSERT INTO t VALUES (?, ?) RETURNING id",
+        ),
         ("VALUES (1, now()), (2, 3), (4, 5)", "VALUES (?, now()), (?, ?)"),
         ("VALUES (1), ((2))", "VALUES (?), ((?))"),
         ("f(1, 2), (3, 4)", "f(?, ?), (?, ?)"),
@@ -100,7 +106,10 @@ fn summaries_of_the_conventions() {
 fn summaries_of_queries() {
     for (statement, expected) in [
         ("select 1", "select"),
-        ("SELECT a FROM ONLY public.t AS x, LATERAL f(1, 2) y WHERE b IN (SELECT c FROM u)", "SELECT public.t f SELECT u"),
+        (
+            "SELECT a FROM ONLY public.t AS x, LATERAL f(1, 2) y WHERE b IN (SELECT c FROM u)",
+            "SELECT public.t f SELECT u",
+        ),
         ("SELECT a FROM x LEFT JOIN y USING (id), z GROUP BY a, b", "SELECT x y z"),
         ("SELECT a FROM (x JOIN y ON x.a = y.a) WHERE 1 = 1", "SELECT x y"),
         ("SELECT EXTRACT(year FROM d), trim(both from e) FROM t", "SELECT t"),
@@ -108,12 +117,18 @@ fn summaries_of_queries() {
         ("SELECT a FROM t WHERE b = 1 FOR UPDATE OF t, u", "SELECT t"),
         ("SELECT a FROM t FOR NO KEY UPDATE", "SELECT t"),
         ("SELECT a FROM t UNION ALL SELECT b FROM u ORDER BY 1, 2", "SELECT t SELECT u"),
-        ("WITH a AS (SELECT 1 FROM x), b (c) AS MATERIALIZED (SELECT 2 FROM a) SELECT * FROM a, b, y", "SELECT x SELECT SELECT y"),
+        (
+            "WITH a AS (SELECT 1 FROM x), b (c) AS MATERIALIZED (SELECT 2 FROM a) SELECT * FROM a, b, y",
+            "SELECT x SELECT SELECT y",
+        ),
         ("WITH RECURSIVE a AS (SELECT 1) INSERT INTO t SELECT * FROM a", "SELECT INSERT t SELECT"),
         ("INSERT INTO t (a, b) VALUES (1, 2) ON CONFLICT (a) DO UPDATE SET b = 3 RETURNING a", "INSERT t"),
         ("UPDATE ONLY t SET a = 1, b = 2 FROM u, v WHERE c = 3", "UPDATE t u v"),
         ("DELETE FROM t USING u, v WHERE a = 1", "DELETE t u v"),
-        ("MERGE INTO t USING s ON t.a = s.a WHEN MATCHED THEN UPDATE SET b = 1 WHEN NOT MATCHED THEN INSERT (a) VALUES (1)", "MERGE t s"),
+        (
+            "MERGE INTO t USING s ON t.a = s.a WHEN MATCHED THEN UPDATE SET b = 1 WHEN NOT MATCHED THEN INSERT (a) VALUES (1)",
+            "MERGE t s",
+        ),
         ("TABLE t", "TABLE t"),
         ("VALUES (1), (2)", "VALUES"),
         ("EXPLAIN (ANALYZE, VERBOSE) SELECT 1 FROM t", "EXPLAIN SELECT t"),
@@ -129,7 +144,10 @@ fn summaries_of_queries() {
 #[test]
 fn summaries_of_other_statements() {
     for (statement, expected) in [
-        ("CREATE TABLE IF NOT EXISTS a.b (id int REFERENCES c ON DELETE CASCADE, d text)", "CREATE TABLE a.b"),
+        (
+            "CREATE TABLE IF NOT EXISTS a.b (id int REFERENCES c ON DELETE CASCADE, d text)",
+            "CREATE TABLE a.b",
+        ),
         ("CREATE TEMP TABLE t AS SELECT * FROM u", "CREATE TABLE t SELECT u"),
         ("CREATE OR REPLACE VIEW v AS WITH x AS (SELECT 1) SELECT * FROM u", "CREATE VIEW v SELECT SELECT u"),
         ("CREATE MATERIALIZED VIEW v AS SELECT 1", "CREATE MATERIALIZED VIEW v SELECT"),

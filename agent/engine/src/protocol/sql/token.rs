@@ -58,7 +58,9 @@ impl<'a> Tokens<'a> {
         let second = after.first().copied();
         Some(match first {
             _ if first.is_ascii_whitespace() || first == b'\x0b' => (Kind::Space, run(rest, is_space)),
-            b'-' if second == Some(b'-') => (Kind::Comment, memchr::memchr(b'\n', rest).unwrap_or(rest.len())),
+            b'-' if second == Some(b'-') => {
+                (Kind::Comment, memchr::memchr(b'\n', rest).unwrap_or(rest.len()))
+            }
             b'/' if second == Some(b'*') => (Kind::Comment, comment(rest)),
             b'\'' => (Kind::Text, quoted(rest, 1, b'\'', self.backslash_escapes)),
             b'"' => (Kind::Quoted, quoted(rest, 1, b'"', false)),

@@ -338,7 +338,7 @@ fn request(random: &mut Random) -> Vec<u8> {
 fn lean_span(random: &mut Random, trace_id: &[u8], parent: &[u8], start: u64, index: usize) -> Span {
     let took = 80_000 + random.next() % 4_000_000 * (1 + random.next() % 250 / 249 * 300);
     let peer_port = int("network.peer.port", 32_768 + random.below(28_000) as i64);
-    let is_http = index % 2 == 0;
+    let is_http = index.is_multiple_of(2);
     let (name, kind, attributes) = if is_http {
         let route = ["/items/{id}", "/cart", "/orders/{id}", "/checkout"][random.below(4)];
         let path = route.replace("{id}", &random.below(100_000).to_string());

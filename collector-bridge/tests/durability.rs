@@ -1,4 +1,5 @@
 //! What was acknowledged is there, whatever happens to the process or the disk.
+#![allow(clippy::unwrap_used, reason = "a test program may panic, in its helpers too")]
 
 #[path = "support/bridge.rs"]
 #[allow(dead_code, clippy::unwrap_used, reason = "each test file uses a part of it, and a test may panic")]

@@ -1,4 +1,5 @@
 //! OTLP as senders send it: transports, forms, encodings, limits, answers.
+#![allow(clippy::unwrap_used, reason = "a test program may panic, in its helpers too")]
 
 #[path = "support/bridge.rs"]
 #[allow(dead_code, clippy::unwrap_used, reason = "each test file uses a part of it, and a test may panic")]

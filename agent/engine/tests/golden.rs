@@ -150,7 +150,7 @@ fn holes_never_make_wrong_pairs() {
             }
             // Anywhere, of several lengths, by a fixed sequence of numbers.
             let mut random = 0x9e37_79b9_7f4a_7c15u64;
-            for _ in 0..60 {
+            for _ in 0..40 {
                 random =
                     random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
                 let start = (random >> 33) % length.max(1);

@@ -10,9 +10,9 @@ mod session;
 use remora_engine::protocol::REGISTRY;
 
 /// Changed copies of each session.
-const COPIES: usize = 60;
+const COPIES: usize = 25;
 /// Connections of noise for each protocol.
-const NOISES: usize = 2000;
+const NOISES: usize = 1000;
 /// Sessions longer than this are left to the fuzz targets.
 const MAX_SESSION_BYTES: usize = 16 * 1024;
 

@@ -1,8 +1,8 @@
 //! The border to the kernel: loads and attaches the BPF programs, decodes the ring, carries feedback into maps.
 //!
-//! Ring bytes become [`Observation`]s; [`Command`]s and verdicts become map entries. This is the only room that
+//! Ring bytes become [`Observation`]s; `Command`s of the engine and verdicts become map entries. This is the only room that
 //! knows aya and the abi, and the only one with unsafe code. It knows nothing of protocols. Its one hard problem is
-//! that a kernel may lack what it needs, which [`check`] finds out without loading anything.
+//! that a kernel may lack what it needs, which it says in the words of an operator.
 
 mod decode;
 mod load;

@@ -305,7 +305,7 @@ impl Engine {
 
     fn step(&mut self, id: ConnectionId, step: Step) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
-        let Some(protocol) = connection.session.protocol() else { return };
+        let protocol = step.protocol;
         self.tally.message(protocol);
         let kind = kind(step.client);
         let context = match &step.message.kind {

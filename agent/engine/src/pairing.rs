@@ -71,7 +71,7 @@ pub(crate) struct Pairing {
 impl Pairing {
     /// Takes in a step. `next_id` gives the id of a new exchange.
     pub(crate) fn handle(&mut self, step: Step, next_id: impl FnOnce() -> ExchangeId, out: &mut Vec<Paired>) {
-        let Step { message, first, last, place, client: _ } = step;
+        let Step { message, first, last, place, protocol: _, client: _ } = step;
         match message.kind {
             MessageKind::Request(request) => {
                 self.request(message.pairing, request, first, last, place, next_id(), out)

@@ -30,6 +30,8 @@ const MIN_SKIP_HINT_BYTES: u64 = 16 << 10;
 #[derive(Debug)]
 pub(crate) struct Step {
     pub(crate) message: Message,
+    /// Name of the protocol.
+    pub(crate) protocol: &'static str,
     /// Where the client's bytes go.
     pub(crate) client: Direction,
     /// Of its first and its last byte.
@@ -219,13 +221,13 @@ impl Session {
 
     /// Tells that a direction has ended.
     pub(crate) fn handle_end(&mut self, direction: Direction, stamp: Stamp, out: &mut Vec<Outcome>) {
-        let State::Speaking { parser, client, .. } = &mut self.state else { return };
-        let client = *client;
+        let State::Speaking { protocol, parser, client } = &mut self.state else { return };
+        let (name, client) = (protocol.name(), *client);
         let side = side_of(direction, client);
         let Some(message) = parser.end(side) else { return };
         let lane = if direction == Direction::Egress { &mut self.egress } else { &mut self.ingress };
         let last = lane.last_stamp().unwrap_or(stamp);
-        let step = Step { message, client, first: last, last, place: lane.place() };
+        let step = Step { message, protocol: name, client, first: last, last, place: lane.place() };
         out.push(Outcome::Step(Box::new(step)));
     }
 
@@ -322,8 +324,8 @@ impl Session {
 
     /// Bytes are missing: passed over if nobody wanted them, guessed from what came before if that is enough, or lost.
     fn take_missing(&mut self, direction: Direction, chunk: &Chunk, missing: u64, out: &mut Vec<Outcome>) {
-        let State::Speaking { parser, client, .. } = &mut self.state else { return };
-        let client = *client;
+        let State::Speaking { protocol, parser, client } = &mut self.state else { return };
+        let (name, client) = (protocol.name(), *client);
         let side = side_of(direction, client);
         let lane = if direction == Direction::Egress { &mut self.egress } else { &mut self.ingress };
         lane.note(chunk);
@@ -358,20 +360,28 @@ impl Session {
         let (first, _) = lane.eat(shown);
         lane.skip_silently(missing, rest);
         if let Some(message) = cut.message {
-            out.push(Outcome::Step(Box::new(Step { message, client, first, last: chunk.stamp, place })));
+            out.push(Outcome::Step(Box::new(Step {
+                message,
+                protocol: name,
+                client,
+                first,
+                last: chunk.stamp,
+                place,
+            })));
         }
     }
 
     /// What was to be skipped has gone by.
     fn passed(&mut self, direction: Direction, out: &mut Vec<Outcome>) {
-        let State::Speaking { parser, client, .. } = &mut self.state else { return };
-        let client = *client;
+        let State::Speaking { protocol, parser, client } = &mut self.state else { return };
+        let (name, client) = (protocol.name(), *client);
         let side = side_of(direction, client);
         let lane = if direction == Direction::Egress { &mut self.egress } else { &mut self.ingress };
         let Some(message) = parser.passed(side) else { return };
         let stamp = lane.passed_stamp();
         out.push(Outcome::Step(Box::new(Step {
             message,
+            protocol: name,
             client,
             first: stamp,
             last: stamp,
@@ -411,8 +421,8 @@ impl Session {
     /// Shows a lane's unread bytes to the parser until it wants more than there is.
     fn advance(&mut self, direction: Direction, out: &mut Vec<Outcome>) {
         loop {
-            let State::Speaking { parser, client, .. } = &mut self.state else { return };
-            let client = *client;
+            let State::Speaking { protocol, parser, client } = &mut self.state else { return };
+            let (name, client) = (protocol.name(), *client);
             let side = side_of(direction, client);
             let lane = match direction {
                 Direction::Egress => &mut self.egress,
@@ -425,7 +435,14 @@ impl Session {
                 Answer::Message { eaten, message } => {
                     let place = lane.place();
                     let (first, last) = lane.eat(eaten);
-                    out.push(Outcome::Step(Box::new(Step { message, client, first, last, place })));
+                    out.push(Outcome::Step(Box::new(Step {
+                        message,
+                        protocol: name,
+                        client,
+                        first,
+                        last,
+                        place,
+                    })));
                 }
                 Answer::Nothing { eaten } => lane.advance(eaten.max(1)),
                 Answer::Skip { length } => {

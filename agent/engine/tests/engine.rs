@@ -448,6 +448,25 @@ fn unknown_bytes_are_ignored_and_said_so() {
 }
 
 #[test]
+fn an_upgrade_is_the_last_exchange_of_its_connection() {
+    let mut world = World::new();
+    let (mut client, mut server) = world.connect(1, 2, 80);
+    let upgrade = "GET /live HTTP/1.1\r\nHost: shop\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+    let switched = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+    world.pass(&mut client, &mut server, upgrade);
+    world.pass(&mut server, &mut client, &format!("{switched}\u{81}\u{5}hello"));
+    check(
+        &mut world,
+        &expect![[r#"
+        1 -> GET (root)
+          2 <- GET /live (position)
+    "#]],
+    );
+    assert_eq!(world.commands(), [Command::Ignore(server.connection), Command::Ignore(client.connection)]);
+    assert_eq!(world.loss("exchange_cut_by_opaque_bytes"), 0);
+}
+
+#[test]
 fn ends_of_connections_are_told_to_the_kernel_side() {
     let mut world = World::new();
     let (client, _) = world.connect(1, 2, 80);

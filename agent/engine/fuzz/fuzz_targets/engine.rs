@@ -133,5 +133,4 @@ fuzz_target!(|bytes: &[u8]| {
     }
     engine.finish(now);
     while engine.poll_span().is_some() {}
-    assert!(engine.poll_timeout().is_none_or(|at| at > 0));
 });

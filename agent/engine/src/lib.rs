@@ -1,6 +1,6 @@
 //! From socket events to spans, without unsafe code, clock, file, socket or runtime.
 //!
-//! `Event` —[`connection`]→ `Chunk` —[`protocol`]→ `Message` —[`pairing`]→ `Exchange` —[`correlation`]→ `Span`.
+//! `Event` —connection→ `Chunk` —session, [`protocol`]→ `Message` —pairing→ `Exchange` —correlation→ `Span`.
 //! Each room takes one owned type and makes the next; only [`Engine`] calls them, in that order.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]

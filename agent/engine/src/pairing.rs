@@ -1,6 +1,6 @@
 //! Requests find their responses.
 //!
-//! Takes [`Message`]s with their stamps, makes [`Exchange`]s. It knows two rules, in order and by id, and no protocol.
+//! Takes [`Step`]s, makes [`Exchange`]s. It knows two rules, in order and by id, and no protocol.
 
 use std::collections::{HashMap, VecDeque};
 

@@ -1,6 +1,6 @@
 //! What the user wants: flags, environment and file become [`Settings`], once, at the start.
 //!
-//! Precedence: flag, environment, file, default. [`mod@file`] mirrors what is written, [`Settings`] is complete and
+//! Precedence: flag, environment, file, default. `file` mirrors what is written, [`Settings`] is complete and
 //! valid; nothing else in the agent sees a flag or a variable.
 
 mod arguments;

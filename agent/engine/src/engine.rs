@@ -290,9 +290,9 @@ impl Engine {
                     self.lose_open(id, 0, LossReason::Opaque);
                 }
                 Outcome::Unproven => self.tally.unproven_connections += 1,
-                Outcome::WantsMore => {
-                    if self.max_capture_bytes > 0 {
-                        let bytes = self.max_capture_bytes;
+                Outcome::Wants(bytes) => {
+                    let bytes = bytes.unwrap_or(self.max_capture_bytes).min(self.max_capture_bytes);
+                    if bytes > 0 {
                         self.commands.push_back(Command::Capture { connection: id, bytes });
                     }
                 }

@@ -126,6 +126,11 @@ pub trait Protocol: Sync {
     /// could have sent. Looks at no more than [`DETECTION_BUDGET_BYTES`].
     fn detect(&self, bytes: &[u8]) -> Detection;
 
+    /// Returns the bytes of each call that its parser wants to see at least; 0 where the usual capture will do.
+    fn capture_bytes(&self) -> u32 {
+        0
+    }
+
     /// Returns a parser for one connection. `is_start` says that it will see the connection's first bytes.
     fn parser(&self, settings: &ParserSettings, is_start: bool) -> Box<dyn Parser>;
 }

@@ -67,8 +67,8 @@ pub(crate) enum Outcome {
     SkipUntil(Direction, u32),
     /// Exchanges before the pairing was known, which cannot be told any more.
     Unproven,
-    /// Bytes that mattered were not captured: more of each call should be.
-    WantsMore,
+    /// More of each call should be captured: this much, or as much as can be.
+    Wants(Option<u32>),
 }
 
 /// The state of one conversation.
@@ -265,6 +265,9 @@ impl Session {
                 Verdict::Is(protocol, side) => {
                     let client = if side == Side::Client { direction } else { direction.reverse() };
                     let parser = protocol.parser(settings, self.is_from_start && self.unknown_chunks == 0);
+                    if protocol.capture_bytes() > 0 {
+                        out.push(Outcome::Wants(Some(protocol.capture_bytes())));
+                    }
                     let is_in_doubt = parser.doubt().is_some();
                     self.state = State::Speaking { protocol, parser, client };
                     if is_in_doubt {
@@ -346,7 +349,7 @@ impl Session {
             Passage::Stopped => {}
         }
         if !std::mem::replace(&mut self.has_wanted_more, true) {
-            out.push(Outcome::WantsMore);
+            out.push(Outcome::Wants(None));
         }
         let shown = lane.unread().len();
         let cut = if shown == 0 { None } else { parser.cut(side, lane.unread(), missing) };

@@ -20,7 +20,11 @@ pub const MAX_THREADS: u32 = 32_768;
 pub const MAX_SEGMENTS: u32 = 16;
 
 /// Largest number of bytes one record carries.
-pub const MAX_CAPTURE: u32 = 16_384;
+pub const MAX_CAPTURE: u32 = 65_536;
+
+/// Segments of at most this length are copied whatever else the call moved: they are what frames the rest (the end of
+/// a chunked body, say). Of longer ones that are cut, as many bytes are copied from their end.
+pub const FRAME_BYTES: u32 = 184;
 
 /// Bytes of the command line that an exec record carries.
 pub const MAX_ARGUMENTS: usize = 512;

@@ -1,7 +1,7 @@
 //! The only place that reserves ring space. A full ring counts the loss and changes nothing else.
 
 use aya_ebpf::bindings::BPF_RB_NO_WAKEUP;
-use remora_abi::{Count, DataEvent, EventHeader, Loss, MAX_CAPTURE};
+use remora_abi::{Count, DataEvent, EventHeader, FRAME_BYTES, Loss, MAX_CAPTURE};
 
 use crate::maps::{EVENTS, count, lose};
 use crate::read;
@@ -34,20 +34,28 @@ struct Record<const N: usize> {
 
 /// Submits a data record together with the first `wanted` bytes at `address` in user memory.
 ///
-/// The ring takes sizes that the verifier knows, so that a record has one of four sizes.
+/// The ring takes sizes that the verifier knows, so that a record has one of six sizes.
 #[inline(always)]
 pub(crate) fn data(event: &DataEvent, address: u64, wanted: u32) {
     if wanted == 0 {
         sized::<0>(event, address, 0);
-    } else if wanted <= 184 {
-        sized::<184>(event, address, wanted);
+    } else if wanted <= FRAME_BYTES {
+        frame(event, address, wanted);
     } else if wanted <= 952 {
         sized::<952>(event, address, wanted);
     } else if wanted <= 4096 {
         sized::<4096>(event, address, wanted);
+    } else if wanted <= 16_384 {
+        sized::<16_384>(event, address, wanted);
     } else {
         sized::<{ MAX_CAPTURE as usize }>(event, address, wanted);
     }
+}
+
+/// Submits a data record with the first `wanted` bytes, at most [`FRAME_BYTES`], at `address` in user memory.
+#[inline(always)]
+pub(crate) fn frame(event: &DataEvent, address: u64, wanted: u32) {
+    sized::<{ FRAME_BYTES as usize }>(event, address, wanted);
 }
 
 /// Submits a data record without bytes.

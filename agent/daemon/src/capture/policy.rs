@@ -53,7 +53,8 @@ impl Policies {
         match command {
             Command::Ignore(connection) => self.update(connection, |policy| policy.mode = SOCKET_IGNORE),
             Command::Capture { connection, bytes } => {
-                self.update(connection, |policy| policy.capture_bytes = bytes)
+                let bytes = bytes.max(self.default_capture_bytes);
+                self.update(connection, |policy| policy.capture_bytes = bytes);
             }
             Command::SkipUntil { connection, direction, position } => self.update(connection, |policy| {
                 let [egress, ingress] = &mut policy.skip_until;

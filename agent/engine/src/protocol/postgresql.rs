@@ -30,6 +30,11 @@ impl Protocol for Postgresql {
         detect::detect(bytes)
     }
 
+    /// Rows say their lengths one by one, so that all of them must be seen. Drivers read 8 to 16 KiB at once.
+    fn capture_bytes(&self) -> u32 {
+        16 << 10
+    }
+
     fn parser(&self, settings: &ParserSettings, is_start: bool) -> Box<dyn Parser> {
         Box::new(parser::PostgresqlParser::new(settings, is_start))
     }

@@ -27,6 +27,11 @@ impl Protocol for Redis {
         detect::detect(bytes)
     }
 
+    /// Elements of a reply say their lengths one by one, so that all of them must be seen.
+    fn capture_bytes(&self) -> u32 {
+        16 << 10
+    }
+
     fn parser(&self, settings: &ParserSettings, is_start: bool) -> Box<dyn Parser> {
         Box::new(parser::RedisParser::new(settings, is_start))
     }

@@ -1,6 +1,6 @@
 //! The memory that a call moved bytes from or to, segment by segment, each told with its own position.
 
-use remora_abi::{DataEvent, Loss, MAX_SEGMENTS};
+use remora_abi::{DataEvent, FRAME_BYTES, Loss, MAX_SEGMENTS};
 
 use crate::emit;
 use crate::maps::lose;
@@ -144,12 +144,26 @@ fn emit_segment(call: &Call, event: &mut DataEvent, segment: Segment, budget: &m
             wanted = if wanted == 0 { 0 } else { length };
         }
     }
-    if wanted > *budget {
-        wanted = *budget;
+    if wanted <= FRAME_BYTES || wanted <= *budget {
+        *budget -= if wanted < *budget { wanted } else { *budget };
+        event.length = length;
+        emit::data(event, address, wanted);
+    } else {
+        emit_cut(event, address, length, budget);
     }
+}
+
+/// Emits a segment that the budget does not cover: its beginning, and its end, which often ends a message.
+#[inline(always)]
+fn emit_cut(event: &mut DataEvent, address: u64, length: u32, budget: &mut u32) {
+    let beginning = length - FRAME_BYTES;
+    let wanted = if beginning < *budget { beginning } else { *budget };
     *budget -= wanted;
-    event.length = length;
+    event.length = beginning;
     emit::data(event, address, wanted);
+    event.position = event.position.wrapping_add(beginning);
+    event.length = FRAME_BYTES;
+    emit::frame(event, address + u64::from(beginning), FRAME_BYTES);
 }
 
 /// The walk ended before the bytes did: the rest is told as one segment that was not captured.

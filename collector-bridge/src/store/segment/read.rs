@@ -3,21 +3,24 @@
 use std::fs::File;
 use std::ops::ControlFlow;
 
-use arrow::array::RecordBatch;
+use arrow_array::{Array, FixedSizeBinaryArray, RecordBatch};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
-    ArrowPredicateFn, ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
-    ParquetRecordBatchReaderBuilder, RowFilter, RowSelection, RowSelector,
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+    RowSelection, RowSelector,
 };
-use parquet::file::metadata::{PageIndexPolicy, RowGroupMetaData};
+use parquet::file::metadata::PageIndexPolicy;
 
-use super::rows::{Rows, column};
+use super::rows::{Rows, column, typed};
 use super::{SPANS_FILE, Segment};
 use crate::model::{Span, SpanPredicate, TimeRange, TraceId};
+use crate::store::codec::Damaged;
 use crate::store::error::StoreError;
 
 mod condition;
-use condition::Condition;
+mod statistics;
+
+pub(crate) use condition::Condition;
 
 /// Rows that are read at first for a trace; four times as many while all of them belong to it.
 const FIRST_TRACE_ROWS: usize = 64;
@@ -85,42 +88,98 @@ impl Segment {
         reader.build().map_err(|error| self.damaged(error))
     }
 
-    /// Gives each span that starts in the range and matches to `visit`, until it breaks.
-    pub(crate) fn scan(
-        &self,
-        range: TimeRange,
-        predicate: &SpanPredicate,
-        visit: &mut dyn FnMut(&Span) -> ControlFlow<()>,
-    ) -> Result<ControlFlow<()>, StoreError> {
-        let dictionary = self.dictionary()?;
-        let condition = Condition::new(range, predicate, dictionary);
+    /// Returns all spans, in the order of the rows.
+    pub(crate) fn spans(&self) -> Result<Vec<Span>, StoreError> {
+        let mut spans = Vec::with_capacity(self.meta.spans as usize);
+        let reader = self.reader()?.with_batch_size(BATCH_ROWS).build();
+        for batch in reader.map_err(|error| self.damaged(error))? {
+            let batch = batch.map_err(|error| self.damaged(error))?;
+            let mut rows = Rows::new(&batch, self.dictionary()?).map_err(|error| self.damaged(error))?;
+            for row in 0..batch.num_rows() {
+                spans.push(rows.span(row).map_err(|error| self.damaged(error))?);
+            }
+        }
+        Ok(spans)
+    }
+
+    /// Returns the predicate, prepared for this segment.
+    pub(crate) fn condition(&self, predicate: &SpanPredicate) -> Result<Condition, StoreError> {
+        Ok(Condition::new(predicate, self.dictionary()?))
+    }
+
+    /// Returns the row groups in which spans that start in the range may match.
+    pub(crate) fn groups(&self, range: TimeRange, condition: &Condition) -> Result<Vec<usize>, StoreError> {
         if condition.is_never() {
-            return Ok(ControlFlow::Continue(()));
+            return Ok(Vec::new());
         }
         let reader = self.reader()?;
         let groups = reader.metadata().row_groups().iter().enumerate();
-        let groups =
-            groups.filter(|(_, group)| may_match(group, range, predicate)).map(|(index, _)| index).collect();
-        let projection = ProjectionMask::leaves(reader.parquet_schema(), condition.columns());
-        let filter = ArrowPredicateFn::new(projection, move |batch| condition.evaluate(&batch));
-        let reader = reader
-            .with_batch_size(BATCH_ROWS)
-            .with_row_groups(groups)
-            .with_row_filter(RowFilter::new(vec![Box::new(filter)]))
-            .build()
-            .map_err(|error| self.damaged(error))?;
-        for batch in reader {
+        let may_match = groups.filter(|(_, group)| statistics::may_match(group, range, condition));
+        Ok(may_match.map(|(index, _)| index).collect())
+    }
+
+    /// Returns the rows of a row group that may match, in their order. Reads the columns of the condition, and the
+    /// trace ids of the rows that pass.
+    pub(crate) fn rows(&self, group: usize, condition: &Condition) -> Result<Vec<Row>, StoreError> {
+        let mut passed: Vec<u32> = Vec::new();
+        let mut first_row = 0_u32;
+        for batch in self.group_reader(group, &condition.columns(), None)? {
             let batch = batch.map_err(|error| self.damaged(error))?;
-            let mut rows = Rows::new(&batch, dictionary).map_err(|error| self.damaged(error))?;
+            let passes = condition.passes(&batch).map_err(|error| self.damaged(error))?;
+            let rows = (first_row..).zip(passes).filter(|(_, passes)| *passes).map(|(row, _)| row);
+            passed.extend(rows);
+            first_row = first_row.saturating_add(batch.num_rows() as u32);
+        }
+        let mut rows = Vec::with_capacity(passed.len());
+        if passed.is_empty() {
+            return Ok(rows);
+        }
+        let mut numbers = passed.iter();
+        for batch in self.group_reader(group, &[column::TRACE_ID], Some(&passed))? {
+            let batch = batch.map_err(|error| self.damaged(error))?;
+            let trace_ids = trace_ids(&batch).map_err(|error| self.damaged(error))?;
+            rows.extend(trace_ids.into_iter().zip(numbers.by_ref()).map(|(trace_id, row)| Row { trace_id, row: *row }));
+        }
+        Ok(rows)
+    }
+
+    /// Gives the spans of some rows of a row group (ascending) to `visit`, until it breaks.
+    pub(crate) fn visit(
+        &self,
+        group: usize,
+        rows: &[u32],
+        visit: &mut dyn FnMut(&Span) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, StoreError> {
+        for batch in self.group_reader(group, &[], Some(rows))? {
+            let batch = batch.map_err(|error| self.damaged(error))?;
+            let mut rows = Rows::new(&batch, self.dictionary()?).map_err(|error| self.damaged(error))?;
             for row in 0..batch.num_rows() {
                 let span = rows.span(row).map_err(|error| self.damaged(error))?;
-                let is_wanted = range.contains(span.start_unix_ns) && predicate.matches(&span);
-                if is_wanted && visit(&span).is_break() {
+                if visit(&span).is_break() {
                     return Ok(ControlFlow::Break(()));
                 }
             }
         }
         Ok(ControlFlow::Continue(()))
+    }
+
+    /// Reads some rows, or all, of a row group: some columns, or all where none is named.
+    fn group_reader(
+        &self,
+        group: usize,
+        columns: &[usize],
+        rows: Option<&[u32]>,
+    ) -> Result<ParquetRecordBatchReader, StoreError> {
+        let mut reader = self.reader()?.with_batch_size(BATCH_ROWS).with_row_groups(vec![group]);
+        if !columns.is_empty() {
+            let projection = ProjectionMask::leaves(reader.parquet_schema(), columns.iter().copied());
+            reader = reader.with_projection(projection);
+        }
+        if let Some(rows) = rows {
+            let total = reader.metadata().row_groups().get(group).map_or(0, |group| group.num_rows());
+            reader = reader.with_row_selection(selection(rows, total as usize));
+        }
+        reader.build().map_err(|error| self.damaged(error))
     }
 
     fn reader(&self) -> Result<ParquetRecordBatchReaderBuilder<File>, StoreError> {
@@ -143,31 +202,21 @@ impl Segment {
     }
 }
 
-/// Returns false if the statistics of a row group say that no row of it matches.
-fn may_match(group: &RowGroupMetaData, range: TimeRange, predicate: &SpanPredicate) -> bool {
-    let bounds = |index: usize| {
-        let statistics = group.columns().get(index)?.statistics()?;
-        Some((statistics.min_bytes_opt()?, statistics.max_bytes_opt()?))
-    };
-    let starts = bounds(column::START).and_then(|(min, max)| Some((number(min)?, number(max)?)));
-    if starts.is_some_and(|(min, max)| !range.overlaps(min, max)) {
-        return false;
-    }
-    let durations = bounds(column::DURATION).and_then(|(min, max)| Some((number(min)?, number(max)?)));
-    // A negative number is an end before the start, or a difference above 292 years: then the spans decide.
-    let durations = durations.filter(|(min, _)| min.cast_signed() >= 0);
-    let longest = durations.map(|(_, max)| max);
-    if longest.zip(predicate.min_duration_ns).is_some_and(|(longest, min)| longest < min) {
-        return false;
-    }
-    let outside =
-        |index: usize, wanted: &[u8]| bounds(index).is_some_and(|(min, max)| wanted < min || max < wanted);
-    !predicate.name.as_ref().is_some_and(|name| {
-        // Statistics of long texts are cut: a prefix as minimum, and a larger text as maximum, both still bounds.
-        outside(column::NAME, name.as_bytes())
-    })
+/// A row of a row group, and the trace of its span.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Row {
+    pub(crate) trace_id: TraceId,
+    pub(crate) row: u32,
 }
 
-fn number(bytes: &[u8]) -> Option<u64> {
-    bytes.try_into().ok().map(u64::from_le_bytes)
+fn trace_ids(batch: &RecordBatch) -> Result<Vec<TraceId>, Damaged> {
+    let array: &FixedSizeBinaryArray = typed(batch.columns().first().ok_or(Damaged)?)?;
+    (0..array.len()).map(|row| TraceId::from_bytes(array.value(row)).ok_or(Damaged)).collect()
+}
+
+/// Returns ascending rows as a selection of `total` ones.
+fn selection(rows: &[u32], total: usize) -> RowSelection {
+    let runs = rows.chunk_by(|row, next| row.checked_add(1) == Some(*next));
+    let ranges = runs.filter_map(|run| Some(*run.first()? as usize..*run.last()? as usize + 1));
+    RowSelection::from_consecutive_ranges(ranges, total)
 }

@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, BinaryArray, BinaryBuilder, BooleanArray, BooleanBuilder, FixedSizeBinaryArray,
-    FixedSizeBinaryBuilder, Float64Array, Float64Builder, Int32Array, Int64Array, Int64Builder, RecordBatch,
-    StringArray, StringBuilder, UInt32Array, UInt64Array,
+use arrow_array::builder::{
+    BinaryBuilder, BooleanBuilder, FixedSizeBinaryBuilder, Float64Builder, Int64Builder, StringBuilder,
 };
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use arrow::error::ArrowError;
+use arrow_array::{
+    Array, ArrayRef, BinaryArray, BooleanArray, FixedSizeBinaryArray, Float64Array, Int32Array, Int64Array,
+    RecordBatch, StringArray, UInt32Array, UInt64Array,
+};
+use arrow_schema::ArrowError;
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
 
 use super::dictionary::{Column, ColumnKind, Dictionary, Numbers};
 use crate::model::{AnyValue, KeyValue, Span, SpanId, SpanKind, Status, StatusCode, TraceId};
@@ -261,10 +263,16 @@ impl<'a> Values<'a> {
         })
     }
 
-    pub(super) fn value(&self, row: usize) -> Result<AnyValue, Damaged> {
-        fn present(array: &dyn Array, row: usize) -> Result<usize, Damaged> {
-            if row < array.len() && array.is_valid(row) { Ok(row) } else { Err(Damaged) }
+    /// Returns the text in a row; none where the column holds something else.
+    pub(super) fn text(&self, row: usize) -> Result<Option<&'a str>, Damaged> {
+        match self {
+            Self::String(array) => Ok(Some(array.value(present(array, row)?))),
+            _ => Ok(None),
         }
+    }
+
+    /// Returns the value in a row.
+    pub(super) fn value(&self, row: usize) -> Result<AnyValue, Damaged> {
         Ok(match self {
             Self::String(array) => AnyValue::String(array.value(present(array, row)?).to_owned()),
             Self::Bool(array) => AnyValue::Bool(array.value(present(array, row)?)),
@@ -272,6 +280,10 @@ impl<'a> Values<'a> {
             Self::Double(array) => AnyValue::Double(array.value(present(array, row)?)),
         })
     }
+}
+
+fn present(array: &dyn Array, row: usize) -> Result<usize, Damaged> {
+    if row < array.len() && array.is_valid(row) { Ok(row) } else { Err(Damaged) }
 }
 
 /// Returns an array as its type.

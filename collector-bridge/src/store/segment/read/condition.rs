@@ -3,19 +3,16 @@
 
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, BooleanArray, Int32Array, Int64Array, RecordBatch, StringArray, UInt32Array, UInt64Array,
-};
-use arrow::error::ArrowError;
+use arrow_array::{Array, Int32Array, Int64Array, RecordBatch, StringArray, UInt32Array};
 
-use crate::model::{AnyValue, AttributeMatch, KeyValue, SpanPredicate, TimeRange};
+use crate::model::{AnyValue, AttributeMatch, AttributeOperator, KeyValue, SpanPredicate};
 use crate::store::codec::Damaged;
 use crate::store::segment::dictionary::{ColumnKind, Dictionary};
 use crate::store::segment::rows::{Values, column, typed};
 
 /// What is known of a shape and one wanted attribute.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum InShape {
+pub(super) enum InShape {
     /// Look at this column (index in the batch of the condition).
     Column(usize, ColumnKind),
     /// It is in the residual bytes: look at the span.
@@ -24,33 +21,37 @@ enum InShape {
     Absent,
 }
 
-struct AttributeCondition {
-    wanted: AttributeMatch,
-    by_shape: Vec<InShape>,
-    by_resource: Vec<bool>,
+pub(super) struct AttributeCondition {
+    pub(super) wanted: AttributeMatch,
+    pub(super) by_shape: Vec<InShape>,
+    pub(super) by_resource: Vec<bool>,
 }
 
 /// A predicate, prepared for one segment.
-pub(super) struct Condition {
-    range: TimeRange,
-    predicate: SpanPredicate,
+pub(crate) struct Condition {
+    pub(super) predicate: SpanPredicate,
     by_resource: Vec<bool>,
-    attributes: Vec<AttributeCondition>,
-    /// Columns of the file, in their order, which is also their order in the batches.
+    pub(super) attributes: Vec<AttributeCondition>,
+    /// Columns of the file that are looked at.
     columns: Vec<usize>,
 }
 
 impl Condition {
-    pub(super) fn new(range: TimeRange, predicate: &SpanPredicate, dictionary: &Dictionary) -> Self {
-        let mut columns = vec![
-            column::START,
-            column::DURATION,
-            column::NAME,
-            column::KIND,
-            column::STATUS,
-            column::RESOURCE,
-            column::SHAPE,
-        ];
+    pub(super) fn new(predicate: &SpanPredicate, dictionary: &Dictionary) -> Self {
+        let has_duration = predicate.min_duration_ns.is_some() || predicate.max_duration_ns.is_some();
+        let has_attributes = !predicate.attributes.is_empty();
+        let mut columns: Vec<usize> = [
+            (column::DURATION, has_duration),
+            (column::NAME, predicate.name.is_some()),
+            (column::KIND, predicate.kind.is_some()),
+            (column::STATUS, predicate.status.is_some()),
+            // Also where nothing is asked for: how many rows there are.
+            (column::RESOURCE, true),
+            (column::SHAPE, has_attributes),
+        ]
+        .into_iter()
+        .filter_map(|(column, is_wanted)| is_wanted.then_some(column))
+        .collect();
         let by_resource = dictionary.resources.iter().map(|resource| {
             predicate.service.as_ref().is_none_or(|service| service == resource.service_name())
         });
@@ -59,7 +60,7 @@ impl Condition {
         for wanted in &predicate.attributes {
             attributes.push(attribute_condition(wanted, dictionary, &mut columns));
         }
-        Self { range, predicate: predicate.clone(), by_resource, attributes, columns }
+        Self { predicate: predicate.clone(), by_resource, attributes, columns }
     }
 
     /// Returns whether no row can match.
@@ -67,45 +68,43 @@ impl Condition {
         !self.by_resource.contains(&true)
     }
 
-    /// Returns the columns that [`Condition::evaluate`] wants.
+    /// Returns the columns that [`Condition::passes`] wants.
     pub(super) fn columns(&self) -> Vec<usize> {
         self.columns.clone()
     }
 
-    /// Returns which rows may match.
-    pub(super) fn evaluate(&self, batch: &RecordBatch) -> Result<BooleanArray, ArrowError> {
-        self.passes(batch).map_err(|error| ArrowError::ExternalError(Box::new(error)))
-    }
-
-    fn passes(&self, batch: &RecordBatch) -> Result<BooleanArray, Damaged> {
-        let start: &UInt64Array = self.array(batch, column::START)?;
-        let duration: &Int64Array = self.array(batch, column::DURATION)?;
-        let name: &StringArray = self.array(batch, column::NAME)?;
-        let kind: &Int32Array = self.array(batch, column::KIND)?;
-        let status: &Int32Array = self.array(batch, column::STATUS)?;
+    /// Returns for each row whether it may match.
+    pub(super) fn passes(&self, batch: &RecordBatch) -> Result<Vec<bool>, Damaged> {
+        let wanted = &self.predicate;
         let resource: &UInt32Array = self.array(batch, column::RESOURCE)?;
-        let wanted_kind = self.predicate.kind.map(crate::model::SpanKind::to_otlp);
-        let wanted_status = self.predicate.status.map(crate::model::StatusCode::to_otlp);
-        let min = self.predicate.min_duration_ns.unwrap_or(0);
-        let max = self.predicate.max_duration_ns.unwrap_or(u64::MAX);
-        let wanted_name = self.predicate.name.as_deref();
         let mut passes: Vec<bool> = (0..batch.num_rows())
-            .map(|row| {
-                // A difference that does not fit is far beyond any limit; the span itself decides.
-                let duration_ns = duration.value(row);
-                let took = duration_ns.max(0) as u64;
-                self.range.contains(start.value(row))
-                    && self.by_resource.get(resource.value(row) as usize) != Some(&false)
-                    && (duration_ns < 0 || (took >= min && took <= max))
-                    && wanted_kind.is_none_or(|wanted| wanted == kind.value(row))
-                    && wanted_status.is_none_or(|wanted| wanted == status.value(row))
-                    && wanted_name.is_none_or(|wanted| wanted == name.value(row))
-            })
+            .map(|row| self.by_resource.get(resource.value(row) as usize) != Some(&false))
             .collect();
+        if wanted.min_duration_ns.is_some() || wanted.max_duration_ns.is_some() {
+            let duration: &Int64Array = self.array(batch, column::DURATION)?;
+            let least = wanted.min_duration_ns.unwrap_or(0);
+            let most = wanted.max_duration_ns.unwrap_or(u64::MAX);
+            retain(&mut passes, |row| {
+                // A difference that does not fit is far beyond any limit; the span itself decides.
+                u64::try_from(duration.value(row)).map_or(true, |took| (least..=most).contains(&took))
+            });
+        }
+        if let Some(wanted) = &wanted.name {
+            let name: &StringArray = self.array(batch, column::NAME)?;
+            retain(&mut passes, |row| name.value(row) == wanted);
+        }
+        if let Some(wanted) = wanted.kind.map(crate::model::SpanKind::to_otlp) {
+            let kind: &Int32Array = self.array(batch, column::KIND)?;
+            retain(&mut passes, |row| kind.value(row) == wanted);
+        }
+        if let Some(wanted) = wanted.status.map(crate::model::StatusCode::to_otlp) {
+            let status: &Int32Array = self.array(batch, column::STATUS)?;
+            retain(&mut passes, |row| status.value(row) == wanted);
+        }
         for attribute in &self.attributes {
             self.narrow(batch, attribute, resource, &mut passes)?;
         }
-        Ok(BooleanArray::from(passes))
+        Ok(passes)
     }
 
     fn narrow(
@@ -132,7 +131,7 @@ impl Condition {
                 InShape::Absent => attribute.by_resource.get(resource.value(row) as usize) != Some(&false),
                 InShape::Column(index, _) => {
                     let (_, values) = values.iter().find(|(known, _)| known == index).ok_or(Damaged)?;
-                    attribute.wanted.accepts(Some(&values.value(row)?))
+                    accepts(&attribute.wanted, values, row)?
                 }
             };
         }
@@ -150,6 +149,20 @@ impl Condition {
     fn array<'a, T: 'static>(&self, batch: &'a RecordBatch, file_column: usize) -> Result<&'a T, Damaged> {
         let array: &Arc<dyn Array> = batch.columns().get(self.position(file_column)?).ok_or(Damaged)?;
         typed(array)
+    }
+}
+
+fn retain(passes: &mut [bool], is_kept: impl Fn(usize) -> bool) {
+    for (row, passes) in passes.iter_mut().enumerate() {
+        *passes = *passes && is_kept(row);
+    }
+}
+
+/// Compares texts where they lie; everything else as a value.
+fn accepts(wanted: &AttributeMatch, values: &Values<'_>, row: usize) -> Result<bool, Damaged> {
+    match (wanted.operator, &wanted.value, values.text(row)?) {
+        (AttributeOperator::Equal, AnyValue::String(wanted), Some(found)) => Ok(found == wanted),
+        _ => Ok(wanted.accepts(Some(&values.value(row)?))),
     }
 }
 

@@ -14,6 +14,7 @@ mod codec;
 mod compact;
 mod counters;
 mod error;
+mod finder;
 mod frame;
 mod live;
 mod manifest;
@@ -34,7 +35,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, mpsc};
 use std::thread::JoinHandle;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use tokio::sync::mpsc::Sender;
@@ -42,6 +43,7 @@ use tokio::sync::oneshot;
 
 pub use counters::{FSYNC_BOUNDS_US, StoreCounters, StoreSizes};
 pub use error::{AppendError, StoreError};
+pub use finder::{Finder, MAX_REMEMBERED_ROWS};
 pub use settings::StoreSettings;
 
 use crate::analyze::Rollups;
@@ -189,20 +191,14 @@ impl Store {
         predicate: &SpanPredicate,
         visit: &mut dyn FnMut(&Span) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
-        let picture = self.inner.view.picture();
-        for generation in picture.generations() {
-            if generation.scan(range, predicate, visit).is_break() {
-                return Ok(());
-            }
-        }
-        for segment in picture.segments.iter().rev() {
-            let meta = &segment.meta;
-            let is_inside = range.overlaps(meta.first_start_unix_ns, meta.last_start_unix_ns);
-            if is_inside && segment.scan(range, predicate, visit)?.is_break() {
-                return Ok(());
-            }
-        }
-        Ok(())
+        self.finder(predicate.clone(), None).visit(range, &|_| true, visit).map(|_| ())
+    }
+
+    /// Returns what looks for spans in several steps, each span once, in the store as it is now. It gives up where the
+    /// deadline passes.
+    #[must_use]
+    pub fn finder(&self, predicate: SpanPredicate, deadline: Option<Instant>) -> Finder<'_> {
+        Finder::new(self.inner.view.picture(), &self.inner.caches, predicate, deadline)
     }
 
     /// Returns the rollups of all spans in the range, live and sealed.

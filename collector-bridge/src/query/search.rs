@@ -1,12 +1,12 @@
 //! Traces that fulfil conditions, newest first.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Instant;
 
 use crate::model::{Span, SpanId, SpanKind, SpanPredicate, StatusCode, TimeRange, TraceId, TraceSummary};
-use crate::store::Store;
+use crate::store::{Finder, Store};
 
 use super::{AttributeCondition, Cursor, QueryError};
 
@@ -14,8 +14,6 @@ use super::{AttributeCondition, Cursor, QueryError};
 pub const MAX_MATCHED_SPANS: usize = 3;
 /// Summaries that are looked at in the first round, and in any.
 const CHUNK: std::ops::RangeInclusive<usize> = 128..=16_384;
-/// Spans between two looks at the clock.
-const SPANS_PER_LOOK: u32 = 256;
 
 /// Conditions on a trace; what is none or empty is not asked for.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -91,22 +89,23 @@ pub struct MatchedSpan {
 }
 
 /// Returns the next page. Looks at summaries in rounds of growing size, and at spans only of the traces that their
-/// summaries leave in question.
+/// summaries leave in question; all rounds see the same store.
 ///
 /// # Errors
 /// If the store cannot be read, or the deadline passes.
 pub fn search(store: &Store, question: &SearchQuestion, deadline: Instant) -> Result<SearchPage, QueryError> {
     let filter = &question.filter;
+    let mut finder = store.finder(filter.predicate(), Some(deadline));
     let mut traces: Vec<FoundTrace> = Vec::new();
     let mut before = question.after.as_ref().map(|cursor| cursor.position);
     let mut chunk_size = question.limit.saturating_add(1).clamp(*CHUNK.start(), *CHUNK.end());
     loop {
-        let mut chunk = store.summaries(question.range, before, chunk_size)?;
+        let mut chunk = finder.summaries(question.range, before, chunk_size)?;
         let is_last = chunk.len() < chunk_size;
         before = chunk.last().map(|summary| (summary.start_unix_ns, summary.trace_id));
         chunk.retain(|summary| filter.may_match(summary) && !question.has_returned(summary));
         if filter.needs_spans() {
-            traces.extend(with_matched_spans(store, filter, chunk, deadline)?);
+            traces.extend(with_matched_spans(&mut finder, filter, chunk)?);
         } else {
             let found = chunk.into_iter();
             traces.extend(found.map(|summary| FoundTrace { summary, matched_spans: Vec::new() }));
@@ -176,41 +175,33 @@ impl SearchFilter {
 /// Keeps the traces of which a span fulfils the conditions, in their order. All their spans start between the first
 /// start and the last end of the traces.
 fn with_matched_spans(
-    store: &Store,
+    finder: &mut Finder<'_>,
     filter: &SearchFilter,
     traces: Vec<TraceSummary>,
-    deadline: Instant,
 ) -> Result<Vec<FoundTrace>, QueryError> {
     let Some(from_unix_ns) = traces.iter().map(|trace| trace.start_unix_ns).min() else {
         return Ok(Vec::new());
     };
     let last_end = traces.iter().map(|trace| trace.end_unix_ns.max(trace.start_unix_ns)).max();
     let range = TimeRange { from_unix_ns, until_unix_ns: last_end.unwrap_or(from_unix_ns).saturating_add(1) };
-    let mut matched: HashMap<TraceId, BTreeMap<(u64, SpanId), MatchedSpan>> =
-        traces.iter().map(|trace| (trace.trace_id, BTreeMap::new())).collect();
-    let mut spans_until_look = SPANS_PER_LOOK;
-    let mut is_late = false;
-    store.scan(range, &filter.predicate(), &mut |span| {
-        spans_until_look -= 1;
-        if spans_until_look == 0 {
-            spans_until_look = SPANS_PER_LOOK;
-            is_late = Instant::now() > deadline;
-        }
-        if let Some(earliest) = matched.get_mut(&span.trace_id)
-            && filter.attributes.iter().all(|condition| condition.matches(span))
-        {
+    let wanted: HashSet<TraceId> = traces.iter().map(|trace| trace.trace_id).collect();
+    let mut matched: HashMap<TraceId, BTreeMap<(u64, SpanId), MatchedSpan>> = HashMap::new();
+    let flow = finder.visit(range, &|trace_id| wanted.contains(&trace_id), &mut |span| {
+        if filter.attributes.iter().all(|condition| condition.matches(span)) {
+            let earliest = matched.entry(span.trace_id).or_default();
             earliest.insert((span.start_unix_ns, span.span_id), MatchedSpan::of(span));
             if earliest.len() > MAX_MATCHED_SPANS {
                 earliest.pop_last();
             }
         }
-        if is_late { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        ControlFlow::Continue(())
     })?;
-    if is_late {
+    // Nothing but the deadline breaks it off.
+    if flow.is_break() {
         return Err(QueryError::Deadline);
     }
     let found = traces.into_iter().filter_map(|summary| {
-        let spans = matched.remove(&summary.trace_id).filter(|spans| !spans.is_empty())?;
+        let spans = matched.remove(&summary.trace_id)?;
         Some(FoundTrace { summary, matched_spans: spans.into_values().collect() })
     });
     Ok(found.collect())

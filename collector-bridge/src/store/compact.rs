@@ -1,6 +1,5 @@
 //! Merges small segments of the same hour: few files to open, few rollups to add, whole traces in one place.
 
-use std::ops::ControlFlow;
 use std::sync::{Arc, PoisonError};
 
 use super::counters::StoreCounters;
@@ -8,7 +7,7 @@ use super::error::StoreError;
 use super::manifest::{Edit, SegmentMeta};
 use super::sealer::Sealer;
 use super::segment::{self, Segment, SortedSpans};
-use crate::model::{Span, SpanPredicate, TimeRange};
+use crate::model::Span;
 
 /// Segments with more spans are left alone.
 const SMALL_SPANS: u64 = 32_768;
@@ -51,10 +50,7 @@ impl Sealer {
 fn spans_of(segments: &[&Arc<Segment>]) -> Result<Vec<Span>, StoreError> {
     let mut spans = Vec::new();
     for segment in segments {
-        let _: ControlFlow<()> = segment.scan(TimeRange::ALL, &SpanPredicate::default(), &mut |span| {
-            spans.push(span.clone());
-            ControlFlow::Continue(())
-        })?;
+        spans.extend(segment.spans()?);
     }
     Ok(spans)
 }

@@ -1,12 +1,11 @@
 //! Spans that are on the disk only in the log: a growing list of batches, cut into generations that become segments.
 
 use std::collections::HashMap;
-use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use crate::analyze::Rollups;
-use crate::model::{Span, SpanPredicate, TimeRange, TraceId};
+use crate::model::{Span, SpanPredicate, TraceId};
 
 /// Spans of one or more requests, and their order by trace.
 #[derive(Debug)]
@@ -38,6 +37,11 @@ impl LiveBatch {
 
     pub(crate) fn len(&self) -> usize {
         self.spans.len()
+    }
+
+    /// Returns the span at that place.
+    pub(crate) fn span(&self, index: u32) -> Option<&Span> {
+        self.spans.get(index as usize)
     }
 
     fn trace_of(&self, index: u32) -> Option<TraceId> {
@@ -115,21 +119,20 @@ impl Generation {
         self.batches().iter().flat_map(|batch| batch.trace(trace_id).cloned().collect::<Vec<_>>()).collect()
     }
 
-    /// Gives each span that starts in the range and matches to `visit`, newest batches first.
-    pub(crate) fn scan(
+    /// Adds the places of all spans that match to `places`, without the batches that were looked at before; returns
+    /// how many were by now.
+    pub(crate) fn places(
         &self,
-        range: TimeRange,
         predicate: &SpanPredicate,
-        visit: &mut dyn FnMut(&Span) -> ControlFlow<()>,
-    ) -> ControlFlow<()> {
-        for batch in self.batches().iter().rev() {
-            for span in &batch.spans {
-                if range.contains(span.start_unix_ns) && predicate.matches(span) {
-                    visit(span)?;
-                }
-            }
+        looked_at: usize,
+        places: &mut Vec<(Arc<LiveBatch>, u32)>,
+    ) -> usize {
+        let batches = self.batches();
+        for batch in batches.iter().skip(looked_at) {
+            let numbered = (0_u32..).zip(&batch.spans).filter(|(_, span)| predicate.matches(span));
+            places.extend(numbered.map(|(index, _)| (Arc::clone(batch), index)));
         }
-        ControlFlow::Continue(())
+        batches.len()
     }
 
     /// Returns first start and id of each trace.

@@ -23,6 +23,7 @@ use std::sync::{Arc, OnceLock};
 
 use parquet::arrow::arrow_reader::ArrowReaderMetadata;
 
+pub(crate) use read::{Condition, Row};
 pub(crate) use summaries::SummaryTable;
 pub(crate) use write::{SortedSpans, write};
 
@@ -91,8 +92,14 @@ impl Segment {
     }
 
     /// Returns false if the trace is surely not in here.
-    pub(crate) fn may_contain(&self, trace_id: TraceId) -> bool {
+    fn may_contain(&self, trace_id: TraceId) -> bool {
         self.filter.may_contain(ids::hash(trace_id))
+    }
+
+    /// Returns whether the trace is in here. The filter alone is not enough for that: among a hundred segments one
+    /// lets almost every trace pass.
+    pub(crate) fn contains(&self, trace_id: TraceId) -> Result<bool, StoreError> {
+        Ok(self.may_contain(trace_id) && !self.first_rows(trace_id)?.is_empty())
     }
 
     /// Returns the summaries of its traces.

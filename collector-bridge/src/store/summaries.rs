@@ -136,7 +136,7 @@ impl<'a> Merge<'a> {
             return Ok(());
         }
         match summary {
-            Some(summary) if !self.is_elsewhere(key.1, segment) => self.put(summary),
+            Some(summary) if !self.is_elsewhere(key.1, segment)? => self.put(summary),
             _ => self.put_whole(key.1)?,
         }
         Ok(())
@@ -147,10 +147,13 @@ impl<'a> Merge<'a> {
         if self.seen.insert(key.1) { self.put_whole(key.1) } else { Ok(()) }
     }
 
-    fn is_elsewhere(&self, trace_id: TraceId, segment: usize) -> bool {
-        let others = self.picture.segments.iter().enumerate().filter(|(index, _)| *index != segment);
-        others.map(|(_, other)| other).any(|other| other.may_contain(trace_id))
-            || self.picture.generations().any(|generation| generation.contains(trace_id))
+    fn is_elsewhere(&self, trace_id: TraceId, segment: usize) -> Result<bool, StoreError> {
+        for (index, other) in self.picture.segments.iter().enumerate() {
+            if index != segment && other.contains(trace_id)? {
+                return Ok(true);
+            }
+        }
+        Ok(self.picture.generations().any(|generation| generation.contains(trace_id)))
     }
 
     fn put_whole(&mut self, trace_id: TraceId) -> Result<(), StoreError> {

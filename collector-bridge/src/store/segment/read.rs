@@ -138,7 +138,12 @@ impl Segment {
         for batch in self.group_reader(group, &[column::TRACE_ID], Some(&passed))? {
             let batch = batch.map_err(|error| self.damaged(error))?;
             let trace_ids = trace_ids(&batch).map_err(|error| self.damaged(error))?;
-            rows.extend(trace_ids.into_iter().zip(numbers.by_ref()).map(|(trace_id, row)| Row { trace_id, row: *row }));
+            rows.extend(
+                trace_ids
+                    .into_iter()
+                    .zip(numbers.by_ref())
+                    .map(|(trace_id, row)| Row { trace_id, row: *row }),
+            );
         }
         Ok(rows)
     }

@@ -59,8 +59,12 @@ impl Names {
     #[must_use]
     pub fn of(servers: &[(&str, SocketAddr)]) -> Self {
         let mut names = Self::default();
+        // A test that connects by itself is a service like any other, named after its file.
+        let file = std::env::current_exe().ok().and_then(|path| Some(path.file_name()?.to_str()?.to_owned()));
+        names.texts.extend(file.map(|file| (file, "this test".to_owned())));
         for (name, address) in servers {
             names.texts.push((address.to_string(), (*name).to_owned()));
+            names.texts.push((format!(":{}", address.port()), format!(":{name}.port")));
             names.ports.insert(i64::from(address.port()), format!("{name}.port"));
         }
         names
@@ -77,13 +81,21 @@ impl Names {
         self.texts.iter().fold(text.to_owned(), |text, (from, to)| text.replace(from, to))
     }
 
+    fn port(&self, port: i64) -> String {
+        match self.ports.get(&port) {
+            Some(name) => name.clone(),
+            // The kernel's choice (`net.ipv4.ip_local_port_range`).
+            None if port >= 32_768 => "*".to_owned(),
+            None => port.to_string(),
+        }
+    }
+
     fn value(&self, key: &str, value: &Value) -> String {
         match value {
-            Value::Number(port) if key.ends_with(".port") => {
-                // Ports that no server of the test has are the kernel's choice.
-                let known = port.as_i64().and_then(|port| self.ports.get(&port));
-                known.cloned().unwrap_or_else(|| "*".to_owned())
-            }
+            Value::Number(number) if key.ends_with(".port") => match number.as_i64() {
+                Some(port) => self.port(port),
+                None => number.to_string(),
+            },
             // Versions of programs differ between hosts.
             Value::String(text) if key == "user_agent.original" => {
                 text.split('/').next().unwrap_or_default().to_owned() + "/*"
@@ -122,7 +134,12 @@ fn write_tree(text: &mut String, spans: &[Span], span: &Span, depth: usize, name
     let orphan = if depth == 0 && span.parent_id.is_some() { " (parent elsewhere)" } else { "" };
     let Span { kind, service, status, .. } = span;
     // Writing to a String cannot fail.
-    let _ = writeln!(text, "{indent}{kind} `{}` of {service}, {status}{orphan}", names.text(&span.name));
+    let _ = writeln!(
+        text,
+        "{indent}{kind} `{}` of {}, {status}{orphan}",
+        names.text(&span.name),
+        names.text(service)
+    );
     for (key, value) in &span.attributes {
         let is_shown = match show {
             Show::All => true,

@@ -16,7 +16,36 @@ fn a_static_file() {
     let mut remora = Remora::start().unwrap();
     tools::curl(&[&format!("http://{}/hello.txt", nginx.address())]).unwrap();
     let spans = remora.finish().unwrap().spans_of_server(nginx.address()).unwrap();
-    expect![[""]].assert_eq(&whole(&spans, &Names::of(&[("NGINX", nginx.address())])));
+    expect![[r#"
+        client `GET` of curl, unset
+            http.request.method = GET
+            http.response.body.size = 100000
+            http.response.status_code = 200
+            network.peer.address = 127.0.0.1
+            network.peer.port = NGINX.port
+            network.protocol.version = 1.1
+            server.address = 127.0.0.1
+            server.port = NGINX.port
+            url.full = http://NGINX/hello.txt
+            user_agent.original = curl/*
+          server `GET /hello.txt` of nginx, unset
+              client.address = 127.0.0.1
+              client.port = *
+              http.request.method = GET
+              http.response.body.size = 100000
+              http.response.status_code = 200
+              http.route = /hello.txt
+              network.peer.address = 127.0.0.1
+              network.peer.port = *
+              network.protocol.version = 1.1
+              remora.parent.evidence = position
+              server.address = 127.0.0.1
+              server.port = NGINX.port
+              url.path = /hello.txt
+              url.scheme = http
+              user_agent.original = curl/*
+    "#]]
+    .assert_eq(&whole(&spans, &Names::of(&[("NGINX", nginx.address())])));
 }
 
 #[test]
@@ -28,7 +57,64 @@ fn a_proxy_is_in_the_middle_of_the_trace() {
     tools::curl(&[&format!("http://{}/users/4711", nginx.address())]).unwrap();
     let spans = remora.finish().unwrap().spans_of_server(nginx.address()).unwrap();
     let names = Names::of(&[("NGINX", nginx.address()), ("SHOP", shop.address())]);
-    expect![[""]].assert_eq(&whole(&spans, &names));
+    expect![[r#"
+        client `GET` of curl, unset
+            http.request.method = GET
+            http.response.body.size = 23
+            http.response.status_code = 200
+            network.peer.address = 127.0.0.1
+            network.peer.port = NGINX.port
+            network.protocol.version = 1.1
+            server.address = 127.0.0.1
+            server.port = NGINX.port
+            url.full = http://NGINX/users/4711
+            user_agent.original = curl/*
+          server `GET /users/{id}` of nginx, unset
+              client.address = 127.0.0.1
+              client.port = *
+              http.request.method = GET
+              http.response.body.size = 23
+              http.response.status_code = 200
+              http.route = /users/{id}
+              network.peer.address = 127.0.0.1
+              network.peer.port = *
+              network.protocol.version = 1.1
+              remora.parent.evidence = position
+              server.address = 127.0.0.1
+              server.port = NGINX.port
+              url.path = /users/4711
+              url.scheme = http
+              user_agent.original = curl/*
+            client `GET` of nginx, unset
+                http.request.method = GET
+                http.response.body.size = 23
+                http.response.status_code = 200
+                network.peer.address = 127.0.0.1
+                network.peer.port = SHOP.port
+                network.protocol.version = 1.1
+                remora.parent.evidence = thread
+                server.address = upstream
+                server.port = SHOP.port
+                url.full = http://upstream:SHOP.port/users/4711
+                user_agent.original = curl/*
+              server `GET /users/{id}` of shop, unset
+                  client.address = 127.0.0.1
+                  client.port = *
+                  http.request.method = GET
+                  http.response.body.size = 23
+                  http.response.status_code = 200
+                  http.route = /users/{id}
+                  network.peer.address = 127.0.0.1
+                  network.peer.port = *
+                  network.protocol.version = 1.1
+                  remora.parent.evidence = position
+                  server.address = upstream
+                  server.port = 0
+                  url.path = /users/4711
+                  url.scheme = http
+                  user_agent.original = curl/*
+    "#]]
+    .assert_eq(&whole(&spans, &names));
 }
 
 #[test]

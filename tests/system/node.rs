@@ -15,7 +15,34 @@ fn one_request() {
     let mut remora = Remora::start().unwrap();
     tools::curl(&[&format!("http://{}/users/4711", node.address())]).unwrap();
     let spans = remora.finish().unwrap().spans_of_server(node.address()).unwrap();
-    expect![[""]].assert_eq(&whole(&spans, &Names::of(&[("NODE", node.address())])));
+    expect![[r#"
+        client `GET` of curl, unset
+            http.request.method = GET
+            http.response.status_code = 200
+            network.peer.address = 127.0.0.1
+            network.peer.port = NODE.port
+            network.protocol.version = 1.1
+            server.address = 127.0.0.1
+            server.port = NODE.port
+            url.full = http://NODE/users/4711
+            user_agent.original = curl/*
+          server `GET /users/{id}` of shop, unset
+              client.address = 127.0.0.1
+              client.port = *
+              http.request.method = GET
+              http.response.status_code = 200
+              http.route = /users/{id}
+              network.peer.address = 127.0.0.1
+              network.peer.port = *
+              network.protocol.version = 1.1
+              remora.parent.evidence = position
+              server.address = 127.0.0.1
+              server.port = NODE.port
+              url.path = /users/4711
+              url.scheme = http
+              user_agent.original = curl/*
+    "#]]
+    .assert_eq(&whole(&spans, &Names::of(&[("NODE", node.address())])));
 }
 
 /// What the service calls need not be below its own span (an event loop tells little), but all of it must be there,
@@ -45,11 +72,38 @@ fn check_calls(path: &str, expected: &Expect) {
 #[test]
 #[ignore = "needs root"]
 fn a_query() {
-    check_calls("/orders/100001", &expect![[""]]);
+    check_calls(
+        "/orders/100001",
+        &expect![[r#"
+            client `GET` of curl, unset
+                http.response.status_code = 200
+              server `GET /orders/{id}` of remora-test-app, unset
+                  http.response.status_code = 200
+                  http.route = /orders/{id}
+                client `SELECT orders` of remora-test-app, unset
+                    db.query.text = SELECT note FROM orders WHERE id = $1
+                  server `SELECT orders` of postgres, unset
+                      db.query.text = SELECT note FROM orders WHERE id = $1
+        "#]],
+    );
 }
 
 #[test]
 #[ignore = "needs root"]
 fn a_call_of_another_service() {
-    check_calls("/relay/4711", &expect![[""]]);
+    check_calls(
+        "/relay/4711",
+        &expect![[r#"
+            client `GET` of curl, unset
+                http.response.status_code = 200
+              server `GET /relay/{id}` of remora-test-app, unset
+                  http.response.status_code = 200
+                  http.route = /relay/{id}
+                client `GET` of remora-test-app, unset
+                    http.response.status_code = 200
+                  server `GET /users/{id}` of shop, unset
+                      http.response.status_code = 200
+                      http.route = /users/{id}
+        "#]],
+    );
 }

@@ -66,6 +66,32 @@ fn a_database_session_and_a_kept_http_connection() {
     let names = Names::of(&[("SHOP", shop.address()), ("POSTGRES", postgres.address())]);
     let shown = ["db.query.text", "db.system.name", "http.response.status_code"];
     let of = |address| outline(&bridge.spans_of_server(address).unwrap(), &names, Show::Only(&shown));
-    expect![[""]].assert_eq(&of(postgres.address()));
-    expect![[""]].assert_eq(&of(shop.address()));
+    expect![[r#"
+        client `SELECT orders` of psql, unset
+            db.query.text = SELECT note FROM orders WHERE id = ?
+            db.system.name = postgresql
+          server `SELECT orders` of postgres, unset
+              db.query.text = SELECT note FROM orders WHERE id = ?
+              db.system.name = postgresql
+    "#]]
+    .assert_eq(&of(postgres.address()));
+    expect![[r#"
+        client `GET` of this test, unset
+            http.response.status_code = 200
+          server `GET /cached/after` of shop, unset
+              http.response.status_code = 200
+            client `SET` of shop, unset
+                db.query.text = SET ? ? ? ?
+                db.system.name = redis
+              server `SET` of redis-server, unset
+                  db.query.text = SET ? ? ? ?
+                  db.system.name = redis
+            client `GET` of shop, unset
+                db.query.text = GET ?
+                db.system.name = redis
+              server `GET` of redis-server, unset
+                  db.query.text = GET ?
+                  db.system.name = redis
+    "#]]
+    .assert_eq(&of(shop.address()));
 }

@@ -16,7 +16,38 @@ fn one_statement_over_ipv4() {
     tools::psql(postgres.address(), &["SELECT note FROM orders WHERE id = 100001 AND note <> 'secret'"])
         .unwrap();
     let spans = remora.finish().unwrap().spans_of_server(postgres.address()).unwrap();
-    expect![[""]].assert_eq(&whole(&spans, &Names::of(&[("POSTGRES", postgres.address())])));
+    expect![[r#"
+        client `SELECT orders` of psql, unset
+            db.collection.name = orders
+            db.namespace = postgres
+            db.operation.name = SELECT
+            db.query.summary = SELECT orders
+            db.query.text = SELECT note FROM orders WHERE id = ? AND note <> ?
+            db.response.returned_rows = 1
+            db.system.name = postgresql
+            network.peer.address = 127.0.0.1
+            network.peer.port = POSTGRES.port
+            remora.db.user = postgres
+            server.address = 127.0.0.1
+            server.port = POSTGRES.port
+          server `SELECT orders` of postgres, unset
+              client.address = 127.0.0.1
+              client.port = *
+              db.collection.name = orders
+              db.namespace = postgres
+              db.operation.name = SELECT
+              db.query.summary = SELECT orders
+              db.query.text = SELECT note FROM orders WHERE id = ? AND note <> ?
+              db.response.returned_rows = 1
+              db.system.name = postgresql
+              network.peer.address = 127.0.0.1
+              network.peer.port = *
+              remora.db.user = postgres
+              remora.parent.evidence = position
+              server.address = 127.0.0.1
+              server.port = POSTGRES.port
+    "#]]
+    .assert_eq(&whole(&spans, &Names::of(&[("POSTGRES", postgres.address())])));
 }
 
 #[test]
@@ -45,7 +76,38 @@ fn statements_of_all_kinds() {
     let spans: Vec<_> = spans.into_iter().filter(|span| span.kind == "client").collect();
     let shown = ["db.query.text", "db.response.status_code", "error.type", "db.response.returned_rows"];
     let names = Names::of(&[("POSTGRES", postgres.address())]);
-    expect![[""]].assert_eq(&outline(&spans, &names, Show::Only(&shown)));
+    expect![[r#"
+        client `CREATE TABLE things` of psql, unset
+            db.query.text = CREATE TABLE things (id int PRIMARY KEY, name text)
+        client `INSERT things` of psql, unset
+            db.query.text = INSERT INTO things VALUES (?, ?)
+        client `UPDATE things` of psql, unset
+            db.query.text = UPDATE things SET name = ? WHERE id = ?
+        client `INSERT things` of psql, error
+            db.query.text = INSERT INTO things VALUES (?, ?)
+            db.response.status_code = 23505
+            error.type = 23505
+        client `SELECT orders items` of psql, unset
+            db.query.text = SELECT o.note FROM orders o JOIN items i ON i.id = o.id WHERE o.id = ?
+            db.response.returned_rows = 1
+        client `COPY things` of psql, unset
+            db.query.text = COPY things TO STDOUT
+        client `BEGIN` of psql, unset
+            db.query.text = BEGIN
+        client `DELETE things` of psql, unset
+            db.query.text = DELETE FROM things
+        client `ROLLBACK` of psql, unset
+            db.query.text = ROLLBACK
+        client `SELECT` of psql, error
+            db.query.text = SELECT ?/?
+            db.response.status_code = 22012
+            error.type = 22012
+        client `postgresql` of psql, error
+            db.query.text = SELEC nothing
+            db.response.status_code = 42601
+            error.type = 42601
+    "#]]
+    .assert_eq(&outline(&spans, &names, Show::Only(&shown)));
 }
 
 #[test]
@@ -56,7 +118,38 @@ fn one_statement_over_ipv6() {
     let address = (std::net::Ipv6Addr::LOCALHOST, postgres.address().port()).into();
     tools::psql(address, &["SELECT name FROM items WHERE id = 100001"]).unwrap();
     let spans = remora.finish().unwrap().spans_of_server(postgres.address()).unwrap();
-    expect![[""]].assert_eq(&whole(&spans, &Names::of(&[("POSTGRES", address)])));
+    expect![[r#"
+        client `SELECT items` of psql, unset
+            db.collection.name = items
+            db.namespace = postgres
+            db.operation.name = SELECT
+            db.query.summary = SELECT items
+            db.query.text = SELECT name FROM items WHERE id = ?
+            db.response.returned_rows = 1
+            db.system.name = postgresql
+            network.peer.address = ::1
+            network.peer.port = POSTGRES.port
+            remora.db.user = postgres
+            server.address = ::1
+            server.port = POSTGRES.port
+          server `SELECT items` of postgres, unset
+              client.address = ::1
+              client.port = *
+              db.collection.name = items
+              db.namespace = postgres
+              db.operation.name = SELECT
+              db.query.summary = SELECT items
+              db.query.text = SELECT name FROM items WHERE id = ?
+              db.response.returned_rows = 1
+              db.system.name = postgresql
+              network.peer.address = ::1
+              network.peer.port = *
+              remora.db.user = postgres
+              remora.parent.evidence = position
+              server.address = ::1
+              server.port = POSTGRES.port
+    "#]]
+    .assert_eq(&whole(&spans, &Names::of(&[("POSTGRES", address)])));
 }
 
 #[test]
@@ -70,5 +163,31 @@ fn one_statement_over_a_unix_socket() {
     let socket = folder.join(format!(".s.PGSQL.{}", postgres.address().port()));
     let socket = socket.to_str().unwrap();
     let spans = remora.finish().unwrap().spans_with("server.address", &socket.into()).unwrap();
-    expect![[""]].assert_eq(&whole(&spans, &Names::default().and(socket, "SOCKET")));
+    expect![[r#"
+        client `SELECT items` of psql, unset
+            db.collection.name = items
+            db.namespace = postgres
+            db.operation.name = SELECT
+            db.query.summary = SELECT items
+            db.query.text = SELECT name FROM items WHERE id = ?
+            db.response.returned_rows = 1
+            db.system.name = postgresql
+            network.peer.address = SOCKET
+            network.transport = unix
+            remora.db.user = postgres
+            server.address = SOCKET
+          server `SELECT items` of postgres, unset
+              db.collection.name = items
+              db.namespace = postgres
+              db.operation.name = SELECT
+              db.query.summary = SELECT items
+              db.query.text = SELECT name FROM items WHERE id = ?
+              db.response.returned_rows = 1
+              db.system.name = postgresql
+              network.transport = unix
+              remora.db.user = postgres
+              remora.parent.evidence = position
+              server.address = SOCKET
+    "#]]
+    .assert_eq(&whole(&spans, &Names::default().and(socket, "SOCKET")));
 }

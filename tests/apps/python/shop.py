@@ -59,7 +59,8 @@ def warm():
 def order(number):
     """Asks cache, database and the items service, each about this number only."""
     headers = {"X-Test-Id": request.headers.get("X-Test-Id", "")}
-    cached = cache().get(f"order:{number}")
+    # As many keys as tell it from its neighbours where keys are not shown.
+    cached = cache().mget([f"order:{number}"] * (number % 7 + 1))[0]
     # The column's name carries the number into the statement's text, where literals would be removed.
     row = database().execute(f"SELECT note AS id_{number} FROM orders WHERE id = %s", (number,)).fetchone()
     item = session().get(f"{os.environ['ITEMS_URL']}/items/{number}", headers=headers, timeout=10)
@@ -90,6 +91,13 @@ def bad_statement():
 def cached(key):
     cache().set(f"greeting:{key}", "hello", ex=60)
     return cache().get(f"greeting:{key}")
+
+
+@app.get("/many/<int:number>")
+def many(number):
+    """Asks for as many keys as tell this number from its neighbours."""
+    cache().mget([f"greeting:{number}"] * (number % 13 + 1))
+    return f"many {number}"
 
 
 @app.get("/relay/<int:number>")

@@ -156,7 +156,8 @@ pub trait Parser: Send {
     }
 
     /// Tells that `missing` bytes after `bytes` were not captured although [`parse`](Self::parse) needs them, and asks
-    /// whether the beginning will do. Where it does not (`None`) they are lost and [`lost`](Self::lost) follows.
+    /// whether the parser can do without. Where it cannot (`None`) they are lost and [`lost`](Self::lost) follows.
+    /// `bytes` is empty where nothing is unread; what was to be [skipped](Answer::Skip) may lie among the missing.
     fn cut(&mut self, side: Side, bytes: &[u8], missing: u64) -> Option<Cut> {
         let _ = (side, bytes, missing);
         None
@@ -211,6 +212,9 @@ pub enum Answer {
     },
     /// The bytes make sense only after more of the other side has been seen (a response before its request).
     Wait,
+    /// What was open can no longer be completed, and the parser has started over on both sides. The bytes are shown
+    /// again; those of the other side that are unread are dropped.
+    Lost,
     /// From here on the connection carries something else (after an upgrade, TLS, a tunnel): ignore the rest.
     Opaque,
     /// The bytes break the protocol; `reason` is a fixed text for counting.

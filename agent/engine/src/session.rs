@@ -352,8 +352,7 @@ impl Session {
             out.push(Outcome::Wants(None));
         }
         let shown = lane.unread().len();
-        let cut = if shown == 0 { None } else { parser.cut(side, lane.unread(), missing) };
-        let Some((cut, rest)) = cut.and_then(|cut| {
+        let Some((cut, rest)) = parser.cut(side, lane.unread(), missing).and_then(|cut| {
             let rest = cut.length.checked_sub(shown as u64)?.checked_sub(missing)?;
             Some((cut, rest))
         }) else {
@@ -421,6 +420,14 @@ impl Session {
         out.push(Outcome::Lost);
     }
 
+    /// The parser gave up what was open, and goes on with the bytes of the other side than this one.
+    fn start_over(&mut self, direction: Direction, out: &mut Vec<Outcome>) {
+        let lane = self.lane(direction);
+        lane.clear();
+        lane.is_lost = true;
+        out.push(Outcome::Lost);
+    }
+
     /// Shows a lane's unread bytes to the parser until it wants more than there is.
     fn advance(&mut self, direction: Direction, out: &mut Vec<Outcome>) {
         loop {
@@ -468,6 +475,7 @@ impl Session {
                     }
                     return;
                 }
+                Answer::Lost => self.start_over(direction.reverse(), out),
                 Answer::Opaque => return self.ignore("opaque", out),
                 Answer::Broken { reason } => {
                     self.breaches += 1;

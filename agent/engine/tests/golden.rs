@@ -7,8 +7,8 @@ mod replay;
 #[path = "support/session.rs"]
 mod session;
 
-use remora_engine::protocol::{Detection, Parser, ParserSettings, Protocol, REGISTRY, Side};
-use replay::{Pair, Replay, SIDES, tell};
+use remora_engine::protocol::{Detection, MessageKind, Parser, ParserSettings, Protocol, REGISTRY, Side};
+use replay::{Pair, Replay, SIDES, Said, attribute, tell};
 use session::Session;
 
 /// Pieces are not cut into more parts than this, so that large sessions do not take minutes.
@@ -226,6 +226,74 @@ fn pieces_in_the_middle_are_claimed_by_no_other() {
                     bytes.escape_ascii()
                 );
             }
+        }
+    }
+}
+
+/// Bytes at the end of a long call that are captured besides its beginning.
+const TAIL_BYTES: usize = 184;
+
+/// Replays a session of which the kernel captured only the beginning and the end of each piece.
+fn captured(session: &Session, capture: usize) -> Replay {
+    let mut replay = Replay::new(parser(session, true));
+    for (side, bytes) in &session.pieces {
+        let missing = bytes.len().saturating_sub(capture + TAIL_BYTES);
+        if missing == 0 {
+            replay.feed(*side, bytes);
+            continue;
+        }
+        replay.feed(*side, &bytes[..capture]);
+        replay.lose(*side, missing as u64);
+        replay.feed(*side, &bytes[capture + missing..]);
+    }
+    replay.end();
+    replay
+}
+
+/// Returns what must be right about a response, whatever is missing of it.
+fn outcome(said: &Said) -> (Option<String>, Option<String>) {
+    let MessageKind::Response(response) = &said.kind else { panic!("{:?}", said.kind) };
+    let status = attribute(&response.attributes, "http.response.status_code");
+    (status, response.outcome.error_type.clone())
+}
+
+fn rows(said: &Said) -> Option<String> {
+    let MessageKind::Response(response) = &said.kind else { panic!("{:?}", said.kind) };
+    attribute(&response.attributes, "db.response.returned_rows")
+}
+
+/// Returns how many exchanges there are, and how many survive.
+fn survivors(protocol: &str, capture: usize) -> (usize, usize) {
+    let (mut all, mut surviving) = (0, 0);
+    for session in session::all().into_iter().filter(|session| session.protocol == protocol) {
+        let full = whole(&session).pairs;
+        let replay = captured(&session, capture);
+        assert_eq!(replay.broken, [""; 0], "{} with {capture}", session.name);
+        for pair in &replay.pairs {
+            let place = format!("{} with {capture}: {:?}", session.name, pair.request);
+            let is_same = |whole: &&Pair| whole.request.start == pair.request.start;
+            let whole = full.iter().find(is_same).unwrap_or_else(|| panic!("{place} is no request"));
+            assert_eq!(outcome(&pair.response), outcome(&whole.response), "{place}");
+            assert!(
+                rows(&pair.response).is_none_or(|rows| Some(rows) == self::rows(&whole.response)),
+                "{place}"
+            );
+        }
+        assert_eq!(wrong(&replay.pairs, &full).len(), 0, "{} with {capture}", session.name);
+        all += full.len();
+        surviving += replay.pairs.len();
+    }
+    println!("{protocol} with {capture}: {surviving} of {all}");
+    (all, surviving)
+}
+
+#[test]
+fn long_calls_keep_their_exchanges() {
+    // Of all exchanges, those that may be lost with each capture.
+    for (protocol, lost) in [("http1", [3, 0, 0]), ("postgresql", [1, 0, 0]), ("redis", [96, 0, 0])] {
+        for (capture, lost) in [256, 1024, 4096].into_iter().zip(lost) {
+            let (all, surviving) = survivors(protocol, capture);
+            assert!(surviving + lost >= all, "{protocol} with {capture}: {surviving} of {all}");
         }
     }
 }

@@ -346,3 +346,87 @@ fn outcomes_tell_whose_fault_it_is() {
     assert_eq!(outcome("404"), (Some("404".to_owned()), true));
     assert_eq!(outcome("503"), (Some("503".to_owned()), false));
 }
+
+const CHUNKED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\nff\r\nabc";
+
+/// Plays `before`, leaves out `missing` bytes of the last piece's side, and plays `after` in parts of any length.
+fn check_missing(before: &[(Side, &str)], missing: u64, after: &[(Side, &str)], expected: &[&str]) {
+    for window in [1, 2, 3, 5, 1000] {
+        let mut replay = Replay::new(Http1.parser(&ParserSettings::default(), true));
+        feed(&mut replay, before, 1000);
+        replay.lose(before.last().expect("a piece").0, missing);
+        feed(&mut replay, after, window);
+        assert_eq!(told(&replay), expected, "{missing} bytes missing, window {window}");
+    }
+}
+
+#[test]
+fn a_response_ends_with_its_last_chunk_behind_missing_bytes() {
+    let get = (CLIENT, "GET /a HTTP/1.1\r\n\r\n");
+    let after = [
+        (SERVER, "of some chunk\r\n0\r\n\r\n"),
+        (CLIENT, "GET /b HTTP/1.1\r\n\r\n"),
+        (SERVER, "HTTP/1.1 204 No\r\n\r\n"),
+    ];
+    let expected = ["GET /a", "<200", ">", "GET /b", "204"];
+    // Behind a chunk that is being passed over, within one, and within the line with a chunk's size.
+    for shown in [CHUNKED, CHUNKED.strip_suffix("\r\nff\r\nabc").expect("there"), &CHUNKED[..47]] {
+        check_missing(&[get, (SERVER, shown)], 5000, &after, &expected);
+    }
+    // Again and again.
+    let mut replay = Replay::new(Http1.parser(&ParserSettings::default(), true));
+    feed(&mut replay, &[get, (SERVER, CHUNKED)], 1000);
+    for _ in 0..3 {
+        replay.lose(SERVER, 5000);
+        feed(&mut replay, &[(SERVER, "data\r\n0\r\n")], 1000);
+    }
+    feed(&mut replay, &[(SERVER, "\r\n")], 1000);
+    assert_eq!(told(&replay), expected[..3]);
+}
+
+#[test]
+fn a_chunked_request_ends_behind_missing_bytes() {
+    let post = "POST /a HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\nff\r\nabc";
+    let answer = (SERVER, "HTTP/1.1 201 Made\r\nContent-Length: 0\r\n\r\n");
+    check_missing(
+        &[(CLIENT, post)],
+        5000,
+        &[(CLIENT, "end\r\n0\r\n\r\n"), answer],
+        &["[POST /a", "]", "201"],
+    );
+    // An answer before the end may be to another request.
+    check_missing(
+        &[(CLIENT, post)],
+        5000,
+        &[(CLIENT, "end"), answer, (CLIENT, "GET /b HTTP/1.1\r\n\r\n"), answer],
+        &["[POST /a", "GET /b", "201"],
+    );
+}
+
+#[test]
+fn a_new_request_ends_the_search_for_the_last_chunk() {
+    check_missing(
+        &[(CLIENT, "GET /a HTTP/1.1\r\n\r\n"), (SERVER, CHUNKED)],
+        5000,
+        &[
+            (SERVER, "of some chunk\r\n0\r\nTrailer: x\r\n\r\n"),
+            (CLIENT, "GET /b HTTP/1.1\r\n\r\n"),
+            (SERVER, "HTTP/1.1 204 No\r\n\r\n"),
+        ],
+        &["GET /a", "<200", "GET /b", "204"],
+    );
+}
+
+#[test]
+fn pipelined_responses_are_lost_with_missing_bytes() {
+    check_missing(
+        &[(CLIENT, "GET /a HTTP/1.1\r\n\r\nGET /b HTTP/1.1\r\n\r\n"), (SERVER, CHUNKED)],
+        5000,
+        &[
+            (SERVER, "maybe of the second\r\n0\r\n\r\n"),
+            (CLIENT, "GET /c HTTP/1.1\r\n\r\n"),
+            (SERVER, "HTTP/1.1 204 No\r\n\r\n"),
+        ],
+        &["GET /a", "GET /b", "<200", "GET /c", "204"],
+    );
+}

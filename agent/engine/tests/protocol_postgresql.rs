@@ -365,3 +365,89 @@ fn hostile_messages_are_broken() {
         assert_eq!(replay.broken, [reason], "{}", bytes.escape_ascii());
     }
 }
+
+/// Plays `before`, leaves out `missing` bytes of the last piece's side, and plays `after` in parts of any length.
+fn check_missing(before: &[(Side, Vec<u8>)], missing: u64, after: &[(Side, Vec<u8>)], expected: &[&str]) {
+    for window in [1, 2, 3, 5, 16, 100_000] {
+        let mut replay = Replay::new(Postgresql.parser(&ParserSettings::default(), true));
+        feed(&mut replay, &session(), 1000);
+        feed(&mut replay, before, 1000);
+        replay.lose(before.last().expect("a piece").0, missing);
+        feed(&mut replay, after, window);
+        assert_eq!(told(&replay), expected, "{missing} bytes missing, window {window}");
+    }
+}
+
+fn next() -> [(Side, Vec<u8>); 2] {
+    [client("Q:select 2 from u_"), server("T:_|D:__|C:SELECT 1_|Z:I")]
+}
+
+/// Returns a piece of the server that begins in the middle of a row.
+fn tail(text: &str) -> (Side, Vec<u8>) {
+    (SERVER, [b"f some row", messages(text).as_slice()].concat())
+}
+
+#[test]
+fn an_answer_ends_behind_missing_bytes() {
+    let query = client("Q:select 1 from t_");
+    let batch = client("P:_select 1 from t__|B:____|D:P_|E:_____|S:");
+    for (question, rows) in [(query, server("T:_|D:__|D:__")), (batch, server("1:|2:|T:_|D:__|D:__"))] {
+        for (ending, told) in [
+            ("C:SELECT 58_|Z:I", "<58"),
+            ("C:SELECT 1_|Z:I", "<"),
+            ("C:INSERT 0 9_|Z:T", "<"),
+            ("s:|Z:T", "<"),
+            ("E:SERROR_C57014_Mcanceling statement__|Z:I", "<57014"),
+            ("C:SELECT 58_|E:SERROR_C40001_Mno__|Z:E", "<40001"),
+        ] {
+            let after = [&[tail(ending)], next().as_slice()].concat();
+            let before = [question.clone(), rows.clone()];
+            check_missing(&before, 5000, &after, &[">select t", told, ">select u", "<1"]);
+        }
+    }
+}
+
+#[test]
+fn rows_of_several_statements_are_not_counted_by_the_last() {
+    check_missing(
+        &[client("Q:select 1 from t; select 2 from t_"), server("T:_|D:__")],
+        5000,
+        &[tail("C:SELECT 58_|Z:I")],
+        &[">BATCH select t", "<"],
+    );
+}
+
+#[test]
+fn an_answer_with_an_unknown_ending_is_lost() {
+    let before = [client("Q:select 1 from t_"), server("T:_|D:__")];
+    for ending in ["N:SNOTICE_C00000__|Z:I", "Z:I", "C:SELECT 58_|Z:E", "I:|Z:I"] {
+        let after = [&[tail(ending)], next().as_slice()].concat();
+        check_missing(&before, 5000, &after, &[">select t", ">select u", "<1"]);
+    }
+}
+
+#[test]
+fn a_new_question_ends_the_search_for_the_end() {
+    let before = [client("Q:select 1 from t_"), server("T:_|D:__")];
+    let after = [&[client("Q:select 3 from v_"), tail("C:SELECT 58_|Z:I")], next().as_slice()].concat();
+    check_missing(&before, 5000, &after, &[">select t", ">select u", "<1"]);
+}
+
+#[test]
+fn answers_to_several_questions_are_lost_with_missing_bytes() {
+    let batches = client("P:_select 1 from t__|B:____|E:_____|S:|B:____|E:_____|S:");
+    let after = [&[tail("C:SELECT 58_|Z:I")], next().as_slice()].concat();
+    check_missing(
+        &[batches, server("1:|2:|D:__")],
+        5000,
+        &after,
+        &[">select t", ">select t", ">select u", "<1"],
+    );
+    let batch = client("P:_select 1 from t__|B:____|E:_____|B:____|E:_____|S:");
+    check_missing(
+        &[batch, server("1:|2:|D:__")],
+        5000,
+        &after,
+        &[">select t", ">select t", ">select u", "<1"],
+    );
+}

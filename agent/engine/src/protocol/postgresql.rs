@@ -6,6 +6,7 @@
 
 mod align;
 mod detect;
+mod ending;
 mod failure;
 mod message;
 mod outcome;

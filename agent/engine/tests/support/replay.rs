@@ -109,8 +109,18 @@ impl Replay {
         half.position += shown.len() as u64 + missing;
         half.needed = 0;
         let end = half.position;
-        if shown.is_empty() || skipped > 0 || half.is_lost {
+        if half.is_lost {
             return self.lost(side);
+        }
+        if shown.is_empty() && skipped == 0 {
+            // What is to be skipped may not have been asked for yet.
+            if let Answer::Skip { length } = self.parser.parse(side, &[])
+                && length >= missing
+            {
+                self.halves[side as usize].skipped = length;
+                self.pass(side, missing);
+                return;
+            }
         }
         match self.parser.cut(side, &shown, missing) {
             Some(cut) if cut.length >= shown.len() as u64 + missing => {
@@ -222,6 +232,16 @@ impl Replay {
                     return;
                 }
                 Answer::Wait => return,
+                Answer::Lost => {
+                    idle += 1;
+                    assert!(idle < 10_000, "losses do not end");
+                    self.outstanding.clear();
+                    self.open = None;
+                    let other = &mut self.halves[side.reverse() as usize];
+                    let dropped = other.unread.len();
+                    (other.skipped, other.is_lost, other.needed) = (0, true, 0);
+                    self.eat(side.reverse(), dropped);
+                }
                 Answer::Opaque => self.is_opaque = true,
                 Answer::Broken { reason } => {
                     self.broken.push(reason);

@@ -9,6 +9,9 @@ const MAX_TRAILER_BYTES: usize = 64 * 1024;
 /// How much of a body without a known length is passed over at once. Positions are 32-bit, so it stays far below.
 const UNTIL_END_BYTES: u64 = 1 << 30;
 
+/// The end of a chunk's data, the last chunk and no trailers.
+const LAST_CHUNK: &[u8] = b"\r\n0\r\n\r\n";
+
 /// Where in a body we are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Body {
@@ -20,6 +23,8 @@ pub(super) enum Body {
     ChunkData(u64),
     /// After the last chunk: trailers, and an empty line.
     Trailers,
+    /// Among chunks of which some bytes are missing: only the last one can be told.
+    Seeking,
     /// No end is known.
     UntilEnd,
     /// All has been passed over, and nobody told so yet.
@@ -59,9 +64,15 @@ impl Body {
             Body::ChunkSize => self.chunk_size(bytes),
             Body::ChunkData(left) => self.pass(left, bytes, Body::ChunkSize),
             Body::Trailers => trailer(bytes),
+            Body::Seeking => seek(bytes),
             Body::UntilEnd => Step::Skip(UNTIL_END_BYTES),
             Body::Passed => Step::End(0),
         }
+    }
+
+    /// Returns where in the body we are after bytes of it are missing; none where its end can no longer be told.
+    pub(super) fn after_missing(self) -> Option<Self> {
+        matches!(self, Body::ChunkSize | Body::ChunkData(_) | Body::Seeking).then_some(Body::Seeking)
     }
 
     fn pass(&mut self, left: u64, bytes: &[u8], next: Body) -> Step {
@@ -93,6 +104,18 @@ fn trailer(bytes: &[u8]) -> Step {
         None => need_line(bytes, MAX_TRAILER_BYTES, "trailer too long"),
         Some(end) if matches!(bytes.get(..end), Some(b"" | b"\r")) => Step::End(end + 1),
         Some(end) => Step::Eat(end + 1),
+    }
+}
+
+/// Nothing follows the last chunk before the other side has spoken, so that it ends what is shown. Data that end like
+/// it, and are shown apart from what follows, would be taken for it.
+fn seek(bytes: &[u8]) -> Step {
+    if bytes.ends_with(LAST_CHUNK) {
+        return Step::End(bytes.len());
+    }
+    match (bytes.len() + 1).saturating_sub(LAST_CHUNK.len()) {
+        0 => Step::Need(LAST_CHUNK.len()),
+        eaten => Step::Eat(eaten),
     }
 }
 
@@ -136,6 +159,28 @@ mod tests {
             assert_eq!(length(Framing::Length(7), &shown, window), Some(7), "{window}");
         }
         assert_eq!(length(Framing::Chunked, b"0\n\n", 3), Some(3));
+    }
+
+    #[test]
+    fn the_last_chunk_is_found_for_any_split() {
+        let shown = b"data of a chunk\r\n0\r\n\r\n";
+        for window in 1..=shown.len() {
+            let (mut body, mut unread, mut end) = (Body::Seeking, Vec::new(), None);
+            for part in shown.chunks(window) {
+                unread.extend_from_slice(part);
+                while end.is_none() && !unread.is_empty() {
+                    match body.step(&unread) {
+                        Step::Eat(eaten) => drop(unread.drain(..eaten)),
+                        Step::End(eaten) => end = Some(eaten),
+                        _ => break,
+                    }
+                }
+            }
+            assert_eq!(end, Some(unread.len()), "{window}");
+        }
+        assert_eq!(Body::Seeking.step(b"0\r\n\r\n"), Step::Need(7));
+        assert_eq!(Body::Seeking.step(b"0\r\n\r\n, and more"), Step::Eat(9));
+        assert_eq!(Body::Trailers.after_missing(), None);
     }
 
     #[test]

@@ -71,6 +71,10 @@ impl Half {
     fn new(is_aligned: bool) -> Self {
         Self { is_aligned, ..Self::default() }
     }
+
+    fn is_seeking(&self) -> bool {
+        self.state == State::Body(Body::Seeking)
+    }
 }
 
 impl Http1Parser {
@@ -121,6 +125,10 @@ impl Http1Parser {
         if let Some(eaten) = line_end(bytes).filter(|_| side == Side::Client) {
             return Answer::Nothing { eaten };
         }
+        // The client speaks again, so that the end of the last response was among what is missing.
+        if side == Side::Client && self.server.is_seeking() && !bytes.is_empty() {
+            return self.give_up();
+        }
         let half = self.half(side);
         let Some(length) = head::length(bytes, half.scanned).filter(|&length| length <= MAX_HEAD_BYTES)
         else {
@@ -165,6 +173,10 @@ impl Http1Parser {
         let is_reported = self.outstanding.front().is_some_and(|outstanding| outstanding.is_reported);
         if read.is_interim {
             return Ok(reported(is_reported, eaten, MessageKind::Interim));
+        }
+        // The end of the request was among what is missing, and maybe other requests.
+        if self.client.is_seeking() {
+            return Ok(self.give_up());
         }
         self.answered(asked, read.is_switch);
         self.server.is_reported = is_reported;
@@ -236,6 +248,25 @@ impl Http1Parser {
         if may_switch { State::Switch } else { State::Head }
     }
 
+    /// Looks for the last chunk of a body of which bytes are missing, where no other exchange can hide among them.
+    fn seek(&mut self, side: Side, body: Body, length: u64) -> Option<Cut> {
+        let is_alone = match side {
+            Side::Client => self.outstanding.len() == 1 && self.server.state == State::Head,
+            Side::Server => self.outstanding.is_empty(),
+        };
+        let body = body.after_missing().filter(|_| is_alone && !self.is_tunnel)?;
+        self.half(side).state = State::Body(body);
+        self.may_wait = false;
+        Some(Cut { message: None, length })
+    }
+
+    /// Forgets an exchange whose end was not seen. The server has spoken since the client's last turn.
+    fn give_up(&mut self) -> Answer {
+        self.lose();
+        self.turns.speak();
+        Answer::Lost
+    }
+
     fn broken(&mut self, reason: &'static str) -> Answer {
         self.lose();
         Answer::Broken { reason }
@@ -275,13 +306,17 @@ impl Parser for Http1Parser {
     }
 
     fn cut(&mut self, side: Side, bytes: &[u8], missing: u64) -> Option<Cut> {
+        let length = u64::try_from(bytes.len()).ok()?.checked_add(missing)?;
+        if let State::Body(body) = self.half(side).state {
+            return self.seek(side, body, length);
+        }
         let is_head = matches!(self.half(side).state, State::Head) && self.half(side).is_aligned;
         // What is missing may contain more than the rest of this head, where messages do not wait for one another.
         let others = match side {
             Side::Client => self.outstanding.len(),
             Side::Server => self.outstanding.len().saturating_sub(1),
         };
-        if !is_head || others > 0 || self.is_tunnel {
+        if !is_head || others > 0 || self.is_tunnel || self.half(side.reverse()).is_seeking() {
             return None;
         }
         self.may_wait = false;
@@ -295,7 +330,6 @@ impl Parser for Http1Parser {
         // What follows is not known: the next head is looked for.
         *self.half(side) = Half::new(false);
         self.is_cut |= side == Side::Client;
-        let length = u64::try_from(bytes.len()).ok()?.checked_add(missing)?;
         match answer.ok()? {
             Answer::Message { message, .. } => Some(Cut { message: Some(closed(message)), length }),
             Answer::Nothing { .. } => Some(Cut { message: None, length }),

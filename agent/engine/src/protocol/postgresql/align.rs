@@ -25,6 +25,13 @@ pub(super) fn ready(bytes: &[u8]) -> Option<usize> {
         .find_map(|state| matches!(bytes.get(state), Some(b'I' | b'T' | b'E')).then_some(state + 1))
 }
 
+/// Returns what is before a `ReadyForQuery` that ends `bytes`, and its state.
+pub(super) fn ready_at_end(bytes: &[u8]) -> Option<(&[u8], u8)> {
+    let (&state, rest) = bytes.split_last()?;
+    let before = rest.strip_suffix(READY)?;
+    matches!(state, b'I' | b'T' | b'E').then_some((before, state))
+}
+
 /// How many of the last bytes may begin what [`ready`] looks for.
 pub(super) const READY_TAIL_BYTES: usize = READY.len();
 /// How many of the last bytes may begin what [`client`] looks for.

@@ -31,6 +31,23 @@ impl Answered {
         self.operation = wire_text::lossy(operation, 32);
     }
 
+    /// Notes the last command after bytes of the answer were missing. Its tag counts rows where it is the only one.
+    pub(super) fn complete_unseen(&mut self, tag: &[u8], is_only: bool) {
+        let (text, _) = text(tag);
+        let count = text.rsplit(|&byte| byte == b' ').next().and_then(wire_text::decimal);
+        let seen = self.rows;
+        let returns = text.starts_with(b"SELECT ") || text.starts_with(b"FETCH ");
+        let rows = count.filter(|&count| is_only && returns && seen > 0 && count >= seen);
+        self.complete(tag);
+        self.returns_rows = rows.is_some();
+        self.rows = rows.unwrap_or(0);
+    }
+
+    /// Returns whether an error was noted.
+    pub(super) fn has_failed(&self) -> bool {
+        self.failure.is_some()
+    }
+
     /// Notes an error.
     pub(super) fn fail(&mut self, failure: Failure) {
         self.failure = Some(failure);

@@ -2,6 +2,7 @@
 
 mod answer;
 mod question;
+mod seek;
 
 use std::sync::Arc;
 
@@ -68,6 +69,14 @@ struct Half {
     is_aligned: bool,
     /// Bytes of the last message that are not of interest.
     rest: u64,
+    /// Bytes are missing, and the end of what they belong to is looked for.
+    is_seeking: bool,
+}
+
+impl Half {
+    fn new(is_aligned: bool) -> Self {
+        Self { is_aligned, rest: 0, is_seeking: false }
+    }
 }
 
 /// What the client sent since the last `Sync`.
@@ -76,6 +85,8 @@ struct Batch {
     is_open: bool,
     is_reported: bool,
     has_execute: bool,
+    /// A query has several statements, or may have.
+    has_many_statements: bool,
     parsed: Option<Arc<Statement>>,
 }
 
@@ -101,8 +112,8 @@ impl PostgresqlParser {
         Self {
             options,
             opening: if is_start { Opening::Startup } else { Opening::Done },
-            client: Half { is_aligned: is_start, rest: 0 },
-            server: Half { is_aligned: is_start, rest: 0 },
+            client: Half::new(is_start),
+            server: Half::new(is_start),
             may_wait: is_start,
             is_opaque: false,
             is_copying_in: false,
@@ -176,8 +187,8 @@ impl PostgresqlParser {
         self.forget();
         self.may_wait = true;
         self.turns = Turns::from_start(TURNS);
-        self.client = Half { is_aligned: true, rest: 0 };
-        self.server = Half { is_aligned: true, rest: 0 };
+        self.client = Half::new(true);
+        self.server = Half::new(true);
     }
 
     fn server(&mut self, bytes: &[u8]) -> Answer {
@@ -185,6 +196,9 @@ impl PostgresqlParser {
             Opening::Startup if self.may_wait => return Answer::Wait,
             Opening::Encryption => return self.encryption(bytes),
             _ => {}
+        }
+        if self.server.is_seeking {
+            return self.sought(bytes);
         }
         if !self.server.is_aligned {
             let Some(eaten) = align::ready(bytes) else { return pass_over(bytes, READY_TAIL_BYTES) };
@@ -238,6 +252,11 @@ impl PostgresqlParser {
             Ok(None) => return Answer::Need { at_least: HEADER_BYTES.max(bytes.len() + 1) },
             Err(reason) => return self.broken(reason),
         };
+        // The client asks again, so that the end of the last answer was among what is missing.
+        if side == Side::Client && self.server.is_seeking && !matches!(header.kind, b'X' | b'd' | b'c' | b'f')
+        {
+            return self.give_up();
+        }
         let read = self.read_length(side, header);
         let Some(body) = bytes.get(HEADER_BYTES..read) else { return Answer::Need { at_least: read } };
         match self.take(side, header.kind, body) {
@@ -265,6 +284,30 @@ impl PostgresqlParser {
         }
     }
 
+    /// Returns what the beginning of a message says that ends behind the missing bytes.
+    fn cut_message(&mut self, side: Side, bytes: &[u8], length: u64) -> Option<Cut> {
+        if self.half(side).is_seeking || self.half(side.reverse()).is_seeking {
+            return None;
+        }
+        let header = header(side, bytes).ok().flatten()?;
+        let body = bytes.get(HEADER_BYTES..)?;
+        let is_enough = match (side, header.kind) {
+            (Side::Client, b'Q') | (Side::Server, b'E') => true,
+            (Side::Client, b'P') => body.contains(&0),
+            _ => false,
+        };
+        let is_inside = header.length >= length;
+        if !is_enough || !is_inside {
+            return None;
+        }
+        let message = match self.take(side, header.kind, body).ok()? {
+            Meaning::Tell(kind) => Some(in_order(kind)),
+            Meaning::Silent => None,
+            Meaning::TellBefore(_) | Meaning::Wait => return None,
+        };
+        Some(Cut { message, length: header.length })
+    }
+
     fn broken(&mut self, reason: &'static str) -> Answer {
         self.lose();
         Answer::Broken { reason }
@@ -275,8 +318,8 @@ impl PostgresqlParser {
         self.turns.lose();
         self.may_wait = false;
         self.opening = Opening::Done;
-        self.client = Half { is_aligned: false, rest: 0 };
-        self.server = Half { is_aligned: false, rest: 0 };
+        self.client = Half::new(false);
+        self.server = Half::new(false);
         // Drivers give a name once; what has none is replaced all the time.
         self.statements.remove(b"");
         self.portals = Names::default();
@@ -314,25 +357,16 @@ impl Parser for PostgresqlParser {
     }
 
     fn cut(&mut self, side: Side, bytes: &[u8], missing: u64) -> Option<Cut> {
-        let is_readable =
-            self.half(side).is_aligned && self.half(side).rest == 0 && self.opening == Opening::Done;
-        let header = header(side, bytes).ok().flatten().filter(|_| is_readable && !self.is_opaque)?;
-        let body = bytes.get(HEADER_BYTES..)?;
-        let is_enough = match (side, header.kind) {
-            (Side::Client, b'Q') | (Side::Server, b'E') => true,
-            (Side::Client, b'P') => body.contains(&0),
-            _ => false,
-        };
-        let is_inside = header.length >= (bytes.len() as u64).checked_add(missing)?;
-        if !is_enough || !is_inside {
+        let length = (bytes.len() as u64).checked_add(missing)?;
+        let half = self.half(side);
+        let is_readable = half.is_aligned && half.rest == 0;
+        if !is_readable || self.is_opaque || self.opening != Opening::Done {
             return None;
         }
-        let message = match self.take(side, header.kind, body).ok()? {
-            Meaning::Tell(kind) => Some(in_order(kind)),
-            Meaning::Silent => None,
-            Meaning::TellBefore(_) | Meaning::Wait => return None,
-        };
-        Some(Cut { message, length: header.length })
+        if let Some(cut) = self.cut_message(side, bytes, length) {
+            return Some(cut);
+        }
+        (side == Side::Server && self.seek_ready()).then_some(Cut { message: None, length })
     }
 
     fn end(&mut self, _side: Side) -> Option<Message> {

@@ -67,6 +67,20 @@ impl Pending {
         self.steps.is_empty()
     }
 
+    /// Returns whether the server will be ready only once more, after all steps, and tells at most one exchange until
+    /// then. `has_answered` says that it has told one already.
+    pub(super) fn is_single(&self, has_answered: bool) -> bool {
+        let is_end = |step: &&Step| matches!(step.kind, Kind::Query | Kind::Function | Kind::Sync);
+        let exchanges = self.steps.iter().filter(|step| step.is_last).count() + usize::from(has_answered);
+        let ends = self.steps.iter().filter(is_end).count();
+        exchanges <= 1 && ends == 1 && self.steps.back().as_ref().is_some_and(is_end)
+    }
+
+    /// Returns the step with which the first exchange ends.
+    pub(super) fn last_of_exchange(&self) -> Option<Step> {
+        self.steps.iter().copied().find(|step| step.is_last)
+    }
+
     /// Takes away the steps of the first exchange before the next `Sync`; returns whether there was one.
     pub(super) fn abort_exchange(&mut self) -> bool {
         while self.front().is_some_and(|kind| kind != Kind::Sync) {

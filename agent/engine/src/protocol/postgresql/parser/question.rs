@@ -29,6 +29,7 @@ impl PostgresqlParser {
             b'Q' => {
                 self.batch.is_open = false;
                 let statement = sql::read(text(body).0, self.options);
+                self.batch.has_many_statements = statement.count > 1 || !body.ends_with(b"\0");
                 let request = request::execute(Some(&statement), &self.identity);
                 self.ask(Kind::Query, Some(request), false)
             }

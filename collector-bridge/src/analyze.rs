@@ -37,6 +37,9 @@ pub const MINUTE_NS: u64 = 60_000_000_000;
 pub const MAX_MINUTES: usize = 31 * 24 * 60;
 /// Services in a minute; the rest is summed as [`OVERFLOW_NAME`].
 pub const MAX_SERVICES: usize = 1_000;
+/// Nanoseconds that a span may start ahead of its arrival and be counted when it says; clocks differ. What starts
+/// later counts as if it started when it arrived: a wrong clock must not push real minutes out.
+pub const MAX_AHEAD_NS: u64 = 3_600_000_000_000;
 /// Stands for everything that had no place below a limit.
 pub const OVERFLOW_NAME: &str = "_other";
 /// Bytes of a service's or operation's name; the rest is cut.
@@ -69,19 +72,31 @@ pub struct Counters {
 impl Rollups {
     /// Adds one span. Cost: a few map look-ups.
     pub fn record_span(&mut self, span: &Span) {
-        let minute = span.start_unix_ns / MINUTE_NS;
+        self.record(span, span.start_unix_ns, span.end_unix_ns);
+    }
+
+    /// Adds one span that arrived at a time; one that starts more than [`MAX_AHEAD_NS`] later than that is counted in
+    /// the minute of its arrival.
+    pub fn record_arrived(&mut self, span: &Span, arrived_unix_ns: u64) {
+        let latest = arrived_unix_ns.saturating_add(MAX_AHEAD_NS);
+        let started = if span.start_unix_ns > latest { arrived_unix_ns } else { span.start_unix_ns };
+        self.record(span, started, span.end_unix_ns.min(latest));
+    }
+
+    fn record(&mut self, span: &Span, started_unix_ns: u64, ended_unix_ns: u64) {
+        let minute = started_unix_ns / MINUTE_NS;
         let side = Side { duration_ns: span.duration_ns(), is_error: span.is_error() };
         let name = cut(span.service_name());
         let sums = service_of(&mut self.minutes, minute, name);
         let operation = sums.operations.entry(cut(&span.name), || shortened_name(&span.name));
         operation.kind(span.kind).record(side.duration_ns, side.is_error);
         if side.is_error {
-            let stats = FailureStats::one(span.start_unix_ns, span.trace_id);
+            let stats = FailureStats::one(started_unix_ns, span.trace_id);
             sums.failures.add(&failure_of(span), &stats);
         }
         match span.kind {
-            SpanKind::Client | SpanKind::Producer => self.record_client(span, minute, side),
-            SpanKind::Server | SpanKind::Consumer => self.record_server(span, minute, side),
+            SpanKind::Client | SpanKind::Producer => self.record_client(span, (minute, ended_unix_ns), side),
+            SpanKind::Server | SpanKind::Consumer => self.record_server(span, (minute, ended_unix_ns), side),
             _ => {}
         }
         self.trim();
@@ -174,9 +189,9 @@ impl Rollups {
         })
     }
 
-    fn record_client(&mut self, span: &Span, minute: u64, side: Side) {
+    fn record_client(&mut self, span: &Span, (minute, ended_unix_ns): (u64, u64), side: Side) {
         let half = ClientHalf {
-            ended_unix_ns: span.end_unix_ns,
+            ended_unix_ns,
             minute,
             service: cut(span.service_name()).into(),
             side,
@@ -186,10 +201,10 @@ impl Rollups {
         self.settle(settled);
     }
 
-    fn record_server(&mut self, span: &Span, minute: u64, side: Side) {
+    fn record_server(&mut self, span: &Span, (minute, ended_unix_ns): (u64, u64), side: Side) {
         let sender = (span.kind == SpanKind::Consumer).then(|| peer_of(span));
         let half = ServerHalf {
-            ended_unix_ns: span.end_unix_ns,
+            ended_unix_ns,
             minute,
             service: cut(span.service_name()).into(),
             side,

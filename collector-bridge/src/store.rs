@@ -103,9 +103,10 @@ impl Store {
     /// # Errors
     /// If it cannot be compressed.
     pub fn prepare(batch: Batch) -> Result<Prepared, AppendError> {
+        let arrived_unix_ns = unix_now_ns();
         let frame =
-            wal::encode(unix_now_ns(), &batch.raw).map_err(|error| AppendError::Log(error.to_string()))?;
-        Ok(Prepared { frame, batch: LiveBatch::new(batch.spans) })
+            wal::encode(arrived_unix_ns, &batch.raw).map_err(|error| AppendError::Log(error.to_string()))?;
+        Ok(Prepared { frame, batch: LiveBatch::new(batch.spans, arrived_unix_ns) })
     }
 
     /// Keeps a batch; returns when it is on the disk and visible to queries. Waits a moment for room under pressure.
@@ -201,7 +202,9 @@ impl Store {
         Finder::new(self.inner.view.picture(), &self.inner.caches, predicate, deadline)
     }
 
-    /// Returns the rollups of all spans in the range, live and sealed.
+    /// Returns the rollups of all spans in the range, live and sealed. A span that starts more than
+    /// [`MAX_AHEAD_NS`](crate::analyze::MAX_AHEAD_NS) ahead of its arrival is counted in the minute of its arrival, once
+    /// small segments were merged of its sealing.
     ///
     /// # Errors
     /// If a segment cannot be read.
@@ -209,8 +212,7 @@ impl Store {
         let picture = self.inner.view.picture();
         let mut rollups = Rollups::default();
         for segment in picture.segments.iter() {
-            let meta = &segment.meta;
-            if range.overlaps(meta.first_start_unix_ns, meta.last_start_unix_ns) {
+            if segment.meta.overlaps_counted(range) {
                 rollups.merge(&*self.inner.caches.rollups(segment)?);
             }
         }

@@ -69,12 +69,37 @@ fn write_store(text: &mut Text, counters: &StoreCounters) {
         "Segments that were merged",
         &counters.compacted_segments,
     );
+    write_rollups(text, counters);
     let name = "remora_bridge_retention_dropped_segments_total";
     text.head(name, "Segments that retention removed", "counter");
     text.line(name, "{limit=\"age\"}", value(&counters.retired_by_age));
     text.line(name, "{limit=\"size\"}", value(&counters.retired_by_size));
     text.counter("remora_bridge_retention_dropped_spans_total", "Spans in them", &counters.retired_spans);
     write_fsync(text, counters);
+}
+
+/// Counted when a segment is written, so that each span counts once.
+fn write_rollups(text: &mut Text, counters: &StoreCounters) {
+    text.counter(
+        "remora_bridge_rollup_minutes_dropped_total",
+        "Minutes that had no place in the sums of new segments",
+        &counters.rollup_minutes_dropped,
+    );
+    text.counter(
+        "remora_bridge_rollup_pending_calls_shed_total",
+        "Sides of calls that were given up because too many waited for the other side",
+        &counters.rollup_pending_shed,
+    );
+    text.counter(
+        "remora_bridge_rollup_server_spans_unpaired_total",
+        "Server spans whose client span was not seen in time",
+        &counters.rollup_servers_unpaired,
+    );
+    text.counter(
+        "remora_bridge_rollup_call_sides_repeated_total",
+        "Sides of calls that came again while they waited",
+        &counters.rollup_halves_repeated,
+    );
 }
 
 fn write_fsync(text: &mut Text, counters: &StoreCounters) {

@@ -31,7 +31,7 @@ impl Sealer {
         let merged: Vec<&Arc<Segment>> =
             picture.segments.iter().filter(|segment| group.contains(&segment.meta.id)).collect();
         let spans = spans_of(&merged)?;
-        let sorted = SortedSpans::new(spans.iter());
+        let sorted = SortedSpans::new(spans.iter().map(|(span, arrived)| (span, *arrived)));
         // Retention counts from the newest part, so that nothing goes too early.
         let sealed_unix_ns = merged.iter().map(|segment| segment.meta.sealed_unix_ns).max().unwrap_or(0);
         let mut manifest = self.manifest.lock().unwrap_or_else(PoisonError::into_inner);
@@ -47,10 +47,12 @@ impl Sealer {
     }
 }
 
-fn spans_of(segments: &[&Arc<Segment>]) -> Result<Vec<Span>, StoreError> {
+/// Returns all spans and, for the time of their arrival, when they came into a segment.
+fn spans_of(segments: &[&Arc<Segment>]) -> Result<Vec<(Span, u64)>, StoreError> {
     let mut spans = Vec::new();
     for segment in segments {
-        spans.extend(segment.spans()?);
+        let arrived_unix_ns = segment.meta.sealed_unix_ns;
+        spans.extend(segment.spans()?.into_iter().map(|span| (span, arrived_unix_ns)));
     }
     Ok(spans)
 }

@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::analyze::Counters;
+
 /// Upper bounds of the fsync histogram's buckets, in microseconds.
 pub const FSYNC_BOUNDS_US: [u64; 10] =
     [100, 250, 500, 1_000, 2_500, 5_000, 10_000, 50_000, 250_000, 1_000_000];
@@ -34,6 +36,14 @@ pub struct StoreCounters {
     pub retired_by_size: AtomicU64,
     /// Spans in all removed segments.
     pub retired_spans: AtomicU64,
+    /// What the rollups of new segments could not take in full ([`Counters`]): minutes,
+    pub rollup_minutes_dropped: AtomicU64,
+    /// sides of calls given up early,
+    pub rollup_pending_shed: AtomicU64,
+    /// server spans without their client span,
+    pub rollup_servers_unpaired: AtomicU64,
+    /// sides of calls that came again.
+    pub rollup_halves_repeated: AtomicU64,
     /// Segments that compaction replaced.
     pub compacted_segments: AtomicU64,
 }
@@ -41,6 +51,13 @@ pub struct StoreCounters {
 impl StoreCounters {
     pub(crate) fn add(counter: &AtomicU64, amount: u64) {
         counter.fetch_add(amount, Ordering::Relaxed);
+    }
+
+    pub(crate) fn record_rollups(&self, counters: Counters) {
+        Self::add(&self.rollup_minutes_dropped, counters.minutes_dropped);
+        Self::add(&self.rollup_pending_shed, counters.pending_shed);
+        Self::add(&self.rollup_servers_unpaired, counters.servers_unpaired);
+        Self::add(&self.rollup_halves_repeated, counters.halves_repeated);
     }
 
     pub(crate) fn record_fsync(&self, took: Duration) {

@@ -12,18 +12,20 @@ use crate::model::{Span, SpanPredicate, TraceId};
 pub(crate) struct LiveBatch {
     spans: Vec<Span>,
     by_trace: Vec<u32>,
+    /// When the request came; of several the last.
+    arrived_unix_ns: u64,
     pub(crate) memory_bytes: usize,
 }
 
 impl LiveBatch {
-    pub(crate) fn new(spans: Vec<Span>) -> Self {
+    pub(crate) fn new(spans: Vec<Span>, arrived_unix_ns: u64) -> Self {
         let memory_bytes =
             spans.iter().map(Span::memory_bytes).sum::<usize>() + spans.len() * size_of::<u32>();
         let mut keyed: Vec<(TraceId, u32)> =
             spans.iter().enumerate().map(|(index, span)| (span.trace_id, index as u32)).collect();
         keyed.sort_unstable();
         let by_trace = keyed.into_iter().map(|(_, index)| index).collect();
-        Self { spans, by_trace, memory_bytes }
+        Self { spans, by_trace, arrived_unix_ns, memory_bytes }
     }
 
     /// Returns one batch of several, so that many small requests do not make lookups slow.
@@ -31,7 +33,10 @@ impl LiveBatch {
         let mut batches = batches;
         match batches.len() {
             1 => batches.remove(0),
-            _ => Self::new(batches.into_iter().flat_map(|batch| batch.spans).collect()),
+            _ => {
+                let arrived = batches.iter().map(|batch| batch.arrived_unix_ns).max().unwrap_or(0);
+                Self::new(batches.into_iter().flat_map(|batch| batch.spans).collect(), arrived)
+            }
         }
     }
 
@@ -157,7 +162,7 @@ impl Generation {
             for span in &batch.spans {
                 let first = digest.first_starts.entry(span.trace_id).or_insert(u64::MAX);
                 *first = span.start_unix_ns.min(*first);
-                digest.rollups.record_span(span);
+                digest.rollups.record_arrived(span, batch.arrived_unix_ns);
             }
         }
         digest.counted = batches.len();
@@ -165,7 +170,7 @@ impl Generation {
     }
 }
 
-/// Returns all spans of some batches.
-pub(crate) fn spans_of(batches: &[Arc<LiveBatch>]) -> impl Iterator<Item = &Span> {
-    batches.iter().flat_map(|batch| &batch.spans)
+/// Returns all spans of some batches, and when they arrived.
+pub(crate) fn spans_of(batches: &[Arc<LiveBatch>]) -> impl Iterator<Item = (&Span, u64)> {
+    batches.iter().flat_map(|batch| batch.spans.iter().map(|span| (span, batch.arrived_unix_ns)))
 }

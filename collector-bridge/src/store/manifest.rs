@@ -13,9 +13,13 @@ use serde::{Deserialize, Serialize};
 use super::error::StoreError;
 use super::frame::{self, Frames};
 use super::wal::sync_dir;
+use crate::model::TimeRange;
 
 /// Edits after which a snapshot is written.
 const EDITS_PER_SNAPSHOT: usize = 4096;
+
+/// Spans wait for their segment less than this.
+const HOUR_NS: u64 = 3_600_000_000_000;
 
 /// What the manifest knows of a segment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -168,6 +172,16 @@ fn write_snapshot(
         OpenOptions::new().append(true).open(path)
     };
     write().map_err(StoreError::io("write", path))
+}
+
+impl SegmentMeta {
+    /// Returns whether a span may be counted in the range: when it starts, or when it arrived if that is far ahead.
+    pub(crate) fn overlaps_counted(&self, range: TimeRange) -> bool {
+        let (first, last) = (self.first_start_unix_ns, self.last_start_unix_ns);
+        let is_ahead = last > self.sealed_unix_ns;
+        range.overlaps(first, last)
+            || (is_ahead && range.overlaps(self.sealed_unix_ns.saturating_sub(HOUR_NS), self.sealed_unix_ns))
+    }
 }
 
 #[cfg(test)]

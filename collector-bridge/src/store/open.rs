@@ -131,7 +131,8 @@ impl Replay<'_> {
     fn run(&self, wal_through: u64, sealer: &Sealer) -> Result<u64, StoreError> {
         let mut last = wal_through;
         for sequence in wal::files(self.wal_dir)? {
-            let requests = wal::replay(self.wal_dir, sequence, |request| self.take(&request))?;
+            let requests =
+                wal::replay(self.wal_dir, sequence, |arrived, request| self.take(arrived, &request))?;
             last = sequence;
             let current = self.view.current();
             tracing::info!(file = sequence, requests, live_spans = current.span_count(), "log was read back");
@@ -143,8 +144,8 @@ impl Replay<'_> {
         Ok(last)
     }
 
-    fn take(&self, request: &[u8]) {
-        let batch = LiveBatch::new((self.decode)(request));
+    fn take(&self, arrived_unix_ns: u64, request: &[u8]) {
+        let batch = LiveBatch::new((self.decode)(request), arrived_unix_ns);
         StoreCounters::add(&self.counters.replayed_spans, batch.len() as u64);
         self.budget.force(batch.memory_bytes);
         self.view.current().push(batch);

@@ -101,6 +101,7 @@ impl Sealer {
         let mut manifest = self.manifest.lock().unwrap_or_else(PoisonError::into_inner);
         let meta = segment::write(&self.segments_dir, manifest.next_id(), super::unix_now_ns(), &sorted)?;
         let opened = Arc::new(Segment::open(&self.segments_dir, meta.clone())?);
+        let rollup_counters = opened.rollups()?.counters();
         let edit = Edit { add: vec![meta.clone()], wal_through: Some(job.wal_through), ..Edit::default() };
         manifest.commit(&edit)?;
         drop(manifest);
@@ -108,6 +109,7 @@ impl Sealer {
         (self.release)(job.generation.memory_bytes());
         StoreCounters::add(&self.counters.sealed_spans, meta.spans);
         StoreCounters::add(&self.counters.duplicate_spans, sorted.duplicates);
+        self.counters.record_rollups(rollup_counters);
         tracing::debug!(
             segment = meta.id,
             spans = meta.spans,

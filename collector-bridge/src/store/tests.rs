@@ -314,6 +314,57 @@ fn old_segments_go_by_size_and_by_age() {
     assert_eq!(store.sizes().segments, 0);
 }
 
+/// Returns in which minutes, relative to now, the spans of a service are counted.
+fn counted_minutes(store: &Store, now_ns: u64, service: &str) -> Vec<i64> {
+    const MINUTE_NS: u64 = 60 * SECOND_NS;
+    let last_hour =
+        TimeRange { from_unix_ns: now_ns - 60 * MINUTE_NS, until_unix_ns: now_ns + 5 * MINUTE_NS };
+    let rollups = store.rollups(last_hour).unwrap();
+    let operations = rollups.operations().filter(|operation| operation.service == service);
+    operations
+        .map(|operation| (operation.minute_unix_ns / MINUTE_NS) as i64 - (now_ns / MINUTE_NS) as i64)
+        .collect()
+}
+
+#[test]
+fn spans_far_ahead_of_their_arrival_count_when_they_arrived() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = self::store(dir.path());
+    let now_ns = unix_now_ns();
+    let at = |index: u64, start_ns: u64| {
+        let mut span = otlp_span(1, index);
+        (span.start_time_unix_nano, span.end_time_unix_nano) = (start_ns, start_ns + 1000);
+        span
+    };
+    // A clock a century ahead, one that is ten minutes late, and one that shows nonsense.
+    let far_ns = now_ns + 100 * 365 * 86_400 * SECOND_NS;
+    store.append_blocking(batch("ahead", vec![at(1, far_ns)])).unwrap();
+    store.append_blocking(batch("late", vec![at(2, now_ns - 600 * SECOND_NS)])).unwrap();
+    store.append_blocking(batch("nonsense", vec![at(3, u64::MAX - 1000)])).unwrap();
+    let check = |store: &Store, stage: &str| {
+        for service in ["ahead", "nonsense"] {
+            let minutes = counted_minutes(store, now_ns, service);
+            assert!(matches!(minutes[..], [0..=2]), "{stage}, {service}: {minutes:?}");
+        }
+        assert_eq!(counted_minutes(store, now_ns, "late"), [-10], "{stage}");
+        // They are kept as they were sent.
+        let starts: Vec<u64> =
+            store.trace(trace_id(1)).unwrap().iter().map(|span| span.start_unix_ns).collect();
+        assert_eq!(starts, [now_ns - 600 * SECOND_NS, far_ns, u64::MAX - 1000], "{stage}");
+    };
+    check(&store, "live");
+    store.seal().unwrap();
+    check(&store, "sealed");
+    assert_eq!(store.sizes().live_spans, 0);
+    drop(store);
+    check(&self::store(dir.path()), "reopened");
+    let other = tempfile::tempdir().unwrap();
+    let store = self::store(other.path());
+    store.append_blocking(batch("ahead", vec![at(1, far_ns)])).unwrap();
+    store.seal().unwrap();
+    assert!(matches!(counted_minutes(&store, now_ns, "ahead")[..], [0..=2]), "alone in its segment");
+}
+
 #[test]
 fn a_directory_has_one_owner() {
     let dir = tempfile::tempdir().unwrap();

@@ -48,11 +48,11 @@ pub(crate) fn encode(arrived_unix_ns: u64, request: &[u8]) -> io::Result<Vec<u8>
     Ok(bytes)
 }
 
-fn decode(payload: &[u8]) -> io::Result<Vec<u8>> {
-    let compressed = payload.get(8..).ok_or(io::ErrorKind::UnexpectedEof)?;
+fn decode(payload: &[u8]) -> io::Result<(u64, Vec<u8>)> {
+    let (arrived, compressed) = payload.split_first_chunk().ok_or(io::ErrorKind::UnexpectedEof)?;
     let mut request = Vec::new();
     zstd::Decoder::new(compressed)?.take(MAX_REQUEST_BYTES).read_to_end(&mut request)?;
-    Ok(request)
+    Ok((u64::from_le_bytes(*arrived), request))
 }
 
 impl Wal {
@@ -157,8 +157,12 @@ pub(crate) fn remove_through(dir: &Path, through: u64) -> Result<(), StoreError>
     Ok(())
 }
 
-/// Gives each request of a file to `visit`; cuts a torn tail off, with a warning. Returns the requests it found.
-pub(crate) fn replay(dir: &Path, sequence: u64, mut visit: impl FnMut(Vec<u8>)) -> Result<u64, StoreError> {
+/// Gives arrival and bytes of each request of a file to `visit`; cuts a torn tail off, with a warning. Returns the requests it found.
+pub(crate) fn replay(
+    dir: &Path,
+    sequence: u64,
+    mut visit: impl FnMut(u64, Vec<u8>),
+) -> Result<u64, StoreError> {
     let path = file_path(dir, sequence);
     let bytes = fs::read(&path).map_err(StoreError::io("read", &path))?;
     let mut requests = 0;
@@ -172,9 +176,9 @@ pub(crate) fn replay(dir: &Path, sequence: u64, mut visit: impl FnMut(Vec<u8>)) 
     let mut frames = Frames::new(&bytes, MAGIC.len());
     for payload in frames.by_ref() {
         match decode(payload) {
-            Ok(request) => {
+            Ok((arrived_unix_ns, request)) => {
                 requests += 1;
-                visit(request);
+                visit(arrived_unix_ns, request);
             }
             Err(error) => {
                 tracing::error!(path = %path.display(), %error, "request in the log cannot be unpacked")
@@ -198,7 +202,7 @@ mod tests {
     fn requests(dir: &Path) -> Vec<Vec<u8>> {
         let mut found = Vec::new();
         for sequence in files(dir).unwrap() {
-            replay(dir, sequence, |request| found.push(request)).unwrap();
+            replay(dir, sequence, |_, request| found.push(request)).unwrap();
         }
         found
     }

@@ -3,6 +3,7 @@
 //! Order of the rows: start bucket of the trace, trace id, start, span id. A trace's rows are together, so reading a
 //! trace touches one place; buckets keep time ranges together, so a search touches few row groups.
 
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
@@ -18,8 +19,8 @@ use super::ids::{self, Filter};
 use super::{
     DICTIONARY_FILE, FILTER_FILE, IDS_FILE, ROLLUPS_FILE, SPANS_FILE, SUMMARIES_FILE, rows, summaries,
 };
-use crate::analyze::Rollups;
-use crate::model::{Span, TraceSummary};
+use crate::analyze::{MAX_AHEAD_NS, Rollups};
+use crate::model::{Span, SpanId, TraceId, TraceSummary};
 use crate::store::error::StoreError;
 use crate::store::frame;
 use crate::store::manifest::SegmentMeta;
@@ -44,14 +45,24 @@ pub(crate) struct SortedSpans<'a> {
     spans: Vec<&'a Span>,
     /// First row of each trace.
     traces: Vec<usize>,
+    /// When the spans arrived that are far ahead of that.
+    ahead: HashMap<(TraceId, SpanId, u64), u64>,
     /// Spans that were left out because they came before with the same content.
     pub(crate) duplicates: u64,
 }
 
 impl<'a> SortedSpans<'a> {
-    pub(crate) fn new(spans: impl Iterator<Item = &'a Span>) -> Self {
+    /// Returns them from spans and the times of their arrival.
+    pub(crate) fn new(arrived: impl Iterator<Item = (&'a Span, u64)>) -> Self {
+        let mut ahead = HashMap::new();
+        let spans = arrived.inspect(|(span, arrived_unix_ns)| {
+            let latest = arrived_unix_ns.saturating_add(MAX_AHEAD_NS);
+            if span.start_unix_ns.max(span.end_unix_ns) > latest {
+                ahead.entry(key_of(span)).or_insert(*arrived_unix_ns);
+            }
+        });
         let mut keyed: Vec<_> =
-            spans.map(|span| (span.trace_id, span.start_unix_ns, span.span_id, span)).collect();
+            spans.map(|(span, _)| (span.trace_id, span.start_unix_ns, span.span_id, span)).collect();
         keyed.sort_by_key(|(trace_id, start_unix_ns, span_id, _)| (*trace_id, *start_unix_ns, *span_id));
         let mut groups: Vec<(u64, usize, usize)> = Vec::new();
         let mut unique: Vec<&Span> = Vec::with_capacity(keyed.len());
@@ -78,13 +89,24 @@ impl<'a> SortedSpans<'a> {
             traces.push(sorted.len());
             sorted.extend_from_slice(unique.get(start..end).unwrap_or_default());
         }
-        Self { spans: sorted, traces, duplicates }
+        Self { spans: sorted, traces, ahead, duplicates }
+    }
+
+    fn record(&self, rollups: &mut Rollups, span: &Span) {
+        match self.ahead.get(&key_of(span)) {
+            Some(arrived_unix_ns) => rollups.record_arrived(span, *arrived_unix_ns),
+            None => rollups.record_span(span),
+        }
     }
 
     fn traces(&self) -> impl Iterator<Item = &[&'a Span]> {
         let ends = self.traces.iter().skip(1).copied().chain([self.spans.len()]);
         self.traces.iter().zip(ends).filter_map(|(start, end)| self.spans.get(*start..end))
     }
+}
+
+fn key_of(span: &Span) -> (TraceId, SpanId, u64) {
+    (span.trace_id, span.span_id, span.start_unix_ns)
 }
 
 /// Equal spans have equal sort keys, so they are neighbours.
@@ -144,7 +166,7 @@ fn write_files(dir: &Path, sorted: &SortedSpans<'_>) -> Result<u64, StoreError> 
         };
         table.push((ids::hash(summary.trace_id), *row as u32));
         summary_builder.push(&summary);
-        trace.iter().for_each(|span| rollups.record_span(span));
+        trace.iter().for_each(|span| sorted.record(&mut rollups, span));
     }
     let filter = Filter::new(table.iter().map(|(hash, _)| *hash));
     bytes += write_packed(&dir.join(DICTIONARY_FILE), &dictionary.encode())?;

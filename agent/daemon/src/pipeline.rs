@@ -15,6 +15,7 @@
 
 mod order;
 mod roster;
+mod unnamed;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -23,6 +24,7 @@ use std::time::Duration;
 
 use remora_engine::Engine;
 use remora_engine::event::{Event, EventKind};
+use remora_engine::span::Span;
 
 use crate::capture::{self, Capture, CaptureSettings, Observation, ProcessMode};
 use crate::discover::{Discovery, Notice, Processes, Selection, Verdict};
@@ -30,6 +32,7 @@ use crate::enrich::{ClockAnchor, Enricher, ResourceSpan};
 use crate::health::{Counter, Ledger, Readiness, Sample};
 use order::Order;
 use roster::Roster;
+use unnamed::Unnamed;
 
 /// Notices and verdicts under way. One more is refused; the process is looked at when it is next seen.
 const CHANNEL_LENGTH: usize = 16_384;
@@ -83,8 +86,8 @@ pub fn run(
     let (notices, notices_rx) = sync_channel(CHANNEL_LENGTH);
     let (verdicts_tx, verdicts) = sync_channel(CHANNEL_LENGTH);
     let discovery = Discovery::new(settings.selection.clone(), shared.processes.clone(), &shared.ledger);
+    shared.readiness.fails("capture", "the processes of this host are being looked at");
     capture.attach()?;
-    shared.readiness.holds("capture");
     thread::scope(|scope| {
         scope.spawn(move || discovery.run(notices_rx, verdicts_tx));
         Pipeline {
@@ -98,12 +101,15 @@ pub fn run(
             enricher: Enricher::new(shared.processes.clone(), ClockAnchor::measure(), &shared.ledger),
             notices_refused: shared.ledger.loss("capture", "notice_queue_full"),
             unselected: shared.ledger.counter("remora_agent_spans_unselected_total"),
+            unnamed: Unnamed::default(),
+            processes: shared.processes.clone(),
+            is_ready: false,
             notices,
             verdicts,
             sink,
             next_publish_ns: 0,
         }
-        .run(stop, &shared.ledger);
+        .run(stop, shared);
     });
     shared.readiness.fails("capture", "the programs are detached");
     Ok(())
@@ -119,14 +125,20 @@ struct Pipeline<S> {
     verdicts: Receiver<Verdict>,
     notices_refused: Counter,
     unselected: Counter,
+    /// Spans of processes that discovery has not looked at yet.
+    unnamed: Unnamed,
+    processes: Processes,
+    is_ready: bool,
     sink: S,
     next_publish_ns: u64,
 }
 
 impl<S: FnMut(ResourceSpan)> Pipeline<S> {
-    fn run(mut self, stop: &AtomicBool, ledger: &Ledger) {
+    fn run(mut self, stop: &AtomicBool, shared: &Shared) {
+        let ledger = &shared.ledger;
         while !stop.load(Ordering::Relaxed) {
             let records = self.turn(now_ns());
+            self.note_readiness(&shared.readiness);
             if now_ns() >= self.next_publish_ns {
                 self.next_publish_ns = now_ns() + PUBLISH_NS;
                 self.publish(ledger);
@@ -140,6 +152,18 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
         self.turn(now_ns());
         self.finish();
         self.publish(ledger);
+    }
+
+    /// The agent is ready when every process that was there before it is known and judged.
+    fn note_readiness(&mut self, readiness: &Readiness) {
+        if !self.is_ready && self.processes.is_complete() {
+            // The verdicts were sent before; this round may have begun before that.
+            while let Ok(verdict) = self.verdicts.try_recv() {
+                self.apply(verdict);
+            }
+            self.is_ready = true;
+            readiness.holds("capture");
+        }
     }
 
     /// One round: what the kernel told, what discovery judged, what became of it.
@@ -197,12 +221,24 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
         while let Some(command) = self.engine.poll_command() {
             self.capture.apply(command);
         }
+        let now_ns = now_ns();
+        while let Some(span) = self.unnamed.pop(now_ns, |tgid| self.processes.get(tgid).is_some()) {
+            self.report(span);
+        }
         while let Some(span) = self.engine.poll_span() {
-            if self.roster.is_reported(span.tgid) {
-                (self.sink)(self.enricher.enrich(span));
-            } else {
-                self.unselected.add(1);
+            if self.processes.get(span.tgid).is_some() {
+                self.report(span);
+            } else if let Some(oldest) = self.unnamed.push(span, now_ns) {
+                self.report(oldest);
             }
+        }
+    }
+
+    fn report(&mut self, span: Span) {
+        if self.roster.is_reported(span.tgid) {
+            (self.sink)(self.enricher.enrich(span));
+        } else {
+            self.unselected.add(1);
         }
     }
 
@@ -212,6 +248,9 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
         }
         self.engine.finish(now_ns());
         self.collect();
+        while let Some(span) = self.unnamed.pop(u64::MAX, |_| true) {
+            self.report(span);
+        }
     }
 
     fn publish(&self, ledger: &Ledger) {

@@ -32,6 +32,8 @@ pub(super) fn span(
     add_addresses(&mut attributes, kind, request, opened);
     let name = name(exchange, kind, opened, routes, &mut attributes);
     let status = add_outcome(&mut attributes, exchange, kind);
+    // An empty text says no more than its absence (a driver's ping is an empty statement).
+    attributes.retain(|(_, value)| !matches!(value, Value::Text(text) if text.is_empty()));
     Span {
         trace_id: context.trace_id,
         span_id: context.span_id,

@@ -1,0 +1,34 @@
+//! Spans whose process discovery has not looked at yet.
+//!
+//! A command that asks one thing and ends is told by its span and by its exec at nearly the same time. Its span waits a
+//! little for its name.
+
+use std::collections::VecDeque;
+
+use remora_engine::span::Span;
+
+/// How long a span waits. Discovery takes milliseconds; on a starved host more.
+const PATIENCE_NS: u64 = 1_000_000_000;
+/// Spans that wait. One more, and the oldest goes without a name.
+const MAX_WAITING: usize = 16_384;
+
+/// Spans that wait, the oldest first.
+#[derive(Debug, Default)]
+pub(super) struct Unnamed {
+    waiting: VecDeque<(u64, Span)>,
+}
+
+impl Unnamed {
+    /// Lets a span wait; returns the oldest where there are too many.
+    pub(super) fn push(&mut self, span: Span, now_ns: u64) -> Option<Span> {
+        self.waiting.push_back((now_ns.saturating_add(PATIENCE_NS), span));
+        if self.waiting.len() > MAX_WAITING { self.waiting.pop_front().map(|(_, span)| span) } else { None }
+    }
+
+    /// Returns a span whose process is known by now, or that has waited long enough.
+    pub(super) fn pop(&mut self, now_ns: u64, is_known: impl Fn(u32) -> bool) -> Option<Span> {
+        let is_over = |(until_ns, span): &(u64, Span)| *until_ns <= now_ns || is_known(span.tgid);
+        let index = self.waiting.iter().position(is_over)?;
+        self.waiting.remove(index).map(|(_, span)| span)
+    }
+}

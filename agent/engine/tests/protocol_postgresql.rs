@@ -451,3 +451,31 @@ fn answers_to_several_questions_are_lost_with_missing_bytes() {
         &[">select t", ">select t", ">select u", "<1"],
     );
 }
+
+#[test]
+fn a_long_batch_is_one_exchange_though_its_middle_is_missing() {
+    let statement = message("P:s1_insert into t values (1)__");
+    let answer = server("1:|2:|n:|C:INSERT 0 9_|Z:I");
+    let rest = (CLIENT, [b"of parameters", messages("D:P_|E:_____|S:").as_slice()].concat());
+    for shown in [20, statement.len(), statement.len() + 3, statement.len() + 9] {
+        let first = [statement.as_slice(), &messages("B:_s1_________")].concat();
+        let before = [(CLIENT, first[..shown].to_vec())];
+        let name = if shown == 20 { ">insert" } else { ">insert t" };
+        let play = |answer| [&[rest.clone(), answer], next().as_slice()].concat();
+        check_missing(&before, 90_000, &play(answer.clone()), &[name, "<", ">select u", "<1"]);
+        let failure = server("1:|2:|E:SERROR_C23505_Mno__|Z:I");
+        check_missing(&before, 90_000, &play(failure), &[name, "<23505", ">select u", "<1"]);
+        // More was asked than is known.
+        for answer in
+            ["1:|2:|n:|C:INSERT 0 9_|2:|C:INSERT 0 1_|Z:I", "1:|2:|C:INSERT 0 9_|E:SERROR_C23505_Mno__|Z:I"]
+        {
+            check_missing(&before, 90_000, &play(server(answer)), &[name, ">select u", "<1"]);
+        }
+    }
+    // No end is seen, or it is of another kind.
+    for rest in [client("H:"), client("C:S_|S:")] {
+        let before = [(CLIENT, statement.clone())];
+        let play = [&[rest, answer.clone()], next().as_slice()].concat();
+        check_missing(&before, 90_000, &play, &[">select u", "<1"]);
+    }
+}

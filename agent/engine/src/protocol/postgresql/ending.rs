@@ -9,6 +9,11 @@ const MAX_TAG_BYTES: usize = 64;
 /// `PortalSuspended`.
 const SUSPENDED: &[u8] = b"s\0\0\0\x04";
 
+/// `Sync`.
+const SYNC: &[u8] = b"S\0\0\0\x04";
+/// Longest name of a portal that is looked for (the server's own limit).
+const MAX_PORTAL_BYTES: usize = 63;
+
 /// How an answer ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ending<'a> {
@@ -39,11 +44,23 @@ pub(super) fn read(bytes: &[u8]) -> Option<Ending<'_>> {
 }
 
 /// Returns the last `length` bytes if they are the body of a message of this type.
-fn last_message(kind: u8, length: usize, bytes: &[u8]) -> Option<&[u8]> {
+pub(super) fn last_message(kind: u8, length: usize, bytes: &[u8]) -> Option<&[u8]> {
     let (before, body) = bytes.split_at_checked(bytes.len().checked_sub(length)?)?;
     let written = u32::try_from(length.checked_add(HEADER_BYTES - 1)?).ok()?;
     let header = before.last_chunk::<HEADER_BYTES>()?;
     (header.first() == Some(&kind) && header.ends_with(&written.to_be_bytes())).then_some(body)
+}
+
+/// Returns where the `Execute` begins with which, and a `Sync`, `bytes` end.
+pub(super) fn execute(bytes: &[u8]) -> Option<usize> {
+    let before = bytes.strip_suffix(SYNC)?;
+    let is_execute = |body: &[u8]| {
+        let portal = body.split_last_chunk::<4>().and_then(|(portal, _)| portal.strip_suffix(b"\0"));
+        portal.is_some_and(|portal| !portal.contains(&0))
+    };
+    let length = (5..=MAX_PORTAL_BYTES + 5)
+        .find(|&length| last_message(b'E', length, before).is_some_and(is_execute))?;
+    before.len().checked_sub(HEADER_BYTES + length)
 }
 
 /// Words in capitals, and numbers.
@@ -79,5 +96,9 @@ mod tests {
         check(b"", None);
         assert_eq!(read(b"ELECT 58\0"), None);
         assert_eq!(read(b""), None);
+        assert_eq!(execute(b"xE\0\0\0\x09\0\0\0\0\x05S\0\0\0\x04"), Some(1));
+        assert_eq!(execute(b"E\0\0\0\x0bc1\0\0\0\0\0S\0\0\0\x04"), Some(0));
+        assert_eq!(execute(b"E\0\0\0\x09\0\0\0\0\x05H\0\0\0\x04"), None);
+        assert_eq!(execute(b"S\0\0\0\x04"), None);
     }
 }

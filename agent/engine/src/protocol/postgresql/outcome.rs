@@ -14,6 +14,8 @@ pub(super) struct Answered {
     /// First word of the last command that completed.
     operation: String,
     failure: Option<Failure>,
+    /// Kinds of messages that came and come once only.
+    kinds: Vec<u8>,
 }
 
 impl Answered {
@@ -21,6 +23,20 @@ impl Answered {
     pub(super) fn row(&mut self) {
         self.rows = self.rows.saturating_add(1);
         self.returns_rows = true;
+    }
+
+    /// Notes a message that comes once only; returns whether that is so.
+    pub(super) fn is_first(&mut self, kind: u8) -> bool {
+        let is_first = !self.has_come(kind);
+        if is_first {
+            self.kinds.push(kind);
+        }
+        is_first
+    }
+
+    /// Returns whether a message was noted that comes once only.
+    pub(super) fn has_come(&self, kind: u8) -> bool {
+        self.kinds.contains(&kind)
     }
 
     /// Notes a completed command with its tag (`SELECT 5`).

@@ -88,6 +88,8 @@ struct Batch {
     /// A query has several statements, or may have.
     has_many_statements: bool,
     parsed: Option<Arc<Statement>>,
+    /// What the last portal was bound to.
+    bound: Option<Arc<Statement>>,
 }
 
 /// What a message means.
@@ -100,6 +102,8 @@ enum Meaning {
     TellBefore(MessageKind),
     /// It cannot be said before the other side is seen.
     Wait,
+    /// It does not belong to what is open, which was misunderstood.
+    GiveUp,
 }
 
 impl PostgresqlParser {
@@ -140,6 +144,7 @@ impl PostgresqlParser {
         match self.opening {
             Opening::Encryption => Answer::Wait,
             _ if is_startup && matches!(startup::find(bytes), Found::Is(..)) => self.startup(bytes),
+            _ if self.client.is_seeking => self.sought_sync(bytes),
             _ if !self.client.is_aligned => self.align_client(bytes),
             _ if is_startup => self.startup(bytes),
             _ => self.message(Side::Client, bytes),
@@ -257,6 +262,10 @@ impl PostgresqlParser {
         {
             return self.give_up();
         }
+        // And the server answers what was not seen to its end.
+        if side == Side::Server && self.client.is_seeking && !matches!(header.kind, b'A' | b'N' | b'S') {
+            return self.give_up();
+        }
         let read = self.read_length(side, header);
         let Some(body) = bytes.get(HEADER_BYTES..read) else { return Answer::Need { at_least: read } };
         match self.take(side, header.kind, body) {
@@ -267,6 +276,7 @@ impl PostgresqlParser {
             }
             Ok(Meaning::TellBefore(kind)) => Answer::Message { eaten: 0, message: in_order(kind) },
             Ok(Meaning::Wait) => Answer::Wait,
+            Ok(Meaning::GiveUp) => self.give_up(),
             Err(reason) => self.broken(reason),
         }
     }
@@ -303,7 +313,7 @@ impl PostgresqlParser {
         let message = match self.take(side, header.kind, body).ok()? {
             Meaning::Tell(kind) => Some(in_order(kind)),
             Meaning::Silent => None,
-            Meaning::TellBefore(_) | Meaning::Wait => return None,
+            Meaning::TellBefore(_) | Meaning::Wait | Meaning::GiveUp => return None,
         };
         Some(Cut { message, length: header.length })
     }
@@ -366,7 +376,11 @@ impl Parser for PostgresqlParser {
         if let Some(cut) = self.cut_message(side, bytes, length) {
             return Some(cut);
         }
-        (side == Side::Server && self.seek_ready()).then_some(Cut { message: None, length })
+        let is_sought = match side {
+            Side::Client => self.seek_sync(bytes),
+            Side::Server => self.seek_ready(),
+        };
+        is_sought.then_some(Cut { message: None, length })
     }
 
     fn end(&mut self, _side: Side) -> Option<Message> {

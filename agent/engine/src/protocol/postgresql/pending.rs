@@ -16,6 +16,8 @@ pub(super) enum Kind {
     Execute,
     Close,
     Sync,
+    /// A batch that executes once and ends with its `Sync`, of which not all was seen.
+    Unseen,
 }
 
 /// One step.
@@ -40,7 +42,7 @@ impl Pending {
         if self.steps.len() >= MAX_STEPS {
             return Err("too many outstanding messages");
         }
-        let is_last = matches!(kind, Kind::Query | Kind::Function | Kind::Execute);
+        let is_last = matches!(kind, Kind::Query | Kind::Function | Kind::Execute | Kind::Unseen);
         self.steps.push_back(Step { kind, is_last, is_unnamed });
         Ok(())
     }
@@ -74,6 +76,11 @@ impl Pending {
         let exchanges = self.steps.iter().filter(|step| step.is_last).count() + usize::from(has_answered);
         let ends = self.steps.iter().filter(is_end).count();
         exchanges <= 1 && ends == 1 && self.steps.back().as_ref().is_some_and(is_end)
+    }
+
+    /// Returns whether an exchange or a batch ends with one of the steps.
+    pub(super) fn has_end(&self) -> bool {
+        self.steps.iter().any(|step| step.is_last || step.kind == Kind::Sync)
     }
 
     /// Returns the step with which the first exchange ends.

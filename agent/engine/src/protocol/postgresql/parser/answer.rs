@@ -41,6 +41,9 @@ impl PostgresqlParser {
     }
 
     fn answer_to_step(&mut self, kind: u8, body: &[u8]) -> Result<Meaning, &'static str> {
+        if self.pending.front() == Some(Kind::Unseen) {
+            return Ok(self.answer_to_unseen(kind, body));
+        }
         match kind {
             b'1' => return self.finish(Kind::Parse),
             b'2' => return self.finish(Kind::Bind),
@@ -67,6 +70,26 @@ impl PostgresqlParser {
             _ => {}
         }
         Ok(Meaning::Silent)
+    }
+
+    /// Takes a message of the answer to a batch of which not all was seen: what comes twice shows that more was asked
+    /// than was thought.
+    fn answer_to_unseen(&mut self, kind: u8, body: &[u8]) -> Meaning {
+        match kind {
+            b'D' => self.answered.row(),
+            b'1' | b'2' if self.answered.is_first(kind) => {}
+            b'C' | b'I' | b's' if self.answered.is_first(b'C') => self.answered.complete(body),
+            b'E' if !self.answered.has_come(b'C') && !self.answered.has_failed() => {
+                self.answered.fail(failure::read(body));
+            }
+            b'T' | b'n' | b't' | b'3' => {}
+            b'Z' if self.answered.has_come(b'C') || self.answered.has_failed() => {
+                self.pending.pop();
+                return tell_response(self.answered.take(false));
+            }
+            _ => return Meaning::GiveUp,
+        }
+        Meaning::Silent
     }
 
     /// Ends the first step, and with it maybe an exchange.
@@ -118,7 +141,7 @@ impl PostgresqlParser {
 
     /// Returns whether exchanges before the next `Sync` are still to be told.
     fn must_tell_before_ready(&self) -> bool {
-        let is_batch = !matches!(self.pending.front(), Some(Kind::Query | Kind::Function));
+        let is_batch = !matches!(self.pending.front(), Some(Kind::Query | Kind::Function | Kind::Unseen));
         is_batch && self.pending.has_exchange()
     }
 

@@ -46,7 +46,8 @@ impl PostgresqlParser {
             }
             b'B' => {
                 let (portal, rest) = text(body);
-                match self.statements.find(text(rest).0) {
+                self.batch.bound = self.statements.find(text(rest).0);
+                match self.batch.bound.clone() {
                     Some(statement) => self.portals.insert(portal, statement),
                     None => self.portals.remove(portal),
                 }

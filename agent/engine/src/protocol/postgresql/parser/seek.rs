@@ -1,10 +1,12 @@
-//! The end of an answer of which bytes are missing.
+//! The ends of answers and of batches of which bytes are missing.
 
-use super::{Meaning, PostgresqlParser, in_order, pass_over, tell_response};
+use super::{Batch, Meaning, PostgresqlParser, in_order, pass_over, tell_response};
 use crate::protocol::postgresql::align;
 use crate::protocol::postgresql::ending::{self, Ending};
-use crate::protocol::postgresql::failure;
-use crate::protocol::{Answer, Response};
+use crate::protocol::postgresql::message::HEADER_BYTES;
+use crate::protocol::postgresql::pending::Kind;
+use crate::protocol::postgresql::{failure, request};
+use crate::protocol::{Answer, MessageKind, Response};
 
 impl PostgresqlParser {
     /// Looks for the end of the answer if only one exchange can end there; returns whether that is so.
@@ -58,6 +60,53 @@ impl PostgresqlParser {
         let is_unnamed = last.is_some_and(|step| step.is_unnamed);
         let response = self.answered.take(is_unnamed);
         (is_held || last.is_some()).then_some(response)
+    }
+
+    /// Looks for the end of the client's batch if it may be the only one and executes nothing so far; returns whether
+    /// that is so.
+    pub(super) fn seek_sync(&mut self, bytes: &[u8]) -> bool {
+        if self.client.is_seeking {
+            return true;
+        }
+        let is_first = if self.batch.is_open { !self.pending.has_end() } else { self.pending.is_empty() };
+        if !is_first || self.is_copying_in || self.server.is_seeking || !self.take_beginning(bytes) {
+            return false;
+        }
+        let is_known = self.batch.bound.is_some() || self.batch.parsed.is_some();
+        self.client.is_seeking = is_known && self.batch.is_open && self.batch.is_reported;
+        self.may_wait &= !self.client.is_seeking;
+        self.client.is_seeking
+    }
+
+    /// Takes the names and the statement at the beginning of a message; returns whether nothing speaks against it.
+    fn take_beginning(&mut self, bytes: &[u8]) -> bool {
+        let body = bytes.get(HEADER_BYTES..).unwrap_or_default();
+        let texts = body.iter().filter(|&&byte| byte == 0).take(2).count();
+        match (bytes.first(), texts) {
+            (Some(&kind @ b'P'), 1..) | (Some(&kind @ b'B'), 2) => self.question(kind, body).is_ok(),
+            (Some(b'P' | b'B' | b'D') | None, _) => true,
+            _ => false,
+        }
+    }
+
+    /// Takes bytes of a batch behind the missing ones, up to an `Execute` and a `Sync` that end what is shown.
+    pub(super) fn sought_sync(&mut self, bytes: &[u8]) -> Answer {
+        match ending::execute(bytes) {
+            None => return pass_over(bytes, ending::MAX_BYTES),
+            Some(0) => {}
+            // The exchange begins with it.
+            Some(eaten) => return Answer::Nothing { eaten },
+        }
+        let bound = self.batch.bound.take();
+        let Some(statement) = bound.or_else(|| self.batch.parsed.take()) else { return self.give_up() };
+        self.client.is_seeking = false;
+        self.batch = Batch { is_reported: true, has_execute: true, ..Batch::default() };
+        self.pending.clear();
+        if self.pending.push(Kind::Unseen, false).is_err() {
+            return self.give_up();
+        }
+        let request = request::execute(Some(&statement), &self.identity);
+        Answer::Message { eaten: bytes.len(), message: in_order(MessageKind::Request(Box::new(request))) }
     }
 
     /// Forgets an exchange whose end was not seen.

@@ -1,6 +1,6 @@
 //! The bridge's own REST interface: HTTP in, questions to [`query`](crate::query), JSON out.
 //!
-//! Every route is in [`openapi`], and a test holds the two together. Nothing here reads files or counts spans.
+//! Every route is in `openapi`, and a test holds the two together. Nothing here reads files or counts spans.
 
 mod dependencies;
 mod error;

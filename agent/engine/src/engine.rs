@@ -185,6 +185,7 @@ impl Engine {
         let connections: Vec<_> = self.connections.keys().copied().collect();
         for connection in connections {
             self.flush(connection);
+            self.settle(connection);
             self.lose_open(connection, now_ns, LossReason::Shutdown);
         }
         self.connections.clear();
@@ -358,12 +359,20 @@ impl Engine {
         self.read(id, Direction::Ingress);
     }
 
+    /// Tells what was in doubt: nothing more will be said.
+    fn settle(&mut self, id: ConnectionId) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        let mut outcomes = Vec::new();
+        connection.session.settle(u64::MAX, &self.parsers, &mut outcomes);
+        self.take_outcomes(id, outcomes);
+    }
+
     fn close(&mut self, id: ConnectionId, at_ns: u64) {
         self.flush(id);
+        self.settle(id);
         let Some(connection) = self.connections.get_mut(&id) else { return };
         let stamp = Stamp { at_ns, executor: connection.opened.executor };
         let mut outcomes = Vec::new();
-        connection.session.settle(u64::MAX, &self.parsers, &mut outcomes);
         connection.session.handle_end(Direction::Egress, stamp, &mut outcomes);
         connection.session.handle_end(Direction::Ingress, stamp, &mut outcomes);
         self.take_outcomes(id, outcomes);

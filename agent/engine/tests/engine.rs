@@ -524,3 +524,30 @@ fn an_older_connection_that_was_met_before_a_response_is_not_guessed_at() {
     assert_eq!(world.spans(), []);
     assert_eq!(world.loss("connection_met_midway_unproven"), 1);
 }
+
+#[test]
+fn the_first_statement_of_an_older_session_is_told_when_it_rests() {
+    let message = |kind: &str, body: &str| {
+        let mut text = kind.to_owned();
+        let length = u32::try_from(body.len() + 4).unwrap();
+        text.extend(length.to_be_bytes().iter().map(|&byte| char::from(byte)));
+        text + body
+    };
+    let mut world = World::new();
+    let (mut call, mut back) = met_midway(&mut world, 2, 3, 5432);
+    let query = message("Q", "SELECT note FROM orders WHERE id = 7\0");
+    let columns =
+        message("T", "\0\u{1}note\0\0\0\0\0\0\0\0\0\0\u{19}\u{7f}\u{7f}\u{7f}\u{7f}\u{7f}\u{7f}\0\0");
+    let row = message("D", "\0\u{1}\0\0\0\u{2}ab");
+    let answer = columns + &row + &message("C", "SELECT 1\0") + &message("Z", "I");
+    world.pass(&mut call, &mut back, &query);
+    world.pass(&mut back, &mut call, &answer);
+    world.now_ns += 300_000_000;
+    check(
+        &mut world,
+        &expect![[r#"
+        2 -> SELECT orders (root)
+          3 <- SELECT orders (position)
+    "#]],
+    );
+}

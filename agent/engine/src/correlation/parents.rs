@@ -62,8 +62,8 @@ pub(super) struct Parents {
     /// The request that each running call belongs to.
     call_parents: HashMap<ExchangeId, ExchangeId>,
     turns: HashMap<u32, Turn>,
-    /// Requests during whose turn a connection was opened, until its first call.
-    opened_during: HashMap<ConnectionId, ExchangeId>,
+    /// Requests during whose turn a connection was opened, if any, until its first call.
+    opened_during: HashMap<ConnectionId, Option<ExchangeId>>,
     scheduling: HashMap<u32, Scheduling>,
     /// Processes whose threads were seen to serve several requests at once.
     interleaving: HashSet<u32>,
@@ -101,9 +101,8 @@ impl Parents {
         if self.scheduling(executor.tgid) != Scheduling::Turns {
             return;
         }
-        if let Some(server) = self.turn_owner(executor) {
-            self.opened_during.insert(connection, server);
-        }
+        let server = self.turn_owner(executor);
+        self.opened_during.insert(connection, server);
     }
 
     /// Notes a request that begins to be served.
@@ -207,11 +206,12 @@ impl Parents {
         was_started_during.then_some(Found { server, evidence: Evidence::Goroutine })
     }
 
-    fn of_thread(&mut self, executor: &Executor, opened_during: Option<ExchangeId>) -> Option<Found> {
+    fn of_thread(&mut self, executor: &Executor, opened_during: Option<Option<ExchangeId>>) -> Option<Found> {
         let key = Key::Thread { tgid: executor.tgid, tid: executor.tid };
         let scheduling = self.scheduling(executor.tgid);
         if scheduling == Scheduling::Turns {
-            let server = self.turn_owner(executor).or(opened_during)?;
+            // A new connection is often written to in a later turn, which may be another request's.
+            let server = opened_during.unwrap_or_else(|| self.turn_owner(executor))?;
             return self.servers.contains_key(&server).then_some(Found { server, evidence: Evidence::Turn });
         }
         let only = self.only(key)?;
@@ -264,7 +264,7 @@ impl Parents {
     pub(super) fn sweep(&mut self) {
         let servers = &self.servers;
         self.turns.retain(|_, turn| servers.contains_key(&turn.server));
-        self.opened_during.retain(|_, server| servers.contains_key(server));
+        self.opened_during.retain(|_, server| server.is_some_and(|server| servers.contains_key(&server)));
         if self.first_calls.len() > MAX_REMEMBERED {
             let mut times: Vec<u64> = self.first_calls.values().copied().collect();
             let middle = times.len() / 2;
@@ -342,6 +342,13 @@ mod tests {
         assert_eq!(of(&mut parents, 51, thread(7, 2, 20)).map(|found| found.server), Some(OTHER));
         assert_eq!(of(&mut parents, 50, thread(7, 2, 21)).map(|found| found.server), Some(REQUEST));
         assert_eq!(of(&mut parents, 50, thread(7, 2, 22)), None, "only the first call of a connection");
+        parents.note_connect(connection(52), &thread(7, 1, 22).executor);
+        parents.take_turn(REQUEST, &thread(7, 4, 23).executor);
+        let written_in_anothers_turn = of(&mut parents, 52, thread(7, 4, 24));
+        assert_eq!(written_in_anothers_turn.map(|found| found.server), Some(OTHER));
+        assert!(of(&mut parents, 50, thread(7, 2, 25)).is_none());
+        let found = of(&mut parents, 61, thread(7, 4, 26));
+        assert_eq!(found.map(|found| found.server), Some(REQUEST), "an idle connection is used at once");
         parents.answered(CALL, &thread(7, 3, 30).executor);
         assert_eq!(of(&mut parents, 60, thread(7, 3, 31)).map(|found| found.server), Some(REQUEST));
     }

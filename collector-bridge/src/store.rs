@@ -203,8 +203,8 @@ impl Store {
     }
 
     /// Returns the rollups of all spans in the range, live and sealed. A span that starts more than
-    /// [`MAX_AHEAD_NS`](crate::analyze::MAX_AHEAD_NS) ahead of its arrival is counted in the minute of its arrival, once
-    /// small segments were merged of its sealing.
+    /// [`MAX_AHEAD_NS`](crate::analyze::MAX_AHEAD_NS) ahead of its arrival is counted in the minute of its arrival; once
+    /// its segment was merged with others, in the minute in which it came into its first one.
     ///
     /// # Errors
     /// If a segment cannot be read.

@@ -35,11 +35,13 @@ struct World {
     engine: Engine,
     now_ns: u64,
     sockets: u64,
+    /// Turn of the thread that opens connections.
+    turn: u32,
 }
 
 impl World {
     fn new() -> Self {
-        Self { engine: Engine::new(Settings::default()), now_ns: 0, sockets: 0 }
+        Self { engine: Engine::new(Settings::default()), now_ns: 0, sockets: 0, turn: 0 }
     }
 
     fn tick(&mut self) -> u64 {
@@ -59,7 +61,7 @@ impl World {
         let (one, other) = (1_000_000 * (self.sockets as u32 + 1), 5_000_000 * (self.sockets as u32 + 1));
         let mut end = |tgid, role, local, peer, egress, ingress| {
             self.sockets += 1;
-            let executor = Executor { tgid, tid: tgid, goroutine: None, turn: 0 };
+            let executor = Executor { tgid, tid: tgid, goroutine: None, turn: self.turn };
             let connection = ConnectionId { sock: self.sockets, inode: self.sockets as u32 };
             End { connection, executor, role, local, peer, egress, ingress }
         };
@@ -251,8 +253,8 @@ fn a_proxy_is_followed_through_its_turns() {
     let (mut client, front) = world.connect(1, 2, 80);
     let mut front = front.on(2, 7);
     world.pass(&mut client, &mut front, GET);
-    let (call, mut back) = world.connect(2, 3, 81);
-    let mut call = call.on(2, 7);
+    world.turn = 7;
+    let (mut call, mut back) = world.connect(2, 3, 81);
     world.pass(&mut call, &mut back, GET);
     call = call.on(2, 8);
     world.pass(&mut back, &mut call, OK);

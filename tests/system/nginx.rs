@@ -92,7 +92,7 @@ fn a_proxy_is_in_the_middle_of_the_trace() {
                 network.peer.address = 127.0.0.1
                 network.peer.port = SHOP.port
                 network.protocol.version = 1.1
-                remora.parent.evidence = thread
+                remora.parent.evidence = turn
                 server.address = upstream
                 server.port = SHOP.port
                 url.full = http://upstream:SHOP.port/users/4711

@@ -78,7 +78,8 @@ fn sent_is_seen_and_lost() {
 
 fn data(observations: Vec<Observation>) -> Vec<Data> {
     let of = |observation| match observation {
-        Observation::Socket { event, .. } => match event.kind {
+        // Other programs of this host speak too.
+        Observation::Socket { event, tgid } if tgid == std::process::id() => match event.kind {
             EventKind::Data(data) => Some(data),
             _ => None,
         },

@@ -182,9 +182,17 @@ impl Engine {
 
     /// Ends all that is open, for a shutdown: what has no response yet is counted, not reported as failed.
     pub fn finish(&mut self, now_ns: u64) {
-        let connections: Vec<_> = self.connections.keys().copied().collect();
-        for connection in connections {
+        let mut connections: Vec<_> = self.connections.keys().copied().collect();
+        connections.sort_unstable();
+        for &connection in &connections {
             self.flush(connection);
+        }
+        // Callers before those they called.
+        let is_called = |id: &ConnectionId| {
+            !self.connections.get(id).is_some_and(|found| found.session.is_rehearsing_client())
+        };
+        connections.sort_by_key(is_called);
+        for connection in connections {
             self.settle(connection);
             self.lose_open(connection, now_ns, LossReason::Shutdown);
         }

@@ -271,7 +271,7 @@ impl Session {
                     let is_in_doubt = parser.doubt().is_some();
                     self.state = State::Speaking { protocol, parser, client };
                     if is_in_doubt {
-                        let mut rehearsal = Rehearsal::default();
+                        let mut rehearsal = Rehearsal::new(client);
                         let is_kept = is_first && rehearsal.note(direction, &first, side == Side::Client);
                         self.rehearsal = is_kept.then_some(rehearsal);
                     }

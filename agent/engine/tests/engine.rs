@@ -501,7 +501,7 @@ fn the_first_exchange_of_an_older_connection_is_told_when_it_rests() {
     world.pass(&mut front, &mut client, OK);
     let mut spans = world.spans();
     assert_eq!(spans.len(), 2, "the command is in doubt");
-    world.now_ns += 300_000_000;
+    world.now_ns += 400_000_000;
     spans.extend(world.spans());
     expect![[r#"
         1 -> GET (root)
@@ -522,7 +522,7 @@ fn an_older_connection_that_was_met_before_a_response_is_not_guessed_at() {
     let (mut call, _) = met_midway(&mut world, 2, 3, 6379);
     world.write(&mut call, COMMAND);
     world.read(&mut call, "+PONG\r\n+PONG\r\n");
-    world.now_ns += 300_000_000;
+    world.now_ns += 400_000_000;
     assert_eq!(world.spans(), []);
     assert_eq!(world.loss("connection_met_midway_unproven"), 1);
 }
@@ -544,7 +544,7 @@ fn the_first_statement_of_an_older_session_is_told_when_it_rests() {
     let answer = columns + &row + &message("C", "SELECT 1\0") + &message("Z", "I");
     world.pass(&mut call, &mut back, &query);
     world.pass(&mut back, &mut call, &answer);
-    world.now_ns += 300_000_000;
+    world.now_ns += 400_000_000;
     check(
         &mut world,
         &expect![[r#"

@@ -15,16 +15,28 @@ const MAX_BYTES: usize = 256 << 10;
 /// Silence after which a connection rests: longer than servers take to answer what is cheap, which is what is
 /// pipelined.
 const REST_NS: u64 = 250_000_000;
+/// By how much longer a server waits: its client's side is told first, which is its caller.
+const SERVER_REST_NS: u64 = REST_NS + 100_000_000;
 
 /// Chunks of both directions in the order in which they came, beginning with one of the client.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Rehearsal {
+    rest_ns: u64,
     chunks: Vec<(Direction, Chunk)>,
     bytes: usize,
     rests_at_ns: Option<u64>,
 }
 
 impl Rehearsal {
+    /// Returns a rehearsal of a conversation in which the client's bytes go in this direction.
+    pub(super) fn new(client: Direction) -> Self {
+        let rest_ns = match client {
+            Direction::Egress => REST_NS,
+            Direction::Ingress => SERVER_REST_NS,
+        };
+        Self { rest_ns, chunks: Vec::new(), bytes: 0, rests_at_ns: None }
+    }
+
     /// Keeps a chunk; returns whether there was room for it.
     pub(super) fn note(&mut self, direction: Direction, chunk: &Chunk, is_client: bool) -> bool {
         if self.chunks.is_empty() && !is_client {
@@ -34,7 +46,7 @@ impl Rehearsal {
             self.bytes += bytes.len();
         }
         self.chunks.push((direction, chunk.clone()));
-        self.rests_at_ns = Some(chunk.stamp.at_ns.saturating_add(REST_NS));
+        self.rests_at_ns = Some(chunk.stamp.at_ns.saturating_add(self.rest_ns));
         self.chunks.len() <= MAX_CHUNKS && self.bytes <= MAX_BYTES
     }
 

@@ -141,7 +141,8 @@ fn search(bridge: &Bridge) -> Result<()> {
         starts.len() == found.len() && starts.is_sorted_by(|newer, older| newer >= older),
         "newest first: {starts:?}"
     );
-    assert_eq!(bridge.search(json!({ "service": "shop", "status": "error" }))?.len() as u64, BROKEN);
+    // The greeting that this Redis does not understand fails in one trace.
+    assert_eq!(bridge.search(json!({ "service": "shop", "status": "error" }))?.len() as u64, BROKEN + 1);
     let one =
         bridge.search(json!({ "attributes": [{ "key": "url.path", "op": "=", "value": "/users/4713" }] }))?;
     assert_eq!(one.len(), 1, "{one:#?}");

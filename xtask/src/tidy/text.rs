@@ -5,8 +5,8 @@ use super::source::Source;
 
 /// Lines before the tests above which a file probably hides a seam.
 const LONG_FILE: usize = 400;
-/// What only stands in a file by accident: folders of one machine.
-const MACHINE_PATHS: [&str; 3] = ["/home/", "/root/", "/work/"];
+/// What only stands in a file by accident: folders of one machine, the last one the checkout itself.
+const MACHINE_PATHS: [&str; 3] = ["/home/", "/root/", env!("CARGO_MANIFEST_DIR")];
 
 pub(super) fn check(source: &Source) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -32,7 +32,7 @@ fn machine_paths(source: &Source, findings: &mut Vec<Finding>) {
     }
 }
 
-/// Whether `line` names the folder itself, and not one of that name further down, as in `example.com/work/`.
+/// Whether `line` names the folder itself, and not one of that name further down, as in `example.com/home/`.
 fn names_folder(line: &str, folder: &str) -> bool {
     let is_inside = |character: char| character.is_alphanumeric() || "._-}~*".contains(character);
     line.match_indices(folder).any(|(at, _)| !line[..at].ends_with(is_inside))
@@ -87,7 +87,7 @@ mod tests {
     #[test]
     fn a_clean_file_passes() {
         assert_eq!(rules("a/src/b.rs", "//! Head.\nfn f() {}\n"), Vec::<String>::new());
-        assert_eq!(rules("README.md", "see https://example.com/work/it"), Vec::<String>::new());
+        assert_eq!(rules("README.md", "see https://example.com/home/it"), Vec::<String>::new());
     }
 
     #[test]

@@ -157,7 +157,8 @@ pub(crate) fn remove_through(dir: &Path, through: u64) -> Result<(), StoreError>
     Ok(())
 }
 
-/// Gives arrival and bytes of each request of a file to `visit`; cuts a torn tail off, with a warning. Returns the requests it found.
+/// Gives arrival and bytes of each request of a file to `visit`; cuts a torn tail off, with a warning, and removes a file
+/// that holds no whole frame. Returns the requests it found.
 pub(crate) fn replay(
     dir: &Path,
     sequence: u64,
@@ -171,6 +172,7 @@ pub(crate) fn replay(
             return Err(StoreError::damaged(&path, "does not begin like a log of this version"));
         }
         // The process ended between making the file and writing its first bytes: nothing was acknowledged in it.
+        fs::remove_file(&path).map_err(StoreError::io("remove", &path))?;
         return Ok(0);
     }
     let mut frames = Frames::new(&bytes, MAGIC.len());
@@ -191,6 +193,10 @@ pub(crate) fn replay(
         let file = OpenOptions::new().write(true).open(&path).map_err(StoreError::io("open", &path))?;
         let cut = file.set_len(frames.end as u64).and_then(|()| file.sync_all());
         cut.map_err(StoreError::io("truncate", &path))?;
+    }
+    if frames.end == MAGIC.len() {
+        // No segment would ever cover it, and so nothing else would remove it.
+        fs::remove_file(&path).map_err(StoreError::io("remove", &path))?;
     }
     Ok(requests)
 }
@@ -231,6 +237,18 @@ mod tests {
             fs::write(&path, [whole.as_slice(), &two[..cut]].concat()).unwrap();
             assert_eq!(requests(dir.path()), [b"one".to_vec()], "cut at {cut}");
             assert_eq!(fs::read(&path).unwrap(), whole, "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn a_file_without_a_whole_frame_is_removed() {
+        let one = encode(1, b"one").unwrap();
+        let whole = [MAGIC.as_slice(), &one].concat();
+        for cut in 0..whole.len() {
+            let dir = tempfile::tempdir().unwrap();
+            fs::write(file_path(dir.path(), 1), &whole[..cut]).unwrap();
+            assert_eq!(requests(dir.path()), Vec::<Vec<u8>>::new(), "cut at {cut}");
+            assert_eq!(files(dir.path()).unwrap(), Vec::<u64>::new(), "cut at {cut}");
         }
     }
 }

@@ -85,8 +85,8 @@ pub struct DataEvent {
     pub goroutine_parent: u64,
     /// How often this thread has waited for events (`epoll_wait` and relatives) so far.
     pub turn: u32,
-    /// Nanoseconds between entry and exit of the call, saturating.
-    pub call_ns: u32,
+    /// Zero.
+    pub padding: u32,
 }
 
 /// A socket that is seen for the first time.

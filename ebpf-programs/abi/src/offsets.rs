@@ -31,20 +31,10 @@ pub struct Offsets {
     pub fdtable_max_fds: u32,
     /// `fdtable.fd`
     pub fdtable_fd: u32,
-    /// `file.f_inode`
-    pub file_inode: u32,
     /// `file.private_data`
     pub file_private_data: u32,
-    /// `inode.i_mode`
-    pub inode_mode: u32,
-    /// `inode.i_ino`
-    pub inode_ino: u32,
-    /// `socket.sk`
-    pub socket_sk: u32,
-    /// `socket.type`
-    pub socket_type: u32,
-    /// `socket.file`
-    pub socket_file: u32,
+    /// `socket_alloc.vfs_inode` and in it `inode.i_ino`, from the beginning of `struct socket`
+    pub socket_inode_number: u32,
     /// `sock.sk_socket`
     pub sock_socket: u32,
     /// `sock_common.skc_family`
@@ -85,7 +75,17 @@ pub struct Offsets {
     pub file_count: u32,
     /// What the field above holds for the last reference: 1, or 0 from Linux 6.13 (`FILE_REF_ONEREF`)
     pub file_count_last: u32,
+    /// 1 where the helper `bpf_get_current_task_btf` exists (Linux 5.11)
+    pub has_typed_task: u32,
 }
+
+/// Offsets in `struct socket` that all supported kernels agree on, so that its head is read at once; user space makes
+/// sure of them.
+pub const SOCKET_TYPE_OFFSET: u32 = 4;
+/// `socket.file`
+pub const SOCKET_FILE_OFFSET: u32 = 16;
+/// `socket.sk`
+pub const SOCKET_SK_OFFSET: u32 = 24;
 
 impl Offsets {
     /// What the object holds until user space has set the real offsets.
@@ -102,13 +102,8 @@ impl Offsets {
         files_fdt: 0,
         fdtable_max_fds: 0,
         fdtable_fd: 0,
-        file_inode: 0,
         file_private_data: 0,
-        inode_mode: 0,
-        inode_ino: 0,
-        socket_sk: 0,
-        socket_type: 0,
-        socket_file: 0,
+        socket_inode_number: 0,
         sock_socket: 0,
         sock_family: 0,
         sock_state: 0,
@@ -129,7 +124,8 @@ impl Offsets {
         unix_address_name: 0,
         file_count: 0,
         file_count_last: 0,
+        has_typed_task: 0,
     };
 }
 
-const _: () = assert!(size_of::<Offsets>() == 4 * 39);
+const _: () = assert!(size_of::<Offsets>() == 4 * 35);

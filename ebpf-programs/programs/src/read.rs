@@ -2,7 +2,7 @@
 
 use core::num::NonZero;
 
-use aya_ebpf::helpers::generated::{bpf_probe_read_kernel, bpf_probe_read_user};
+use aya_ebpf::helpers::generated::{bpf_get_current_task_btf, bpf_probe_read_kernel, bpf_probe_read_user};
 use aya_ebpf::helpers::{bpf_get_current_task, bpf_ktime_get_ns};
 
 /// Returns `CLOCK_MONOTONIC` in nanoseconds.
@@ -17,6 +17,23 @@ pub(crate) fn now_ns() -> u64 {
 pub(crate) fn task() -> u64 {
     // SAFETY: the helper has no preconditions.
     unsafe { bpf_get_current_task() }
+}
+
+/// Returns the address of the running thread's `struct task_struct`, of which the verifier knows the type.
+#[inline(always)]
+pub(crate) fn typed_task() -> u64 {
+    // SAFETY: the helper has no preconditions.
+    unsafe { bpf_get_current_task_btf() as u64 }
+}
+
+/// Reads a `T` at `base + offset`, where `base` came from [`typed_task`] or was read by this function: no call, since
+/// the verifier knows the struct and lets a load that faults give 0.
+#[inline(always)]
+pub(crate) fn typed<T: Copy>(base: u64, offset: u32) -> T {
+    let source = (base + u64::from(offset)) as *const T;
+    // SAFETY: the verifier accepts the load only where `base` is the address of a struct that has a field of this size
+    // at the offset, or null, and handles faults.
+    unsafe { source.read_volatile() }
 }
 
 /// Reads a `T` at `base + offset` in kernel memory.

@@ -209,7 +209,7 @@ mod tests {
             goroutine: 0,
             goroutine_parent: 0,
             turn: 3,
-            call_ns: 4,
+            padding: 0,
         };
         let mut record = bytes_of(&event).to_vec();
         record.extend_from_slice(b"helloGARBAGE");
@@ -239,7 +239,7 @@ mod tests {
             goroutine: 0,
             goroutine_parent: 0,
             turn: 0,
-            call_ns: 0,
+            padding: 0,
         };
         assert_eq!(Decoder::default().decode(bytes_of(&event)), Err(Undecodable));
     }

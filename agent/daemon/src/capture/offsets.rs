@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use btf_rs::{Btf, BtfType, Struct, Type};
-use remora_abi::Offsets;
+use remora_abi::{Offsets, SOCKET_FILE_OFFSET, SOCKET_SK_OFFSET, SOCKET_TYPE_OFFSET};
 
 /// Where the kernel publishes its types.
 pub(super) const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
@@ -31,6 +31,16 @@ pub enum OffsetError {
         /// The field.
         field: &'static str,
     },
+    /// A field that has been at one place in all kernels so far is at another.
+    #[error(
+        "field {field} of struct {structure} has moved in this kernel: please report it with the output of `uname -r`"
+    )]
+    Moved {
+        /// The struct.
+        structure: &'static str,
+        /// The field.
+        field: &'static str,
+    },
 }
 
 /// Returns the offsets of the running kernel. Takes some 0.3 s.
@@ -47,6 +57,13 @@ fn resolve_from(path: &Path) -> Result<Offsets, OffsetError> {
         // `file_ref_t` counts from 0 (`FILE_REF_ONEREF`).
         Err(_) => (at("file", "f_ref")?, 0),
     };
+    for (field, expected) in
+        [("type", SOCKET_TYPE_OFFSET), ("file", SOCKET_FILE_OFFSET), ("sk", SOCKET_SK_OFFSET)]
+    {
+        if at("socket", field)? != expected {
+            return Err(OffsetError::Moved { structure: "socket", field });
+        }
+    }
     Ok(Offsets {
         task_files: at("task_struct", "files")?,
         task_mm: at("task_struct", "mm")?,
@@ -60,13 +77,8 @@ fn resolve_from(path: &Path) -> Result<Offsets, OffsetError> {
         files_fdt: at("files_struct", "fdt")?,
         fdtable_max_fds: at("fdtable", "max_fds")?,
         fdtable_fd: at("fdtable", "fd")?,
-        file_inode: at("file", "f_inode")?,
         file_private_data: at("file", "private_data")?,
-        inode_mode: at("inode", "i_mode")?,
-        inode_ino: at("inode", "i_ino")?,
-        socket_sk: at("socket", "sk")?,
-        socket_type: at("socket", "type")?,
-        socket_file: at("socket", "file")?,
+        socket_inode_number: at("socket_alloc", "vfs_inode")? + at("inode", "i_ino")?,
         sock_socket: at("sock", "sk_socket")?,
         sock_family: at("sock_common", "skc_family")?,
         sock_state: at("sock_common", "skc_state")?,
@@ -87,6 +99,7 @@ fn resolve_from(path: &Path) -> Result<Offsets, OffsetError> {
         unix_address_name: at("unix_address", "name")?,
         file_count,
         file_count_last,
+        has_typed_task: u32::from(btf.resolve_types_by_name("bpf_get_current_task_btf").is_ok()),
     })
 }
 

@@ -24,7 +24,7 @@ pub(crate) struct Call {
     pub(crate) sock: u64,
     /// Address in user memory, of the kind that `memory` says.
     pub(crate) address: u64,
-    /// Entry, `CLOCK_MONOTONIC`.
+    /// Entry, `CLOCK_MONOTONIC`; of use only for calls that write or connect.
     pub(crate) time_ns: u64,
     /// Goroutine id or 0.
     pub(crate) goroutine: u64,

@@ -2,14 +2,13 @@
 
 use core::num::NonZero;
 
-use remora_abi::{FAMILY_INET, FAMILY_INET6, FAMILY_UNIX};
+use remora_abi::{
+    FAMILY_INET, FAMILY_INET6, FAMILY_UNIX, SOCKET_FILE_OFFSET, SOCKET_SK_OFFSET, SOCKET_TYPE_OFFSET,
+};
 
 use crate::maps::offsets;
 use crate::read;
 
-/// `S_IFMT` and `S_IFSOCK` of `include/uapi/linux/stat.h`.
-const FILE_TYPE_MASK: u16 = 0o170_000;
-const FILE_TYPE_SOCKET: u16 = 0o140_000;
 /// `SOCK_STREAM` of `include/linux/net.h`.
 const STREAM: u16 = 1;
 /// `IPPROTO_TCP`.
@@ -28,23 +27,37 @@ pub(crate) struct Found {
     pub(crate) family: u8,
 }
 
+/// The beginning of `struct socket`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct SocketHead {
+    state: u32,
+    kind: u16,
+    padding: u16,
+    flags: u64,
+    file: u64,
+    sock: u64,
+}
+
+const _: () = assert!(core::mem::offset_of!(SocketHead, kind) == SOCKET_TYPE_OFFSET as usize);
+const _: () = assert!(core::mem::offset_of!(SocketHead, file) == SOCKET_FILE_OFFSET as usize);
+const _: () = assert!(core::mem::offset_of!(SocketHead, sock) == SOCKET_SK_OFFSET as usize);
+
 /// Returns the TCP or Unix stream socket behind a descriptor; none for any other file.
+///
+/// What a file's private data are is told by whether they name the file in turn, as a `struct socket` does.
 #[inline(always)]
 pub(crate) fn find(descriptor: u64) -> Option<Found> {
     let offsets = offsets();
     let file = file(descriptor as u32)?;
-    let inode = read::pointer(file, offsets.file_inode)?;
-    if read::kernel::<u16>(inode, offsets.inode_mode)? & FILE_TYPE_MASK != FILE_TYPE_SOCKET {
-        return None;
-    }
     let socket = read::pointer(file, offsets.file_private_data)?;
-    if read::kernel::<u16>(socket, offsets.socket_type)? != STREAM {
+    let head = read::kernel::<SocketHead>(socket, 0)?;
+    if head.file != file.get() || head.kind != STREAM || head.sock == 0 {
         return None;
     }
-    let sock = read::pointer(socket, offsets.socket_sk)?.get();
-    let family = family(sock)?;
-    let number = read::kernel::<u64>(inode, offsets.inode_ino)?;
-    Some(Found { sock, file: file.get(), inode: number as u32, family })
+    let family = family(head.sock)?;
+    let number = read::kernel::<u64>(socket, offsets.socket_inode_number)?;
+    Some(Found { sock: head.sock, file: file.get(), inode: number as u32, family })
 }
 
 /// Returns the family of a `struct sock` if it is observed.
@@ -65,13 +78,24 @@ pub(crate) fn family(sock: u64) -> Option<u8> {
 /// Returns the address of the `struct file` behind a descriptor (`files_lookup_fd_raw`).
 #[inline(always)]
 fn file(descriptor: u32) -> Option<NonZero<u64>> {
-    let offsets = offsets();
-    let task = read::task();
-    let files = read::pointer(task, offsets.task_files)?;
-    let table = read::pointer(files, offsets.files_fdt)?;
-    if descriptor >= read::kernel::<u32>(table, offsets.fdtable_max_fds)? {
+    let (length, array) = descriptors()?;
+    if descriptor >= length {
         return None;
     }
-    let array = read::pointer(table, offsets.fdtable_fd)?;
-    read::pointer(array.get() + u64::from(descriptor) * 8, 0)
+    read::pointer(array + u64::from(descriptor) * 8, 0)
+}
+
+/// Returns length and address of the running thread's array of files.
+#[inline(always)]
+fn descriptors() -> Option<(u32, u64)> {
+    let offsets = offsets();
+    if offsets.has_typed_task != 0 {
+        let files = read::typed::<u64>(read::typed_task(), offsets.task_files);
+        let table = read::typed::<u64>(files, offsets.files_fdt);
+        let length = read::typed::<u32>(table, offsets.fdtable_max_fds);
+        return Some((length, read::typed(table, offsets.fdtable_fd)));
+    }
+    let files = read::pointer(read::task(), offsets.task_files)?;
+    let table = read::pointer(files, offsets.files_fdt)?;
+    Some((read::kernel(table, offsets.fdtable_max_fds)?, read::kernel(table, offsets.fdtable_fd)?))
 }

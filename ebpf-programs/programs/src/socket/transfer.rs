@@ -60,7 +60,9 @@ pub(crate) fn enter(registers: &Registers, descriptor: u64, direction: u8, memor
     let Some(found) = find(descriptor) else { return };
     let Some(thread) = thread::this() else { return };
     let call = &mut thread.call;
-    call.time_ns = read::now_ns();
+    if direction == DIRECTION_EGRESS {
+        call.time_ns = read::now_ns();
+    }
     call.sock = found.sock;
     call.inode = found.inode;
     call.family = found.family;
@@ -170,13 +172,12 @@ fn finish(thread: &mut Thread, result: i64) {
     if result < 0 || (result == 0 && call.direction == DIRECTION_EGRESS) {
         return;
     }
-    let now_ns = read::now_ns();
     let is_ingress = call.direction == DIRECTION_INGRESS;
-    let time_ns = if is_ingress { now_ns } else { call.time_ns };
-    let Some(state) = open::ensure_announced(call.sock, call.inode, call.family, call.time_ns) else {
+    let time_ns = if is_ingress { read::now_ns() } else { call.time_ns };
+    let Some(state) = open::ensure_announced(call.sock, call.inode, call.family, time_ns) else {
         return;
     };
-    let mut event = describe(call, turn, time_ns, now_ns);
+    let mut event = describe(call, turn, time_ns);
     if is_ingress {
         event.reverse_position = reverse_of_ingress(call, state);
     }
@@ -190,7 +191,7 @@ fn finish(thread: &mut Thread, result: i64) {
 }
 
 #[inline(always)]
-fn describe(call: &Call, turn: u32, time_ns: u64, now_ns: u64) -> DataEvent {
+fn describe(call: &Call, turn: u32, time_ns: u64) -> DataEvent {
     let mut header = emit::header(KIND_DATA, time_ns);
     header.direction = call.direction;
     header.family = call.family;
@@ -202,7 +203,6 @@ fn describe(call: &Call, turn: u32, time_ns: u64, now_ns: u64) -> DataEvent {
     if call.family == FAMILY_UNIX {
         header.flags |= DATA_COUNTED;
     }
-    let elapsed = now_ns.wrapping_sub(call.time_ns);
     DataEvent {
         header,
         position: call.position,
@@ -213,7 +213,7 @@ fn describe(call: &Call, turn: u32, time_ns: u64, now_ns: u64) -> DataEvent {
         goroutine: if call.is_go != 0 { call.goroutine } else { 0 },
         goroutine_parent: if call.is_go != 0 { call.goroutine_parent } else { 0 },
         turn,
-        call_ns: if elapsed > u64::from(u32::MAX) { u32::MAX } else { elapsed as u32 },
+        padding: 0,
     }
 }
 

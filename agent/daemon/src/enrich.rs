@@ -8,9 +8,9 @@ mod host;
 mod resource;
 mod uuid;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
+use foldhash::HashMap;
 use remora_engine::span::Span;
 
 pub use clock::ClockAnchor;
@@ -49,7 +49,7 @@ impl Enricher {
     #[must_use]
     pub fn new(processes: Processes, clock: ClockAnchor, ledger: &Ledger) -> Self {
         let unknown = ledger.counter("remora_agent_spans_of_unknown_processes_total");
-        Self { processes, clock, host: Host::this(), resources: HashMap::new(), unknown }
+        Self { processes, clock, host: Host::this(), resources: HashMap::default(), unknown }
     }
 
     /// Returns the span with all that is known of its process.

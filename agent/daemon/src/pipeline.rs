@@ -37,7 +37,7 @@ use unnamed::Unnamed;
 /// Notices and verdicts under way. One more is refused; the process is looked at when it is next seen.
 const CHANNEL_LENGTH: usize = 16_384;
 /// Pause between two looks at the ring while there is traffic, and while there is none.
-const BUSY_PAUSE: Duration = Duration::from_millis(5);
+const BUSY_PAUSE: Duration = Duration::from_millis(10);
 const IDLE_PAUSE: Duration = Duration::from_millis(10);
 /// Records that are read before the engine gets to work on them.
 const DRAIN_LIMIT: usize = 16_384;

@@ -8,7 +8,7 @@ mod identity;
 mod parents;
 mod route;
 
-use std::collections::HashMap;
+use foldhash::HashMap;
 
 use crate::connection::Stamp;
 use crate::event::{ConnectionId, Opened, Role, Scheduling};
@@ -96,10 +96,10 @@ impl Correlation {
     pub(crate) fn new(seed: u64) -> Self {
         Self {
             ids: IdSource::new(seed),
-            active: HashMap::new(),
-            calls: HashMap::new(),
+            active: HashMap::default(),
+            calls: HashMap::default(),
             parents: Parents::default(),
-            foreseen: HashMap::new(),
+            foreseen: HashMap::default(),
             routes: Routes::default(),
             tally: Tally::default(),
             next_sweep_ns: 0,
@@ -292,7 +292,7 @@ impl Correlation {
             SpanKind::Server => self.match_late(&mut active),
         }
         let mut span =
-            describe::span(kind, &exchange, protocol, connection, opened, &mut self.routes, &active.context);
+            describe::span(kind, exchange, protocol, connection, opened, &mut self.routes, &active.context);
         span.parent = active.parent;
         span.links = active.links;
         if let Some(parent) = span.parent {

@@ -1,6 +1,8 @@
 //! The state machine that calls the rooms in order.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
+
+use foldhash::HashMap;
 
 use crate::command::Command;
 use crate::connection::{Stamp, Stream};
@@ -106,7 +108,7 @@ impl Engine {
         Self {
             parsers: settings.parsers,
             max_capture_bytes: settings.max_capture_bytes,
-            connections: HashMap::new(),
+            connections: HashMap::default(),
             correlation: Correlation::new(settings.id_seed),
             spans: VecDeque::new(),
             commands: VecDeque::new(),

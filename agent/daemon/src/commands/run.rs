@@ -34,7 +34,7 @@ pub(super) fn run(settings: &Settings) -> anyhow::Result<()> {
         }
         if let Some(sink) = &sink {
             // A refusal is counted where it happens.
-            let _refused = sink.try_send(span);
+            let _refused = sink.try_send(&span);
         }
     };
     if let Some(server) = &server {

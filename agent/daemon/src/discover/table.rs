@@ -1,9 +1,10 @@
 //! The shared table of processes: written by discovery, read by everyone.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
+
+use foldhash::HashMap;
 
 use super::process::Process;
 

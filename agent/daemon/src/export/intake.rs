@@ -1,11 +1,11 @@
 //! The door for spans: never waits, never grows without bound.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use remora_engine::semconv::{Attributes, Value};
 use tokio::sync::Notify;
 
+use super::otlp::Draft;
 use crate::enrich::ResourceSpan;
 use crate::health::Counter;
 
@@ -29,19 +29,26 @@ impl SpanSink {
     ///
     /// # Errors
     /// There is no room, or the exporter has ended; the span is lost and counted.
-    pub fn try_send(&self, span: ResourceSpan) -> Result<(), Refused> {
+    pub fn try_send(&self, span: &ResourceSpan) -> Result<(), Refused> {
         self.0.put(span)
     }
+}
+
+/// Requests that are being written, oldest first; all but the last are full.
+#[derive(Debug, Default)]
+struct Drafts {
+    full: Vec<Draft>,
+    open: Draft,
 }
 
 /// Spans between the pipeline and the worker.
 #[derive(Debug)]
 pub(super) struct Intake {
-    spans: Mutex<Vec<ResourceSpan>>,
+    drafts: Mutex<Drafts>,
     /// Bytes that wait, here and as batches in memory.
     bytes: AtomicUsize,
     max_bytes: usize,
-    batch_spans: usize,
+    batch_spans: u32,
     is_ended: AtomicBool,
     /// Tells the worker that there is a first span, or a full batch.
     pub(super) arrived: Notify,
@@ -51,9 +58,9 @@ pub(super) struct Intake {
 
 impl Intake {
     /// Returns an empty intake.
-    pub(super) fn new(max_bytes: usize, batch_spans: usize, queue_full: Counter, ended: Counter) -> Self {
+    pub(super) fn new(max_bytes: usize, batch_spans: u32, queue_full: Counter, ended: Counter) -> Self {
         Self {
-            spans: Mutex::default(),
+            drafts: Mutex::default(),
             bytes: AtomicUsize::new(0),
             max_bytes,
             batch_spans,
@@ -64,38 +71,45 @@ impl Intake {
         }
     }
 
-    fn put(&self, span: ResourceSpan) -> Result<(), Refused> {
-        let mut spans = self.spans.lock().unwrap_or_else(PoisonError::into_inner);
+    fn put(&self, span: &ResourceSpan) -> Result<(), Refused> {
+        let mut drafts = self.drafts();
         if self.is_ended.load(Ordering::Acquire) {
             self.ended.add(1);
             return Err(Refused::Ended);
         }
-        let cost = cost(&span);
-        if self.bytes.load(Ordering::Relaxed).saturating_add(cost) > self.max_bytes {
+        if self.bytes.load(Ordering::Relaxed) >= self.max_bytes {
             self.queue_full.add(1);
             return Err(Refused::QueueFull);
         }
-        self.bytes.fetch_add(cost, Ordering::Relaxed);
-        spans.push(span);
+        let grown = drafts.open.add(span);
+        self.bytes.fetch_add(grown, Ordering::Relaxed);
+        let is_full = drafts.open.spans() >= self.batch_spans;
         // Few wake-ups: one starts the clock of a batch, one says that it is full.
-        let wakes = spans.len() == 1 || spans.len() == self.batch_spans;
-        drop(spans);
+        let wakes = is_full || (drafts.open.spans() == 1 && drafts.full.is_empty());
+        if is_full {
+            let full = std::mem::take(&mut drafts.open);
+            drafts.full.push(full);
+        }
+        drop(drafts);
         if wakes {
             self.arrived.notify_one();
         }
         Ok(())
     }
 
-    /// Returns the number of spans that wait here.
-    pub(super) fn len(&self) -> usize {
-        self.spans.lock().unwrap_or_else(PoisonError::into_inner).len()
+    /// Returns whether a batch is full.
+    pub(super) fn is_full(&self) -> bool {
+        !self.drafts().full.is_empty()
     }
 
-    /// Returns all spans that wait here; their memory is the taker's to account for.
-    pub(super) fn take(&self) -> Vec<ResourceSpan> {
-        let spans = std::mem::take(&mut *self.spans.lock().unwrap_or_else(PoisonError::into_inner));
-        self.release(spans.iter().map(cost).sum());
-        spans
+    /// Returns all drafts, oldest first; their memory is the taker's to account for.
+    pub(super) fn take(&self) -> Vec<Draft> {
+        let Drafts { full: mut drafts, open } = std::mem::take(&mut *self.drafts());
+        if open.spans() > 0 {
+            drafts.push(open);
+        }
+        self.release(drafts.iter().map(Draft::bytes).sum());
+        drafts
     }
 
     /// Accounts for memory elsewhere that counts against the same limit.
@@ -113,26 +127,14 @@ impl Intake {
         self.bytes.load(Ordering::Relaxed)
     }
 
+    fn drafts(&self) -> MutexGuard<'_, Drafts> {
+        self.drafts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Refuses everything from here on.
     pub(super) fn end(&self) {
         // Under the lock: whoever put a span before is seen by the taker after.
-        let _spans = self.spans.lock().unwrap_or_else(PoisonError::into_inner);
+        let _drafts = self.drafts();
         self.is_ended.store(true, Ordering::Release);
     }
-}
-
-/// Estimates the memory of a span. The resource is shared and not counted.
-fn cost(span: &ResourceSpan) -> usize {
-    let text = span.span.name.len() + span.span.trace_state.len();
-    let links: usize = span.span.links.iter().map(|link| 64 + attributes_cost(&link.attributes)).sum();
-    size_of::<ResourceSpan>() + text + links + attributes_cost(&span.span.attributes)
-}
-
-fn attributes_cost(attributes: &Attributes) -> usize {
-    let value = |value: &Value| match value {
-        Value::Text(text) => text.len(),
-        Value::Texts(texts) => texts.iter().map(|text| text.len() + size_of::<String>()).sum(),
-        Value::Int(_) | Value::Double(_) | Value::Bool(_) => 0,
-    };
-    attributes.iter().map(|(key, found)| size_of_val(&(key, found)) * 2 + key.len() + value(found)).sum()
 }

@@ -2,9 +2,9 @@
 
 mod wire;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
+use foldhash::HashMap;
 use remora_engine::semconv::{self, Attributes, Value};
 use remora_engine::span::{Link, Parent, SpanKind, Status};
 
@@ -12,6 +12,8 @@ use self::wire::Message;
 use super::batch::Batch;
 use crate::enrich::{Resource, ResourceSpan};
 
+/// Room for the resource and the scopes of a group: twice what a typical one takes.
+const GROUP_BYTES: usize = 2048;
 /// `SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK`
 const HAS_IS_REMOTE: u32 = 0x100;
 /// `SPAN_FLAGS_CONTEXT_IS_REMOTE_MASK`
@@ -22,55 +24,83 @@ const STATUS_ERROR: u64 = 2;
 const KIND_SERVER: u64 = 2;
 const KIND_CLIENT: u64 = 3;
 
+/// A request that is being written: a span becomes bytes as it comes, so that nothing else of it is kept.
+#[derive(Debug, Default)]
+pub(super) struct Draft {
+    groups: Vec<Group>,
+    /// Place in `groups` by the resource's address, which the group keeps from being another's.
+    by_resource: HashMap<usize, usize>,
+    spans: u32,
+    bytes: usize,
+}
+
 /// Spans of one resource, by protocol.
-struct Group<'a> {
-    resource: &'a Resource,
-    scopes: Vec<(&'static str, Vec<&'a ResourceSpan>)>,
+#[derive(Debug)]
+struct Group {
+    resource: Arc<Resource>,
+    scopes: Vec<(&'static str, Message)>,
 }
 
-/// Returns the request that carries `spans`, grouped by resource and, below it, by protocol.
-pub(super) fn batch(spans: &[ResourceSpan]) -> Batch {
-    let mut request = Message::default();
-    for group in groups(spans) {
-        request.nested(1, |message| resource_spans(message, &group));
-    }
-    let count = u32::try_from(spans.len()).unwrap_or(u32::MAX);
-    Batch { payload: request.into_bytes().into(), spans: count }
-}
-
-fn groups(spans: &[ResourceSpan]) -> Vec<Group<'_>> {
-    let mut groups: Vec<Group<'_>> = Vec::new();
-    let mut by_resource: HashMap<*const Resource, usize> = HashMap::new();
-    for span in spans {
-        let at = *by_resource.entry(Arc::as_ptr(&span.resource)).or_insert_with(|| {
-            groups.push(Group { resource: &span.resource, scopes: Vec::new() });
+impl Draft {
+    /// Adds a span. Returns the bytes that the draft has grown by.
+    pub(super) fn add(&mut self, from: &ResourceSpan) -> usize {
+        let groups = &mut self.groups;
+        let at = *self.by_resource.entry(Arc::as_ptr(&from.resource).addr()).or_insert_with(|| {
+            groups.push(Group { resource: from.resource.clone(), scopes: Vec::new() });
             groups.len() - 1
         });
-        let Some(group) = groups.get_mut(at) else { continue };
+        let Some(group) = self.groups.get_mut(at) else { return 0 };
+        let protocol = from.span.protocol;
         // A process speaks few protocols: looking through them is quicker than hashing.
-        match group.scopes.iter_mut().find(|(protocol, _)| *protocol == span.span.protocol) {
-            Some((_, members)) => members.push(span),
-            None => group.scopes.push((span.span.protocol, vec![span])),
-        }
+        let at = group.scopes.iter().position(|(known, _)| *known == protocol).unwrap_or_else(|| {
+            group.scopes.push((protocol, Message::default()));
+            group.scopes.len() - 1
+        });
+        let Some((_, spans)) = group.scopes.get_mut(at) else { return 0 };
+        let before = spans.len();
+        spans.nested(2, |message| span(message, from));
+        let grown = spans.len() - before;
+        self.spans += 1;
+        self.bytes += grown;
+        grown
     }
-    groups
+
+    /// Returns the number of spans.
+    pub(super) fn spans(&self) -> u32 {
+        self.spans
+    }
+
+    /// Returns the bytes of all spans.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Returns the request: its spans grouped by resource and, below it, by protocol.
+    pub(super) fn finish(self) -> Batch {
+        let mut request = Message::with_capacity(self.bytes + self.groups.len() * GROUP_BYTES);
+        let mut schema = Message::default();
+        schema.text(3, semconv::SCHEMA_URL);
+        for group in &self.groups {
+            let mut resource = Message::default();
+            resource.nested(1, |resource| attributes(resource, 1, &group.resource.attributes));
+            let mut scopes = Message::default();
+            for (protocol, spans) in &group.scopes {
+                scopes.nested_parts(2, [&scope(protocol), spans, &schema]);
+            }
+            request.nested_parts(1, [&resource, &scopes, &schema]);
+        }
+        Batch { payload: request.into_bytes().into(), spans: self.spans }
+    }
 }
 
-fn resource_spans(message: &mut Message, group: &Group<'_>) {
-    message.nested(1, |resource| attributes(resource, 1, &group.resource.attributes));
-    for (protocol, spans) in &group.scopes {
-        message.nested(2, |scope_spans| {
-            scope_spans.nested(1, |scope| {
-                scope.text(1, &format!("remora/{protocol}"));
-                scope.text(2, env!("CARGO_PKG_VERSION"));
-            });
-            for from in spans {
-                scope_spans.nested(2, |message| span(message, from));
-            }
-            scope_spans.text(3, semconv::SCHEMA_URL);
-        });
-    }
-    message.text(3, semconv::SCHEMA_URL);
+/// The field `scope` of `ScopeSpans`.
+fn scope(protocol: &str) -> Message {
+    let mut message = Message::default();
+    message.nested(1, |scope| {
+        scope.text(1, &format!("remora/{protocol}"));
+        scope.text(2, env!("CARGO_PKG_VERSION"));
+    });
+    message
 }
 
 fn span(message: &mut Message, from: &ResourceSpan) {

@@ -28,7 +28,7 @@ pub struct Settings {
     /// Certificates of authorities, in PEM; those of the host if none.
     pub certificate: Option<PathBuf>,
     /// Spans in one request at most.
-    pub batch_spans: usize,
+    pub batch_spans: u32,
     /// How long a span waits for others.
     pub batch_delay: Duration,
     /// Memory for spans that wait, in bytes. When it is used up, new spans are refused.
@@ -50,7 +50,7 @@ impl Settings {
             timeout: Duration::from_secs(10),
             compression,
             certificate: None,
-            batch_spans: 512,
+            batch_spans: 2048,
             batch_delay: Duration::from_secs(1),
             queue_bytes: 16 << 20,
             spool: None,

@@ -11,13 +11,13 @@ use tokio::runtime;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
 
+use super::Error;
 use super::backlog::Backlog;
 use super::backoff::Pause;
 use super::intake::{Intake, SpanSink};
 use super::settings::Settings;
 use super::spool::{self, Spool};
 use super::transport::{Accepted, Failure, Transport};
-use super::{Error, otlp};
 use crate::health::{Counter, Ledger};
 
 /// Where losses of this room are booked.
@@ -203,7 +203,7 @@ impl Worker {
     }
 
     fn handle_arrival(&mut self) {
-        if self.intake.len() >= self.settings.batch_spans {
+        if self.intake.is_full() {
             self.cut();
         } else if self.cut_at.is_none() {
             self.cut_at = Some(Instant::now() + self.settings.batch_delay);
@@ -213,11 +213,8 @@ impl Worker {
     /// Makes batches of all spans that wait.
     fn cut(&mut self) {
         self.cut_at = None;
-        let mut spans = self.intake.take();
-        while !spans.is_empty() {
-            let rest = spans.split_off(spans.len().min(self.settings.batch_spans.max(1)));
-            self.backlog.push(otlp::batch(&spans));
-            spans = rest;
+        for draft in self.intake.take() {
+            self.backlog.push(draft.finish());
         }
     }
 

@@ -4,6 +4,8 @@
 //! returns, which may be after its reader was already told; and times, at entry of writes and exit of reads, show
 //! which came first. So observations rest a little, and leave sorted.
 
+use std::collections::VecDeque;
+
 use remora_engine::event::{EventKind, Role};
 
 use crate::capture::Observation;
@@ -14,21 +16,17 @@ const REST_NS: u64 = 15_000_000;
 /// Observations that may rest. More leave at once, counted on to be in order.
 const MAX_RESTING: usize = 262_144;
 
-#[derive(Debug)]
-struct Resting {
-    at_ns: u64,
-    arrival: u64,
-    observation: Observation,
-}
-
 /// Observations that rest.
 #[derive(Debug, Default)]
 pub(super) struct Order {
-    /// From the latest to the earliest where `is_sorted`. Those of one time are told apart by when they came.
-    resting: Vec<Resting>,
+    /// In the order in which they came, those that left as gaps.
+    resting: VecDeque<Option<Observation>>,
+    /// Number of the first of them.
+    first: u64,
+    /// Time and number of each, the earliest first where `is_sorted`.
+    times: VecDeque<(u64, u64)>,
     is_sorted: bool,
     last_ns: u64,
-    arrivals: u64,
 }
 
 impl Order {
@@ -36,24 +34,31 @@ impl Order {
     pub(super) fn push(&mut self, observation: Observation) {
         let at_ns = key(&observation).unwrap_or(self.last_ns);
         self.last_ns = at_ns;
-        self.arrivals += 1;
-        self.resting.push(Resting { at_ns, arrival: self.arrivals, observation });
+        self.times.push_back((at_ns, self.first + self.resting.len() as u64));
+        self.resting.push_back(Some(observation));
         self.is_sorted = false;
     }
 
     /// Returns the time up to which observations have rested.
     pub(super) fn settled_ns(&self, now_ns: u64) -> u64 {
-        if self.resting.len() > MAX_RESTING { now_ns } else { now_ns.saturating_sub(REST_NS) }
+        if self.times.len() > MAX_RESTING { now_ns } else { now_ns.saturating_sub(REST_NS) }
     }
 
     /// Returns the earliest observation, if it is not later than `until_ns`.
     pub(super) fn pop(&mut self, until_ns: u64) -> Option<Observation> {
         if !self.is_sorted {
-            // The earliest are taken from the end.
-            self.resting.sort_unstable_by_key(|resting| std::cmp::Reverse((resting.at_ns, resting.arrival)));
+            // What rested before is sorted and what came since nearly so: the stable sort merges such runs.
+            self.times.make_contiguous().sort();
             self.is_sorted = true;
         }
-        self.resting.pop_if(|resting| resting.at_ns <= until_ns).map(|resting| resting.observation)
+        let (_, number) = self.times.pop_front_if(|(at_ns, _)| *at_ns <= until_ns)?;
+        let index = usize::try_from(number - self.first).ok()?;
+        let observation = self.resting.get_mut(index)?.take();
+        while let Some(None) = self.resting.front() {
+            self.resting.pop_front();
+            self.first += 1;
+        }
+        observation
     }
 }
 

@@ -1,6 +1,6 @@
 //! Which processes are observed, as far as the capture thread has been told.
 
-use std::collections::{HashMap, HashSet};
+use foldhash::{HashMap, HashSet};
 
 /// The capture thread's view of discovery's verdicts.
 #[derive(Debug)]
@@ -14,7 +14,7 @@ pub(super) struct Roster {
 
 impl Roster {
     pub(super) fn new(reports_unjudged: bool) -> Self {
-        Self { reports_unjudged, verdicts: HashMap::new(), told: HashSet::new() }
+        Self { reports_unjudged, verdicts: HashMap::default(), told: HashSet::default() }
     }
 
     /// Notes a verdict.

@@ -14,24 +14,25 @@ const CONNECTION_CLOSED: &str = "connection_closed";
 /// Returns the span of an exchange, without its parent.
 pub(super) fn span(
     kind: SpanKind,
-    exchange: &Exchange,
+    mut exchange: Exchange,
     protocol: &'static str,
     connection: ConnectionId,
     opened: &Opened,
     routes: &mut Routes,
     context: &Context,
 ) -> Span {
-    let request = &exchange.request;
     let started_at_ns = exchange.request_first.at_ns;
     let last = exchange.response_last.unwrap_or(exchange.request_last);
     let executor = match kind {
         SpanKind::Client => exchange.request_first.executor,
         SpanKind::Server => exchange.response_first.unwrap_or(exchange.request_first).executor,
     };
-    let mut attributes = request.attributes.clone();
-    add_addresses(&mut attributes, kind, request, opened);
-    let name = name(exchange, kind, opened, routes, &mut attributes);
-    let status = add_outcome(&mut attributes, exchange, kind);
+    let mut attributes = std::mem::take(&mut exchange.request.attributes);
+    // Room for what is added below: growing would copy all of it.
+    attributes.reserve(12);
+    add_addresses(&mut attributes, kind, &mut exchange.request, opened);
+    let name = name(&exchange, kind, opened, routes, &mut attributes);
+    let status = add_outcome(&mut attributes, &mut exchange, kind);
     // An empty text says no more than its absence (a driver's ping is an empty statement).
     attributes.retain(|(_, value)| !matches!(value, Value::Text(text) if text.is_empty()));
     Span {
@@ -78,13 +79,13 @@ fn service_key(local: &Endpoint) -> ServiceKey {
     }
 }
 
-fn add_addresses(attributes: &mut Attributes, kind: SpanKind, request: &Request, opened: &Opened) {
+fn add_addresses(attributes: &mut Attributes, kind: SpanKind, request: &mut Request, opened: &Opened) {
     let server = match kind {
         SpanKind::Client => &opened.peer,
         SpanKind::Server => &opened.local,
     };
-    let (named_host, named_port) = match &request.authority {
-        Some((host, port)) => (Some(host.clone()), *port),
+    let (named_host, named_port) = match request.authority.take() {
+        Some((host, port)) => (Some(host), port),
         None => (None, None),
     };
     let is_named = named_host.is_some();
@@ -161,17 +162,17 @@ fn add_url(attributes: &mut Attributes, host: &str, port: u16) {
     attributes.push((semconv::URL_FULL, Value::from(url)));
 }
 
-fn add_outcome(attributes: &mut Attributes, exchange: &Exchange, kind: SpanKind) -> Status {
-    let Some(response) = &exchange.response else {
+fn add_outcome(attributes: &mut Attributes, exchange: &mut Exchange, kind: SpanKind) -> Status {
+    let Some(response) = &mut exchange.response else {
         if exchange.request.is_one_way {
             return Status::Unset;
         }
         attributes.push((semconv::ERROR_TYPE, Value::from(CONNECTION_CLOSED)));
         return Status::Error("the connection ended before the response".to_owned());
     };
-    for (key, value) in &response.attributes {
-        attributes.retain(|(present, _)| present != key);
-        attributes.push((key.clone(), value.clone()));
+    for (key, value) in std::mem::take(&mut response.attributes) {
+        attributes.retain(|(present, _)| *present != key);
+        attributes.push((key, value));
     }
     let outcome = &response.outcome;
     let Some(error_type) = &outcome.error_type else { return Status::Unset };

@@ -1,6 +1,6 @@
 //! Which request a call belongs to, by who executed what.
 
-use std::collections::{HashMap, HashSet};
+use foldhash::{HashMap, HashSet};
 
 use crate::connection::Stamp;
 use crate::event::{ConnectionId, Executor, Scheduling};

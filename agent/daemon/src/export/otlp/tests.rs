@@ -8,6 +8,14 @@ use remora_engine::span::{SpanId, TraceId};
 use super::*;
 use crate::export::sample;
 
+fn batch(spans: &[ResourceSpan]) -> Batch {
+    let mut draft = Draft::default();
+    spans.iter().for_each(|span| {
+        draft.add(span);
+    });
+    draft.finish()
+}
+
 fn decoded(spans: &[ResourceSpan]) -> ExportTraceServiceRequest {
     ExportTraceServiceRequest::decode(batch(spans).payload).unwrap()
 }

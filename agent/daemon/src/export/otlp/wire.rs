@@ -12,9 +12,19 @@ const FIXED32: u32 = 5;
 pub(super) struct Message(Vec<u8>);
 
 impl Message {
+    /// Returns an empty message with room for so many bytes.
+    pub(super) fn with_capacity(bytes: usize) -> Self {
+        Self(Vec::with_capacity(bytes))
+    }
+
     /// Returns the bytes.
     pub(super) fn into_bytes(self) -> Vec<u8> {
         self.0
+    }
+
+    /// Returns the number of bytes so far.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
     }
 
     pub(super) fn text(&mut self, field: u32, text: &str) {
@@ -60,8 +70,21 @@ impl Message {
         let length = self.0.len() - start - 1;
         let mut prefix = [0; 10];
         let size = encode_varint(length as u64, &mut prefix);
-        let prefix = prefix.get(..size).unwrap_or_default();
-        self.0.splice(start..=start, prefix.iter().copied());
+        if size > 1 {
+            let end = self.0.len();
+            self.0.resize(end + size - 1, 0);
+            self.0.copy_within(start + 1..end, start + size);
+        }
+        self.0[start..start + size].copy_from_slice(&prefix[..size]);
+    }
+
+    /// Writes a message inside this one whose fields are there already, in parts.
+    pub(super) fn nested_parts(&mut self, field: u32, parts: [&Self; 3]) {
+        self.key(field, LENGTH_DELIMITED);
+        self.varint(parts.iter().map(|part| part.len() as u64).sum());
+        for part in parts {
+            self.0.extend_from_slice(&part.0);
+        }
     }
 
     fn key(&mut self, field: u32, kind: u32) {

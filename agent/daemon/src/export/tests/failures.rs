@@ -20,7 +20,7 @@ fn exactly_the_codes_of_the_specification_are_tried_again() {
         let receiver = Receiver::grpc(vec![Reply::Grpc(code, None)]);
         let ledger = Ledger::default();
         let (exporter, sink) = Exporter::start(settings(&receiver.url()), &ledger).unwrap();
-        sink.try_send(span(1)).unwrap();
+        sink.try_send(&span(1)).unwrap();
         if TEMPORARY.contains(&code) {
             wait_until("the second attempt is taken", || receiver.names() == [1]);
         } else {
@@ -37,7 +37,7 @@ fn an_exhausted_receiver_is_tried_again_when_it_says_when() {
     let asked = Duration::from_millis(700);
     let receiver = Receiver::grpc(vec![Reply::Grpc(Code::ResourceExhausted, Some(asked))]);
     let (exporter, sink) = Exporter::start(settings(&receiver.url()), &Ledger::default()).unwrap();
-    sink.try_send(span(1)).unwrap();
+    sink.try_send(&span(1)).unwrap();
     wait_until("the second attempt is taken", || receiver.names() == [1]);
     exporter.shutdown(PATIENCE);
     let attempts = receiver.script.lock().unwrap().attempts.clone();
@@ -49,7 +49,7 @@ fn a_receiver_that_does_not_answer_in_time_is_tried_again() {
     let receiver = Receiver::grpc(vec![Reply::Slow(Duration::from_secs(600))]);
     let settings = Settings { timeout: Duration::from_millis(100), ..settings(&receiver.url()) };
     let (exporter, sink) = Exporter::start(settings, &Ledger::default()).unwrap();
-    sink.try_send(span(1)).unwrap();
+    sink.try_send(&span(1)).unwrap();
     wait_until("the second attempt is taken", || receiver.names() == [1]);
     exporter.shutdown(PATIENCE);
 }
@@ -60,12 +60,12 @@ fn a_full_queue_refuses_the_new_and_counts_it() {
     // Nobody listens on port 1 of the loopback.
     let settings = Settings { queue_bytes: 20_000, ..settings("http://127.0.0.1:1") };
     let (exporter, sink) = Exporter::start(settings, &ledger).unwrap();
-    let refused = (0..1000).filter(|&number| sink.try_send(span(number)) == Err(Refused::QueueFull)).count();
+    let refused = (0..1000).filter(|&number| sink.try_send(&span(number)) == Err(Refused::QueueFull)).count();
     assert!(refused > 0);
     assert_eq!(loss(&ledger, "queue_full"), refused as u64);
     exporter.shutdown(Duration::ZERO);
     assert_eq!(loss(&ledger, "queue_full") + loss(&ledger, "shutdown"), 1000);
-    assert_eq!(sink.try_send(span(0)), Err(Refused::Ended));
+    assert_eq!(sink.try_send(&span(0)), Err(Refused::Ended));
     assert_eq!(loss(&ledger, "exporter_ended"), 1);
 }
 
@@ -75,7 +75,7 @@ fn shutting_down_does_not_wait_longer_than_it_may() {
     let ledger = Ledger::default();
     let settings = Settings { timeout: Duration::from_secs(600), ..settings(&receiver.url()) };
     let (exporter, sink) = Exporter::start(settings, &ledger).unwrap();
-    sink.try_send(span(1)).unwrap();
+    sink.try_send(&span(1)).unwrap();
     let start = Instant::now();
     exporter.shutdown(Duration::from_millis(200));
     assert!(start.elapsed() < Duration::from_secs(5));

@@ -15,7 +15,7 @@ fn spans_arrive_grouped_by_resource_and_scope_with_every_field() {
     for (number, resource, protocol) in
         [(0, &one, "http"), (1, &other, "http"), (2, &one, "redis"), (3, &one, "http")]
     {
-        sink.try_send(span_of(number, resource, protocol)).unwrap();
+        sink.try_send(&span_of(number, resource, protocol)).unwrap();
     }
     exporter.shutdown(PATIENCE);
     let script = receiver.script.lock().unwrap();
@@ -66,7 +66,7 @@ fn gzip_and_headers_are_sent() {
         ..settings(&receiver.url())
     };
     let (exporter, sink) = Exporter::start(settings, &Ledger::default()).unwrap();
-    sink.try_send(span(1)).unwrap();
+    sink.try_send(&span(1)).unwrap();
     exporter.shutdown(PATIENCE);
     let script = receiver.script.lock().unwrap();
     assert_eq!(script.names(), [1]);
@@ -79,10 +79,11 @@ fn gzip_and_headers_are_sent() {
 fn many_spans_make_full_batches_in_order() {
     let receiver = Receiver::grpc(Vec::new());
     let ledger = Ledger::default();
-    let settings = Settings { batch_delay: Duration::from_secs(60), ..settings(&receiver.url()) };
+    let settings =
+        Settings { batch_delay: Duration::from_secs(60), batch_spans: 512, ..settings(&receiver.url()) };
     let (exporter, sink) = Exporter::start(settings, &ledger).unwrap();
     for number in 0..5000 {
-        sink.try_send(span(number)).unwrap();
+        sink.try_send(&span(number)).unwrap();
     }
     wait_until("full batches arrive before the delay is over", || receiver.names().len() >= 4608);
     exporter.shutdown(PATIENCE);
@@ -106,7 +107,7 @@ fn many_spans_make_full_batches_in_order() {
 fn a_lone_span_is_sent_when_the_delay_is_over() {
     let receiver = Receiver::grpc(Vec::new());
     let (exporter, sink) = Exporter::start(settings(&receiver.url()), &Ledger::default()).unwrap();
-    sink.try_send(span(1)).unwrap();
+    sink.try_send(&span(1)).unwrap();
     wait_until("the span arrives", || receiver.names() == [1]);
     exporter.shutdown(PATIENCE);
 }
@@ -116,7 +117,7 @@ fn partial_success_is_counted_and_not_sent_again() {
     let receiver = Receiver::grpc(vec![Reply::Partial(2)]);
     let ledger = Ledger::default();
     let (exporter, sink) = Exporter::start(settings(&receiver.url()), &ledger).unwrap();
-    (0..5).for_each(|number| sink.try_send(span(number)).unwrap());
+    (0..5).for_each(|number| sink.try_send(&span(number)).unwrap());
     exporter.shutdown(PATIENCE);
     assert_eq!(receiver.attempts(), 1);
     assert_eq!((exported(&ledger), loss(&ledger, "partial_success")), (3, 2));

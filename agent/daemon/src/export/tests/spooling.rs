@@ -34,14 +34,14 @@ fn what_waited_on_disk_is_replayed_in_order_when_the_receiver_returns() {
     let settings = spooled(&format!("http://{address}"), folder.path(), 64 << 20);
     let (exporter, sink) = Exporter::start(settings, &ledger).unwrap();
     for number in 0..2000 {
-        sink.try_send(span(number)).unwrap();
+        sink.try_send(&span(number)).unwrap();
     }
     wait_until("attempts have failed and the spool is used", || {
         failures(&ledger) > 1 && spool_has_files(folder.path())
     });
     let receiver = Receiver::start(address, Vec::new(), true);
     for number in 2000..3000 {
-        sink.try_send(span(number)).unwrap();
+        sink.try_send(&span(number)).unwrap();
     }
     wait_until("everything has arrived", || receiver.names().len() == 3000);
     exporter.shutdown(PATIENCE);
@@ -61,7 +61,7 @@ fn a_receiver_that_keeps_vanishing_loses_nothing() {
     let mut names = Vec::new();
     for round in 0..4 {
         for number in 0..100 {
-            sink.try_send(span(round * 100 + number)).unwrap();
+            sink.try_send(&span(round * 100 + number)).unwrap();
         }
         wait_until("something arrives", || !receiver.names().is_empty());
         let script = receiver.script.clone();
@@ -88,13 +88,13 @@ fn the_next_run_delivers_what_the_last_one_kept() {
     let settings = spooled(&format!("http://{address}"), folder.path(), 64 << 20);
     let (exporter, sink) = Exporter::start(settings.clone(), &ledger).unwrap();
     for number in 0..700 {
-        sink.try_send(span(number)).unwrap();
+        sink.try_send(&span(number)).unwrap();
     }
     assert_eq!(exporter.shutdown(Duration::from_millis(100)), 700);
     assert_eq!(crate::health::summary(&ledger), "no losses");
     let receiver = Receiver::start(address, Vec::new(), true);
     let (exporter, sink) = Exporter::start(settings, &ledger).unwrap();
-    sink.try_send(span(700)).unwrap();
+    sink.try_send(&span(700)).unwrap();
     wait_until("everything has arrived", || receiver.names().len() == 701);
     exporter.shutdown(PATIENCE);
     assert_eq!(receiver.names(), (0..=700).collect::<Vec<_>>());
@@ -107,7 +107,7 @@ fn a_small_spool_drops_the_oldest_and_counts_every_span() {
         Settings { batch_spans: 16, ..spooled(&format!("http://{address}"), folder.path(), 40_000) };
     let (exporter, sink) = Exporter::start(settings, &ledger).unwrap();
     for number in 0..2000 {
-        sink.try_send(span(number)).unwrap();
+        sink.try_send(&span(number)).unwrap();
     }
     wait_until("the spool is full", || loss(&ledger, "spool_full") > 0 && failures(&ledger) > 2);
     let receiver = Receiver::start(address, Vec::new(), true);

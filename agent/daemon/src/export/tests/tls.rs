@@ -37,7 +37,7 @@ fn both_protocols_go_through_tls_to_a_receiver_that_is_trusted() {
         let url = format!("https://localhost:{}{path}", receiver.address.port());
         let settings = Settings { certificate: Some(certificate.clone()), ..settings(&url) };
         let (exporter, sink) = Exporter::start(settings, &Ledger::default()).unwrap();
-        sink.try_send(span(1)).unwrap();
+        sink.try_send(&span(1)).unwrap();
         wait_until("the span arrives", || receiver.names() == [1]);
         exporter.shutdown(PATIENCE);
     }
@@ -51,7 +51,7 @@ fn a_receiver_that_is_not_trusted_gets_nothing() {
         let ledger = Ledger::default();
         let url = format!("https://localhost:{}{path}", receiver.address.port());
         let (exporter, sink) = Exporter::start(settings(&url), &ledger).unwrap();
-        sink.try_send(span(1)).unwrap();
+        sink.try_send(&span(1)).unwrap();
         wait_until("attempts have failed", || ledger.counter("remora_agent_export_failures_total").get() > 1);
         exporter.shutdown(Duration::ZERO);
         assert_eq!((receiver.attempts(), loss(&ledger, "shutdown")), (0, 1));

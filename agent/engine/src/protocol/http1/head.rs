@@ -5,6 +5,8 @@ use super::field::Field;
 
 /// Longest head. Servers' own limits are lower (nginx 32 KiB, Node 16 KiB), Go's is 1 MiB.
 pub(super) const MAX_HEAD_BYTES: usize = 64 * 1024;
+/// Lines of a head for which there is room from the start.
+const TYPICAL_FIELDS: usize = 16;
 /// Most lines of a head.
 pub(super) const MAX_FIELDS: usize = 256;
 
@@ -23,7 +25,7 @@ impl<'a> Head<'a> {
     pub(super) fn read(bytes: &'a [u8]) -> Option<Self> {
         let mut lines = Lines { rest: bytes };
         let start_line = lines.next().unwrap_or_default();
-        let mut fields = Vec::new();
+        let mut fields = Vec::with_capacity(TYPICAL_FIELDS);
         for line in lines.take_while(|line| !line.is_empty()) {
             if fields.len() == MAX_FIELDS {
                 return None;

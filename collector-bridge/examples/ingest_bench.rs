@@ -1,5 +1,6 @@
 //! Measures the real binary, in release: spans per second with fsync before each answer, bytes per span on disk,
-//! latency of trace by id and of searches. Prints one JSON object.
+//! latency of trace by id and of searches. Prints one JSON object for each figure; `cargo xtask bench bridge` makes a table of
+//! them.
 //!
 //! `cargo run --release --example ingest_bench -- [SPANS [BINARY]]` after `cargo build --release`; the sender runs on the same
 //! machine and takes its share of the processors, which `sender_cpu_s` shows.
@@ -39,7 +40,7 @@ fn main() -> anyhow::Result<()> {
 
     let cpu_before = (bridge.cpu_s()?, own_cpu_s()?);
     let began = Instant::now();
-    let (refused, latencies) = send(&bridge, &requests)?;
+    let (refused, mut latencies) = send(&bridge, &requests)?;
     let took = began.elapsed();
     let cpu = (bridge.cpu_s()? - cpu_before.0, own_cpu_s()? - cpu_before.1);
 
@@ -47,26 +48,25 @@ fn main() -> anyhow::Result<()> {
     let total_cpu = bridge.cpu_s()? - cpu_before.0;
     let disk_bytes = bridge.metric("remora_bridge_segment_bytes")?;
     let stored = bridge.metric("remora_bridge_segment_spans")?;
-    let lookups = bridge.time_lookups(&requests, &mut random)?;
+    let mut lookups = bridge.time_lookups(&requests, &mut random)?;
+    latencies.sort_unstable();
+    lookups.sort_unstable();
     let searches = bridge.time_searches()?;
-    let report = json!({
-        "spans": spans,
-        "spans_per_s": spans as f64 / took.as_secs_f64(),
-        "refused_requests": refused,
-        "request_ms": quantiles(latencies),
-        "bridge_cpu_s": cpu.0,
-        "bridge_cpu_us_per_span_with_sealing": total_cpu * 1e6 / spans as f64,
-        "sender_cpu_s": cpu.1,
-        "otlp_bytes_per_span": otlp_bytes as f64 / spans as f64,
-        "disk_bytes_per_span": disk_bytes / stored,
-        "segments": bridge.metric("remora_bridge_segments")?,
-        "fsync_mean_ms": bridge.metric("remora_bridge_wal_fsync_seconds_sum")? * 1e3
-            / bridge.metric("remora_bridge_wal_fsync_seconds_count")?,
-        "rss_peak_mib": bridge.rss_peak_mib()?,
-        "trace_by_id_ms": quantiles(lookups),
-        "searches": searches,
-    });
-    println!("{report:#}");
+    print("spans/s with fsync before the answer", "1/s", spans as f64 / took.as_secs_f64());
+    print("requests refused and sent again", "", refused as f64);
+    print("request answered p50", "ms", quantile(&latencies, 0.5));
+    print("request answered p95", "ms", quantile(&latencies, 0.95));
+    print("CPU of the bridge for each span, sealing included", "µs", total_cpu * 1e6 / spans as f64);
+    print("CPU of the bridge while spans came", "s", cpu.0);
+    print("CPU of the sender", "s", cpu.1);
+    print("bytes per span as OTLP", "B", otlp_bytes as f64 / spans as f64);
+    print("bytes per span on disk", "B", disk_bytes / stored);
+    print("memory of the bridge at most (RSS)", "MiB", bridge.rss_peak_mib()?);
+    print("trace by id p50", "ms", quantile(&lookups, 0.5));
+    print("trace by id p95", "ms", quantile(&lookups, 0.95));
+    for (name, latencies) in &searches {
+        print(&format!("{name} p95"), "ms", quantile(latencies, 0.95));
+    }
     drop(bridge);
     std::fs::remove_dir_all(&dir)?;
     Ok(())
@@ -200,37 +200,35 @@ impl Bridge {
         Ok(latencies)
     }
 
-    fn time_searches(&self) -> anyhow::Result<serde_json::Value> {
+    /// Returns the sorted latencies of each kind of search.
+    fn time_searches(&self) -> anyhow::Result<Vec<(&'static str, Vec<Duration>)>> {
+        let status = json!({"key": "http.response.status_code", "op": "=", "value": 500});
+        let nowhere = json!({"key": "url.path", "value": "/nowhere"});
         let bodies = [
-            ("newest", json!({"limit": 20})),
-            ("service", json!({"service": "orders", "limit": 20})),
-            ("slow", json!({"min_span_duration": "900ms", "limit": 20})),
-            (
-                "attribute_common",
-                json!({"attributes": [{"key": "http.response.status_code", "op": "=", "value": 500}], "limit": 20}),
-            ),
-            (
-                "attribute_absent",
-                json!({"attributes": [{"key": "url.path", "value": "/nowhere"}], "limit": 20}),
-            ),
+            ("root search", json!({"limit": 20})),
+            ("service search", json!({"service": "orders", "limit": 20})),
+            ("duration search", json!({"min_span_duration": "900ms", "limit": 20})),
+            ("attribute search (common)", json!({"attributes": [status], "limit": 20})),
+            ("attribute search (absent)", json!({"attributes": [nowhere], "limit": 20})),
         ];
         let url = self.url("listen", "/api/v1/traces/search");
         let agent = agent();
-        let mut report = serde_json::Map::new();
+        let mut searches = Vec::new();
         for (name, body) in bodies {
             let mut latencies = Vec::new();
-            let mut status = 0;
             for _ in 0..SEARCHES {
                 let began = Instant::now();
                 let mut response =
                     agent.post(&url).header("content-type", "application/json").send(body.to_string())?;
-                status = response.status().as_u16();
+                let status = response.status();
                 response.body_mut().as_reader().read_to_end(&mut Vec::new())?;
+                anyhow::ensure!(status == 200, "{name}: the bridge answered {status}");
                 latencies.push(began.elapsed());
             }
-            report.insert(name.to_owned(), json!({"status": status, "ms": quantiles(latencies)}));
+            latencies.sort_unstable();
+            searches.push((name, latencies));
         }
-        Ok(report.into())
+        Ok(searches)
     }
 
     fn cpu_s(&self) -> anyhow::Result<f64> {
@@ -274,13 +272,15 @@ fn wait_for<T>(what: &str, mut condition: impl FnMut() -> anyhow::Result<Option<
     bail!("waited too long for {what}")
 }
 
-fn quantiles(mut latencies: Vec<Duration>) -> serde_json::Value {
-    latencies.sort_unstable();
-    let at = |share: f64| {
-        let index = (latencies.len() as f64 * share) as usize;
-        latencies.get(index.min(latencies.len().saturating_sub(1))).map(|took| took.as_secs_f64() * 1e3)
-    };
-    json!({"p50": at(0.5), "p95": at(0.95), "max": at(1.0)})
+/// Prints one figure, as `cargo xtask bench` reads it.
+fn print(name: &str, unit: &str, value: f64) {
+    println!("{}", json!({"name": name, "unit": unit, "value": value}));
+}
+
+/// Returns a quantile of sorted latencies, in ms.
+fn quantile(sorted: &[Duration], share: f64) -> f64 {
+    let index = (sorted.len() as f64 * share) as usize;
+    sorted.get(index.min(sorted.len().saturating_sub(1))).map_or(f64::NAN, |took| took.as_secs_f64() * 1e3)
 }
 
 /// SplitMix64: the same spans in each run.

@@ -1,5 +1,5 @@
 //! Requests a second at saturation, without and with the agent, in turns, on this machine's few cores: the load, the
-//! server and the agent share them.
+//! server and the agent share them. The load stands for clients elsewhere and is not traced.
 
 use std::net::SocketAddr;
 use std::process::Command;
@@ -12,6 +12,8 @@ use remora_tests::{locate, tools};
 use crate::figure;
 use crate::sink::Sink;
 
+/// The programs that make the load.
+const LOADS: [&str; 2] = ["wrk", "redis-benchmark"];
 /// Seconds of load a round.
 const SECONDS: u32 = 5;
 
@@ -28,7 +30,7 @@ pub(crate) fn run(rounds: usize) -> Result<()> {
 fn compare(name: &str, rounds: usize, measure: impl Fn() -> Result<f64>) -> Result<()> {
     let sink = Sink::start()?;
     let observed = || -> Result<f64> {
-        let _agent = Agent::exporting_to(sink.address)?;
+        let _agent = Agent::exporting_to(sink.address, &LOADS)?;
         measure()
     };
     let (mut without, mut with, mut lost) = (Vec::new(), Vec::new(), Vec::new());

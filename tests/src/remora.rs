@@ -97,13 +97,16 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// Starts it with its defaults.
-    pub fn exporting_to(receiver: SocketAddr) -> Result<Self> {
+    /// Starts it with its defaults, except that programs of these names are not traced.
+    pub fn exporting_to(receiver: SocketAddr, untraced: &[&str]) -> Result<Self> {
         let exclusive = Exclusive::wait();
         let scratch = Scratch::new("agent")?;
         let metrics = net::free_address()?;
         let mut command = agent_command(&scratch, &format!("http://{receiver}"), metrics)?;
         command.env("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf");
+        for program in untraced {
+            command.args(["--exclude", &format!("exe=*/{program}")]);
+        }
         let mut running = Running::start("agent", &scratch, &mut command)?;
         running.wait_ready(READY_WITHIN, || is_ready(metrics))?;
         Ok(Self { running, metrics, _scratch: scratch, _exclusive: exclusive })

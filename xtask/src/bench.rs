@@ -79,6 +79,11 @@ fn overhead(name: Name, rounds: u32) -> Result<String> {
 }
 
 fn bridge() -> Result<String> {
+    let mut cargo = shell::cargo("build");
+    cargo
+        .args(["--quiet", "--release", "--package", "remora-bridge", "--target-dir"])
+        .arg(workspace::target());
+    shell::run("build the bridge", "the compiler's errors are above", &mut cargo)?;
     let mut cargo = release_cargo();
     cargo.args(["--package", "remora-bridge", "--example", "ingest_bench"]);
     measure(Name::Bridge, &mut cargo)

@@ -43,6 +43,7 @@ use tokio::sync::oneshot;
 
 pub use counters::{FSYNC_BOUNDS_US, StoreCounters, StoreSizes};
 pub use error::{AppendError, StoreError};
+pub use frame::MAX_REQUEST_BYTES;
 pub use finder::{Finder, MAX_REMEMBERED_ROWS};
 pub use settings::StoreSettings;
 
@@ -101,8 +102,11 @@ impl Store {
     /// Returns a batch made ready for the log: compressed and sorted, which costs about 2 µs per span.
     ///
     /// # Errors
-    /// If it cannot be compressed.
+    /// If it cannot be compressed, or is longer than [`MAX_REQUEST_BYTES`].
     pub fn prepare(batch: Batch) -> Result<Prepared, AppendError> {
+        if batch.raw.len() > MAX_REQUEST_BYTES {
+            return Err(AppendError::TooLarge { limit_bytes: MAX_REQUEST_BYTES });
+        }
         let arrived_unix_ns = unix_now_ns();
         let frame =
             wal::encode(arrived_unix_ns, &batch.raw).map_err(|error| AppendError::Log(error.to_string()))?;

@@ -43,7 +43,7 @@ pub struct File {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Ingest {
-    /// Largest request, as it comes and unpacked. Default `64MiB`.
+    /// Largest request, as it comes and unpacked. Default `64MiB`, at most `256MiB`.
     pub max_request_size: Option<String>,
     /// Memory of spans that are not in segments yet; more is refused. Default `512MiB`.
     pub live_limit: Option<String>,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::file::File;
 use super::flags::Serve;
 use crate::receive::DEFAULT_MAX_REQUEST_BYTES;
-use crate::store::StoreSettings;
+use crate::store::{MAX_REQUEST_BYTES, StoreSettings};
 
 /// Why the bridge does not start with this configuration.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +38,12 @@ pub enum ConfigError {
         value: String,
         /// What would be right.
         expected: &'static str,
+    },
+    /// A request of that size could not be read back from the log.
+    #[error("ingest.max_request_size = {bytes} bytes: at most {}MiB can be kept", MAX_REQUEST_BYTES >> 20)]
+    RequestSize {
+        /// What was given.
+        bytes: usize,
     },
     /// The token file has no token.
     #[error("token file {} is empty: write at least {MIN_TOKEN_CHARACTERS} printable characters into it", path.display())]
@@ -118,6 +124,9 @@ impl Settings {
             store,
         };
         settings.refuse_exposed()?;
+        if settings.max_request_bytes > MAX_REQUEST_BYTES {
+            return Err(ConfigError::RequestSize { bytes: settings.max_request_bytes });
+        }
         Ok(settings)
     }
 
@@ -214,6 +223,18 @@ mod tests {
             "listen = '0.0.0.0:7654'",
             "listen = 0.0.0.0:7654 can be reached from other hosts: give --token-file",
         );
+    }
+
+    #[test]
+    fn a_request_that_could_not_be_read_back_is_not_allowed() {
+        let load = |size: &str| {
+            merged(Serve::default(), &format!("[ingest]\nmax_request_size = '{size}'"))
+                .map(|settings| settings.max_request_bytes)
+        };
+        assert_eq!(load("256MiB"), Ok(MAX_REQUEST_BYTES));
+        let error = load("257MiB").unwrap_err();
+        assert_eq!(error, "ingest.max_request_size = 269484032 bytes: at most 256MiB can be kept");
+        assert!(load("1TiB").unwrap_err().contains("at most 256MiB"));
     }
 
     #[test]

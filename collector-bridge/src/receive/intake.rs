@@ -44,7 +44,7 @@ pub(super) enum IntakeError {
     Json(String),
     #[error("request cannot be unpacked: {0}")]
     Compression(std::io::Error),
-    #[error("request is larger than {limit} bytes; send smaller batches, or raise max_request_bytes")]
+    #[error("request is larger than {limit} bytes; send smaller batches, or raise max_request_size")]
     TooLarge { limit: usize },
     #[error("content type {0:?} is not supported; use application/x-protobuf or application/json")]
     ContentType(String),
@@ -106,6 +106,10 @@ impl Intake {
 
     /// Decodes and hands over a request; returns what was left out of it.
     pub(super) async fn take(&self, request: Bytes) -> Result<Rejected, IntakeError> {
+        // JSON may be longer as protobuf, and that is what is kept.
+        if request.len() > self.max_request_bytes {
+            return Err(IntakeError::TooLarge { limit: self.max_request_bytes });
+        }
         let permit = self.decoding.acquire().await;
         let bytes = request.clone();
         let decoded = offload(request.len(), move || decode(&bytes)).await?;

@@ -62,6 +62,12 @@ pub enum AppendError {
         /// The limit.
         limit: usize,
     },
+    /// The request could not be read back from the log.
+    #[error("the request is longer than {limit_bytes} bytes")]
+    TooLarge {
+        /// The limit.
+        limit_bytes: usize,
+    },
     /// The log could not be written.
     #[error("the log cannot be written: {0}")]
     Log(String),
@@ -77,6 +83,7 @@ impl AppendError {
         match self {
             AppendError::LiveFull { .. } => "live_full",
             AppendError::LogBusy { .. } => "log_busy",
+            AppendError::TooLarge { .. } => "too_large",
             AppendError::Log(_) => "log_failed",
             AppendError::Closed => "closed",
         }

@@ -1,23 +1,35 @@
 //! Frames: length (u32, little endian), CRC-32C of the payload (likewise), payload. A file of frames that was cut
 //! anywhere can be read up to the cut.
 
+use std::io;
+
 /// Bytes before each payload.
 pub(crate) const HEADER_BYTES: usize = 8;
 
-/// Longest payload: twice the largest request, so a longer one is damage and never allocated.
-pub(crate) const MAX_PAYLOAD_BYTES: usize = 256 << 20;
+/// Largest request in bytes: the one limit that settings, log and frames share.
+pub const MAX_REQUEST_BYTES: usize = 256 << 20;
 
-/// Appends a frame whose payload `fill` writes.
-pub(crate) fn put(out: &mut Vec<u8>, fill: impl FnOnce(&mut Vec<u8>)) {
+/// Longest payload: the largest request and what compression may add to it. A longer one is damage and never allocated.
+pub(crate) const MAX_PAYLOAD_BYTES: usize = MAX_REQUEST_BYTES + MAX_REQUEST_BYTES / 64;
+
+/// Appends a frame whose payload `fill` writes; appends nothing if it would be too long to be read back.
+pub(crate) fn put(out: &mut Vec<u8>, fill: impl FnOnce(&mut Vec<u8>)) -> io::Result<()> {
     let start = out.len();
     out.extend_from_slice(&[0; HEADER_BYTES]);
     fill(out);
     let payload_start = start + HEADER_BYTES;
+    let payload_bytes = out.len() - payload_start;
+    if payload_bytes > MAX_PAYLOAD_BYTES {
+        out.truncate(start);
+        let reason = format!("a frame of {payload_bytes} bytes is longer than {MAX_PAYLOAD_BYTES}");
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
+    }
     let (head, payload) = out.split_at_mut(payload_start);
     let length = payload.len() as u32;
     let crc = crc32c::crc32c(payload);
     head[start..start + 4].copy_from_slice(&length.to_le_bytes());
     head[start + 4..].copy_from_slice(&crc.to_le_bytes());
+    Ok(())
 }
 
 /// The whole frames at the start of some bytes.
@@ -69,8 +81,8 @@ mod tests {
 
     fn two_frames() -> Vec<u8> {
         let mut bytes = Vec::new();
-        put(&mut bytes, |out| out.extend_from_slice(b"first"));
-        put(&mut bytes, |out| out.extend_from_slice(b"second"));
+        put(&mut bytes, |out| out.extend_from_slice(b"first")).unwrap();
+        put(&mut bytes, |out| out.extend_from_slice(b"second")).unwrap();
         bytes
     }
 
@@ -96,6 +108,15 @@ mod tests {
             let mut frames = Frames::new(&damaged, 0);
             assert_ne!(frames.next(), Some(b"first".as_slice()), "bit {bit}");
         }
+    }
+
+    #[test]
+    fn what_could_not_be_read_back_is_not_written() {
+        let mut bytes = two_frames();
+        let before = bytes.clone();
+        let error = put(&mut bytes, |out| out.resize(out.len() + MAX_PAYLOAD_BYTES + 1, 0)).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+        assert_eq!(bytes, before);
     }
 
     #[test]

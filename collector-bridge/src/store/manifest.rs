@@ -147,7 +147,7 @@ fn apply(edit: &Edit, segments: &mut BTreeMap<u64, SegmentMeta>, (wal_through, n
 fn encode(edit: &Edit, path: &Path) -> Result<Vec<u8>, StoreError> {
     let json = serde_json::to_vec(edit).map_err(|error| StoreError::damaged(path, error))?;
     let mut bytes = Vec::new();
-    frame::put(&mut bytes, |out| out.extend_from_slice(&json));
+    frame::put(&mut bytes, |out| out.extend_from_slice(&json)).map_err(StoreError::io("write", path))?;
     Ok(bytes)
 }
 

@@ -218,6 +218,16 @@ fn the_log_alone_brings_everything_back() {
 }
 
 #[test]
+fn a_request_that_could_not_be_read_back_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = self::store(dir.path());
+    let raw = vec![0; MAX_REQUEST_BYTES + 1].into();
+    let refused = store.append_blocking(Batch { raw, spans: Vec::new() });
+    assert!(matches!(refused, Err(AppendError::TooLarge { limit_bytes: MAX_REQUEST_BYTES })), "{refused:?}");
+    assert_eq!(store.sizes().wal_bytes, 0);
+}
+
+#[test]
 fn scans_find_the_same_live_and_sealed() {
     let dir = tempfile::tempdir().unwrap();
     let store = self::store(dir.path());

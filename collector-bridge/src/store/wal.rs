@@ -8,16 +8,13 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use super::error::StoreError;
-use super::frame::{self, Frames};
+use super::frame::{self, Frames, MAX_REQUEST_BYTES};
 
 /// First bytes of each file: name and version of the format.
 const MAGIC: &[u8; 8] = b"RMRWAL01";
 
 /// A file that is longer is followed by a new one.
 const FILE_BYTES: u64 = 64 << 20;
-
-/// A request is never longer, so neither is what a frame unpacks to.
-const MAX_REQUEST_BYTES: u64 = 512 << 20;
 
 const COMPRESSION_LEVEL: i32 = 1;
 
@@ -38,20 +35,34 @@ struct OpenFile {
 }
 
 /// Returns a request as a frame of the log.
+///
+/// # Errors
+/// If it cannot be compressed, or is too large to be read back.
 pub(crate) fn encode(arrived_unix_ns: u64, request: &[u8]) -> io::Result<Vec<u8>> {
+    if request.len() > MAX_REQUEST_BYTES {
+        return Err(too_large());
+    }
     let compressed = zstd::bulk::compress(request, COMPRESSION_LEVEL)?;
     let mut bytes = Vec::with_capacity(frame::HEADER_BYTES + 8 + compressed.len());
     frame::put(&mut bytes, |out| {
         out.extend_from_slice(&arrived_unix_ns.to_le_bytes());
         out.extend_from_slice(&compressed);
-    });
+    })?;
     Ok(bytes)
+}
+
+fn too_large() -> io::Error {
+    let reason = format!("the request is longer than {MAX_REQUEST_BYTES} bytes");
+    io::Error::new(io::ErrorKind::InvalidInput, reason)
 }
 
 fn decode(payload: &[u8]) -> io::Result<(u64, Vec<u8>)> {
     let (arrived, compressed) = payload.split_first_chunk().ok_or(io::ErrorKind::UnexpectedEof)?;
     let mut request = Vec::new();
-    zstd::Decoder::new(compressed)?.take(MAX_REQUEST_BYTES).read_to_end(&mut request)?;
+    zstd::Decoder::new(compressed)?.take(MAX_REQUEST_BYTES as u64 + 1).read_to_end(&mut request)?;
+    if request.len() > MAX_REQUEST_BYTES {
+        return Err(too_large());
+    }
     Ok((u64::from_le_bytes(*arrived), request))
 }
 
@@ -211,6 +222,12 @@ mod tests {
             replay(dir, sequence, |_, request| found.push(request)).unwrap();
         }
         found
+    }
+
+    #[test]
+    fn the_largest_request_fits_into_a_frame_however_badly_it_compresses() {
+        let longest = zstd::zstd_safe::compress_bound(MAX_REQUEST_BYTES) + 8;
+        assert!(longest <= frame::MAX_PAYLOAD_BYTES, "{longest}");
     }
 
     #[test]

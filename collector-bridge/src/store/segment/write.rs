@@ -172,7 +172,7 @@ fn write_files(dir: &Path, sorted: &SortedSpans<'_>) -> Result<u64, StoreError> 
     bytes += write_packed(&dir.join(DICTIONARY_FILE), &dictionary.encode())?;
     bytes += write_packed(&dir.join(SUMMARIES_FILE), &summary_builder.finish().encode())?;
     bytes += write_packed(&dir.join(ROLLUPS_FILE), &rollups.encode())?;
-    bytes += write_plain(&dir.join(FILTER_FILE), &framed(filter.as_bytes()))?;
+    bytes += write_framed(&dir.join(FILTER_FILE), filter.as_bytes())?;
     bytes += write_plain(&dir.join(IDS_FILE), &ids::encode_table(table))?;
     Ok(bytes)
 }
@@ -230,13 +230,13 @@ fn properties() -> WriterProperties {
 
 fn write_packed(path: &Path, bytes: &[u8]) -> Result<u64, StoreError> {
     let packed = zstd::bulk::compress(bytes, 3).map_err(StoreError::io("compress", path))?;
-    write_plain(path, &framed(&packed))
+    write_framed(path, &packed)
 }
 
-fn framed(payload: &[u8]) -> Vec<u8> {
+fn write_framed(path: &Path, payload: &[u8]) -> Result<u64, StoreError> {
     let mut bytes = Vec::with_capacity(payload.len() + frame::HEADER_BYTES);
-    frame::put(&mut bytes, |out| out.extend_from_slice(payload));
-    bytes
+    frame::put(&mut bytes, |out| out.extend_from_slice(payload)).map_err(StoreError::io("write", path))?;
+    write_plain(path, &bytes)
 }
 
 fn write_plain(path: &Path, bytes: &[u8]) -> Result<u64, StoreError> {

@@ -17,12 +17,14 @@ pub enum StoreError {
         source: io::Error,
     },
     /// A file's content is not what was written.
-    #[error("{}: {what}; move the file away to start without it", path.display())]
+    #[error("{}: {what}; {advice}", path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
         /// What is wrong in it.
         what: String,
+        /// What an operator can do.
+        advice: &'static str,
     },
     /// Another process has the directory.
     #[error("data directory {} is in use by another remora-bridge: stop it, or choose another with --data", path.display())]
@@ -42,8 +44,16 @@ impl StoreError {
         move |source| Self::Io { action, path, source }
     }
 
+    /// Returns an error of a file without which the others are of no use.
     pub(crate) fn damaged(path: &Path, what: impl ToString) -> Self {
-        Self::Damaged { path: path.to_owned(), what: what.to_string() }
+        let advice = "restore it from a copy, or move the data directory away to start with an empty one";
+        Self::Damaged { path: path.to_owned(), what: what.to_string(), advice }
+    }
+
+    /// Returns an error of a log file.
+    pub(crate) fn damaged_log(path: &Path, what: impl ToString) -> Self {
+        let advice = "move the file away to start without it";
+        Self::Damaged { path: path.to_owned(), what: what.to_string(), advice }
     }
 }
 

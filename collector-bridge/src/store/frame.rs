@@ -12,6 +12,10 @@ pub const MAX_REQUEST_BYTES: usize = 256 << 20;
 /// Longest payload: the largest request and what compression may add to it. A longer one is damage and never allocated.
 pub(crate) const MAX_PAYLOAD_BYTES: usize = MAX_REQUEST_BYTES + MAX_REQUEST_BYTES / 64;
 
+/// Bytes that are checked in the search for a frame behind damage, at most: a sender can make bytes look like the heads
+/// of long frames.
+const MAX_SEARCHED_BYTES: usize = 4 << 30;
+
 /// Appends a frame whose payload `fill` writes; appends nothing if it would be too long to be read back.
 pub(crate) fn put(out: &mut Vec<u8>, fill: impl FnOnce(&mut Vec<u8>)) -> io::Result<()> {
     let start = out.len();
@@ -48,6 +52,40 @@ impl<'a> Frames<'a> {
     pub(crate) fn is_torn(&self) -> bool {
         self.end < self.bytes.len()
     }
+
+    /// Steps over damage, to the next whole frame whose payload looks likely; returns the bytes between. None and no
+    /// step if there is no such frame.
+    pub(crate) fn resume(&mut self, is_likely: impl Fn(&[u8]) -> bool) -> Option<usize> {
+        let rest = self.bytes.get(self.end..)?;
+        let is_whole = |offset: usize, left: &mut usize| {
+            let found = rest.get(offset..).and_then(split).filter(|(_, payload)| is_likely(payload));
+            found.is_some_and(|(crc, payload)| {
+                *left = left.saturating_sub(payload.len());
+                *left > 0 && crc32c::crc32c(payload) == crc
+            })
+        };
+        let mut left = MAX_SEARCHED_BYTES;
+        // Mostly the payload is damaged and the length is not.
+        let declared =
+            rest.first_chunk::<4>().map(|length| u32::from_le_bytes(*length) as usize + HEADER_BYTES);
+        let skipped = declared
+            .filter(|offset| is_whole(*offset, &mut left))
+            .or_else(|| (1..rest.len()).find(|offset| is_whole(*offset, &mut left)))?;
+        self.end += skipped;
+        Some(skipped)
+    }
+}
+
+/// Returns CRC and payload of the frame at the start of some bytes, if it is all there. The CRC is not checked.
+fn split(bytes: &[u8]) -> Option<(u32, &[u8])> {
+    let (length, rest) = bytes.split_first_chunk::<4>()?;
+    let (crc, rest) = rest.split_first_chunk::<4>()?;
+    let length = u32::from_le_bytes(*length) as usize;
+    // A hole of zeros (space that was reserved and never written) has a matching CRC; no writer makes such a frame.
+    if length == 0 || length > MAX_PAYLOAD_BYTES {
+        return None;
+    }
+    Some((u32::from_le_bytes(*crc), rest.get(..length)?))
 }
 
 impl<'a> Iterator for Frames<'a> {
@@ -55,22 +93,11 @@ impl<'a> Iterator for Frames<'a> {
 
     /// Returns the next payload; none at the end or at the first frame that is cut or damaged.
     fn next(&mut self) -> Option<&'a [u8]> {
-        let rest = self.bytes.get(self.end..)?;
-        let (length, rest) = rest.split_first_chunk::<4>()?;
-        let (crc, rest) = rest.split_first_chunk::<4>()?;
-        let length = u32::from_le_bytes(*length) as usize;
-        if length > MAX_PAYLOAD_BYTES {
+        let (crc, payload) = self.bytes.get(self.end..).and_then(split)?;
+        if crc32c::crc32c(payload) != crc {
             return None;
         }
-        let payload = rest.get(..length)?;
-        if crc32c::crc32c(payload) != u32::from_le_bytes(*crc) {
-            return None;
-        }
-        // A hole of zeros (space that was reserved and never written) has a matching CRC; no writer makes such a frame.
-        if length == 0 {
-            return None;
-        }
-        self.end += HEADER_BYTES + length;
+        self.end += HEADER_BYTES + payload.len();
         Some(payload)
     }
 }
@@ -117,6 +144,21 @@ mod tests {
         let error = put(&mut bytes, |out| out.resize(out.len() + MAX_PAYLOAD_BYTES + 1, 0)).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
         assert_eq!(bytes, before);
+    }
+
+    #[test]
+    fn damage_anywhere_in_a_frame_hides_no_other() {
+        let bytes = two_frames();
+        let first_end = HEADER_BYTES + 5;
+        for bit in 0..first_end * 8 {
+            let mut damaged = bytes.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            let mut frames = Frames::new(&damaged, 0);
+            assert_eq!(frames.next(), None, "bit {bit}");
+            assert_eq!(frames.resume(|_| true), Some(first_end), "bit {bit}");
+            assert_eq!(frames.next(), Some(b"second".as_slice()), "bit {bit}");
+            assert_eq!((frames.is_torn(), frames.resume(|_| true)), (false, None), "bit {bit}");
+        }
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! Which segments exist, and how far the log is covered by them: a file of frames, one JSON edit each.
 //!
 //! A segment counts from the moment in which its edit is on the disk. The file is rewritten as a snapshot (temporary
-//! file, fsync, rename) at each start and when it grows; a torn last frame is an edit that never happened.
+//! file, fsync, rename) at each start and when it grows, if the disk has room for that. A torn last frame is an edit that
+//! never happened; any other damage stops the start, since without its edits all segments look superfluous.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -63,35 +64,91 @@ pub(crate) struct Manifest {
     path: PathBuf,
     file: File,
     bytes: u64,
+    torn_bytes: u64,
     edits: usize,
+    /// The file is not to be trusted with another edit.
+    must_rewrite: bool,
     segments: BTreeMap<u64, SegmentMeta>,
     wal_through: u64,
     next_id: u64,
 }
 
 impl Manifest {
-    /// Returns the manifest in a directory, made if missing.
+    /// Returns the path of the manifest in a directory.
+    pub(crate) fn path(dir: &Path) -> PathBuf {
+        dir.join("manifest")
+    }
+
+    /// Returns the manifest in a directory, made if missing. One that is there is not changed before
+    /// [`Manifest::begin`].
+    ///
+    /// # Errors
+    /// If the file cannot be read, or is damaged in another way than an interrupted edit leaves it.
     pub(crate) fn open(dir: &Path) -> Result<Self, StoreError> {
-        let path = dir.join("manifest");
+        let path = Self::path(dir);
         let bytes = match fs::read(&path) {
             Ok(bytes) => bytes,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Self::create(path),
             Err(error) => return Err(StoreError::io("read", &path)(error)),
         };
         let mut segments = BTreeMap::new();
         let mut state = (0, 1);
+        let mut edits = 0;
         let mut frames = Frames::new(&bytes, 0);
         for payload in frames.by_ref() {
             let edit: Edit =
                 serde_json::from_slice(payload).map_err(|error| StoreError::damaged(&path, error))?;
             apply(&edit, &mut segments, &mut state);
+            edits += 1;
         }
-        if frames.is_torn() {
-            tracing::warn!(path = %path.display(), offset = frames.end, "torn tail of the manifest was cut off");
+        let end = frames.end;
+        let torn_bytes = (bytes.len() - end) as u64;
+        if edits == 0 || (frames.is_torn() && frames.resume(is_edit).is_some()) {
+            return Err(StoreError::damaged(&path, format!("the edit at offset {end} is damaged")));
         }
-        let file = write_snapshot(&path, &segments, state)?;
-        let bytes = file.metadata().map_err(StoreError::io("stat", &path))?.len();
-        Ok(Self { path, file, bytes, edits: 0, segments, wal_through: state.0, next_id: state.1 })
+        if torn_bytes > 0 {
+            tracing::warn!(path = %path.display(), offset = end, bytes = torn_bytes, "torn tail of the manifest is cut off");
+        }
+        let file = OpenOptions::new().append(true).open(&path).map_err(StoreError::io("open", &path))?;
+        let (wal_through, next_id) = state;
+        let bytes = end as u64;
+        Ok(Self { path, file, bytes, torn_bytes, edits, must_rewrite: false, segments, wal_through, next_id })
+    }
+
+    fn create(path: PathBuf) -> Result<Self, StoreError> {
+        let snapshot = Edit { wal_through: Some(0), next_id: Some(1), ..Edit::default() };
+        let (file, bytes) = write_temporary(&path, &snapshot)?;
+        let named = fs::rename(temporary(&path), &path).and_then(|()| sync_parent(&path));
+        named.map_err(StoreError::io("write", &path))?;
+        Ok(Self {
+            path,
+            file,
+            bytes,
+            torn_bytes: 0,
+            edits: 0,
+            must_rewrite: false,
+            segments: BTreeMap::new(),
+            wal_through: 0,
+            next_id: 1,
+        })
+    }
+
+    /// Returns whether the end of the file was torn: an edit that never happened, or one that was damaged.
+    pub(crate) fn is_torn(&self) -> bool {
+        self.torn_bytes > 0
+    }
+
+    /// Makes the file ready for edits: a snapshot if the disk has room for one, otherwise the old file without its torn
+    /// tail.
+    pub(crate) fn begin(&mut self) -> Result<(), StoreError> {
+        let Err(error) = self.rewrite() else { return Ok(()) };
+        tracing::warn!(%error, "the manifest was not rewritten, edits go behind the old ones");
+        if self.torn_bytes > 0 {
+            let cut = self.file.set_len(self.bytes).and_then(|()| self.file.sync_all());
+            cut.map_err(StoreError::io("truncate", &self.path))?;
+            self.torn_bytes = 0;
+        }
+        Ok(())
     }
 
     /// Returns the segments, oldest first.
@@ -111,16 +168,23 @@ impl Manifest {
 
     /// Makes a change; it holds when this returns. After an error it did not happen.
     pub(crate) fn commit(&mut self, edit: &Edit) -> Result<(), StoreError> {
-        if self.edits >= EDITS_PER_SNAPSHOT {
-            self.file = write_snapshot(&self.path, &self.segments, (self.wal_through, self.next_id))?;
-            self.bytes = self.file.metadata().map_err(StoreError::io("stat", &self.path))?.len();
+        if self.must_rewrite {
+            self.rewrite()?;
+        } else if self.edits >= EDITS_PER_SNAPSHOT {
+            // A full disk may still have room for an edit, which may be the one that frees space.
             self.edits = 0;
+            self.rewrite().or_else(|error| if self.must_rewrite { Err(error) } else { Ok(()) })?;
         }
         let frame = encode(edit, &self.path)?;
-        if let Err(error) = self.file.write_all(&frame).and_then(|()| self.file.sync_data()) {
-            // The next attempt rewrites the file, whatever this one left in it.
-            self.edits = EDITS_PER_SNAPSHOT;
-            let _ = self.file.set_len(self.bytes);
+        let mut is_written = false;
+        let kept = self.file.write_all(&frame).and_then(|()| {
+            is_written = true;
+            self.file.sync_data()
+        });
+        if let Err(error) = kept {
+            let cut = self.file.set_len(self.bytes).and_then(|()| self.file.sync_all());
+            // After a failed fsync the kernel's view of the file is not to be trusted.
+            self.must_rewrite = is_written || cut.is_err();
             return Err(StoreError::io("append to", &self.path)(error));
         }
         self.bytes += frame.len() as u64;
@@ -130,6 +194,28 @@ impl Manifest {
         (self.wal_through, self.next_id) = state;
         Ok(())
     }
+
+    /// Writes all edits as one. After an error the old file goes on, unless `must_rewrite` says otherwise.
+    fn rewrite(&mut self) -> Result<(), StoreError> {
+        let snapshot = Edit {
+            add: self.segments.values().cloned().collect(),
+            remove: Vec::new(),
+            wal_through: Some(self.wal_through),
+            next_id: Some(self.next_id),
+        };
+        let (file, bytes) = write_temporary(&self.path, &snapshot)?;
+        fs::rename(temporary(&self.path), &self.path).map_err(StoreError::io("write", &self.path))?;
+        (self.file, self.bytes, self.torn_bytes, self.edits) = (file, bytes, 0, 0);
+        // An edit in the new file holds only when its name is on the disk.
+        self.must_rewrite = true;
+        sync_parent(&self.path).map_err(StoreError::io("write", &self.path))?;
+        self.must_rewrite = false;
+        Ok(())
+    }
+}
+
+fn is_edit(payload: &[u8]) -> bool {
+    payload.starts_with(b"{") && payload.ends_with(b"}")
 }
 
 fn apply(edit: &Edit, segments: &mut BTreeMap<u64, SegmentMeta>, (wal_through, next_id): &mut (u64, u64)) {
@@ -151,27 +237,30 @@ fn encode(edit: &Edit, path: &Path) -> Result<Vec<u8>, StoreError> {
     Ok(bytes)
 }
 
-fn write_snapshot(
-    path: &Path,
-    segments: &BTreeMap<u64, SegmentMeta>,
-    (wal_through, next_id): (u64, u64),
-) -> Result<File, StoreError> {
-    let edit = Edit {
-        add: segments.values().cloned().collect(),
-        remove: Vec::new(),
-        wal_through: Some(wal_through),
-        next_id: Some(next_id),
-    };
-    let temporary = path.with_extension("tmp");
+fn temporary(path: &Path) -> PathBuf {
+    path.with_extension("tmp")
+}
+
+fn sync_parent(path: &Path) -> io::Result<()> {
+    sync_dir(path.parent().unwrap_or(Path::new(".")))
+}
+
+/// Writes a manifest of one edit beside the real one; returns it, open for more, and its bytes.
+fn write_temporary(path: &Path, edit: &Edit) -> Result<(File, u64), StoreError> {
+    let frame = encode(edit, path)?;
+    let temporary = temporary(path);
     let write = || {
-        let mut file = File::create(&temporary)?;
-        file.write_all(&encode(&edit, path).map_err(std::io::Error::other)?)?;
+        File::create(&temporary)?;
+        let mut file = OpenOptions::new().append(true).open(&temporary)?;
+        file.write_all(&frame)?;
         file.sync_all()?;
-        fs::rename(&temporary, path)?;
-        sync_dir(path.parent().unwrap_or(Path::new(".")))?;
-        OpenOptions::new().append(true).open(path)
+        Ok(file)
     };
-    write().map_err(StoreError::io("write", path))
+    let file = write().inspect_err(|_| {
+        // It would only take the space that is missing.
+        let _ = fs::remove_file(&temporary);
+    });
+    Ok((file.map_err(StoreError::io("write", &temporary))?, frame.len() as u64))
 }
 
 impl SegmentMeta {
@@ -200,6 +289,12 @@ mod tests {
         }
     }
 
+    fn open(dir: &Path) -> Manifest {
+        let mut manifest = Manifest::open(dir).unwrap();
+        manifest.begin().unwrap();
+        manifest
+    }
+
     fn ids(manifest: &Manifest) -> Vec<u64> {
         manifest.segments().map(|meta| meta.id).collect()
     }
@@ -207,13 +302,13 @@ mod tests {
     #[test]
     fn edits_hold_over_restarts() {
         let dir = tempfile::tempdir().unwrap();
-        let mut manifest = Manifest::open(dir.path()).unwrap();
+        let mut manifest = open(dir.path());
         manifest
             .commit(&Edit { add: vec![meta(1), meta(2)], wal_through: Some(7), ..Edit::default() })
             .unwrap();
         manifest.commit(&Edit { remove: vec![1], ..Edit::default() }).unwrap();
         for _ in 0..2 {
-            let manifest = Manifest::open(dir.path()).unwrap();
+            let manifest = open(dir.path());
             assert_eq!((ids(&manifest), manifest.wal_through(), manifest.next_id()), (vec![2], 7, 3));
         }
     }
@@ -222,14 +317,59 @@ mod tests {
     fn an_edit_torn_at_any_byte_never_happened() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("manifest");
-        let mut manifest = Manifest::open(dir.path()).unwrap();
+        let mut manifest = open(dir.path());
         manifest.commit(&Edit { add: vec![meta(1)], ..Edit::default() }).unwrap();
         let before = fs::read(&path).unwrap();
         manifest.commit(&Edit { add: vec![meta(2)], remove: vec![1], ..Edit::default() }).unwrap();
         let after = fs::read(&path).unwrap();
         for cut in before.len()..after.len() {
             fs::write(&path, &after[..cut]).unwrap();
-            assert_eq!(ids(&Manifest::open(dir.path()).unwrap()), [1], "cut at {cut}");
+            assert_eq!(ids(&open(dir.path())), [1], "cut at {cut}");
         }
+    }
+
+    #[test]
+    fn damage_in_front_of_a_whole_edit_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = Manifest::path(dir.path());
+        let mut manifest = open(dir.path());
+        for id in 1..=2 {
+            manifest.commit(&Edit { add: vec![meta(id)], ..Edit::default() }).unwrap();
+        }
+        let last = encode(&Edit { add: vec![meta(3)], ..Edit::default() }, &path).unwrap();
+        let before = fs::read(&path).unwrap();
+        manifest.commit(&Edit { add: vec![meta(3)], ..Edit::default() }).unwrap();
+        let whole = fs::read(&path).unwrap();
+        assert_eq!(whole, [before.as_slice(), &last].concat());
+        for bit in 0..whole.len() * 8 {
+            let mut damaged = whole.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            fs::write(&path, &damaged).unwrap();
+            let opened = Manifest::open(dir.path());
+            if bit / 8 < before.len() {
+                assert!(matches!(opened, Err(StoreError::Damaged { .. })), "bit {bit}: {opened:?}");
+            } else {
+                assert_eq!(ids(&opened.unwrap()), [1, 2], "bit {bit}");
+            }
+            assert_eq!(fs::read(&path).unwrap(), damaged, "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn without_room_for_a_snapshot_edits_go_behind_the_old_ones() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = Manifest::path(dir.path());
+        open(dir.path()).commit(&Edit { add: vec![meta(1)], ..Edit::default() }).unwrap();
+        let before = fs::read(&path).unwrap();
+        fs::write(&path, [before.as_slice(), b"torn"].concat()).unwrap();
+        // A directory in the way of the temporary file stands for a disk without room.
+        fs::create_dir(temporary(&path)).unwrap();
+        let mut manifest = open(dir.path());
+        assert_eq!(fs::read(&path).unwrap(), before);
+        manifest.edits = EDITS_PER_SNAPSHOT;
+        manifest.commit(&Edit { add: vec![meta(2)], ..Edit::default() }).unwrap();
+        assert!(fs::read(&path).unwrap().starts_with(&before));
+        fs::remove_dir(temporary(&path)).unwrap();
+        assert_eq!(ids(&open(dir.path())), [1, 2]);
     }
 }

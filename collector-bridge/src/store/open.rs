@@ -27,14 +27,18 @@ pub(super) fn open(settings: StoreSettings, decode: DecodeRequest) -> Result<Inn
         fs::create_dir_all(dir).map_err(StoreError::io("create", dir))?;
     }
     let lock = lock(&data_dir)?;
-    let manifest = Manifest::open(&data_dir)?;
+    refuse_without_manifest(&data_dir, &wal_dir, &segments_dir)?;
+    let mut manifest = Manifest::open(&data_dir)?;
     let wal_through = manifest.wal_through();
-    segment::remove_strangers(&segments_dir, |id| manifest.segments().any(|meta| meta.id == id))?;
-    wal::remove_through(&wal_dir, wal_through)?;
     let segments: Result<Vec<_>, _> =
         manifest.segments().map(|meta| Segment::open(&segments_dir, meta.clone()).map(Arc::new)).collect();
+    let segments = segments?;
+    // Only here is anything changed: the segments that the manifest knows are there.
+    segment::remove_strangers(&segments_dir, &manifest)?;
+    manifest.begin()?;
+    wal::remove_through(&wal_dir, wal_through)?;
     let view = Arc::new(View::new(Generation::new(), Vec::new()));
-    view.replace(None, &[], segments?);
+    view.replace(None, &[], segments);
     let counters = Arc::new(StoreCounters::default());
     let budget = Arc::new(Budget::new(settings.live_limit_bytes));
     let is_closing = Arc::new(AtomicBool::new(false));
@@ -113,6 +117,27 @@ fn lock(data_dir: &Path) -> Result<File, StoreError> {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(StoreError::Locked { path: data_dir.to_owned() }),
         Err(TryLockError::Error(error)) => Err(StoreError::io("lock", &path)(error)),
+    }
+}
+
+/// Refuses a directory that was used and has lost its manifest: nobody knows which of its segments count.
+fn refuse_without_manifest(data_dir: &Path, wal_dir: &Path, segments_dir: &Path) -> Result<(), StoreError> {
+    let path = Manifest::path(data_dir);
+    if path.try_exists().map_err(StoreError::io("stat", &path))? {
+        return Ok(());
+    }
+    let segments = segment::ids(segments_dir)?.len();
+    if segments > 0 {
+        let what = format!("the file is missing, but there are {segments} segments");
+        return Err(StoreError::damaged(&path, what));
+    }
+    // A log that is whole is enough, but its first file goes when a segment covers it.
+    match wal::files(wal_dir)?.first() {
+        Some(first) if *first > 1 => {
+            let what = format!("the file is missing, but the log begins with file {first}");
+            Err(StoreError::damaged(&path, what))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -16,7 +16,7 @@ mod summaries;
 mod write;
 
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -29,7 +29,8 @@ pub(crate) use write::{SortedSpans, write};
 
 use super::error::StoreError;
 use super::frame::Frames;
-use super::manifest::SegmentMeta;
+use super::manifest::{Manifest, SegmentMeta};
+use super::wal::sync_dir;
 use crate::analyze::Rollups;
 use crate::model::TraceId;
 use dictionary::Dictionary;
@@ -61,17 +62,58 @@ pub(crate) fn path(dir: &Path, id: u64) -> PathBuf {
     dir.join(format!("{id:016}"))
 }
 
-/// Removes what is no segment of the manifest: left behind by a crash.
-pub(crate) fn remove_strangers(dir: &Path, is_known: impl Fn(u64) -> bool) -> Result<(), StoreError> {
-    for entry in fs::read_dir(dir).map_err(StoreError::io("list", dir))? {
-        let path = entry.map_err(StoreError::io("list", dir))?.path();
-        let id = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse().ok());
-        if !id.is_some_and(&is_known) {
-            tracing::info!(path = %path.display(), "unfinished segment was removed");
-            fs::remove_dir_all(&path).map_err(StoreError::io("remove", &path))?;
+/// Returns the ids of all directories with the name of a segment.
+pub(crate) fn ids(dir: &Path) -> Result<Vec<u64>, StoreError> {
+    Ok(names(dir)?.iter().filter_map(|name| id_of(name)).collect())
+}
+
+/// Removes what a crash left behind.
+///
+/// An id is used again until the edit of its segment is on the disk, and a segment's files are removed only behind the
+/// edit that retires it. So what is unknown below the manifest's next id was retired, and the next id is a segment
+/// whose edit never came; if the manifest's end was torn, that may be the damaged edit, and the segment is set aside.
+/// Nothing writes ids above: those belong to a newer manifest, and nothing is removed. Other names are not ours.
+pub(crate) fn remove_strangers(dir: &Path, manifest: &Manifest) -> Result<(), StoreError> {
+    let ids = ids(dir)?;
+    let next_id = manifest.next_id();
+    if let Some(newer) = ids.iter().find(|id| **id > next_id) {
+        let what = format!("the manifest is older than this segment: its next one would be {next_id}");
+        return Err(StoreError::damaged(&path(dir, *newer), what));
+    }
+    for id in ids.into_iter().filter(|id| manifest.segments().all(|meta| meta.id != *id)) {
+        if id == next_id && manifest.is_torn() {
+            set_aside(dir, id)?;
+        } else {
+            remove(&path(dir, id))?;
         }
     }
-    Ok(())
+    let unfinished =
+        names(dir)?.into_iter().filter(|name| name.strip_suffix(".tmp").and_then(id_of).is_some());
+    unfinished.map(|name| dir.join(name)).try_for_each(|path| remove(&path))
+}
+
+fn names(dir: &Path) -> Result<Vec<String>, StoreError> {
+    let entries = fs::read_dir(dir).map_err(StoreError::io("list", dir))?;
+    let names: io::Result<Vec<_>> = entries.map(|entry| entry.map(|entry| entry.file_name())).collect();
+    let names = names.map_err(StoreError::io("list", dir))?;
+    Ok(names.into_iter().filter_map(|name| name.into_string().ok()).collect())
+}
+
+fn id_of(name: &str) -> Option<u64> {
+    name.parse().ok().filter(|id| format!("{id:016}") == name)
+}
+
+fn remove(path: &Path) -> Result<(), StoreError> {
+    tracing::info!(path = %path.display(), "unfinished or retired segment was removed");
+    fs::remove_dir_all(path).map_err(StoreError::io("remove", path))
+}
+
+fn set_aside(dir: &Path, id: u64) -> Result<(), StoreError> {
+    let path = path(dir, id);
+    let names = (1_u32..).map(|number| path.with_extension(format!("damaged-{number}")));
+    let Some(aside) = names.into_iter().find(|aside| !aside.exists()) else { return Ok(()) };
+    tracing::warn!(path = %aside.display(), "segment is not in the manifest, whose end was torn: it was set aside");
+    fs::rename(&path, &aside).and_then(|()| sync_dir(dir)).map_err(StoreError::io("rename", &path))
 }
 
 impl Segment {

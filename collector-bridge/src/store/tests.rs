@@ -1,3 +1,5 @@
+mod damage;
+
 use std::collections::BTreeSet;
 use std::path::Path;
 

@@ -180,7 +180,7 @@ pub(crate) fn replay(
     let mut requests = 0;
     if !bytes.starts_with(MAGIC) {
         if bytes.len() >= MAGIC.len() {
-            return Err(StoreError::damaged(&path, "does not begin like a log of this version"));
+            return Err(StoreError::damaged_log(&path, "does not begin like a log of this version"));
         }
         // The process ended between making the file and writing its first bytes: nothing was acknowledged in it.
         fs::remove_file(&path).map_err(StoreError::io("remove", &path))?;

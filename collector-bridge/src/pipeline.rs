@@ -127,11 +127,8 @@ async fn open(settings: &Settings) -> Result<Store, PipelineError> {
 }
 
 /// Reads a request from the log. It was decoded before it was written, so an error is a change of the decoder.
-fn decode_logged(request: &[u8]) -> Vec<Span> {
-    receive::decode(request).map(|decoded| decoded.spans).unwrap_or_else(|error| {
-        tracing::error!(%error, "a request in the log is not understood");
-        Vec::new()
-    })
+fn decode_logged(request: &[u8]) -> Result<Vec<Span>, String> {
+    receive::decode(request).map(|decoded| decoded.spans).map_err(|error| error.to_string())
 }
 
 fn deliver(store: Store) -> Deliver {

@@ -43,8 +43,8 @@ use tokio::sync::oneshot;
 
 pub use counters::{FSYNC_BOUNDS_US, StoreCounters, StoreSizes};
 pub use error::{AppendError, StoreError};
-pub use frame::MAX_REQUEST_BYTES;
 pub use finder::{Finder, MAX_REMEMBERED_ROWS};
+pub use frame::MAX_REQUEST_BYTES;
 pub use settings::StoreSettings;
 
 use crate::analyze::Rollups;
@@ -55,8 +55,8 @@ use live::LiveBatch;
 use view::View;
 use writer::{Append, Command, MAX_WAITING};
 
-/// Returns the spans of an OTLP protobuf request; the log is read with it.
-pub type DecodeRequest = fn(&[u8]) -> Vec<Span>;
+/// Returns the spans of an OTLP protobuf request, or why they cannot be told; the log is read with it.
+pub type DecodeRequest = fn(&[u8]) -> Result<Vec<Span>, String>;
 
 /// Spans of one request, as bytes for the log and as what they say.
 #[derive(Clone, Debug)]

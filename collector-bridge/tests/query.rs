@@ -144,7 +144,8 @@ fn holds(condition: &AttributeCondition, span: &Span) -> bool {
 /// A store with the spans in batches; some of the batches are sealed into segments.
 fn store_with(batches: &[(Vec<Span>, bool)]) -> (Store, tempfile::TempDir) {
     let dir = tempfile::tempdir().unwrap();
-    let decode = |raw: &[u8]| receive::decode(raw).map(|decoded| decoded.spans).unwrap_or_default();
+    let decode =
+        |raw: &[u8]| receive::decode(raw).map(|decoded| decoded.spans).map_err(|error| error.to_string());
     let store = Store::open(StoreSettings::at(dir.path()), decode).unwrap();
     for (spans, is_sealed) in batches {
         let raw = otlp::request(spans);

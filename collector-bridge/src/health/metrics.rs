@@ -60,6 +60,16 @@ fn write_store(text: &mut Text, counters: &StoreCounters) {
     );
     text.counter("remora_bridge_wal_failures_total", "Writes to the log that failed", &counters.wal_failures);
     text.counter(
+        "remora_bridge_wal_damaged_bytes_total",
+        "Bytes of the log that were damaged when it was read back",
+        &counters.wal_damaged_bytes,
+    );
+    text.counter(
+        "remora_bridge_wal_unreadable_requests_total",
+        "Requests of the log that could not be unpacked or were not understood",
+        &counters.wal_unreadable_requests,
+    );
+    text.counter(
         "remora_bridge_seal_failures_total",
         "Segments that were not written at once",
         &counters.seal_failures,

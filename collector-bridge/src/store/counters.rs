@@ -18,6 +18,10 @@ pub struct StoreCounters {
     pub wal_written_bytes: AtomicU64,
     /// Writes to the log that failed.
     pub wal_failures: AtomicU64,
+    /// Bytes of the log that were damaged when it was read back; requests were in them.
+    pub wal_damaged_bytes: AtomicU64,
+    /// Requests of the log that could not be unpacked or were not understood.
+    pub wal_unreadable_requests: AtomicU64,
     /// Group commits by latency: one bucket per bound, and one above.
     pub fsync_buckets: [AtomicU64; FSYNC_BOUNDS_US.len() + 1],
     /// Sum of the latencies of group commits, in microseconds.

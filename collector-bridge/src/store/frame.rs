@@ -53,6 +53,18 @@ impl<'a> Frames<'a> {
         self.end < self.bytes.len()
     }
 
+    /// Returns whether the bytes end inside of the next frame, or were reserved for it and never written: what an
+    /// interrupted write leaves. A damaged length may look the same.
+    pub(crate) fn is_cut(&self) -> bool {
+        let rest = self.bytes.get(self.end..).unwrap_or_default();
+        let declared = rest.first_chunk::<4>().map(|length| u32::from_le_bytes(*length) as usize);
+        match declared {
+            _ if rest.len() < HEADER_BYTES => true,
+            Some(length) if length <= MAX_PAYLOAD_BYTES && rest.len() - HEADER_BYTES < length => true,
+            _ => rest.iter().all(|byte| *byte == 0),
+        }
+    }
+
     /// Steps over damage, to the next whole frame whose payload looks likely; returns the bytes between. None and no
     /// step if there is no such frame.
     pub(crate) fn resume(&mut self, is_likely: impl Fn(&[u8]) -> bool) -> Option<usize> {

@@ -154,12 +154,16 @@ impl Replay<'_> {
     /// Reads the log behind `wal_through` into the current generation, and seals on the way what would be too much.
     /// Returns the number of the last file.
     fn run(&self, wal_through: u64, sealer: &Sealer) -> Result<u64, StoreError> {
-        let mut last = wal_through;
-        for sequence in wal::files(self.wal_dir)? {
-            let requests =
-                wal::replay(self.wal_dir, sequence, |arrived, request| self.take(arrived, &request))?;
-            last = sequence;
-            let current = self.view.current();
+        let mut last = wal_through.max(wal::newest_damaged(self.wal_dir)?);
+        let files = wal::files(self.wal_dir)?;
+        for sequence in files.iter().copied() {
+            let is_newest = files.last() == Some(&sequence);
+            let take = |arrived, request: Vec<u8>| self.take(arrived, &request);
+            let found = wal::replay(self.wal_dir, sequence, is_newest, take)?;
+            StoreCounters::add(&self.counters.wal_damaged_bytes, found.damaged_bytes);
+            StoreCounters::add(&self.counters.wal_unreadable_requests, found.unreadable_requests);
+            last = last.max(sequence);
+            let (current, requests) = (self.view.current(), found.requests);
             tracing::info!(file = sequence, requests, live_spans = current.span_count(), "log was read back");
             if current.memory_bytes() >= self.settings.seal_bytes {
                 let generation = self.view.cut();
@@ -169,10 +173,11 @@ impl Replay<'_> {
         Ok(last)
     }
 
-    fn take(&self, arrived_unix_ns: u64, request: &[u8]) {
-        let batch = LiveBatch::new((self.decode)(request), arrived_unix_ns);
+    fn take(&self, arrived_unix_ns: u64, request: &[u8]) -> Result<(), String> {
+        let batch = LiveBatch::new((self.decode)(request)?, arrived_unix_ns);
         StoreCounters::add(&self.counters.replayed_spans, batch.len() as u64);
         self.budget.force(batch.memory_bytes);
         self.view.current().push(batch);
+        Ok(())
     }
 }

@@ -16,8 +16,8 @@ use crate::model::{AnyValue, AttributeMatch, AttributeOperator};
 const SECOND_NS: u64 = 1_000_000_000;
 const NOON_NS: u64 = 1_800_000_000 * SECOND_NS;
 
-fn decode(request: &[u8]) -> Vec<Span> {
-    crate::receive::decode(request).unwrap().spans
+fn decode(request: &[u8]) -> Result<Vec<Span>, String> {
+    crate::receive::decode(request).map(|decoded| decoded.spans).map_err(|error| error.to_string())
 }
 
 fn store(dir: &Path) -> Store {
@@ -114,7 +114,7 @@ fn batch(service: &str, spans: Vec<otlp::Span>) -> Batch {
     let resource_spans =
         vec![otlp::ResourceSpans { resource: Some(resource), scope_spans, schema_url: "r".to_owned() }];
     let raw: Bytes = ExportTraceServiceRequest { resource_spans }.encode_to_vec().into();
-    let spans = decode(&raw);
+    let spans = decode(&raw).unwrap();
     Batch { raw, spans }
 }
 

@@ -1,7 +1,9 @@
 //! The write-ahead log: requests as they came, one frame each, in numbered files.
 //!
 //! A frame's payload is the arrival time (u64, nanoseconds since 1970) and the request's protobuf bytes in zstd.
-//! Invariant: what lies before `synced_bytes` in the newest file, and everything in older ones, is on the disk.
+//! Invariant: what lies before `synced_bytes` in the newest file, and everything in older ones, is on the disk. So an
+//! interrupted write can only have torn the newest file's tail; whatever else is no whole frame is damage, which is
+//! stepped over, counted, and kept beside the log under the name `NAME.wal.damaged`.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -15,6 +17,9 @@ const MAGIC: &[u8; 8] = b"RMRWAL01";
 
 /// A file that is longer is followed by a new one.
 const FILE_BYTES: u64 = 64 << 20;
+
+/// First bytes of zstd's frames (RFC 8878, section 3.1.1).
+const ZSTD_MAGIC: [u8; 4] = 0xFD2F_B528_u32.to_le_bytes();
 
 const COMPRESSION_LEVEL: i32 = 1;
 
@@ -138,11 +143,21 @@ fn file_path(dir: &Path, sequence: u64) -> PathBuf {
 
 /// Returns the numbers of the log's files, oldest first.
 pub(crate) fn files(dir: &Path) -> Result<Vec<u64>, StoreError> {
+    numbered(dir, ".wal")
+}
+
+/// Returns the number of the newest file that was kept because of damage, which is not given to another file; zero
+/// without one.
+pub(crate) fn newest_damaged(dir: &Path) -> Result<u64, StoreError> {
+    numbered(dir, ".wal.damaged").map(|sequences| sequences.last().copied().unwrap_or(0))
+}
+
+fn numbered(dir: &Path, suffix: &str) -> Result<Vec<u64>, StoreError> {
     let mut sequences = Vec::new();
     for entry in fs::read_dir(dir).map_err(StoreError::io("list", dir))? {
         let name = entry.map_err(StoreError::io("list", dir))?.file_name();
         let sequence: Option<u64> =
-            name.to_str().and_then(|name| name.strip_suffix(".wal")).and_then(|stem| stem.parse().ok());
+            name.to_str().and_then(|name| name.strip_suffix(suffix)).and_then(|stem| stem.parse().ok());
         sequences.extend(sequence);
     }
     sequences.sort_unstable();
@@ -168,48 +183,101 @@ pub(crate) fn remove_through(dir: &Path, through: u64) -> Result<(), StoreError>
     Ok(())
 }
 
-/// Gives arrival and bytes of each request of a file to `visit`; cuts a torn tail off, with a warning, and removes a file
-/// that holds no whole frame. Returns the requests it found.
+/// What a file of the log held.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Replayed {
+    /// Requests that were taken.
+    pub(crate) requests: u64,
+    /// Requests in whole frames that could not be unpacked or were not understood.
+    pub(crate) unreadable_requests: u64,
+    /// Bytes that are no whole frames, without a torn tail.
+    pub(crate) damaged_bytes: u64,
+}
+
+/// Gives arrival and bytes of each request of a file to `visit`, also of those behind damage. Cuts the torn tail of the
+/// newest file off, with a warning, keeps a damaged file under another name, and removes a file that holds no request.
 pub(crate) fn replay(
     dir: &Path,
     sequence: u64,
-    mut visit: impl FnMut(u64, Vec<u8>),
-) -> Result<u64, StoreError> {
+    is_newest: bool,
+    mut visit: impl FnMut(u64, Vec<u8>) -> Result<(), String>,
+) -> Result<Replayed, StoreError> {
     let path = file_path(dir, sequence);
     let bytes = fs::read(&path).map_err(StoreError::io("read", &path))?;
-    let mut requests = 0;
     if !bytes.starts_with(MAGIC) {
         if bytes.len() >= MAGIC.len() {
             return Err(StoreError::damaged_log(&path, "does not begin like a log of this version"));
         }
         // The process ended between making the file and writing its first bytes: nothing was acknowledged in it.
         fs::remove_file(&path).map_err(StoreError::io("remove", &path))?;
-        return Ok(0);
+        return Ok(Replayed::default());
     }
+    let mut found = Replayed::default();
     let mut frames = Frames::new(&bytes, MAGIC.len());
-    for payload in frames.by_ref() {
-        match decode(payload) {
-            Ok((arrived_unix_ns, request)) => {
-                requests += 1;
-                visit(arrived_unix_ns, request);
-            }
-            Err(error) => {
-                tracing::error!(path = %path.display(), %error, "request in the log cannot be unpacked")
+    loop {
+        for payload in frames.by_ref() {
+            let taken = decode(payload).map_err(|error| error.to_string());
+            match taken.and_then(|(arrived_unix_ns, request)| visit(arrived_unix_ns, request)) {
+                Ok(()) => found.requests += 1,
+                Err(error) => {
+                    found.unreadable_requests += 1;
+                    tracing::error!(path = %path.display(), %error, "request in the log cannot be read");
+                }
             }
         }
+        let (offset, rest) = (frames.end, bytes.len() - frames.end);
+        if rest == 0 {
+            break;
+        }
+        let skipped = frames.resume(is_request);
+        if skipped.is_none() && is_newest && frames.is_cut() {
+            tracing::warn!(path = %path.display(), offset, bytes = rest, "torn tail of the log was cut off");
+            cut(&path, offset as u64)?;
+            break;
+        }
+        let lost = skipped.unwrap_or(rest);
+        found.damaged_bytes += lost as u64;
+        tracing::error!(path = %path.display(), offset, bytes = lost, "the log is damaged, acknowledged requests are lost");
+        if skipped.is_none() {
+            break;
+        }
     }
-    if frames.is_torn() {
-        let lost = bytes.len() - frames.end;
-        tracing::warn!(path = %path.display(), offset = frames.end, bytes = lost, "torn tail of the log was cut off");
-        let file = OpenOptions::new().write(true).open(&path).map_err(StoreError::io("open", &path))?;
-        let cut = file.set_len(frames.end as u64).and_then(|()| file.sync_all());
-        cut.map_err(StoreError::io("truncate", &path))?;
-    }
-    if frames.end == MAGIC.len() {
+    let is_damaged = found.damaged_bytes > 0 || found.unreadable_requests > 0;
+    let is_kept = is_damaged && keep_damaged(&path);
+    let is_empty = found.requests == 0 && found.unreadable_requests == 0;
+    if is_empty && (is_kept || !is_damaged) {
         // No segment would ever cover it, and so nothing else would remove it.
         fs::remove_file(&path).map_err(StoreError::io("remove", &path))?;
     }
-    Ok(requests)
+    Ok(found)
+}
+
+fn is_request(payload: &[u8]) -> bool {
+    payload.get(8..).is_some_and(|compressed| compressed.starts_with(&ZSTD_MAGIC))
+}
+
+fn cut(path: &Path, bytes: u64) -> Result<(), StoreError> {
+    let file = OpenOptions::new().write(true).open(path).map_err(StoreError::io("open", path))?;
+    file.set_len(bytes).and_then(|()| file.sync_all()).map_err(StoreError::io("truncate", path))
+}
+
+/// Gives a file a second name under which nothing reads or removes it; returns whether it has it.
+fn keep_damaged(path: &Path) -> bool {
+    let copy = path.with_extension("wal.damaged");
+    // A link takes no space, and nothing writes to the file any more.
+    let kept = match fs::hard_link(path, &copy) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(_) => fs::copy(path, &copy).map(|_| ()),
+        Ok(()) => Ok(()),
+    };
+    let kept = kept.and_then(|()| sync_dir(path.parent().unwrap_or(Path::new("."))));
+    match &kept {
+        Ok(()) => tracing::error!(path = %copy.display(), "the damaged log file is kept"),
+        Err(error) => {
+            tracing::error!(path = %copy.display(), %error, "the damaged log file could not be kept")
+        }
+    }
+    kept.is_ok()
 }
 
 #[cfg(test)]
@@ -218,8 +286,14 @@ mod tests {
 
     fn requests(dir: &Path) -> Vec<Vec<u8>> {
         let mut found = Vec::new();
-        for sequence in files(dir).unwrap() {
-            replay(dir, sequence, |_, request| found.push(request)).unwrap();
+        let files = files(dir).unwrap();
+        for sequence in &files {
+            let visit = |_, request| {
+                found.push(request);
+                Ok(())
+            };
+            let replayed = replay(dir, *sequence, Some(sequence) == files.last(), visit).unwrap();
+            assert_eq!((replayed.damaged_bytes, replayed.unreadable_requests), (0, 0));
         }
         found
     }

@@ -29,7 +29,8 @@ pub(crate) struct Answer {
 impl Bridge {
     pub(crate) fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let decode = |raw: &[u8]| receive::decode(raw).map(|decoded| decoded.spans).unwrap_or_default();
+        let decode =
+            |raw: &[u8]| receive::decode(raw).map(|decoded| decoded.spans).map_err(|error| error.to_string());
         let store = Store::open(StoreSettings::at(dir.path()), decode).unwrap();
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();

@@ -167,3 +167,132 @@ fn only_what_a_crash_leaves_is_removed_from_the_segments() {
     let expected = ["0000000000000001", "0000000000000002", "7", "lost+found"].map(str::to_owned);
     assert_eq!(names(&segments), BTreeSet::from(expected));
 }
+
+/// Returns a directory whose log has eight requests in two files, as a kill leaves it, and the offsets of the frames in
+/// the older file.
+fn logged() -> (tempfile::TempDir, Vec<usize>) {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("wal")).unwrap();
+    let mut offsets = Vec::new();
+    for file in 1..=2 {
+        let mut bytes = b"RMRWAL01".to_vec();
+        for trace in file * 4 - 3..=file * 4 {
+            if file == 1 {
+                offsets.push(bytes.len());
+            }
+            let request = batch("front", vec![otlp_span(trace, trace * 100 + 1)]).raw;
+            bytes.extend(wal::encode(unix_now_ns(), &request).unwrap());
+        }
+        fs::write(wal_file(dir.path(), file), bytes).unwrap();
+    }
+    (dir, offsets)
+}
+
+fn wal_file(dir: &Path, number: u64) -> PathBuf {
+    dir.join(format!("wal/{number:016}.wal"))
+}
+
+fn traces(store: &Store) -> Vec<u64> {
+    (1..=8).filter(|trace| !store.trace(trace_id(*trace)).unwrap().is_empty()).collect()
+}
+
+fn counted(counter: &std::sync::atomic::AtomicU64) -> u64 {
+    counter.load(Ordering::Relaxed)
+}
+
+#[test]
+fn a_damaged_request_of_the_log_costs_no_other() {
+    let (dir, offsets) = logged();
+    let path = wal_file(dir.path(), 1);
+    let whole = fs::read(&path).unwrap();
+    // Bits of the second request of four; its length and CRC among them.
+    for bit in (offsets[1] * 8..offsets[2] * 8).step_by(29) {
+        let copy = copied(dir.path());
+        let path = wal_file(copy.path(), 1);
+        let mut damaged = whole.clone();
+        damaged[bit / 8] ^= 1 << (bit % 8);
+        fs::write(&path, &damaged).unwrap();
+        let store = store(copy.path());
+        assert_eq!(traces(&store), [1, 3, 4, 5, 6, 7, 8], "bit {bit}");
+        let lost = (offsets[2] - offsets[1]) as u64;
+        assert_eq!(counted(&store.counters().wal_damaged_bytes), lost, "bit {bit}");
+        drop(store);
+        // All is sealed and the log removed, but not the copy.
+        assert_eq!(
+            names(&copy.path().join("wal")),
+            BTreeSet::from(["0000000000000001.wal.damaged".to_owned()])
+        );
+        assert_eq!(fs::read(path.with_extension("wal.damaged")).unwrap(), damaged, "bit {bit}");
+        let store = self::store(copy.path());
+        assert_eq!(traces(&store), [1, 3, 4, 5, 6, 7, 8], "bit {bit}");
+        assert_eq!(counted(&store.counters().wal_damaged_bytes), 0, "bit {bit}");
+    }
+}
+
+#[test]
+fn only_the_newest_file_of_the_log_may_be_torn() {
+    let (dir, offsets) = logged();
+    for (number, lost) in [(1, 4), (2, 8)] {
+        let copy = copied(dir.path());
+        let path = wal_file(copy.path(), number);
+        let whole = fs::read(&path).unwrap();
+        fs::write(&path, &whole[..whole.len() - 3]).unwrap();
+        let store = store(copy.path());
+        assert_eq!(traces(&store), (1..=8).filter(|trace| *trace != lost).collect::<Vec<_>>());
+        let is_damage = number == 1;
+        assert_eq!(path.with_extension("wal.damaged").exists(), is_damage);
+        let expected = if is_damage { (whole.len() - 3 - offsets[3]) as u64 } else { 0 };
+        assert_eq!(counted(&store.counters().wal_damaged_bytes), expected);
+    }
+}
+
+#[test]
+fn damage_in_the_newest_file_is_no_torn_tail_where_a_whole_request_follows() {
+    let (dir, offsets) = logged();
+    fs::remove_file(wal_file(dir.path(), 2)).unwrap();
+    let path = wal_file(dir.path(), 1);
+    let mut damaged = fs::read(&path).unwrap();
+    damaged[offsets[0]..offsets[2] + 20].fill(0);
+    fs::write(&path, &damaged).unwrap();
+    let store = store(dir.path());
+    assert_eq!(traces(&store), [4]);
+    assert_eq!(counted(&store.counters().wal_damaged_bytes), (offsets[3] - offsets[0]) as u64);
+    assert_eq!(fs::read(path.with_extension("wal.damaged")).unwrap(), damaged);
+}
+
+#[test]
+fn a_file_of_the_log_without_a_whole_request_is_kept_only_as_a_copy() {
+    let (dir, offsets) = logged();
+    fs::remove_file(wal_file(dir.path(), 2)).unwrap();
+    let path = wal_file(dir.path(), 1);
+    let mut damaged = fs::read(&path).unwrap();
+    damaged.truncate(offsets[1]);
+    damaged[offsets[0] + 12] ^= 1;
+    fs::write(&path, &damaged).unwrap();
+    for _ in 0..2 {
+        let store = store(dir.path());
+        assert_eq!(traces(&store), Vec::<u64>::new());
+        assert_eq!(
+            names(&dir.path().join("wal")),
+            BTreeSet::from(["0000000000000001.wal.damaged".to_owned()])
+        );
+    }
+    // Its number is not used again.
+    store(dir.path()).append_blocking(batch("front", vec![otlp_span(1, 101)])).unwrap();
+    assert_eq!(fs::read(path.with_extension("wal.damaged")).unwrap(), damaged);
+}
+
+#[test]
+fn requests_of_the_log_that_nobody_understands_are_counted_and_kept() {
+    let (dir, _) = logged();
+    let path = wal_file(dir.path(), 1);
+    let mut bytes = fs::read(&path).unwrap();
+    bytes.extend(wal::encode(1, b"no protobuf").unwrap());
+    frame::put(&mut bytes, |out| out.extend_from_slice(b"neither zstd nor a time")).unwrap();
+    fs::write(&path, &bytes).unwrap();
+    let store = store(dir.path());
+    assert_eq!(traces(&store), (1..=8).collect::<Vec<_>>());
+    assert_eq!(counted(&store.counters().wal_unreadable_requests), 2);
+    assert_eq!(counted(&store.counters().wal_damaged_bytes), 0);
+    assert_eq!(fs::read(path.with_extension("wal.damaged")).unwrap(), bytes);
+}

@@ -91,7 +91,7 @@ pub async fn run(settings: Settings, stop: impl Future<Output = ()>) -> Result<(
     );
     serve(&mut servers, grpc_listener.listener, receive::grpc_router(intake.clone()), stopped.clone());
     serve(&mut servers, http_listener.listener, receive::http_router(intake), stopped);
-    announce(&settings.store.data_dir, api_listener.address, grpc_listener.address, http_listener.address)?;
+    announce(&settings.store.data_dir, api_listener.address, grpc_listener.address, http_listener.address);
 
     stop.await;
     tracing::info!("stopping: no more requests are taken, open ones are finished");
@@ -200,19 +200,19 @@ async fn check_token(State(gate): State<Gate>, request: Request, next: Next) -> 
     api::unauthorized()
 }
 
-fn announce(
-    data_dir: &Path,
-    api: SocketAddr,
-    grpc: SocketAddr,
-    http: SocketAddr,
-) -> Result<(), PipelineError> {
+/// Writes the addresses in use down; a disk without room for that is no reason not to serve.
+fn announce(data_dir: &Path, api: SocketAddr, grpc: SocketAddr, http: SocketAddr) {
     let addresses = serde_json::json!({"listen": api, "otlp_grpc": grpc, "otlp_http": http});
     let temporary = data_dir.join("addresses.tmp");
     let written = fs::write(&temporary, addresses.to_string())
         .and_then(|()| fs::rename(&temporary, data_dir.join(ADDRESSES_FILE)));
-    written.map_err(|source| PipelineError::System { action: "write addresses.json", source })?;
+    if let Err(error) = written {
+        tracing::warn!(%error, "addresses.json was not written");
+        // No file is better than half a one, or the addresses of an earlier start.
+        let _ = fs::remove_file(&temporary);
+        let _ = fs::remove_file(data_dir.join(ADDRESSES_FILE));
+    }
     tracing::info!(%api, otlp_grpc = %grpc, otlp_http = %http, "ready");
-    Ok(())
 }
 
 async fn closed(store: Store) {

@@ -3,6 +3,7 @@
 use std::fs::{self, File, TryLockError};
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
+use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, RwLock, mpsc};
 use std::thread::{Builder, JoinHandle};
 
@@ -17,7 +18,7 @@ use super::segment::{self, Segment};
 use super::settings::StoreSettings;
 use super::view::View;
 use super::wal::{self, Wal};
-use super::writer::{Command, MAX_WAITING, SealJob, Writer};
+use super::writer::{Command, MAX_WAITING, SealCommand, SealJob, Writer};
 use super::{DecodeRequest, Inner};
 
 pub(super) fn open(settings: StoreSettings, decode: DecodeRequest) -> Result<Inner, StoreError> {
@@ -62,6 +63,10 @@ pub(super) fn open(settings: StoreSettings, decode: DecodeRequest) -> Result<Inn
         }),
         is_closing: Arc::clone(&is_closing),
     };
+    // The replay may need the space, and what is too old need not be read.
+    if let Err(error) = sealer.retire(super::unix_now_ns()) {
+        tracing::warn!(%error, "old segments were not removed");
+    }
     let replay = Replay {
         wal_dir: &wal_dir,
         settings: &settings,
@@ -70,8 +75,8 @@ pub(super) fn open(settings: StoreSettings, decode: DecodeRequest) -> Result<Inn
         budget: &budget,
         counters: &counters,
     };
-    let last = replay.run(wal_through, &sealer)?;
     let (seals, jobs) = mpsc::channel();
+    let last = replay.run(wal_through, &sealer, &seals)?;
     let writer = Writer {
         wal: Wal::after(&wal_dir, last),
         view: Arc::clone(&view),
@@ -151,9 +156,10 @@ struct Replay<'a> {
 }
 
 impl Replay<'_> {
-    /// Reads the log behind `wal_through` into the current generation, and seals on the way what would be too much.
-    /// Returns the number of the last file.
-    fn run(&self, wal_through: u64, sealer: &Sealer) -> Result<u64, StoreError> {
+    /// Reads the log behind `wal_through` into the current generation, and seals on the way what would be too much; what
+    /// cannot be sealed stays live, and the sealer's thread tries again. Returns the number of the last file.
+    fn run(&self, wal_through: u64, sealer: &Sealer, later: &Sender<SealCommand>) -> Result<u64, StoreError> {
+        let mut is_full = false;
         let mut last = wal_through.max(wal::newest_damaged(self.wal_dir)?);
         let files = wal::files(self.wal_dir)?;
         for sequence in files.iter().copied() {
@@ -166,8 +172,17 @@ impl Replay<'_> {
             let (current, requests) = (self.view.current(), found.requests);
             tracing::info!(file = sequence, requests, live_spans = current.span_count(), "log was read back");
             if current.memory_bytes() >= self.settings.seal_bytes {
-                let generation = self.view.cut();
-                sealer.seal(&SealJob { generation, wal_through: sequence })?;
+                let job = SealJob { generation: self.view.cut(), wal_through: sequence };
+                // In the order of the log: a segment says that the files before its own are covered as well.
+                if !is_full && let Err(error) = sealer.seal(&job) {
+                    StoreCounters::add(&self.counters.seal_failures, 1);
+                    tracing::warn!(%error, "segment was not written, its spans stay live and in the log");
+                    is_full = true;
+                }
+                if is_full {
+                    // The other end is held by the caller.
+                    let _ = later.send(SealCommand::Seal(job));
+                }
             }
         }
         Ok(last)

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::*;
 
 /// Returns a directory with one trace in each of `segments` segments.
-fn sealed(segments: u64) -> tempfile::TempDir {
+pub(super) fn sealed(segments: u64) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     let store = store(dir.path());
     for trace in 1..=segments {
@@ -46,18 +46,19 @@ fn refusal(dir: &Path) -> String {
     }
 }
 
-fn copied(from: &Path) -> tempfile::TempDir {
-    fn copy(from: &Path, to: &Path) {
-        for name in names(from) {
-            let (from, to) = (from.join(&name), to.join(&name));
-            if from.is_dir() {
-                fs::create_dir(&to).unwrap();
-                copy(&from, &to);
-            } else {
-                fs::copy(from, to).unwrap();
-            }
+pub(super) fn copy(from: &Path, to: &Path) {
+    for name in names(from) {
+        let (from, to) = (from.join(&name), to.join(&name));
+        if from.is_dir() {
+            fs::create_dir(&to).unwrap();
+            copy(&from, &to);
+        } else {
+            fs::copy(from, to).unwrap();
         }
     }
+}
+
+fn copied(from: &Path) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     copy(from, dir.path());
     dir
@@ -192,7 +193,7 @@ fn wal_file(dir: &Path, number: u64) -> PathBuf {
     dir.join(format!("wal/{number:016}.wal"))
 }
 
-fn traces(store: &Store) -> Vec<u64> {
+pub(super) fn traces(store: &Store) -> Vec<u64> {
     (1..=8).filter(|trace| !store.trace(trace_id(*trace)).unwrap().is_empty()).collect()
 }
 

@@ -19,6 +19,7 @@ mod frame;
 mod live;
 mod manifest;
 mod open;
+mod repeats;
 mod sealer;
 mod segment;
 mod settings;
@@ -52,6 +53,7 @@ use crate::model::{Span, SpanPredicate, TimeRange, TraceId, TraceSummary};
 use budget::Budget;
 use caches::Caches;
 use live::LiveBatch;
+use repeats::RequestKey;
 use view::View;
 use writer::{Append, Command, MAX_WAITING};
 
@@ -70,6 +72,7 @@ pub struct Batch {
 /// A batch that is ready for the log. Made by [`Store::prepare`].
 pub struct Prepared {
     frame: Vec<u8>,
+    key: RequestKey,
     batch: LiveBatch,
 }
 
@@ -110,10 +113,12 @@ impl Store {
         let arrived_unix_ns = unix_now_ns();
         let frame =
             wal::encode(arrived_unix_ns, &batch.raw).map_err(|error| AppendError::Log(error.to_string()))?;
-        Ok(Prepared { frame, batch: LiveBatch::new(batch.spans, arrived_unix_ns) })
+        let key = wal::key_of(&frame);
+        Ok(Prepared { frame, key, batch: LiveBatch::new(batch.spans, arrived_unix_ns) })
     }
 
-    /// Keeps a batch; returns when it is on the disk and visible to queries. Waits a moment for room under pressure.
+    /// Keeps a batch; returns when it is on the disk and visible to queries. Waits a moment for room under pressure. One
+    /// that was kept within the last minute, byte for byte, is not kept again.
     ///
     /// # Errors
     /// If it cannot be kept; nothing of it is acknowledged then, and it may be sent again.
@@ -121,7 +126,7 @@ impl Store {
         let memory_bytes = prepared.batch.memory_bytes;
         self.inner.budget.take(memory_bytes).await?;
         let (answer, answered) = oneshot::channel();
-        let append = Append { frame: prepared.frame, batch: prepared.batch, answer };
+        let append = Append { frame: prepared.frame, key: prepared.key, batch: prepared.batch, answer };
         self.send(append).inspect_err(|_| self.inner.budget.release(memory_bytes))?;
         answered.await.unwrap_or(Err(AppendError::Closed))
     }
@@ -135,7 +140,7 @@ impl Store {
         let memory_bytes = prepared.batch.memory_bytes;
         self.inner.budget.try_take(memory_bytes)?;
         let (answer, answered) = oneshot::channel();
-        let append = Append { frame: prepared.frame, batch: prepared.batch, answer };
+        let append = Append { frame: prepared.frame, key: prepared.key, batch: prepared.batch, answer };
         self.send(append).inspect_err(|_| self.inner.budget.release(memory_bytes))?;
         answered.blocking_recv().unwrap_or(Err(AppendError::Closed))
     }

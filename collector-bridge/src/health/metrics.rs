@@ -54,6 +54,11 @@ fn write_store(text: &mut Text, counters: &StoreCounters) {
         &counters.replayed_spans,
     );
     text.counter(
+        "remora_bridge_requests_repeated_total",
+        "Requests that had been kept within the last minute and were not kept again",
+        &counters.repeated_requests,
+    );
+    text.counter(
         "remora_bridge_wal_written_bytes_total",
         "Bytes written to the log",
         &counters.wal_written_bytes,

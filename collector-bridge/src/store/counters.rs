@@ -14,6 +14,8 @@ pub const FSYNC_BOUNDS_US: [u64; 10] =
 pub struct StoreCounters {
     /// Spans that were acknowledged.
     pub appended_spans: AtomicU64,
+    /// Requests that were acknowledged without being kept again, because they had been kept shortly before.
+    pub repeated_requests: AtomicU64,
     /// Bytes that were written to the log.
     pub wal_written_bytes: AtomicU64,
     /// Writes to the log that failed.

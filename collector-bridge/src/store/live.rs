@@ -13,7 +13,7 @@ pub(crate) struct LiveBatch {
     spans: Vec<Span>,
     by_trace: Vec<u32>,
     /// When the request came; of several the last.
-    arrived_unix_ns: u64,
+    pub(crate) arrived_unix_ns: u64,
     pub(crate) memory_bytes: usize,
 }
 

@@ -13,11 +13,12 @@ use super::counters::StoreCounters;
 use super::error::StoreError;
 use super::live::{Generation, LiveBatch};
 use super::manifest::Manifest;
+use super::repeats::Repeats;
 use super::sealer::Sealer;
 use super::segment::{self, Segment};
 use super::settings::StoreSettings;
 use super::view::View;
-use super::wal::{self, Wal};
+use super::wal::{self, Logged, Wal};
 use super::writer::{Command, MAX_WAITING, SealCommand, SealJob, Writer};
 use super::{DecodeRequest, Inner};
 
@@ -67,17 +68,20 @@ pub(super) fn open(settings: StoreSettings, decode: DecodeRequest) -> Result<Inn
     if let Err(error) = sealer.retire(super::unix_now_ns()) {
         tracing::warn!(%error, "old segments were not removed");
     }
-    let replay = Replay {
+    let mut replay = Replay {
         wal_dir: &wal_dir,
         settings: &settings,
         decode,
         view: &view,
         budget: &budget,
         counters: &counters,
+        repeats: Repeats::default(),
     };
     let (seals, jobs) = mpsc::channel();
     let last = replay.run(wal_through, &sealer, &seals)?;
+    let repeats = replay.repeats;
     let writer = Writer {
+        repeats,
         wal: Wal::after(&wal_dir, last),
         view: Arc::clone(&view),
         counters: Arc::clone(&counters),
@@ -153,19 +157,24 @@ struct Replay<'a> {
     view: &'a View,
     budget: &'a Budget,
     counters: &'a StoreCounters,
+    repeats: Repeats,
 }
 
 impl Replay<'_> {
     /// Reads the log behind `wal_through` into the current generation, and seals on the way what would be too much; what
     /// cannot be sealed stays live, and the sealer's thread tries again. Returns the number of the last file.
-    fn run(&self, wal_through: u64, sealer: &Sealer, later: &Sender<SealCommand>) -> Result<u64, StoreError> {
+    fn run(
+        &mut self,
+        wal_through: u64,
+        sealer: &Sealer,
+        later: &Sender<SealCommand>,
+    ) -> Result<u64, StoreError> {
         let mut is_full = false;
         let mut last = wal_through.max(wal::newest_damaged(self.wal_dir)?);
         let files = wal::files(self.wal_dir)?;
         for sequence in files.iter().copied() {
             let is_newest = files.last() == Some(&sequence);
-            let take = |arrived, request: Vec<u8>| self.take(arrived, &request);
-            let found = wal::replay(self.wal_dir, sequence, is_newest, take)?;
+            let found = wal::replay(self.wal_dir, sequence, is_newest, |logged| self.take(&logged))?;
             StoreCounters::add(&self.counters.wal_damaged_bytes, found.damaged_bytes);
             StoreCounters::add(&self.counters.wal_unreadable_requests, found.unreadable_requests);
             last = last.max(sequence);
@@ -188,8 +197,15 @@ impl Replay<'_> {
         Ok(last)
     }
 
-    fn take(&self, arrived_unix_ns: u64, request: &[u8]) -> Result<(), String> {
-        let batch = LiveBatch::new((self.decode)(request)?, arrived_unix_ns);
+    fn take(&mut self, logged: &Logged) -> Result<(), String> {
+        let Logged { arrived_unix_ns, key, request } = logged;
+        // A request that was refused, because the disk did not take all of it, may be in the log all the same.
+        if self.repeats.contains(*key, *arrived_unix_ns) {
+            StoreCounters::add(&self.counters.repeated_requests, 1);
+            return Ok(());
+        }
+        let batch = LiveBatch::new((self.decode)(request)?, *arrived_unix_ns);
+        self.repeats.remember(*key, *arrived_unix_ns);
         StoreCounters::add(&self.counters.replayed_spans, batch.len() as u64);
         self.budget.force(batch.memory_bytes);
         self.view.current().push(batch);

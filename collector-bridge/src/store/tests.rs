@@ -128,6 +128,16 @@ fn fill(store: &Store) {
     }
 }
 
+/// Does the same as `fill` with other requests: one for each span.
+fn fill_singly(store: &Store) {
+    for trace in 1..=40 {
+        for index in 1..=10 {
+            let service = if index <= 6 { "front" } else { "back" };
+            store.append_blocking(batch(service, vec![otlp_span(trace, trace * 100 + index)])).unwrap();
+        }
+    }
+}
+
 fn expected_trace(trace: u64) -> Vec<Span> {
     let span = |index: u64| otlp_span(trace, trace * 100 + index);
     let mut spans = batch("front", (1..=6).map(span).collect()).spans;
@@ -288,16 +298,53 @@ fn summaries_are_newest_first_and_paged_wherever_traces_lie() {
 fn spans_sent_twice_are_kept_once() {
     let dir = tempfile::tempdir().unwrap();
     let store = self::store(dir.path());
-    for _ in 0..2 {
-        fill(&store);
-    }
+    fill(&store);
+    fill_singly(&store);
+    assert_eq!(store.sizes().live_spans, 800);
     assert_eq!(store.trace(trace_id(3)).unwrap(), expected_trace(3));
     store.seal().unwrap();
     assert_eq!(store.sizes().segment_spans, 400);
+    drop(store);
+    // What was sealed is not remembered over a restart.
+    let store = self::store(dir.path());
     fill(&store);
     store.seal().unwrap();
+    assert_eq!(store.sizes().segment_spans, 800);
     assert_eq!(store.trace(trace_id(3)).unwrap(), expected_trace(3));
     assert_eq!(store.summaries(TimeRange::ALL, None, 1).unwrap()[0].span_count, 10);
+}
+
+#[test]
+fn a_repeated_request_counts_once_also_over_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = self::store(dir.path());
+    let now_ns = unix_now_ns();
+    let send = |store: &Store| {
+        let mut span = otlp_span(1, 101);
+        (span.kind, span.start_time_unix_nano, span.end_time_unix_nano) = (2, now_ns, now_ns + 1000);
+        store.append_blocking(batch("front", vec![span])).unwrap();
+    };
+    let counted = |store: &Store| -> u64 {
+        let rollups = store.rollups(TimeRange::ALL).unwrap();
+        rollups.operations().map(|operation| operation.red.count()).sum()
+    };
+    let repeated = |store: &Store| store.counters().repeated_requests.load(Ordering::Relaxed);
+    send(&store);
+    let live_bytes = store.sizes().live_bytes;
+    let wal_bytes = store.sizes().wal_bytes;
+    send(&store);
+    assert_eq!((counted(&store), repeated(&store), store.sizes().live_spans), (1, 1, 1));
+    assert_eq!((store.sizes().live_bytes, store.sizes().wal_bytes), (live_bytes, wal_bytes));
+    // A kill before the answer.
+    let copy = tempfile::tempdir().unwrap();
+    damage::copy(dir.path(), copy.path());
+    let reopened = self::store(copy.path());
+    send(&reopened);
+    assert_eq!((counted(&reopened), repeated(&reopened), reopened.sizes().live_spans), (1, 1, 1));
+    // Sealed, it is remembered as well.
+    store.seal().unwrap();
+    send(&store);
+    assert_eq!((counted(&store), repeated(&store), store.sizes().live_spans), (1, 2, 0));
 }
 
 #[test]
@@ -391,16 +438,20 @@ fn a_directory_has_one_owner() {
 fn small_segments_are_merged_and_nothing_changes_for_queries() {
     let dir = tempfile::tempdir().unwrap();
     let store = self::store(dir.path());
-    let filled = |store: &Store| {
+    let filled = |store: &Store, is_again: bool| {
         for trace in 1..=8 {
             let span = |index: u64| otlp_span(trace, trace * 100 + index);
             store.append_blocking(batch("front", (1..=6).map(span).collect())).unwrap();
             store.append_blocking(batch("back", (7..=10).map(span).collect())).unwrap();
+            if is_again {
+                // The same spans in a request that is not the same.
+                store.append_blocking(batch("front", (1..=5).map(span).collect())).unwrap();
+            }
             store.seal().unwrap();
         }
     };
-    filled(&store);
-    filled(&store);
+    filled(&store, false);
+    filled(&store, true);
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
     while store.sizes().segments >= 8 {
         assert!(std::time::Instant::now() < deadline, "not merged: {:?}", store.sizes());

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::StoreError;
 use super::frame::{self, Frames, MAX_REQUEST_BYTES};
+use super::repeats::RequestKey;
 
 /// First bytes of each file: name and version of the format.
 const MAGIC: &[u8; 8] = b"RMRWAL01";
@@ -39,6 +40,13 @@ struct OpenFile {
     synced_bytes: u64,
 }
 
+/// A request that was read back.
+pub(crate) struct Logged {
+    pub(crate) arrived_unix_ns: u64,
+    pub(crate) key: RequestKey,
+    pub(crate) request: Vec<u8>,
+}
+
 /// Returns a request as a frame of the log.
 ///
 /// # Errors
@@ -56,19 +64,24 @@ pub(crate) fn encode(arrived_unix_ns: u64, request: &[u8]) -> io::Result<Vec<u8>
     Ok(bytes)
 }
 
+/// Returns the key of the request in a frame.
+pub(crate) fn key_of(frame: &[u8]) -> RequestKey {
+    RequestKey::of(frame.get(frame::HEADER_BYTES + 8..).unwrap_or_default())
+}
+
 fn too_large() -> io::Error {
     let reason = format!("the request is longer than {MAX_REQUEST_BYTES} bytes");
     io::Error::new(io::ErrorKind::InvalidInput, reason)
 }
 
-fn decode(payload: &[u8]) -> io::Result<(u64, Vec<u8>)> {
+fn decode(payload: &[u8]) -> io::Result<Logged> {
     let (arrived, compressed) = payload.split_first_chunk().ok_or(io::ErrorKind::UnexpectedEof)?;
     let mut request = Vec::new();
     zstd::Decoder::new(compressed)?.take(MAX_REQUEST_BYTES as u64 + 1).read_to_end(&mut request)?;
     if request.len() > MAX_REQUEST_BYTES {
         return Err(too_large());
     }
-    Ok((u64::from_le_bytes(*arrived), request))
+    Ok(Logged { arrived_unix_ns: u64::from_le_bytes(*arrived), key: RequestKey::of(compressed), request })
 }
 
 impl Wal {
@@ -194,13 +207,13 @@ pub(crate) struct Replayed {
     pub(crate) damaged_bytes: u64,
 }
 
-/// Gives arrival and bytes of each request of a file to `visit`, also of those behind damage. Cuts the torn tail of the
+/// Gives each request of a file to `visit`, also those behind damage. Cuts the torn tail of the
 /// newest file off, with a warning, keeps a damaged file under another name, and removes a file that holds no request.
 pub(crate) fn replay(
     dir: &Path,
     sequence: u64,
     is_newest: bool,
-    mut visit: impl FnMut(u64, Vec<u8>) -> Result<(), String>,
+    mut visit: impl FnMut(Logged) -> Result<(), String>,
 ) -> Result<Replayed, StoreError> {
     let path = file_path(dir, sequence);
     let bytes = fs::read(&path).map_err(StoreError::io("read", &path))?;
@@ -217,7 +230,7 @@ pub(crate) fn replay(
     loop {
         for payload in frames.by_ref() {
             let taken = decode(payload).map_err(|error| error.to_string());
-            match taken.and_then(|(arrived_unix_ns, request)| visit(arrived_unix_ns, request)) {
+            match taken.and_then(&mut visit) {
                 Ok(()) => found.requests += 1,
                 Err(error) => {
                     found.unreadable_requests += 1;
@@ -288,8 +301,8 @@ mod tests {
         let mut found = Vec::new();
         let files = files(dir).unwrap();
         for sequence in &files {
-            let visit = |_, request| {
-                found.push(request);
+            let visit = |logged: Logged| {
+                found.push(logged.request);
                 Ok(())
             };
             let replayed = replay(dir, *sequence, Some(sequence) == files.last(), visit).unwrap();

@@ -3,6 +3,7 @@
 //! It takes whatever waits as one group, so each fsync carries all requests that came during the fsync before it, and
 //! nobody waits for a timer.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::Instant;
@@ -13,6 +14,7 @@ use tokio::sync::oneshot;
 use super::counters::StoreCounters;
 use super::error::AppendError;
 use super::live::{Generation, LiveBatch};
+use super::repeats::{Repeats, RequestKey};
 use super::view::View;
 use super::wal::Wal;
 
@@ -36,6 +38,7 @@ pub(crate) enum Command {
 /// A request on its way to the disk.
 pub(crate) struct Append {
     pub(crate) frame: Vec<u8>,
+    pub(crate) key: RequestKey,
     pub(crate) batch: LiveBatch,
     pub(crate) answer: oneshot::Sender<Result<(), AppendError>>,
 }
@@ -57,6 +60,7 @@ pub(crate) struct SealJob {
 
 pub(crate) struct Writer {
     pub(crate) wal: Wal,
+    pub(crate) repeats: Repeats,
     pub(crate) view: Arc<View>,
     pub(crate) counters: Arc<StoreCounters>,
     pub(crate) seals: Sender<SealCommand>,
@@ -93,6 +97,7 @@ impl Writer {
     }
 
     fn keep(&mut self, group: Vec<Append>) {
+        let (group, twins) = self.without_repeats(group);
         if group.is_empty() {
             return;
         }
@@ -103,7 +108,7 @@ impl Writer {
         if let Err(error) = written {
             StoreCounters::add(&self.counters.wal_failures, 1);
             tracing::warn!(%error, requests = group.len(), "requests were refused, nothing of them is acknowledged");
-            for append in group {
+            for append in group.into_iter().chain(twins) {
                 (self.release)(append.batch.memory_bytes);
                 let _ = append.answer.send(Err(AppendError::Log(error.to_string())));
             }
@@ -115,6 +120,7 @@ impl Writer {
         let mut answers = Vec::with_capacity(group.len());
         for append in group {
             StoreCounters::add(&self.counters.appended_spans, append.batch.len() as u64);
+            self.repeats.remember(append.key, append.batch.arrived_unix_ns);
             answers.push(append.answer);
             if append.batch.len() < MERGED_SPANS {
                 small.push(append.batch);
@@ -129,6 +135,23 @@ impl Writer {
         for answer in answers {
             let _ = answer.send(Ok(()));
         }
+        twins.into_iter().for_each(|twin| self.answer_repeat(twin));
+    }
+
+    /// Answers requests that are on the disk already; returns the others, those apart that are in the group twice.
+    fn without_repeats(&self, group: Vec<Append>) -> (Vec<Append>, Vec<Append>) {
+        let (known, group): (Vec<_>, Vec<_>) = group
+            .into_iter()
+            .partition(|append| self.repeats.contains(append.key, append.batch.arrived_unix_ns));
+        known.into_iter().for_each(|append| self.answer_repeat(append));
+        let mut keys = HashSet::with_capacity(group.len());
+        group.into_iter().partition(|append| keys.insert(append.key))
+    }
+
+    fn answer_repeat(&self, append: Append) {
+        (self.release)(append.batch.memory_bytes);
+        StoreCounters::add(&self.counters.repeated_requests, 1);
+        let _ = append.answer.send(Ok(()));
     }
 
     fn cut(&mut self) {

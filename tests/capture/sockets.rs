@@ -102,10 +102,11 @@ fn the_end_of_a_stream_and_of_a_socket_are_told() {
     client.shutdown(Shutdown::Write).unwrap();
     assert_eq!(server.read(&mut [0; 1]).unwrap(), 0);
     drop((client, server));
-    let closed = |events: &[Event]| events.iter().filter(|event| event.kind == EventKind::Closed).count();
+    let closed =
+        |events: &[Event]| events.iter().filter(|event| matches!(event.kind, EventKind::Closed(_))).count();
     let events = collect(&mut observer, |events| closed(events) == 2);
     let reader = data(&events).into_iter().find(|(_, data)| data.direction == Direction::Ingress).unwrap().0;
-    assert!(events.iter().any(|event| event.connection == reader && event.kind == EventKind::Eof));
+    assert!(events.iter().any(|event| event.connection == reader && matches!(event.kind, EventKind::Eof(_))));
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //! that a kernel may lack what it needs, which it says in the words of an operator.
 
 mod decode;
+mod kernel_log;
 mod load;
 mod observation;
 mod offsets;

@@ -3,7 +3,7 @@
 //! ```text
 //!            ring                 notices (bounded)
 //! kernel ───────────▶ capture thread ───────────▶ discovery thread
-//!    ▲    every 5-10 ms   │  │  ▲                      │
+//!    ▲    every 10 ms     │  │  ▲                      │
 //!    └─── maps ───────────┘  │  └──── verdicts ────────┘ (bounded)
 //!                            │ observations, put in order of time
 //!                            ▼
@@ -18,7 +18,7 @@ mod roster;
 mod unnamed;
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread;
 use std::time::Duration;
 
@@ -36,9 +36,8 @@ use unnamed::Unnamed;
 
 /// Notices and verdicts under way. One more is refused; the process is looked at when it is next seen.
 const CHANNEL_LENGTH: usize = 16_384;
-/// Pause between two looks at the ring while there is traffic, and while there is none.
-const BUSY_PAUSE: Duration = Duration::from_millis(10);
-const IDLE_PAUSE: Duration = Duration::from_millis(10);
+/// Pause between two looks at the ring.
+const PAUSE: Duration = Duration::from_millis(10);
 /// Records that are read before the engine gets to work on them.
 const DRAIN_LIMIT: usize = 16_384;
 /// How often counters are published.
@@ -143,10 +142,8 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
                 self.next_publish_ns = now_ns() + PUBLISH_NS;
                 self.publish(ledger);
             }
-            match records {
-                0 => thread::sleep(IDLE_PAUSE),
-                DRAIN_LIMIT => {}
-                _ => thread::sleep(BUSY_PAUSE),
+            if records < DRAIN_LIMIT {
+                thread::sleep(PAUSE);
             }
         }
         self.turn(now_ns());
@@ -158,9 +155,7 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
     fn note_readiness(&mut self, readiness: &Readiness) {
         if !self.is_ready && self.processes.is_complete() {
             // The verdicts were sent before; this round may have begun before that.
-            while let Ok(verdict) = self.verdicts.try_recv() {
-                self.apply(verdict);
-            }
+            self.take_verdicts();
             self.is_ready = true;
             readiness.holds("capture");
         }
@@ -168,19 +163,26 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
 
     /// One round: what the kernel told, what discovery judged, what became of it.
     fn turn(&mut self, now_ns: u64) -> usize {
-        let (order, roster, notices) = (&mut self.order, &mut self.roster, &self.notices);
+        let (order, roster, engine) = (&mut self.order, &mut self.roster, &mut self.engine);
+        let notices = &self.notices;
         let refused = &self.notices_refused;
         let records = self.capture.drain(DRAIN_LIMIT, |observation| {
+            // At once: what discovery finds out comes later, and must not be undone.
+            match &observation {
+                Observation::Fork { parent, child } => engine.handle_fork(*parent, *child),
+                Observation::Exec { tgid, .. } => engine.handle_exec(*tgid),
+                _ => {}
+            }
             if let Some(notice) = notice(&observation, roster)
-                && notices.try_send(notice).is_err()
+                && let Err(TrySendError::Full(notice) | TrySendError::Disconnected(notice)) =
+                    notices.try_send(notice)
             {
                 refused.add(1);
+                roster.untell(notice.tgid());
             }
             order.push(observation);
         });
-        while let Ok(verdict) = self.verdicts.try_recv() {
-            self.apply(verdict);
-        }
+        self.take_verdicts();
         let settled_ns = self.order.settled_ns(now_ns);
         while let Some(observation) = self.order.pop(settled_ns) {
             self.observe(observation);
@@ -188,6 +190,12 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
         self.engine.handle_timeout(settled_ns);
         self.collect();
         records
+    }
+
+    fn take_verdicts(&mut self) {
+        while let Ok(verdict) = self.verdicts.try_recv() {
+            self.apply(verdict);
+        }
     }
 
     fn apply(&mut self, verdict: Verdict) {
@@ -212,6 +220,7 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
                 self.collect();
                 self.roster.forget(tgid);
             }
+            // The engine was told when they came.
             Observation::Exec { .. } | Observation::Fork { .. } => {}
         }
     }
@@ -248,12 +257,16 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
         }
         self.engine.finish(now_ns());
         self.collect();
-        while let Some(span) = self.unnamed.pop(u64::MAX, |_| true) {
-            self.report(span);
+        // Discovery is still at work: the last processes get their names too.
+        while !self.unnamed.is_empty() {
+            thread::sleep(PAUSE);
+            self.take_verdicts();
+            self.collect();
         }
     }
 
-    fn publish(&self, ledger: &Ledger) {
+    fn publish(&mut self, ledger: &Ledger) {
+        self.capture.tell_log();
         let kernel = self.capture.losses().map(|(reason, count)| Sample::loss("kernel", reason, count));
         let counts = self.capture.counts().map(|(label, count)| {
             Sample::counter("remora_agent_kernel_total", vec![("what", label.into())], count)
@@ -267,6 +280,9 @@ fn engine_sample(counter: remora_engine::Counter) -> Sample {
     let remora_engine::Counter { family, label, protocol, value } = counter;
     match family {
         "loss" => Sample::loss("engine", label, value),
+        "received_bytes" => {
+            Sample::counter("remora_agent_received_bytes_total", vec![("what", label.into())], value)
+        }
         "state" => Sample::gauge(format!("remora_agent_engine_{label}"), Vec::new(), value as f64),
         "messages" | "exchanges" => Sample::counter(
             format!("remora_agent_{family}_total"),

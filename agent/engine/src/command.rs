@@ -23,6 +23,8 @@ pub enum Command {
         /// Position of the next byte that matters.
         position: u32,
     },
+    /// The connection was forgotten while it may live on: announce it again when it is used.
+    Reannounce(ConnectionId),
     /// The connection is gone: forget what was said about it.
     Forget(ConnectionId),
 }

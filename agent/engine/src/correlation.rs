@@ -11,7 +11,7 @@ mod route;
 use foldhash::HashMap;
 
 use crate::connection::Stamp;
-use crate::event::{ConnectionId, Opened, Role, Scheduling};
+use crate::event::{ConnectionId, Executor, Opened, Role, Scheduling};
 use crate::pairing::{Exchange, ExchangeId, Started};
 use crate::protocol::WireContext;
 use crate::semconv::{self, Value};
@@ -124,7 +124,12 @@ impl Correlation {
         self.parents.set_scheduling(tgid, scheduling);
     }
 
-    /// Forgets a process.
+    /// Notes that a process runs on with the program of another.
+    pub(crate) fn handle_fork(&mut self, parent: u32, child: u32) {
+        self.parents.inherit_scheduling(parent, child);
+    }
+
+    /// Forgets a process that has ended, or runs another program.
     pub(crate) fn handle_process_exit(&mut self, tgid: u32) {
         self.parents.forget_process(tgid);
     }
@@ -144,6 +149,7 @@ impl Correlation {
     /// Notes what a call belongs to that may be made here, before it is known whether it is one.
     pub(crate) fn foresee(&mut self, connection: ConnectionId, stamp: &Stamp) {
         if self.foreseen.len() >= MAX_FORESEEN {
+            self.tally.not_remembered += 1;
             return;
         }
         let Some(found) = self.parents.foresee(&stamp.executor, stamp) else { return };
@@ -155,6 +161,27 @@ impl Correlation {
             evidence: found.evidence,
         };
         self.foreseen.insert((connection, stamp.at_ns), foreseen);
+    }
+
+    /// Notes that a connection is touched, while these exchanges are open on it, the oldest first.
+    pub(crate) fn touch(&mut self, kind: SpanKind, open: Option<ExchangeId>, executor: &Executor) {
+        let server = match kind {
+            SpanKind::Server => open,
+            SpanKind::Client => open.and_then(|call| self.parents.parent_of(call)),
+        };
+        self.parents.touch(executor, server);
+    }
+
+    /// Notes that a connection is closed that was used, or meant to be used, for calls.
+    pub(crate) fn handle_call_closed(
+        &mut self,
+        connection: ConnectionId,
+        open: Option<ExchangeId>,
+        executor: &Executor,
+    ) {
+        let opener = self.parents.opener(connection);
+        let server = open.and_then(|call| self.parents.parent_of(call)).or(opener);
+        self.parents.touch(executor, server);
     }
 
     /// Begins the span of an exchange.
@@ -262,7 +289,7 @@ impl Correlation {
     /// Notes that the answer has begun.
     pub(crate) fn answering(&mut self, kind: SpanKind, id: ExchangeId, stamp: &Stamp) {
         match kind {
-            SpanKind::Server => self.parents.answering(id),
+            SpanKind::Server => self.parents.answering(id, &stamp.executor),
             SpanKind::Client => self.parents.answered(id, &stamp.executor),
         }
     }

@@ -7,7 +7,9 @@ use foldhash::HashMap;
 use crate::command::Command;
 use crate::connection::{Stamp, Stream};
 use crate::correlation::Correlation;
-use crate::event::{ConnectionId, Data, Direction, Event, EventKind, Opened, Role, Scheduling};
+use crate::event::{
+    Closed, ConnectionId, Data, Direction, Event, EventKind, Executor, Opened, Role, Scheduling,
+};
 use crate::pairing::{ExchangeId, Paired, Pairing};
 use crate::protocol::{MessageKind, ParserSettings};
 use crate::session::{Outcome, Session, Step};
@@ -18,6 +20,8 @@ use crate::tally::Tally;
 const MAX_CONNECTIONS: usize = 65_536;
 /// Idle time after which a connection whose end was missed is forgotten.
 const MAX_IDLE_NS: u64 = 3_600_000_000_000;
+/// Bytes that wait for others, on all connections. Beyond it, the connection that wants more loses what it has.
+const MAX_HELD_BYTES: usize = 32 << 20;
 /// How often idle connections are looked for.
 const SWEEP_NS: u64 = 10_000_000_000;
 
@@ -60,6 +64,8 @@ pub struct Engine {
     next_sweep_ns: u64,
     /// Connections with segments that wait for earlier ones.
     waiting: Vec<ConnectionId>,
+    /// Bytes that wait for others, on all connections.
+    held_bytes: usize,
 }
 
 /// One end of a connection and all that is known of it.
@@ -70,6 +76,10 @@ struct Connection {
     session: Session,
     pairing: Pairing,
     last_seen_ns: u64,
+    /// The process that used it last.
+    user: u32,
+    /// Bytes that wait for others, as they count in the engine's total.
+    held_bytes: usize,
     is_waiting: bool,
 }
 
@@ -83,6 +93,8 @@ impl Connection {
     fn new(opened: Opened, at_ns: u64) -> Self {
         let session = Session::new(opened.role);
         Self {
+            user: opened.executor.tgid,
+            held_bytes: 0,
             opened,
             egress: Stream::default(),
             ingress: Stream::default(),
@@ -116,6 +128,7 @@ impl Engine {
             next_exchange: 0,
             next_sweep_ns: 0,
             waiting: Vec::new(),
+            held_bytes: 0,
         }
     }
 
@@ -125,8 +138,8 @@ impl Engine {
         match kind {
             EventKind::Opened(opened) => self.open(connection, opened, at_ns),
             EventKind::Data(data) => self.data(connection, data, at_ns),
-            EventKind::Eof => self.eof(connection, at_ns),
-            EventKind::Closed => self.close(connection, at_ns),
+            EventKind::Eof(executor) => self.eof(connection, Stamp { at_ns, executor }),
+            EventKind::Closed(closed) => self.closed(connection, at_ns, closed),
         }
     }
 
@@ -135,17 +148,28 @@ impl Engine {
         self.correlation.handle_process(tgid, scheduling);
     }
 
-    /// Tells that a process is gone, and with it every connection that only it held.
+    /// Tells that a process was made, which runs on with the program of the other.
+    pub fn handle_fork(&mut self, parent: u32, child: u32) {
+        self.correlation.handle_fork(parent, child);
+    }
+
+    /// Tells that a process runs another program: what was known of it is void.
+    pub fn handle_exec(&mut self, tgid: u32) {
+        self.correlation.handle_process_exit(tgid);
+    }
+
+    /// Tells that a process is gone, and with it the connections that it was the last to use.
     pub fn handle_process_exit(&mut self, tgid: u32, now_ns: u64) {
-        let is_local = |connection: &Connection| {
-            connection.opened.executor.tgid == tgid && connection.opened.peer_sock.is_some()
-        };
+        let is_local =
+            |connection: &Connection| connection.user == tgid && connection.opened.peer_sock.is_some();
         // TCP connections tell their own end.
         let mut gone: Vec<_> =
             self.connections.iter().filter(|(_, c)| is_local(c)).map(|(id, _)| *id).collect();
         gone.sort_unstable();
         for connection in gone {
             self.close(connection, now_ns);
+            // Another process may hold it still.
+            self.commands.push_back(Command::Reannounce(connection));
         }
         self.correlation.handle_process_exit(tgid);
     }
@@ -178,7 +202,7 @@ impl Engine {
         idle.sort_unstable();
         for connection in idle {
             self.tally.expired_connections += 1;
-            self.close(connection, now_ns);
+            self.forget(connection, now_ns);
         }
     }
 
@@ -199,6 +223,7 @@ impl Engine {
             self.lose_open(connection, now_ns, LossReason::Shutdown);
         }
         self.connections.clear();
+        self.held_bytes = 0;
     }
 
     /// Returns the next finished span.
@@ -222,7 +247,8 @@ impl Engine {
     #[must_use]
     pub fn counters(&self) -> Vec<Counter> {
         let outstanding = self.correlation.active_len() as u64;
-        self.tally.counters(self.correlation.tally(), self.connections.len() as u64, outstanding)
+        let connections = self.connections.len() as u64;
+        self.tally.counters(self.correlation.tally(), connections, outstanding, self.held_bytes as u64)
     }
 
     fn open(&mut self, connection: ConnectionId, opened: Opened, at_ns: u64) {
@@ -245,7 +271,7 @@ impl Engine {
         let oldest = self.connections.iter().min_by_key(|(id, c)| (c.last_seen_ns, **id)).map(|(id, _)| *id);
         if let Some(oldest) = oldest {
             self.tally.evicted_connections += 1;
-            self.close(oldest, 0);
+            self.forget(oldest, 0);
         }
     }
 
@@ -260,14 +286,52 @@ impl Engine {
         }
         let direction = data.direction;
         let stamp = Stamp { at_ns, executor: data.executor };
+        connection.user = data.executor.tgid;
         connection.stream(direction).push(data, at_ns);
+        self.touch(id, direction, &stamp.executor);
         self.read(id, direction);
+        self.bound_memory(id);
         let is_call = direction == Direction::Egress
             && self.connections.get(&id).is_some_and(|connection| connection.session.is_rehearsing_client());
         if is_call {
             self.correlation.foresee(id, &stamp);
         }
         self.note_waiting(id);
+    }
+
+    /// The thread works on what the connection is used for. A call that is about to begin is an exception: it belongs
+    /// to what the thread worked on before.
+    fn touch(&mut self, id: ConnectionId, direction: Direction, executor: &Executor) {
+        let Some(connection) = self.connections.get(&id) else { return };
+        let open = connection.pairing.oldest();
+        match connection.session.client() {
+            Some(client)
+                if client == Direction::Egress && direction == Direction::Egress && open.is_none() => {}
+            Some(client) => self.correlation.touch(kind(client), open, executor),
+            None if direction == Direction::Ingress => {
+                self.correlation.touch(SpanKind::Server, None, executor)
+            }
+            None => {}
+        }
+    }
+
+    /// Gives up what waits on a connection where all connections together have too much waiting.
+    fn bound_memory(&mut self, id: ConnectionId) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        let held = connection.egress.held_bytes()
+            + connection.ingress.held_bytes()
+            + connection.session.held_bytes();
+        self.held_bytes = self.held_bytes - connection.held_bytes + held;
+        connection.held_bytes = held;
+        if self.held_bytes > MAX_HELD_BYTES && held > 0 {
+            self.tally.held_too_much += 1;
+            let mut outcomes = Vec::new();
+            connection.egress.clear();
+            connection.ingress.clear();
+            connection.session.give_up(&mut outcomes);
+            self.held_bytes -= std::mem::take(&mut connection.held_bytes);
+            self.take_outcomes(id, outcomes);
+        }
     }
 
     fn note_waiting(&mut self, id: ConnectionId) {
@@ -352,12 +416,30 @@ impl Engine {
         }
     }
 
-    fn eof(&mut self, id: ConnectionId, at_ns: u64) {
+    fn eof(&mut self, id: ConnectionId, stamp: Stamp) {
+        self.touch(id, Direction::Ingress, &stamp.executor);
         let Some(connection) = self.connections.get_mut(&id) else { return };
         let mut outcomes = Vec::new();
-        let stamp = Stamp { at_ns, executor: connection.opened.executor };
         connection.session.handle_end(Direction::Ingress, stamp, &mut outcomes);
         self.take_outcomes(id, outcomes);
+    }
+
+    fn closed(&mut self, id: ConnectionId, at_ns: u64, closed: Closed) {
+        let Some(connection) = self.connections.get(&id) else { return };
+        if let Some(received) = closed.received
+            && connection.opened.role != Role::Unknown
+        {
+            self.tally.received_bytes += received;
+            self.tally.seen_bytes += closed.seen.min(received);
+        }
+        let open = connection.pairing.oldest();
+        let is_server = connection.session.client() == Some(Direction::Ingress);
+        match closed.executor {
+            Some(executor) if is_server => self.correlation.touch(SpanKind::Server, open, &executor),
+            Some(executor) => self.correlation.handle_call_closed(id, open, &executor),
+            None => {}
+        }
+        self.close(id, at_ns);
     }
 
     /// Hands over what waits for segments that will not come.
@@ -387,9 +469,25 @@ impl Engine {
         connection.session.handle_end(Direction::Ingress, stamp, &mut outcomes);
         self.take_outcomes(id, outcomes);
         self.fail_open(id, at_ns);
-        self.connections.remove(&id);
-        self.correlation.handle_closed(id);
+        self.remove(id);
         self.commands.push_back(Command::Forget(id));
+    }
+
+    /// Forgets a connection that may live on: what is open on it is counted as lost, not told as failed.
+    fn forget(&mut self, id: ConnectionId, now_ns: u64) {
+        self.flush(id);
+        self.settle(id);
+        self.lose_open(id, now_ns, LossReason::Forgotten);
+        self.remove(id);
+        self.commands.push_back(Command::Forget(id));
+        self.commands.push_back(Command::Reannounce(id));
+    }
+
+    fn remove(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.connections.remove(&id) {
+            self.held_bytes -= connection.held_bytes;
+        }
+        self.correlation.handle_closed(id);
     }
 
     /// The connection is gone: what was asked will not be answered.
@@ -427,6 +525,8 @@ pub(crate) enum LossReason {
     Gap,
     /// The connection went on with something that is not understood.
     Opaque,
+    /// The connection was forgotten: too many others, or idle too long.
+    Forgotten,
     /// The agent ends.
     Shutdown,
 }

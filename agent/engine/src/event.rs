@@ -81,9 +81,16 @@ pub struct Goroutine {
 /// How the threads of a process serve requests, as far as its executable tells.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Scheduling {
-    /// Not known: a thread is believed to serve one request at a time until it is seen to interleave them.
+    /// Nobody has looked yet: threads prove nothing.
     #[default]
     Unknown,
+    /// A thread serves one request at a time (Python, Ruby) until it is seen to do otherwise.
+    Threads,
+    /// As above, but not to be believed before it has shown it: native programs and the JVM know tasks that move
+    /// between threads. A request that is alone in its process is believed from the start.
+    Unproven,
+    /// Tasks move between threads, which prove nothing (Go, where the goroutine is not known).
+    Migrating,
     /// An event loop whose turns never run work that belongs to another request (nginx).
     Turns,
     /// An event loop with timers, queues and pools, where a turn proves little (Node).
@@ -108,10 +115,21 @@ pub enum EventKind {
     Opened(Opened),
     /// Bytes were moved.
     Data(Data),
-    /// The peer will send no more.
-    Eof,
+    /// The peer will send no more, as this executor has learned.
+    Eof(Executor),
     /// The connection is gone.
-    Closed,
+    Closed(Closed),
+}
+
+/// The end of a connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Closed {
+    /// Who closed it; none where the kernel ended it.
+    pub executor: Option<Executor>,
+    /// Bytes that the kernel received, where it counts them (TCP).
+    pub received: Option<u64>,
+    /// Bytes that were seen being read.
+    pub seen: u64,
 }
 
 /// Facts about a new connection.

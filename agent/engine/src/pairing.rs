@@ -185,6 +185,12 @@ impl Pairing {
         open.into_iter().map(|open| open.exchange).collect()
     }
 
+    /// Returns the oldest of several exchanges without an answer, or the only one.
+    pub(crate) fn oldest(&self) -> Option<ExchangeId> {
+        let ordered = self.in_order.front().map(|open| open.exchange.id);
+        ordered.or_else(|| self.by_id.values().map(|open| open.exchange.id).min())
+    }
+
     /// Returns how many requests are outstanding.
     pub(crate) fn len(&self) -> usize {
         self.in_order.len() + self.by_id.len()

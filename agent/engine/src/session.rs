@@ -231,6 +231,20 @@ impl Session {
         out.push(Outcome::Step(Box::new(step)));
     }
 
+    /// Returns the bytes that wait for others.
+    pub(crate) fn held_bytes(&self) -> usize {
+        let rehearsed = self.rehearsal.as_ref().map_or(0, Rehearsal::bytes);
+        self.egress.unread().len() + self.ingress.unread().len() + rehearsed
+    }
+
+    /// Drops the bytes that wait for others, and what is open with them.
+    pub(crate) fn give_up(&mut self, out: &mut Vec<Outcome>) {
+        if self.rehearsal.take().is_some() {
+            out.push(Outcome::Unproven);
+        }
+        self.lose(out);
+    }
+
     fn lane(&mut self, direction: Direction) -> &mut Lane {
         match direction {
             Direction::Egress => &mut self.egress,

@@ -14,9 +14,15 @@ pub(crate) struct Tally {
     pub(crate) unasked_responses: u64,
     pub(crate) refused_requests: u64,
     pub(crate) unproven_connections: u64,
+    pub(crate) held_too_much: u64,
+    /// Bytes that the kernel received on connections that were known from their beginning and have ended, and those of
+    /// them that were seen.
+    pub(crate) received_bytes: u64,
+    pub(crate) seen_bytes: u64,
     lost_to_gaps: u64,
     lost_to_opaque: u64,
     lost_to_shutdown: u64,
+    lost_to_forgetting: u64,
     /// By protocol.
     messages: BTreeMap<&'static str, u64>,
     exchanges: BTreeMap<&'static str, u64>,
@@ -42,6 +48,7 @@ impl Tally {
             LossReason::Gap => self.lost_to_gaps += count,
             LossReason::Opaque => self.lost_to_opaque += count,
             LossReason::Shutdown => self.lost_to_shutdown += count,
+            LossReason::Forgotten => self.lost_to_forgetting += count,
         }
     }
 
@@ -51,11 +58,14 @@ impl Tally {
         correlation: correlation::Tally,
         connections: u64,
         active: u64,
+        held_bytes: u64,
     ) -> Vec<Counter> {
         let losses = [
             ("exchange_cut_by_gap", self.lost_to_gaps),
             ("exchange_cut_by_opaque_bytes", self.lost_to_opaque),
             ("exchange_open_at_shutdown", self.lost_to_shutdown),
+            ("exchange_open_on_forgotten_connection", self.lost_to_forgetting),
+            ("connection_held_too_many_bytes", self.held_too_much),
             ("connection_evicted", self.evicted_connections),
             ("connection_expired", self.expired_connections),
             ("event_without_connection", self.unannounced_events),
@@ -78,8 +88,11 @@ impl Tally {
             .chain(self.messages.iter().map(|(protocol, value)| counter("messages", "", protocol, *value)))
             .chain(self.exchanges.iter().map(|(protocol, value)| counter("exchanges", "", protocol, *value)))
             .chain([
+                counter("received_bytes", "by_kernel", "", self.received_bytes),
+                counter("received_bytes", "seen", "", self.seen_bytes),
                 counter("state", "connections", "", connections),
                 counter("state", "active_exchanges", "", active),
+                counter("state", "held_bytes", "", held_bytes),
             ])
             .collect()
     }

@@ -6,7 +6,8 @@ use bytes::Bytes;
 use expect_test::{Expect, expect};
 use remora_engine::command::Command;
 use remora_engine::event::{
-    ConnectionId, Data, Direction, Endpoint, Event, EventKind, Executor, Goroutine, Opened, Role, Scheduling,
+    Closed, ConnectionId, Data, Direction, Endpoint, Event, EventKind, Executor, Goroutine, Opened, Role,
+    Scheduling,
 };
 use remora_engine::span::{Span, SpanKind, Status};
 use remora_engine::{Engine, Settings};
@@ -37,11 +38,15 @@ struct World {
     sockets: u64,
     /// Turn of the thread that opens connections.
     turn: u32,
+    /// Commands that were looked at.
+    told: Vec<Command>,
 }
 
 impl World {
     fn new() -> Self {
-        Self { engine: Engine::new(Settings::default()), now_ns: 0, sockets: 0, turn: 0 }
+        let mut engine = Engine::new(Settings::default());
+        (0..100).for_each(|tgid| engine.handle_process(tgid, Scheduling::Threads));
+        Self { engine, now_ns: 0, sockets: 0, turn: 0, told: Vec::new() }
     }
 
     fn tick(&mut self) -> u64 {
@@ -58,7 +63,8 @@ impl World {
     fn connect(&mut self, client: u32, server: u32, port: u16) -> (End, End) {
         let client_address = SocketAddr::from(([127, 0, 0, 1], 40_000 + self.sockets as u16));
         let server_address = SocketAddr::from(([127, 0, 0, 1], port));
-        let (one, other) = (1_000_000 * (self.sockets as u32 + 1), 5_000_000 * (self.sockets as u32 + 1));
+        let number = self.sockets as u32 + 1;
+        let (one, other) = (number.wrapping_mul(1_000_000), number.wrapping_mul(5_000_000));
         let mut end = |tgid, role, local, peer, egress, ingress| {
             self.sockets += 1;
             let executor = Executor { tgid, tid: tgid, goroutine: None, turn: self.turn };
@@ -119,7 +125,7 @@ impl World {
     }
 
     fn close(&mut self, end: &End) {
-        self.send(end.connection, EventKind::Closed);
+        self.send(end.connection, EventKind::Closed(Closed::default()));
     }
 
     fn spans(&mut self) -> Vec<Span> {
@@ -129,6 +135,20 @@ impl World {
 
     fn commands(&mut self) -> Vec<Command> {
         std::iter::from_fn(|| self.engine.poll_command()).collect()
+    }
+
+    /// Returns the commands about a connection; the others stay.
+    fn commands_of(&mut self, connection: ConnectionId) -> Vec<Command> {
+        self.told.extend(std::iter::from_fn(|| self.engine.poll_command()));
+        let is_about = |command: &&Command| match command {
+            Command::Ignore(about) | Command::Reannounce(about) | Command::Forget(about) => {
+                *about == connection
+            }
+            Command::Capture { connection: about, .. } | Command::SkipUntil { connection: about, .. } => {
+                *about == connection
+            }
+        };
+        self.told.iter().filter(is_about).copied().collect()
     }
 
     fn loss(&self, label: &str) -> u64 {
@@ -552,4 +572,69 @@ fn the_first_statement_of_an_older_session_is_told_when_it_rests() {
           3 <- SELECT orders (position)
     "#]],
     );
+}
+
+#[test]
+fn a_connection_that_was_idle_too_long_is_announced_again_and_not_told_as_failed() {
+    const DAY_NS: u64 = 86_400_000_000_000;
+    let mut world = World::new();
+    let (mut client, mut server) = world.connect(1, 2, 80);
+    world.pass(&mut client, &mut server, GET);
+    world.commands();
+    world.now_ns += DAY_NS;
+    assert_eq!(world.spans(), []);
+    assert_eq!(world.loss("exchange_open_on_forgotten_connection"), 2);
+    for connection in [client.connection, server.connection] {
+        assert!(world.commands_of(connection).contains(&Command::Reannounce(connection)), "{connection:?}");
+    }
+    // The kernel side announces them again: what follows is seen.
+    (client.role, server.role) = (Role::Unknown, Role::Unknown);
+    world.open(&client);
+    world.open(&server);
+    for _ in 0..4 {
+        world.pass(&mut client, &mut server, GET);
+        world.pass(&mut server, &mut client, OK);
+    }
+    world.now_ns += 1_000_000_000;
+    assert!(world.spans().len() >= 4);
+}
+
+#[test]
+fn connections_that_never_finish_a_message_hold_only_so_much_together() {
+    let mut world = World::new();
+    let head = format!("GET /{} HTTP/1.1\r\nHost: shop\r\n", "x".repeat(2_000));
+    let filler = "a: b\r\n".repeat(8_000);
+    let mut ends: Vec<End> = (0..800).map(|_| world.connect(1, 2, 80).0).collect();
+    for end in &mut ends {
+        world.write(end, &head);
+        world.write(end, &filler);
+    }
+    assert!(world.loss("connection_held_too_many_bytes") > 0);
+    assert!(world.loss("held_bytes") <= 32 << 20);
+    for end in &ends {
+        world.close(end);
+    }
+    assert_eq!(world.loss("held_bytes"), 0);
+}
+
+#[test]
+fn a_unix_socket_ends_with_the_process_that_used_it_last() {
+    let mut world = World::new();
+    let (_, server) = world.connect(1, 2, 80);
+    let local = |end: &End| Opened {
+        executor: end.executor,
+        local: Endpoint::Unix("/run/shop".to_owned()),
+        peer: Endpoint::Unix(String::new()),
+        role: end.role,
+        peer_sock: Some(99),
+    };
+    // Accepted by process 2, served by its child 3.
+    let mut accepted = End { connection: ConnectionId { sock: 500, inode: 500 }, ..server };
+    world.send(accepted.connection, EventKind::Opened(local(&accepted)));
+    accepted.executor.tgid = 3;
+    world.read(&mut accepted, GET);
+    world.engine.handle_process_exit(2, world.now_ns);
+    assert_eq!(world.spans(), []);
+    world.engine.handle_process_exit(3, world.now_ns);
+    assert_eq!(world.spans().len(), 1);
 }

@@ -127,12 +127,14 @@ pub struct ClosedEvent {
     pub header: EventHeader,
     /// Bytes that the kernel says were received (`tcp_sock::bytes_received`), 0 for Unix sockets.
     pub bytes_received: u64,
-    /// Bytes that the kernel says were acknowledged by the peer (`tcp_sock::bytes_acked`), 0 for Unix sockets.
-    pub bytes_acked: u64,
     /// Bytes that the programs saw being read.
     pub seen_ingress: u64,
-    /// Bytes that the programs saw being written.
-    pub seen_egress: u64,
+    /// As in [`DataEvent::turn`].
+    pub turn: u32,
+    /// 1 where a call of this thread closed it; 0 where the kernel ended it, in whatever thread that was.
+    pub is_call: u8,
+    /// Zero.
+    pub padding: [u8; 3],
 }
 
 /// A process that began to run a program.
@@ -177,7 +179,7 @@ const _: () = {
     assert!(size_of::<EventHeader>() == 32);
     assert!(size_of::<DataEvent>() == 72);
     assert!(size_of::<OpenedEvent>() == 208);
-    assert!(size_of::<ClosedEvent>() == 64);
+    assert!(size_of::<ClosedEvent>() == 56);
     assert!(size_of::<ExecEvent>() == 576);
     assert!(size_of::<ForkEvent>() == 40);
     assert!(size_of::<ExitEvent>() == 32);

@@ -16,17 +16,20 @@ pub enum Loss {
     Segments = 4,
     /// Kernel memory could not be read on the way from file descriptor to socket.
     KernelMemory = 5,
+    /// What is known of a process could not be copied to its child.
+    ProcessMapFull = 6,
 }
 
 impl Loss {
     /// All reasons, in index order.
-    pub const ALL: [Loss; 6] = [
+    pub const ALL: [Loss; 7] = [
         Loss::RingFull,
         Loss::ThreadMapFull,
         Loss::SocketMapFull,
         Loss::UserMemory,
         Loss::Segments,
         Loss::KernelMemory,
+        Loss::ProcessMapFull,
     ];
 
     /// The label under which the reason is exported.
@@ -38,6 +41,7 @@ impl Loss {
             Loss::UserMemory => "user_memory_unreadable",
             Loss::Segments => "too_many_segments",
             Loss::KernelMemory => "kernel_memory_unreadable",
+            Loss::ProcessMapFull => "process_map_full",
         }
     }
 }

@@ -61,8 +61,6 @@ pub struct Offsets {
     pub tcp_copied_seq: u32,
     /// `tcp_sock.bytes_received`
     pub tcp_bytes_received: u32,
-    /// `tcp_sock.bytes_acked`
-    pub tcp_bytes_acked: u32,
     /// `unix_sock.peer`
     pub unix_peer: u32,
     /// `unix_sock.addr`
@@ -117,7 +115,6 @@ impl Offsets {
         tcp_write_seq: 0,
         tcp_copied_seq: 0,
         tcp_bytes_received: 0,
-        tcp_bytes_acked: 0,
         unix_peer: 0,
         unix_addr: 0,
         unix_address_len: 0,
@@ -128,4 +125,4 @@ impl Offsets {
     };
 }
 
-const _: () = assert!(size_of::<Offsets>() == 4 * 35);
+const _: () = assert!(size_of::<Offsets>() == 4 * 34);

@@ -9,12 +9,12 @@ use crate::read;
 /// User space drains the ring on a timer. A wake-up costs the traced program some 1.4 µs, a submit without one 25 ns.
 const NO_WAKEUP: u64 = BPF_RB_NO_WAKEUP as u64;
 
-/// Submits a record of fixed size, filled in by `fill`.
+/// Submits a record of fixed size, filled in by `fill`. Returns whether there was room.
 #[inline(always)]
-pub(crate) fn record<T: Copy + 'static>(fill: impl FnOnce(&mut T)) {
+pub(crate) fn record<T: Copy + 'static>(fill: impl FnOnce(&mut T)) -> bool {
     let Some(mut entry) = EVENTS.reserve::<T>(0) else {
         lose(Loss::RingFull);
-        return;
+        return false;
     };
     let target = entry.as_mut_ptr();
     // SAFETY: the reservation is `size_of::<T>()` bytes and ours until submitted; all fields are integers, for
@@ -22,6 +22,7 @@ pub(crate) fn record<T: Copy + 'static>(fill: impl FnOnce(&mut T)) {
     fill(unsafe { &mut *target });
     entry.submit(NO_WAKEUP);
     count(Count::Records, 1);
+    true
 }
 
 /// A data record with room for `N` captured bytes.

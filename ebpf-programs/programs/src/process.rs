@@ -3,10 +3,11 @@
 use aya_ebpf::helpers::{bpf_get_current_cgroup_id, bpf_get_current_comm, bpf_get_current_pid_tgid};
 use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
-use remora_abi::{ExecEvent, ExitEvent, ForkEvent, KIND_EXEC, KIND_EXIT, KIND_FORK, MAX_ARGUMENTS};
+use aya_log_ebpf::{debug, warn};
+use remora_abi::{ExecEvent, ExitEvent, ForkEvent, KIND_EXEC, KIND_EXIT, KIND_FORK, Loss, MAX_ARGUMENTS};
 
 use crate::emit;
-use crate::maps::{PROCESSES, SETTINGS, offsets};
+use crate::maps::{PROCESSES, SETTINGS, lose, offsets};
 use crate::socket::close;
 use crate::{read, thread};
 
@@ -15,10 +16,10 @@ const TCP_CLOSE: u64 = 7;
 
 /// `sched_process_exec(struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm)`
 #[raw_tracepoint(tracepoint = "sched_process_exec")]
-pub(crate) fn sched_process_exec(_context: RawTracePointContext) -> i32 {
+pub(crate) fn sched_process_exec(context: RawTracePointContext) -> i32 {
     let (task, now_ns) = (read::task(), read::now_ns());
     reset_policy();
-    emit::record::<ExecEvent>(|event| {
+    let is_told = emit::record::<ExecEvent>(|event| {
         event.header = emit::header(KIND_EXEC, now_ns);
         // SAFETY: the helper has no preconditions.
         event.cgroup_id = unsafe { bpf_get_current_cgroup_id() };
@@ -26,13 +27,21 @@ pub(crate) fn sched_process_exec(_context: RawTracePointContext) -> i32 {
         event.parent = parent(task).unwrap_or(0);
         event.arguments_length = arguments(task, &mut event.arguments).unwrap_or(0);
     });
+    if !is_told {
+        debug!(&context, "process {} runs a new program, which the full ring has no room to tell", tgid());
+    }
     0
+}
+
+#[inline(always)]
+fn tgid() -> u32 {
+    (bpf_get_current_pid_tgid() >> 32) as u32
 }
 
 /// A new program is not what the policy was made for.
 #[inline(always)]
 fn reset_policy() {
-    let tgid = (bpf_get_current_pid_tgid() >> 32) as u32;
+    let tgid = tgid();
     if SETTINGS.get(0).is_some_and(|settings| settings.exec_resets_policy != 0) {
         let _ = PROCESSES.remove(&tgid);
     } else if let Some(policy) = PROCESSES.get_ptr_mut(&tgid) {
@@ -62,23 +71,30 @@ fn arguments(task: u64, target: &mut [u8; MAX_ARGUMENTS]) -> Option<u32> {
 /// `sched_process_fork(struct task_struct *parent, struct task_struct *child)`
 #[raw_tracepoint(tracepoint = "sched_process_fork")]
 pub(crate) fn sched_process_fork(context: RawTracePointContext) -> i32 {
-    let _ = handle_fork(context.arg::<u64>(1));
+    let _ = handle_fork(&context);
     0
 }
 
 #[inline(always)]
-fn handle_fork(child: u64) -> Option<()> {
+fn handle_fork(context: &RawTracePointContext) -> Option<()> {
+    let child = context.arg::<u64>(1);
     let offsets = offsets();
     let child_tid = read::kernel::<u32>(child, offsets.task_pid)?;
     let child_tgid = read::kernel::<u32>(child, offsets.task_tgid)?;
-    let tgid = (bpf_get_current_pid_tgid() >> 32) as u32;
+    let tgid = tgid();
     if child_tgid == tgid {
         return None;
     }
     if let Some(policy) = PROCESSES.get_ptr(&tgid) {
         // SAFETY: the pointer is that of a map entry.
         let policy = unsafe { *policy };
-        let _ = PROCESSES.insert(&child_tgid, &policy, 0);
+        if PROCESSES.insert(&child_tgid, &policy, 0).is_err() {
+            lose(Loss::ProcessMapFull);
+            warn!(
+                context,
+                "process {}: its child {} is observed by the default: too many processes", tgid, child_tgid
+            );
+        }
     }
     let now_ns = read::now_ns();
     emit::record::<ForkEvent>(|event| {
@@ -97,7 +113,7 @@ pub(crate) fn sched_process_exit(_context: RawTracePointContext) -> i32 {
     if !is_last_thread(task) {
         return 0;
     }
-    let tgid = (bpf_get_current_pid_tgid() >> 32) as u32;
+    let tgid = tgid();
     let _ = PROCESSES.remove(&tgid);
     emit::record::<ExitEvent>(|event| event.header = emit::header(KIND_EXIT, now_ns));
     0

@@ -14,6 +14,9 @@ use crate::{read, thread};
 /// `MSG_PEEK` and `MSG_TRUNC` of `include/linux/socket.h`.
 const PEEK: u64 = 0x02;
 const TRUNCATE: u64 = 0x20;
+/// `MSG_OOB` and `MSG_ERRQUEUE`: what is read is not of the stream.
+const OUT_OF_BAND: u64 = 0x01;
+const ERROR_QUEUE: u64 = 0x2000;
 
 /// What is to be done at the entry of a call.
 enum Entry {
@@ -32,6 +35,9 @@ pub(crate) fn sys_enter(context: BtfTracePointContext) -> i32 {
         return 0;
     }
     let registers = Registers::of(context.arg(0));
+    if registers.is_32_bit() {
+        return 0;
+    }
     match entry(call, registers) {
         Entry::Transfer { descriptor, direction, memory } => {
             transfer::enter(registers, descriptor, direction, memory);
@@ -49,11 +55,17 @@ pub(crate) fn sys_enter(context: BtfTracePointContext) -> i32 {
 /// `sys_exit(struct pt_regs *regs, long ret)`
 #[btf_tracepoint(function = "sys_exit")]
 pub(crate) fn sys_exit(context: BtfTracePointContext) -> i32 {
-    let call = Registers::of(context.arg(0)).number();
+    let registers = Registers::of(context.arg(0));
+    let call = registers.number();
     let result = context.arg::<u64>(1) as i64;
+    if !is_exit_of_interest(call) && call != number::ACCEPT && call != number::ACCEPT4
+        || registers.is_32_bit()
+    {
+        return 0;
+    }
     if call == number::ACCEPT || call == number::ACCEPT4 {
         exit_accept(result);
-    } else if is_exit_of_interest(call) {
+    } else {
         transfer::exit(result);
     }
     0
@@ -114,18 +126,21 @@ fn entry(call: i64, registers: &Registers) -> Entry {
         _ => return Entry::Nothing,
     };
     let is_empty_buffer = kind == memory::BUFFER && registers.third() == 0;
-    if flags & PEEK != 0 || is_empty_buffer {
+    // Several messages whose bytes are thrown away show as missing positions.
+    let is_truncated_batch = kind == memory::MESSAGES && flags & TRUNCATE != 0;
+    if flags & (PEEK | OUT_OF_BAND | ERROR_QUEUE) != 0 || is_empty_buffer || is_truncated_batch {
         return Entry::Nothing;
     }
     let kind = if flags & TRUNCATE != 0 { memory::NONE } else { kind };
-    let memory = Memory { kind, address: registers.second(), elements: elements as u32 };
+    let is_of_socket = !matches!(call, number::READ | number::READV | number::WRITE | number::WRITEV);
+    let memory = Memory { kind, address: registers.second(), elements: elements as u32, is_of_socket };
     Entry::Transfer { descriptor: registers.first(), direction, memory }
 }
 
 /// `splice(fd_in, off_in, fd_out, …)`: one of the two is a pipe, the other may be a socket.
 #[inline(always)]
 fn enter_splice(registers: &Registers) {
-    let memory = Memory { kind: memory::NONE, address: 0, elements: 0 };
+    let memory = Memory { kind: memory::NONE, address: 0, elements: 0, is_of_socket: false };
     let is_output = find(registers.third()).is_some();
     let (descriptor, direction) = if is_output {
         (registers.third(), DIRECTION_EGRESS)

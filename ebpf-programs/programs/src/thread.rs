@@ -40,6 +40,15 @@ pub(crate) fn this() -> Option<&'static mut Thread> {
     known()
 }
 
+/// Begins a new turn: the thread has received a datagram or the like, which is not observed, and works on whatever that
+/// is about.
+#[inline(always)]
+pub(crate) fn turn_away() {
+    if let Some(thread) = known() {
+        thread.turn = thread.turn.wrapping_add(1);
+    }
+}
+
 /// Forgets the running thread, which ends.
 #[inline(always)]
 pub(crate) fn forget() {

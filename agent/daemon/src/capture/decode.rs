@@ -4,12 +4,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use bytes::{Bytes, BytesMut};
 use remora_abi::{
-    DATA_COUNTED, DATA_EOF, DATA_GOROUTINE, DIRECTION_EGRESS, DataEvent, EventHeader, ExecEvent, FAMILY_INET,
-    FAMILY_UNIX, ForkEvent, KIND_CLOSED, KIND_DATA, KIND_EXEC, KIND_EXIT, KIND_FORK, KIND_OPENED,
-    OpenedEvent, ROLE_ACCEPTED, ROLE_CONNECTED,
+    ClosedEvent, DATA_COUNTED, DATA_EOF, DATA_GOROUTINE, DIRECTION_EGRESS, DataEvent, EventHeader, ExecEvent,
+    FAMILY_INET, FAMILY_UNIX, ForkEvent, KIND_CLOSED, KIND_DATA, KIND_EXEC, KIND_EXIT, KIND_FORK,
+    KIND_OPENED, OpenedEvent, ROLE_ACCEPTED, ROLE_CONNECTED,
 };
 use remora_engine::event::{
-    ConnectionId, Data, Direction, Endpoint, Event, EventKind, Executor, Goroutine, Opened, Role,
+    Closed, ConnectionId, Data, Direction, Endpoint, Event, EventKind, Executor, Goroutine, Opened, Role,
 };
 
 use super::observation::Observation;
@@ -34,7 +34,7 @@ impl Decoder {
         match header.kind {
             KIND_DATA => self.data(record),
             KIND_OPENED => opened(&read(record)?),
-            KIND_CLOSED => Ok(socket(&header, EventKind::Closed)),
+            KIND_CLOSED => Ok(closed(&read(record)?)),
             KIND_EXEC => exec(&read(record)?),
             KIND_FORK => {
                 let fork: ForkEvent = read(record)?;
@@ -47,13 +47,20 @@ impl Decoder {
 
     fn data(&mut self, record: &[u8]) -> Result<Observation, Undecodable> {
         let data: DataEvent = read(record)?;
+        let is_goroutine = data.header.flags & DATA_GOROUTINE != 0 && data.goroutine != 0;
+        let executor = Executor {
+            tgid: data.header.tgid,
+            tid: data.header.tid,
+            goroutine: is_goroutine
+                .then_some(Goroutine { id: data.goroutine, parent: data.goroutine_parent }),
+            turn: data.turn,
+        };
         if data.header.flags & DATA_EOF != 0 {
-            return Ok(socket(&data.header, EventKind::Eof));
+            return Ok(socket(&data.header, EventKind::Eof(executor)));
         }
         let captured = usize::try_from(data.captured).map_err(|_| Undecodable)?;
         let end = size_of::<DataEvent>().checked_add(captured).ok_or(Undecodable)?;
         let bytes = record.get(size_of::<DataEvent>()..end).ok_or(Undecodable)?;
-        let is_goroutine = data.header.flags & DATA_GOROUTINE != 0 && data.goroutine != 0;
         let kind = EventKind::Data(Data {
             direction: direction(data.header.direction),
             position: data.position,
@@ -61,13 +68,7 @@ impl Decoder {
             is_absolute: data.header.flags & DATA_COUNTED == 0,
             length: data.length,
             bytes: self.keep(bytes),
-            executor: Executor {
-                tgid: data.header.tgid,
-                tid: data.header.tid,
-                goroutine: is_goroutine
-                    .then_some(Goroutine { id: data.goroutine, parent: data.goroutine_parent }),
-                turn: data.turn,
-            },
+            executor,
         });
         Ok(socket(&data.header, kind))
     }
@@ -84,6 +85,17 @@ impl Decoder {
 fn socket(header: &EventHeader, kind: EventKind) -> Observation {
     let connection = ConnectionId { sock: header.sock, inode: header.inode };
     Observation::Socket { event: Event { connection, at_ns: header.time_ns, kind }, tgid: header.tgid }
+}
+
+fn closed(event: &ClosedEvent) -> Observation {
+    let ClosedEvent { header, bytes_received, seen_ingress, turn, is_call, padding: _ } = *event;
+    let executor = Executor { tgid: header.tgid, tid: header.tid, goroutine: None, turn };
+    let closed = Closed {
+        executor: (is_call != 0).then_some(executor),
+        received: (header.family != FAMILY_UNIX).then_some(bytes_received),
+        seen: seen_ingress,
+    };
+    socket(&header, EventKind::Closed(closed))
 }
 
 fn direction(direction: u8) -> Direction {
@@ -164,6 +176,8 @@ unsafe impl Record for DataEvent {}
 unsafe impl Record for OpenedEvent {}
 // SAFETY: as above.
 unsafe impl Record for ExecEvent {}
+// SAFETY: as above.
+unsafe impl Record for ClosedEvent {}
 // SAFETY: as above.
 unsafe impl Record for ForkEvent {}
 

@@ -3,9 +3,11 @@
 use aya::maps::{Array, HashMap, MapData, PerCpuArray, RingBuf};
 use aya::programs::{BtfTracePoint, Program, RawTracePoint};
 use aya::{Btf, Ebpf, EbpfLoader, include_bytes_aligned};
+use aya_log::EbpfLogger;
 use remora_abi::{Count, Loss, PROCESS_IGNORE, PROCESS_OBSERVE, Settings, names};
 use remora_engine::command::Command;
 
+use super::kernel_log::{self, KernelLog};
 use super::observation::Observation;
 use super::offsets::{self, OffsetError};
 use super::policy::{Policies, ProcessMode};
@@ -73,6 +75,12 @@ pub enum Error {
         /// What went wrong.
         source: Box<aya::maps::MapError>,
     },
+    /// The programs' log cannot be read.
+    #[error("open the log of the BPF programs: {source}")]
+    Log {
+        /// What went wrong.
+        source: Box<aya_log::Error>,
+    },
     /// The object lacks a program or map: it does not belong to this daemon.
     #[error("the BPF object has no {name}: rebuild it with `cargo xtask build`")]
     Missing {
@@ -86,6 +94,7 @@ pub struct Capture {
     ebpf: Ebpf,
     ring: Ring,
     policies: Policies,
+    log: EbpfLogger<KernelLog>,
     losses: PerCpuArray<MapData, u64>,
     counts: PerCpuArray<MapData, u64>,
 }
@@ -96,11 +105,15 @@ impl Capture {
         let offsets = offsets::resolve()?;
         let mut ebpf = EbpfLoader::new()
             .override_global(names::OFFSETS, &offsets, true)
+            .override_global(aya_log::LEVEL, &kernel_log::level(), true)
             .load(OBJECT)
             .map_err(|source| Error::Load { source: Box::new(source) })?;
+        let log = EbpfLogger::init_with_logger(&mut ebpf, KernelLog)
+            .map_err(|source| Error::Log { source: Box::new(source) })?;
         let mut map = |name| ebpf.take_map(name).ok_or(Error::Missing { name });
         let processes = HashMap::try_from(map(names::PROCESSES)?).map_err(at(names::PROCESSES))?;
         let sockets = HashMap::try_from(map(names::SOCKET_POLICIES)?).map_err(at(names::SOCKET_POLICIES))?;
+        let states = HashMap::try_from(map(names::SOCKETS)?).map_err(at(names::SOCKETS))?;
         let ring = RingBuf::try_from(map(names::EVENTS)?).map_err(at(names::EVENTS))?;
         let losses = PerCpuArray::try_from(map(names::LOSSES)?).map_err(at(names::LOSSES))?;
         let counts = PerCpuArray::try_from(map(names::COUNTS)?).map_err(at(names::COUNTS))?;
@@ -113,7 +126,8 @@ impl Capture {
         Ok(Self {
             ebpf,
             ring: Ring::new(ring),
-            policies: Policies::new(processes, sockets, settings.capture_bytes),
+            policies: Policies::new(processes, sockets, states, settings.capture_bytes),
+            log,
             losses,
             counts,
         })
@@ -130,6 +144,11 @@ impl Capture {
     /// Hands what has happened to `sink`, at most `limit` records; returns how many there were.
     pub fn drain(&mut self, limit: usize, mut sink: impl FnMut(Observation)) -> usize {
         self.ring.drain(limit, &mut sink)
+    }
+
+    /// Passes on what the programs have logged: rare things, whose counts are among the losses.
+    pub fn tell_log(&mut self) {
+        self.log.flush();
     }
 
     /// Applies a wish of the engine.

@@ -92,7 +92,6 @@ fn resolve_from(path: &Path) -> Result<Offsets, OffsetError> {
         tcp_write_seq: at("tcp_sock", "write_seq")?,
         tcp_copied_seq: at("tcp_sock", "copied_seq")?,
         tcp_bytes_received: at("tcp_sock", "bytes_received")?,
-        tcp_bytes_acked: at("tcp_sock", "bytes_acked")?,
         unix_peer: at("unix_sock", "peer")?,
         unix_addr: at("unix_sock", "addr")?,
         unix_address_len: at("unix_address", "len")?,

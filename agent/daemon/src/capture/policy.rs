@@ -3,7 +3,9 @@
 use std::collections::HashMap as Table;
 
 use aya::maps::{HashMap, MapData, MapError};
-use remora_abi::{PROCESS_IGNORE, PROCESS_OBSERVE, ProcessPolicy, SOCKET_FULL, SOCKET_IGNORE, SocketPolicy};
+use remora_abi::{
+    PROCESS_IGNORE, PROCESS_OBSERVE, ProcessPolicy, SOCKET_FULL, SOCKET_IGNORE, SocketPolicy, SocketState,
+};
 use remora_engine::command::Command;
 use remora_engine::event::{ConnectionId, Direction};
 
@@ -23,6 +25,8 @@ pub enum ProcessMode {
 pub(super) struct Policies {
     processes: HashMap<MapData, u32, ProcessPolicy>,
     sockets: HashMap<MapData, u64, SocketPolicy>,
+    /// What the programs know of sockets.
+    states: HashMap<MapData, u64, SocketState>,
     /// What was written, so that one wish does not undo another.
     written: Table<ConnectionId, SocketPolicy>,
     default_capture_bytes: u32,
@@ -33,9 +37,10 @@ impl Policies {
     pub(super) fn new(
         processes: HashMap<MapData, u32, ProcessPolicy>,
         sockets: HashMap<MapData, u64, SocketPolicy>,
+        states: HashMap<MapData, u64, SocketState>,
         default_capture_bytes: u32,
     ) -> Self {
-        Self { processes, sockets, written: Table::new(), default_capture_bytes, refused: 0 }
+        Self { processes, sockets, states, written: Table::new(), default_capture_bytes, refused: 0 }
     }
 
     /// Sets what is done with a process.
@@ -69,6 +74,13 @@ impl Policies {
                     }
                 }
             }),
+            Command::Reannounce(connection) => {
+                // The address may be another socket's by now. If it becomes that in between, that one is announced twice,
+                // which does no harm.
+                if self.states.get(&connection.sock, 0).is_ok_and(|state| state.inode == connection.inode) {
+                    let _ = self.states.remove(&connection.sock);
+                }
+            }
             Command::Forget(connection) => {
                 if self.written.remove(&connection).is_some() {
                     // The programs remove the entry themselves when they see the socket's end.

@@ -39,6 +39,17 @@ pub enum Notice {
     },
 }
 
+impl Notice {
+    /// Returns the process that it is about.
+    #[must_use]
+    pub fn tgid(&self) -> u32 {
+        match self {
+            Notice::Started { tgid, .. } | Notice::Exited { tgid } | Notice::Seen { tgid } => *tgid,
+            Notice::Forked { child, .. } => *child,
+        }
+    }
+}
+
 /// What to do with a process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {

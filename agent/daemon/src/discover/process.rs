@@ -130,7 +130,9 @@ impl Runtime {
         match self {
             Runtime::Nginx => Scheduling::Turns,
             Runtime::Node => Scheduling::EventLoop,
-            _ => Scheduling::Unknown,
+            Runtime::Go { .. } => Scheduling::Migrating,
+            Runtime::Python | Runtime::Ruby => Scheduling::Threads,
+            _ => Scheduling::Unproven,
         }
     }
 

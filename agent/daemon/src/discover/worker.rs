@@ -153,6 +153,9 @@ impl Discovery {
         let living: Vec<u32> = self.processes.living().iter().map(|process| process.tgid).collect();
         let existing: HashSet<u32> = tgids().into_iter().collect();
         // Notices may be lost; `/proc` is the truth.
+        for &tgid in &existing {
+            self.handle(Notice::Seen { tgid }, verdicts)?;
+        }
         for tgid in living.iter().filter(|tgid| !existing.contains(tgid)) {
             self.processes.end(*tgid, Instant::now());
             self.decisions.remove(tgid);

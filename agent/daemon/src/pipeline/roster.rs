@@ -37,6 +37,11 @@ impl Roster {
         self.told.insert(child);
     }
 
+    /// Discovery was not told after all: it is when the process is next seen.
+    pub(super) fn untell(&mut self, tgid: u32) {
+        self.told.remove(&tgid);
+    }
+
     pub(super) fn forget(&mut self, tgid: u32) {
         self.verdicts.remove(&tgid);
         self.told.remove(&tgid);

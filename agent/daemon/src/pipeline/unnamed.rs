@@ -25,6 +25,11 @@ impl Unnamed {
         if self.waiting.len() > MAX_WAITING { self.waiting.pop_front().map(|(_, span)| span) } else { None }
     }
 
+    /// Returns whether no span waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
     /// Returns a span whose process is known by now, or that has waited long enough.
     pub(super) fn pop(&mut self, now_ns: u64, is_known: impl Fn(u32) -> bool) -> Option<Span> {
         let is_over = |(until_ns, span): &(u64, Span)| *until_ns <= now_ns || is_known(span.tgid);

@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use remora_engine::event::{
-    ConnectionId, Data, Direction, Endpoint, Event, EventKind, Executor, Opened, Role,
+    Closed, ConnectionId, Data, Direction, Endpoint, Event, EventKind, Executor, Opened, Role,
 };
 use remora_engine::protocol::Side;
 use remora_engine::{Engine, Settings};
@@ -112,8 +112,8 @@ fuzz_target!(|bytes: &[u8]| {
         let connection = connection(control >> 5);
         let kind = match input.byte() % 16 {
             0 | 1 => opened(&mut input),
-            2 => EventKind::Eof,
-            3 => EventKind::Closed,
+            2 => EventKind::Eof(Executor::default()),
+            3 => EventKind::Closed(Closed::default()),
             4 => {
                 engine.handle_process_exit(1 + u32::from(control & 3), now);
                 continue;

@@ -109,6 +109,16 @@ impl Stream {
         self.ready.pop_front()
     }
 
+    /// Returns the bytes of segments that wait.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.held.iter().map(|held| held.data.bytes.len()).sum()
+    }
+
+    /// Drops the segments that wait: what they hold, and what is before them, shows as a gap.
+    pub(crate) fn clear(&mut self) {
+        self.held.clear();
+    }
+
     fn append_held(&mut self) {
         while let Some(index) = self.held.iter().position(|held| !self.is_ahead(held.data.position)) {
             let held = self.held.swap_remove(index);

@@ -11,6 +11,8 @@ use crate::span::Evidence;
 const MAX_CALLS: u32 = 1_000;
 /// Age of a request after which nothing is its consequence any more.
 const MAX_AGE_NS: u64 = 600_000_000_000;
+/// Answers by the thread that read the request after which an unproven process's threads are believed.
+const PROVEN_ANSWERS: u32 = 3;
 /// Goroutines and threads that are remembered before the older half is forgotten.
 const MAX_REMEMBERED: usize = 65_536;
 
@@ -28,6 +30,12 @@ impl Key {
             None => Key::Thread { tgid: executor.tgid, tid: executor.tid },
         }
     }
+
+    fn tgid(self) -> u32 {
+        match self {
+            Key::Goroutine { tgid, .. } | Key::Thread { tgid, .. } => tgid,
+        }
+    }
 }
 
 /// A request that is being served.
@@ -37,6 +45,8 @@ struct Server {
     connection: ConnectionId,
     started_at_ns: u64,
     is_answering: bool,
+    /// The thread had waited for events since its last answer, as event loops do.
+    has_waited: bool,
     calls: u32,
 }
 
@@ -67,6 +77,12 @@ pub(super) struct Parents {
     scheduling: HashMap<u32, Scheduling>,
     /// Processes whose threads were seen to serve several requests at once.
     interleaving: HashSet<u32>,
+    /// Requests that each process serves at present.
+    serving: HashMap<u32, u32>,
+    /// Answers of each unproven process that were given by the thread that had read the request.
+    proofs: HashMap<u32, u32>,
+    /// The turn in which each thread gave its last answer.
+    answer_turns: HashMap<u32, u32>,
     /// When a goroutine was first seen to make a call.
     first_calls: HashMap<Key, u64>,
     ambiguous: u64,
@@ -87,9 +103,18 @@ impl Parents {
         self.interleaving.remove(&tgid);
     }
 
+    /// A process runs on with the program of another.
+    pub(super) fn inherit_scheduling(&mut self, parent: u32, child: u32) {
+        if let Some(&scheduling) = self.scheduling.get(&parent) {
+            self.set_scheduling(child, scheduling);
+        }
+    }
+
+    /// Forgets what was known of a process that has ended or runs another program.
     pub(super) fn forget_process(&mut self, tgid: u32) {
         self.scheduling.remove(&tgid);
         self.interleaving.remove(&tgid);
+        self.proofs.remove(&tgid);
     }
 
     pub(super) fn forget_connection(&mut self, connection: ConnectionId) {
@@ -105,20 +130,48 @@ impl Parents {
         self.opened_during.insert(connection, server);
     }
 
+    /// A thread touches a connection: from here to its next wait it works on the request that the connection is used
+    /// for, or on something unknown.
+    pub(super) fn touch(&mut self, executor: &Executor, server: Option<ExchangeId>) {
+        if executor.goroutine.is_some() {
+            return;
+        }
+        match server {
+            Some(server) => self.take_turn(server, executor),
+            None => {
+                self.turns.remove(&executor.tid);
+            }
+        }
+    }
+
+    /// Returns the request that a call belongs to.
+    pub(super) fn parent_of(&self, call: ExchangeId) -> Option<ExchangeId> {
+        self.call_parents.get(&call).copied()
+    }
+
+    /// Returns the request for which a connection was opened, if it has not been used since.
+    pub(super) fn opener(&self, connection: ConnectionId) -> Option<ExchangeId> {
+        self.opened_during.get(&connection).copied().flatten()
+    }
+
     /// Notes a request that begins to be served.
     pub(super) fn begin_server(&mut self, id: ExchangeId, connection: ConnectionId, first: &Stamp) {
         let key = Key::of(&first.executor);
-        let others = self.by_key.entry(key).or_default();
-        let is_interleaved = others
-            .iter()
-            .filter_map(|other| self.servers.get(other))
-            .any(|other| !other.is_answering && other.connection != connection);
-        others.push(id);
-        if is_interleaved && matches!(key, Key::Thread { .. }) {
+        if matches!(key, Key::Thread { .. }) && self.is_busy(key, connection) {
             self.interleaving.insert(first.executor.tgid);
         }
-        let server = Server { key, connection, started_at_ns: first.at_ns, is_answering: false, calls: 0 };
+        self.by_key.entry(key).or_default().push(id);
+        let last_turn = self.answer_turns.get(&first.executor.tid).copied().unwrap_or(0);
+        let server = Server {
+            key,
+            connection,
+            started_at_ns: first.at_ns,
+            is_answering: false,
+            has_waited: first.executor.turn != last_turn,
+            calls: 0,
+        };
         self.servers.insert(id, server);
+        *self.serving.entry(first.executor.tgid).or_default() += 1;
         self.take_turn(id, &first.executor);
     }
 
@@ -130,10 +183,29 @@ impl Parents {
     }
 
     /// The answer of a request has begun.
-    pub(super) fn answering(&mut self, id: ExchangeId) {
-        if let Some(server) = self.servers.get_mut(&id) {
-            server.is_answering = true;
+    pub(super) fn answering(&mut self, id: ExchangeId, executor: &Executor) {
+        let Some(server) = self.servers.get_mut(&id) else { return };
+        server.is_answering = true;
+        let (reader, connection) = (server.key, server.connection);
+        let answerer = Key::of(executor);
+        if !matches!(answerer, Key::Thread { .. }) {
+            return;
         }
+        self.answer_turns.insert(executor.tid, executor.turn);
+        if reader == answerer {
+            *self.proofs.entry(executor.tgid).or_default() += 1;
+        } else if self.is_busy(answerer, connection) {
+            // It answers what another thread has read while it has a request of its own: tasks move.
+            self.interleaving.insert(executor.tgid);
+        }
+    }
+
+    /// Returns whether an executor has a request that is not answered yet, on another connection than this one.
+    fn is_busy(&self, key: Key, connection: ConnectionId) -> bool {
+        let others = self.by_key.get(&key).into_iter().flatten();
+        others
+            .filter_map(|other| self.servers.get(other))
+            .any(|other| !other.is_answering && other.connection != connection)
     }
 
     /// A call was answered: its reader goes on with the request that made it.
@@ -150,6 +222,12 @@ impl Parents {
     pub(super) fn end(&mut self, id: ExchangeId) {
         self.call_parents.remove(&id);
         let Some(server) = self.servers.remove(&id) else { return };
+        if let Some(serving) = self.serving.get_mut(&server.key.tgid()) {
+            *serving -= 1;
+            if *serving == 0 {
+                self.serving.remove(&server.key.tgid());
+            }
+        }
         if let Some(others) = self.by_key.get_mut(&server.key) {
             others.retain(|&other| other != id);
             if others.is_empty() {
@@ -215,13 +293,30 @@ impl Parents {
             return self.servers.contains_key(&server).then_some(Found { server, evidence: Evidence::Turn });
         }
         let only = self.only(key)?;
-        if scheduling == Scheduling::EventLoop || self.interleaving.contains(&executor.tgid) {
+        let found = match scheduling {
             // One request alone, and nothing waited for since it was read.
-            let found = self.turn_owner(executor).filter(|&owner| owner == only);
-            self.ambiguous += u64::from(found.is_none());
-            return found.map(|server| Found { server, evidence: Evidence::Turn });
-        }
-        Some(Found { server: only, evidence: Evidence::Thread })
+            Scheduling::EventLoop => {
+                self.turn_owner(executor).filter(|&owner| owner == only).map(|_| Evidence::Turn)
+            }
+            Scheduling::Threads | Scheduling::Unproven if self.is_serial(only, executor.tgid, scheduling) => {
+                Some(Evidence::Thread)
+            }
+            _ => None,
+        };
+        self.ambiguous += u64::from(found.is_none());
+        found.map(|evidence| Found { server: only, evidence })
+    }
+
+    /// Returns whether the thread that read a request works on nothing else until it has answered.
+    fn is_serial(&self, server: ExchangeId, tgid: u32, scheduling: Scheduling) -> bool {
+        let Some(found) = self.servers.get(&server) else { return false };
+        let is_main = matches!(found.key, Key::Thread { tgid, tid } if tgid == tid);
+        // Python's event loops run in the main thread; a pool's thread may wait for its one connection.
+        let is_from_event_loop = found.has_waited && (is_main || scheduling != Scheduling::Threads);
+        let is_proven = scheduling == Scheduling::Threads
+            || self.proofs.get(&tgid).is_some_and(|&proofs| proofs >= PROVEN_ANSWERS)
+            || self.serving.get(&tgid) == Some(&1);
+        !is_from_event_loop && is_proven && !self.interleaving.contains(&tgid)
     }
 
     fn scheduling(&self, tgid: u32) -> Scheduling {
@@ -265,6 +360,9 @@ impl Parents {
         let servers = &self.servers;
         self.turns.retain(|_, turn| servers.contains_key(&turn.server));
         self.opened_during.retain(|_, server| server.is_some_and(|server| servers.contains_key(&server)));
+        if self.answer_turns.len() > MAX_REMEMBERED {
+            self.answer_turns.clear();
+        }
         if self.first_calls.len() > MAX_REMEMBERED {
             let mut times: Vec<u64> = self.first_calls.values().copied().collect();
             let middle = times.len() / 2;
@@ -296,13 +394,19 @@ mod tests {
         Stamp { at_ns, executor: Executor { tgid: 1, tid: at_ns as u32, goroutine, turn: 0 } }
     }
 
+    fn of_scheduling(scheduling: Scheduling) -> Parents {
+        let mut parents = Parents::default();
+        parents.set_scheduling(1, scheduling);
+        parents
+    }
+
     fn evidence(parents: &mut Parents, stamp: &Stamp) -> Option<(u64, Evidence)> {
         parents.of_call(CALL, connection(99), stamp).map(|found| (found.server.0, found.evidence))
     }
 
     #[test]
     fn call_on_the_thread_of_its_only_request_belongs_to_it() {
-        let mut parents = Parents::default();
+        let mut parents = of_scheduling(Scheduling::Threads);
         parents.begin_server(REQUEST, connection(1), &thread(7, 0, 10));
         assert_eq!(evidence(&mut parents, &thread(7, 5, 20)), Some((1, Evidence::Thread)));
         assert_eq!(evidence(&mut parents, &thread(8, 0, 20)), None);
@@ -311,23 +415,77 @@ mod tests {
     }
 
     #[test]
-    fn two_requests_on_one_thread_leave_only_the_turn() {
-        let mut parents = Parents::default();
-        parents.begin_server(REQUEST, connection(1), &thread(7, 1, 10));
-        parents.begin_server(OTHER, connection(2), &thread(7, 2, 11));
-        assert_eq!(evidence(&mut parents, &thread(7, 2, 20)), None);
-        parents.end(OTHER);
-        assert_eq!(evidence(&mut parents, &thread(7, 2, 20)), None, "the turn was the other's");
+    fn threads_of_an_unknown_or_migrating_process_prove_nothing() {
+        for scheduling in [Scheduling::Unknown, Scheduling::Migrating] {
+            let mut parents = of_scheduling(scheduling);
+            parents.begin_server(REQUEST, connection(1), &thread(7, 0, 10));
+            assert_eq!(evidence(&mut parents, &thread(7, 0, 20)), None, "{scheduling:?}");
+        }
     }
 
     #[test]
-    fn a_process_that_interleaved_is_believed_only_within_a_turn() {
-        let mut parents = Parents::default();
-        parents.begin_server(REQUEST, connection(1), &thread(7, 1, 10));
-        parents.begin_server(OTHER, connection(2), &thread(7, 2, 11));
+    fn a_process_that_interleaved_is_never_believed_again() {
+        let mut parents = of_scheduling(Scheduling::Threads);
+        parents.begin_server(REQUEST, connection(1), &thread(7, 0, 10));
+        parents.begin_server(OTHER, connection(2), &thread(7, 0, 11));
+        assert_eq!(evidence(&mut parents, &thread(7, 0, 20)), None);
+        parents.end(OTHER);
+        assert_eq!(evidence(&mut parents, &thread(7, 0, 20)), None);
+    }
+
+    #[test]
+    fn a_thread_that_waits_for_events_between_requests_is_an_event_loop() {
+        let mut parents = of_scheduling(Scheduling::Threads);
+        const MAIN: u32 = 1;
+        parents.begin_server(REQUEST, connection(1), &thread(MAIN, 1, 10));
+        assert_eq!(evidence(&mut parents, &thread(MAIN, 1, 11)), None);
+        parents.answering(REQUEST, &thread(MAIN, 3, 20).executor);
         parents.end(REQUEST);
-        assert_eq!(evidence(&mut parents, &thread(7, 2, 20)), Some((2, Evidence::Turn)));
-        assert_eq!(evidence(&mut parents, &thread(7, 3, 21)), None);
+        // The waits were during the request: a driver's, not a loop's.
+        parents.begin_server(OTHER, connection(1), &thread(MAIN, 3, 30));
+        assert_eq!(evidence(&mut parents, &thread(MAIN, 4, 31)), Some((2, Evidence::Thread)));
+        parents.end(OTHER);
+        parents.begin_server(REQUEST, connection(1), &thread(7, 1, 40));
+        assert_eq!(evidence(&mut parents, &thread(7, 1, 41)), Some((1, Evidence::Thread)), "a pool's thread");
+    }
+
+    #[test]
+    fn tasks_that_move_between_threads_are_noticed() {
+        let mut parents = of_scheduling(Scheduling::Threads);
+        parents.begin_server(REQUEST, connection(1), &thread(7, 0, 10));
+        parents.begin_server(OTHER, connection(2), &thread(8, 0, 11));
+        parents.answering(REQUEST, &thread(8, 0, 12).executor);
+        assert_eq!(evidence(&mut parents, &thread(8, 0, 20)), None);
+    }
+
+    #[test]
+    fn an_unproven_process_is_believed_alone_or_after_some_answers() {
+        let mut parents = of_scheduling(Scheduling::Unproven);
+        parents.begin_server(REQUEST, connection(1), &thread(7, 0, 10));
+        assert_eq!(evidence(&mut parents, &thread(7, 0, 11)), Some((1, Evidence::Thread)));
+        parents.begin_server(OTHER, connection(2), &thread(8, 0, 12));
+        assert_eq!(evidence(&mut parents, &thread(7, 0, 13)), None);
+        for id in 10..10 + u64::from(PROVEN_ANSWERS) {
+            parents.begin_server(ExchangeId(id), connection(id), &thread(9, 0, 20));
+            parents.answering(ExchangeId(id), &thread(9, 0, 21).executor);
+            parents.end(ExchangeId(id));
+        }
+        assert_eq!(evidence(&mut parents, &thread(7, 0, 30)), Some((1, Evidence::Thread)));
+    }
+
+    #[test]
+    fn a_proxy_that_touches_another_connection_works_for_that() {
+        let mut parents = of_scheduling(Scheduling::Turns);
+        parents.begin_server(OTHER, connection(3), &thread(7, 1, 9));
+        parents.begin_server(REQUEST, connection(1), &thread(7, 2, 10));
+        // An upstream of the other request fails in the same turn: the next connection is the other's.
+        parents.touch(&thread(7, 2, 11).executor, Some(OTHER));
+        parents.note_connect(connection(50), &thread(7, 2, 12).executor);
+        let found = parents.of_call(CALL, connection(50), &thread(7, 2, 13));
+        assert_eq!(found.map(|found| found.server), Some(OTHER));
+        parents.touch(&thread(7, 2, 14).executor, None);
+        parents.note_connect(connection(51), &thread(7, 2, 15).executor);
+        assert_eq!(parents.of_call(ExchangeId(4), connection(51), &thread(7, 2, 16)), None);
     }
 
     #[test]
@@ -374,7 +532,7 @@ mod tests {
 
     #[test]
     fn fan_out_and_age_are_capped() {
-        let mut parents = Parents::default();
+        let mut parents = of_scheduling(Scheduling::Threads);
         parents.begin_server(REQUEST, connection(1), &thread(7, 0, 0));
         assert_eq!(evidence(&mut parents, &thread(7, 0, MAX_AGE_NS + 1)), None);
         for _ in 1..MAX_CALLS {

@@ -50,6 +50,11 @@ impl Rehearsal {
         self.chunks.len() <= MAX_CHUNKS && self.bytes <= MAX_BYTES
     }
 
+    /// Returns the bytes that are kept.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Returns when the connection rests if nothing more is said.
     pub(super) fn deadline(&self) -> Option<u64> {
         self.rests_at_ns

@@ -35,6 +35,13 @@ impl Registers {
         unsafe { &*argument }
     }
 
+    /// Returns whether the program runs in 32-bit mode (`__USER32_CS`), whose system calls have other numbers.
+    #[inline(always)]
+    pub(crate) fn is_32_bit(&self) -> bool {
+        const USER32_CODE_SEGMENT: u64 = 0x23;
+        self.cs == USER32_CODE_SEGMENT
+    }
+
     /// Returns the system call's number.
     #[inline(always)]
     pub(crate) fn number(&self) -> i64 {

@@ -4,8 +4,8 @@ use remora_abi::{ClosedEvent, FAMILY_UNIX, KIND_CLOSED, SocketState};
 
 use crate::emit;
 use crate::maps::{SOCKET_POLICIES, SOCKETS, offsets};
-use crate::read;
 use crate::socket::find::find;
+use crate::{read, thread};
 
 /// Handles `close`: with the last descriptor of its file, a socket ends for its programs.
 #[inline(always)]
@@ -13,18 +13,18 @@ pub(crate) fn handle_close(descriptor: u64, time_ns: u64) {
     let Some(found) = find(descriptor) else { return };
     let references = read::kernel::<u64>(found.file, offsets().file_count);
     if references == Some(u64::from(offsets().file_count_last)) {
-        end(found.sock, time_ns);
+        end(found.sock, time_ns, true);
     }
 }
 
 /// Handles a TCP socket that reached `TCP_CLOSE`, where no `close` was seen (the end of a process).
 #[inline(always)]
 pub(crate) fn handle_tcp_end(sock: u64, time_ns: u64) {
-    end(sock, time_ns);
+    end(sock, time_ns, false);
 }
 
 #[inline(always)]
-fn end(sock: u64, time_ns: u64) {
+fn end(sock: u64, time_ns: u64, is_call: bool) {
     let Some(state) = SOCKETS.get_ptr(&sock) else { return };
     // SAFETY: the pointer is that of a map entry, which is removed only below.
     let state: SocketState = unsafe { *state };
@@ -36,13 +36,13 @@ fn end(sock: u64, time_ns: u64) {
         event.header.inode = state.inode;
         event.header.sock = sock;
         event.bytes_received = 0;
-        event.bytes_acked = 0;
         if is_tcp {
             event.bytes_received = read::kernel(sock, offsets.tcp_bytes_received).unwrap_or(0);
-            event.bytes_acked = read::kernel(sock, offsets.tcp_bytes_acked).unwrap_or(0);
         }
-        event.seen_egress = state.seen[0];
         event.seen_ingress = state.seen[1];
+        event.turn = if is_call { thread::known().map_or(0, |thread| thread.turn) } else { 0 };
+        event.is_call = u8::from(is_call);
+        event.padding = [0; 3];
     });
     let _ = SOCKETS.remove(&sock);
     let _ = SOCKET_POLICIES.remove(&sock);

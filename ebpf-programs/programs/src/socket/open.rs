@@ -28,14 +28,11 @@ pub(crate) fn ensure_announced(sock: u64, inode: u32, family: u8, time_ns: u64) 
     SOCKETS.get_ptr_mut(&sock)
 }
 
-/// Tells user space about a socket, whether or not it was known.
+/// Tells user space about a socket, whether or not it was known. Where the ring has no room, the socket stays unknown,
+/// so that its next call tries again.
 #[inline(always)]
 pub(crate) fn announce(sock: u64, inode: u32, family: u8, role: u8, time_ns: u64) {
-    let state = SocketState { inode, family, padding: [0; 3], seen: [0; 2] };
-    if SOCKETS.insert(&sock, &state, 0).is_err() {
-        lose(Loss::SocketMapFull);
-    }
-    emit::record::<OpenedEvent>(|event| {
+    let is_told = emit::record::<OpenedEvent>(|event| {
         event.header = emit::header(KIND_OPENED, time_ns);
         event.header.family = family;
         event.header.inode = inode;
@@ -56,6 +53,15 @@ pub(crate) fn announce(sock: u64, inode: u32, family: u8, role: u8, time_ns: u64
             fill_inet(event, sock, family);
         }
     });
+    if is_told {
+        let state = SocketState { inode, family, padding: [0; 3], seen: [0; 2] };
+        if SOCKETS.insert(&sock, &state, 0).is_err() {
+            lose(Loss::SocketMapFull);
+        }
+    } else {
+        // What is there may be another socket's at the same address.
+        let _ = SOCKETS.remove(&sock);
+    }
 }
 
 #[inline(always)]

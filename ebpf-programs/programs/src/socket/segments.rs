@@ -20,6 +20,8 @@ struct MessageHeader {
 /// Offset of `msg_len` in `struct mmsghdr`, and its size.
 const MESSAGE_LENGTH_OFFSET: u64 = 56;
 const MESSAGE_STRIDE: u64 = 64;
+/// Messages of one call whose lengths are added up behind those that are followed.
+const MAX_MESSAGES: u32 = 64;
 
 /// A piece of user memory; `address` is 0 where the bytes are not in user memory.
 #[derive(Clone, Copy)]
@@ -174,9 +176,17 @@ fn tell_rest(call: &mut Call, mut event: DataEvent) {
         return;
     }
     lose(Loss::Segments);
+    let mut left = cursor.left;
+    for index in 0..MAX_MESSAGES {
+        if index >= cursor.messages {
+            break;
+        }
+        let message = cursor.message + u64::from(index) * MESSAGE_STRIDE;
+        left += u64::from(read::user::<u32>(message + MESSAGE_LENGTH_OFFSET).unwrap_or(0));
+    }
     event.position = cursor.position;
-    event.length = cursor.left as u32;
-    cursor.total += cursor.left;
+    event.length = left as u32;
+    cursor.total += left;
     store(call, cursor);
     emit::counted(&event);
 }

@@ -29,6 +29,8 @@ pub(crate) struct Memory {
     pub(crate) address: u64,
     /// Number of elements there.
     pub(crate) elements: u32,
+    /// Whether the call works on sockets only (`recv` and relatives, not `read`).
+    pub(crate) is_of_socket: bool,
 }
 
 /// Returns the policy of the running process, or none if it is not observed.
@@ -57,7 +59,12 @@ pub(crate) fn observed_process() -> Option<ProcessPolicy> {
 #[inline(always)]
 pub(crate) fn enter(registers: &Registers, descriptor: u64, direction: u8, memory: Memory) {
     let Some(process) = observed_process() else { return };
-    let Some(found) = find(descriptor) else { return };
+    let Some(found) = find(descriptor) else {
+        if memory.is_of_socket && direction == DIRECTION_INGRESS {
+            thread::turn_away();
+        }
+        return;
+    };
     let Some(thread) = thread::this() else { return };
     let call = &mut thread.call;
     if direction == DIRECTION_EGRESS {

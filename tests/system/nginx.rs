@@ -1,11 +1,15 @@
 //! nginx, static and as a reverse proxy with kept connections.
 
+use std::collections::BTreeMap;
+use std::io::Read as _;
+use std::net::TcpListener;
+
 use expect_test::expect;
 use remora_tests::load::{self, Request};
 use remora_tests::remora::Remora;
 use remora_tests::servers::{Gunicorn, Nginx, Workers};
-use remora_tests::span::Names;
-use remora_tests::tools;
+use remora_tests::span::{Names, Span};
+use remora_tests::{net, tools};
 
 use crate::{shape, whole};
 
@@ -148,4 +152,48 @@ fn requests_that_wait_in_the_proxy_do_not_mix() {
         }
     }
     assert!(wrong.is_empty(), "{} of 320 traces are wrong, first:\n{}", wrong.len(), wrong[0]);
+}
+
+#[test]
+#[ignore = "needs root"]
+fn retries_of_failing_upstreams_do_not_mix() {
+    let shop = Gunicorn::start(Workers::Sync(2), &[]).unwrap();
+    // One upstream refuses connections, one takes them and hangs up before it answers.
+    let refusing = net::free_address().unwrap();
+    let hanging_up = TcpListener::bind("127.0.0.1:0").unwrap();
+    let failing = [refusing, hanging_up.local_addr().unwrap()];
+    std::thread::spawn(move || {
+        for mut stream in hanging_up.incoming().flatten() {
+            let _read = stream.read(&mut [0; 4096]);
+        }
+    });
+    let nginx = Nginx::proxy_that_retries(shop.address(), &failing).unwrap();
+    let mut remora = Remora::start().unwrap();
+    // Nothing on the wire names the trace: what belongs together shows by the paths.
+    let requests: Vec<_> = (0..320_u32)
+        .map(|number| Request {
+            path: format!("/users/{number}?test=t{number}t"),
+            headers: Vec::new(),
+            expected: format!("t{number}t"),
+        })
+        .collect();
+    load::run(nginx.address(), &requests, 32).unwrap();
+    let spans = remora.finish().unwrap().spans_of_server(nginx.address()).unwrap();
+    let by_id: BTreeMap<_, _> = spans.iter().map(|span| (&span.span_id, span)).collect();
+    let url = |span: &Span| {
+        let url = span.text("url.path").or(span.text("url.full")).unwrap_or_default();
+        url.split('?').next().unwrap_or_default().rsplit('/').next().unwrap_or_default().to_owned()
+    };
+    let is_proxied = |span: &&Span| span.service == "nginx" && span.kind == "client";
+    let calls: Vec<&Span> = spans.iter().filter(is_proxied).collect();
+    let failed = calls.iter().filter(|span| span.status == "error").count();
+    assert!(failed >= 32, "{failed} of {} calls failed: the test proves nothing", calls.len());
+    let parents = spans.iter().filter_map(|span| Some((span, by_id.get(span.parent_id.as_ref()?)?)));
+    let wrong: Vec<_> = parents
+        .filter(|(span, parent)| url(span) != url(parent))
+        .map(|(span, parent)| (url(span), url(parent)))
+        .collect();
+    assert_eq!(wrong, [], "calls with the parent of another request");
+    let linked = calls.iter().filter(|span| span.parent_id.is_some()).count();
+    assert!(linked * 100 >= calls.len() * 95, "{linked} of {} calls have a parent", calls.len());
 }

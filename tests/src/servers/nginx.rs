@@ -30,6 +30,21 @@ impl Nginx {
         )
     }
 
+    /// Starts a reverse proxy that asks `upstream` after it has tried `failing`, each as often as the other.
+    pub fn proxy_that_retries(upstream: SocketAddr, failing: &[SocketAddr]) -> Result<Self> {
+        let servers: String = failing
+            .iter()
+            .chain([&upstream])
+            .map(|server| format!("server {server} max_fails=0; "))
+            .collect();
+        Self::start(
+            &format!("upstream upstream {{ {servers}keepalive 64; }}"),
+            "location / { proxy_pass http://upstream; proxy_http_version 1.1; proxy_set_header Connection \"\"; \
+             proxy_next_upstream error timeout; proxy_next_upstream_tries 8; }",
+            &[],
+        )
+    }
+
     /// Starts a server of static files with these names and contents.
     pub fn files(files: &[(&str, &[u8])]) -> Result<Self> {
         Self::start("", "location / { root files; }", files)

@@ -25,6 +25,15 @@ pub(crate) fn run() -> Result<()> {
             .arg(&target)
             .args(deny),
     )?;
+    // A workspace of its own, since cargo-fuzz builds it with instrumentation.
+    shell::run(
+        "clippy, the fuzz targets",
+        "the warnings are above",
+        shell::cargo("clippy")
+            .args(["--locked", "--manifest-path", "agent/engine/fuzz/Cargo.toml", "--target-dir"])
+            .arg(&target)
+            .args(deny),
+    )?;
     shell::run(
         "the documentation",
         "the warnings are above",

@@ -45,3 +45,26 @@ fn a_broken_trace_context_is_not() {
     let roots = spans.iter().filter(|span| span.parent_id.is_none()).count();
     assert_eq!((roots, spans.len()), (3, 6), "{}", shape(&spans, &Names::default()));
 }
+
+#[test]
+#[ignore = "needs root"]
+fn traces_in_other_formats_are_continued_too() {
+    const SHORT: &str = "00000000000000008448eb211c80319c";
+    let shop = Gunicorn::start(Workers::Sync(1), &[]).unwrap();
+    let mut remora = Remora::start().unwrap();
+    let url = format!("http://{}/users/4711", shop.address());
+    let several = ["--header", "X-B3-TraceId: 8448eb211c80319c", "--header", "X-B3-SpanId: a2fb4a1d1a96d312"];
+    tools::curl(&[&several[..], &[&url]].concat()).unwrap();
+    let single = format!("b3: {TRACE}-{PARENT}-1");
+    tools::curl(&["--header", &single, &url]).unwrap();
+    tools::curl(&["--header", "uber-trace-id: abc000000000001:2f:0:1", &url]).unwrap();
+    let bridge = remora.finish().unwrap();
+    let jaeger = "00000000000000000abc000000000001";
+    for (trace, parent) in [(SHORT, "a2fb4a1d1a96d312"), (TRACE, PARENT), (jaeger, "000000000000002f")] {
+        let spans = bridge.trace(trace).unwrap();
+        let kinds: Vec<_> = spans.iter().map(|span| span.kind.as_str()).collect();
+        assert_eq!(kinds, ["client", "server"], "{trace}");
+        assert_eq!(spans[0].parent_id.as_deref(), Some(parent), "{trace}");
+        assert_eq!(spans[1].parent_id.as_deref(), Some(spans[0].span_id.as_str()), "{trace}");
+    }
+}

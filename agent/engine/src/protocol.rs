@@ -6,9 +6,9 @@
 
 use crate::semconv::{Attributes, Key};
 
+mod context;
 mod sql;
 mod text;
-mod trace_context;
 mod turns;
 
 pub mod http1;
@@ -335,7 +335,7 @@ pub struct Outcome {
 /// Trace context as it stood in a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WireContext {
-    /// `trace-id` of `traceparent`.
+    /// `trace-id` of `traceparent`, or what other formats have in its place.
     pub trace_id: [u8; 16],
     /// `parent-id` of `traceparent`.
     pub span_id: [u8; 8],

@@ -9,7 +9,7 @@ mod summary;
 mod token;
 
 use super::WireContext;
-use super::trace_context;
+use super::context;
 use summary::Summaries;
 use token::Tokens;
 
@@ -66,7 +66,7 @@ fn commented_context(comment: &[u8]) -> Option<WireContext> {
     let parent = commented(comment, b"traceparent='")?;
     let state = commented(comment, b"tracestate='").map(super::text::percent_decoded);
     let states: Vec<&[u8]> = state.iter().map(Vec::as_slice).collect();
-    trace_context::parse(&[parent], &states)
+    context::of_w3c(&[parent], &states)
 }
 
 fn commented<'a>(comment: &'a [u8], key: &[u8]) -> Option<&'a [u8]> {

@@ -1,6 +1,6 @@
 //! W3C Trace Context level 2: `traceparent` and `tracestate`.
 
-use super::WireContext;
+use crate::protocol::WireContext;
 
 /// Longest `tracestate` that is carried on, in bytes. Section 3.3.1.5 asks for at least as many.
 const MAX_STATE_BYTES: usize = 512;
@@ -15,7 +15,7 @@ const PARENT_BYTES: usize = 55;
 
 /// Returns the context of the `traceparent` and `tracestate` fields of one request; none where `traceparent` is
 /// absent, invalid, or there twice. An invalid `tracestate` is dropped alone.
-pub(super) fn parse(parents: &[&[u8]], states: &[&[u8]]) -> Option<WireContext> {
+pub(in crate::protocol) fn parse(parents: &[&[u8]], states: &[&[u8]]) -> Option<WireContext> {
     let [parent] = parents else { return None };
     let (trace_id, span_id, flags) = parse_parent(parent.trim_ascii())?;
     let state = parse_state(states).unwrap_or_default();

@@ -22,6 +22,8 @@ const MAX_CONNECTIONS: usize = 65_536;
 const MAX_IDLE_NS: u64 = 3_600_000_000_000;
 /// Bytes that wait for others, on all connections. Beyond it, the connection that wants more loses what it has.
 const MAX_HELD_BYTES: usize = 32 << 20;
+/// How long a connection that the kernel has ended is kept for what its process may still read.
+const LINGER_NS: u64 = 300_000_000;
 /// How often idle connections are looked for.
 const SWEEP_NS: u64 = 10_000_000_000;
 
@@ -80,6 +82,8 @@ struct Connection {
     user: u32,
     /// Bytes that wait for others, as they count in the engine's total.
     held_bytes: usize,
+    /// When the kernel ended it. Its process may still read what had arrived.
+    ended_at_ns: Option<u64>,
     is_waiting: bool,
 }
 
@@ -95,6 +99,7 @@ impl Connection {
         Self {
             user: opened.executor.tgid,
             held_bytes: 0,
+            ended_at_ns: None,
             opened,
             egress: Stream::default(),
             ingress: Stream::default(),
@@ -179,6 +184,12 @@ impl Engine {
         for connection in std::mem::take(&mut self.waiting) {
             let Some(found) = self.connections.get_mut(&connection) else { continue };
             found.is_waiting = false;
+            if let Some(ended_at_ns) =
+                found.ended_at_ns.filter(|at_ns| at_ns.saturating_add(LINGER_NS) <= now_ns)
+            {
+                self.close(connection, ended_at_ns);
+                continue;
+            }
             found.egress.expire(now_ns);
             found.ingress.expire(now_ns);
             let mut outcomes = Vec::new();
@@ -437,7 +448,12 @@ impl Engine {
         match closed.executor {
             Some(executor) if is_server => self.correlation.touch(SpanKind::Server, open, &executor),
             Some(executor) => self.correlation.handle_call_closed(id, open, &executor),
-            None => {}
+            None => {
+                if let Some(connection) = self.connections.get_mut(&id) {
+                    connection.ended_at_ns = Some(at_ns);
+                }
+                return self.note_waiting(id);
+            }
         }
         self.close(id, at_ns);
     }
@@ -532,7 +548,8 @@ pub(crate) enum LossReason {
 }
 
 fn deadline(connection: &Connection) -> Option<u64> {
-    [connection.egress.deadline(), connection.ingress.deadline(), connection.session.deadline()]
+    let end = connection.ended_at_ns.map(|at_ns| at_ns.saturating_add(LINGER_NS));
+    [connection.egress.deadline(), connection.ingress.deadline(), connection.session.deadline(), end]
         .into_iter()
         .flatten()
         .min()

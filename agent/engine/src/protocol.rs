@@ -126,6 +126,12 @@ pub trait Protocol: Sync {
     /// could have sent. Looks at no more than [`DETECTION_BUDGET_BYTES`].
     fn detect(&self, bytes: &[u8]) -> Detection;
 
+    /// Returns whether a connection began with these bytes of its client and these of its server, where
+    /// [`detect`](Self::detect) is unsure of each alone.
+    fn detect_exchange(&self, _asked: &[u8], _answered: &[u8]) -> bool {
+        false
+    }
+
     /// Returns the bytes of each call that its parser wants to see at least; 0 where the usual capture will do.
     fn capture_bytes(&self) -> u32 {
         0

@@ -80,6 +80,8 @@ pub(crate) struct Session {
     max_unknown_chunks: u32,
     breaches: u32,
     is_from_start: bool,
+    /// Whose bytes came first.
+    first_speaker: Option<Direction>,
     has_wanted_more: bool,
     /// What was said since the connection was met midway, until it is known how to pair it.
     rehearsal: Option<Rehearsal>,
@@ -107,6 +109,7 @@ impl Session {
             },
             breaches: 0,
             is_from_start,
+            first_speaker: None,
             has_wanted_more: false,
             rehearsal: None,
         }
@@ -268,6 +271,7 @@ impl Session {
         out: &mut Vec<Outcome>,
     ) {
         let is_gap = matches!(chunk.content, Content::Missing(_));
+        self.first_speaker.get_or_insert(direction);
         let first = chunk.clone();
         let lane = self.lane(direction);
         let is_first = lane.unread().is_empty();
@@ -278,13 +282,8 @@ impl Session {
             match ask(lane.unread()) {
                 Verdict::Is(protocol, side) => {
                     let client = if side == Side::Client { direction } else { direction.reverse() };
-                    let parser = protocol.parser(settings, self.is_from_start && self.unknown_chunks == 0);
-                    if protocol.capture_bytes() > 0 {
-                        out.push(Outcome::Wants(Some(protocol.capture_bytes())));
-                    }
-                    let is_in_doubt = parser.doubt().is_some();
-                    self.state = State::Speaking { protocol, parser, client };
-                    if is_in_doubt {
+                    self.speak(protocol, client, settings, out);
+                    if self.doubt().is_some() {
                         let mut rehearsal = Rehearsal::new(client);
                         let is_kept = is_first && rehearsal.note(direction, &first, side == Side::Client);
                         self.rehearsal = is_kept.then_some(rehearsal);
@@ -292,7 +291,14 @@ impl Session {
                     self.settle_other(direction.reverse(), out);
                     return;
                 }
-                Verdict::Unsure => return,
+                Verdict::Unsure => {
+                    if let Some((protocol, client)) = self.ask_both() {
+                        self.speak(protocol, client, settings, out);
+                        // Requests before their responses.
+                        self.advance(client, out);
+                    }
+                    return;
+                }
                 Verdict::No => lane.clear(),
             }
         }
@@ -300,6 +306,36 @@ impl Session {
         if self.unknown_chunks > self.max_unknown_chunks {
             self.ignore("protocol_unknown", out);
         }
+    }
+
+    fn speak(
+        &mut self,
+        protocol: &'static dyn Protocol,
+        client: Direction,
+        settings: &ParserSettings,
+        out: &mut Vec<Outcome>,
+    ) {
+        let parser = protocol.parser(settings, self.is_whole());
+        if protocol.capture_bytes() > 0 {
+            out.push(Outcome::Wants(Some(protocol.capture_bytes())));
+        }
+        self.state = State::Speaking { protocol, parser, client };
+    }
+
+    /// Returns whether all bytes since the connection's beginning are there, or understood.
+    fn is_whole(&self) -> bool {
+        self.is_from_start && self.unknown_chunks == 0
+    }
+
+    /// Asks the protocols about both directions, each of which alone leaves them unsure.
+    fn ask_both(&self) -> Option<(&'static dyn Protocol, Direction)> {
+        let client = self.first_speaker.filter(|_| self.is_whole())?;
+        let (asked, answered) = match client {
+            Direction::Egress => (self.egress.unread(), self.ingress.unread()),
+            Direction::Ingress => (self.ingress.unread(), self.egress.unread()),
+        };
+        let protocol = REGISTRY.iter().find(|protocol| protocol.detect_exchange(asked, answered))?;
+        Some((*protocol, client))
     }
 
     /// What the other direction has kept so far was undecided; it is of the same protocol or not from a message's
@@ -311,7 +347,7 @@ impl Session {
             Direction::Egress => &mut self.egress,
             Direction::Ingress => &mut self.ingress,
         };
-        if lane.unread().is_empty() {
+        if lane.unread().is_empty() || (self.is_from_start && self.unknown_chunks == 0) {
             return;
         }
         match parser.resync(side, lane.unread()) {

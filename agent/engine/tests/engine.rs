@@ -125,7 +125,8 @@ impl World {
     }
 
     fn close(&mut self, end: &End) {
-        self.send(end.connection, EventKind::Closed(Closed::default()));
+        let closed = Closed { executor: Some(end.executor), ..Closed::default() };
+        self.send(end.connection, EventKind::Closed(closed));
     }
 
     fn spans(&mut self) -> Vec<Span> {
@@ -637,4 +638,60 @@ fn a_unix_socket_ends_with_the_process_that_used_it_last() {
     assert_eq!(world.spans(), []);
     world.engine.handle_process_exit(3, world.now_ns);
     assert_eq!(world.spans().len(), 1);
+}
+
+#[test]
+fn a_redis_connection_is_known_by_command_and_reply_together() {
+    let mut world = World::new();
+    for (command, reply) in [
+        ("*3\r\n$3\r\nset\r\n$1\r\nk\r\n$1\r\nv\r\n", "+OK\r\n"),
+        ("*2\r\n$6\r\nexists\r\n$1\r\nk\r\n", ":1\r\n"),
+    ] {
+        let (mut client, mut server) = world.connect(1, 2, 6379);
+        for _ in 0..2 {
+            world.pass(&mut client, &mut server, command);
+            world.pass(&mut server, &mut client, reply);
+        }
+        assert_eq!(world.spans().len(), 4, "{command}");
+    }
+    // POP3: the server greets, so that the word is no reply.
+    let (mut client, mut server) = world.connect(1, 2, 110);
+    world.pass(&mut server, &mut client, "+OK ready\r\n");
+    world.pass(&mut client, &mut server, "STAT\r\n");
+    world.pass(&mut server, &mut client, "+OK 2 320\r\n");
+    assert_eq!(world.spans(), []);
+}
+
+#[test]
+fn a_request_line_that_is_longer_than_the_capture_is_told_as_far_as_it_was_seen() {
+    let mut world = World::new();
+    let (mut client, mut server) = world.connect(1, 2, 80);
+    let shown = format!("GET /search?q={}", "x".repeat(4_082));
+    world.moved(&mut client, Direction::Egress, shown.as_bytes(), 9_000);
+    world.moved(&mut server, Direction::Ingress, shown.as_bytes(), 9_000);
+    world.pass(&mut server, &mut client, OK);
+    check(
+        &mut world,
+        &expect![[r#"
+        1 -> GET (root)
+          2 <- GET /search (position)
+    "#]],
+    );
+}
+
+#[test]
+fn what_had_arrived_before_a_reset_is_still_read() {
+    let mut world = World::new();
+    let (mut client, mut server) = world.connect(1, 2, 80);
+    world.pass(&mut client, &mut server, GET);
+    world.write(&mut server, OK);
+    world.send(client.connection, EventKind::Closed(Closed::default()));
+    world.read(&mut client, OK);
+    check(
+        &mut world,
+        &expect![[r#"
+        1 -> GET (root)
+          2 <- GET /users/{id} (position)
+    "#]],
+    );
 }

@@ -84,14 +84,22 @@ fn seen(process: &Process) -> Vec<String> {
             "parents by goroutine, and by the goroutine that started it".to_owned()
         }
         Runtime::Go { offsets: Some(_), .. } => "parents by goroutine".to_owned(),
+        Runtime::Go { offsets: None, .. } => "requests, without parents of the calls in them".to_owned(),
         Runtime::Nginx => "parents by turn of the event loop, which in nginx never mixes requests".to_owned(),
-        Runtime::Node => "parents by turn of the event loop, where nothing contradicts".to_owned(),
-        _ => "parents by thread, as long as a thread serves one request at a time".to_owned(),
+        Runtime::Node => {
+            "parents of calls on open connections, in the turn in which a lone request was read".to_owned()
+        }
+        Runtime::Python | Runtime::Ruby => {
+            "parents by thread, as long as a thread serves one request at a time".to_owned()
+        }
+        _ => {
+            "parents by thread, once its threads have shown that they serve one request at a time".to_owned()
+        }
     };
     vec![
         "HTTP/1.x, PostgreSQL and Redis in plain text on TCP and Unix sockets, at the system calls that read and write"
             .to_owned(),
-        "trace contexts in requests (traceparent, tracestate)".to_owned(),
+        "trace contexts in requests (W3C traceparent and tracestate, B3, uber-trace-id)".to_owned(),
         key,
     ]
 }
@@ -115,6 +123,10 @@ fn not_seen(process: &Process, tls: &[Tls], sockets: &Sockets) -> Vec<String> {
         Runtime::Go { offsets: Some(offsets), version } if offsets.parent_goid == 0 => {
             gaps.push(format!("which goroutine started another: {version} does not keep it (Go 1.21 does)"));
         }
+        Runtime::Go { .. } => gaps.push(
+            "parents of calls by net/http's client, which goroutines of its own write: they are left out, not guessed"
+                .to_owned(),
+        ),
         Runtime::Node => gaps.push(
             "parents across timers, queues and pools of Node: they are left out, not guessed".to_owned(),
         ),

@@ -32,6 +32,10 @@ impl Protocol for Redis {
         16 << 10
     }
 
+    fn detect_exchange(&self, asked: &[u8], answered: &[u8]) -> bool {
+        detect::detect_exchange(asked, answered)
+    }
+
     fn parser(&self, settings: &ParserSettings, is_start: bool) -> Box<dyn Parser> {
         Box::new(parser::RedisParser::new(settings, is_start))
     }

@@ -1,9 +1,14 @@
 //! Wire bytes as text: bounded, and never failing.
 
-/// Returns `bytes` as text of at most `max` bytes, with U+FFFD for what is not UTF-8.
+/// Returns `bytes` as text of at most `max` bytes, with U+FFFD for what is not UTF-8 and for control characters but
+/// white space: a terminal would obey them.
 pub(super) fn lossy(bytes: &[u8], max: usize) -> String {
     let shown = bytes.get(..max).unwrap_or(bytes);
     let mut text = String::from_utf8_lossy(shown).into_owned();
+    let is_obeyed = |character: char| character.is_control() && !matches!(character, '\t' | '\n' | '\r');
+    if text.contains(is_obeyed) {
+        text = text.replace(is_obeyed, "\u{fffd}");
+    }
     truncate(&mut text, max);
     text
 }
@@ -50,6 +55,11 @@ pub(super) fn percent_decoded(mut text: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn control_characters_are_not_passed_on() {
+        assert_eq!(lossy(b"/a\x1b]0;x\x07\x7fb\tc\nd", 64), "/a\u{fffd}]0;x\u{fffd}\u{fffd}b\tc\nd");
+    }
 
     #[test]
     fn text_is_cut_between_characters() {

@@ -44,6 +44,9 @@ fn end(sock: u64, time_ns: u64, is_call: bool) {
         event.is_call = u8::from(is_call);
         event.padding = [0; 3];
     });
-    let _ = SOCKETS.remove(&sock);
-    let _ = SOCKET_POLICIES.remove(&sock);
+    // What the kernel ended may still be read from; its next user is told apart by its inode.
+    if is_call {
+        let _ = SOCKETS.remove(&sock);
+        let _ = SOCKET_POLICIES.remove(&sock);
+    }
 }

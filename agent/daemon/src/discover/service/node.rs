@@ -8,6 +8,8 @@ use super::Program;
 use super::path::{absolute, ancestors, family, file_name, first_operand, folders, stem};
 use crate::discover::root::Root;
 
+/// Folders in which a `package.json` belongs to nobody in particular.
+const COMMON_FOLDERS: [&str; 4] = ["/", "/tmp", "/var/tmp", "/home"];
 /// Largest `package.json` that is read, in bytes.
 const MAX_PACKAGE_BYTES: u64 = 256 << 10;
 /// Script names that say less than the folder they are in.
@@ -80,8 +82,9 @@ fn package_name(file: &Path, root: &Root) -> Option<String> {
     struct Package {
         name: Option<String>,
     }
-    let texts =
-        ancestors(file).filter_map(|folder| root.read(&folder.join("package.json"), MAX_PACKAGE_BYTES));
+    let texts = ancestors(file)
+        .filter(|folder| !COMMON_FOLDERS.iter().any(|common| Path::new(common) == *folder))
+        .filter_map(|folder| root.read(&folder.join("package.json"), MAX_PACKAGE_BYTES));
     // A package.json without a name only says how modules are loaded.
     let mut names = texts.filter_map(|text| serde_json::from_str::<Package>(&text).ok()?.name);
     names.find(|name| !name.is_empty())

@@ -30,7 +30,8 @@ pub(super) fn name(program: Program<'_>) -> Option<String> {
     if let Some(at) = arguments.get(..operand)?.iter().skip(1).position(|argument| ends_options(&argument)) {
         return by_option(arguments.get(at + 1..)?, program);
     }
-    let script = arguments.get(operand)?;
+    // `-` is the standard input.
+    let script = arguments.get(operand).filter(|script| *script != "-")?;
     launcher(script, arguments.get(operand + 1..)?, program).or_else(|| Some(script_name(script, program)))
 }
 

@@ -184,6 +184,22 @@ impl Http1Parser {
         Ok(reported(is_reported, eaten, MessageKind::Response(Box::new(read.response))))
     }
 
+    /// Reads a request line up to where it is cut: method and the beginning of the target.
+    fn cut_request_line(&mut self, bytes: &[u8]) -> Result<Answer, &'static str> {
+        if detect::request_line(bytes.get(..DETECTION_BUDGET_BYTES).unwrap_or(bytes)) == Detection::No {
+            return Err("not HTTP/1.x");
+        }
+        let line = [bytes.trim_ascii_end(), b" HTTP/1.1"].concat();
+        let mut answer = self.request(&Head { start_line: &line, fields: Vec::new() }, bytes.len())?;
+        if let Answer::Message { message: Message { kind: MessageKind::Request(request), .. }, .. } =
+            &mut answer
+        {
+            // The version was not seen.
+            request.attributes.retain(|(key, _)| *key != crate::semconv::NETWORK_PROTOCOL_VERSION);
+        }
+        Ok(answer)
+    }
+
     /// Notes that the first outstanding request has its final response.
     fn answered(&mut self, asked: Asked, is_switch: bool) {
         let is_unasked = self.outstanding.pop_front().is_none();
@@ -321,11 +337,17 @@ impl Parser for Http1Parser {
         }
         self.may_wait = false;
         // The last field is cut too; a wrong value must not be read from it.
-        let shown = memchr::memrchr(b'\n', bytes).and_then(|end| bytes.get(..=end))?;
-        let head = Head::read(shown)?;
-        let answer = match side {
-            Side::Client => self.request(&head, bytes.len()),
-            Side::Server => self.response(&head, bytes.len()),
+        let answer = match memchr::memrchr(b'\n', bytes).and_then(|end| bytes.get(..=end)) {
+            Some(shown) => {
+                let head = Head::read(shown)?;
+                match side {
+                    Side::Client => self.request(&head, bytes.len()),
+                    Side::Server => self.response(&head, bytes.len()),
+                }
+            }
+            // A request line that is longer than what was captured of it.
+            None if side == Side::Client => self.cut_request_line(bytes),
+            None => return None,
         };
         // What follows is not known: the next head is looked for.
         *self.half(side) = Half::new(false);

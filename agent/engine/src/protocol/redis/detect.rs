@@ -39,6 +39,42 @@ pub(super) fn detect(bytes: &[u8]) -> Detection {
     }
 }
 
+/// Returns whether a connection that begins with `asked` and `answered` is one: a command by a name that is also a word
+/// of everyday, all of it strings, and a reply to it.
+pub(super) fn detect_exchange(asked: &[u8], answered: &[u8]) -> bool {
+    let is_reply =
+        matches!(answered.first(), Some(b'+' | b'-' | b':' | b'$' | b'*' | b'_' | b'#' | b',' | b'%' | b'~'))
+            && answered.contains(&b'\n')
+            && detect(answered) != Detection::No;
+    is_reply && is_whole_command(asked)
+}
+
+/// Returns whether `bytes` begin with an array of strings, whole or up to where they end, the first of them a command.
+fn is_whole_command(bytes: &[u8]) -> bool {
+    let LengthLine::Is(Some(count @ 1..=MAX_ELEMENTS), start) = length_line(bytes) else { return false };
+    let mut rest = bytes.get(start..).unwrap_or_default();
+    for index in 0..count {
+        if rest.is_empty() {
+            return index > 0;
+        }
+        let LengthLine::Is(Some(length @ 0..), start) = length_line(rest) else { return false };
+        if rest.first() != Some(&b'$') {
+            return false;
+        }
+        let end = usize::try_from(length).ok().and_then(|length| start.checked_add(length));
+        let Some(string) = end.and_then(|end| rest.get(start..end)) else { return index > 0 };
+        if index == 0 && !is_command(string) {
+            return false;
+        }
+        rest = rest.get(start + string.len()..).unwrap_or_default();
+        match rest.strip_prefix(b"\r\n") {
+            Some(after) => rest = after,
+            None => return rest.is_empty() && index > 0,
+        }
+    }
+    true
+}
+
 /// Returns where in `bytes` a command plausibly begins.
 pub(super) fn find_command(bytes: &[u8]) -> Option<usize> {
     memchr::memchr_iter(b'*', bytes)

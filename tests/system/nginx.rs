@@ -113,7 +113,7 @@ fn a_proxy_is_in_the_middle_of_the_trace() {
                   network.protocol.version = 1.1
                   remora.parent.evidence = position
                   server.address = upstream
-                  server.port = 0
+                  server.port = SHOP.port
                   url.path = /users/4711
                   url.scheme = http
                   user_agent.original = curl/*

@@ -131,14 +131,20 @@ impl Discovery {
         let Some(known) = self.processes.get(parent) else {
             return self.handle(Notice::Seen { tgid: child }, verdicts);
         };
-        let process = Inspector::fork(&known, child);
+        // A parent that was gone before it was looked at says little of its children: daemons begin like that.
+        let seen = known.executable.is_none().then(|| self.inspector.inspect(child)).flatten();
+        let is_seen = seen.is_some();
+        let process = match seen {
+            Some(process) => Process { parent, ..process },
+            None => Inspector::fork(&known, child),
+        };
         // What the agent or a traced command's shell starts is not judged like its parent.
         let inherited =
             self.decisions.get(&parent).filter(|_| self.selection.descendants_of != Some(parent)).cloned();
         let is_own_child = parent == std::process::id();
         let is_nested = known.namespace_pid.is_some();
         self.keep(process.clone());
-        match inherited.filter(|_| !is_own_child) {
+        match inherited.filter(|_| !is_own_child && !is_seen) {
             Some(decision) => self.answer(&process, decision, verdicts)?,
             None => self.judge(&[child], verdicts)?,
         }

@@ -171,3 +171,16 @@ fn the_process_that_takes_the_spans_is_not_observed() {
             .then(|| assert!(verdict.reason.contains("where spans are sent"), "{}", verdict.reason))
     });
 }
+
+#[test]
+fn a_child_is_looked_at_where_its_parent_was_gone_too_soon() {
+    let followed = Followed::new(Selection::default());
+    wait_for("the scan to end", || followed.processes.is_complete().then_some(()));
+    followed.tell(started(GONE, 1, b"daemon\0"));
+    followed.verdict(GONE);
+    let child = Running::start(&mut Command::new("cat"));
+    followed.tell(Notice::Forked { parent: GONE, child: child.pid() });
+    followed.verdict(child.pid());
+    let process = followed.processes.get(child.pid()).unwrap();
+    assert_eq!((process.service_name.as_str(), process.parent), ("cat", GONE));
+}

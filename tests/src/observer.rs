@@ -4,7 +4,7 @@ use std::process;
 use std::time::Duration;
 
 use anyhow::Result;
-use remora::capture::{Capture, CaptureSettings, Observation, ProcessMode};
+use remora::capture::{Capture, CaptureSettings, Observation, ProcessMode, Tasks};
 use remora_engine::event::Event;
 
 use crate::exclusive::Exclusive;
@@ -23,7 +23,7 @@ impl Observer {
     /// Observes only this process.
     pub fn of_this_process() -> Result<Self> {
         let mut observer = Self::load(false)?;
-        observer.capture.set_process(process::id(), ProcessMode::Observe { goroutine_offsets: None });
+        observer.capture.set_process(process::id(), ProcessMode::Observe(Tasks::None));
         observer.capture.attach()?;
         Ok(observer)
     }

@@ -18,4 +18,4 @@ pub const MAX_CAPTURE_BYTES: u32 = remora_abi::MAX_CAPTURE;
 pub use load::{Capture, CaptureSettings, Error};
 pub use observation::Observation;
 pub use offsets::{OffsetError, resolve as resolve_offsets};
-pub use policy::ProcessMode;
+pub use policy::{ProcessMode, Tasks};

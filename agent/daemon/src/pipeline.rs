@@ -15,6 +15,7 @@
 
 mod order;
 mod roster;
+mod runtime;
 mod unnamed;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -32,6 +33,7 @@ use crate::enrich::{ClockAnchor, Enricher, ResourceSpan};
 use crate::health::{Counter, Ledger, Readiness, Sample};
 use order::Order;
 use roster::Roster;
+use runtime::Attached;
 use unnamed::Unnamed;
 
 /// Notices and verdicts under way. One more is refused; the process is looked at when it is next seen.
@@ -100,6 +102,7 @@ pub fn run(
             enricher: Enricher::new(shared.processes.clone(), ClockAnchor::measure(), &shared.ledger),
             notices_refused: shared.ledger.loss("capture", "notice_queue_full"),
             unselected: shared.ledger.counter("remora_agent_spans_unselected_total"),
+            attached: Attached::new(&shared.ledger),
             unnamed: Unnamed::default(),
             processes: shared.processes.clone(),
             is_ready: false,
@@ -124,6 +127,7 @@ struct Pipeline<S> {
     verdicts: Receiver<Verdict>,
     notices_refused: Counter,
     unselected: Counter,
+    attached: Attached,
     /// Spans of processes that discovery has not looked at yet.
     unnamed: Unnamed,
     processes: Processes,
@@ -199,12 +203,16 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
     }
 
     fn apply(&mut self, verdict: Verdict) {
-        let Verdict { tgid, observe, go, scheduling, reason: _ } = verdict;
+        let Verdict { tgid, observe, runtime, probes, reason: _ } = verdict;
         self.roster.judge(tgid, observe);
-        let goroutine_offsets = go.map(|offsets| (offsets.goid, offsets.parent_goid));
-        let mode = if observe { ProcessMode::Observe { goroutine_offsets } } else { ProcessMode::Ignore };
+        let mode = if observe { ProcessMode::Observe(runtime::tasks(&runtime)) } else { ProcessMode::Ignore };
         self.capture.set_process(tgid, mode);
-        self.engine.handle_process(tgid, scheduling);
+        self.engine.handle_process(tgid, runtime.scheduling());
+        if observe {
+            for probe in probes {
+                self.attached.attach(&mut self.capture, &probe);
+            }
+        }
     }
 
     fn observe(&mut self, observation: Observation) {
@@ -219,6 +227,9 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
                 // Its last spans are judged by what is known of it now.
                 self.collect();
                 self.roster.forget(tgid);
+            }
+            Observation::Task { executor, context, at_ns, .. } => {
+                self.engine.handle_task(executor, context, at_ns);
             }
             // The engine was told when they came.
             Observation::Exec { .. } | Observation::Fork { .. } => {}
@@ -314,7 +325,11 @@ fn notice(observation: &Observation, roster: &mut Roster) -> Option<Notice> {
         Observation::Socket { event: Event { kind: EventKind::Opened(_), .. }, tgid } => {
             roster.is_new(*tgid).then_some(Notice::Seen { tgid: *tgid })
         }
-        Observation::Socket { .. } => None,
+        Observation::Task { executor, thread_pointer: Some(thread_pointer), .. } => {
+            let tgid = executor.tgid;
+            roster.is_asking(tgid).then_some(Notice::Tasking { tgid, thread_pointer: *thread_pointer })
+        }
+        Observation::Socket { .. } | Observation::Task { .. } => None,
     }
 }
 

@@ -47,6 +47,8 @@ struct Active {
     wire: Option<WireContext>,
     keys: Vec<WireKey>,
     has_children: bool,
+    /// The span that the other end has, if it is traced.
+    caller: Option<SpanId>,
 }
 
 /// A client call, as the server's side looks it up.
@@ -136,9 +138,21 @@ impl Correlation {
 
     /// Notes who opened a connection, and during what.
     pub(crate) fn handle_opened(&mut self, connection: ConnectionId, opened: &Opened) {
-        if opened.role == Role::Connected {
-            self.parents.note_connect(connection, &opened.executor);
+        match opened.role {
+            Role::Connected => self.parents.note_connect(connection, &opened.peer, &opened.executor),
+            Role::Accepted => self.parents.note_accept(connection, &opened.executor),
+            Role::Unknown => {}
         }
+    }
+
+    /// Notes that a Python has made a context for a new task.
+    pub(crate) fn handle_task(&mut self, maker: &Executor, context: u64, at_ns: u64) {
+        self.parents.note_context(maker, context, at_ns);
+    }
+
+    /// Notes for whom a connection is written to next.
+    pub(crate) fn claim(&mut self, connection: ConnectionId, executor: Executor) {
+        self.parents.claim(connection, executor);
     }
 
     /// Forgets a connection.
@@ -152,7 +166,7 @@ impl Correlation {
             self.tally.not_remembered += 1;
             return;
         }
-        let Some(found) = self.parents.foresee(&stamp.executor, stamp) else { return };
+        let Some(found) = self.parents.foresee(connection, stamp) else { return };
         let Some(server) = self.active.get_mut(&found.server) else { return };
         server.has_children = true;
         let foreseen = Foreseen {
@@ -193,10 +207,10 @@ impl Correlation {
         connection: ConnectionId,
         opened: &Opened,
     ) {
-        let identity = Identity::of(&started.place, &mut self.ids);
+        let identity = Identity::of(kind, &started.place, opened, &mut self.ids);
         let keys = identity::wire_keys(kind, &started.place, connection, opened);
         let active = match kind {
-            SpanKind::Client => self.begin_client(started, wire, connection, identity, keys),
+            SpanKind::Client => self.begin_client(started, wire, connection, opened, identity, keys),
             SpanKind::Server => self.begin_server(started, wire, connection, identity, keys),
         };
         self.active.insert(started.id, active);
@@ -207,10 +221,11 @@ impl Correlation {
         started: &Started,
         wire: Option<WireContext>,
         connection: ConnectionId,
+        opened: &Opened,
         identity: Identity,
         keys: Vec<WireKey>,
     ) -> Active {
-        let found = self.parents.of_call(started.id, connection, &started.first);
+        let found = self.parents.of_call(started.id, connection, &opened.peer, &started.first);
         let foreseen = self.foreseen.remove(&(connection, started.first.at_ns));
         let server = match found {
             Some(found) => self.cause(found),
@@ -241,7 +256,7 @@ impl Correlation {
             }
             self.calls.insert(*key, Call { context: context.clone(), forget_at_ns: None });
         }
-        Active { context, parent, links, wire, keys, has_children: false }
+        Active { context, parent, links, wire, keys, has_children: false, caller: None }
     }
 
     fn cause(&mut self, found: Found) -> Option<Foreseen> {
@@ -272,7 +287,9 @@ impl Correlation {
             (None, Some(wire)) => continued(wire, identity.server_span),
             (None, None) => (None, root(&identity, identity.server_span)),
         };
-        Active { context, parent, links: Vec::new(), wire, keys, has_children: false }
+        // Where no other side is on this host, it may be on another.
+        let caller = started.place.is_absolute.then_some(identity.client_span);
+        Active { context, parent, links: Vec::new(), wire, keys, has_children: false, caller }
     }
 
     fn caller(&self, keys: &[WireKey]) -> Option<&Context> {
@@ -315,13 +332,22 @@ impl Correlation {
         self.parents.end(exchange.id);
         let ended_at_ns = exchange.response_last.unwrap_or(exchange.request_last).at_ns;
         match kind {
-            SpanKind::Client => self.release(&active, ended_at_ns),
+            SpanKind::Client => {
+                self.release(&active, ended_at_ns);
+                if let Some(last) = &exchange.response_last {
+                    self.parents.note_free(connection, &opened.peer, &last.executor);
+                }
+            }
             SpanKind::Server => self.match_late(&mut active),
         }
         let mut span =
             describe::span(kind, exchange, protocol, connection, opened, &mut self.routes, &active.context);
         span.parent = active.parent;
         span.links = active.links;
+        let is_matched = span.parent.is_some_and(|parent| parent.evidence == Evidence::Position);
+        if let Some(caller) = active.caller.filter(|_| !is_matched) {
+            span.attributes.push((semconv::REMORA_PARENT_EXPECTED, Value::from(caller.to_string())));
+        }
         if let Some(parent) = span.parent {
             span.attributes.push((semconv::REMORA_PARENT_EVIDENCE, Value::from(parent.evidence.label())));
         }

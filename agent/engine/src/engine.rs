@@ -8,7 +8,8 @@ use crate::command::Command;
 use crate::connection::{Stamp, Stream};
 use crate::correlation::Correlation;
 use crate::event::{
-    Closed, ConnectionId, Data, Direction, Event, EventKind, Executor, Opened, Role, Scheduling,
+    Closed, ConnectionId, Data, Direction, Event, EventKind, Executor, FirstPositions, Opened, Role,
+    Scheduling,
 };
 use crate::pairing::{ExchangeId, Paired, Pairing};
 use crate::protocol::{MessageKind, ParserSettings};
@@ -143,6 +144,7 @@ impl Engine {
         match kind {
             EventKind::Opened(opened) => self.open(connection, opened, at_ns),
             EventKind::Data(data) => self.data(connection, data, at_ns),
+            EventKind::Claimed(executor) => self.correlation.claim(connection, executor),
             EventKind::Eof(executor) => self.eof(connection, Stamp { at_ns, executor }),
             EventKind::Closed(closed) => self.closed(connection, at_ns, closed),
         }
@@ -151,6 +153,11 @@ impl Engine {
     /// Tells how a process schedules its requests.
     pub fn handle_process(&mut self, tgid: u32, scheduling: Scheduling) {
         self.correlation.handle_process(tgid, scheduling);
+    }
+
+    /// Tells that a task was made, with a context of its own, by a Python.
+    pub fn handle_task(&mut self, maker: Executor, context: u64, at_ns: u64) {
+        self.correlation.handle_task(&maker, context, at_ns);
     }
 
     /// Tells that a process was made, which runs on with the program of the other.
@@ -295,6 +302,9 @@ impl Engine {
         if connection.session.is_ignored() {
             return;
         }
+        if connection.opened.first.is_none() && data.is_absolute && connection.opened.role != Role::Unknown {
+            connection.opened.first = Some(FirstPositions::of(&data, connection.opened.role));
+        }
         let direction = data.direction;
         let stamp = Stamp { at_ns, executor: data.executor };
         connection.user = data.executor.tgid;
@@ -316,8 +326,11 @@ impl Engine {
         let Some(connection) = self.connections.get(&id) else { return };
         let open = connection.pairing.oldest();
         match connection.session.client() {
-            Some(client)
-                if client == Direction::Egress && direction == Direction::Egress && open.is_none() => {}
+            Some(Direction::Egress) if direction == Direction::Egress => {
+                if let Some(sending) = connection.pairing.sending() {
+                    self.correlation.touch(SpanKind::Client, Some(sending), executor);
+                }
+            }
             Some(client) => self.correlation.touch(kind(client), open, executor),
             None if direction == Direction::Ingress => {
                 self.correlation.touch(SpanKind::Server, None, executor)

@@ -63,19 +63,25 @@ pub struct Executor {
     pub tgid: u32,
     /// Thread id, in the initial pid namespace.
     pub tid: u32,
-    /// The goroutine, where the process is a Go program.
-    pub goroutine: Option<Goroutine>,
+    /// What the runtime executes, where it schedules by itself and its tasks can be told apart.
+    pub task: Option<Task>,
     /// How often the thread has waited for events before: equal numbers mean one turn of an event loop.
     pub turn: u32,
 }
 
-/// A goroutine.
+/// What a runtime executes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Goroutine {
-    /// `runtime.g.goid`: never used twice in one process.
-    pub id: u64,
-    /// `runtime.g.parentGoid`; 0 where the Go version has none.
-    pub parent: u64,
+pub enum Task {
+    /// A goroutine.
+    Goroutine {
+        /// `runtime.g.goid`: never used twice in one process.
+        id: u64,
+        /// `runtime.g.parentGoid`; 0 where the Go version has none.
+        parent: u64,
+    },
+    /// Python's current `Context`, by its address: each asyncio task has one, and so has each thread that uses any. An
+    /// address may be used again.
+    Context(u64),
 }
 
 /// How the threads of a process serve requests, as far as its executable tells.
@@ -115,6 +121,8 @@ pub enum EventKind {
     Opened(Opened),
     /// Bytes were moved.
     Data(Data),
+    /// This executor has something written here next, by whichever task does it.
+    Claimed(Executor),
     /// The peer will send no more, as this executor has learned.
     Eof(Executor),
     /// The connection is gone.
@@ -145,6 +153,31 @@ pub struct Opened {
     pub role: Role,
     /// The connection at the other end, where both are on this host and the kernel tells (Unix sockets).
     pub peer_sock: Option<u64>,
+    /// Where the connection began, if the kernel could tell.
+    pub first: Option<FirstPositions>,
+}
+
+/// Positions of the first bytes of a TCP connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FirstPositions {
+    /// Of this end's first byte; one less at the end that connected, where the kernel counts the SYN with the bytes.
+    pub egress: u32,
+    /// Of the other end's first byte.
+    pub ingress: u32,
+}
+
+impl FirstPositions {
+    /// Returns the first positions of a connection by its first bytes, which were seen being moved.
+    #[must_use]
+    pub(crate) fn of(data: &Data, role: Role) -> Self {
+        let (egress, ingress) = match data.direction {
+            Direction::Egress => (data.position, data.reverse_position),
+            Direction::Ingress => (data.reverse_position, data.position),
+        };
+        // As the kernel counts.
+        let syn = u32::from(role == Role::Connected);
+        Self { egress: egress.wrapping_sub(syn), ingress }
+    }
 }
 
 /// Bytes that one system call moved.

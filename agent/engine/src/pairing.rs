@@ -191,6 +191,12 @@ impl Pairing {
         ordered.or_else(|| self.by_id.values().map(|open| open.exchange.id).min())
     }
 
+    /// Returns the exchange whose request is still being sent.
+    pub(crate) fn sending(&self) -> Option<ExchangeId> {
+        let mut open = self.in_order.iter().rev().chain(self.by_id.values());
+        open.find(|open| open.is_sending).map(|open| open.exchange.id)
+    }
+
     /// Returns how many requests are outstanding.
     pub(crate) fn len(&self) -> usize {
         self.in_order.len() + self.by_id.len()

@@ -123,6 +123,8 @@ keys! {
     REMORA_INCOMPLETE = "remora.incomplete";
     /// Which kind of evidence the parent rests on.
     REMORA_PARENT_EVIDENCE = "remora.parent.evidence";
+    /// Id that the caller's span has if its host is traced too: the aggregator joins the two.
+    REMORA_PARENT_EXPECTED = "remora.parent.expected";
     /// Confidence of an inferred link, 0 to 1.
     REMORA_LINK_CONFIDENCE = "remora.link.confidence";
     /// Which kind of evidence a link rests on.

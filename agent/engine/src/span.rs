@@ -11,6 +11,12 @@ pub struct TraceId(pub [u8; 16]);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SpanId(pub [u8; 8]);
 
+impl std::fmt::Display for SpanId {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{:016x}", u64::from_be_bytes(self.0))
+    }
+}
+
 /// One side of one exchange.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Span {
@@ -87,6 +93,8 @@ pub enum Evidence {
     Position,
     /// The same goroutine, or one that it started.
     Goroutine,
+    /// The same task of a runtime, or one that it started.
+    Task,
     /// The same thread, which serves one request at a time.
     Thread,
     /// The same turn of an event loop.
@@ -101,6 +109,7 @@ impl Evidence {
             Evidence::Wire => "wire",
             Evidence::Position => "position",
             Evidence::Goroutine => "goroutine",
+            Evidence::Task => "task",
             Evidence::Thread => "thread",
             Evidence::Turn => "turn",
         }

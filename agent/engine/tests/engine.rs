@@ -6,8 +6,8 @@ use bytes::Bytes;
 use expect_test::{Expect, expect};
 use remora_engine::command::Command;
 use remora_engine::event::{
-    Closed, ConnectionId, Data, Direction, Endpoint, Event, EventKind, Executor, Goroutine, Opened, Role,
-    Scheduling,
+    Closed, ConnectionId, Data, Direction, Endpoint, Event, EventKind, Executor, Opened, Role, Scheduling,
+    Task,
 };
 use remora_engine::span::{Span, SpanKind, Status};
 use remora_engine::{Engine, Settings};
@@ -67,7 +67,7 @@ impl World {
         let (one, other) = (number.wrapping_mul(1_000_000), number.wrapping_mul(5_000_000));
         let mut end = |tgid, role, local, peer, egress, ingress| {
             self.sockets += 1;
-            let executor = Executor { tgid, tid: tgid, goroutine: None, turn: self.turn };
+            let executor = Executor { tgid, tid: tgid, task: None, turn: self.turn };
             let connection = ConnectionId { sock: self.sockets, inode: self.sockets as u32 };
             End { connection, executor, role, local, peer, egress, ingress }
         };
@@ -85,6 +85,7 @@ impl World {
             peer: Endpoint::Ip(end.peer),
             role: end.role,
             peer_sock: None,
+            first: None,
         };
         self.send(end.connection, EventKind::Opened(opened));
     }
@@ -295,7 +296,7 @@ fn a_proxy_is_followed_through_its_turns() {
 #[test]
 fn a_goroutine_that_the_handler_started_belongs_to_the_request() {
     let mut world = World::new();
-    let goroutine = |end: &mut End, id, parent| end.executor.goroutine = Some(Goroutine { id, parent });
+    let goroutine = |end: &mut End, id, parent| end.executor.task = Some(Task::Goroutine { id, parent });
     let (mut client, mut front) = world.connect(1, 2, 80);
     let (mut call, mut back) = world.connect(2, 3, 81);
     goroutine(&mut front, 10, 1);
@@ -628,6 +629,7 @@ fn a_unix_socket_ends_with_the_process_that_used_it_last() {
         peer: Endpoint::Unix(String::new()),
         role: end.role,
         peer_sock: Some(99),
+        first: None,
     };
     // Accepted by process 2, served by its child 3.
     let mut accepted = End { connection: ConnectionId { sock: 500, inode: 500 }, ..server };

@@ -34,6 +34,7 @@ impl Client {
             peer: Endpoint::Ip(SocketAddr::from(([127, 0, 0, 1], 80))),
             role: Role::Connected,
             peer_sock: None,
+            first: None,
         };
         client.send(EventKind::Opened(opened));
         client

@@ -14,6 +14,10 @@ pub const KIND_EXEC: u8 = 4;
 pub const KIND_FORK: u8 = 5;
 /// `EventHeader::kind` of an [`ExitEvent`].
 pub const KIND_EXIT: u8 = 6;
+/// `EventHeader::kind` of a [`TaskEvent`].
+pub const KIND_TASK: u8 = 7;
+/// `EventHeader::kind` of a [`ClaimEvent`].
+pub const KIND_CLAIM: u8 = 8;
 
 /// Bytes leave the observed process.
 pub const DIRECTION_EGRESS: u8 = 0;
@@ -36,10 +40,14 @@ pub const ROLE_ACCEPTED: u8 = 2;
 
 /// The call read nothing because the peer will send no more.
 pub const DATA_EOF: u8 = 1 << 0;
-/// The record belongs to a Go program and `goroutine` is set.
+/// `task` is a goroutine.
 pub const DATA_GOROUTINE: u8 = 1 << 1;
 /// The position is a byte count kept by the programs, not a TCP sequence number.
 pub const DATA_COUNTED: u8 = 1 << 2;
+/// `task` is the address of a Python `Context`.
+pub const DATA_CONTEXT: u8 = 1 << 3;
+/// The first positions of an opened record are valid.
+pub const OPENED_POSITIONS: u8 = 1 << 0;
 
 /// Head of every record.
 #[repr(C)]
@@ -47,7 +55,7 @@ pub const DATA_COUNTED: u8 = 1 << 2;
 pub struct EventHeader {
     /// One of the `KIND_*` values.
     pub kind: u8,
-    /// `DATA_*` flags of a data record, else 0.
+    /// `DATA_*` flags of a data or claim record, `OPENED_*` flags of an opened record, else 0.
     pub flags: u8,
     /// `DIRECTION_*` of a data record, else 0.
     pub direction: u8,
@@ -79,10 +87,10 @@ pub struct DataEvent {
     pub length: u32,
     /// Bytes that follow this struct, at most `length`.
     pub captured: u32,
-    /// Goroutine id, where the process is a Go program.
-    pub goroutine: u64,
-    /// Id of the goroutine that started it; 0 where unknown.
-    pub goroutine_parent: u64,
+    /// What the flags say; 0 where neither flag is set.
+    pub task: u64,
+    /// Id of the goroutine that started this one; 0 where unknown.
+    pub task_parent: u64,
     /// How often this thread has waited for events (`epoll_wait` and relatives) so far.
     pub turn: u32,
     /// Zero.
@@ -117,6 +125,11 @@ pub struct OpenedEvent {
     pub path: [u8; MAX_UNIX_PATH],
     /// As in [`DataEvent::turn`].
     pub turn: u32,
+    /// Sequence number of the first byte that this end ever sent (`snd_una − bytes_acked`: for the end that connected,
+    /// one less).
+    pub first_egress: u32,
+    /// Sequence number of the first byte that the other end ever sent (`rcv_nxt − bytes_received`).
+    pub first_ingress: u32,
 }
 
 /// A socket that reached the end of its life.
@@ -167,6 +180,40 @@ pub struct ForkEvent {
     pub child_tgid: u32,
 }
 
+/// A Python `Context` that was copied from the current one, as every new task does.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TaskEvent {
+    /// Head.
+    pub header: EventHeader,
+    /// Address of the new `Context`.
+    pub task: u64,
+    /// Address of the current one; 0 where there is none, or where it is not known how to find it.
+    pub parent: u64,
+    /// The thread pointer (`fs`), where it is not known how to find the current one; else 0.
+    pub thread_pointer: u64,
+    /// As in [`DataEvent::turn`].
+    pub turn: u32,
+    /// Zero.
+    pub padding: u32,
+}
+
+/// A task that will have something written to a socket by another.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClaimEvent {
+    /// Head, with the flags of a data record.
+    pub header: EventHeader,
+    /// As in [`DataEvent::task`].
+    pub task: u64,
+    /// As in [`DataEvent::task_parent`].
+    pub task_parent: u64,
+    /// As in [`DataEvent::turn`].
+    pub turn: u32,
+    /// Zero.
+    pub padding: u32,
+}
+
 /// A process whose last thread ended.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -178,9 +225,11 @@ pub struct ExitEvent {
 const _: () = {
     assert!(size_of::<EventHeader>() == 32);
     assert!(size_of::<DataEvent>() == 72);
-    assert!(size_of::<OpenedEvent>() == 208);
+    assert!(size_of::<OpenedEvent>() == 216);
     assert!(size_of::<ClosedEvent>() == 56);
     assert!(size_of::<ExecEvent>() == 576);
     assert!(size_of::<ForkEvent>() == 40);
     assert!(size_of::<ExitEvent>() == 32);
+    assert!(size_of::<TaskEvent>() == 64);
+    assert!(size_of::<ClaimEvent>() == 56);
 };

@@ -61,6 +61,12 @@ pub struct Offsets {
     pub tcp_copied_seq: u32,
     /// `tcp_sock.bytes_received`
     pub tcp_bytes_received: u32,
+    /// `tcp_sock.bytes_acked`
+    pub tcp_bytes_acked: u32,
+    /// `tcp_sock.snd_una`
+    pub tcp_snd_una: u32,
+    /// `tcp_sock.rcv_nxt`
+    pub tcp_rcv_nxt: u32,
     /// `unix_sock.peer`
     pub unix_peer: u32,
     /// `unix_sock.addr`
@@ -75,6 +81,8 @@ pub struct Offsets {
     pub file_count_last: u32,
     /// 1 where the helper `bpf_get_current_task_btf` exists (Linux 5.11)
     pub has_typed_task: u32,
+    /// `task_struct.thread` and in it `thread_struct.fsbase`
+    pub task_thread_pointer: u32,
 }
 
 /// Offsets in `struct socket` that all supported kernels agree on, so that its head is read at once; user space makes
@@ -115,6 +123,9 @@ impl Offsets {
         tcp_write_seq: 0,
         tcp_copied_seq: 0,
         tcp_bytes_received: 0,
+        tcp_bytes_acked: 0,
+        tcp_snd_una: 0,
+        tcp_rcv_nxt: 0,
         unix_peer: 0,
         unix_addr: 0,
         unix_address_len: 0,
@@ -122,7 +133,8 @@ impl Offsets {
         file_count: 0,
         file_count_last: 0,
         has_typed_task: 0,
+        task_thread_pointer: 0,
     };
 }
 
-const _: () = assert!(size_of::<Offsets>() == 4 * 34);
+const _: () = assert!(size_of::<Offsets>() == 4 * 38);

@@ -5,6 +5,15 @@ pub const PROCESS_OBSERVE: u8 = 0;
 /// The process is not observed: its calls cost one look-up.
 pub const PROCESS_IGNORE: u8 = 1;
 
+/// Nothing is known of the tasks of the process.
+pub const TASKS_NONE: u8 = 0;
+/// The process is written in Go: the `g` register, `goid` and `parentGoid`.
+pub const TASKS_GO: u8 = 1;
+/// The process is a Python: thread pointer, `PyThreadState`, `context`.
+pub const TASKS_PYTHON: u8 = 2;
+/// The process runs libuv: what it reads that is no socket is another thread's message, and begins a new turn.
+pub const TASKS_LIBUV: u8 = 3;
+
 /// Capture up to [`SocketPolicy::capture_bytes`] of each call: a few hundred for headers only, more for all.
 pub const SOCKET_FULL: u8 = 0;
 /// Nothing on this socket is of interest: its calls cost one look-up.
@@ -30,12 +39,13 @@ pub struct Settings {
 pub struct ProcessPolicy {
     /// `PROCESS_*`.
     pub mode: u8,
-    /// 1 where the program is written in Go and the offsets below are valid.
-    pub is_go: u8,
-    /// Offset of `goid` in `runtime.g`.
-    pub goid_offset: u16,
-    /// Offset of `parentGoid` in `runtime.g`; 0 where the version has none.
-    pub parent_goid_offset: u16,
+    /// `TASKS_*`.
+    pub tasks: u8,
+    /// Go: offset of `goid` in `runtime.g`. Python: offset from the thread pointer of the pointer to `PyThreadState`, an `i16`.
+    pub first_offset: u16,
+    /// Go: offset of `parentGoid` in `runtime.g`, 0 where the version has none. Python: offset of `context` in
+    /// `PyThreadState`.
+    pub second_offset: u16,
     /// Zero.
     pub padding: [u8; 2],
 }

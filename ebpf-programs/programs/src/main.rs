@@ -11,6 +11,7 @@ mod emit;
 mod maps;
 mod process;
 mod read;
+mod runtime;
 mod socket;
 mod syscalls;
 mod thread;

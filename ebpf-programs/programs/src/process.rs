@@ -4,7 +4,9 @@ use aya_ebpf::helpers::{bpf_get_current_cgroup_id, bpf_get_current_comm, bpf_get
 use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
 use aya_log_ebpf::{debug, warn};
-use remora_abi::{ExecEvent, ExitEvent, ForkEvent, KIND_EXEC, KIND_EXIT, KIND_FORK, Loss, MAX_ARGUMENTS};
+use remora_abi::{
+    ExecEvent, ExitEvent, ForkEvent, KIND_EXEC, KIND_EXIT, KIND_FORK, Loss, MAX_ARGUMENTS, TASKS_NONE,
+};
 
 use crate::emit;
 use crate::maps::{PROCESSES, SETTINGS, lose, offsets};
@@ -46,7 +48,7 @@ fn reset_policy() {
         let _ = PROCESSES.remove(&tgid);
     } else if let Some(policy) = PROCESSES.get_ptr_mut(&tgid) {
         // SAFETY: the pointer is that of a map entry.
-        unsafe { (*policy).is_go = 0 };
+        unsafe { (*policy).tasks = TASKS_NONE };
     }
 }
 

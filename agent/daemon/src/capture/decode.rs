@@ -4,12 +4,14 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use bytes::{Bytes, BytesMut};
 use remora_abi::{
-    ClosedEvent, DATA_COUNTED, DATA_EOF, DATA_GOROUTINE, DIRECTION_EGRESS, DataEvent, EventHeader, ExecEvent,
-    FAMILY_INET, FAMILY_UNIX, ForkEvent, KIND_CLOSED, KIND_DATA, KIND_EXEC, KIND_EXIT, KIND_FORK,
-    KIND_OPENED, OpenedEvent, ROLE_ACCEPTED, ROLE_CONNECTED,
+    ClaimEvent, ClosedEvent, DATA_CONTEXT, DATA_COUNTED, DATA_EOF, DATA_GOROUTINE, DIRECTION_EGRESS,
+    DataEvent, EventHeader, ExecEvent, FAMILY_INET, FAMILY_UNIX, ForkEvent, KIND_CLAIM, KIND_CLOSED,
+    KIND_DATA, KIND_EXEC, KIND_EXIT, KIND_FORK, KIND_OPENED, KIND_TASK, OPENED_POSITIONS, OpenedEvent,
+    ROLE_ACCEPTED, ROLE_CONNECTED, TaskEvent,
 };
 use remora_engine::event::{
-    Closed, ConnectionId, Data, Direction, Endpoint, Event, EventKind, Executor, Goroutine, Opened, Role,
+    Closed, ConnectionId, Data, Direction, Endpoint, Event, EventKind, Executor, FirstPositions, Opened,
+    Role, Task,
 };
 
 use super::observation::Observation;
@@ -40,6 +42,8 @@ impl Decoder {
                 let fork: ForkEvent = read(record)?;
                 Ok(Observation::Fork { parent: fork.header.tgid, child: fork.child_tgid })
             }
+            KIND_TASK => Ok(task(&read(record)?)),
+            KIND_CLAIM => Ok(claim(&read(record)?)),
             KIND_EXIT => Ok(Observation::Exit { tgid: header.tgid, at_ns: header.time_ns }),
             _ => Err(Undecodable),
         }
@@ -47,14 +51,7 @@ impl Decoder {
 
     fn data(&mut self, record: &[u8]) -> Result<Observation, Undecodable> {
         let data: DataEvent = read(record)?;
-        let is_goroutine = data.header.flags & DATA_GOROUTINE != 0 && data.goroutine != 0;
-        let executor = Executor {
-            tgid: data.header.tgid,
-            tid: data.header.tid,
-            goroutine: is_goroutine
-                .then_some(Goroutine { id: data.goroutine, parent: data.goroutine_parent }),
-            turn: data.turn,
-        };
+        let executor = executor(&data.header, data.task, data.task_parent, data.turn);
         if data.header.flags & DATA_EOF != 0 {
             return Ok(socket(&data.header, EventKind::Eof(executor)));
         }
@@ -87,9 +84,35 @@ fn socket(header: &EventHeader, kind: EventKind) -> Observation {
     Observation::Socket { event: Event { connection, at_ns: header.time_ns, kind }, tgid: header.tgid }
 }
 
+fn executor(header: &EventHeader, id: u64, parent: u64, turn: u32) -> Executor {
+    let task = match header.flags & (DATA_GOROUTINE | DATA_CONTEXT) {
+        _ if id == 0 => None,
+        DATA_GOROUTINE => Some(Task::Goroutine { id, parent }),
+        DATA_CONTEXT => Some(Task::Context(id)),
+        _ => None,
+    };
+    Executor { tgid: header.tgid, tid: header.tid, task, turn }
+}
+
+fn task(event: &TaskEvent) -> Observation {
+    let TaskEvent { header, task, parent, thread_pointer, turn, padding: _ } = *event;
+    let header = EventHeader { flags: DATA_CONTEXT, ..header };
+    Observation::Task {
+        executor: executor(&header, parent, 0, turn),
+        context: task,
+        thread_pointer: (thread_pointer != 0).then_some(thread_pointer),
+        at_ns: header.time_ns,
+    }
+}
+
+fn claim(event: &ClaimEvent) -> Observation {
+    let ClaimEvent { header, task, task_parent, turn, padding: _ } = *event;
+    socket(&header, EventKind::Claimed(executor(&header, task, task_parent, turn)))
+}
+
 fn closed(event: &ClosedEvent) -> Observation {
     let ClosedEvent { header, bytes_received, seen_ingress, turn, is_call, padding: _ } = *event;
-    let executor = Executor { tgid: header.tgid, tid: header.tid, goroutine: None, turn };
+    let executor = Executor { tgid: header.tgid, tid: header.tid, task: None, turn };
     let closed = Closed {
         executor: (is_call != 0).then_some(executor),
         received: (header.family != FAMILY_UNIX).then_some(bytes_received),
@@ -118,9 +141,10 @@ fn opened(event: &OpenedEvent) -> Result<Observation, Undecodable> {
         )
     };
     let peer_sock = (event.peer_sock != 0).then_some(event.peer_sock);
-    let executor =
-        Executor { tgid: event.header.tgid, tid: event.header.tid, goroutine: None, turn: event.turn };
-    let opened = Opened { executor, local, peer, role, peer_sock };
+    let executor = Executor { tgid: event.header.tgid, tid: event.header.tid, task: None, turn: event.turn };
+    let first = (event.header.flags & OPENED_POSITIONS != 0)
+        .then_some(FirstPositions { egress: event.first_egress, ingress: event.first_ingress });
+    let opened = Opened { executor, local, peer, role, peer_sock, first };
     Ok(socket(&event.header, EventKind::Opened(opened)))
 }
 
@@ -180,6 +204,10 @@ unsafe impl Record for ExecEvent {}
 unsafe impl Record for ClosedEvent {}
 // SAFETY: as above.
 unsafe impl Record for ForkEvent {}
+// SAFETY: as above.
+unsafe impl Record for TaskEvent {}
+// SAFETY: as above.
+unsafe impl Record for ClaimEvent {}
 
 fn read<T: Record>(record: &[u8]) -> Result<T, Undecodable> {
     if record.len() < size_of::<T>() {
@@ -220,8 +248,8 @@ mod tests {
             reverse_position: 2,
             length: 100,
             captured: 5,
-            goroutine: 0,
-            goroutine_parent: 0,
+            task: 0,
+            task_parent: 0,
             turn: 3,
             padding: 0,
         };
@@ -250,8 +278,8 @@ mod tests {
             reverse_position: 0,
             length: u32::MAX,
             captured: u32::MAX,
-            goroutine: 0,
-            goroutine_parent: 0,
+            task: 0,
+            task_parent: 0,
             turn: 0,
             padding: 0,
         };

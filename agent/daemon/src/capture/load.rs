@@ -1,7 +1,10 @@
 //! Loading, attaching, and the handle on what is attached.
 
 use aya::maps::{Array, HashMap, MapData, PerCpuArray, RingBuf};
-use aya::programs::{BtfTracePoint, Program, RawTracePoint};
+use std::path::Path;
+
+use aya::programs::uprobe::{UProbeAttachLocation, UProbeScope};
+use aya::programs::{BtfTracePoint, Program, RawTracePoint, UProbe};
 use aya::{Btf, Ebpf, EbpfLoader, include_bytes_aligned};
 use aya_log::EbpfLogger;
 use remora_abi::{Count, Loss, PROCESS_IGNORE, PROCESS_OBSERVE, Settings, names};
@@ -25,6 +28,9 @@ pub(super) const TRACEPOINTS: [&str; 6] = [
     "sys_exit",
     "sys_enter",
 ];
+
+/// The programs on functions of runtimes, attached where discovery finds such functions.
+const UPROBES: [&str; 3] = ["go_http_round_trip", "python_copy_context", "node_turn"];
 
 /// What the programs are to do.
 #[derive(Clone, Copy, Debug)]
@@ -123,6 +129,9 @@ impl Capture {
         for tracepoint in TRACEPOINTS {
             load_program(&mut ebpf, tracepoint, &types)?;
         }
+        for probe in UPROBES {
+            uprobe(&mut ebpf, probe)?.load().map_err(failed("load", probe))?;
+        }
         Ok(Self {
             ebpf,
             ring: Ring::new(ring),
@@ -139,6 +148,13 @@ impl Capture {
             attach_program(&mut self.ebpf, tracepoint)?;
         }
         Ok(())
+    }
+
+    /// Has a program run wherever the function at `offset` in a file is called, by whichever process.
+    pub fn attach_probe(&mut self, program: &'static str, path: &Path, offset: u64) -> Result<(), Error> {
+        let probe = uprobe(&mut self.ebpf, program)?;
+        let point = UProbeAttachLocation::AbsoluteOffset(offset);
+        probe.attach([point], path, UProbeScope::AllProcesses).map(drop).map_err(failed("attach", program))
     }
 
     /// Hands what has happened to `sink`, at most `limit` records; returns how many there were.
@@ -201,6 +217,10 @@ fn attach_program(ebpf: &mut Ebpf, tracepoint: &'static str) -> Result<(), Error
         }
     }
     .map_err(failed("attach", tracepoint))
+}
+
+fn uprobe<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut UProbe, Error> {
+    program(ebpf, name)?.try_into().map_err(failed("load", name))
 }
 
 fn program<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut Program, Error> {

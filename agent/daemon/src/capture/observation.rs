@@ -1,6 +1,6 @@
 //! What the kernel told.
 
-use remora_engine::event::Event;
+use remora_engine::event::{Event, Executor};
 
 /// One record of the ring, decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,6 +11,17 @@ pub enum Observation {
         event: Event,
         /// The process whose call showed it.
         tgid: u32,
+    },
+    /// A Python task was made.
+    Task {
+        /// Who made it, and as whom it made it.
+        executor: Executor,
+        /// Address of the new task's context.
+        context: u64,
+        /// The thread's pointer, where the executor's own context could not be told.
+        thread_pointer: Option<u64>,
+        /// When, `CLOCK_MONOTONIC`.
+        at_ns: u64,
     },
     /// A process runs a new program.
     Exec {
@@ -49,7 +60,9 @@ impl Observation {
     pub fn at_ns(&self) -> Option<u64> {
         match self {
             Observation::Socket { event, .. } => Some(event.at_ns),
-            Observation::Exec { at_ns, .. } | Observation::Exit { at_ns, .. } => Some(*at_ns),
+            Observation::Exec { at_ns, .. }
+            | Observation::Exit { at_ns, .. }
+            | Observation::Task { at_ns, .. } => Some(*at_ns),
             Observation::Fork { .. } => None,
         }
     }

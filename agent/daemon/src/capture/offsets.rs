@@ -92,6 +92,9 @@ fn resolve_from(path: &Path) -> Result<Offsets, OffsetError> {
         tcp_write_seq: at("tcp_sock", "write_seq")?,
         tcp_copied_seq: at("tcp_sock", "copied_seq")?,
         tcp_bytes_received: at("tcp_sock", "bytes_received")?,
+        tcp_bytes_acked: at("tcp_sock", "bytes_acked")?,
+        tcp_snd_una: at("tcp_sock", "snd_una")?,
+        tcp_rcv_nxt: at("tcp_sock", "rcv_nxt")?,
         unix_peer: at("unix_sock", "peer")?,
         unix_addr: at("unix_sock", "addr")?,
         unix_address_len: at("unix_address", "len")?,
@@ -99,6 +102,7 @@ fn resolve_from(path: &Path) -> Result<Offsets, OffsetError> {
         file_count,
         file_count_last,
         has_typed_task: u32::from(btf.resolve_types_by_name("bpf_get_current_task_btf").is_ok()),
+        task_thread_pointer: at("task_struct", "thread")? + at("thread_struct", "fsbase")?,
     })
 }
 

@@ -5,6 +5,7 @@ use std::collections::HashMap as Table;
 use aya::maps::{HashMap, MapData, MapError};
 use remora_abi::{
     PROCESS_IGNORE, PROCESS_OBSERVE, ProcessPolicy, SOCKET_FULL, SOCKET_IGNORE, SocketPolicy, SocketState,
+    TASKS_GO, TASKS_LIBUV, TASKS_NONE, TASKS_PYTHON,
 };
 use remora_engine::command::Command;
 use remora_engine::event::{ConnectionId, Direction};
@@ -15,10 +16,30 @@ pub enum ProcessMode {
     /// Its calls cost one look-up.
     Ignore,
     /// It is observed.
-    Observe {
-        /// Offsets of `goid` and `parentGoid` in `runtime.g`, where it is a Go program.
-        goroutine_offsets: Option<(u16, u16)>,
+    Observe(Tasks),
+}
+
+/// How a process's tasks are told apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tasks {
+    /// Not at all.
+    None,
+    /// By goroutine.
+    Goroutines {
+        /// Offset of `goid` in `runtime.g`.
+        goid: u16,
+        /// Offset of `parentGoid`; 0 where there is none.
+        parent_goid: u16,
     },
+    /// By Python's current `Context`.
+    Contexts {
+        /// Offset of the pointer to `PyThreadState`, from the thread pointer.
+        thread_state: i16,
+        /// Offset of `context` in it.
+        context: u16,
+    },
+    /// Not at all; but what a loop of libuv reads from other threads begins a new turn.
+    Libuv,
 }
 
 /// The maps that user space writes.
@@ -46,8 +67,8 @@ impl Policies {
     /// Sets what is done with a process.
     pub(super) fn set_process(&mut self, tgid: u32, mode: ProcessMode) {
         let policy = match mode {
-            ProcessMode::Ignore => process_policy(PROCESS_IGNORE, None),
-            ProcessMode::Observe { goroutine_offsets } => process_policy(PROCESS_OBSERVE, goroutine_offsets),
+            ProcessMode::Ignore => process_policy(PROCESS_IGNORE, Tasks::None),
+            ProcessMode::Observe(tasks) => process_policy(PROCESS_OBSERVE, tasks),
         };
         let written = self.processes.insert(&tgid, &policy, 0);
         self.count_refusal(&written);
@@ -115,13 +136,12 @@ impl Policies {
     }
 }
 
-fn process_policy(mode: u8, goroutine_offsets: Option<(u16, u16)>) -> ProcessPolicy {
-    let (goid_offset, parent_goid_offset) = goroutine_offsets.unwrap_or_default();
-    ProcessPolicy {
-        mode,
-        is_go: u8::from(goroutine_offsets.is_some()),
-        goid_offset,
-        parent_goid_offset,
-        padding: [0; 2],
-    }
+fn process_policy(mode: u8, tasks: Tasks) -> ProcessPolicy {
+    let (tasks, first_offset, second_offset) = match tasks {
+        Tasks::None => (TASKS_NONE, 0, 0),
+        Tasks::Goroutines { goid, parent_goid } => (TASKS_GO, goid, parent_goid),
+        Tasks::Contexts { thread_state, context } => (TASKS_PYTHON, thread_state.cast_unsigned(), context),
+        Tasks::Libuv => (TASKS_LIBUV, 0, 0),
+    };
+    ProcessPolicy { mode, tasks, first_offset, second_offset, padding: [0; 2] }
 }

@@ -87,9 +87,13 @@ fn seen(process: &Process) -> Vec<String> {
         Runtime::Go { offsets: None, .. } => "requests, without parents of the calls in them".to_owned(),
         Runtime::Nginx => "parents by turn of the event loop, which in nginx never mixes requests".to_owned(),
         Runtime::Node => {
-            "parents of calls on open connections, in the turn in which a lone request was read".to_owned()
+            "parents by turn of the event loop: of calls that follow what was read, on connections nobody waited for"
+                .to_owned()
         }
-        Runtime::Python | Runtime::Ruby => {
+        Runtime::Python { .. } => {
+            "parents by asyncio task, or by thread as long as a thread serves one request at a time".to_owned()
+        }
+        Runtime::Ruby => {
             "parents by thread, as long as a thread serves one request at a time".to_owned()
         }
         _ => {
@@ -123,15 +127,12 @@ fn not_seen(process: &Process, tls: &[Tls], sockets: &Sockets) -> Vec<String> {
         Runtime::Go { offsets: Some(offsets), version } if offsets.parent_goid == 0 => {
             gaps.push(format!("which goroutine started another: {version} does not keep it (Go 1.21 does)"));
         }
-        Runtime::Go { .. } => gaps.push(
-            "parents of calls by net/http's client, which goroutines of its own write: they are left out, not guessed"
-                .to_owned(),
-        ),
         Runtime::Node => gaps.push(
             "parents across timers, queues and pools of Node: they are left out, not guessed".to_owned(),
         ),
-        Runtime::Python => gaps.push(
-            "parents among asyncio tasks that share a thread: they are left out, not guessed".to_owned(),
+        Runtime::Python { .. } => gaps.push(
+            "parents across thread pools that do not copy the context: they are left out, not guessed"
+                .to_owned(),
         ),
         Runtime::Java => gaps
             .push("parents across executors and virtual threads: they are left out, not guessed".to_owned()),

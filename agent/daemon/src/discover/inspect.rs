@@ -109,7 +109,7 @@ impl Inspector {
         };
         match family(&name.to_string_lossy()) {
             "node" | "nodejs" => Runtime::Node,
-            "python" | "pypy" => Runtime::Python,
+            "python" | "pypy" => Runtime::Python { contexts: None },
             "java" => Runtime::Java,
             "ruby" => Runtime::Ruby,
             "nginx" | "openresty" => Runtime::Nginx,

@@ -1,8 +1,7 @@
 //! What capture tells discovery, and what discovery answers.
 
-use remora_engine::event::Scheduling;
-
-use super::process::GoOffsets;
+use super::probes::Probe;
+use super::process::Runtime;
 
 /// Something that the kernel side saw of a process. The process may be gone when it is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +36,13 @@ pub enum Notice {
         /// The process.
         tgid: u32,
     },
+    /// It is a Python that made a task, of which the current context could not be told.
+    Tasking {
+        /// The process.
+        tgid: u32,
+        /// The thread's pointer (`fs`).
+        thread_pointer: u64,
+    },
 }
 
 impl Notice {
@@ -44,7 +50,10 @@ impl Notice {
     #[must_use]
     pub fn tgid(&self) -> u32 {
         match self {
-            Notice::Started { tgid, .. } | Notice::Exited { tgid } | Notice::Seen { tgid } => *tgid,
+            Notice::Started { tgid, .. }
+            | Notice::Exited { tgid }
+            | Notice::Seen { tgid }
+            | Notice::Tasking { tgid, .. } => *tgid,
             Notice::Forked { child, .. } => *child,
         }
     }
@@ -57,10 +66,10 @@ pub struct Verdict {
     pub tgid: u32,
     /// Whether its sockets are observed.
     pub observe: bool,
-    /// Where its goroutines keep their ids.
-    pub go: Option<GoOffsets>,
-    /// How its threads serve requests.
-    pub scheduling: Scheduling,
+    /// What executes it.
+    pub runtime: Runtime,
+    /// Places in its files that tell who works for whom.
+    pub probes: Vec<Probe>,
     /// Why it is observed or not, for people.
     pub reason: String,
 }

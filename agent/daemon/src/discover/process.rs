@@ -94,7 +94,10 @@ pub enum Runtime {
     /// Node.js.
     Node,
     /// `CPython` or another Python.
-    Python,
+    Python {
+        /// Where its threads keep the current `Context`, once that is known.
+        contexts: Option<ContextOffsets>,
+    },
     /// A Java virtual machine.
     Java,
     /// Ruby.
@@ -115,7 +118,7 @@ impl Runtime {
         match self {
             Runtime::Go { .. } => "go",
             Runtime::Node => "nodejs",
-            Runtime::Python => "python",
+            Runtime::Python { .. } => "python",
             Runtime::Java => "java",
             Runtime::Ruby => "ruby",
             Runtime::Nginx => "nginx",
@@ -131,17 +134,8 @@ impl Runtime {
             Runtime::Nginx => Scheduling::Turns,
             Runtime::Node => Scheduling::EventLoop,
             Runtime::Go { .. } => Scheduling::Migrating,
-            Runtime::Python | Runtime::Ruby => Scheduling::Threads,
+            Runtime::Python { .. } | Runtime::Ruby => Scheduling::Threads,
             _ => Scheduling::Unproven,
-        }
-    }
-
-    /// Returns where goroutines keep their ids, for Go programs of a known version.
-    #[must_use]
-    pub fn go_offsets(&self) -> Option<GoOffsets> {
-        match self {
-            Runtime::Go { offsets, .. } => *offsets,
-            _ => None,
         }
     }
 }
@@ -153,4 +147,13 @@ pub struct GoOffsets {
     pub goid: u16,
     /// `parentGoid`; 0 before Go 1.21, which has none.
     pub parent_goid: u16,
+}
+
+/// Where a Python's threads keep their current `Context`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ContextOffsets {
+    /// Of the pointer to `PyThreadState`, from the thread pointer.
+    pub thread_state: i16,
+    /// Of `context` in `PyThreadState`.
+    pub context: u16,
 }

@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use super::inspect::{Hint, Inspector, namespace_pid};
 use super::notice::{Notice, Verdict};
-use super::process::Process;
+use super::probes::Probes;
+use super::process::{Process, Runtime};
+use super::python;
 use super::selection::{Decision, Selection, Surroundings};
 use super::sockets::Snapshot;
 use super::table::Processes;
@@ -30,6 +32,9 @@ pub struct Discovery {
     selection: Selection,
     processes: Processes,
     inspector: Inspector,
+    probes: Probes,
+    /// Pythons whose library was not mapped yet when they were looked at.
+    unprobed: HashSet<u32>,
     decisions: HashMap<u32, Decision>,
     refused: Counter,
     ticks: u32,
@@ -46,6 +51,8 @@ impl Discovery {
             selection,
             processes,
             inspector: Inspector::new(),
+            probes: Probes::default(),
+            unprobed: HashSet::new(),
             decisions: HashMap::new(),
             refused,
             ticks: 0,
@@ -114,6 +121,7 @@ impl Discovery {
                 self.judge(&[tgid], verdicts)
             }
             Notice::Seen { .. } => Ok(()),
+            Notice::Tasking { tgid, thread_pointer } => self.find_contexts(tgid, thread_pointer, verdicts),
             Notice::Exited { tgid } => {
                 self.processes.end(tgid, Instant::now());
                 self.decisions.remove(&tgid);
@@ -154,6 +162,36 @@ impl Discovery {
         Ok(())
     }
 
+    /// A Python has made a task: by now its threads show where they keep the current context.
+    fn find_contexts(
+        &mut self,
+        tgid: u32,
+        thread_pointer: u64,
+        verdicts: &SyncSender<Verdict>,
+    ) -> Result<(), Disconnected> {
+        let Some(known) = self.processes.get(tgid) else { return Ok(()) };
+        let Some(decision) = self.decisions.get(&tgid).cloned() else { return Ok(()) };
+        if known.runtime != (Runtime::Python { contexts: None }) {
+            return Ok(());
+        }
+        let Some(contexts) = python::context_offsets(tgid, thread_pointer) else { return Ok(()) };
+        let runtime = Runtime::Python { contexts: Some(contexts) };
+        let process = Process { runtime, ..(*known).clone() };
+        self.keep(process.clone());
+        self.answer(&process, decision, verdicts)
+    }
+
+    /// Programs map their libraries after they have begun.
+    fn look_again(&mut self, verdicts: &SyncSender<Verdict>) -> Result<(), Disconnected> {
+        for tgid in std::mem::take(&mut self.unprobed) {
+            let found = self.processes.get(tgid).zip(self.decisions.get(&tgid).cloned());
+            if let Some((process, decision)) = found {
+                self.answer(&process, decision, verdicts)?;
+            }
+        }
+        Ok(())
+    }
+
     fn tick(&mut self, verdicts: &SyncSender<Verdict>) -> Result<(), Disconnected> {
         self.processes.expire(Instant::now());
         let living: Vec<u32> = self.processes.living().iter().map(|process| process.tgid).collect();
@@ -167,6 +205,7 @@ impl Discovery {
             self.decisions.remove(tgid);
         }
         self.ticks += 1;
+        self.look_again(verdicts)?;
         let is_search = self.selection.receiver_port.is_some() && self.ticks.is_multiple_of(TICKS_PER_SEARCH);
         if is_search || self.selection.has_port_rules() { self.judge_sockets(verdicts) } else { Ok(()) }
     }
@@ -223,10 +262,13 @@ impl Discovery {
         let verdict = Verdict {
             tgid: process.tgid,
             observe: decision.observe,
-            go: process.runtime.go_offsets(),
-            scheduling: process.runtime.scheduling(),
+            runtime: process.runtime.clone(),
+            probes: self.probes.of(process.tgid, &process.runtime),
             reason: decision.reason.clone(),
         };
+        if verdict.observe && verdict.probes.is_empty() && matches!(verdict.runtime, Runtime::Python { .. }) {
+            self.unprobed.insert(process.tgid);
+        }
         self.decisions.insert(process.tgid, decision);
         // Waiting is right here: nothing upstream waits for this thread, and a lost verdict would stay lost.
         verdicts.send(verdict).map_err(|_| Disconnected)

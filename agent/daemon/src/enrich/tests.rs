@@ -38,7 +38,7 @@ fn cart() -> Process {
             b"OTEL_RESOURCE_ATTRIBUTES=service.namespace=shop,host.name=mine,service.name=x",
         ),
         container_id: Some("c0ffee".to_owned()),
-        runtime: Runtime::Python,
+        runtime: Runtime::Python { contexts: None },
         instance: Instance { tgid: 40, started_at_ticks: 99 },
         ..Process::default()
     }

@@ -10,11 +10,18 @@ pub(super) struct Roster {
     verdicts: HashMap<u32, bool>,
     /// Processes that discovery has been told of.
     told: HashSet<u32>,
+    /// How often discovery was asked where a Python keeps its contexts.
+    asked: HashMap<u32, u8>,
 }
 
 impl Roster {
     pub(super) fn new(reports_unjudged: bool) -> Self {
-        Self { reports_unjudged, verdicts: HashMap::default(), told: HashSet::default() }
+        Self {
+            reports_unjudged,
+            verdicts: HashMap::default(),
+            told: HashSet::default(),
+            asked: HashMap::default(),
+        }
     }
 
     /// Notes a verdict.
@@ -26,6 +33,7 @@ impl Roster {
     /// A process runs a new program: what was said of it is void.
     pub(super) fn start(&mut self, tgid: u32) {
         self.verdicts.remove(&tgid);
+        self.asked.remove(&tgid);
         self.told.insert(tgid);
     }
 
@@ -45,6 +53,16 @@ impl Roster {
     pub(super) fn forget(&mut self, tgid: u32) {
         self.verdicts.remove(&tgid);
         self.told.remove(&tgid);
+        self.asked.remove(&tgid);
+    }
+
+    /// Returns whether discovery is to be asked where a Python keeps its contexts; a few times true.
+    pub(super) fn is_asking(&mut self, tgid: u32) -> bool {
+        const MAX_ASKED: u8 = 3;
+        let asked = self.asked.entry(tgid).or_default();
+        let is_asking = *asked < MAX_ASKED;
+        *asked += u8::from(is_asking);
+        is_asking
     }
 
     /// Returns whether discovery has to be told of the process; at most once true.

@@ -31,7 +31,7 @@ fn a_python_script_is_called_by_its_file() {
     write(folder.path(), "billing.py", "print('up', flush=True); input()");
     let mut running = Running::start(Command::new("python3").arg("billing.py").current_dir(&folder));
     assert_eq!(running.line(), "up");
-    let process = settled(running.pid(), |process| process.runtime == Runtime::Python);
+    let process = settled(running.pid(), |process| matches!(process.runtime, Runtime::Python { .. }));
     assert_eq!(
         (process.service_name.as_str(), process.service_name_source),
         ("billing", NameSource::Application)
@@ -52,7 +52,7 @@ fn the_environment_of_a_real_process_names_it() {
     );
     let mut running = Running::start(&mut command);
     assert_eq!(running.line(), "up");
-    let process = settled(running.pid(), |process| process.runtime == Runtime::Python);
+    let process = settled(running.pid(), |process| matches!(process.runtime, Runtime::Python { .. }));
     assert_eq!(
         (process.service_name.as_str(), process.service_name_source),
         ("cart", NameSource::EnvironmentAttributes)

@@ -56,13 +56,14 @@ fn opened(input: &mut Input<'_>) -> EventKind {
         executor: Executor {
             tgid: 1 + u32::from(input.byte() & 3),
             tid: input.word(),
-            goroutine: None,
+            task: None,
             turn: 0,
         },
         local: endpoint(input.byte()),
         peer: endpoint(input.byte()),
         role: [Role::Connected, Role::Accepted, Role::Unknown][usize::from(input.byte() % 3)],
         peer_sock: None,
+        first: None,
     })
 }
 
@@ -95,7 +96,7 @@ fn data(input: &mut Input<'_>, positions: &mut [u32; 2]) -> EventKind {
         executor: Executor {
             tgid: 1 + u32::from(control >> 6),
             tid: u32::from(control >> 5),
-            goroutine: None,
+            task: None,
             turn: 0,
         },
     })

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crate::event::{ConnectionId, Endpoint, Opened};
+use crate::event::{ConnectionId, Endpoint, FirstPositions, Opened, Role};
 use crate::session::Place;
 use crate::span::{SpanId, SpanKind, TraceId};
 
@@ -20,14 +20,21 @@ pub(super) struct Identity {
 impl Identity {
     /// Returns the ids of the exchange whose request begins at `place`.
     ///
-    /// The pair of positions (the request's first byte, the response's first byte expected) is the same at both ends
-    /// of a TCP connection, behind address translation too. Where positions are private to one end, the ids are new.
-    pub(super) fn of(place: &Place, ids: &mut IdSource) -> Self {
-        let pair = if place.is_absolute {
-            (u64::from(place.position) << 32 | u64::from(place.reverse_position))
-                ^ mix(u64::from(place.ordinal))
-        } else {
-            ids.next()
+    /// The positions of a connection's first bytes and that of the request's first byte are the same at both ends of a
+    /// TCP connection, behind address translation too, and whatever else is under way on it. Where the beginning is not
+    /// known, the position of the response's first byte takes its place. Where positions are private to one end, the
+    /// ids are new.
+    pub(super) fn of(kind: SpanKind, place: &Place, opened: &Opened, ids: &mut IdSource) -> Self {
+        let pair = match beginning(kind, opened) {
+            _ if !place.is_absolute => ids.next(),
+            Some((client, server)) => {
+                mix(u64::from(client) << 32 | u64::from(server))
+                    ^ mix(u64::from(place.position) << 32 | u64::from(place.ordinal))
+            }
+            None => {
+                (u64::from(place.position) << 32 | u64::from(place.reverse_position))
+                    ^ mix(u64::from(place.ordinal))
+            }
         };
         let [high, low] = [mix(pair ^ 0x7472_6163_6531), mix(pair ^ 0x7472_6163_6532)];
         let mut trace = [0; 16];
@@ -41,6 +48,19 @@ impl Identity {
             server_span: SpanId(mix(pair ^ 0x0073_6572_7665_7200).max(1).to_be_bytes()),
         }
     }
+}
+
+/// Returns the positions of the first bytes of the client and of the server.
+fn beginning(kind: SpanKind, opened: &Opened) -> Option<(u32, u32)> {
+    let FirstPositions { egress, ingress } = opened.first?;
+    let has_connected = match opened.role {
+        Role::Connected => true,
+        Role::Accepted => false,
+        // Clients connect, servers accept.
+        Role::Unknown => kind == SpanKind::Client,
+    };
+    let egress = egress.wrapping_add(u32::from(has_connected));
+    Some(ordered(kind, egress, ingress))
 }
 
 /// The finaliser of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014), with 0 moved away.
@@ -109,27 +129,60 @@ fn ordered<T>(kind: SpanKind, own: T, peer: T) -> (T, T) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Executor;
+
+    const PLACE: Place = Place { position: 1, reverse_position: 2, ordinal: 0, is_absolute: true };
+
+    fn opened(role: Role, first: Option<(u32, u32)>) -> Opened {
+        Opened {
+            executor: Executor::default(),
+            local: Endpoint::Unix(String::new()),
+            peer: Endpoint::Unix(String::new()),
+            role,
+            peer_sock: None,
+            first: first.map(|(egress, ingress)| FirstPositions { egress, ingress }),
+        }
+    }
 
     #[test]
     fn both_ends_compute_the_same_ids() {
-        let place = Place { position: 1, reverse_position: 2, ordinal: 0, is_absolute: true };
         let (mut one, mut other) = (IdSource::new(1), IdSource::new(2));
-        assert_eq!(Identity::of(&place, &mut one), Identity::of(&place, &mut other));
+        for (client, server) in [(Role::Connected, Role::Accepted), (Role::Unknown, Role::Unknown)] {
+            // The kernel of the end that connected counts the SYN with the bytes.
+            let client = opened(client, Some((99, 500)));
+            let server = opened(server, Some((500, 100)));
+            assert_eq!(
+                Identity::of(SpanKind::Client, &PLACE, &client, &mut one),
+                Identity::of(SpanKind::Server, &Place { reverse_position: 77, ..PLACE }, &server, &mut other),
+                "what is under way in the other direction does not matter"
+            );
+        }
+        let unknown = opened(Role::Connected, None);
+        assert_eq!(
+            Identity::of(SpanKind::Client, &PLACE, &unknown, &mut one),
+            Identity::of(SpanKind::Server, &PLACE, &unknown, &mut other)
+        );
     }
 
     #[test]
     fn ids_differ_by_every_part_of_the_place() {
         let mut ids = IdSource::new(1);
-        let place = Place { position: 1, reverse_position: 2, ordinal: 0, is_absolute: true };
-        let base = Identity::of(&place, &mut ids);
-        for other in [
-            Place { position: 2, ..place },
-            Place { reverse_position: 1, ..place },
-            Place { ordinal: 1, ..place },
-            Place { is_absolute: false, ..place },
-            Place { is_absolute: false, ..place },
+        let mut of = |place: &Place, first| {
+            Identity::of(SpanKind::Client, place, &opened(Role::Connected, first), &mut ids)
+        };
+        let base = of(&PLACE, Some((5, 6)));
+        for (place, first) in [
+            (Place { position: 2, ..PLACE }, Some((5, 6))),
+            (Place { ordinal: 1, ..PLACE }, Some((5, 6))),
+            (PLACE, Some((6, 6))),
+            (PLACE, Some((5, 7))),
+            (PLACE, Some((6, 5))),
+            (PLACE, None),
+            (Place { reverse_position: 1, ..PLACE }, None),
+            (Place { is_absolute: false, ..PLACE }, Some((5, 6))),
+            (Place { is_absolute: false, ..PLACE }, Some((5, 6))),
         ] {
-            let other = Identity::of(&other, &mut ids);
+            let other = of(&place, first);
             assert_ne!(base.trace, other.trace);
             assert_ne!(base.client_span, other.client_span);
             assert_ne!(base.server_span, other.server_span);

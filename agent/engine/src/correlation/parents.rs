@@ -1,11 +1,14 @@
 //! Which request a call belongs to, by who executed what.
 
+mod contexts;
+
 use foldhash::{HashMap, HashSet};
 
 use crate::connection::Stamp;
-use crate::event::{ConnectionId, Executor, Scheduling};
+use crate::event::{ConnectionId, Endpoint, Executor, Scheduling, Task};
 use crate::pairing::ExchangeId;
 use crate::span::Evidence;
+use contexts::{Contexts, Owner};
 
 /// Calls that one request may have. A request with more is a stream or a worker, not a cause.
 const MAX_CALLS: u32 = 1_000;
@@ -15,25 +18,21 @@ const MAX_AGE_NS: u64 = 600_000_000_000;
 const PROVEN_ANSWERS: u32 = 3;
 /// Goroutines and threads that are remembered before the older half is forgotten.
 const MAX_REMEMBERED: usize = 65_536;
+/// Goroutines between a call and the request it belongs to.
+const MAX_GENERATIONS: usize = 8;
 
 /// Who executes: the unit that serves one request at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Key {
     Goroutine { tgid: u32, id: u64 },
+    Context { tgid: u32, id: u64 },
     Thread { tgid: u32, tid: u32 },
 }
 
 impl Key {
-    fn of(executor: &Executor) -> Self {
-        match executor.goroutine {
-            Some(goroutine) => Key::Goroutine { tgid: executor.tgid, id: goroutine.id },
-            None => Key::Thread { tgid: executor.tgid, tid: executor.tid },
-        }
-    }
-
     fn tgid(self) -> u32 {
         match self {
-            Key::Goroutine { tgid, .. } | Key::Thread { tgid, .. } => tgid,
+            Key::Goroutine { tgid, .. } | Key::Context { tgid, .. } | Key::Thread { tgid, .. } => tgid,
         }
     }
 }
@@ -54,7 +53,17 @@ struct Server {
 #[derive(Clone, Copy, Debug)]
 struct Turn {
     number: u32,
-    server: ExchangeId,
+    /// None where one call has read answers to several requests.
+    server: Option<ExchangeId>,
+}
+
+/// A connection that was opened and has not been used.
+#[derive(Clone, Copy, Debug)]
+struct Unused {
+    /// The request during whose turn it was opened, if any.
+    server: Option<ExchangeId>,
+    /// Of its destination, when it was opened.
+    churn: u64,
 }
 
 /// A request that is believed to be the cause of a call.
@@ -72,8 +81,18 @@ pub(super) struct Parents {
     /// The request that each running call belongs to.
     call_parents: HashMap<ExchangeId, ExchangeId>,
     turns: HashMap<u32, Turn>,
-    /// Requests during whose turn a connection was opened, if any, until its first call.
-    opened_during: HashMap<ConnectionId, Option<ExchangeId>>,
+    unused: HashMap<ConnectionId, Unused>,
+    /// How often event loops have opened a connection to a destination, or had one become free.
+    churn: HashMap<(u32, Endpoint), u64>,
+    /// The turn in which a connection of an event loop became free.
+    freed: HashMap<ConnectionId, (u32, u32)>,
+    /// For whom a connection is written to, where others write for them.
+    claims: HashMap<ConnectionId, Executor>,
+    contexts: Contexts,
+    /// The connection that a thread has accepted, and in which turn, until a task is made for it.
+    accepted: HashMap<u32, (u32, ConnectionId)>,
+    /// Requests that are open on each connection.
+    by_connection: HashMap<ConnectionId, Vec<ExchangeId>>,
     scheduling: HashMap<u32, Scheduling>,
     /// Processes whose threads were seen to serve several requests at once.
     interleaving: HashSet<u32>,
@@ -83,8 +102,8 @@ pub(super) struct Parents {
     proofs: HashMap<u32, u32>,
     /// The turn in which each thread gave its last answer.
     answer_turns: HashMap<u32, u32>,
-    /// When a goroutine was first seen to make a call.
-    first_calls: HashMap<Key, u64>,
+    /// When a goroutine was first seen to make a call, and which one had started it.
+    goroutines: HashMap<Key, (u64, u64)>,
     ambiguous: u64,
     over_limit: u64,
 }
@@ -99,8 +118,9 @@ impl Parents {
     }
 
     pub(super) fn set_scheduling(&mut self, tgid: u32, scheduling: Scheduling) {
-        self.scheduling.insert(tgid, scheduling);
-        self.interleaving.remove(&tgid);
+        if self.scheduling.insert(tgid, scheduling) != Some(scheduling) {
+            self.interleaving.remove(&tgid);
+        }
     }
 
     /// A process runs on with the program of another.
@@ -115,31 +135,95 @@ impl Parents {
         self.scheduling.remove(&tgid);
         self.interleaving.remove(&tgid);
         self.proofs.remove(&tgid);
+        self.contexts.forget_process(tgid);
+        self.churn.retain(|(owner, _), _| *owner != tgid);
     }
 
     pub(super) fn forget_connection(&mut self, connection: ConnectionId) {
-        self.opened_during.remove(&connection);
+        self.unused.remove(&connection);
+        self.freed.remove(&connection);
+        self.claims.remove(&connection);
+        self.by_connection.remove(&connection);
     }
 
     /// A connection that is opened in a request's turn is opened for that request.
-    pub(super) fn note_connect(&mut self, connection: ConnectionId, executor: &Executor) {
-        if self.scheduling(executor.tgid) != Scheduling::Turns {
-            return;
-        }
+    pub(super) fn note_connect(&mut self, connection: ConnectionId, peer: &Endpoint, executor: &Executor) {
+        let churn = match self.scheduling(executor.tgid) {
+            Scheduling::Turns => 0,
+            Scheduling::EventLoop => self.stir(executor.tgid, peer),
+            _ => return,
+        };
         let server = self.turn_owner(executor);
-        self.opened_during.insert(connection, server);
+        self.unused.insert(connection, Unused { server, churn });
+    }
+
+    /// Whoever waits for a connection to this destination may get one.
+    fn stir(&mut self, tgid: u32, peer: &Endpoint) -> u64 {
+        let churn = self.churn.entry((tgid, peer.clone())).or_default();
+        *churn += 1;
+        *churn
+    }
+
+    /// A thread has accepted a connection.
+    pub(super) fn note_accept(&mut self, connection: ConnectionId, executor: &Executor) {
+        self.accepted.insert(executor.tid, (executor.turn, connection));
+    }
+
+    /// A call is over: its connection may serve another request at once.
+    pub(super) fn note_free(&mut self, connection: ConnectionId, peer: &Endpoint, executor: &Executor) {
+        if self.scheduling(executor.tgid) == Scheduling::EventLoop {
+            self.stir(executor.tgid, peer);
+            self.freed.insert(connection, (executor.tid, executor.turn));
+        }
+    }
+
+    /// What is written to a connection from here on is written for `executor`.
+    pub(super) fn claim(&mut self, connection: ConnectionId, executor: Executor) {
+        if self.claims.len() < MAX_REMEMBERED {
+            self.claims.insert(connection, executor);
+        }
+    }
+
+    /// A Python has made a context for a new task: it works for whom its maker works for.
+    pub(super) fn note_context(&mut self, maker: &Executor, context: u64, at_ns: u64) {
+        let origin = match maker.task {
+            Some(Task::Context(origin)) => origin,
+            _ => 0,
+        };
+        let owner = match self.contexts.owner(maker.tgid, origin).filter(|_| origin != 0) {
+            // What outlives its request must not be taken for the connection's next.
+            Some(Owner::Connection(connection)) => {
+                self.open_on(connection).map_or(Owner::Connection(connection), Owner::Request)
+            }
+            Some(owner) => owner,
+            None => self.owner_by_thread(maker),
+        };
+        self.contexts.make(maker.tgid, context, origin, owner, at_ns);
+    }
+
+    /// The maker's own context says nothing: it is older than the agent, or the thread's.
+    fn owner_by_thread(&mut self, maker: &Executor) -> Owner {
+        match self.accepted.remove(&maker.tid) {
+            Some((turn, connection)) if turn == maker.turn => Owner::Connection(connection),
+            _ => self.of_thread(maker, None).map_or(Owner::Nobody, |found| Owner::Request(found.server)),
+        }
+    }
+
+    /// Returns the request that is being served on a connection.
+    fn open_on(&self, connection: ConnectionId) -> Option<ExchangeId> {
+        self.by_connection.get(&connection)?.iter().copied().min()
     }
 
     /// A thread touches a connection: from here to its next wait it works on the request that the connection is used
     /// for, or on something unknown.
     pub(super) fn touch(&mut self, executor: &Executor, server: Option<ExchangeId>) {
-        if executor.goroutine.is_some() {
+        if matches!(executor.task, Some(Task::Goroutine { .. })) {
             return;
         }
         match server {
             Some(server) => self.take_turn(server, executor),
             None => {
-                self.turns.remove(&executor.tid);
+                self.turns.insert(executor.tid, Turn { number: executor.turn, server: None });
             }
         }
     }
@@ -151,16 +235,17 @@ impl Parents {
 
     /// Returns the request for which a connection was opened, if it has not been used since.
     pub(super) fn opener(&self, connection: ConnectionId) -> Option<ExchangeId> {
-        self.opened_during.get(&connection).copied().flatten()
+        self.unused.get(&connection)?.server
     }
 
     /// Notes a request that begins to be served.
     pub(super) fn begin_server(&mut self, id: ExchangeId, connection: ConnectionId, first: &Stamp) {
-        let key = Key::of(&first.executor);
+        let key = self.key(&first.executor);
         if matches!(key, Key::Thread { .. }) && self.is_busy(key, connection) {
             self.interleaving.insert(first.executor.tgid);
         }
         self.by_key.entry(key).or_default().push(id);
+        self.by_connection.entry(connection).or_default().push(id);
         let last_turn = self.answer_turns.get(&first.executor.tid).copied().unwrap_or(0);
         let server = Server {
             key,
@@ -177,8 +262,18 @@ impl Parents {
 
     /// From here to its next wait, the thread works on `server`.
     pub(super) fn take_turn(&mut self, server: ExchangeId, executor: &Executor) {
-        if executor.goroutine.is_none() {
-            self.turns.insert(executor.tid, Turn { number: executor.turn, server });
+        if !matches!(executor.task, Some(Task::Goroutine { .. })) {
+            self.turns.insert(executor.tid, Turn { number: executor.turn, server: Some(server) });
+        }
+    }
+
+    /// Returns the unit that serves one request at a time, as far as is known.
+    fn key(&self, executor: &Executor) -> Key {
+        let Executor { tgid, tid, task, turn: _ } = *executor;
+        match task {
+            Some(Task::Goroutine { id, .. }) => Key::Goroutine { tgid, id },
+            Some(Task::Context(id)) if self.contexts.owner(tgid, id).is_some() => Key::Context { tgid, id },
+            _ => Key::Thread { tgid, tid },
         }
     }
 
@@ -187,7 +282,9 @@ impl Parents {
         let Some(server) = self.servers.get_mut(&id) else { return };
         server.is_answering = true;
         let (reader, connection) = (server.key, server.connection);
-        let answerer = Key::of(executor);
+        let executor = &self.writer(connection, executor);
+        let answerer = self.key(executor);
+        self.learn_context(id, connection, executor);
         if !matches!(answerer, Key::Thread { .. }) {
             return;
         }
@@ -200,6 +297,21 @@ impl Parents {
         }
     }
 
+    /// Where threads prove nothing, the context under which a connection is answered is that connection's.
+    fn learn_context(&mut self, server: ExchangeId, connection: ConnectionId, executor: &Executor) {
+        let Some(Task::Context(context)) = executor.task else { return };
+        let scheduling = self.scheduling(executor.tgid);
+        if !self.is_serial(server, executor.tgid, scheduling) {
+            let at_ns = self.servers.get(&server).map_or(0, |server| server.started_at_ns);
+            self.contexts.answer(executor.tgid, context, connection, at_ns);
+        }
+    }
+
+    /// Returns for whom `executor` writes to a connection.
+    fn writer(&self, connection: ConnectionId, executor: &Executor) -> Executor {
+        self.claims.get(&connection).copied().unwrap_or(*executor)
+    }
+
     /// Returns whether an executor has a request that is not answered yet, on another connection than this one.
     fn is_busy(&self, key: Key, connection: ConnectionId) -> bool {
         let others = self.by_key.get(&key).into_iter().flatten();
@@ -210,10 +322,17 @@ impl Parents {
 
     /// A call was answered: its reader goes on with the request that made it.
     pub(super) fn answered(&mut self, call: ExchangeId, executor: &Executor) {
-        match self.call_parents.get(&call).copied() {
-            Some(server) => self.take_turn(server, executor),
-            None => {
-                self.turns.remove(&executor.tid);
+        let server = self.call_parents.get(&call).copied();
+        let before =
+            self.turns.get(&executor.tid).filter(|turn| turn.number == executor.turn).map(|t| t.server);
+        match (server, before) {
+            // The call that read this answer has read that to another request, too.
+            (Some(server), Some(before)) if before != Some(server) => {
+                self.turns.insert(executor.tid, Turn { number: executor.turn, server: None });
+            }
+            (Some(server), _) => self.take_turn(server, executor),
+            (None, _) => {
+                self.turns.insert(executor.tid, Turn { number: executor.turn, server: None });
             }
         }
     }
@@ -228,6 +347,12 @@ impl Parents {
                 self.serving.remove(&server.key.tgid());
             }
         }
+        if let Some(others) = self.by_connection.get_mut(&server.connection) {
+            others.retain(|&other| other != id);
+            if others.is_empty() {
+                self.by_connection.remove(&server.connection);
+            }
+        }
         if let Some(others) = self.by_key.get_mut(&server.key) {
             others.retain(|&other| other != id);
             if others.is_empty() {
@@ -236,12 +361,9 @@ impl Parents {
         }
     }
 
-    /// Returns the request that a call would belong to which is made now, as far as its connection does not matter.
-    pub(super) fn foresee(&mut self, executor: &Executor, first: &Stamp) -> Option<Found> {
-        let found = match executor.goroutine {
-            Some(_) => self.of_goroutine(first),
-            None => self.of_thread(executor, None),
-        }?;
+    /// Returns the request that a call would belong to which is made now.
+    pub(super) fn foresee(&mut self, connection: ConnectionId, first: &Stamp) -> Option<Found> {
+        let found = self.find(connection, None, first)?;
         let started_at_ns = self.servers.get(&found.server)?.started_at_ns;
         (first.at_ns.saturating_sub(started_at_ns) <= MAX_AGE_NS).then_some(found)
     }
@@ -251,13 +373,14 @@ impl Parents {
         &mut self,
         call: ExchangeId,
         connection: ConnectionId,
+        peer: &Endpoint,
         first: &Stamp,
     ) -> Option<Found> {
-        let opened_during = self.opened_during.remove(&connection);
-        let found = match first.executor.goroutine {
-            Some(_) => self.of_goroutine(first),
-            None => self.of_thread(&first.executor, opened_during),
-        }?;
+        let unused = self.unused.remove(&connection);
+        let churn = unused.and_then(|_| self.churn.get(&(first.executor.tgid, peer.clone()))).copied();
+        // Where others came or went since, the connection may have been given to whoever waited longest.
+        let unused = unused.map(|unused| unused.server.filter(|_| churn.unwrap_or_default() == unused.churn));
+        let found = self.find(connection, unused, first)?;
         let server = self.servers.get_mut(&found.server)?;
         server.calls += 1;
         let is_too_old = first.at_ns.saturating_sub(server.started_at_ns) > MAX_AGE_NS;
@@ -269,42 +392,78 @@ impl Parents {
         Some(found)
     }
 
-    /// The goroutine serves the request itself, or was started by the one that does, during the request.
-    fn of_goroutine(&mut self, first: &Stamp) -> Option<Found> {
-        let goroutine = first.executor.goroutine?;
-        let tgid = first.executor.tgid;
-        let own = Key::Goroutine { tgid, id: goroutine.id };
-        if let Some(server) = self.oldest(own) {
+    fn find(
+        &mut self,
+        connection: ConnectionId,
+        opened_during: Option<Option<ExchangeId>>,
+        first: &Stamp,
+    ) -> Option<Found> {
+        let executor = self.writer(connection, &first.executor);
+        let tgid = executor.tgid;
+        match executor.task {
+            Some(Task::Goroutine { id, parent }) => self.of_goroutine(tgid, id, parent, first.at_ns),
+            Some(Task::Context(context)) => match self.contexts.owner(tgid, context) {
+                Some(owner) => self.of_owner(owner),
+                None => self.of_thread(&executor, None),
+            },
+            None if self.is_just_freed(connection, &executor) => {
+                self.ambiguous += 1;
+                None
+            }
+            None => self.of_thread(&executor, opened_during),
+        }
+    }
+
+    /// An event loop has read the answer to the last call on this connection in this turn. Whoever waits for a free
+    /// connection gets it now, and only if there is but one request is it clear who that is.
+    fn is_just_freed(&self, connection: ConnectionId, executor: &Executor) -> bool {
+        self.freed.get(&connection) == Some(&(executor.tid, executor.turn))
+            && self.serving.get(&executor.tgid).is_none_or(|&serving| serving > 1)
+    }
+
+    fn of_owner(&self, owner: Owner) -> Option<Found> {
+        let server = match owner {
+            Owner::Request(server) => server,
+            Owner::Connection(connection) => self.open_on(connection)?,
+            Owner::Nobody => return None,
+        };
+        self.servers.contains_key(&server).then_some(Found { server, evidence: Evidence::Task })
+    }
+
+    /// The goroutine serves the request itself, or was started by one that does, during the request.
+    fn of_goroutine(&mut self, tgid: u32, id: u64, parent: u64, at_ns: u64) -> Option<Found> {
+        if let Some(server) = self.oldest(Key::Goroutine { tgid, id }) {
             return Some(Found { server, evidence: Evidence::Goroutine });
         }
-        let first_call_ns = *self.first_calls.entry(own).or_insert(first.at_ns);
-        let server = self.oldest(Key::Goroutine { tgid, id: goroutine.parent })?;
-        // A goroutine that made calls before this request began is a worker that an earlier request started.
-        let was_started_during = first_call_ns >= self.servers.get(&server)?.started_at_ns;
-        was_started_during.then_some(Found { server, evidence: Evidence::Goroutine })
+        let (mut youngest_ns, mut parent) =
+            *self.goroutines.entry(Key::Goroutine { tgid, id }).or_insert((at_ns, parent));
+        for _ in 0..MAX_GENERATIONS {
+            let key = Key::Goroutine { tgid, id: parent };
+            if let Some(server) = self.oldest(key) {
+                // A goroutine that made calls before this request began is a worker that an earlier request started.
+                let was_started_during = youngest_ns >= self.servers.get(&server)?.started_at_ns;
+                return was_started_during.then_some(Found { server, evidence: Evidence::Goroutine });
+            }
+            let (first_ns, next) = *self.goroutines.get(&key)?;
+            youngest_ns = youngest_ns.min(first_ns);
+            parent = next;
+        }
+        None
     }
 
     fn of_thread(&mut self, executor: &Executor, opened_during: Option<Option<ExchangeId>>) -> Option<Found> {
         let key = Key::Thread { tgid: executor.tgid, tid: executor.tid };
         let scheduling = self.scheduling(executor.tgid);
-        if scheduling == Scheduling::Turns {
+        if matches!(scheduling, Scheduling::Turns | Scheduling::EventLoop) {
             // A new connection is often written to in a later turn, which may be another request's.
             let server = opened_during.unwrap_or_else(|| self.turn_owner(executor))?;
             return self.servers.contains_key(&server).then_some(Found { server, evidence: Evidence::Turn });
         }
         let only = self.only(key)?;
-        let found = match scheduling {
-            // One request alone, and nothing waited for since it was read.
-            Scheduling::EventLoop => {
-                self.turn_owner(executor).filter(|&owner| owner == only).map(|_| Evidence::Turn)
-            }
-            Scheduling::Threads | Scheduling::Unproven if self.is_serial(only, executor.tgid, scheduling) => {
-                Some(Evidence::Thread)
-            }
-            _ => None,
-        };
-        self.ambiguous += u64::from(found.is_none());
-        found.map(|evidence| Found { server: only, evidence })
+        let is_certain = matches!(scheduling, Scheduling::Threads | Scheduling::Unproven)
+            && self.is_serial(only, executor.tgid, scheduling);
+        self.ambiguous += u64::from(!is_certain);
+        is_certain.then_some(Found { server: only, evidence: Evidence::Thread })
     }
 
     /// Returns whether the thread that read a request works on nothing else until it has answered.
@@ -326,7 +485,8 @@ impl Parents {
     /// Returns the request whose turn it is, if the thread has not waited since.
     fn turn_owner(&self, executor: &Executor) -> Option<ExchangeId> {
         let turn = self.turns.get(&executor.tid)?;
-        (turn.number == executor.turn && self.servers.contains_key(&turn.server)).then_some(turn.server)
+        let server = turn.server?;
+        (turn.number == executor.turn && self.servers.contains_key(&server)).then_some(server)
     }
 
     /// Returns the request that a serial executor works on: of those on one connection the first.
@@ -358,16 +518,19 @@ impl Parents {
     /// Forgets what cannot matter any more.
     pub(super) fn sweep(&mut self) {
         let servers = &self.servers;
-        self.turns.retain(|_, turn| servers.contains_key(&turn.server));
-        self.opened_during.retain(|_, server| server.is_some_and(|server| servers.contains_key(&server)));
+        self.turns.retain(|_, turn| turn.server.is_some_and(|server| servers.contains_key(&server)));
+        self.unused.retain(|_, unused| unused.server.is_some_and(|server| servers.contains_key(&server)));
         if self.answer_turns.len() > MAX_REMEMBERED {
             self.answer_turns.clear();
         }
-        if self.first_calls.len() > MAX_REMEMBERED {
-            let mut times: Vec<u64> = self.first_calls.values().copied().collect();
+        if self.accepted.len() > MAX_REMEMBERED {
+            self.accepted.clear();
+        }
+        if self.goroutines.len() > MAX_REMEMBERED {
+            let mut times: Vec<u64> = self.goroutines.values().map(|(at_ns, _)| *at_ns).collect();
             let middle = times.len() / 2;
             let (_, &mut median, _) = times.select_nth_unstable(middle);
-            self.first_calls.retain(|_, &mut at_ns| at_ns > median);
+            self.goroutines.retain(|_, (at_ns, _)| *at_ns > median);
         }
     }
 }
@@ -375,7 +538,6 @@ impl Parents {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Goroutine;
 
     const REQUEST: ExchangeId = ExchangeId(1);
     const OTHER: ExchangeId = ExchangeId(2);
@@ -386,12 +548,12 @@ mod tests {
     }
 
     fn thread(tid: u32, turn: u32, at_ns: u64) -> Stamp {
-        Stamp { at_ns, executor: Executor { tgid: 1, tid, goroutine: None, turn } }
+        Stamp { at_ns, executor: Executor { tgid: 1, tid, task: None, turn } }
     }
 
     fn goroutine(id: u64, parent: u64, at_ns: u64) -> Stamp {
-        let goroutine = Some(Goroutine { id, parent });
-        Stamp { at_ns, executor: Executor { tgid: 1, tid: at_ns as u32, goroutine, turn: 0 } }
+        let task = Some(Task::Goroutine { id, parent });
+        Stamp { at_ns, executor: Executor { tgid: 1, tid: at_ns as u32, task, turn: 0 } }
     }
 
     fn of_scheduling(scheduling: Scheduling) -> Parents {
@@ -400,8 +562,12 @@ mod tests {
         parents
     }
 
+    fn peer() -> Endpoint {
+        Endpoint::Unix(String::new())
+    }
+
     fn evidence(parents: &mut Parents, stamp: &Stamp) -> Option<(u64, Evidence)> {
-        parents.of_call(CALL, connection(99), stamp).map(|found| (found.server.0, found.evidence))
+        parents.of_call(CALL, connection(99), &peer(), stamp).map(|found| (found.server.0, found.evidence))
     }
 
     #[test]
@@ -480,12 +646,12 @@ mod tests {
         parents.begin_server(REQUEST, connection(1), &thread(7, 2, 10));
         // An upstream of the other request fails in the same turn: the next connection is the other's.
         parents.touch(&thread(7, 2, 11).executor, Some(OTHER));
-        parents.note_connect(connection(50), &thread(7, 2, 12).executor);
-        let found = parents.of_call(CALL, connection(50), &thread(7, 2, 13));
+        parents.note_connect(connection(50), &peer(), &thread(7, 2, 12).executor);
+        let found = parents.of_call(CALL, connection(50), &peer(), &thread(7, 2, 13));
         assert_eq!(found.map(|found| found.server), Some(OTHER));
         parents.touch(&thread(7, 2, 14).executor, None);
-        parents.note_connect(connection(51), &thread(7, 2, 15).executor);
-        assert_eq!(parents.of_call(ExchangeId(4), connection(51), &thread(7, 2, 16)), None);
+        parents.note_connect(connection(51), &peer(), &thread(7, 2, 15).executor);
+        assert_eq!(parents.of_call(ExchangeId(4), connection(51), &peer(), &thread(7, 2, 16)), None);
     }
 
     #[test]
@@ -493,14 +659,15 @@ mod tests {
         let mut parents = Parents::default();
         parents.set_scheduling(1, Scheduling::Turns);
         parents.begin_server(REQUEST, connection(1), &thread(7, 1, 10));
-        parents.note_connect(connection(50), &thread(7, 1, 11).executor);
+        parents.note_connect(connection(50), &peer(), &thread(7, 1, 11).executor);
         parents.begin_server(OTHER, connection(2), &thread(7, 1, 12));
-        parents.note_connect(connection(51), &thread(7, 1, 13).executor);
-        let of = |parents: &mut Parents, sock, stamp| parents.of_call(CALL, connection(sock), &stamp);
+        parents.note_connect(connection(51), &peer(), &thread(7, 1, 13).executor);
+        let of =
+            |parents: &mut Parents, sock, stamp| parents.of_call(CALL, connection(sock), &peer(), &stamp);
         assert_eq!(of(&mut parents, 51, thread(7, 2, 20)).map(|found| found.server), Some(OTHER));
         assert_eq!(of(&mut parents, 50, thread(7, 2, 21)).map(|found| found.server), Some(REQUEST));
         assert_eq!(of(&mut parents, 50, thread(7, 2, 22)), None, "only the first call of a connection");
-        parents.note_connect(connection(52), &thread(7, 1, 22).executor);
+        parents.note_connect(connection(52), &peer(), &thread(7, 1, 22).executor);
         parents.take_turn(REQUEST, &thread(7, 4, 23).executor);
         let written_in_anothers_turn = of(&mut parents, 52, thread(7, 4, 24));
         assert_eq!(written_in_anothers_turn.map(|found| found.server), Some(OTHER));
@@ -517,7 +684,12 @@ mod tests {
         parents.begin_server(REQUEST, connection(1), &goroutine(5, 1, 10));
         assert_eq!(evidence(&mut parents, &goroutine(5, 1, 20)), Some((1, Evidence::Goroutine)));
         assert_eq!(evidence(&mut parents, &goroutine(6, 5, 20)), Some((1, Evidence::Goroutine)));
-        assert_eq!(evidence(&mut parents, &goroutine(7, 6, 20)), None, "a grandchild may serve others");
+        assert_eq!(
+            evidence(&mut parents, &goroutine(7, 6, 20)),
+            Some((1, Evidence::Goroutine)),
+            "a grandchild"
+        );
+        assert_eq!(evidence(&mut parents, &goroutine(9, 8, 20)), None, "nobody knows who started its parent");
     }
 
     #[test]

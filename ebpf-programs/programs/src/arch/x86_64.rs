@@ -78,6 +78,18 @@ impl Registers {
         self.r14
     }
 
+    /// Returns the first argument of a Go function (the internal ABI).
+    #[inline(always)]
+    pub(crate) fn go_first(&self) -> u64 {
+        self.ax
+    }
+
+    /// Returns what a function returned.
+    #[inline(always)]
+    pub(crate) fn returned(&self) -> u64 {
+        self.ax
+    }
+
     /// Returns the stack pointer.
     #[inline(always)]
     pub(crate) fn stack(&self) -> u64 {

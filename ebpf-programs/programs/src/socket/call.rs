@@ -1,5 +1,7 @@
 //! A socket call between its entry and its exit.
 
+use crate::runtime::Task;
+
 /// How the call names the memory that it moves bytes from or to.
 pub(crate) mod memory {
     /// One buffer.
@@ -26,10 +28,8 @@ pub(crate) struct Call {
     pub(crate) address: u64,
     /// Entry, `CLOCK_MONOTONIC`; of use only for calls that write or connect.
     pub(crate) time_ns: u64,
-    /// Goroutine id or 0.
-    pub(crate) goroutine: u64,
-    /// Id of the goroutine's parent or 0.
-    pub(crate) goroutine_parent: u64,
+    /// Who makes the call.
+    pub(crate) task: Task,
     /// Number of elements at `address`.
     pub(crate) elements: u32,
     /// Position of the first byte.
@@ -50,10 +50,8 @@ pub(crate) struct Call {
     pub(crate) family: u8,
     /// 1 where `skip_until` is valid.
     pub(crate) skips: u8,
-    /// 1 where the process is written in Go.
-    pub(crate) is_go: u8,
     /// Zero.
-    pub(crate) padding: [u8; 3],
+    pub(crate) padding: [u8; 4],
     /// How far the exit has followed the memory.
     pub(crate) cursor: Cursor,
 }
@@ -95,8 +93,7 @@ impl Call {
         sock: 0,
         address: 0,
         time_ns: 0,
-        goroutine: 0,
-        goroutine_parent: 0,
+        task: Task::UNKNOWN,
         elements: 0,
         position: 0,
         reverse_position: 0,
@@ -107,8 +104,7 @@ impl Call {
         direction: 0,
         family: 0,
         skips: 0,
-        is_go: 0,
-        padding: [0; 3],
+        padding: [0; 4],
         cursor: Cursor::UNSET,
     };
 }

@@ -4,8 +4,8 @@ use core::num::NonZero;
 
 use aya_ebpf::helpers::bpf_get_current_comm;
 use remora_abi::{
-    FAMILY_INET, FAMILY_INET6, FAMILY_UNIX, KIND_OPENED, Loss, MAX_UNIX_PATH, OpenedEvent, ROLE_CONNECTED,
-    ROLE_UNKNOWN, SocketState,
+    FAMILY_INET, FAMILY_INET6, FAMILY_UNIX, KIND_OPENED, Loss, MAX_UNIX_PATH, OPENED_POSITIONS, OpenedEvent,
+    ROLE_CONNECTED, ROLE_UNKNOWN, SocketState,
 };
 
 use crate::emit;
@@ -47,6 +47,8 @@ pub(crate) fn announce(sock: u64, inode: u32, family: u8, role: u8, time_ns: u64
         event.peer_sock = 0;
         event.comm = bpf_get_current_comm().unwrap_or_default();
         event.turn = thread::known().map_or(0, |thread| thread.turn);
+        event.first_egress = 0;
+        event.first_ingress = 0;
         if family == FAMILY_UNIX {
             fill_unix(event, sock, role);
         } else {
@@ -75,6 +77,47 @@ fn fill_inet(event: &mut OpenedEvent, sock: u64, family: u8) {
     } else if family == FAMILY_INET6 {
         event.local_address = read::kernel(sock, offsets.sock_v6_rcv_saddr).unwrap_or([0; 16]);
         event.peer_address = read::kernel(sock, offsets.sock_v6_daddr).unwrap_or([0; 16]);
+    }
+    if event.role != ROLE_CONNECTED {
+        fill_first_positions(event, sock);
+    }
+}
+
+/// The kernel counts from the first byte on, so that it can be told where the connection began. The counts may move
+/// meanwhile: then they are read once more. A connection that is only being opened has none yet.
+#[inline(always)]
+fn fill_first_positions(event: &mut OpenedEvent, sock: u64) {
+    let before = counts(sock);
+    let mut now = counts(sock);
+    if before != now {
+        let before = now;
+        now = counts(sock);
+        if before != now {
+            return;
+        }
+    }
+    let Counts { acknowledged, acked_bytes, expected, received_bytes } = now;
+    event.first_egress = acknowledged.wrapping_sub(acked_bytes as u32);
+    event.first_ingress = expected.wrapping_sub(received_bytes as u32);
+    event.header.flags |= OPENED_POSITIONS;
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Counts {
+    acked_bytes: u64,
+    received_bytes: u64,
+    acknowledged: u32,
+    expected: u32,
+}
+
+#[inline(always)]
+fn counts(sock: u64) -> Counts {
+    let offsets = offsets();
+    Counts {
+        acked_bytes: read::kernel(sock, offsets.tcp_bytes_acked).unwrap_or(0),
+        received_bytes: read::kernel(sock, offsets.tcp_bytes_received).unwrap_or(0),
+        acknowledged: read::kernel(sock, offsets.tcp_snd_una).unwrap_or(0),
+        expected: read::kernel(sock, offsets.tcp_rcv_nxt).unwrap_or(0),
     }
 }
 

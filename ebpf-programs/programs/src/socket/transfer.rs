@@ -2,14 +2,15 @@
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use remora_abi::{
-    Count, DATA_COUNTED, DATA_EOF, DATA_GOROUTINE, DIRECTION_EGRESS, DIRECTION_INGRESS, DataEvent,
-    FAMILY_UNIX, KIND_DATA, PROCESS_IGNORE, ProcessPolicy, SOCKET_IGNORE, SocketState,
+    Count, DATA_COUNTED, DATA_EOF, DIRECTION_EGRESS, DIRECTION_INGRESS, DataEvent, FAMILY_UNIX, KIND_DATA,
+    PROCESS_IGNORE, ProcessPolicy, SOCKET_IGNORE, SocketState, TASKS_LIBUV, TASKS_NONE,
 };
 
 use crate::arch::Registers;
 use crate::emit;
 use crate::maps::{PROCESSES, SETTINGS, SOCKET_POLICIES, SOCKETS, count, offsets};
 use crate::read;
+use crate::runtime;
 use crate::socket::call::{Call, memory};
 use crate::socket::find::{Found, find};
 use crate::socket::{open, segments};
@@ -42,9 +43,9 @@ pub(crate) fn observed_process() -> Option<ProcessPolicy> {
         Some(policy) => unsafe { *policy },
         None => ProcessPolicy {
             mode: SETTINGS.get(0)?.default_process_mode,
-            is_go: 0,
-            goid_offset: 0,
-            parent_goid_offset: 0,
+            tasks: TASKS_NONE,
+            first_offset: 0,
+            second_offset: 0,
             padding: [0; 2],
         },
     };
@@ -60,7 +61,9 @@ pub(crate) fn observed_process() -> Option<ProcessPolicy> {
 pub(crate) fn enter(registers: &Registers, descriptor: u64, direction: u8, memory: Memory) {
     let Some(process) = observed_process() else { return };
     let Some(found) = find(descriptor) else {
-        if memory.is_of_socket && direction == DIRECTION_INGRESS {
+        // libuv's threads wake its loop through an eventfd.
+        let is_message = memory.is_of_socket || process.tasks == TASKS_LIBUV;
+        if is_message && direction == DIRECTION_INGRESS {
             thread::turn_away();
         }
         return;
@@ -77,16 +80,13 @@ pub(crate) fn enter(registers: &Registers, descriptor: u64, direction: u8, memor
     call.elements = memory.elements;
     call.memory = memory.kind;
     call.direction = direction;
-    call.is_go = process.is_go;
     if !apply_policy(call) {
         count(Count::Ignored, 1);
         return;
     }
     if memory.kind != memory::CONNECT {
         locate(call, &found);
-        if process.is_go != 0 {
-            identify_goroutine(call, registers, &process);
-        }
+        call.task = runtime::task(registers, &process);
     }
     thread.is_in_call = 1;
 }
@@ -140,22 +140,6 @@ fn counted_positions(found: &Found) -> (u32, u32) {
     }
 }
 
-/// Reads the goroutine that makes the call, if the register holds the goroutine whose stack is in use.
-#[inline(always)]
-fn identify_goroutine(call: &mut Call, registers: &Registers, process: &ProcessPolicy) {
-    call.goroutine = 0;
-    call.goroutine_parent = 0;
-    let goroutine = registers.goroutine();
-    let Some([low, high]) = read::user::<[u64; 2]>(goroutine) else { return };
-    if registers.stack() < low || registers.stack() > high {
-        return;
-    }
-    call.goroutine = read::user(goroutine + u64::from(process.goid_offset)).unwrap_or(0);
-    if process.parent_goid_offset != 0 {
-        call.goroutine_parent = read::user(goroutine + u64::from(process.parent_goid_offset)).unwrap_or(0);
-    }
-}
-
 /// Handles the exit of a call, if its entry was remembered.
 #[inline(always)]
 pub(crate) fn exit(result: i64) {
@@ -204,9 +188,7 @@ fn describe(call: &Call, turn: u32, time_ns: u64) -> DataEvent {
     header.family = call.family;
     header.inode = call.inode;
     header.sock = call.sock;
-    if call.is_go != 0 {
-        header.flags |= DATA_GOROUTINE;
-    }
+    header.flags = call.task.flags as u8;
     if call.family == FAMILY_UNIX {
         header.flags |= DATA_COUNTED;
     }
@@ -216,9 +198,8 @@ fn describe(call: &Call, turn: u32, time_ns: u64) -> DataEvent {
         reverse_position: call.reverse_position,
         length: 0,
         captured: 0,
-        // Set only for Go programs: the entry may hold what an earlier program of this thread left.
-        goroutine: if call.is_go != 0 { call.goroutine } else { 0 },
-        goroutine_parent: if call.is_go != 0 { call.goroutine_parent } else { 0 },
+        task: call.task.id,
+        task_parent: call.task.parent,
         turn,
         padding: 0,
     }

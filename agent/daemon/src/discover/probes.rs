@@ -1,0 +1,149 @@
+//! Where in its files a program gives away who works for whom: functions of runtimes that the capture probes.
+
+mod elf;
+mod go_functions;
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::PathBuf;
+
+use super::process::Runtime;
+
+/// Files whose places are remembered; beyond it the memory starts over.
+const MAX_FILES: usize = 4096;
+
+/// What is learned at a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Purpose {
+    /// For which goroutine `net/http` sends a request.
+    GoRoundTrip,
+    /// Which Python context a task's context was copied from.
+    PythonCopyContext,
+    /// Where Node turns from what was read to timers and immediates.
+    NodeTurn,
+}
+
+/// Which bytes a file has: device, inode and time of change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FileIdentity {
+    device: u64,
+    inode: u64,
+    changed_s: i64,
+    changed_ns: i64,
+}
+
+/// A place in a file, which all processes share that map it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Probe {
+    /// What for.
+    pub purpose: Purpose,
+    /// A path to the file that leads there from this process's root.
+    pub path: PathBuf,
+    /// The file.
+    pub file: FileIdentity,
+    /// Offset of the function's first instruction.
+    pub offset: u64,
+}
+
+/// Looks for places, in each file once.
+#[derive(Debug, Default)]
+pub(super) struct Probes(HashMap<FileIdentity, Vec<(Purpose, u64)>>);
+
+impl Probes {
+    /// Returns the places that matter in the files of a process, as far as it has mapped them yet.
+    pub(super) fn of(&mut self, tgid: u32, runtime: &Runtime) -> Vec<Probe> {
+        let executable = PathBuf::from(format!("/proc/{tgid}/exe"));
+        match runtime {
+            Runtime::Go { offsets: Some(_), .. } => {
+                self.in_file(executable, |file| in_go_program(file, GO_FUNCTIONS))
+            }
+            Runtime::Node => self.in_file(executable, |file| in_symbols(file, NODE_FUNCTIONS)),
+            Runtime::Python { .. } => {
+                let places = self.in_file(executable, |file| in_symbols(file, PYTHON_FUNCTIONS));
+                match library(tgid, "libpython") {
+                    Some(path) if places.is_empty() => {
+                        self.in_file(path, |file| in_symbols(file, PYTHON_FUNCTIONS))
+                    }
+                    _ => places,
+                }
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn in_file(&mut self, path: PathBuf, find: impl FnOnce(&File) -> Vec<(Purpose, u64)>) -> Vec<Probe> {
+        let Ok(opened) = File::open(&path) else { return Vec::new() };
+        let Ok(metadata) = opened.metadata() else { return Vec::new() };
+        let file = FileIdentity {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            changed_s: metadata.mtime(),
+            changed_ns: metadata.mtime_nsec(),
+        };
+        if self.0.len() >= MAX_FILES {
+            self.0.clear();
+        }
+        let places = self.0.entry(file).or_insert_with(|| find(&opened));
+        let probe = |&(purpose, offset): &_| Probe { purpose, path: path.clone(), file, offset };
+        places.iter().map(probe).collect()
+    }
+}
+
+type Functions = &'static [(&'static str, Purpose)];
+
+const GO_FUNCTIONS: Functions = &[("net/http.(*persistConn).roundTrip", Purpose::GoRoundTrip)];
+const PYTHON_FUNCTIONS: Functions = &[("PyContext_CopyCurrent", Purpose::PythonCopyContext)];
+const NODE_FUNCTIONS: Functions = &[
+    ("_ZN4node11Environment9RunTimersEP10uv_timer_s", Purpose::NodeTurn),
+    ("_ZN4node11Environment14CheckImmediateEP10uv_check_s", Purpose::NodeTurn),
+];
+
+fn in_symbols(file: &File, functions: Functions) -> Vec<(Purpose, u64)> {
+    let names: Vec<&str> = functions.iter().map(|(name, _)| *name).collect();
+    let offsets = elf::function_offsets(file, &names);
+    functions.iter().zip(offsets).filter_map(|((_, purpose), offset)| Some((*purpose, offset?))).collect()
+}
+
+/// Stripped Go programs keep the names of their functions for stack traces.
+fn in_go_program(file: &File, functions: Functions) -> Vec<(Purpose, u64)> {
+    let found = in_symbols(file, functions);
+    if !found.is_empty() {
+        return found;
+    }
+    let places = functions.iter().map(|(name, purpose)| (go_functions::offset(file, name), *purpose));
+    places.filter_map(|(offset, purpose)| Some((purpose, offset?))).collect()
+}
+
+/// Returns the path by which a library can be opened that a process has mapped.
+fn library(tgid: u32, name: &str) -> Option<PathBuf> {
+    let maps = procfs::process::Process::new(i32::try_from(tgid).ok()?).ok()?.maps().ok()?;
+    let is_library = |map: &procfs::process::MemoryMap| match &map.pathname {
+        procfs::process::MMapPath::Path(path) => {
+            path.file_name().is_some_and(|file| file.to_string_lossy().starts_with(name))
+        }
+        _ => false,
+    };
+    let map = maps.iter().find(|map| is_library(map))?;
+    let (start, end) = map.address;
+    Some(PathBuf::from(format!("/proc/{tgid}/map_files/{start:x}-{end:x}")))
+}
+
+/// Returns the address at which a process has a symbol of a Python's executable or library.
+pub(super) fn python_symbol(tgid: u32, name: &str) -> Option<u64> {
+    let executable = PathBuf::from(format!("/proc/{tgid}/exe"));
+    let candidates = [Some(executable), library(tgid, "libpython")];
+    candidates.into_iter().flatten().find_map(|path| {
+        let file = File::open(path).ok()?;
+        let address = elf::symbol_address(&file, name)?;
+        let metadata = file.metadata().ok()?;
+        Some(address.wrapping_add(load_bias(tgid, metadata.ino(), &file)?))
+    })
+}
+
+/// Returns what a process adds to the addresses in a file that it has mapped.
+fn load_bias(tgid: u32, inode: u64, file: &File) -> Option<u64> {
+    let maps = procfs::process::Process::new(i32::try_from(tgid).ok()?).ok()?.maps().ok()?;
+    let first = maps.iter().filter(|map| map.inode == inode).min_by_key(|map| map.address.0)?;
+    Some(first.address.0.wrapping_sub(elf::first_address(file)?).wrapping_sub(first.offset))
+}

@@ -1,0 +1,74 @@
+//! Where a Python keeps its current `Context`: found out on the living process, so that no table of versions and
+//! builds is needed, and nothing is believed that does not fit.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+
+use super::probes::python_symbol;
+use super::process::ContextOffsets;
+
+/// Before and behind the thread pointer: static thread-local storage (`_Py_tss_tstate`, from Python 3.12), and the first
+/// block of `pthread_setspecific` values in glibc's `struct pthread` (`autoTSSkey`).
+const BEFORE: u64 = 8192;
+const BEHIND: u64 = 2048;
+/// Bytes of `PyThreadState` in which its fields are looked for.
+const THREAD_STATE_BYTES: usize = 1024;
+/// Offset of `ob_type` in `PyObject`.
+const OBJECT_TYPE: u64 = 8;
+
+/// Returns where the threads of a process keep it, seen from a thread that has one.
+///
+/// A slot of the thread's own storage is that of `PyThreadState` if it points to memory that holds the thread's
+/// pointer (`thread_id`) and a pointer to an object of the type `PyContext_Type` (`context`).
+pub(super) fn context_offsets(tgid: u32, thread_pointer: u64) -> Option<ContextOffsets> {
+    let memory = File::open(format!("/proc/{tgid}/mem")).ok()?;
+    let context_type = python_symbol(tgid, "PyContext_Type")?;
+    search(&Memory(memory), context_type, thread_pointer)
+}
+
+struct Memory(File);
+
+impl Memory {
+    fn words(&self, address: u64, bytes: usize) -> Vec<u64> {
+        let mut buffer = vec![0; bytes];
+        let read = self.0.read_at(&mut buffer, address).unwrap_or(0);
+        let whole = buffer.get(..read).unwrap_or_default();
+        whole.chunks_exact(8).map(|word| u64::from_ne_bytes(word.try_into().unwrap_or_default())).collect()
+    }
+
+    fn word(&self, address: u64) -> Option<u64> {
+        self.words(address, 8).first().copied()
+    }
+}
+
+fn search(memory: &Memory, context_type: u64, thread_pointer: u64) -> Option<ContextOffsets> {
+    // The pages before the pointer may not all be mapped.
+    let start = [BEFORE, 4096, 2048, 1024, 0].into_iter().map(|before| thread_pointer.saturating_sub(before));
+    let (start, slots) = start
+        .map(|start| {
+            (start, memory.words(start, usize::try_from(thread_pointer - start + BEHIND).unwrap_or(0)))
+        })
+        .find(|(_, slots)| !slots.is_empty())?;
+    let own = start..thread_pointer + BEHIND;
+    slots.iter().zip(0_u64..).find_map(|(&thread_state, index)| {
+        if !is_pointer(thread_state) || own.contains(&thread_state) {
+            return None;
+        }
+        let fields = memory.words(thread_state, THREAD_STATE_BYTES);
+        let is_context =
+            |value: u64| is_pointer(value) && memory.word(value + OBJECT_TYPE) == Some(context_type);
+        if !fields.contains(&thread_pointer) {
+            return None;
+        }
+        let field = fields.iter().position(|&value| is_context(value))?;
+        let slot = (start + 8 * index).wrapping_sub(thread_pointer).cast_signed();
+        Some(ContextOffsets {
+            thread_state: i16::try_from(slot).ok()?,
+            context: u16::try_from(8 * field).ok()?,
+        })
+    })
+}
+
+fn is_pointer(value: u64) -> bool {
+    value >= 4096 && value % 8 == 0 && value < 1 << 47
+}

@@ -1,0 +1,61 @@
+//! What discovery says of a runtime, in the words of the capture.
+
+use foldhash::HashSet;
+
+use crate::capture::{Capture, Tasks};
+use crate::discover::{FileIdentity, Probe, Purpose, Runtime};
+use crate::health::{Counter, Ledger};
+
+/// Places that are probed at most.
+const MAX_PROBES: usize = 4096;
+
+/// Returns how the tasks of a program are told apart.
+pub(super) fn tasks(runtime: &Runtime) -> Tasks {
+    match runtime {
+        Runtime::Go { offsets: Some(offsets), .. } => {
+            Tasks::Goroutines { goid: offsets.goid, parent_goid: offsets.parent_goid }
+        }
+        Runtime::Python { contexts: Some(contexts) } => {
+            Tasks::Contexts { thread_state: contexts.thread_state, context: contexts.context }
+        }
+        Runtime::Node => Tasks::Libuv,
+        _ => Tasks::None,
+    }
+}
+
+/// The places that are probed, each once.
+#[derive(Debug)]
+pub(super) struct Attached {
+    places: HashSet<(FileIdentity, u64)>,
+    refused: Counter,
+}
+
+impl Attached {
+    /// Returns none; what cannot be attached will be counted.
+    pub(super) fn new(ledger: &Ledger) -> Self {
+        Self { places: HashSet::default(), refused: ledger.counter("remora_agent_probes_refused_total") }
+    }
+
+    /// Attaches a probe unless it is attached already. Without it, parents are missing that it would have told.
+    pub(super) fn attach(&mut self, capture: &mut Capture, probe: &Probe) {
+        let place = (probe.file, probe.offset);
+        if self.places.len() >= MAX_PROBES || !self.places.insert(place) {
+            return;
+        }
+        if let Err(error) = capture.attach_probe(program(probe.purpose), &probe.path, probe.offset) {
+            self.refused.add(1);
+            tracing::warn!(
+                "parents are missing that a probe in {} would tell: {error}",
+                probe.path.display()
+            );
+        }
+    }
+}
+
+fn program(purpose: Purpose) -> &'static str {
+    match purpose {
+        Purpose::GoRoundTrip => "go_http_round_trip",
+        Purpose::PythonCopyContext => "python_copy_context",
+        Purpose::NodeTurn => "node_turn",
+    }
+}

@@ -1,0 +1,56 @@
+//! Who is executing, where a program schedules by itself: goroutines, Python's contexts, the turns of libuv.
+
+mod go;
+mod libuv;
+mod python;
+
+use remora_abi::{ClaimEvent, KIND_CLAIM, ProcessPolicy, TASKS_GO, TASKS_PYTHON};
+
+use crate::arch::Registers;
+use crate::socket::find::find;
+use crate::{emit, read, thread};
+
+/// The task that executes. Its fields are wide, so that copies have no holes that the verifier would mind.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Task {
+    /// `DATA_GOROUTINE`, `DATA_CONTEXT` or 0.
+    pub(crate) flags: u64,
+    /// As in `DataEvent::task`.
+    pub(crate) id: u64,
+    /// As in `DataEvent::task_parent`.
+    pub(crate) parent: u64,
+}
+
+impl Task {
+    /// No task, or none that can be told.
+    pub(crate) const UNKNOWN: Self = Self { flags: 0, id: 0, parent: 0 };
+}
+
+/// Returns who executes. The registers are those of user space.
+#[inline(always)]
+pub(crate) fn task(registers: &Registers, process: &ProcessPolicy) -> Task {
+    match process.tasks {
+        TASKS_GO => go::task(registers, process),
+        TASKS_PYTHON => python::task(process),
+        _ => Task::UNKNOWN,
+    }
+}
+
+/// Tells that what is written to a socket next is written for this task, by whichever task writes it.
+#[inline(always)]
+fn claim(descriptor: u64, task: Task) {
+    let Some(found) = find(descriptor) else { return };
+    let now_ns = read::now_ns();
+    emit::record::<ClaimEvent>(|event| {
+        event.header = emit::header(KIND_CLAIM, now_ns);
+        event.header.flags = task.flags as u8;
+        event.header.family = found.family;
+        event.header.inode = found.inode;
+        event.header.sock = found.sock;
+        event.task = task.id;
+        event.task_parent = task.parent;
+        event.turn = thread::known().map_or(0, |thread| thread.turn);
+        event.padding = 0;
+    });
+}

@@ -1,0 +1,55 @@
+//! Python: the current `Context` (PEP 567), which every asyncio task has of its own.
+
+use aya_ebpf::macros::uretprobe;
+use aya_ebpf::programs::RetProbeContext;
+use remora_abi::{DATA_CONTEXT, KIND_TASK, ProcessPolicy, TASKS_PYTHON, TaskEvent};
+
+use super::Task;
+use crate::arch::Registers;
+use crate::maps::offsets;
+use crate::socket::transfer::observed_process;
+use crate::{emit, read, thread};
+
+/// Returns the current context, of which `PyThreadState` has a pointer; the thread's own storage has one to that.
+#[inline(always)]
+pub(super) fn task(process: &ProcessPolicy) -> Task {
+    match current(process) {
+        0 => Task::UNKNOWN,
+        context => Task { flags: u64::from(DATA_CONTEXT), id: context, parent: 0 },
+    }
+}
+
+#[inline(always)]
+fn current(process: &ProcessPolicy) -> u64 {
+    let thread_state =
+        read::user::<u64>(thread_pointer().wrapping_add_signed(i64::from(process.first_offset as i16)))
+            .unwrap_or(0);
+    if thread_state == 0 {
+        return 0;
+    }
+    read::user::<u64>(thread_state + u64::from(process.second_offset)).unwrap_or(0)
+}
+
+#[inline(always)]
+fn thread_pointer() -> u64 {
+    read::kernel(read::task(), offsets().task_thread_pointer).unwrap_or(0)
+}
+
+/// `PyObject *PyContext_CopyCurrent(void)`
+#[uretprobe]
+pub(crate) fn python_copy_context(context: RetProbeContext) -> u32 {
+    let Some(process) = observed_process() else { return 0 };
+    let made = Registers::of(context.regs.cast()).returned();
+    let is_known = process.tasks == TASKS_PYTHON;
+    let (parent, pointer) = if is_known { (current(&process), 0) } else { (0, thread_pointer()) };
+    let now_ns = read::now_ns();
+    emit::record::<TaskEvent>(|event| {
+        event.header = emit::header(KIND_TASK, now_ns);
+        event.task = made;
+        event.parent = parent;
+        event.thread_pointer = pointer;
+        event.turn = thread::known().map_or(0, |thread| thread.turn);
+        event.padding = 0;
+    });
+    0
+}

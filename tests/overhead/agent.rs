@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use remora_tests::remora::Agent;
 use remora_tests::servers::GoService;
+use remora_tests::sink::Sink;
 
-use crate::sink::Sink;
 use crate::{figure, paced, process};
 
 const RATES: [u32; 2] = [5_000, 10_000];
@@ -22,7 +22,7 @@ pub(crate) fn run(rounds: usize) -> Result<()> {
             (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for round in 0..rounds {
             eprintln!("agent: {rate} requests/s, round {} of {rounds}", round + 1);
-            let agent = Agent::exporting_to(sink.address, &[])?;
+            let agent = Agent::exporting_to(sink.address(), &[])?;
             paced::run(service.address(), "/plain", rate, WARM_UP)?;
             let (cpu, begin, received) = (process::cpu_seconds(agent.id())?, Instant::now(), sink.bytes());
             let answered = paced::run(service.address(), "/plain", rate, LASTING)?;

@@ -8,7 +8,6 @@ mod bpf;
 mod figure;
 mod paced;
 mod process;
-mod sink;
 mod throughput;
 
 use anyhow::{Context as _, Result, bail};

@@ -7,10 +7,10 @@ use std::process::Command;
 use anyhow::{Context as _, Result};
 use remora_tests::remora::Agent;
 use remora_tests::servers::{GoService, Nginx, Redis};
+use remora_tests::sink::Sink;
 use remora_tests::{locate, tools};
 
 use crate::figure;
-use crate::sink::Sink;
 
 /// The programs that make the load.
 const LOADS: [&str; 2] = ["wrk", "redis-benchmark"];
@@ -30,7 +30,7 @@ pub(crate) fn run(rounds: usize) -> Result<()> {
 fn compare(name: &str, rounds: usize, measure: impl Fn() -> Result<f64>) -> Result<()> {
     let sink = Sink::start()?;
     let observed = || -> Result<f64> {
-        let _agent = Agent::exporting_to(sink.address, &LOADS)?;
+        let _agent = Agent::exporting_to(sink.address(), &LOADS)?;
         measure()
     };
     let (mut without, mut with, mut lost) = (Vec::new(), Vec::new(), Vec::new());

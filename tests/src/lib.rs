@@ -12,6 +12,7 @@ pub mod remora;
 pub mod running;
 pub mod scratch;
 pub mod servers;
+pub mod sink;
 pub mod span;
 pub mod tools;
 pub mod wait;

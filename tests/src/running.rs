@@ -28,7 +28,26 @@ impl Running {
     pub fn start(name: &str, scratch: &Scratch, command: &mut Command) -> Result<Self> {
         let log = scratch.path().join(format!("{name}.log"));
         let file = File::create(&log).with_context(|| format!("create {}", log.display()))?;
-        command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
+        command.stdout(file.try_clone()?).stderr(file);
+        Self::spawn(name, log, command)
+    }
+
+    /// Starts `command`; what it prints goes to the file `output`, its messages to the file `NAME.log` in `scratch`.
+    pub fn start_printing_to(
+        name: &str,
+        scratch: &Scratch,
+        output: File,
+        command: &mut Command,
+    ) -> Result<Self> {
+        let log = scratch.path().join(format!("{name}.log"));
+        command
+            .stdout(output)
+            .stderr(File::create(&log).with_context(|| format!("create {}", log.display()))?);
+        Self::spawn(name, log, command)
+    }
+
+    fn spawn(name: &str, log: PathBuf, command: &mut Command) -> Result<Self> {
+        command.stdin(Stdio::null());
         let child = command.spawn().with_context(|| format!("start {name}: {command:?}"))?;
         Ok(Self { name: name.to_owned(), child, log, stop_signal: Signal::TERM })
     }

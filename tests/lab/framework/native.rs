@@ -1,0 +1,5 @@
+//! Rust, Ruby and shell scripts.
+
+use super::Framework;
+
+pub(super) const ALL: &[Framework] = &[];

@@ -1,0 +1,132 @@
+//! Python: threads under gunicorn, event loops under uvicorn and aiohttp, jobs under Celery.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::Result;
+use remora_tests::tools;
+
+use super::{EVERY, Framework, Load, SEQUENTIAL};
+use crate::judge::Truth;
+use crate::site::{Site, app, installed, text};
+
+const NEEDS: &[&str] = &["python"];
+
+pub(super) const ALL: &[Framework] = &[
+    Framework {
+        name: "flask",
+        title: "Flask, gunicorn gthread; psycopg2, requests, redis-py",
+        needs: NEEDS,
+        modes: SEQUENTIAL,
+        load: Load::Http(|site| Ok(vec![gunicorn(site, "flask", "app:app")])),
+        truth: Truth::Server,
+        versions: || versions("flask gunicorn psycopg2-binary requests redis"),
+    },
+    Framework {
+        name: "flask-executor",
+        title: "Flask, gunicorn gthread; calls in a shared ThreadPoolExecutor",
+        needs: NEEDS,
+        modes: EVERY,
+        load: Load::Http(|site| Ok(vec![gunicorn(site, "flask-executor", "app:app")])),
+        truth: Truth::Server,
+        versions: || versions("flask gunicorn psycopg2-binary requests redis"),
+    },
+    Framework {
+        name: "django",
+        title: "Django ORM and cache, gunicorn gthread; psycopg2, requests, redis-py",
+        needs: NEEDS,
+        modes: SEQUENTIAL,
+        load: Load::Http(|site| Ok(vec![gunicorn(site, "django", "app:application")])),
+        truth: Truth::Server,
+        versions: || versions("django gunicorn psycopg2-binary requests redis"),
+    },
+    Framework {
+        name: "fastapi",
+        title: "FastAPI, uvicorn with uvloop; asyncpg, httpx, redis.asyncio",
+        needs: NEEDS,
+        modes: EVERY,
+        load: Load::Http(|site| Ok(vec![uvicorn(site, "fastapi", "uvloop")])),
+        truth: Truth::Server,
+        versions: || versions("fastapi uvicorn uvloop asyncpg httpx redis"),
+    },
+    Framework {
+        name: "fastapi-asyncio",
+        title: "FastAPI, uvicorn with asyncio's own loop; asyncpg, httpx, redis.asyncio",
+        needs: NEEDS,
+        modes: EVERY,
+        load: Load::Http(|site| Ok(vec![uvicorn(site, "fastapi", "asyncio")])),
+        truth: Truth::Server,
+        versions: || versions("fastapi uvicorn asyncpg httpx redis"),
+    },
+    Framework {
+        name: "fastapi-to-thread",
+        title: "FastAPI, uvicorn with uvloop; psycopg2, requests, redis-py by asyncio.to_thread",
+        needs: NEEDS,
+        modes: EVERY,
+        load: Load::Http(|site| Ok(vec![uvicorn(site, "fastapi-to-thread", "uvloop")])),
+        truth: Truth::Server,
+        versions: || versions("fastapi uvicorn uvloop psycopg2-binary requests redis"),
+    },
+    Framework {
+        name: "aiohttp",
+        title: "aiohttp server and client; asyncpg, redis.asyncio",
+        needs: NEEDS,
+        modes: EVERY,
+        load: Load::Http(|site| {
+            let mut command = site.command(program("python"));
+            command.arg(app("aiohttp").join("app.py"));
+            Ok(vec![quiet(command)])
+        }),
+        truth: Truth::Server,
+        versions: || versions("aiohttp asyncpg redis"),
+    },
+    Framework {
+        name: "celery",
+        title: "Flask enqueues over Redis, a Celery prefork worker calls; psycopg2, requests, redis-py",
+        needs: NEEDS,
+        modes: SEQUENTIAL,
+        load: Load::Jobs(|site| {
+            let mut worker = site.command(program("celery"));
+            worker.arg("--workdir").arg(app("celery")).args(["--app", "tasks", "worker"]);
+            worker.args(["--concurrency", "4", "--loglevel", "WARNING"]);
+            Ok(vec![gunicorn(site, "celery", "app:app"), quiet(worker)])
+        }),
+        truth: Truth::Job,
+        versions: || versions("celery flask gunicorn psycopg2-binary requests redis"),
+    },
+];
+
+fn gunicorn(site: &Site, folder: &str, application: &str) -> Command {
+    let mut command = site.command(program("gunicorn"));
+    command.args(["--bind", &site.address().to_string(), "--chdir", &text(&app(folder))]);
+    command.args(["--worker-class", "gthread", "--workers", "2", "--threads", "16", "--keep-alive", "30"]);
+    command.args(["--no-control-socket", "--worker-tmp-dir"]).arg(site.scratch().path()).arg(application);
+    quiet(command)
+}
+
+fn uvicorn(site: &Site, folder: &str, event_loop: &str) -> Command {
+    let mut command = site.command(program("uvicorn"));
+    command.args(["--host", "127.0.0.1", "--port", &site.address().port().to_string()]);
+    command.args(["--loop", event_loop, "--no-access-log", "--log-level", "warning", "--app-dir"]);
+    command.arg(app(folder)).arg("app:app");
+    quiet(command)
+}
+
+/// Sources stay as they are.
+fn quiet(mut command: Command) -> Command {
+    command.env("PYTHONDONTWRITEBYTECODE", "1").env("PYTHONWARNINGS", "ignore");
+    command
+}
+
+fn program(name: &str) -> PathBuf {
+    installed().join("python/bin").join(name)
+}
+
+fn versions(packages: &str) -> Result<Vec<String>> {
+    let script = "import sys, platform, importlib.metadata as m
+print('Python', platform.python_version())
+for name in sys.argv[1:]: print(name, m.version(name))";
+    let mut command = Command::new(program("python"));
+    let printed = tools::printed(command.args(["-c", script]).args(packages.split(' ')))?;
+    Ok(printed.lines().map(str::to_owned).collect())
+}

@@ -1,0 +1,362 @@
+//! From what the agent printed to what is right: each call carries the number of the request that it was made for.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Range;
+
+use serde::Serialize;
+use serde_json::Value;
+
+/// The first number that the lab gives. Numbers have nine digits and begin with a seven, which nothing else does.
+pub(crate) const FIRST_NUMBER: u64 = 700_000_001;
+/// Digits of a number.
+const DIGITS: usize = 9;
+/// Kept examples of each kind of mistake.
+const EXAMPLES: usize = 5;
+
+/// Where the parent of a call has to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Truth {
+    /// The span of the request with this number, in the process that makes the call.
+    Server,
+    /// Any span with this number: the request was answered by one process, the work is done by another.
+    Job,
+    /// Nowhere: nobody asked for the calls.
+    Roots,
+}
+
+/// How to tell the spans of the lab's own servers.
+#[derive(Clone, Debug)]
+pub(crate) struct Neighbours {
+    pub(crate) downstream_port: u64,
+    pub(crate) downstream_pid: u64,
+    pub(crate) postgres_port: u64,
+    pub(crate) redis_port: u64,
+}
+
+/// A span as the agent prints it, as far as it matters here.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Span {
+    id: String,
+    trace: String,
+    parent: Option<String>,
+    evidence: String,
+    is_server: bool,
+    is_http: bool,
+    has_links: bool,
+    process: u64,
+    peer_port: u64,
+    number: Option<u64>,
+    /// What it is about, for examples.
+    text: String,
+}
+
+impl Span {
+    /// Reads a line of the agent; none where it is not a span.
+    pub(crate) fn read(line: &str) -> Option<Self> {
+        let value: Value = serde_json::from_str(line).ok()?;
+        let text = |name: &str| value[name].as_str().unwrap_or_default().to_owned();
+        let attributes = &value["attributes"];
+        let told = ["url.path", "url.full", "db.query.text"];
+        let told = told.iter().find_map(|key| attributes[*key].as_str()).unwrap_or_default();
+        Some(Self {
+            id: value["span_id"].as_str()?.to_owned(),
+            trace: text("trace_id"),
+            parent: value["parent_span_id"].as_str().map(str::to_owned),
+            evidence: value["parent_evidence"].as_str().unwrap_or("none").to_owned(),
+            is_server: value["kind"] == "server",
+            is_http: value["protocol"].as_str()?.starts_with("http"),
+            has_links: value["links"].as_array().is_some_and(|links| !links.is_empty()),
+            process: value["resource"]["process.pid"].as_u64().unwrap_or_default(),
+            peer_port: attributes["network.peer.port"].as_u64().unwrap_or_default(),
+            number: number_in(told),
+            text: told.to_owned(),
+        })
+    }
+}
+
+/// Returns the number of the lab that stands in a text.
+fn number_in(text: &str) -> Option<u64> {
+    text.split(|character: char| !character.is_ascii_digit())
+        .filter(|digits| digits.len() == DIGITS && digits.starts_with('7'))
+        .find_map(|digits| digits.parse().ok())
+}
+
+/// What was found about the requests of one cell.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Tally {
+    /// Requests whose SERVER span was seen.
+    pub(crate) servers: u64,
+    /// Requests of which at least one HTTP call was seen.
+    pub(crate) http: u64,
+    /// Requests of which at least one PostgreSQL call was seen.
+    pub(crate) postgresql: u64,
+    /// Requests of which at least one Redis call was seen.
+    pub(crate) redis: u64,
+    /// CLIENT spans that carry a number: those that are judged.
+    pub(crate) spans: u64,
+    /// Those whose parent is the span of their own request.
+    pub(crate) right: u64,
+    /// Those whose parent is the span of another request, or of none of the lab's.
+    pub(crate) wrong: u64,
+    /// Those without a parent.
+    pub(crate) missing: u64,
+    /// Of those without a parent, the ones that are linked to something.
+    pub(crate) linked: u64,
+    /// Those whose parent has their number but is in the wrong place, or was not seen.
+    pub(crate) other: u64,
+    /// Downstream SERVER spans below the CLIENT span with their number.
+    pub(crate) joined: u64,
+    /// Downstream SERVER spans below anything else.
+    pub(crate) misjoined: u64,
+    /// Downstream SERVER spans without a parent.
+    pub(crate) unjoined: u64,
+    /// Verdicts by the evidence that the agent names.
+    pub(crate) evidence: BTreeMap<String, u64>,
+    /// Verdicts by protocol.
+    pub(crate) protocols: BTreeMap<String, u64>,
+    /// Some of the mistakes, in words.
+    pub(crate) examples: Vec<String>,
+}
+
+/// All spans of one run of the agent.
+pub(crate) struct Judge {
+    spans: Vec<Span>,
+    by_id: HashMap<String, usize>,
+    neighbours: Neighbours,
+}
+
+impl Judge {
+    pub(crate) fn new(spans: Vec<Span>, neighbours: Neighbours) -> Self {
+        let by_id = spans.iter().enumerate().map(|(index, span)| (span.id.clone(), index)).collect();
+        Self { spans, by_id, neighbours }
+    }
+
+    /// Judges the spans that carry one of `numbers`.
+    pub(crate) fn tally(&self, numbers: &Range<u64>, truth: Truth) -> Tally {
+        let mut tally = Tally::default();
+        let mut seen: BTreeMap<&str, BTreeSet<u64>> = BTreeMap::new();
+        for span in &self.spans {
+            let Some(number) = span.number.filter(|number| numbers.contains(number)) else { continue };
+            match self.role(span) {
+                Some(Role::Server) => _ = seen.entry("server").or_default().insert(number),
+                Some(Role::Downstream) => self.join(span, &mut tally),
+                Some(Role::Call(protocol)) => {
+                    seen.entry(protocol).or_default().insert(number);
+                    self.judge(span, protocol, truth, &mut tally);
+                }
+                None => {}
+            }
+        }
+        let count = |role: &str| seen.get(role).map_or(0, |numbers| numbers.len() as u64);
+        tally.servers = count("server");
+        tally.http = count("http");
+        tally.postgresql = count("postgresql");
+        tally.redis = count("redis");
+        tally
+    }
+
+    fn role(&self, span: &Span) -> Option<Role> {
+        let Neighbours { downstream_port, downstream_pid, postgres_port, redis_port } = self.neighbours;
+        match span {
+            _ if span.is_server && span.is_http && span.process == downstream_pid => Some(Role::Downstream),
+            _ if span.is_server && span.is_http => Some(Role::Server),
+            _ if span.is_server => None,
+            _ if span.peer_port == downstream_port => Some(Role::Call("http")),
+            _ if span.peer_port == postgres_port => Some(Role::Call("postgresql")),
+            // A queue in Redis has the number too, but in no key.
+            _ if span.peer_port == redis_port && span.text.contains("item:7") => Some(Role::Call("redis")),
+            _ => None,
+        }
+    }
+
+    fn judge(&self, span: &Span, protocol: &str, truth: Truth, tally: &mut Tally) {
+        let verdict = self.verdict(span, truth);
+        tally.spans += 1;
+        *match verdict {
+            Verdict::Right => &mut tally.right,
+            Verdict::Wrong => &mut tally.wrong,
+            Verdict::Missing => &mut tally.missing,
+            Verdict::Other => &mut tally.other,
+        } += 1;
+        tally.linked += u64::from(verdict == Verdict::Missing && span.has_links);
+        *tally.evidence.entry(format!("{} {}", verdict.label(), span.evidence)).or_default() += 1;
+        *tally.protocols.entry(format!("{} {protocol}", verdict.label())).or_default() += 1;
+        let is_mistake = matches!(verdict, Verdict::Wrong | Verdict::Other);
+        if is_mistake && tally.examples.len() < EXAMPLES {
+            tally.examples.push(self.example(span, verdict));
+        }
+    }
+
+    fn verdict(&self, span: &Span, truth: Truth) -> Verdict {
+        let Some(parent) = &span.parent else {
+            return if truth == Truth::Roots { Verdict::Right } else { Verdict::Missing };
+        };
+        let Some(parent) = self.by_id.get(parent).and_then(|&index| self.spans.get(index)) else {
+            return Verdict::Other;
+        };
+        let is_same_request = parent.number == span.number && truth != Truth::Roots;
+        let is_in_place = match truth {
+            Truth::Server => parent.is_server && parent.process == span.process,
+            Truth::Job | Truth::Roots => true,
+        };
+        match (is_same_request, is_in_place) {
+            (false, _) => Verdict::Wrong,
+            (true, true) if parent.trace == span.trace => Verdict::Right,
+            (true, _) => Verdict::Other,
+        }
+    }
+
+    fn join(&self, span: &Span, tally: &mut Tally) {
+        let parent = span.parent.as_ref().map(|parent| self.by_id.get(parent));
+        match parent {
+            None => tally.unjoined += 1,
+            Some(Some(&index)) if self.is_call_of(&self.spans[index], span) => tally.joined += 1,
+            Some(_) => tally.misjoined += 1,
+        }
+    }
+
+    fn is_call_of(&self, call: &Span, served: &Span) -> bool {
+        !call.is_server && call.number == served.number && call.trace == served.trace
+    }
+
+    fn example(&self, span: &Span, verdict: Verdict) -> String {
+        let parent = span.parent.as_ref().and_then(|parent| self.by_id.get(parent));
+        let parent = parent.map_or("a span that was not seen", |&index| self.spans[index].text.as_str());
+        format!("{}: `{}` below `{parent}` by {}", verdict.label(), span.text, span.evidence)
+    }
+}
+
+/// Whose span it is.
+enum Role {
+    /// The measured program's, for a request.
+    Server,
+    /// The downstream server's.
+    Downstream,
+    /// The measured program's, for a call.
+    Call(&'static str),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    Right,
+    Wrong,
+    Missing,
+    Other,
+}
+
+impl Verdict {
+    fn label(self) -> &'static str {
+        match self {
+            Verdict::Right => "right",
+            Verdict::Wrong => "wrong",
+            Verdict::Missing => "missing",
+            Verdict::Other => "other",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DOWNSTREAM: u64 = 9;
+    const APP: u64 = 5;
+
+    fn server(id: &str, number: u64) -> Span {
+        Span {
+            id: id.to_owned(),
+            trace: "t".to_owned(),
+            is_server: true,
+            is_http: true,
+            process: APP,
+            number: Some(number),
+            ..Span::default()
+        }
+    }
+
+    fn call(id: &str, port: u64, parent: Option<&str>, number: u64) -> Span {
+        Span {
+            id: id.to_owned(),
+            trace: "t".to_owned(),
+            parent: parent.map(str::to_owned),
+            process: APP,
+            peer_port: port,
+            number: Some(number),
+            text: format!("get item:{number}"),
+            ..Span::default()
+        }
+    }
+
+    fn tally(spans: &[Span], truth: Truth) -> Tally {
+        let neighbours =
+            Neighbours { downstream_port: 1, downstream_pid: DOWNSTREAM, postgres_port: 2, redis_port: 3 };
+        Judge::new(spans.to_vec(), neighbours).tally(&(FIRST_NUMBER..FIRST_NUMBER + 10), truth)
+    }
+
+    #[test]
+    fn a_number_is_found_in_paths_statements_and_keys() {
+        for text in ["/work/700000001", "SELECT 1 /* item 700000001 */", "get item:700000001", "=700000001"] {
+            assert_eq!(number_in(text), Some(FIRST_NUMBER), "{text}");
+        }
+        for text in ["", "/work/7000000012", "/work/600000001", "http://127.0.0.1:45678/"] {
+            assert_eq!(number_in(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_parent_with_the_same_number_is_right_and_with_another_wrong() {
+        let (one, two) = (FIRST_NUMBER, FIRST_NUMBER + 1);
+        let found = tally(
+            &[
+                server("a", one),
+                server("b", two),
+                call("c", 1, Some("a"), one),
+                call("d", 2, Some("b"), one),
+                call("e", 3, None, two),
+                call("f", 3, Some("gone"), two),
+            ],
+            Truth::Server,
+        );
+        assert_eq!((found.servers, found.http, found.postgresql, found.redis), (2, 1, 1, 1));
+        let verdicts = (found.spans, found.right, found.wrong, found.missing, found.other);
+        assert_eq!(verdicts, (4, 1, 1, 1, 1));
+    }
+
+    #[test]
+    fn another_process_is_only_right_for_jobs() {
+        let mut elsewhere = call("b", 1, Some("a"), FIRST_NUMBER);
+        elsewhere.process = APP + 1;
+        let spans = [server("a", FIRST_NUMBER), elsewhere];
+        assert_eq!(tally(&spans, Truth::Server).other, 1);
+        assert_eq!(tally(&spans, Truth::Job).right, 1);
+    }
+
+    #[test]
+    fn roots_have_no_parent() {
+        let spans = [
+            server("a", FIRST_NUMBER),
+            call("b", 1, Some("a"), FIRST_NUMBER),
+            call("c", 2, None, FIRST_NUMBER),
+        ];
+        let found = tally(&spans, Truth::Roots);
+        assert_eq!((found.right, found.wrong), (1, 1));
+    }
+
+    #[test]
+    fn a_downstream_span_joins_the_call_of_its_number() {
+        let (one, two) = (FIRST_NUMBER, FIRST_NUMBER + 1);
+        let served = |id: &str, parent: Option<&str>, number| Span {
+            process: DOWNSTREAM,
+            parent: parent.map(str::to_owned),
+            ..server(id, number)
+        };
+        let spans = [
+            call("a", 1, None, one),
+            served("b", Some("a"), one),
+            served("c", Some("a"), two),
+            served("d", None, two),
+        ];
+        let found = tally(&spans, Truth::Server);
+        assert_eq!((found.joined, found.misjoined, found.unjoined, found.servers), (1, 1, 1, 0));
+    }
+}

@@ -1,0 +1,169 @@
+//! The load: requests with numbers that no other request has, a given number of them in flight.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::ops::Range;
+use std::process::Command;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use remora_tests::tools;
+
+use crate::interrupt;
+
+/// Every so many requests of a client come on a connection of their own, the others on one that is kept.
+const NEW_CONNECTION_EVERY: u64 = 8;
+/// How long an answer may take.
+const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+
+/// What was sent and not answered well.
+#[derive(Debug, Default)]
+pub(crate) struct Failures {
+    pub(crate) count: u64,
+    /// The first one, in words.
+    pub(crate) first: Option<String>,
+}
+
+/// Sends a GET for each of `numbers` to `server`, `in_flight` at a time.
+pub(crate) fn http(
+    server: SocketAddr,
+    route: &str,
+    numbers: Range<u64>,
+    in_flight: usize,
+) -> Result<Failures> {
+    in_parallel(numbers, in_flight, || {
+        let mut kept = None;
+        let mut sent = 0_u64;
+        move |number| {
+            sent += 1;
+            let is_last = sent.is_multiple_of(NEW_CONNECTION_EVERY);
+            let answered = exchange(&mut kept, server, &format!("/{route}/{number}"), is_last);
+            if is_last || answered.is_err() {
+                kept = None;
+            }
+            answered
+        }
+    })
+}
+
+/// Runs a command for each of `numbers`, `in_flight` at a time.
+pub(crate) fn commands(
+    numbers: Range<u64>,
+    in_flight: usize,
+    command: impl Fn(u64) -> Result<Command> + Sync,
+) -> Result<Failures> {
+    in_parallel(numbers, in_flight, || |number| tools::printed(&mut command(number)?).map(drop))
+}
+
+fn in_parallel<W>(numbers: Range<u64>, in_flight: usize, worker: impl Fn() -> W + Sync) -> Result<Failures>
+where
+    W: FnMut(u64) -> Result<()>,
+{
+    let next = AtomicU64::new(numbers.start);
+    let work = || -> Result<Failures> {
+        let mut failures = Failures::default();
+        let mut send = worker();
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            if number >= numbers.end {
+                return Ok(failures);
+            }
+            interrupt::check()?;
+            if let Err(error) = send(number) {
+                failures.count += 1;
+                failures.first.get_or_insert_with(|| format!("{number}: {error:#}"));
+            }
+        }
+    };
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..in_flight).map(|_| scope.spawn(work)).collect();
+        let mut all = Failures::default();
+        for worker in workers {
+            let Ok(failures) = worker.join() else { bail!("a worker of the load panicked") };
+            let failures = failures?;
+            all.count += failures.count;
+            all.first = all.first.or(failures.first);
+        }
+        Ok(all)
+    })
+}
+
+fn exchange(
+    kept: &mut Option<BufReader<TcpStream>>,
+    server: SocketAddr,
+    path: &str,
+    is_last: bool,
+) -> Result<()> {
+    let reader = match kept {
+        Some(reader) => reader,
+        None => kept.insert(connect(server)?),
+    };
+    let connection = if is_last { "close" } else { "keep-alive" };
+    let request = format!(
+        "GET {path} HTTP/1.1\r\nHost: {server}\r\nUser-Agent: lab\r\nAccept: */*\r\nConnection: {connection}\r\n\r\n"
+    );
+    reader.get_mut().write_all(request.as_bytes())?;
+    let status = read_response(reader)?;
+    ensure!(status == 200, "{path}: {status}");
+    Ok(())
+}
+
+fn connect(server: SocketAddr) -> Result<BufReader<TcpStream>> {
+    let stream = TcpStream::connect(server).with_context(|| format!("connect to {server}"))?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(ANSWER_WITHIN))?;
+    Ok(BufReader::new(stream))
+}
+
+enum Body {
+    Sized(usize),
+    Chunked,
+    UntilEnd,
+}
+
+/// Reads a whole response and returns its status.
+fn read_response(reader: &mut BufReader<TcpStream>) -> Result<u16> {
+    let mut line = String::new();
+    ensure!(reader.read_line(&mut line)? > 0, "the server closed the connection");
+    let status = line.split_whitespace().nth(1).and_then(|status| status.parse().ok());
+    let status = status.with_context(|| format!("no status in {line:?}"))?;
+    let mut body = Body::UntilEnd;
+    loop {
+        let mut header = String::new();
+        ensure!(reader.read_line(&mut header)? > 0, "the end within a head");
+        let header = header.trim().to_ascii_lowercase();
+        if header.is_empty() {
+            break;
+        }
+        if let Some(length) = header.strip_prefix("content-length:") {
+            body = Body::Sized(length.trim().parse().context("a broken content-length")?);
+        } else if header == "transfer-encoding: chunked" {
+            body = Body::Chunked;
+        }
+    }
+    match body {
+        Body::Sized(length) => skip(reader, length)?,
+        Body::Chunked => skip_chunks(reader)?,
+        Body::UntilEnd => reader.read_to_end(&mut Vec::new()).map(drop)?,
+    }
+    Ok(status)
+}
+
+fn skip_chunks(reader: &mut BufReader<TcpStream>) -> Result<()> {
+    loop {
+        let mut line = String::new();
+        ensure!(reader.read_line(&mut line)? > 0, "the end within a body");
+        let length = usize::from_str_radix(line.trim(), 16).with_context(|| format!("no chunk: {line:?}"))?;
+        skip(reader, length + 2)?;
+        if length == 0 {
+            return Ok(());
+        }
+    }
+}
+
+fn skip(reader: &mut BufReader<TcpStream>, length: usize) -> Result<()> {
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).context("the end within a body")
+}

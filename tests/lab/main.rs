@@ -1,0 +1,116 @@
+//! Measures whether the agent's parents are right. `cargo xtask lab` installs what is needed and runs it.
+//!
+//! Tables go to standard output; what is being done goes to standard error.
+#![forbid(unsafe_code)]
+
+mod agent;
+mod downstream;
+mod framework;
+mod interrupt;
+mod judge;
+mod load;
+mod measure;
+mod plan;
+mod report;
+mod site;
+
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context as _, Result, bail};
+use remora_tests::sink::Sink;
+use remora_tests::tools;
+use serde_json::json;
+
+use framework::Framework;
+use measure::Bench;
+use plan::Plan;
+use report::Report;
+use site::Servers;
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("lab: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<ExitCode> {
+    let arguments: Vec<_> = std::env::args().skip(1).collect();
+    let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+    match arguments[..] {
+        ["list"] => list(),
+        ["downstream", address] => downstream::serve(address.parse().context("read the address")?)?,
+        ["run", plan] => return measure(&Plan::read(plan)?),
+        _ => bail!("usage: lab list | lab run PLAN; `cargo xtask lab` does both"),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints the frameworks for xtask, one JSON object a line.
+fn list() {
+    for Framework { name, title, needs, .. } in framework::all() {
+        let is_short = framework::SHORT.contains(name);
+        println!("{}", json!({ "name": name, "title": title, "needs": needs, "is_short": is_short }));
+    }
+}
+
+fn measure(plan: &Plan) -> Result<ExitCode> {
+    interrupt::watch()?;
+    let agent = tools::printed(Command::new(&plan.agent).arg("--version")).context("start the agent")?;
+    let servers = Servers::start()?;
+    let sink = Sink::start()?;
+    let mut bench = Bench::new(&servers, &sink, &plan.agent, &plan.in_flight, plan.requests);
+    let mut report = Report {
+        date: measure::today()?,
+        kernel: measure::kernel()?,
+        agent: agent.trim().to_owned(),
+        requests: plan.requests,
+        frameworks: Vec::new(),
+        not_run: plan.not_run.clone(),
+    };
+    let mut failed = Vec::new();
+    for framework in framework::all() {
+        if !plan.frameworks.iter().any(|name| name == framework.name) {
+            continue;
+        }
+        match bench.measure(framework) {
+            Ok(measured) => {
+                println!("{}", report::table(std::slice::from_ref(&measured)));
+                report.frameworks.push(measured);
+            }
+            Err(error) => {
+                interrupt::check()?;
+                eprintln!("{:>18}  not measured: {error:#}", framework.name);
+                report.not_run.insert(framework.name.to_owned(), "it could not be measured".to_owned());
+                failed.push(framework.name);
+            }
+        }
+    }
+    report.keep(&plan.results)?;
+    if let Some(page) = &plan.page {
+        report.save(page)?;
+    }
+    Ok(conclude(plan, &report, &failed))
+}
+
+/// Prints everything once more in one table, and what is broken.
+fn conclude(plan: &Plan, report: &Report, failed: &[&str]) -> ExitCode {
+    if report.frameworks.len() > 1 {
+        println!("{}", report::table(&report.frameworks));
+    }
+    for (name, reason) in &report.not_run {
+        println!("  {name}: not run: {reason}");
+    }
+    let broken = report.broken();
+    for line in &broken {
+        println!("  {line}");
+    }
+    if !failed.is_empty() || (plan.is_strict && !broken.is_empty()) {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    }
+}

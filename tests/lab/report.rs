@@ -1,0 +1,246 @@
+//! Results as a table for a terminal, as JSON, and as the page `docs/accuracy.md`.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use serde::Serialize;
+
+use crate::framework::{self, WRONG_AT_MOST};
+use crate::judge::Tally;
+use crate::measure::{Cell, Measured};
+
+/// All results of one run.
+#[derive(Debug, Serialize)]
+pub(crate) struct Report {
+    pub(crate) date: String,
+    pub(crate) kernel: String,
+    pub(crate) agent: String,
+    pub(crate) requests: u64,
+    pub(crate) frameworks: Vec<Measured>,
+    /// Frameworks without results, and why.
+    pub(crate) not_run: BTreeMap<String, String>,
+}
+
+const HEADER: [&str; 14] = [
+    "framework",
+    "mode",
+    "in flight",
+    "requests",
+    "server",
+    "http",
+    "postgresql",
+    "redis",
+    "calls",
+    "right",
+    "wrong",
+    "missing",
+    "other",
+    "joined",
+];
+
+fn row(framework: &str, cell: &Cell) -> [String; 14] {
+    let Tally { servers, http, postgresql, redis, spans, right, wrong, missing, linked, other, .. } =
+        &cell.tally;
+    let missing = if *linked > 0 { format!("{missing} ({linked} linked)") } else { missing.to_string() };
+    let requests = if cell.failed > 0 {
+        format!("{} ({} failed)", cell.requests, cell.failed)
+    } else {
+        cell.requests.to_string()
+    };
+    [
+        framework.to_owned(),
+        cell.mode.label().to_owned(),
+        cell.in_flight.to_string(),
+        requests,
+        servers.to_string(),
+        http.to_string(),
+        postgresql.to_string(),
+        redis.to_string(),
+        spans.to_string(),
+        percent(*right, *spans),
+        wrong.to_string(),
+        missing,
+        other.to_string(),
+        joined(&cell.tally),
+    ]
+}
+
+/// Downstream spans that are joined of all that were seen, and those joined wrongly.
+fn joined(tally: &Tally) -> String {
+    let Tally { joined, misjoined, unjoined, .. } = tally;
+    let seen = joined + misjoined + unjoined;
+    match misjoined {
+        0 => format!("{joined}/{seen}"),
+        wrong => format!("{joined}/{seen}, {wrong} wrong"),
+    }
+}
+
+/// Rounded down, so that 100 % means all.
+fn percent(part: u64, whole: u64) -> String {
+    if whole == 0 {
+        return "–".to_owned();
+    }
+    let tenths = part * 1000 / whole;
+    format!("{}.{} %", tenths / 10, tenths % 10)
+}
+
+fn share(part: u64, whole: u64) -> f64 {
+    if whole == 0 { 0.0 } else { 100.0 * part as f64 / whole as f64 }
+}
+
+/// Returns the rows of one framework for a terminal, columns aligned.
+pub(crate) fn table(frameworks: &[Measured]) -> String {
+    let header = HEADER.map(str::to_owned);
+    let rows =
+        frameworks.iter().flat_map(|measured| measured.cells.iter().map(|cell| row(measured.name, cell)));
+    let rows: Vec<_> = std::iter::once(header).chain(rows).collect();
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: [usize; 14] = std::array::from_fn(width);
+    let mut text = String::new();
+    for row in &rows {
+        let cells = row.iter().zip(widths).enumerate().map(|(column, (cell, width))| match column {
+            0 | 1 => format!("{cell:width$}"),
+            _ => format!("{cell:>width$}"),
+        });
+        text += "  ";
+        text += cells.collect::<Vec<_>>().join("  ").trim_end();
+        text.push('\n');
+    }
+    text
+}
+
+impl Report {
+    /// Returns what breaks the budget or a floor, in words.
+    pub(crate) fn broken(&self) -> Vec<String> {
+        let mut broken = Vec::new();
+        for measured in &self.frameworks {
+            for cell in &measured.cells {
+                let Tally { spans, right, wrong, .. } = cell.tally;
+                let name = format!("{} {} {} in flight", measured.name, cell.mode.label(), cell.in_flight);
+                if share(wrong, spans) > WRONG_AT_MOST {
+                    broken.push(format!(
+                        "{name}: {wrong} of {spans} parents are wrong, more than {WRONG_AT_MOST} %"
+                    ));
+                }
+                if cell.failed > 0 {
+                    broken.push(format!("{name}: {} requests failed", cell.failed));
+                }
+                if spans == 0 && cell.expected > 0 {
+                    broken.push(format!("{name}: no call was seen"));
+                }
+                let floor = framework::floor(measured.name);
+                if share(right, spans) < floor {
+                    broken.push(format!("{name}: {} right, the floor is {floor} %", percent(right, spans)));
+                }
+            }
+        }
+        broken
+    }
+
+    /// Writes everything that was counted as JSON: `lab.json` in `folder`.
+    pub(crate) fn keep(&self, folder: &Path) -> Result<()> {
+        fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))?;
+        let path = folder.join("lab.json");
+        fs::write(&path, serde_json::to_string_pretty(self)?)
+            .with_context(|| format!("write {}", path.display()))?;
+        eprintln!("{:>18}  {}", "results", path.display());
+        Ok(())
+    }
+
+    /// Rewrites the page.
+    pub(crate) fn save(&self, page: &Path) -> Result<()> {
+        if let Some(folder) = page.parent() {
+            fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))?;
+        }
+        fs::write(page, self.page()).with_context(|| format!("write {}", page.display()))?;
+        eprintln!("{:>18}  {}", "page", page.display());
+        Ok(())
+    }
+
+    fn page(&self) -> String {
+        let Report { date, kernel, agent, requests, .. } = self;
+        let mut page = include_str!("page.md").to_owned();
+        // Writing to a String cannot fail.
+        let _ = write!(
+            page,
+            "\n## Results\n\nMeasured on {date}, Linux {kernel}, {agent}; {requests} requests for each row.\n\n"
+        );
+        let _ = writeln!(page, "| {} |", HEADER.join(" | "));
+        let _ = writeln!(page, "|{}", "---|".repeat(2) + &"---:|".repeat(HEADER.len() - 2));
+        for measured in &self.frameworks {
+            for cell in &measured.cells {
+                let _ = writeln!(page, "| {} |", row(measured.name, cell).join(" | "));
+            }
+        }
+        for (name, reason) in &self.not_run {
+            let _ = writeln!(page, "| {name} | not run: {reason} |{}", " |".repeat(HEADER.len() - 2));
+        }
+        page += "\n## What was measured\n\n| framework | what it is | versions |\n|---|---|---|\n";
+        for Measured { name, title, versions, .. } in &self.frameworks {
+            let _ = writeln!(page, "| {name} | {title} | {} |", versions.join(", "));
+        }
+        page
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::framework::Mode;
+
+    fn report(right: u64, wrong: u64, spans: u64) -> Report {
+        let tally = Tally { right, wrong, spans, ..Tally::default() };
+        let cell = Cell {
+            mode: Mode::Work,
+            in_flight: 16,
+            requests: spans,
+            failed: 0,
+            first_failure: None,
+            seconds: 1.0,
+            expected: spans,
+            tally,
+        };
+        let measured = Measured {
+            name: "flask",
+            title: "Flask",
+            versions: vec!["flask 3".to_owned()],
+            cells: vec![cell],
+            losses: Vec::new(),
+        };
+        Report {
+            date: "2026-11-21".to_owned(),
+            kernel: "6.1".to_owned(),
+            agent: "remora 0.1.0".to_owned(),
+            requests: 1000,
+            frameworks: vec![measured],
+            not_run: [("quarkus".to_owned(), "no Maven".to_owned())].into(),
+        }
+    }
+
+    #[test]
+    fn one_wrong_parent_of_a_thousand_is_the_budget() {
+        assert_eq!(report(999, 1, 1000).broken(), Vec::<String>::new());
+        assert_eq!(report(998, 2, 1000).broken().len(), 1);
+        assert_eq!(report(0, 0, 0).broken(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn all_is_only_all() {
+        assert_eq!([percent(9999, 10_000), percent(0, 0), percent(7, 7)], ["99.9 %", "–", "100.0 %"]);
+    }
+
+    #[test]
+    fn tables_and_page_have_every_framework() {
+        let report = report(999, 1, 1000);
+        assert!(table(&report.frameworks).contains("99.9 %"));
+        let page = report.page();
+        for part in
+            ["| flask | work | 16 | 1000 |", "| quarkus | not run: no Maven |", "| flask | Flask | flask 3 |"]
+        {
+            assert!(page.contains(part), "{part}: {page}");
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! Where a measured program runs: its port, its folder and its neighbours.
+
+use std::ffi::OsStr;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use remora_tests::running::Running;
+use remora_tests::scratch::Scratch;
+use remora_tests::servers::{Postgres, Redis};
+use remora_tests::{locate, net, tools, wait};
+
+use crate::judge::Neighbours;
+
+/// How long the downstream server may take to listen.
+const READY_WITHIN: Duration = Duration::from_secs(20);
+/// How long jobs may take after the last one was enqueued.
+const DRAINED_WITHIN: Duration = Duration::from_secs(90);
+
+/// The servers that every measured program asks. They outlive the programs.
+pub(crate) struct Servers {
+    postgres: Postgres,
+    redis: Redis,
+    downstream: Running,
+    downstream_address: SocketAddr,
+    _scratch: Scratch,
+}
+
+impl Servers {
+    /// Starts them.
+    pub(crate) fn start() -> Result<Self> {
+        let postgres = Postgres::start()?;
+        let redis = Redis::start()?;
+        let scratch = Scratch::new("lab-downstream")?;
+        let downstream_address = net::free_address()?;
+        let lab = std::env::current_exe().context("find this program")?;
+        let mut command = Command::new(lab);
+        command.arg("downstream").arg(downstream_address.to_string());
+        let mut downstream = Running::start("downstream", &scratch, &mut command)?;
+        let is_listening = || Ok(std::net::TcpStream::connect(downstream_address).is_ok());
+        downstream.wait_ready(READY_WITHIN, is_listening)?;
+        Ok(Self { postgres, redis, downstream, downstream_address, _scratch: scratch })
+    }
+
+    /// Returns how to tell their spans.
+    pub(crate) fn neighbours(&self) -> Neighbours {
+        Neighbours {
+            downstream_port: self.downstream_address.port().into(),
+            downstream_pid: self.downstream.id().into(),
+            postgres_port: self.postgres.address().port().into(),
+            redis_port: self.redis.address().port().into(),
+        }
+    }
+
+    /// Returns how many GET commands Redis has executed: the last step of each job is one.
+    pub(crate) fn redis_gets(&self) -> Result<u64> {
+        let statistics = tools::redis_cli(self.redis.address(), &["INFO", "commandstats"])?;
+        let calls = statistics.lines().find_map(|line| line.strip_prefix("cmdstat_get:calls="));
+        let calls = calls.and_then(|line| line.split(',').next());
+        calls.map_or(Ok(0), |calls| calls.parse().context("a broken count of calls"))
+    }
+
+    /// Waits until Redis has executed this many GET commands.
+    pub(crate) fn wait_redis_gets(&self, gets: u64) -> Result<()> {
+        wait::until("all jobs are done", DRAINED_WITHIN, || {
+            crate::interrupt::check()?;
+            Ok((self.redis_gets()? >= gets).then_some(()))
+        })
+    }
+}
+
+/// What a program is told about where it runs.
+pub(crate) struct Site {
+    scratch: Scratch,
+    address: SocketAddr,
+    /// `postgresql://…`
+    pub(crate) database_url: String,
+    pub(crate) database: SocketAddr,
+    /// `redis://…`
+    pub(crate) redis_url: String,
+    pub(crate) redis: SocketAddr,
+    pub(crate) downstream: SocketAddr,
+}
+
+impl Site {
+    /// Returns a new one: an empty folder and a free port.
+    pub(crate) fn new(servers: &Servers) -> Result<Self> {
+        Ok(Self {
+            scratch: Scratch::new("lab")?,
+            address: net::free_address()?,
+            database_url: servers.postgres.url(),
+            database: servers.postgres.address(),
+            redis_url: servers.redis.url(),
+            redis: servers.redis.address(),
+            downstream: servers.downstream_address,
+        })
+    }
+
+    /// Returns where the program has to listen.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Returns its folder.
+    pub(crate) fn scratch(&self) -> &Scratch {
+        &self.scratch
+    }
+
+    /// Returns a command that runs `program` in the site's folder and tells it its neighbours.
+    pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new(program);
+        command.current_dir(self.scratch.path());
+        command.env("PORT", self.address.port().to_string());
+        command.env("DATABASE_URL", &self.database_url).env("REDIS_URL", &self.redis_url);
+        command.env("DOWN_URL", format!("http://{}", self.downstream));
+        command
+    }
+}
+
+/// Returns the folder of the sources of a measured program.
+pub(crate) fn app(name: &str) -> PathBuf {
+    locate::apps().join("lab").join(name)
+}
+
+/// Returns the folder into which `cargo xtask lab` installs.
+pub(crate) fn installed() -> PathBuf {
+    locate::testenv().join("lab")
+}
+
+/// Returns a path as text, for command lines.
+pub(crate) fn text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}

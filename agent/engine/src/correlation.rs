@@ -277,7 +277,7 @@ impl Correlation {
         identity: Identity,
         keys: Vec<WireKey>,
     ) -> Active {
-        self.parents.begin_server(started.id, connection, &started.first);
+        self.parents.begin_server(started.id, connection, &started.first, &started.last.executor);
         let (parent, context) = match (self.caller(&keys), &wire) {
             (Some(caller), _) => {
                 let parent =

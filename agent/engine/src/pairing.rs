@@ -19,7 +19,9 @@ pub(crate) struct ExchangeId(pub(crate) u64);
 #[derive(Debug)]
 pub(crate) struct Started {
     pub(crate) id: ExchangeId,
+    /// First byte of the request, and last byte of its head.
     pub(crate) first: Stamp,
+    pub(crate) last: Stamp,
     pub(crate) place: Place,
 }
 
@@ -98,7 +100,7 @@ impl Pairing {
             out.push(Paired::Refused);
             return;
         }
-        out.push(Paired::Started(Started { id, first, place }));
+        out.push(Paired::Started(Started { id, first, last, place }));
         let is_sending = request.is_open;
         let is_one_way = request.is_one_way;
         let exchange = Exchange {

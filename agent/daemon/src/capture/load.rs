@@ -30,7 +30,7 @@ pub(super) const TRACEPOINTS: [&str; 6] = [
 ];
 
 /// The programs on functions of runtimes, attached where discovery finds such functions.
-const UPROBES: [&str; 3] = ["go_http_round_trip", "python_copy_context", "node_turn"];
+const UPROBES: [&str; 4] = ["go_http_round_trip", "python_copy_context", "uvloop_write", "node_turn"];
 
 /// What the programs are to do.
 #[derive(Clone, Copy, Debug)]

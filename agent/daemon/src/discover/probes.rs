@@ -20,6 +20,8 @@ pub enum Purpose {
     GoRoundTrip,
     /// Which Python context a task's context was copied from.
     PythonCopyContext,
+    /// For which Python task uvloop queues what it writes later.
+    UvloopWrite,
     /// Where Node turns from what was read to timers and immediates.
     NodeTurn,
 }
@@ -60,13 +62,14 @@ impl Probes {
             }
             Runtime::Node => self.in_file(executable, |file| in_symbols(file, NODE_FUNCTIONS)),
             Runtime::Python { .. } => {
-                let places = self.in_file(executable, |file| in_symbols(file, PYTHON_FUNCTIONS));
-                match library(tgid, "libpython") {
-                    Some(path) if places.is_empty() => {
-                        self.in_file(path, |file| in_symbols(file, PYTHON_FUNCTIONS))
-                    }
-                    _ => places,
+                let mut places = self.in_file(executable, |file| in_symbols(file, PYTHON_FUNCTIONS));
+                if let Some(path) = library(tgid, "libpython").filter(|_| places.is_empty()) {
+                    places = self.in_file(path, |file| in_symbols(file, PYTHON_FUNCTIONS));
                 }
+                if let Some(path) = library(tgid, "uvloop/loop.") {
+                    places.extend(self.in_file(path, |file| in_symbols(file, UVLOOP_FUNCTIONS)));
+                }
+                places
             }
             _ => Vec::new(),
         }
@@ -94,6 +97,8 @@ type Functions = &'static [(&'static str, Purpose)];
 
 const GO_FUNCTIONS: Functions = &[("net/http.(*persistConn).roundTrip", Purpose::GoRoundTrip)];
 const PYTHON_FUNCTIONS: Functions = &[("PyContext_CopyCurrent", Purpose::PythonCopyContext)];
+const UVLOOP_FUNCTIONS: Functions =
+    &[("__pyx_f_6uvloop_4loop_8UVStream__initiate_write", Purpose::UvloopWrite)];
 const NODE_FUNCTIONS: Functions = &[
     ("_ZN4node11Environment9RunTimersEP10uv_timer_s", Purpose::NodeTurn),
     ("_ZN4node11Environment14CheckImmediateEP10uv_check_s", Purpose::NodeTurn),
@@ -115,13 +120,15 @@ fn in_go_program(file: &File, functions: Functions) -> Vec<(Purpose, u64)> {
     places.filter_map(|(offset, purpose)| Some((purpose, offset?))).collect()
 }
 
-/// Returns the path by which a library can be opened that a process has mapped.
+/// Returns the path by which a library can be opened that a process has mapped, by the beginning of its file's name,
+/// maybe with its folder's name before it.
 fn library(tgid: u32, name: &str) -> Option<PathBuf> {
     let maps = procfs::process::Process::new(i32::try_from(tgid).ok()?).ok()?.maps().ok()?;
     let is_library = |map: &procfs::process::MemoryMap| match &map.pathname {
-        procfs::process::MMapPath::Path(path) => {
-            path.file_name().is_some_and(|file| file.to_string_lossy().starts_with(name))
-        }
+        procfs::process::MMapPath::Path(path) => path
+            .to_string_lossy()
+            .rsplit_once(&format!("/{name}"))
+            .is_some_and(|(_, rest)| !rest.contains('/')),
         _ => false,
     };
     let map = maps.iter().find(|map| is_library(map))?;

@@ -174,7 +174,11 @@ impl Discovery {
         if known.runtime != (Runtime::Python { contexts: None }) {
             return Ok(());
         }
-        let Some(contexts) = python::context_offsets(tgid, thread_pointer) else { return Ok(()) };
+        let Some(contexts) = python::context_offsets(tgid, thread_pointer) else {
+            tracing::debug!("process {tgid}: where it keeps the current context is not found");
+            return Ok(());
+        };
+        tracing::debug!("process {tgid}: {contexts:?}");
         let runtime = Runtime::Python { contexts: Some(contexts) };
         let process = Process { runtime, ..(*known).clone() };
         self.keep(process.clone());

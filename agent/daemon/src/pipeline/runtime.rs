@@ -56,6 +56,7 @@ fn program(purpose: Purpose) -> &'static str {
     match purpose {
         Purpose::GoRoundTrip => "go_http_round_trip",
         Purpose::PythonCopyContext => "python_copy_context",
+        Purpose::UvloopWrite => "uvloop_write",
         Purpose::NodeTurn => "node_turn",
     }
 }

@@ -190,23 +190,22 @@ impl Parents {
             Some(Task::Context(origin)) => origin,
             _ => 0,
         };
+        let accepted = self.accepted.get(&maker.tid).copied().filter(|(turn, _)| *turn == maker.turn);
         let owner = match self.contexts.owner(maker.tgid, origin).filter(|_| origin != 0) {
+            // The first task that is made after `accept`, by one that serves nobody, is for the new connection.
+            None | Some(Owner::Nobody) if accepted.is_some() => {
+                self.accepted.remove(&maker.tid);
+                accepted.map_or(Owner::Nobody, |(_, connection)| Owner::Connection(connection))
+            }
             // What outlives its request must not be taken for the connection's next.
             Some(Owner::Connection(connection)) => {
                 self.open_on(connection).map_or(Owner::Connection(connection), Owner::Request)
             }
             Some(owner) => owner,
-            None => self.owner_by_thread(maker),
+            // The maker's own context says nothing: it is older than the agent, or the thread's.
+            None => self.of_thread(maker, None).map_or(Owner::Nobody, |found| Owner::Request(found.server)),
         };
         self.contexts.make(maker.tgid, context, origin, owner, at_ns);
-    }
-
-    /// The maker's own context says nothing: it is older than the agent, or the thread's.
-    fn owner_by_thread(&mut self, maker: &Executor) -> Owner {
-        match self.accepted.remove(&maker.tid) {
-            Some((turn, connection)) if turn == maker.turn => Owner::Connection(connection),
-            _ => self.of_thread(maker, None).map_or(Owner::Nobody, |found| Owner::Request(found.server)),
-        }
     }
 
     /// Returns the request that is being served on a connection.
@@ -239,8 +238,16 @@ impl Parents {
     }
 
     /// Notes a request that begins to be served.
-    pub(super) fn begin_server(&mut self, id: ExchangeId, connection: ConnectionId, first: &Stamp) {
-        let key = self.key(&first.executor);
+    ///
+    /// Whoever reads the end of its head goes on with it: Go has another goroutine look for the first byte.
+    pub(super) fn begin_server(
+        &mut self,
+        id: ExchangeId,
+        connection: ConnectionId,
+        first: &Stamp,
+        reader: &Executor,
+    ) {
+        let key = self.key(reader);
         if matches!(key, Key::Thread { .. }) && self.is_busy(key, connection) {
             self.interleaving.insert(first.executor.tgid);
         }
@@ -257,7 +264,7 @@ impl Parents {
         };
         self.servers.insert(id, server);
         *self.serving.entry(first.executor.tgid).or_default() += 1;
-        self.take_turn(id, &first.executor);
+        self.take_turn(id, reader);
     }
 
     /// From here to its next wait, the thread works on `server`.
@@ -562,6 +569,10 @@ mod tests {
         parents
     }
 
+    fn begin(parents: &mut Parents, id: ExchangeId, connection: ConnectionId, stamp: Stamp) {
+        parents.begin_server(id, connection, &stamp, &stamp.executor);
+    }
+
     fn peer() -> Endpoint {
         Endpoint::Unix(String::new())
     }
@@ -573,7 +584,7 @@ mod tests {
     #[test]
     fn call_on_the_thread_of_its_only_request_belongs_to_it() {
         let mut parents = of_scheduling(Scheduling::Threads);
-        parents.begin_server(REQUEST, connection(1), &thread(7, 0, 10));
+        begin(&mut parents, REQUEST, connection(1), thread(7, 0, 10));
         assert_eq!(evidence(&mut parents, &thread(7, 5, 20)), Some((1, Evidence::Thread)));
         assert_eq!(evidence(&mut parents, &thread(8, 0, 20)), None);
         parents.end(REQUEST);
@@ -584,7 +595,7 @@ mod tests {
     fn threads_of_an_unknown_or_migrating_process_prove_nothing() {
         for scheduling in [Scheduling::Unknown, Scheduling::Migrating] {
             let mut parents = of_scheduling(scheduling);
-            parents.begin_server(REQUEST, connection(1), &thread(7, 0, 10));
+            begin(&mut parents, REQUEST, connection(1), thread(7, 0, 10));
             assert_eq!(evidence(&mut parents, &thread(7, 0, 20)), None, "{scheduling:?}");
         }
     }
@@ -592,8 +603,8 @@ mod tests {
     #[test]
     fn a_process_that_interleaved_is_never_believed_again() {
         let mut parents = of_scheduling(Scheduling::Threads);
-        parents.begin_server(REQUEST, connection(1), &thread(7, 0, 10));
-        parents.begin_server(OTHER, connection(2), &thread(7, 0, 11));
+        begin(&mut parents, REQUEST, connection(1), thread(7, 0, 10));
+        begin(&mut parents, OTHER, connection(2), thread(7, 0, 11));
         assert_eq!(evidence(&mut parents, &thread(7, 0, 20)), None);
         parents.end(OTHER);
         assert_eq!(evidence(&mut parents, &thread(7, 0, 20)), None);
@@ -603,23 +614,23 @@ mod tests {
     fn a_thread_that_waits_for_events_between_requests_is_an_event_loop() {
         let mut parents = of_scheduling(Scheduling::Threads);
         const MAIN: u32 = 1;
-        parents.begin_server(REQUEST, connection(1), &thread(MAIN, 1, 10));
+        begin(&mut parents, REQUEST, connection(1), thread(MAIN, 1, 10));
         assert_eq!(evidence(&mut parents, &thread(MAIN, 1, 11)), None);
         parents.answering(REQUEST, &thread(MAIN, 3, 20).executor);
         parents.end(REQUEST);
         // The waits were during the request: a driver's, not a loop's.
-        parents.begin_server(OTHER, connection(1), &thread(MAIN, 3, 30));
+        begin(&mut parents, OTHER, connection(1), thread(MAIN, 3, 30));
         assert_eq!(evidence(&mut parents, &thread(MAIN, 4, 31)), Some((2, Evidence::Thread)));
         parents.end(OTHER);
-        parents.begin_server(REQUEST, connection(1), &thread(7, 1, 40));
+        begin(&mut parents, REQUEST, connection(1), thread(7, 1, 40));
         assert_eq!(evidence(&mut parents, &thread(7, 1, 41)), Some((1, Evidence::Thread)), "a pool's thread");
     }
 
     #[test]
     fn tasks_that_move_between_threads_are_noticed() {
         let mut parents = of_scheduling(Scheduling::Threads);
-        parents.begin_server(REQUEST, connection(1), &thread(7, 0, 10));
-        parents.begin_server(OTHER, connection(2), &thread(8, 0, 11));
+        begin(&mut parents, REQUEST, connection(1), thread(7, 0, 10));
+        begin(&mut parents, OTHER, connection(2), thread(8, 0, 11));
         parents.answering(REQUEST, &thread(8, 0, 12).executor);
         assert_eq!(evidence(&mut parents, &thread(8, 0, 20)), None);
     }
@@ -627,12 +638,12 @@ mod tests {
     #[test]
     fn an_unproven_process_is_believed_alone_or_after_some_answers() {
         let mut parents = of_scheduling(Scheduling::Unproven);
-        parents.begin_server(REQUEST, connection(1), &thread(7, 0, 10));
+        begin(&mut parents, REQUEST, connection(1), thread(7, 0, 10));
         assert_eq!(evidence(&mut parents, &thread(7, 0, 11)), Some((1, Evidence::Thread)));
-        parents.begin_server(OTHER, connection(2), &thread(8, 0, 12));
+        begin(&mut parents, OTHER, connection(2), thread(8, 0, 12));
         assert_eq!(evidence(&mut parents, &thread(7, 0, 13)), None);
         for id in 10..10 + u64::from(PROVEN_ANSWERS) {
-            parents.begin_server(ExchangeId(id), connection(id), &thread(9, 0, 20));
+            begin(&mut parents, ExchangeId(id), connection(id), thread(9, 0, 20));
             parents.answering(ExchangeId(id), &thread(9, 0, 21).executor);
             parents.end(ExchangeId(id));
         }
@@ -642,8 +653,8 @@ mod tests {
     #[test]
     fn a_proxy_that_touches_another_connection_works_for_that() {
         let mut parents = of_scheduling(Scheduling::Turns);
-        parents.begin_server(OTHER, connection(3), &thread(7, 1, 9));
-        parents.begin_server(REQUEST, connection(1), &thread(7, 2, 10));
+        begin(&mut parents, OTHER, connection(3), thread(7, 1, 9));
+        begin(&mut parents, REQUEST, connection(1), thread(7, 2, 10));
         // An upstream of the other request fails in the same turn: the next connection is the other's.
         parents.touch(&thread(7, 2, 11).executor, Some(OTHER));
         parents.note_connect(connection(50), &peer(), &thread(7, 2, 12).executor);
@@ -658,9 +669,9 @@ mod tests {
     fn a_proxy_is_followed_by_turns_and_by_the_connections_it_opens() {
         let mut parents = Parents::default();
         parents.set_scheduling(1, Scheduling::Turns);
-        parents.begin_server(REQUEST, connection(1), &thread(7, 1, 10));
+        begin(&mut parents, REQUEST, connection(1), thread(7, 1, 10));
         parents.note_connect(connection(50), &peer(), &thread(7, 1, 11).executor);
-        parents.begin_server(OTHER, connection(2), &thread(7, 1, 12));
+        begin(&mut parents, OTHER, connection(2), thread(7, 1, 12));
         parents.note_connect(connection(51), &peer(), &thread(7, 1, 13).executor);
         let of =
             |parents: &mut Parents, sock, stamp| parents.of_call(CALL, connection(sock), &peer(), &stamp);
@@ -681,7 +692,7 @@ mod tests {
     #[test]
     fn a_goroutine_started_during_the_request_belongs_to_it() {
         let mut parents = Parents::default();
-        parents.begin_server(REQUEST, connection(1), &goroutine(5, 1, 10));
+        begin(&mut parents, REQUEST, connection(1), goroutine(5, 1, 10));
         assert_eq!(evidence(&mut parents, &goroutine(5, 1, 20)), Some((1, Evidence::Goroutine)));
         assert_eq!(evidence(&mut parents, &goroutine(6, 5, 20)), Some((1, Evidence::Goroutine)));
         assert_eq!(
@@ -695,17 +706,17 @@ mod tests {
     #[test]
     fn a_worker_of_an_earlier_request_belongs_to_none() {
         let mut parents = Parents::default();
-        parents.begin_server(REQUEST, connection(1), &goroutine(5, 1, 10));
+        begin(&mut parents, REQUEST, connection(1), goroutine(5, 1, 10));
         assert!(evidence(&mut parents, &goroutine(6, 5, 20)).is_some());
         parents.end(REQUEST);
-        parents.begin_server(OTHER, connection(1), &goroutine(5, 1, 30));
+        begin(&mut parents, OTHER, connection(1), goroutine(5, 1, 30));
         assert_eq!(evidence(&mut parents, &goroutine(6, 5, 40)), None);
     }
 
     #[test]
     fn fan_out_and_age_are_capped() {
         let mut parents = of_scheduling(Scheduling::Threads);
-        parents.begin_server(REQUEST, connection(1), &thread(7, 0, 0));
+        begin(&mut parents, REQUEST, connection(1), thread(7, 0, 0));
         assert_eq!(evidence(&mut parents, &thread(7, 0, MAX_AGE_NS + 1)), None);
         for _ in 1..MAX_CALLS {
             assert!(evidence(&mut parents, &thread(7, 0, 1)).is_some());

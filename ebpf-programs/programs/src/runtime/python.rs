@@ -1,10 +1,10 @@
 //! Python: the current `Context` (PEP 567), which every asyncio task has of its own.
 
-use aya_ebpf::macros::uretprobe;
-use aya_ebpf::programs::RetProbeContext;
+use aya_ebpf::macros::{uprobe, uretprobe};
+use aya_ebpf::programs::{ProbeContext, RetProbeContext};
 use remora_abi::{DATA_CONTEXT, KIND_TASK, ProcessPolicy, TASKS_PYTHON, TaskEvent};
 
-use super::Task;
+use super::{Task, claim};
 use crate::arch::Registers;
 use crate::maps::offsets;
 use crate::socket::transfer::observed_process;
@@ -33,6 +33,26 @@ fn current(process: &ProcessPolicy) -> u64 {
 #[inline(always)]
 fn thread_pointer() -> u64 {
     read::kernel(read::task(), offsets().task_thread_pointer).unwrap_or(0)
+}
+
+/// Offset of `_handle` in uvloop's `UVHandle`, behind `PyObject` and the table of methods.
+const UV_HANDLE: u64 = 24;
+/// Offset of `io_watcher.fd` in libuv's `uv_stream_t` (1.x).
+const STREAM_DESCRIPTOR: u64 = 184;
+
+/// `UVStream._initiate_write(self)` of uvloop: what the task writes is kept until the end of the loop's round.
+#[uprobe]
+pub(crate) fn uvloop_write(context: ProbeContext) -> u32 {
+    let Some(process) = observed_process() else { return 0 };
+    if process.tasks != TASKS_PYTHON {
+        return 0;
+    }
+    let stream = Registers::of(context.regs.cast()).first();
+    let handle = read::user::<u64>(stream + UV_HANDLE).unwrap_or(0);
+    if let Some(descriptor) = read::user::<u32>(handle + STREAM_DESCRIPTOR) {
+        claim(u64::from(descriptor), task(&process));
+    }
+    0
 }
 
 /// `PyObject *PyContext_CopyCurrent(void)`

@@ -89,7 +89,7 @@ pub(super) struct Parents {
     /// For whom a connection is written to, where others write for them.
     claims: HashMap<ConnectionId, Executor>,
     contexts: Contexts,
-    /// The connection that a thread has accepted, and in which turn, until a task is made for it.
+    /// The connection that a thread has accepted, and in which turn, if it has touched no other since.
     accepted: HashMap<u32, (u32, ConnectionId)>,
     /// Requests that are open on each connection.
     by_connection: HashMap<ConnectionId, Vec<ExchangeId>>,
@@ -190,22 +190,29 @@ impl Parents {
             Some(Task::Context(origin)) => origin,
             _ => 0,
         };
-        let accepted = self.accepted.get(&maker.tid).copied().filter(|(turn, _)| *turn == maker.turn);
-        let owner = match self.contexts.owner(maker.tgid, origin).filter(|_| origin != 0) {
-            // The first task that is made after `accept`, by one that serves nobody, is for the new connection.
-            None | Some(Owner::Nobody) if accepted.is_some() => {
-                self.accepted.remove(&maker.tid);
-                accepted.map_or(Owner::Nobody, |(_, connection)| Owner::Connection(connection))
-            }
+        let tgid = maker.tgid;
+        match self.contexts.owner(tgid, origin).filter(|_| origin != 0) {
             // What outlives its request must not be taken for the connection's next.
             Some(Owner::Connection(connection)) => {
-                self.open_on(connection).map_or(Owner::Connection(connection), Owner::Request)
+                let owner = self.open_on(connection).map_or(Owner::Connection(connection), Owner::Request);
+                self.contexts.make(tgid, context, owner, at_ns);
             }
-            Some(owner) => owner,
-            // The maker's own context says nothing: it is older than the agent, or the thread's.
-            None => self.of_thread(maker, None).map_or(Owner::Nobody, |found| Owner::Request(found.server)),
-        };
-        self.contexts.make(maker.tgid, context, origin, owner, at_ns);
+            Some(owner @ Owner::Request(_)) => self.contexts.make(tgid, context, owner, at_ns),
+            known => {
+                // A thread's own context says nothing of the request that it serves; the thread may.
+                let by_thread = if known.is_none() { self.of_thread(maker, None) } else { None };
+                if let Some(found) = by_thread {
+                    return self.contexts.make(tgid, context, Owner::Request(found.server), at_ns);
+                }
+                let accepted = self.accepted.get(&maker.tid).filter(|(turn, _)| *turn == maker.turn);
+                let nearest = match accepted {
+                    Some(&(_, connection)) => Some(Owner::Connection(connection)),
+                    None => self.turn_owner(maker).map(Owner::Request),
+                };
+                let is_lone = self.serving.get(&tgid).is_none_or(|&serving| serving <= 1);
+                self.contexts.make_by_guess(tgid, context, origin, nearest, is_lone, at_ns);
+            }
+        }
     }
 
     /// Returns the request that is being served on a connection.
@@ -222,6 +229,7 @@ impl Parents {
         match server {
             Some(server) => self.take_turn(server, executor),
             None => {
+                self.accepted.remove(&executor.tid);
                 self.turns.insert(executor.tid, Turn { number: executor.turn, server: None });
             }
         }
@@ -270,6 +278,7 @@ impl Parents {
     /// From here to its next wait, the thread works on `server`.
     pub(super) fn take_turn(&mut self, server: ExchangeId, executor: &Executor) {
         if !matches!(executor.task, Some(Task::Goroutine { .. })) {
+            self.accepted.remove(&executor.tid);
             self.turns.insert(executor.tid, Turn { number: executor.turn, server: Some(server) });
         }
     }
@@ -310,7 +319,7 @@ impl Parents {
         let scheduling = self.scheduling(executor.tgid);
         if !self.is_serial(server, executor.tgid, scheduling) {
             let at_ns = self.servers.get(&server).map_or(0, |server| server.started_at_ns);
-            self.contexts.answer(executor.tgid, context, connection, at_ns);
+            self.contexts.answer(executor.tgid, context, connection, server, at_ns);
         }
     }
 

@@ -5,10 +5,12 @@ use foldhash::HashMap;
 use crate::event::ConnectionId;
 use crate::pairing::ExchangeId;
 
-/// Contexts that are remembered before the older half is forgotten. A copy costs no call that would tell its end.
+/// Contexts that are remembered before the older half is forgotten: nothing tells their end.
 const MAX_CONTEXTS: usize = 65_536;
 /// Answers on one connection, and on no other, after which a context of unknown origin is that connection's.
 const PROVEN_ANSWERS: u32 = 2;
+/// Guesses of a voucher that must come true before it is believed; after each that did not, four times as many.
+const PROVEN_GUESSES: u32 = 2;
 
 /// What a task works for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,26 +23,43 @@ pub(super) enum Owner {
     Nobody,
 }
 
+/// What a task is probably for, made by a context that serves nobody itself: a server's own, which makes a task for each
+/// connection or request right after it was accepted or read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Guess {
+    owner: Owner,
+    /// The context that made the task.
+    voucher: u64,
+}
+
 #[derive(Debug)]
 struct Known {
     owner: Owner,
-    /// The context it was copied from; 0 where unknown.
-    origin: u64,
+    guess: Option<Guess>,
     made_at_ns: u64,
 }
 
 #[derive(Debug)]
+struct Trust {
+    came_true: u32,
+    required: u32,
+}
+
+#[derive(Debug)]
 struct Answers {
+    /// None where there were several.
     connection: Option<ConnectionId>,
     count: u32,
 }
 
-/// The contexts of all processes.
+/// The contexts of all processes, by process and address.
 #[derive(Debug, Default)]
 pub(super) struct Contexts {
     known: HashMap<(u32, u64), Known>,
-    /// Who was answered under contexts that were not seen being made.
+    vouchers: HashMap<(u32, u64), Trust>,
     answers: HashMap<(u32, u64), Answers>,
+    /// Vouchers of each process that are believed.
+    believed: HashMap<u32, u32>,
 }
 
 impl Contexts {
@@ -50,7 +69,35 @@ impl Contexts {
     }
 
     /// Notes a new context, at an address that may have been another's.
-    pub(super) fn make(&mut self, tgid: u32, context: u64, origin: u64, owner: Owner, at_ns: u64) {
+    pub(super) fn make(&mut self, tgid: u32, context: u64, owner: Owner, at_ns: u64) {
+        self.insert(tgid, context, Known { owner, guess: None, made_at_ns: at_ns });
+    }
+
+    /// Notes a new context, made by one that serves nobody; `nearest` is what its thread had just accepted or read.
+    /// `is_lone` says that nothing else could have been meant.
+    pub(super) fn make_by_guess(
+        &mut self,
+        tgid: u32,
+        context: u64,
+        maker: u64,
+        nearest: Option<Owner>,
+        is_lone: bool,
+        at_ns: u64,
+    ) {
+        let inherited = self.known.get(&(tgid, maker)).and_then(|maker| maker.guess);
+        let guess = inherited.or(nearest.map(|owner| Guess { owner, voucher: maker }));
+        let is_believed = |guess: &Guess| {
+            let voucher = self.vouchers.get(&(tgid, guess.voucher));
+            let is_first = is_lone && !self.believed.contains_key(&tgid);
+            voucher.map_or(is_first, |trust| {
+                trust.came_true >= trust.required || trust.came_true > 0 && is_first
+            })
+        };
+        let owner = guess.filter(is_believed).map_or(Owner::Nobody, |guess| guess.owner);
+        self.insert(tgid, context, Known { owner, guess, made_at_ns: at_ns });
+    }
+
+    fn insert(&mut self, tgid: u32, context: u64, known: Known) {
         if self.known.len() >= MAX_CONTEXTS {
             let mut times: Vec<u64> = self.known.values().map(|known| known.made_at_ns).collect();
             let middle = times.len() / 2;
@@ -58,35 +105,69 @@ impl Contexts {
             self.known.retain(|_, known| known.made_at_ns > median);
         }
         self.answers.remove(&(tgid, context));
-        self.known.insert((tgid, context), Known { owner, origin, made_at_ns: at_ns });
+        self.known.insert((tgid, context), known);
     }
 
     /// Notes that a request of a connection was answered under a context.
-    pub(super) fn answer(&mut self, tgid: u32, context: u64, connection: ConnectionId, at_ns: u64) {
-        let unknown = match self.known.get_mut(&(tgid, context)) {
-            Some(known) => {
-                if known.owner == Owner::Nobody {
-                    known.owner = Owner::Connection(connection);
-                }
-                known.origin
-            }
-            None => context,
-        };
-        if unknown == 0 || self.known.contains_key(&(tgid, unknown)) {
-            return;
+    pub(super) fn answer(
+        &mut self,
+        tgid: u32,
+        context: u64,
+        connection: ConnectionId,
+        server: ExchangeId,
+        at_ns: u64,
+    ) {
+        let place = (tgid, context);
+        if let Some(guess) = self.known.get(&place).and_then(|known| known.guess) {
+            let is_true = [Owner::Request(server), Owner::Connection(connection)].contains(&guess.owner);
+            self.judge((tgid, guess.voucher), is_true);
         }
         if self.answers.len() >= MAX_CONTEXTS {
             self.answers.clear();
         }
         let first = Answers { connection: Some(connection), count: 0 };
-        let answers = self.answers.entry((tgid, unknown)).or_insert(first);
-        if answers.connection != Some(connection) {
-            answers.connection = None;
-            return;
-        }
+        let answers = self.answers.entry(place).or_insert(first);
+        answers.connection = answers.connection.filter(|&before| before == connection);
         answers.count += 1;
-        if answers.count >= PROVEN_ANSWERS {
-            self.make(tgid, unknown, 0, Owner::Connection(connection), at_ns);
+        let is_proven = answers.connection.is_some() && answers.count >= PROVEN_ANSWERS;
+        let is_shared = answers.connection.is_none();
+        match self.known.get_mut(&place) {
+            Some(known) if is_shared => {
+                if matches!(known.owner, Owner::Connection(_)) {
+                    known.owner = Owner::Nobody;
+                }
+            }
+            Some(known) => match known.owner {
+                Owner::Nobody | Owner::Request(_) if is_proven => known.owner = Owner::Connection(connection),
+                Owner::Nobody => known.owner = Owner::Request(server),
+                Owner::Request(_) | Owner::Connection(_) => {}
+            },
+            None if is_proven => {
+                let known = Known { owner: Owner::Connection(connection), guess: None, made_at_ns: at_ns };
+                self.known.insert(place, known);
+            }
+            None => {}
+        }
+    }
+
+    fn judge(&mut self, voucher: (u32, u64), is_true: bool) {
+        if self.vouchers.len() >= MAX_CONTEXTS {
+            self.vouchers.clear();
+            self.believed.clear();
+        }
+        let trust = self.vouchers.entry(voucher).or_insert(Trust { came_true: 0, required: PROVEN_GUESSES });
+        let was_believed = trust.came_true >= trust.required;
+        if is_true {
+            trust.came_true = trust.came_true.saturating_add(1);
+        } else {
+            trust.came_true = 0;
+            trust.required = trust.required.saturating_mul(4);
+        }
+        let is_believed = trust.came_true >= trust.required;
+        let believed = self.believed.entry(voucher.0).or_default();
+        *believed = (*believed + u32::from(is_believed)).saturating_sub(u32::from(was_believed));
+        if *believed == 0 {
+            self.believed.remove(&voucher.0);
         }
     }
 
@@ -94,5 +175,73 @@ impl Contexts {
     pub(super) fn forget_process(&mut self, tgid: u32) {
         self.known.retain(|(owner, _), _| *owner != tgid);
         self.answers.retain(|(owner, _), _| *owner != tgid);
+        self.vouchers.retain(|(owner, _), _| *owner != tgid);
+        self.believed.remove(&tgid);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const P: u32 = 1;
+    const SERVER: u64 = 100;
+
+    fn connection(sock: u64) -> ConnectionId {
+        ConnectionId { sock, inode: 0 }
+    }
+
+    fn request(id: u64) -> Owner {
+        Owner::Request(ExchangeId(id))
+    }
+
+    #[test]
+    fn a_server_that_makes_a_task_for_what_it_just_read_is_believed_after_a_while() {
+        let mut contexts = Contexts::default();
+        for id in 1..4 {
+            contexts.make_by_guess(P, id, SERVER, Some(request(id)), false, id);
+            let expected = if id < 3 { Owner::Nobody } else { request(3) };
+            assert_eq!(contexts.owner(P, id), Some(expected), "{id}");
+            contexts.answer(P, id, connection(id), ExchangeId(id), id);
+        }
+        // A background task that is made in the same round of the loop has another maker.
+        contexts.make_by_guess(P, 50, 200, Some(request(9)), true, 5);
+        assert_eq!(contexts.owner(P, 50), Some(Owner::Nobody));
+        // A guess that did not come true costs the belief.
+        contexts.make_by_guess(P, 10, SERVER, Some(request(10)), false, 10);
+        contexts.answer(P, 10, connection(11), ExchangeId(11), 11);
+        contexts.make_by_guess(P, 12, SERVER, Some(request(12)), true, 12);
+        assert_eq!(contexts.owner(P, 12), Some(Owner::Nobody));
+    }
+
+    #[test]
+    fn the_first_request_of_all_is_linked() {
+        let mut contexts = Contexts::default();
+        contexts.make_by_guess(P, 1, SERVER, Some(request(1)), true, 1);
+        assert_eq!(contexts.owner(P, 1), Some(request(1)));
+    }
+
+    #[test]
+    fn what_a_connections_task_makes_is_guessed_alike() {
+        let mut contexts = Contexts::default();
+        contexts.make_by_guess(P, 1, SERVER, Some(Owner::Connection(connection(1))), false, 1);
+        contexts.make_by_guess(P, 2, 1, Some(request(7)), false, 2);
+        contexts.answer(P, 2, connection(1), ExchangeId(3), 3);
+        contexts.answer(P, 2, connection(1), ExchangeId(4), 4);
+        contexts.make_by_guess(P, 5, SERVER, Some(Owner::Connection(connection(5))), false, 5);
+        assert_eq!(contexts.owner(P, 5), Some(Owner::Connection(connection(5))));
+    }
+
+    #[test]
+    fn a_context_that_answers_on_one_connection_only_is_that_connections() {
+        let mut contexts = Contexts::default();
+        contexts.answer(P, 1, connection(1), ExchangeId(1), 1);
+        assert_eq!(contexts.owner(P, 1), None);
+        contexts.answer(P, 1, connection(1), ExchangeId(2), 2);
+        assert_eq!(contexts.owner(P, 1), Some(Owner::Connection(connection(1))));
+        contexts.answer(P, 1, connection(2), ExchangeId(3), 3);
+        assert_eq!(contexts.owner(P, 1), Some(Owner::Nobody));
+        contexts.forget_process(P);
+        assert_eq!(contexts.owner(P, 1), None);
     }
 }

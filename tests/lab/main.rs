@@ -85,6 +85,7 @@ fn measure(plan: &Plan) -> Result<ExitCode> {
         match bench.measure(framework) {
             Ok(measured) => {
                 println!("{}", report::table(std::slice::from_ref(&measured)));
+                report::explain(&measured);
                 report.frameworks.push(measured);
             }
             Err(error) => {

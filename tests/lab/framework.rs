@@ -38,7 +38,7 @@ pub(crate) enum Load {
     /// As [`Load::Http`], but the work is done later by one of the processes.
     Jobs(fn(&Site) -> Result<Vec<Command>>),
     /// It runs once for each number.
-    Runs(fn(&Site, u64) -> Result<Command>),
+    Runs(fn(&Site, Mode, u64) -> Result<Command>),
 }
 
 /// In which order a request's calls are made.

@@ -183,7 +183,7 @@ impl Judge {
         *tally.protocols.entry(format!("{} {protocol}", verdict.label())).or_default() += 1;
         let is_mistake = matches!(verdict, Verdict::Wrong | Verdict::Other);
         if is_mistake && tally.examples.len() < EXAMPLES {
-            tally.examples.push(self.example(span, verdict));
+            tally.examples.push(self.example(span, verdict.label()));
         }
     }
 
@@ -211,7 +211,12 @@ impl Judge {
         match parent {
             None => tally.unjoined += 1,
             Some(Some(&index)) if self.is_call_of(&self.spans[index], span) => tally.joined += 1,
-            Some(_) => tally.misjoined += 1,
+            Some(_) => {
+                tally.misjoined += 1;
+                if tally.examples.len() < EXAMPLES {
+                    tally.examples.push(self.example(span, "joined wrongly"));
+                }
+            }
         }
     }
 
@@ -219,10 +224,14 @@ impl Judge {
         !call.is_server && call.number == served.number && call.trace == served.trace
     }
 
-    fn example(&self, span: &Span, verdict: Verdict) -> String {
+    fn example(&self, span: &Span, verdict: &str) -> String {
         let parent = span.parent.as_ref().and_then(|parent| self.by_id.get(parent));
-        let parent = parent.map_or("a span that was not seen", |&index| self.spans[index].text.as_str());
-        format!("{}: `{}` below `{parent}` by {}", verdict.label(), span.text, span.evidence)
+        let parent = parent.map(|&index| &self.spans[index]);
+        let below = parent.map_or("a span that was not seen".to_owned(), |parent| {
+            let side = if parent.is_server { "server" } else { "client" };
+            format!("{side} `{}` of process {}", parent.text, parent.process)
+        });
+        format!("{verdict}: `{}` of process {} below {below} by {}", span.text, span.process, span.evidence)
     }
 }
 

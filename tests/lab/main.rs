@@ -14,9 +14,12 @@ mod plan;
 mod report;
 mod site;
 
+use std::fs;
+use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context as _, Result, bail};
+use remora_tests::scratch::Scratch;
 use remora_tests::sink::Sink;
 use remora_tests::tools;
 use serde_json::json;
@@ -59,14 +62,17 @@ fn list() {
 
 fn measure(plan: &Plan) -> Result<ExitCode> {
     interrupt::watch()?;
-    let agent = tools::printed(Command::new(&plan.agent).arg("--version")).context("start the agent")?;
+    // A copy: the original may be built anew while it is measured.
+    let scratch = Scratch::new("lab-binary")?;
+    let binary = scratch.path().join("remora");
+    fs::copy(&plan.agent, &binary).with_context(|| format!("copy {}", plan.agent.display()))?;
     let servers = Servers::start()?;
     let sink = Sink::start()?;
-    let mut bench = Bench::new(&servers, &sink, &plan.agent, &plan.in_flight, plan.requests);
+    let mut bench = Bench::new(&servers, &sink, &binary, &plan.in_flight, plan.requests);
     let mut report = Report {
         date: measure::today()?,
         kernel: measure::kernel()?,
-        agent: agent.trim().to_owned(),
+        agent: version(&binary)?,
         requests: plan.requests,
         frameworks: Vec::new(),
         not_run: plan.not_run.clone(),
@@ -79,6 +85,7 @@ fn measure(plan: &Plan) -> Result<ExitCode> {
         match bench.measure(framework) {
             Ok(measured) => {
                 println!("{}", report::table(std::slice::from_ref(&measured)));
+                report::explain(&measured);
                 report.frameworks.push(measured);
             }
             Err(error) => {
@@ -94,6 +101,13 @@ fn measure(plan: &Plan) -> Result<ExitCode> {
         report.save(page)?;
     }
     Ok(conclude(plan, &report, &failed))
+}
+
+/// Returns the agent's version, with the beginning of the binary's checksum, which tells builds apart.
+fn version(binary: &Path) -> Result<String> {
+    let version = tools::printed(Command::new(binary).arg("--version")).context("start the agent")?;
+    let checksum = tools::printed(Command::new("sha256sum").arg(binary))?;
+    Ok(format!("{} ({})", version.trim(), checksum.get(..8).unwrap_or_default()))
 }
 
 /// Prints everything once more in one table, and what is broken.

@@ -120,7 +120,7 @@ impl<'a> Bench<'a> {
                 failures
             }
             Load::Runs(command) => {
-                load::commands(numbers.clone(), in_flight, |number| command(site, number))?
+                load::commands(numbers.clone(), in_flight, |number| command(site, mode, number))?
             }
         };
         let seconds = begin.elapsed().as_secs_f64();

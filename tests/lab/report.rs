@@ -112,6 +112,18 @@ pub(crate) fn table(frameworks: &[Measured]) -> String {
     text
 }
 
+/// Prints what the agent itself counted, and the mistakes that were kept as examples.
+pub(crate) fn explain(measured: &Measured) {
+    for loss in &measured.losses {
+        eprintln!("{:>18}  {loss}", measured.name);
+    }
+    for cell in &measured.cells {
+        for example in &cell.tally.examples {
+            eprintln!("{:>18}  {} {}: {example}", measured.name, cell.mode.label(), cell.in_flight);
+        }
+    }
+}
+
 impl Report {
     /// Returns what breaks the budget or a floor, in words.
     pub(crate) fn broken(&self) -> Vec<String> {
@@ -176,6 +188,8 @@ impl Report {
             }
         }
         for (name, reason) in &self.not_run {
+            // What follows names commands and folders of one machine.
+            let reason = reason.split(": ").next().unwrap_or_default();
             let _ = writeln!(page, "| {name} | not run: {reason} |{}", " |".repeat(HEADER.len() - 2));
         }
         page += "\n## What was measured\n\n| framework | what it is | versions |\n|---|---|---|\n";

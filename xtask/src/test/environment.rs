@@ -115,21 +115,23 @@ pub(crate) fn python_packages(folder: &Path, requirements: &Path) -> Result<()> 
 }
 
 fn node() -> Result<()> {
-    node_packages(&testenv().join("node"), &workspace::root().join("tests/apps/node"))
-}
-
-/// Installs into `folder` the Node packages that the `package.json` in `app` names.
-pub(crate) fn node_packages(folder: &Path, app: &Path) -> Result<()> {
+    let app = workspace::root().join("tests/apps/node");
+    let folder = testenv().join("node");
     let wanted = read(&app.join("package-lock.json"))?;
-    once(folder, &wanted, || {
-        fs::create_dir_all(folder)?;
+    once(&folder, &wanted, || {
+        fs::create_dir_all(&folder)?;
         for name in ["package.json", "package-lock.json"] {
             fs::copy(app.join(name), folder.join(name)).with_context(|| format!("copy {name}"))?;
         }
-        let mut npm = shell::program("npm");
-        npm.args(["ci", "--no-audit", "--no-fund", "--loglevel=error", "--prefix"]).arg(folder);
-        shell::run("install the Node packages", "it needs npm and access to a registry", &mut npm)
+        npm("ci", &folder)
     })
+}
+
+/// Runs npm on the `package.json` in `folder`.
+pub(crate) fn npm(subcommand: &str, folder: &Path) -> Result<()> {
+    let mut npm = shell::program("npm");
+    npm.args([subcommand, "--no-audit", "--no-fund", "--loglevel=error", "--prefix"]).arg(folder);
+    shell::run("install the Node packages", "it needs npm and access to a registry", &mut npm)
 }
 
 /// Builds the Go program in `app` with the host's Go, or with one of the test environment where there is none.

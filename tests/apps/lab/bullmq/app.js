@@ -6,7 +6,7 @@ const { Queue } = require("bullmq");
 const { Redis } = require("ioredis");
 
 const app = express();
-const connection = new Redis(process.env.REDIS_URL, { maxRetriesPerRequest: null });
+const connection = new Redis(process.env.QUEUE_URL, { maxRetriesPerRequest: null });
 const queue = new Queue("items", { connection });
 
 app.get("/healthz", (request, response) => {

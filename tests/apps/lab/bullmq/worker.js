@@ -8,7 +8,7 @@ const { Redis } = require("ioredis");
 
 const pool = new Pool({ connectionString: process.env.DATABASE_URL, max: 20 });
 const redis = new Redis(process.env.REDIS_URL);
-const connection = new Redis(process.env.REDIS_URL, { maxRetriesPerRequest: null });
+const connection = new Redis(process.env.QUEUE_URL, { maxRetriesPerRequest: null });
 
 const pause = () => sleep(1 + Math.random() * 4);
 

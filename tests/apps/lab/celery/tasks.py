@@ -10,7 +10,7 @@ import requests
 from celery import Celery
 from psycopg2.pool import ThreadedConnectionPool
 
-celery = Celery("tasks", broker=os.environ["REDIS_URL"])
+celery = Celery("tasks", broker=os.environ["QUEUE_URL"])
 celery.conf.task_ignore_result = True
 celery.conf.broker_connection_retry_on_startup = True
 cache = redis.Redis.from_url(os.environ["REDIS_URL"], decode_responses=True)

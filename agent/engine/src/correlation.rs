@@ -156,8 +156,8 @@ impl Correlation {
     }
 
     /// Forgets a connection.
-    pub(crate) fn handle_closed(&mut self, connection: ConnectionId) {
-        self.parents.forget_connection(connection);
+    pub(crate) fn handle_closed(&mut self, connection: ConnectionId, opened: &Opened) {
+        self.parents.forget_connection(connection, opened);
     }
 
     /// Notes what a call belongs to that may be made here, before it is known whether it is one.

@@ -515,8 +515,8 @@ impl Engine {
     fn remove(&mut self, id: ConnectionId) {
         if let Some(connection) = self.connections.remove(&id) {
             self.held_bytes -= connection.held_bytes;
+            self.correlation.handle_closed(id, &connection.opened);
         }
-        self.correlation.handle_closed(id);
     }
 
     /// The connection is gone: what was asked will not be answered.

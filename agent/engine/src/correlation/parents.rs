@@ -5,7 +5,7 @@ mod contexts;
 use foldhash::{HashMap, HashSet};
 
 use crate::connection::Stamp;
-use crate::event::{ConnectionId, Endpoint, Executor, Scheduling, Task};
+use crate::event::{ConnectionId, Endpoint, Executor, Opened, Scheduling, Task};
 use crate::pairing::ExchangeId;
 use crate::span::Evidence;
 use contexts::{Contexts, Owner};
@@ -53,6 +53,8 @@ struct Server {
 #[derive(Clone, Copy, Debug)]
 struct Turn {
     number: u32,
+    /// Which of all that was read, by any thread, it is that the thread works on.
+    read: u64,
     /// None where one call has read answers to several requests.
     server: Option<ExchangeId>,
 }
@@ -64,6 +66,19 @@ struct Unused {
     server: Option<ExchangeId>,
     /// Of its destination, when it was opened.
     churn: u64,
+}
+
+/// What an event loop has to do with one destination.
+#[derive(Debug, Default)]
+struct Destination {
+    /// How often a connection was opened, or became free.
+    churn: u64,
+    /// Connections that wait for a call.
+    idle: HashSet<ConnectionId>,
+    /// Connections with a call that is not answered.
+    busy: HashSet<ConnectionId>,
+    /// Calls do not wait for a free connection: they overlap on one.
+    is_multiplexed: bool,
 }
 
 /// A request that is believed to be the cause of a call.
@@ -82,10 +97,12 @@ pub(super) struct Parents {
     call_parents: HashMap<ExchangeId, ExchangeId>,
     turns: HashMap<u32, Turn>,
     unused: HashMap<ConnectionId, Unused>,
-    /// How often event loops have opened a connection to a destination, or had one become free.
-    churn: HashMap<(u32, Endpoint), u64>,
-    /// The turn in which a connection of an event loop became free.
-    freed: HashMap<ConnectionId, (u32, u32)>,
+    /// Of event loops, by process and address.
+    destinations: HashMap<(u32, Endpoint), Destination>,
+    /// With what was read a connection of an event loop became free.
+    freed: HashMap<ConnectionId, u64>,
+    /// Counts what was read.
+    reads: u64,
     /// For whom a connection is written to, where others write for them.
     claims: HashMap<ConnectionId, Executor>,
     contexts: Contexts,
@@ -136,10 +153,14 @@ impl Parents {
         self.interleaving.remove(&tgid);
         self.proofs.remove(&tgid);
         self.contexts.forget_process(tgid);
-        self.churn.retain(|(owner, _), _| *owner != tgid);
+        self.destinations.retain(|(owner, _), _| *owner != tgid);
     }
 
-    pub(super) fn forget_connection(&mut self, connection: ConnectionId) {
+    pub(super) fn forget_connection(&mut self, connection: ConnectionId, opened: &Opened) {
+        if let Some(destination) = self.destinations.get_mut(&(opened.executor.tgid, opened.peer.clone())) {
+            destination.idle.remove(&connection);
+            destination.busy.remove(&connection);
+        }
         self.unused.remove(&connection);
         self.freed.remove(&connection);
         self.claims.remove(&connection);
@@ -150,18 +171,15 @@ impl Parents {
     pub(super) fn note_connect(&mut self, connection: ConnectionId, peer: &Endpoint, executor: &Executor) {
         let churn = match self.scheduling(executor.tgid) {
             Scheduling::Turns => 0,
-            Scheduling::EventLoop => self.stir(executor.tgid, peer),
+            Scheduling::EventLoop => {
+                let destination = self.destinations.entry((executor.tgid, peer.clone())).or_default();
+                destination.churn += 1;
+                destination.churn
+            }
             _ => return,
         };
         let server = self.turn_owner(executor);
         self.unused.insert(connection, Unused { server, churn });
-    }
-
-    /// Whoever waits for a connection to this destination may get one.
-    fn stir(&mut self, tgid: u32, peer: &Endpoint) -> u64 {
-        let churn = self.churn.entry((tgid, peer.clone())).or_default();
-        *churn += 1;
-        *churn
     }
 
     /// A thread has accepted a connection.
@@ -172,8 +190,12 @@ impl Parents {
     /// A call is over: its connection may serve another request at once.
     pub(super) fn note_free(&mut self, connection: ConnectionId, peer: &Endpoint, executor: &Executor) {
         if self.scheduling(executor.tgid) == Scheduling::EventLoop {
-            self.stir(executor.tgid, peer);
-            self.freed.insert(connection, (executor.tid, executor.turn));
+            let destination = self.destinations.entry((executor.tgid, peer.clone())).or_default();
+            destination.churn += 1;
+            destination.busy.remove(&connection);
+            destination.idle.insert(connection);
+            let turn = self.turns.get(&executor.tid).filter(|turn| turn.number == executor.turn);
+            self.freed.insert(connection, turn.map_or(self.reads, |turn| turn.read));
         }
     }
 
@@ -195,14 +217,15 @@ impl Parents {
             // What outlives its request must not be taken for the connection's next.
             Some(Owner::Connection(connection)) => {
                 let owner = self.open_on(connection).map_or(Owner::Connection(connection), Owner::Request);
-                self.contexts.make(tgid, context, owner, at_ns);
+                self.contexts.make(tgid, context, origin, owner, at_ns);
             }
-            Some(owner @ Owner::Request(_)) => self.contexts.make(tgid, context, owner, at_ns),
+            Some(owner @ Owner::Request(_)) => self.contexts.make(tgid, context, origin, owner, at_ns),
             known => {
                 // A thread's own context says nothing of the request that it serves; the thread may.
                 let by_thread = if known.is_none() { self.of_thread(maker, None) } else { None };
                 if let Some(found) = by_thread {
-                    return self.contexts.make(tgid, context, Owner::Request(found.server), at_ns);
+                    let owner = Owner::Request(found.server);
+                    return self.contexts.make(tgid, context, origin, owner, at_ns);
                 }
                 let accepted = self.accepted.get(&maker.tid).filter(|(turn, _)| *turn == maker.turn);
                 let nearest = match accepted {
@@ -226,13 +249,9 @@ impl Parents {
         if matches!(executor.task, Some(Task::Goroutine { .. })) {
             return;
         }
-        match server {
-            Some(server) => self.take_turn(server, executor),
-            None => {
-                self.accepted.remove(&executor.tid);
-                self.turns.insert(executor.tid, Turn { number: executor.turn, server: None });
-            }
-        }
+        self.reads += 1;
+        self.accepted.remove(&executor.tid);
+        self.turns.insert(executor.tid, Turn { number: executor.turn, read: self.reads, server });
     }
 
     /// Returns the request that a call belongs to.
@@ -278,9 +297,15 @@ impl Parents {
     /// From here to its next wait, the thread works on `server`.
     pub(super) fn take_turn(&mut self, server: ExchangeId, executor: &Executor) {
         if !matches!(executor.task, Some(Task::Goroutine { .. })) {
-            self.accepted.remove(&executor.tid);
-            self.turns.insert(executor.tid, Turn { number: executor.turn, server: Some(server) });
+            self.set_turn(executor, Some(server));
         }
+    }
+
+    fn set_turn(&mut self, executor: &Executor, server: Option<ExchangeId>) {
+        let before = self.turns.get(&executor.tid).filter(|turn| turn.number == executor.turn);
+        let read = before.map_or(self.reads, |turn| turn.read);
+        self.accepted.remove(&executor.tid);
+        self.turns.insert(executor.tid, Turn { number: executor.turn, read, server });
     }
 
     /// Returns the unit that serves one request at a time, as far as is known.
@@ -339,18 +364,10 @@ impl Parents {
     /// A call was answered: its reader goes on with the request that made it.
     pub(super) fn answered(&mut self, call: ExchangeId, executor: &Executor) {
         let server = self.call_parents.get(&call).copied();
-        let before =
-            self.turns.get(&executor.tid).filter(|turn| turn.number == executor.turn).map(|t| t.server);
-        match (server, before) {
-            // The call that read this answer has read that to another request, too.
-            (Some(server), Some(before)) if before != Some(server) => {
-                self.turns.insert(executor.tid, Turn { number: executor.turn, server: None });
-            }
-            (Some(server), _) => self.take_turn(server, executor),
-            (None, _) => {
-                self.turns.insert(executor.tid, Turn { number: executor.turn, server: None });
-            }
-        }
+        let before = self.turns.get(&executor.tid).filter(|turn| turn.number == executor.turn);
+        // The call that read this answer may have read that to another request, too.
+        let is_other = before.is_some_and(|before| before.server != server);
+        self.set_turn(executor, server.filter(|_| !is_other));
     }
 
     /// Forgets a request or call.
@@ -393,9 +410,15 @@ impl Parents {
         first: &Stamp,
     ) -> Option<Found> {
         let unused = self.unused.remove(&connection);
-        let churn = unused.and_then(|_| self.churn.get(&(first.executor.tgid, peer.clone()))).copied();
+        let is_loop = self.scheduling(first.executor.tgid) == Scheduling::EventLoop;
+        let (churn, may_be_others) =
+            if is_loop { self.take_connection(connection, peer, &first.executor) } else { (0, false) };
+        if may_be_others {
+            self.ambiguous += 1;
+            return None;
+        }
         // Where others came or went since, the connection may have been given to whoever waited longest.
-        let unused = unused.map(|unused| unused.server.filter(|_| churn.unwrap_or_default() == unused.churn));
+        let unused = unused.map(|unused| unused.server.filter(|_| churn == unused.churn));
         let found = self.find(connection, unused, first)?;
         let server = self.servers.get_mut(&found.server)?;
         server.calls += 1;
@@ -422,19 +445,27 @@ impl Parents {
                 Some(owner) => self.of_owner(owner),
                 None => self.of_thread(&executor, None),
             },
-            None if self.is_just_freed(connection, &executor) => {
-                self.ambiguous += 1;
-                None
-            }
             None => self.of_thread(&executor, opened_during),
         }
     }
 
-    /// An event loop has read the answer to the last call on this connection in this turn. Whoever waits for a free
-    /// connection gets it now, and only if there is but one request is it clear who that is.
-    fn is_just_freed(&self, connection: ConnectionId, executor: &Executor) -> bool {
-        self.freed.get(&connection) == Some(&(executor.tid, executor.turn))
-            && self.serving.get(&executor.tgid).is_none_or(|&serving| serving > 1)
+    /// An event loop makes a call on a connection. Returns the destination's churn, and whether somebody else may have
+    /// waited for the connection: it became free with what the loop has just read, when no other was idle.
+    fn take_connection(
+        &mut self,
+        connection: ConnectionId,
+        peer: &Endpoint,
+        executor: &Executor,
+    ) -> (u64, bool) {
+        let is_lone = self.serving.get(&executor.tgid).is_none_or(|&serving| serving <= 1);
+        let turn = self.turns.get(&executor.tid).filter(|turn| turn.number == executor.turn);
+        let is_just_free =
+            self.freed.remove(&connection).is_some_and(|read| turn.is_some_and(|turn| turn.read == read));
+        let destination = self.destinations.entry((executor.tgid, peer.clone())).or_default();
+        destination.idle.remove(&connection);
+        destination.is_multiplexed |= !destination.busy.insert(connection);
+        let may_be_others = is_just_free && destination.idle.is_empty() && !destination.is_multiplexed;
+        (destination.churn, may_be_others && !is_lone)
     }
 
     fn of_owner(&self, owner: Owner) -> Option<Found> {
@@ -485,7 +516,8 @@ impl Parents {
     /// Returns whether the thread that read a request works on nothing else until it has answered.
     fn is_serial(&self, server: ExchangeId, tgid: u32, scheduling: Scheduling) -> bool {
         let Some(found) = self.servers.get(&server) else { return false };
-        let is_main = matches!(found.key, Key::Thread { tgid, tid } if tgid == tid);
+        let Key::Thread { tgid: main, tid } = found.key else { return false };
+        let is_main = main == tid;
         // Python's event loops run in the main thread; a pool's thread may wait for its one connection.
         let is_from_event_loop = found.has_waited && (is_main || scheduling != Scheduling::Threads);
         let is_proven = scheduling == Scheduling::Threads

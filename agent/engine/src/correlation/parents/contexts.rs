@@ -69,8 +69,10 @@ impl Contexts {
     }
 
     /// Notes a new context, at an address that may have been another's.
-    pub(super) fn make(&mut self, tgid: u32, context: u64, owner: Owner, at_ns: u64) {
-        self.insert(tgid, context, Known { owner, guess: None, made_at_ns: at_ns });
+    pub(super) fn make(&mut self, tgid: u32, context: u64, maker: u64, owner: Owner, at_ns: u64) {
+        // What it answers shows whether the guess was right.
+        let guess = self.known.get(&(tgid, maker)).and_then(|maker| maker.guess);
+        self.insert(tgid, context, Known { owner, guess, made_at_ns: at_ns });
     }
 
     /// Notes a new context, made by one that serves nobody; `nearest` is what its thread had just accepted or read.

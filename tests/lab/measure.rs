@@ -21,6 +21,8 @@ use crate::site::{Servers, Site};
 /// How long a program may take until it answers: Java's frameworks on a busy machine.
 const READY_WITHIN: Duration = Duration::from_secs(120);
 
+/// How often each of the load's connections is used at least, on the average.
+const REUSES: u64 = 4;
 /// A program that runs once for each number costs as much as so many requests.
 const RUNS_SHARE: u64 = 4;
 
@@ -113,7 +115,7 @@ impl<'a> Bench<'a> {
     fn load(&mut self, framework: &Framework, site: &Site, mode: Mode, in_flight: usize) -> Result<Loaded> {
         let requests = match framework.load {
             Load::Runs(_) => self.requests.div_ceil(RUNS_SHARE),
-            Load::Http(_) | Load::Jobs(_) => self.requests,
+            Load::Http(_) | Load::Jobs(_) => self.requests.max(REUSES * in_flight as u64),
         };
         let numbers = self.next_number..self.next_number + requests;
         self.next_number = numbers.end;

@@ -177,7 +177,7 @@ impl Report {
         // Writing to a String cannot fail.
         let _ = write!(
             page,
-            "\n## Results\n\nMeasured on {date}, Linux {kernel}, {agent}; {requests} requests for each row.\n\n"
+            "\n## Results\n\nMeasured on {date}, Linux {kernel}, {agent}; at least {requests} requests for each row, a quarter of that for scripts.\n\n"
         );
         let _ = writeln!(page, "| {} |", HEADER.join(" | "));
         let _ = writeln!(page, "|{}", "---|".repeat(2) + &"---:|".repeat(HEADER.len() - 2));

@@ -87,6 +87,8 @@ fn measure(plan: &Plan) -> Result<ExitCode> {
                 println!("{}", report::table(std::slice::from_ref(&measured)));
                 report::explain(&measured);
                 report.frameworks.push(measured);
+                // Each time, so that an interrupted run leaves what it has.
+                report.keep(&plan.results)?;
             }
             Err(error) => {
                 interrupt::check()?;
@@ -96,7 +98,7 @@ fn measure(plan: &Plan) -> Result<ExitCode> {
             }
         }
     }
-    report.keep(&plan.results)?;
+    eprintln!("{:>18}  {}", "results", report.keep(&plan.results)?.display());
     if let Some(page) = &plan.page {
         report.save(page)?;
     }

@@ -21,6 +21,11 @@ use crate::site::{Servers, Site};
 /// How long a program may take until it answers: Java's frameworks on a busy machine.
 const READY_WITHIN: Duration = Duration::from_secs(120);
 
+/// How often each of the load's connections is used at least, on the average.
+const REUSES: u64 = 4;
+/// A program that runs once for each number costs as much as so many requests.
+const RUNS_SHARE: u64 = 4;
+
 /// One row of the table.
 #[derive(Debug, Serialize)]
 pub(crate) struct Cell {
@@ -108,7 +113,11 @@ impl<'a> Bench<'a> {
     }
 
     fn load(&mut self, framework: &Framework, site: &Site, mode: Mode, in_flight: usize) -> Result<Loaded> {
-        let numbers = self.next_number..self.next_number + self.requests;
+        let requests = match framework.load {
+            Load::Runs(_) => self.requests.div_ceil(RUNS_SHARE),
+            Load::Http(_) | Load::Jobs(_) => self.requests.max(REUSES * in_flight as u64),
+        };
+        let numbers = self.next_number..self.next_number + requests;
         self.next_number = numbers.end;
         let begin = Instant::now();
         let gets = self.servers.redis_gets()?;
@@ -116,7 +125,7 @@ impl<'a> Bench<'a> {
             Load::Http(_) => load::http(site.address(), mode.route(), numbers.clone(), in_flight)?,
             Load::Jobs(_) => {
                 let failures = load::http(site.address(), mode.route(), numbers.clone(), in_flight)?;
-                self.servers.wait_redis_gets(gets + self.requests - failures.count)?;
+                self.servers.wait_redis_gets(gets + requests - failures.count)?;
                 failures
             }
             Load::Runs(command) => {
@@ -125,10 +134,7 @@ impl<'a> Bench<'a> {
         };
         let seconds = begin.elapsed().as_secs_f64();
         let (name, route) = (framework.name, mode.label());
-        eprintln!(
-            "{name:>18}  {route:5}  {in_flight:3} in flight  {} requests in {seconds:.1} s",
-            self.requests
-        );
+        eprintln!("{name:>18}  {route:5}  {in_flight:3} in flight  {requests} requests in {seconds:.1} s");
         if let Some(first) = &failures.first {
             eprintln!("{name:>18}  {} requests failed; the first one: {first}", failures.count);
         }

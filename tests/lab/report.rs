@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use serde::Serialize;
@@ -152,14 +152,13 @@ impl Report {
         broken
     }
 
-    /// Writes everything that was counted as JSON: `lab.json` in `folder`.
-    pub(crate) fn keep(&self, folder: &Path) -> Result<()> {
+    /// Writes everything that was counted as JSON and returns the file: `lab.json` in `folder`.
+    pub(crate) fn keep(&self, folder: &Path) -> Result<PathBuf> {
         fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))?;
         let path = folder.join("lab.json");
         fs::write(&path, serde_json::to_string_pretty(self)?)
             .with_context(|| format!("write {}", path.display()))?;
-        eprintln!("{:>18}  {}", "results", path.display());
-        Ok(())
+        Ok(path)
     }
 
     /// Rewrites the page.
@@ -178,7 +177,7 @@ impl Report {
         // Writing to a String cannot fail.
         let _ = write!(
             page,
-            "\n## Results\n\nMeasured on {date}, Linux {kernel}, {agent}; {requests} requests for each row.\n\n"
+            "\n## Results\n\nMeasured on {date}, Linux {kernel}, {agent}; at least {requests} requests for each row, a quarter of that for scripts.\n\n"
         );
         let _ = writeln!(page, "| {} |", HEADER.join(" | "));
         let _ = writeln!(page, "|{}", "---|".repeat(2) + &"---:|".repeat(HEADER.len() - 2));

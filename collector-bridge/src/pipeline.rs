@@ -3,8 +3,10 @@
 //! ```text
 //! 4317 gRPC ─┐                 ┌ writer thread: log, fsync, live spans
 //!            ├ receive ─ store ┤                                        ← api (7654)
-//! 4318 HTTP ─┘                 └ sealer thread: segments, retention
+//! 4318 HTTP ─┘             │ ↑ └ sealer thread: segments, retention
+//!                         join
 //! ```
+//! What is stored is shown to `join`; which traces belong together goes back to the store.
 //! A request is answered when the store kept it; nothing is queued outside of the store's two limits (live bytes, waiting
 //! requests), and what they refuse is answered as retryable.
 
@@ -12,7 +14,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -28,6 +30,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use crate::api;
 use crate::config::Settings;
 use crate::health::{self, Health};
+use crate::join::{JoinCounters, Joiner, Sightings};
 use crate::model::Span;
 use crate::receive::{self, Deliver, Intake, ReceiveCounters, Refusal, offload};
 use crate::store::{Batch, Store, StoreError};
@@ -74,17 +77,21 @@ pub async fn run(settings: Settings, stop: impl Future<Output = ()>) -> Result<(
     let http_listener = listen(settings.otlp_http, "--otlp-http").await?;
 
     // Health answers while the log is read back, which may take a while; nothing else does.
-    let health = Health { receive: Arc::new(ReceiveCounters::default()), store: Arc::new(OnceLock::new()) };
+    let health = Health {
+        receive: Arc::new(ReceiveCounters::default()),
+        join: Arc::new(Joiner::new(&settings.join, Instant::now())),
+        store: Arc::new(OnceLock::new()),
+    };
     let (stopper, stopped) = watch::channel(false);
     let mut servers = JoinSet::new();
     let gate = Gate { token: settings.token.clone(), rest: Arc::new(OnceLock::new()) };
     serve(&mut servers, api_listener.listener, api_routes(&health, gate.clone()), stopped.clone());
 
-    let store = open(&settings).await?;
+    let store = open(&settings, &health.join).await?;
     let _ = health.store.set(store.clone());
     let _ = gate.rest.set(api::router(api::AppState { store: store.clone() }));
     let intake = Intake::new(
-        deliver(store.clone()),
+        deliver(store.clone(), Arc::clone(&health.join)),
         Arc::clone(&health.receive),
         settings.max_request_bytes,
         settings.token.clone(),
@@ -117,9 +124,15 @@ async fn listen(address: SocketAddr, flag: &'static str) -> Result<Listening, Pi
     Ok(Listening { listener, address })
 }
 
-async fn open(settings: &Settings) -> Result<Store, PipelineError> {
-    let store = settings.store.clone();
-    let opening: JoinHandle<_> = tokio::task::spawn_blocking(move || Store::open(store, decode_logged));
+async fn open(settings: &Settings, joiner: &Arc<Joiner>) -> Result<Store, PipelineError> {
+    let (store, hold) = (settings.store.clone(), settings.join.hold);
+    let joiner = Arc::clone(joiner);
+    let opening: JoinHandle<_> = tokio::task::spawn_blocking(move || {
+        let store = Store::open(store, decode_logged)?;
+        // The other halves of what came shortly before the end of the last process may still come.
+        store.visit_recent(hold, &mut |span| join(&store, &joiner, &Sightings::of([span])))?;
+        Ok::<_, StoreError>(store)
+    });
     let opened = opening
         .await
         .map_err(|error| PipelineError::System { action: "open the store", source: error.into() })?;
@@ -131,18 +144,35 @@ fn decode_logged(request: &[u8]) -> Result<Vec<Span>, String> {
     receive::decode(request).map(|decoded| decoded.spans).map_err(|error| error.to_string())
 }
 
-fn deliver(store: Store) -> Deliver {
+fn deliver(store: Store, joiner: Arc<Joiner>) -> Deliver {
     Arc::new(move |raw: Bytes, spans: Vec<Span>| {
-        let store = store.clone();
+        let (store, joiner) = (store.clone(), Arc::clone(&joiner));
         Box::pin(async move {
-            let prepared = offload(raw.len(), move || Store::prepare(Batch { raw, spans })).await;
+            let (sightings, prepared) =
+                offload(raw.len(), move || (Sightings::of(&spans), Store::prepare(Batch { raw, spans })))
+                    .await;
             let kept = match prepared {
                 Ok(prepared) => store.append(prepared).await,
                 Err(error) => Err(error),
             };
-            kept.map_err(|error| Refusal { reason: error.reason(), message: error.to_string() })
+            kept.map_err(|error| Refusal { reason: error.reason(), message: error.to_string() })?;
+            join(&store, &joiner, &sightings);
+            Ok(())
         })
     })
+}
+
+/// Brings sides of requests together that are stored, and counts what became of them.
+fn join(store: &Store, joiner: &Joiner, sightings: &Sightings) {
+    let joins = joiner.observe(sightings, Instant::now());
+    if joins.is_empty() {
+        return;
+    }
+    let outcome = store.join(&joins);
+    let counters = joiner.counters();
+    JoinCounters::add(&counters.joined, outcome.joined);
+    JoinCounters::add(&counters.wire_conflicts, outcome.wire_conflicts);
+    JoinCounters::add(&counters.refused, outcome.refused);
 }
 
 fn serve(

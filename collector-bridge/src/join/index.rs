@@ -1,0 +1,154 @@
+//! Which client spans there are, and which server spans wait for one.
+
+use std::time::Instant;
+
+use super::aging::{Aging, Forgotten};
+use super::{JoinCounters, JoinSettings};
+use crate::model::{Join, Span, SpanId, SpanKind, TraceId};
+
+/// Server spans that wait for the same client span, at most: one request has one receiver, and some are sent twice.
+const MAX_SERVERS: usize = 4;
+
+/// What joining wants to know of some spans.
+#[derive(Clone, Debug, Default)]
+pub struct Sightings {
+    clients: Vec<(SpanId, TraceId)>,
+    servers: Vec<(SpanId, Server)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Server {
+    trace_id: TraceId,
+    span_id: SpanId,
+    begins_trace: bool,
+}
+
+impl Sightings {
+    /// Returns what is to be known of these spans.
+    pub fn of<'a>(spans: impl IntoIterator<Item = &'a Span>) -> Self {
+        let mut sightings = Self::default();
+        spans.into_iter().for_each(|span| sightings.add(span));
+        sightings
+    }
+
+    fn add(&mut self, span: &Span) {
+        match span.kind {
+            SpanKind::Client => self.clients.push((span.span_id, span.trace_id)),
+            SpanKind::Server => {
+                if let Some(expected) = span.expected_client() {
+                    let begins_trace = span.parent_span_id.is_none();
+                    let server = Server { trace_id: span.trace_id, span_id: span.span_id, begins_trace };
+                    self.servers.push((expected, server));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Returns whether there is nothing to join.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.clients.is_empty() && self.servers.is_empty()
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Index {
+    /// By client span: its trace, or none where two were named.
+    clients: Aging<SpanId, Option<TraceId>>,
+    /// By expected client span.
+    servers: Aging<SpanId, Vec<Server>>,
+}
+
+impl Index {
+    pub(super) fn new(settings: &JoinSettings, now: Instant) -> Self {
+        Self {
+            clients: Aging::new(settings.max_waiting, settings.hold, now),
+            servers: Aging::new(settings.max_waiting, settings.hold, now),
+        }
+    }
+
+    pub(super) fn observe(
+        &mut self,
+        sightings: &Sightings,
+        now: Instant,
+        counters: &JoinCounters,
+    ) -> Vec<Join> {
+        self.expire(now, counters);
+        let mut joins = Vec::new();
+        for (span_id, trace_id) in &sightings.clients {
+            self.add_client(*span_id, *trace_id, now, counters, &mut joins);
+        }
+        for (expected, server) in &sightings.servers {
+            joins.extend(self.add_server(*expected, *server, now, counters));
+        }
+        joins
+    }
+
+    pub(super) fn expire(&mut self, now: Instant, counters: &JoinCounters) {
+        self.clients.expire(now);
+        count_servers(self.servers.expire(now), counters);
+    }
+
+    pub(super) fn waiting(&self) -> usize {
+        self.servers.len()
+    }
+
+    fn add_client(
+        &mut self,
+        span_id: SpanId,
+        trace_id: TraceId,
+        now: Instant,
+        counters: &JoinCounters,
+        joins: &mut Vec<Join>,
+    ) {
+        match self.clients.find_mut(&span_id) {
+            Some(known) => {
+                // Sent again, or a second trace that claims the same client.
+                if known.is_some_and(|known| known != trace_id) {
+                    *known = None;
+                    JoinCounters::add(&counters.ambiguous, 1);
+                }
+            }
+            None => {
+                let forgotten = self.clients.insert(span_id, Some(trace_id), now);
+                JoinCounters::add(&counters.evicted_clients, forgotten.evicted);
+                let servers = self.servers.remove(&span_id).unwrap_or_default();
+                joins.extend(servers.into_iter().map(|server| server.joined_to(trace_id)));
+            }
+        }
+    }
+
+    fn add_server(
+        &mut self,
+        expected: SpanId,
+        server: Server,
+        now: Instant,
+        counters: &JoinCounters,
+    ) -> Option<Join> {
+        if let Some(client) = self.clients.find_mut(&expected) {
+            return client.map(|trace_id| server.joined_to(trace_id));
+        }
+        match self.servers.find_mut(&expected) {
+            Some(known) if known.contains(&server) => {}
+            Some(known) if known.len() < MAX_SERVERS => known.push(server),
+            Some(_) => JoinCounters::add(&counters.evicted_servers, 1),
+            None => count_servers(self.servers.insert(expected, vec![server], now), counters),
+        }
+        None
+    }
+}
+
+fn count_servers(forgotten: Forgotten, counters: &JoinCounters) {
+    JoinCounters::add(&counters.expired, forgotten.expired);
+    JoinCounters::add(&counters.evicted_servers, forgotten.evicted);
+}
+
+impl Server {
+    fn joined_to(self, client_trace: TraceId) -> Join {
+        Join { server_trace: self.trace_id, client_trace, begins_trace: self.begins_trace }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -33,3 +33,6 @@ pub fn settled(spans: &[&Span]) -> Option<Settled> {
     let merged = if has_both_sources { sources::merge(&mut settled, &sent_parents) } else { 0 };
     Some(Settled { spans: settled, merged })
 }
+
+#[cfg(test)]
+mod tests;

@@ -46,8 +46,10 @@ impl AliasFile {
         let mut frames = Frames::new(&bytes, 0);
         loop {
             for payload in frames.by_ref() {
-                let read = payload.as_chunks::<ENTRY_BYTES>().0.iter().filter_map(decode);
-                read.inspect(|_| entries += 1).for_each(&mut visit);
+                for entry in payload.as_chunks::<ENTRY_BYTES>().0.iter().filter_map(decode) {
+                    entries += 1;
+                    visit(entry);
+                }
             }
             let rest = bytes.len() - frames.end;
             is_whole &= rest == 0;

@@ -2,17 +2,20 @@
 //!
 //! Takes what [`Sightings`] keeps of spans that are stored already and makes [`Join`]s of them; knows neither files nor
 //! the other parts of the traces. Its hard problem: either side comes first, seconds or a minute apart, most never find
-//! another one, and what senders claim must not take memory without bound.
+//! another one, and what senders claim must not take memory without bound. What comes so late that the other side may
+//! be forgotten is named ([`Late`]), so that it can be looked for among what is stored.
 
 mod aging;
 mod counters;
 mod index;
+mod late;
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 pub use counters::JoinCounters;
 pub use index::Sightings;
+pub use late::Late;
 
 use crate::model::Join;
 use index::Index;
@@ -53,6 +56,11 @@ impl Joiner {
             return Vec::new();
         }
         self.index.lock().unwrap_or_else(PoisonError::into_inner).observe(sightings, now, &self.counters)
+    }
+
+    /// Returns what came late since the last call and found no other side; none without any.
+    pub fn take_late(&self) -> Option<Late> {
+        self.index.lock().unwrap_or_else(PoisonError::into_inner).take_late()
     }
 
     /// Gives up what has waited long enough; for times in which nothing is seen.

@@ -33,6 +33,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -52,7 +53,7 @@ pub use frame::MAX_REQUEST_BYTES;
 pub use settings::StoreSettings;
 
 use crate::analyze::Rollups;
-use crate::model::{Join, Span, SpanPredicate, TimeRange, TraceId, TraceSummary};
+use crate::model::{Join, Span, SpanId, SpanPredicate, TimeRange, TraceId, TraceSummary};
 use aliases::Aliases;
 use budget::Budget;
 use caches::Caches;
@@ -229,6 +230,21 @@ impl Store {
     /// If a segment cannot be read.
     pub fn visit_recent(&self, within: Duration, visit: &mut dyn FnMut(&Span)) -> Result<(), StoreError> {
         recent::visit(&self.inner.view.picture(), within, visit)
+    }
+
+    /// Gives to `visit` the client spans with one of the ids in `clients`, and the server spans that expect one in
+    /// `expected`: live ones, then newest segments first, until the deadline passes.
+    ///
+    /// # Errors
+    /// If a segment cannot be read.
+    pub fn find_sides(
+        &self,
+        clients: &HashSet<SpanId>,
+        expected: &HashSet<SpanId>,
+        deadline: Instant,
+        visit: &mut dyn FnMut(&Span),
+    ) -> Result<(), StoreError> {
+        recent::find_sides(&self.inner.view.picture(), clients, expected, deadline, visit)
     }
 
     /// Returns what looks for spans in several steps, each span once, in the store as it is now. It gives up where the

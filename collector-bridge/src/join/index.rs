@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::aging::{Aging, Forgotten};
+use super::late::Late;
 use super::{JoinCounters, JoinSettings};
 use crate::model::{Join, Span, SpanId, SpanKind, TraceId};
 
@@ -14,6 +15,8 @@ const MAX_SERVERS: usize = 4;
 pub struct Sightings {
     clients: Vec<(SpanId, TraceId)>,
     servers: Vec<(SpanId, Server)>,
+    /// Those of the clients, and of the expected clients, whose other side may be forgotten.
+    late: Late,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,21 +27,31 @@ struct Server {
 }
 
 impl Sightings {
-    /// Returns what is to be known of these spans.
-    pub fn of<'a>(spans: impl IntoIterator<Item = &'a Span>) -> Self {
+    /// Returns what is to be known of these spans. The other sides of those that ended before `late_unix_ns` may be
+    /// forgotten.
+    pub fn of<'a>(spans: impl IntoIterator<Item = &'a Span>, late_unix_ns: u64) -> Self {
         let mut sightings = Self::default();
-        spans.into_iter().for_each(|span| sightings.add(span));
+        spans.into_iter().for_each(|span| sightings.add(span, late_unix_ns));
         sightings
     }
 
-    fn add(&mut self, span: &Span) {
+    fn add(&mut self, span: &Span, late_unix_ns: u64) {
+        let is_late = span.end_unix_ns < late_unix_ns;
         match span.kind {
-            SpanKind::Client => self.clients.push((span.span_id, span.trace_id)),
+            SpanKind::Client => {
+                self.clients.push((span.span_id, span.trace_id));
+                if is_late {
+                    self.late.want_servers_of(span.span_id);
+                }
+            }
             SpanKind::Server => {
                 if let Some(expected) = span.expected_client() {
                     let begins_trace = span.parent_span_id.is_none();
                     let server = Server { trace_id: span.trace_id, span_id: span.span_id, begins_trace };
                     self.servers.push((expected, server));
+                    if is_late {
+                        self.late.want_client(expected);
+                    }
                 }
             }
             _ => {}
@@ -58,6 +71,7 @@ pub(super) struct Index {
     clients: Aging<SpanId, Option<TraceId>>,
     /// By expected client span.
     servers: Aging<SpanId, Vec<Server>>,
+    late: Late,
 }
 
 impl Index {
@@ -65,6 +79,7 @@ impl Index {
         Self {
             clients: Aging::new(settings.max_waiting, settings.hold, now),
             servers: Aging::new(settings.max_waiting, settings.hold, now),
+            late: Late::default(),
         }
     }
 
@@ -82,12 +97,28 @@ impl Index {
         for (expected, server) in &sightings.servers {
             joins.extend(self.add_server(*expected, *server, now, counters));
         }
+        self.note_late(&sightings.late);
         joins
     }
 
     pub(super) fn expire(&mut self, now: Instant, counters: &JoinCounters) {
         self.clients.expire(now);
         count_servers(self.servers.expire(now), counters);
+    }
+
+    pub(super) fn take_late(&mut self) -> Option<Late> {
+        let late = std::mem::take(&mut self.late);
+        (!late.is_empty()).then_some(late)
+    }
+
+    /// A late server span that found its client is not looked for. A client span may have had servers that are forgotten.
+    fn note_late(&mut self, late: &Late) {
+        for client in &late.clients {
+            if self.servers.find_mut(client).is_some() {
+                self.late.want_client(*client);
+            }
+        }
+        late.expected.iter().for_each(|client| self.late.want_servers_of(*client));
     }
 
     pub(super) fn waiting(&self) -> usize {

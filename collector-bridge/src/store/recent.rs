@@ -1,14 +1,15 @@
-//! What came last, for whoever must know it again after a start: the log was read back by then, and the newest segments
-//! have the rest.
+//! Sides of requests among what is stored, for whoever has forgotten them, or never knew them after a start.
 
+use std::collections::HashSet;
 use std::ops::ControlFlow;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::error::StoreError;
 use super::segment::Segment;
 use super::view::Picture;
 use crate::model::{
-    AnyValue, AttributeMatch, AttributeOperator, PARENT_EXPECTED, Span, SpanKind, SpanPredicate, TimeRange,
+    AnyValue, AttributeMatch, AttributeOperator, PARENT_EXPECTED, Span, SpanId, SpanKind, SpanPredicate,
+    TimeRange,
 };
 
 /// Spans of segments that are given, at most: some seconds of reading.
@@ -31,6 +32,43 @@ pub(super) fn visit(
     for segment in picture.segments.iter().rev().filter(|segment| segment.meta.sealed_unix_ns >= oldest) {
         for predicate in [expecting_servers(), clients()] {
             visit_segment(segment, &predicate, &mut left, visit)?;
+        }
+    }
+    Ok(())
+}
+
+/// Gives to `visit` the client spans with one of these ids, and the server spans that expect one of the other ids, newest
+/// segments first, until the deadline passes.
+pub(super) fn find_sides(
+    picture: &Picture,
+    clients: &HashSet<SpanId>,
+    expected: &HashSet<SpanId>,
+    deadline: Instant,
+    visit: &mut dyn FnMut(&Span),
+) -> Result<(), StoreError> {
+    let is_wanted = |span: &Span| match span.kind {
+        SpanKind::Client => clients.contains(&span.span_id),
+        _ => !expected.is_empty() && span.expected_client().is_some_and(|client| expected.contains(&client)),
+    };
+    for batch in picture.generations().flat_map(|generation| generation.batches()) {
+        batch.spans().iter().filter(|span| is_wanted(span)).for_each(&mut *visit);
+    }
+    let expecting = expecting_servers();
+    for segment in picture.segments.iter().rev() {
+        if Instant::now() > deadline {
+            break;
+        }
+        let mut visit_wanted = |span: &Span| {
+            if is_wanted(span) {
+                visit(span)
+            }
+        };
+        if !expected.is_empty() {
+            let mut left = MAX_SEALED;
+            visit_segment(segment, &expecting, &mut left, &mut visit_wanted)?;
+        }
+        if !clients.is_empty() {
+            segment.visit_spans(clients, &mut visit_wanted)?;
         }
     }
     Ok(())

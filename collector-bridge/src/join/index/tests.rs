@@ -54,7 +54,7 @@ impl Joined {
     }
 
     fn observe(&mut self, spans: &[Span]) -> Vec<(u8, u8)> {
-        let joins = self.index.observe(&Sightings::of(spans), self.now, &self.counters);
+        let joins = self.index.observe(&Sightings::of(spans, 0), self.now, &self.counters);
         joins.iter().map(|join| (join.server_trace.0[0], join.client_trace.0[0])).collect()
     }
 }
@@ -101,6 +101,19 @@ fn a_client_span_of_two_traces_is_nobodys_parent() {
     joined.observe(&[client(3, 10), client(1, 10)]);
     assert_eq!(joined.observe(&[server(4, 40, 10)]), []);
     assert_eq!(joined.counters.ambiguous.load(Ordering::Relaxed), 1);
+}
+
+#[test]
+fn what_ended_before_the_hold_is_looked_for_unless_its_other_side_is_known() {
+    let mut joined = Joined::new(100);
+    let late = |spans: &[Span]| Sightings::of(spans, 2);
+    joined.observe(&[client(1, 10)]);
+    let sightings = late(&[server(2, 20, 10), server(3, 30, 11), client(4, 12)]);
+    assert_eq!(joined.index.observe(&sightings, joined.now, &joined.counters).len(), 1);
+    let found = joined.index.take_late().unwrap();
+    assert_eq!(found.clients, [SpanId([11; 8])].into());
+    assert_eq!(found.expected, [SpanId([12; 8])].into());
+    assert_eq!(joined.index.take_late(), None);
 }
 
 #[test]

@@ -31,6 +31,7 @@ impl Sealer {
         let merged: Vec<&Arc<Segment>> =
             picture.segments.iter().filter(|segment| group.contains(&segment.meta.id)).collect();
         let mut spans = spans_of(&merged)?;
+        self.aliases.sync()?;
         for (span, _) in &mut spans {
             span.trace_id = self.aliases.canonical(span.trace_id);
         }

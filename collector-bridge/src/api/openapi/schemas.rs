@@ -227,13 +227,7 @@ fn trace() -> Value {
         ("resources", list(reference("Resource"), "Each once; spans name its index.")),
         ("scopes", list(reference("Scope"), "Each once; spans name its index.")),
         ("spans", list(reference("Span"), "Each after its parent, siblings by start.")),
-        (
-            "aliases",
-            list(
-                hex(32, "An id."),
-                "Other ids of the trace: those of parts that other hosts began before the two sides of a request were joined.",
-            ),
-        ),
+        ("aliases", list(hex(32, "An id."), "Other ids of the trace, from before it was joined.")),
     ];
     let event = object(
         "Something that happened.",

@@ -33,7 +33,7 @@ use crate::health::{self, Health};
 use crate::join::{JoinCounters, Joiner, Late, Sightings};
 use crate::model::Span;
 use crate::receive::{self, Deliver, Intake, ReceiveCounters, Refusal, offload};
-use crate::store::{Batch, Store, StoreError};
+use crate::store::{AppendError, Batch, Store, StoreError};
 
 /// How long open connections may take to end after a signal.
 const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(5);
@@ -165,13 +165,14 @@ fn deliver(store: Store, joiner: Arc<Joiner>, hold: Duration) -> Deliver {
                 (Sightings::of(&spans, late_unix_ns), Store::prepare(Batch { raw, spans }))
             })
             .await;
-            let kept = match prepared {
-                Ok(prepared) => store.append(prepared).await,
-                Err(error) => Err(error),
-            };
-            kept.map_err(|error| Refusal { reason: error.reason(), message: error.to_string() })?;
-            join(&store, &joiner, &sightings);
-            Ok(())
+            // A sender that goes away must not leave spans behind that were stored and never looked at.
+            let keeping = tokio::spawn(async move {
+                store.append(prepared?).await?;
+                join(&store, &joiner, &sightings);
+                Ok::<(), AppendError>(())
+            });
+            let kept = keeping.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+            kept.map_err(|error| Refusal { reason: error.reason(), message: error.to_string() })
         })
     })
 }

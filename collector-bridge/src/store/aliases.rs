@@ -34,6 +34,7 @@ pub struct JoinOutcome {
 pub(crate) struct Aliases {
     groups: RwLock<Groups>,
     file: Mutex<AliasFile>,
+    syncing: Mutex<()>,
     /// Spares readers the lock where nothing was ever joined.
     is_used: AtomicBool,
     limit: usize,
@@ -50,7 +51,13 @@ impl Aliases {
             }
         })?;
         let is_used = AtomicBool::new(groups.len() > 0);
-        let aliases = Self { groups: RwLock::new(groups), file: Mutex::new(file), is_used, limit };
+        let aliases = Self {
+            groups: RwLock::new(groups),
+            file: Mutex::new(file),
+            syncing: Mutex::default(),
+            is_used,
+            limit,
+        };
         aliases.rewrite_if_long();
         Ok(aliases)
     }
@@ -122,7 +129,10 @@ impl Aliases {
 
     /// Waits until all aliases are on the disk.
     pub(crate) fn sync(&self) -> Result<(), StoreError> {
-        self.file().sync()
+        // Nobody passes while the fsync of another caller is under way, and whoever joins waits for none.
+        let _one = self.syncing.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(file) = self.file().take_unsynced() else { return Ok(()) };
+        file.sync_data().map_err(|error| self.file().distrust(error))
     }
 
     /// Forgets aliases that are too old, and shortens the file when most of it is not needed.

@@ -20,7 +20,7 @@ pub struct StoreSettings {
     pub retention_age: Duration,
     /// Bytes of all segments, at most; the oldest are removed. Default 10 GiB.
     pub retention_bytes: u64,
-    /// Ids of traces that became part of others, at most (about 150 bytes of memory each); the oldest are forgotten.
+    /// Ids of traces that became part of others, at most (about 250 bytes of memory each); the oldest are forgotten.
     /// Default 1,000,000.
     pub max_aliases: usize,
 }

@@ -167,7 +167,7 @@ impl World {
 
     /// Returns the edges of the service map as `caller->callee calls`.
     pub(crate) fn edges(&self) -> Vec<String> {
-        let (status, body) = get(&self.bridge.url("listen", "/api/v1/traces/dependencies"));
+        let (status, body) = get(&self.bridge.url("listen", "/api/v1/traces/dependencies?since=2h"));
         assert_eq!(status, 200, "{body}");
         let answer: Value = serde_json::from_str(&body).unwrap();
         let edge = |edge: &Value| {

@@ -5,6 +5,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::groups::Entry;
 use crate::model::TraceId;
@@ -26,7 +27,7 @@ const MIN_LONG: usize = 16_384;
 pub(super) struct AliasFile {
     path: PathBuf,
     /// None after an error, until a rewrite.
-    file: Option<File>,
+    file: Option<Arc<File>>,
     /// Entries in the file, also those that are not needed.
     entries: usize,
     is_synced: bool,
@@ -64,14 +65,14 @@ impl AliasFile {
             tracing::warn!(path = %path.display(), entries, "the file of joined traces was torn or damaged");
         }
         // Nothing may be written behind half a frame.
-        let file = is_whole.then_some(file);
+        let file = is_whole.then(|| Arc::new(file));
         Ok(Self { path, file, entries, is_synced: true })
     }
 
     /// Writes entries. After an error they are written with all others by the next rewrite.
     pub(super) fn append(&mut self, entries: &[Entry]) {
-        let Some(file) = &mut self.file else { return };
-        let written = encode(entries).and_then(|bytes| file.write_all(&bytes));
+        let Some(file) = &self.file else { return };
+        let written = encode(entries).and_then(|bytes| file.as_ref().write_all(&bytes));
         match written {
             Ok(()) => {
                 self.entries += entries.len();
@@ -84,23 +85,17 @@ impl AliasFile {
         }
     }
 
-    pub(super) fn sync(&mut self) -> Result<(), StoreError> {
-        let Some(file) = self.file.as_ref().filter(|_| !self.is_synced) else { return Ok(()) };
-        match file.sync_data() {
-            Ok(()) => self.is_synced = true,
-            Err(error) => {
-                // After a failed fsync the kernel's view of the file is not to be trusted.
-                self.file = None;
-                return Err(StoreError::io("fsync", &self.path)(error));
-            }
-        }
-        Ok(())
+    /// Returns the file if it holds what is not known to be on the disk; it is taken to be from then on.
+    pub(super) fn take_unsynced(&mut self) -> Option<Arc<File>> {
+        let file = self.file.clone().filter(|_| !self.is_synced);
+        self.is_synced = true;
+        file
     }
 
-    /// Leaves the file as a failed write does.
-    #[cfg(test)]
-    pub(super) fn break_off(&mut self) {
+    /// Gives the file up after a failed fsync: the kernel's view of it is not to be trusted.
+    pub(super) fn distrust(&mut self, error: io::Error) -> StoreError {
         self.file = None;
+        StoreError::io("fsync", &self.path)(error)
     }
 
     /// Returns whether a rewrite with so many entries is due.
@@ -125,7 +120,7 @@ impl AliasFile {
             // It would only take the space that is missing.
             let _ = fs::remove_file(&temporary);
         });
-        self.file = Some(written.map_err(StoreError::io("write", &temporary))?);
+        self.file = Some(Arc::new(written.map_err(StoreError::io("write", &temporary))?));
         (self.entries, self.is_synced) = (entries.len(), true);
         Ok(())
     }

@@ -164,8 +164,9 @@ fn write_files(dir: &Path, sorted: &SortedSpans<'_>) -> Result<u64, StoreError> 
     for (trace, row) in sorted.traces().zip(&sorted.traces) {
         // Sums and lists tell of a trace as it is meant; the rows keep it as it was sent.
         let settled = settled(trace);
-        let trace = settled.as_ref().map_or_else(|| trace.to_vec(), |settled| settled.spans.iter().collect());
-        let Some(summary) = TraceSummary::of(&trace) else {
+        let meant: Option<Vec<&Span>> = settled.as_ref().map(|settled| settled.spans.iter().collect());
+        let trace = meant.as_deref().unwrap_or(trace);
+        let Some(summary) = TraceSummary::of(trace) else {
             continue;
         };
         table.push((ids::hash(summary.trace_id), *row as u32));

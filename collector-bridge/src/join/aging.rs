@@ -1,8 +1,10 @@
 //! A map that forgets: items live at least as long as the hold, if there is room for them.
 
-use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::hash::Hash;
 use std::time::{Duration, Instant};
+
+use foldhash::HashMap;
 
 /// Two maps, of which the older one is dropped whole and becomes the younger one: nothing is spent on the age of a
 /// single item, which lives between one and two holds.
@@ -28,7 +30,13 @@ pub(super) struct Forgotten {
 
 impl<K: Eq + Hash, V> Aging<K, V> {
     pub(super) fn new(limit: usize, hold: Duration, now: Instant) -> Self {
-        Self { young: HashMap::new(), old: HashMap::new(), limit: (limit / 2).max(1), hold, began: now }
+        Self {
+            young: HashMap::default(),
+            old: HashMap::default(),
+            limit: (limit / 2).max(1),
+            hold,
+            began: now,
+        }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -39,17 +47,28 @@ impl<K: Eq + Hash, V> Aging<K, V> {
         self.young.get_mut(key).or_else(|| self.old.get_mut(key))
     }
 
+    /// Returns the item in each of the maps.
+    pub(super) fn find_both(&self, key: &K) -> [Option<&V>; 2] {
+        [self.young.get(key), self.old.get(key)]
+    }
+
     pub(super) fn remove(&mut self, key: &K) -> Option<V> {
         self.young.remove(key).or_else(|| self.old.remove(key))
     }
 
-    /// Adds an item, which must not be there. Returns what had to go.
-    pub(super) fn insert(&mut self, key: K, value: V, now: Instant) -> Forgotten {
+    /// Adds an item, or gives the one that came lately to `meet`. One in the older map is not looked for, which would
+    /// double the cost. Returns what had to go.
+    pub(super) fn add(&mut self, key: K, value: V, now: Instant, meet: impl FnOnce(&mut V)) -> Forgotten {
         let mut forgotten = Forgotten::default();
         if self.young.len() >= self.limit {
             forgotten = self.turn(now);
         }
-        self.young.insert(key, value);
+        match self.young.entry(key) {
+            Entry::Occupied(mut known) => meet(known.get_mut()),
+            Entry::Vacant(place) => {
+                place.insert(value);
+            }
+        }
         forgotten
     }
 
@@ -93,11 +112,11 @@ mod tests {
     fn items_live_for_the_hold_and_not_for_two_more() {
         let began = Instant::now();
         let mut aging = Aging::new(100, HOLD, began);
-        aging.insert(1, 'a', began);
+        aging.add(1, 'a', began, |_| ());
         assert_eq!(aging.expire(began + HOLD), Forgotten::default());
         assert_eq!(aging.find_mut(&1), Some(&mut 'a'));
         assert_eq!(aging.expire(began + HOLD * 2), Forgotten { expired: 1, evicted: 0 });
-        aging.insert(2, 'b', began + HOLD * 2);
+        aging.add(2, 'b', began + HOLD * 2, |_| ());
         assert_eq!(aging.expire(began + HOLD * 9), Forgotten { expired: 1, evicted: 0 });
         assert_eq!(aging.len(), 0);
     }
@@ -106,7 +125,7 @@ mod tests {
     fn more_than_the_limit_goes_oldest_first_and_is_told() {
         let now = Instant::now();
         let mut aging = Aging::new(10, HOLD, now);
-        let evicted: usize = (0..23).map(|number| aging.insert(number, (), now).evicted).sum();
+        let evicted: usize = (0..23).map(|number| aging.add(number, (), now, |()| ()).evicted).sum();
         assert_eq!((aging.len(), evicted), (8, 15));
         assert!(aging.find_mut(&14).is_none() && aging.remove(&15).is_some());
     }

@@ -16,7 +16,8 @@ pub struct Sightings {
     clients: Vec<(SpanId, TraceId)>,
     servers: Vec<(SpanId, Server)>,
     /// Those of the clients, and of the expected clients, whose other side may be forgotten.
-    late: Late,
+    late_clients: Vec<SpanId>,
+    late_expected: Vec<SpanId>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +42,7 @@ impl Sightings {
             SpanKind::Client => {
                 self.clients.push((span.span_id, span.trace_id));
                 if is_late {
-                    self.late.want_servers_of(span.span_id);
+                    self.late_clients.push(span.span_id);
                 }
             }
             SpanKind::Server => {
@@ -50,7 +51,7 @@ impl Sightings {
                     let server = Server { trace_id: span.trace_id, span_id: span.span_id, begins_trace };
                     self.servers.push((expected, server));
                     if is_late {
-                        self.late.want_client(expected);
+                        self.late_expected.push(expected);
                     }
                 }
             }
@@ -72,6 +73,8 @@ pub(super) struct Index {
     /// By expected client span.
     servers: Aging<SpanId, Vec<Server>>,
     late: Late,
+    /// A server span has expected a client span; without one, nothing is looked for.
+    has_expected: bool,
 }
 
 impl Index {
@@ -80,6 +83,7 @@ impl Index {
             clients: Aging::new(settings.max_waiting, settings.hold, now),
             servers: Aging::new(settings.max_waiting, settings.hold, now),
             late: Late::default(),
+            has_expected: false,
         }
     }
 
@@ -97,7 +101,7 @@ impl Index {
         for (expected, server) in &sightings.servers {
             joins.extend(self.add_server(*expected, *server, now, counters));
         }
-        self.note_late(&sightings.late);
+        self.note_late(sightings);
         joins
     }
 
@@ -112,13 +116,15 @@ impl Index {
     }
 
     /// A late server span that found its client is not looked for. A client span may have had servers that are forgotten.
-    fn note_late(&mut self, late: &Late) {
-        for client in &late.clients {
+    fn note_late(&mut self, sightings: &Sightings) {
+        for client in &sightings.late_expected {
             if self.servers.find_mut(client).is_some() {
                 self.late.want_client(*client);
             }
         }
-        late.expected.iter().for_each(|client| self.late.want_servers_of(*client));
+        if self.has_expected {
+            sightings.late_clients.iter().for_each(|client| self.late.want_servers_of(*client));
+        }
     }
 
     pub(super) fn waiting(&self) -> usize {
@@ -133,20 +139,18 @@ impl Index {
         counters: &JoinCounters,
         joins: &mut Vec<Join>,
     ) {
-        match self.clients.find_mut(&span_id) {
-            Some(known) => {
-                // Sent again, or a second trace that claims the same client.
-                if known.is_some_and(|known| known != trace_id) {
-                    *known = None;
-                    JoinCounters::add(&counters.ambiguous, 1);
-                }
+        let forgotten = self.clients.add(span_id, Some(trace_id), now, |known| {
+            // Sent again, or a second trace that claims the same client.
+            if known.is_some_and(|known| known != trace_id) {
+                *known = None;
+                JoinCounters::add(&counters.ambiguous, 1);
             }
-            None => {
-                let forgotten = self.clients.insert(span_id, Some(trace_id), now);
-                JoinCounters::add(&counters.evicted_clients, forgotten.evicted);
-                let servers = self.servers.remove(&span_id).unwrap_or_default();
-                joins.extend(servers.into_iter().map(|server| server.joined_to(trace_id)));
-            }
+        });
+        JoinCounters::add(&counters.evicted_clients, forgotten.evicted);
+        if self.servers.len() > 0 {
+            // They waited, so no client span with this id was known.
+            let servers = self.servers.remove(&span_id).unwrap_or_default();
+            joins.extend(servers.into_iter().map(|server| server.joined_to(trace_id)));
         }
     }
 
@@ -157,14 +161,24 @@ impl Index {
         now: Instant,
         counters: &JoinCounters,
     ) -> Option<Join> {
-        if let Some(client) = self.clients.find_mut(&expected) {
-            return client.map(|trace_id| server.joined_to(trace_id));
+        self.has_expected = true;
+        match self.clients.find_both(&expected) {
+            [None, None] => {}
+            [Some(client), None] | [None, Some(client)] => {
+                return client.map(|trace_id| server.joined_to(trace_id));
+            }
+            [Some(younger), Some(older)] => {
+                return younger.filter(|_| younger == older).map(|trace_id| server.joined_to(trace_id));
+            }
         }
         match self.servers.find_mut(&expected) {
             Some(known) if known.contains(&server) => {}
             Some(known) if known.len() < MAX_SERVERS => known.push(server),
             Some(_) => JoinCounters::add(&counters.evicted_servers, 1),
-            None => count_servers(self.servers.insert(expected, vec![server], now), counters),
+            None => {
+                let forgotten = self.servers.add(expected, vec![server], now, |_| ());
+                count_servers(forgotten, counters);
+            }
         }
         None
     }

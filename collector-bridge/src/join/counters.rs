@@ -5,11 +5,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Numbers that only grow, since the start of the process.
 #[derive(Debug, Default)]
 pub struct JoinCounters {
-    /// Server spans that got their client span as parent.
+    /// Server spans that got their client span as parent; one that is sent again counts again.
     pub joined: AtomicU64,
     /// Server spans whose client span did not come within the hold.
     pub expired: AtomicU64,
-    /// Server spans whose request named another trace than that of their client span; they keep what the request says.
+    /// Server spans whose request named another trace than that of their client span, as far as was known when both
+    /// sides were; they keep what the request says.
     pub wire_conflicts: AtomicU64,
     /// Server spans whose trace is part of another one already, or would become too large.
     pub refused: AtomicU64,

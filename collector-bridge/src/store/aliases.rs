@@ -25,8 +25,7 @@ pub struct JoinOutcome {
     pub joined: usize,
     /// The request named another trace than the client span's.
     pub wire_conflicts: usize,
-    /// The server's trace has another place already, or the trace would have more than
-    /// [`MAX_IDS`](groups::MAX_IDS) ids.
+    /// The server's trace has another place already, or the trace would have more than 1,024 ids.
     pub refused: usize,
 }
 

@@ -15,7 +15,7 @@ mod sketch;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::model::{AnyValue, Event, Span, SpanKind, TimeRange, find};
+use crate::model::{AnyValue, Event, Span, SpanKind, TimeRange, TraceId, find};
 
 pub use codec::RollupError;
 pub use map::{Edge, Node, NodeType, ServiceMap};
@@ -104,13 +104,27 @@ impl Rollups {
 
     /// Adds all that another one has counted, and joins the calls of which each has one side.
     pub fn merge(&mut self, other: &Self) {
+        self.merge_known_as(other, &|trace_id| trace_id);
+    }
+
+    /// [`merge`](Self::merge), where `canonical` says under which ids the other one's traces are known to this one.
+    pub fn merge_known_as(&mut self, other: &Self, canonical: &dyn Fn(TraceId) -> TraceId) {
         for (minute, services) in &other.minutes {
             self.minutes.entry(*minute).or_default().merge(services);
         }
         self.counters.merge(&other.counters);
-        let settled = self.pairing.merge(&other.pairing, &mut self.counters);
+        let settled = self.pairing.merge(&other.pairing, canonical, &mut self.counters);
         self.settle(settled);
         self.trim();
+    }
+
+    /// Gives the traces that are named as examples the ids under which they are known.
+    pub fn rename_traces(&mut self, canonical: &dyn Fn(TraceId) -> TraceId) {
+        for services in self.minutes.values_mut() {
+            for sums in services.all_mut() {
+                sums.failures.all_mut().for_each(|failure| failure.rename_traces(canonical));
+            }
+        }
     }
 
     /// Keeps the minutes that lie in the range at least in part.
@@ -197,7 +211,7 @@ impl Rollups {
             side,
             peer: peer_of(span),
         };
-        let settled = self.pairing.add_client((span.trace_id, span.span_id), half, &mut self.counters);
+        let settled = self.pairing.add_client((Some(span.trace_id), span.span_id), half, &mut self.counters);
         self.settle(settled);
     }
 
@@ -211,8 +225,10 @@ impl Rollups {
             connection: connection_of(span),
             received_from: sender.filter(is_known),
         };
-        let settled = match span.parent_span_id {
-            Some(parent) => self.pairing.add_server((span.trace_id, parent), half, &mut self.counters),
+        let of_trace = |parent| (Some(span.trace_id), parent);
+        let expected = span.expected_client().map(|client| (None, client));
+        let settled = match expected.or_else(|| span.parent_span_id.map(of_trace)) {
+            Some(id) => self.pairing.add_server(id, half, &mut self.counters),
             None => half.give_up(&mut self.counters).into_iter().collect(),
         };
         self.settle(settled);

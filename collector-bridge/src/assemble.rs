@@ -1,18 +1,30 @@
 //! Spans of one trace → a forest, with what is missing or doubtful in it flagged.
 //!
-//! It never guesses: a span hangs below the span that it names, or starts a tree.
+//! It never guesses: a span hangs below the span that it names, or below the one whose request it received by positions
+//! on the wire, or starts a tree.
+
+mod category;
+mod cycles;
+mod position;
+mod settle;
+mod sources;
 
 use std::collections::{HashMap, HashSet};
 
+pub use settle::{Settled, settled};
+
 use crate::model::{Completeness, Span, SpanId, Trace, TraceId, TraceSpan, TraceSummary};
 
-/// Returns the trace that these spans make; none without a span. Spans of other traces must not be among them.
+/// Returns the trace that these spans make, [settled]; none without a span. Spans of other traces must not be among them.
 ///
 /// Order of the spans: by start, then longest first, then by id. Of spans with equal content one is kept; spans with
 /// equal id and other content are all kept and flagged, and children hang below the first of them.
 #[must_use]
 pub fn assemble(trace_id: TraceId, spans: Vec<Span>) -> Option<Trace> {
     let (spans, duplicates_removed) = unique(spans);
+    let references: Vec<&Span> = spans.iter().collect();
+    let settled = settled(&references);
+    let Settled { spans, merged: doubles_merged } = settled.unwrap_or(Settled { spans, merged: 0 });
     let references: Vec<&Span> = spans.iter().collect();
     let summary = TraceSummary::of(&references)?;
     let places = places(&spans);
@@ -37,7 +49,7 @@ pub fn assemble(trace_id: TraceId, spans: Vec<Span>) -> Option<Trace> {
         })
         .collect();
     let roots = link(&mut placed, &parents);
-    Some(Trace { trace_id, spans: placed, roots, duplicates_removed, completeness, summary })
+    Some(Trace { trace_id, spans: placed, roots, duplicates_removed, doubles_merged, completeness, summary })
 }
 
 fn unique(mut spans: Vec<Span>) -> (Vec<Span>, u32) {
@@ -70,30 +82,11 @@ fn first_place(places: &HashMap<SpanId, Vec<usize>>, id: SpanId) -> Option<usize
 
 /// Removes one parent link of each cycle: that of its earliest span. Returns the spans that lost theirs.
 fn cut_cycles(parents: &mut [Option<usize>]) -> HashSet<usize> {
-    const NEVER: usize = usize::MAX;
-    let mut cuts = HashSet::new();
-    // The walk in which a span was first met; walks follow parents, and each span is passed once over all walks.
-    let mut met_in = vec![NEVER; parents.len()];
-    for start in 0..parents.len() {
-        let mut at = Some(start);
-        let mut path = Vec::new();
-        while let Some(index) = at.filter(|index| met_in.get(*index) == Some(&NEVER)) {
-            if let Some(met) = met_in.get_mut(index) {
-                *met = start;
-            }
-            path.push(index);
-            at = parents.get(index).copied().flatten();
-        }
-        // A walk that meets itself found a cycle: from the place where it was met to the end of the path.
-        let Some(closing) = at.filter(|index| met_in.get(*index) == Some(&start)) else {
-            continue;
-        };
-        let cycle = path.iter().skip_while(|index| **index != closing);
-        if let Some(earliest) = cycle.min().copied() {
-            if let Some(parent) = parents.get_mut(earliest) {
-                *parent = None;
-            }
-            cuts.insert(earliest);
+    let cycles = cycles::find(parents);
+    let cuts: HashSet<usize> = cycles.iter().filter_map(|cycle| cycle.iter().min().copied()).collect();
+    for cut in &cuts {
+        if let Some(parent) = parents.get_mut(*cut) {
+            *parent = None;
         }
     }
     cuts

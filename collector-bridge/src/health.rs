@@ -3,6 +3,7 @@
 mod metrics;
 
 use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use axum::Router;
 use axum::extract::State;
@@ -10,6 +11,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
+use crate::join::Joiner;
 use crate::receive::ReceiveCounters;
 use crate::store::Store;
 
@@ -18,6 +20,8 @@ use crate::store::Store;
 pub struct Health {
     /// Counters of the receivers.
     pub receive: Arc<ReceiveCounters>,
+    /// What brings the sides of requests together, with its counters.
+    pub join: Arc<Joiner>,
     /// The store, once it is open.
     pub store: Arc<OnceLock<Store>>,
 }
@@ -39,6 +43,7 @@ async fn ready(State(health): State<Health>) -> Response {
 }
 
 async fn metrics(State(health): State<Health>) -> Response {
-    let text = metrics::write(&health.receive, health.store.get());
+    health.join.expire(Instant::now());
+    let text = metrics::write(&health.receive, &health.join, health.store.get());
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }

@@ -3,6 +3,7 @@
 //! `receive` makes a [`Span`], `assemble` makes a [`Trace`] of spans, `store` keeps spans and answers with them.
 //! Nothing here knows about wire formats, files or time of day.
 
+mod agent;
 mod id;
 mod predicate;
 mod span;
@@ -10,6 +11,7 @@ mod summary;
 mod trace;
 mod value;
 
+pub use agent::{EVIDENCE_POSITION, EVIDENCE_WIRE, Join, PARENT_EVIDENCE, PARENT_EXPECTED};
 pub use id::{IdError, SpanId, TraceId};
 pub use predicate::{AttributeMatch, AttributeOperator, SpanPredicate};
 pub use span::{Event, Link, Resource, Scope, Span, SpanKind, Status, StatusCode};

@@ -3,8 +3,10 @@
 //! ```text
 //! 4317 gRPC ─┐                 ┌ writer thread: log, fsync, live spans
 //!            ├ receive ─ store ┤                                        ← api (7654)
-//! 4318 HTTP ─┘                 └ sealer thread: segments, retention
+//! 4318 HTTP ─┘             │ ↑ └ sealer thread: segments, retention
+//!                         join
 //! ```
+//! What is stored is shown to `join`; which traces belong together goes back to the store.
 //! A request is answered when the store kept it; nothing is queued outside of the store's two limits (live bytes, waiting
 //! requests), and what they refuse is answered as retryable.
 
@@ -12,7 +14,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -28,12 +30,22 @@ use tokio::task::{JoinHandle, JoinSet};
 use crate::api;
 use crate::config::Settings;
 use crate::health::{self, Health};
+use crate::join::{JoinCounters, Joiner, Late, Sightings};
 use crate::model::Span;
 use crate::receive::{self, Deliver, Intake, ReceiveCounters, Refusal, offload};
-use crate::store::{Batch, Store, StoreError};
+use crate::store::{AppendError, Batch, Store, StoreError};
 
 /// How long open connections may take to end after a signal.
 const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How often late sides of requests are looked for, at most.
+const LATE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long one look may take; newer segments come first.
+const LATE_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Spans that one look may find; of more, the rest is left as it is.
+const MAX_LATE_FOUND: usize = 100_000;
 
 /// File in the data directory that names the addresses in use, for programs that let the kernel choose them.
 const ADDRESSES_FILE: &str = "addresses.json";
@@ -74,22 +86,27 @@ pub async fn run(settings: Settings, stop: impl Future<Output = ()>) -> Result<(
     let http_listener = listen(settings.otlp_http, "--otlp-http").await?;
 
     // Health answers while the log is read back, which may take a while; nothing else does.
-    let health = Health { receive: Arc::new(ReceiveCounters::default()), store: Arc::new(OnceLock::new()) };
+    let health = Health {
+        receive: Arc::new(ReceiveCounters::default()),
+        join: Arc::new(Joiner::new(&settings.join, Instant::now())),
+        store: Arc::new(OnceLock::new()),
+    };
     let (stopper, stopped) = watch::channel(false);
     let mut servers = JoinSet::new();
     let gate = Gate { token: settings.token.clone(), rest: Arc::new(OnceLock::new()) };
     serve(&mut servers, api_listener.listener, api_routes(&health, gate.clone()), stopped.clone());
 
-    let store = open(&settings).await?;
+    let store = open(&settings, &health.join).await?;
     let _ = health.store.set(store.clone());
     let _ = gate.rest.set(api::router(api::AppState { store: store.clone() }));
     let intake = Intake::new(
-        deliver(store.clone()),
+        deliver(store.clone(), Arc::clone(&health.join), settings.join.hold),
         Arc::clone(&health.receive),
         settings.max_request_bytes,
         settings.token.clone(),
     );
     serve(&mut servers, grpc_listener.listener, receive::grpc_router(intake.clone()), stopped.clone());
+    servers.spawn(join_late(store.clone(), Arc::clone(&health.join), stopped.clone()));
     serve(&mut servers, http_listener.listener, receive::http_router(intake), stopped);
     announce(&settings.store.data_dir, api_listener.address, grpc_listener.address, http_listener.address);
 
@@ -117,9 +134,15 @@ async fn listen(address: SocketAddr, flag: &'static str) -> Result<Listening, Pi
     Ok(Listening { listener, address })
 }
 
-async fn open(settings: &Settings) -> Result<Store, PipelineError> {
-    let store = settings.store.clone();
-    let opening: JoinHandle<_> = tokio::task::spawn_blocking(move || Store::open(store, decode_logged));
+async fn open(settings: &Settings, joiner: &Arc<Joiner>) -> Result<Store, PipelineError> {
+    let (store, hold) = (settings.store.clone(), settings.join.hold);
+    let joiner = Arc::clone(joiner);
+    let opening: JoinHandle<_> = tokio::task::spawn_blocking(move || {
+        let store = Store::open(store, decode_logged)?;
+        // The other halves of what came shortly before the end of the last process may still come.
+        store.visit_recent(hold, &mut |span| join(&store, &joiner, &Sightings::of([span], 0)))?;
+        Ok::<_, StoreError>(store)
+    });
     let opened = opening
         .await
         .map_err(|error| PipelineError::System { action: "open the store", source: error.into() })?;
@@ -131,18 +154,76 @@ fn decode_logged(request: &[u8]) -> Result<Vec<Span>, String> {
     receive::decode(request).map(|decoded| decoded.spans).map_err(|error| error.to_string())
 }
 
-fn deliver(store: Store) -> Deliver {
+fn deliver(store: Store, joiner: Arc<Joiner>, hold: Duration) -> Deliver {
+    // Both sides end at about the same time: if one comes within the hold, the other one is known or to come.
+    let hold_ns = u64::try_from(hold.as_nanos()).unwrap_or(u64::MAX);
     Arc::new(move |raw: Bytes, spans: Vec<Span>| {
-        let store = store.clone();
+        let (store, joiner) = (store.clone(), Arc::clone(&joiner));
+        let late_unix_ns = unix_now_ns().saturating_sub(hold_ns);
         Box::pin(async move {
-            let prepared = offload(raw.len(), move || Store::prepare(Batch { raw, spans })).await;
-            let kept = match prepared {
-                Ok(prepared) => store.append(prepared).await,
-                Err(error) => Err(error),
-            };
+            let (sightings, prepared) = offload(raw.len(), move || {
+                (Sightings::of(&spans, late_unix_ns), Store::prepare(Batch { raw, spans }))
+            })
+            .await;
+            // A sender that goes away must not leave spans behind that were stored and never looked at.
+            let keeping = tokio::spawn(async move {
+                store.append(prepared?).await?;
+                join(&store, &joiner, &sightings);
+                Ok::<(), AppendError>(())
+            });
+            let kept = keeping.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
             kept.map_err(|error| Refusal { reason: error.reason(), message: error.to_string() })
         })
     })
+}
+
+/// Brings sides of requests together that are stored, and counts what became of them.
+fn join(store: &Store, joiner: &Joiner, sightings: &Sightings) {
+    let joins = joiner.observe(sightings, Instant::now());
+    if joins.is_empty() {
+        return;
+    }
+    let outcome = store.join(&joins);
+    let counters = joiner.counters();
+    JoinCounters::add(&counters.joined, outcome.joined);
+    JoinCounters::add(&counters.wire_conflicts, outcome.wire_conflicts);
+    JoinCounters::add(&counters.refused, outcome.refused);
+}
+
+/// Looks for the other sides of what came late among what is stored. Takes a twentieth of one processor at most.
+async fn join_late(store: Store, joiner: Arc<Joiner>, mut stopped: watch::Receiver<bool>) {
+    let mut pause = LATE_INTERVAL;
+    while tokio::time::timeout(pause, stopped.wait_for(|is_stopped| *is_stopped)).await.is_err() {
+        let began = Instant::now();
+        joiner.expire(began);
+        if let Some(late) = joiner.take_late() {
+            let (store, joiner) = (store.clone(), Arc::clone(&joiner));
+            let looking = tokio::task::spawn_blocking(move || look_for(&late, &store, &joiner));
+            match looking.await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::warn!(%error, "late sides of requests were not looked for"),
+                Err(error) => tracing::error!(%error, "looking for late sides of requests panicked"),
+            }
+        }
+        pause = (began.elapsed() * 20).max(LATE_INTERVAL);
+    }
+}
+
+fn look_for(late: &Late, store: &Store, joiner: &Joiner) -> Result<(), StoreError> {
+    let mut found: Vec<Span> = Vec::new();
+    let deadline = Instant::now() + LATE_PATIENCE;
+    store.find_sides(&late.clients, &late.expected, deadline, &mut |span| {
+        if found.len() < MAX_LATE_FOUND {
+            found.push(span.clone());
+        }
+    })?;
+    join(store, joiner, &Sightings::of(&found, 0));
+    Ok(())
+}
+
+fn unix_now_ns() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn serve(

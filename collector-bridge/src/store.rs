@@ -8,6 +8,7 @@
 //!                         cut → sealer thread: segment → manifest → log files removed
 //! ```
 
+mod aliases;
 mod budget;
 mod caches;
 mod codec;
@@ -19,6 +20,7 @@ mod frame;
 mod live;
 mod manifest;
 mod open;
+mod recent;
 mod repeats;
 mod sealer;
 mod segment;
@@ -31,17 +33,19 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, mpsc};
 use std::thread::JoinHandle;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use tokio::sync::mpsc::Sender;
 use tokio::sync::oneshot;
 
+pub use aliases::JoinOutcome;
 pub use counters::{FSYNC_BOUNDS_US, StoreCounters, StoreSizes};
 pub use error::{AppendError, StoreError};
 pub use finder::{Finder, MAX_REMEMBERED_ROWS};
@@ -49,7 +53,8 @@ pub use frame::MAX_REQUEST_BYTES;
 pub use settings::StoreSettings;
 
 use crate::analyze::Rollups;
-use crate::model::{Span, SpanPredicate, TimeRange, TraceId, TraceSummary};
+use crate::model::{Join, Span, SpanId, SpanPredicate, TimeRange, TraceId, TraceSummary};
+use aliases::Aliases;
 use budget::Budget;
 use caches::Caches;
 use live::LiveBatch;
@@ -84,6 +89,7 @@ pub struct Store {
 
 struct Inner {
     view: Arc<View>,
+    aliases: Arc<Aliases>,
     caches: Caches,
     budget: Arc<Budget>,
     counters: Arc<StoreCounters>,
@@ -168,7 +174,20 @@ impl Store {
         self.inner.close();
     }
 
-    /// Returns the spans of a trace by start, live and sealed, duplicates removed; empty if it is unknown.
+    /// Makes the traces that server spans began part of their clients' traces. All readers know of it when this returns,
+    /// and so will the next start. Cost: a short write to a file where a trace got another id.
+    pub fn join(&self, joins: &[Join]) -> JoinOutcome {
+        self.inner.aliases.join(joins, unix_now_ns())
+    }
+
+    /// Returns all ids of a trace, the canonical one first; the id itself where it was never joined.
+    #[must_use]
+    pub fn trace_ids(&self, trace_id: TraceId) -> Vec<TraceId> {
+        self.inner.aliases.ids(trace_id)
+    }
+
+    /// Returns the spans of the trace with any of its ids by start, live and sealed, duplicates removed; all of them have
+    /// the canonical id. Empty if it is unknown.
     ///
     /// # Errors
     /// If a segment cannot be read.
@@ -204,6 +223,30 @@ impl Store {
         self.finder(predicate.clone(), None).visit(range, &|_| true, visit).map(|_| ())
     }
 
+    /// Gives what came last to `visit`, for whoever must know it again after a start: all live spans, and of segments that
+    /// were sealed within `within` before the newest one, client spans and the server spans that expect one.
+    ///
+    /// # Errors
+    /// If a segment cannot be read.
+    pub fn visit_recent(&self, within: Duration, visit: &mut dyn FnMut(&Span)) -> Result<(), StoreError> {
+        recent::visit(&self.inner.view.picture(), within, visit)
+    }
+
+    /// Gives to `visit` the client spans with one of the ids in `clients`, and the server spans that expect one in
+    /// `expected`: live ones, then newest segments first, until the deadline passes.
+    ///
+    /// # Errors
+    /// If a segment cannot be read.
+    pub fn find_sides(
+        &self,
+        clients: &HashSet<SpanId>,
+        expected: &HashSet<SpanId>,
+        deadline: Instant,
+        visit: &mut dyn FnMut(&Span),
+    ) -> Result<(), StoreError> {
+        recent::find_sides(&self.inner.view.picture(), clients, expected, deadline, visit)
+    }
+
     /// Returns what looks for spans in several steps, each span once, in the store as it is now. It gives up where the
     /// deadline passes.
     #[must_use]
@@ -219,16 +262,18 @@ impl Store {
     /// If a segment cannot be read.
     pub fn rollups(&self, range: TimeRange) -> Result<Rollups, StoreError> {
         let picture = self.inner.view.picture();
+        let canonical = |trace_id| picture.aliases.canonical(trace_id);
         let mut rollups = Rollups::default();
         for segment in picture.segments.iter() {
             if segment.meta.overlaps_counted(range) {
-                rollups.merge(&*self.inner.caches.rollups(segment)?);
+                rollups.merge_known_as(&*self.inner.caches.rollups(segment)?, &canonical);
             }
         }
         for generation in picture.generations() {
-            generation.merge_rollups_into(&mut rollups);
+            generation.merge_rollups_into(&mut rollups, &canonical);
         }
         rollups.restrict(range);
+        rollups.rename_traces(&canonical);
         Ok(rollups)
     }
 
@@ -250,6 +295,8 @@ impl Store {
             segments: picture.segments.len() as u64,
             segment_spans: metas().map(|meta| meta.spans).sum(),
             segment_bytes: metas().map(|meta| meta.disk_bytes).sum(),
+            aliases: self.inner.aliases.len() as u64,
+            aliases_evicted: self.inner.aliases.evicted(),
         }
     }
 }

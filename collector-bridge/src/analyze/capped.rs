@@ -40,6 +40,11 @@ impl<K, V, const LIMIT: usize> Capped<K, V, LIMIT> {
         self.kept.iter()
     }
 
+    /// Returns all values, also that of the overflow.
+    pub(super) fn all_mut(&mut self) -> impl Iterator<Item = &mut V> {
+        self.kept.values_mut().chain(&mut self.overflow)
+    }
+
     /// Returns the sum of all that had no place; none where all had one.
     pub(super) fn overflow(&self) -> Option<&V> {
         self.overflow.as_ref()

@@ -1,7 +1,8 @@
 //! The two sides of a call: a client span, and the server span that names it as its parent.
 //!
 //! Either may come first. A side that finds no other one is given up when the table is full or when its rollups are
-//! sealed; until then it waits, and merging rollups joins what waits in both.
+//! sealed; until then it waits, and merging rollups joins what waits in both. A server span that expects its client by
+//! position on the wire finds it in any trace.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -20,8 +21,8 @@ pub const MAX_PENDING_CALLS: usize = 65_536;
 /// same time and are sent within seconds; the rest is for senders that retry.
 pub const HALF_WAIT_NS: u64 = 60_000_000_000;
 
-/// Trace and client span.
-pub(super) type CallId = (TraceId, SpanId);
+/// Trace and client span. A server span that expects a client span of another trace knows no trace.
+pub(super) type CallId = (Option<TraceId>, SpanId);
 
 /// What the caller saw.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -68,10 +69,21 @@ pub(super) enum Settled {
 }
 
 /// Sides that wait for the other one. No id is in both tables.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Pairing {
     clients: HashMap<CallId, ClientHalf>,
     servers: HashMap<CallId, ServerHalf>,
+    /// Servers without a trace.
+    expecting: usize,
+    /// The clients' traces by span, made for the first server without a trace; may name some that are gone.
+    by_span: Option<HashMap<SpanId, Option<TraceId>>>,
+}
+
+/// What is derived from the tables does not count.
+impl PartialEq for Pairing {
+    fn eq(&self, other: &Self) -> bool {
+        self.clients == other.clients && self.servers == other.servers
+    }
 }
 
 impl Pairing {
@@ -82,8 +94,11 @@ impl Pairing {
         half: ClientHalf,
         counters: &mut Counters,
     ) -> Vec<Settled> {
-        if let Some(server) = self.servers.remove(&id) {
+        if let Some(server) = self.servers.remove(&id).or_else(|| self.take_expecting(id.1)) {
             return vec![Settled::Paired(half, server)];
+        }
+        if let Some(by_span) = &mut self.by_span {
+            by_span.insert(id.1, id.0);
         }
         wait(&mut self.clients, id, half, counters);
         self.shed(counters)
@@ -96,21 +111,51 @@ impl Pairing {
         half: ServerHalf,
         counters: &mut Counters,
     ) -> Vec<Settled> {
-        if let Some(client) = self.clients.remove(&id) {
+        let client = match id.0 {
+            Some(_) => self.clients.remove(&id),
+            None => self.take_client(id.1),
+        };
+        if let Some(client) = client {
             return vec![Settled::Paired(client, half)];
         }
-        wait(&mut self.servers, id, half, counters);
+        let is_new = wait(&mut self.servers, id, half, counters);
+        self.expecting += usize::from(is_new && id.0.is_none());
         self.shed(counters)
     }
 
-    /// Takes all sides that wait in another table.
-    pub(super) fn merge(&mut self, other: &Self, counters: &mut Counters) -> Vec<Settled> {
+    fn take_expecting(&mut self, client: SpanId) -> Option<ServerHalf> {
+        if self.expecting == 0 {
+            return None;
+        }
+        let server = self.servers.remove(&(None, client))?;
+        self.expecting -= 1;
+        Some(server)
+    }
+
+    /// Takes the client side of whichever trace.
+    fn take_client(&mut self, span_id: SpanId) -> Option<ClientHalf> {
+        let clients = &self.clients;
+        let by_span = self
+            .by_span
+            .get_or_insert_with(|| clients.keys().map(|(trace_id, span_id)| (*span_id, *trace_id)).collect());
+        let trace_id = by_span.remove(&span_id)?;
+        self.clients.remove(&(trace_id, span_id))
+    }
+
+    /// Takes all sides that wait in another table, under the ids by which their traces are known.
+    pub(super) fn merge(
+        &mut self,
+        other: &Self,
+        canonical: &dyn Fn(TraceId) -> TraceId,
+        counters: &mut Counters,
+    ) -> Vec<Settled> {
+        let known = |id: &CallId| (id.0.map(canonical), id.1);
         let mut settled = Vec::new();
         for (id, half) in &other.clients {
-            settled.extend(self.add_client(*id, half.clone(), counters));
+            settled.extend(self.add_client(known(id), half.clone(), counters));
         }
         for (id, half) in &other.servers {
-            settled.extend(self.add_server(*id, half.clone(), counters));
+            settled.extend(self.add_server(known(id), half.clone(), counters));
         }
         settled
     }
@@ -142,6 +187,7 @@ impl Pairing {
     pub(super) fn retain(&mut self, has_minute: impl Fn(u64) -> bool) {
         self.clients.retain(|_, half| has_minute(half.minute));
         self.servers.retain(|_, half| has_minute(half.minute));
+        self.count_again();
     }
 
     /// Gives up the older half if there are too many.
@@ -165,7 +211,13 @@ impl Pairing {
         let mut settled: Vec<Settled> = clients.map(|(_, half)| Settled::ClientOnly(half)).collect();
         let servers = self.servers.extract_if(|_, half| half.ended_unix_ns < horizon_unix_ns);
         settled.extend(servers.filter_map(|(_, half)| half.give_up(counters)));
+        self.count_again();
         settled
+    }
+
+    fn count_again(&mut self) {
+        self.expecting = self.servers.keys().filter(|(trace_id, _)| trace_id.is_none()).count();
+        self.by_span = None;
     }
 
     fn ends(&self) -> Vec<u64> {
@@ -174,17 +226,20 @@ impl Pairing {
     }
 }
 
-/// Puts a side into its table. Of two with the same id the smaller one stays, so that the order does not matter.
-fn wait<H: Ord>(table: &mut HashMap<CallId, H>, id: CallId, half: H, counters: &mut Counters) {
+/// Puts a side into its table; returns whether it was the first with its id. Of two the smaller one stays, so that the
+/// order does not matter.
+fn wait<H: Ord>(table: &mut HashMap<CallId, H>, id: CallId, half: H, counters: &mut Counters) -> bool {
     match table.entry(id) {
         Entry::Vacant(place) => {
             place.insert(half);
+            true
         }
         Entry::Occupied(mut waiting) => {
             counters.halves_repeated = counters.halves_repeated.saturating_add(1);
             if half < *waiting.get() {
                 waiting.insert(half);
             }
+            false
         }
     }
 }

@@ -137,6 +137,13 @@ impl FailureStats {
         }
     }
 
+    pub(super) fn rename_traces(&mut self, canonical: &dyn Fn(TraceId) -> TraceId) {
+        for (_, trace_id) in &mut self.examples {
+            *trace_id = canonical(*trace_id);
+        }
+        keep_latest_traces(&mut self.examples);
+    }
+
     /// Adds what another one has counted.
     pub fn merge(&mut self, other: &Self) {
         self.count = self.count.saturating_add(other.count);

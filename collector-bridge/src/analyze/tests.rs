@@ -155,6 +155,57 @@ fn sides_of_different_traces_are_no_call() {
     assert_eq!(edges(&rollups_of([&client, &server])), ["web -service-> uninstrumented:unknown 1/0 1/0"]);
 }
 
+fn expecting(trace: u8, span_id: u64, client: u64, service: &str) -> Span {
+    let server = span(trace, span_id, None, service, SpanKind::Server, "GET /");
+    with(server, &[(crate::model::PARENT_EXPECTED, text(&id(client).to_string()))])
+}
+
+#[test]
+fn a_server_that_expects_its_client_finds_it_in_any_trace_order_and_part() {
+    let spans = [
+        span(1, 1, None, "shop", SpanKind::Client, "GET /"),
+        span(2, 2, None, "shop", SpanKind::Client, "GET /"),
+        expecting(3, 30, 1, "stock"),
+        expecting(4, 40, 2, "stock"),
+        // Of another trace with a client span of the same id, which names it.
+        span(5, 50, Some(1), "stray", SpanKind::Server, "GET /"),
+    ];
+    let expected = ["shop -service-> stock 2/0 2/2"];
+    for turn in 0..spans.len() {
+        let mut turned = spans.to_vec();
+        turned.rotate_left(turn);
+        assert_eq!(edges(&rollups_of(&turned)), expected, "rotated by {turn}");
+        let parts: Vec<Rollups> = turned.iter().map(|span| rollups_of([span])).collect();
+        let sealed: Vec<Rollups> =
+            parts.iter().map(|part| Rollups::decode(&part.encode()).unwrap()).collect();
+        assert_eq!(edges(&merged(&sealed)), expected, "in parts, rotated by {turn}");
+    }
+}
+
+#[test]
+fn sides_under_two_ids_of_one_trace_are_a_call() {
+    let client = rollups_of(&[span(1, 1, None, "shop", SpanKind::Client, "GET /")]);
+    let server = rollups_of(&[span(2, 2, Some(1), "stock", SpanKind::Server, "GET /")]);
+    let mut sum = Rollups::default();
+    for part in [&client, &server] {
+        sum.merge_known_as(part, &|trace_id| if trace_id.0[0] == 1 { TraceId([2; 16]) } else { trace_id });
+    }
+    assert_eq!(edges(&sum), ["shop -service-> stock 1/0 1/1"]);
+}
+
+#[test]
+fn examples_of_errors_are_named_as_their_traces_are_known() {
+    let spans =
+        [1, 2, 3].map(|trace| failed(span(trace, 1, None, "shop", SpanKind::Server, "GET /"), "boom"));
+    let mut rollups = rollups_of(&spans);
+    rollups.rename_traces(&|trace_id| if trace_id.0[0] == 1 { TraceId([3; 16]) } else { trace_id });
+    let examples: Vec<u8> = rollups
+        .failures()
+        .flat_map(|failure| failure.stats.examples.iter().map(|(_, trace_id)| trace_id.0[0]))
+        .collect();
+    assert_eq!(examples, [3, 2]);
+}
+
 #[test]
 fn a_parent_in_the_same_service_is_no_call() {
     let inner = span(1, 1, None, "web", SpanKind::Internal, "render");

@@ -25,6 +25,8 @@ pub(super) struct TraceJson {
     scopes: Vec<ScopeJson>,
     /// Depth first: each span after its parent, siblings by start.
     spans: Vec<SpanJson>,
+    /// Other ids of the trace.
+    aliases: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -36,6 +38,8 @@ struct CompletenessJson {
     expected_spans: u32,
     orphan_count: usize,
     duplicates_removed: u32,
+    /// Spans of the agent that were left out because an SDK describes the same.
+    doubles_merged: u32,
     /// Spans whose sender says that it did not see all of them.
     incomplete_spans: usize,
 }
@@ -115,9 +119,11 @@ pub(super) async fn trace(
     };
     let trace_id = parse_trace_id(&id)?;
     Fields::of_query(query.as_deref(), &[])?;
-    let spans = api.ask(move |store, _| Ok(store.trace(trace_id)?)).await?;
-    match assemble(trace_id, spans) {
-        Some(trace) => Ok(Json(trace_json(&trace))),
+    let (spans, ids) =
+        api.ask(move |store, _| Ok((store.trace(trace_id)?, store.trace_ids(trace_id)))).await?;
+    let canonical = spans.first().map_or(trace_id, |span| span.trace_id);
+    match assemble(canonical, spans) {
+        Some(trace) => Ok(Json(trace_json(&trace, &ids))),
         None => {
             Err(ApiError::new("trace_not_found", format!("no span of trace {trace_id} is stored")).of("id"))
         }
@@ -134,7 +140,7 @@ fn parse_trace_id(text: &str) -> Result<TraceId, ApiError> {
     })
 }
 
-fn trace_json(trace: &Trace) -> TraceJson {
+fn trace_json(trace: &Trace, ids: &[TraceId]) -> TraceJson {
     let mut shared = Shared::default();
     let spans: Vec<SpanJson> = in_reading_order(trace)
         .into_iter()
@@ -153,11 +159,13 @@ fn trace_json(trace: &Trace) -> TraceJson {
             expected_spans: trace.completeness.expected,
             orphan_count,
             duplicates_removed: trace.duplicates_removed,
+            doubles_merged: trace.doubles_merged,
             incomplete_spans,
         },
         resources: shared.resources.iter().map(|resource| resource_json(resource)).collect(),
         scopes: shared.scopes.iter().map(|scope| scope_json(scope)).collect(),
         spans,
+        aliases: ids.iter().filter(|id| **id != trace.trace_id).map(TraceId::to_string).collect(),
     }
 }
 

@@ -37,6 +37,20 @@ pub struct File {
     pub retention_size: Option<String>,
     /// Limits of ingest.
     pub ingest: Ingest,
+    /// Joining of traces across hosts.
+    pub join: Join,
+}
+
+/// Joining of traces across hosts.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Join {
+    /// How long one side of a request waits for the other one at least, if there is room. Default `60s`.
+    pub hold: Option<String>,
+    /// Sides that wait at most: client spans and server spans each. Default 1000000.
+    pub max_waiting: Option<usize>,
+    /// Traces that are known to be part of others, at most; the oldest are forgotten. Default 1000000.
+    pub max_aliases: Option<usize>,
 }
 
 /// Limits of ingest.

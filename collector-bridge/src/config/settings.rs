@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::file::File;
 use super::flags::Serve;
+use crate::join::JoinSettings;
 use crate::receive::DEFAULT_MAX_REQUEST_BYTES;
 use crate::store::{MAX_REQUEST_BYTES, StoreSettings};
 
@@ -78,6 +79,8 @@ pub struct Settings {
     pub token: Option<Arc<str>>,
     /// Largest request, as it comes and unpacked.
     pub max_request_bytes: usize,
+    /// Joining of traces.
+    pub join: JoinSettings,
     /// The store.
     pub store: StoreSettings,
 }
@@ -100,14 +103,20 @@ impl Settings {
         let default = StoreSettings::at(&data_dir);
         let retention = flags.retention.or(file.retention);
         let retention_size = flags.retention_size.or(file.retention_size);
-        let ingest = file.ingest;
+        let (ingest, joining) = (file.ingest, file.join);
         let store = StoreSettings {
             retention_age: time("retention", retention, default.retention_age)?,
             retention_bytes: size("retention_size", retention_size, default.retention_bytes)?,
             live_limit_bytes: memory("ingest.live_limit", ingest.live_limit, default.live_limit_bytes)?,
             seal_bytes: memory("ingest.seal_size", ingest.seal_size, default.seal_bytes)?,
             seal_age: time("ingest.seal_age", ingest.seal_age, default.seal_age)?,
+            max_aliases: joining.max_aliases.unwrap_or(default.max_aliases),
             ..default
+        };
+        let waiting = JoinSettings::default();
+        let join = JoinSettings {
+            hold: time("join.hold", joining.hold, waiting.hold)?,
+            max_waiting: joining.max_waiting.unwrap_or(waiting.max_waiting),
         };
         let token = flags.token_file.or(file.token_file).map(|path| token(&path)).transpose()?;
         let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
@@ -121,6 +130,7 @@ impl Settings {
                 DEFAULT_MAX_REQUEST_BYTES,
             )?,
             token,
+            join,
             store,
         };
         settings.refuse_exposed()?;

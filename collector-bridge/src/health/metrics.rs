@@ -3,13 +3,17 @@
 use std::fmt::{Display, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::join::{JoinCounters, Joiner};
 use crate::receive::ReceiveCounters;
 use crate::store::{FSYNC_BOUNDS_US, Store, StoreCounters, StoreSizes};
 
 /// Returns all metrics; those of the store only once it is open.
-pub(super) fn write(receive: &ReceiveCounters, store: Option<&Store>) -> String {
+pub(super) fn write(receive: &ReceiveCounters, joiner: &Joiner, store: Option<&Store>) -> String {
     let mut text = Text::default();
     write_receive(&mut text, receive);
+    write_join(&mut text, joiner.counters());
+    let name = "remora_bridge_join_servers_waiting";
+    text.gauge(name, "Server spans that wait for their client span", joiner.waiting() as u64);
     if let Some(store) = store {
         write_store(&mut text, store.counters());
         write_sizes(&mut text, &store.sizes());
@@ -34,6 +38,38 @@ fn write_receive(text: &mut Text, counters: &ReceiveCounters) {
     for (reason, count) in counters.refused() {
         text.line("remora_bridge_requests_refused_total", &format!("{{reason=\"{reason}\"}}"), count);
     }
+}
+
+fn write_join(text: &mut Text, counters: &JoinCounters) {
+    text.counter(
+        "remora_bridge_joined_total",
+        "Server spans that got their client span as parent by positions on the wire",
+        &counters.joined,
+    );
+    text.counter(
+        "remora_bridge_join_expired_total",
+        "Server spans whose client span did not come in time",
+        &counters.expired,
+    );
+    text.counter(
+        "remora_bridge_join_wire_conflicts_total",
+        "Server spans whose request named another trace than that of their client span",
+        &counters.wire_conflicts,
+    );
+    text.counter(
+        "remora_bridge_join_refused_total",
+        "Server spans whose trace is part of another one already, or would become too large",
+        &counters.refused,
+    );
+    text.counter(
+        "remora_bridge_join_ambiguous_total",
+        "Client span ids that came with two traces",
+        &counters.ambiguous,
+    );
+    let name = "remora_bridge_join_evicted_total";
+    text.head(name, "Spans that were forgotten before the hold was over, for lack of room", "counter");
+    text.line(name, "{side=\"client\"}", value(&counters.evicted_clients));
+    text.line(name, "{side=\"server\"}", value(&counters.evicted_servers));
 }
 
 fn write_store(text: &mut Text, counters: &StoreCounters) {
@@ -138,6 +174,10 @@ fn write_sizes(text: &mut Text, sizes: &StoreSizes) {
     text.gauge("remora_bridge_wal_bytes", "Bytes of the log's files", sizes.wal_bytes);
     text.gauge("remora_bridge_segments", "Segments", sizes.segments);
     text.gauge("remora_bridge_segment_spans", "Spans in segments", sizes.segment_spans);
+    text.gauge("remora_bridge_trace_aliases", "Ids of traces that became part of others", sizes.aliases);
+    let name = "remora_bridge_trace_aliases_evicted_total";
+    text.head(name, "Such ids that were forgotten for lack of room", "counter");
+    text.line(name, "", sizes.aliases_evicted);
     text.gauge("remora_bridge_segment_bytes", "Bytes of the segments' files", sizes.segment_bytes);
 }
 

@@ -13,6 +13,8 @@ pub struct Trace {
     pub roots: Vec<usize>,
     /// Spans that came more than once with the same content and were left out.
     pub duplicates_removed: u32,
+    /// Spans of the agent that were left out because an SDK describes the same requests.
+    pub doubles_merged: u32,
     /// How much of the trace is there.
     pub completeness: Completeness,
     /// Its line in a list.

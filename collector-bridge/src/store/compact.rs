@@ -30,7 +30,11 @@ impl Sealer {
         }
         let merged: Vec<&Arc<Segment>> =
             picture.segments.iter().filter(|segment| group.contains(&segment.meta.id)).collect();
-        let spans = spans_of(&merged)?;
+        let mut spans = spans_of(&merged)?;
+        self.aliases.sync()?;
+        for (span, _) in &mut spans {
+            span.trace_id = self.aliases.canonical(span.trace_id);
+        }
         let sorted = SortedSpans::new(spans.iter().map(|(span, arrived)| (span, *arrived)));
         // Retention counts from the newest part, so that nothing goes too early.
         let sealed_unix_ns = merged.iter().map(|segment| segment.meta.sealed_unix_ns).max().unwrap_or(0);

@@ -91,4 +91,8 @@ pub struct StoreSizes {
     pub segment_spans: u64,
     /// Bytes of their files.
     pub segment_bytes: u64,
+    /// Ids of traces that became part of others.
+    pub aliases: u64,
+    /// Such ids that were forgotten for lack of room, since the start.
+    pub aliases_evicted: u64,
 }

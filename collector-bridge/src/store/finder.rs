@@ -74,7 +74,8 @@ impl<'a> Finder<'a> {
         summaries::newest(&self.picture, self.caches, range, before, limit)
     }
 
-    /// Gives each span that starts in the range, matches, and is of a wanted trace, to `visit` until it breaks: live
+    /// Gives each span that starts in the range, matches, and is of a wanted trace, to `visit` until it breaks, with its
+    /// trace's canonical id: live
     /// spans first, then newest segments first. Within a segment the order is not defined. A span that was sent twice
     /// may come twice. Returns whether it was broken off, also by the deadline.
     ///
@@ -86,6 +87,12 @@ impl<'a> Finder<'a> {
         is_wanted: &dyn Fn(TraceId) -> bool,
         visit: &mut dyn FnMut(&Span) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>, StoreError> {
+        let aliases = Arc::clone(&self.picture.aliases);
+        let is_wanted = &|trace_id| is_wanted(aliases.canonical(trace_id));
+        let visit = &mut |span: &Span| match aliases.canonical(span.trace_id) {
+            trace_id if trace_id == span.trace_id => visit(span),
+            trace_id => visit(&Span { trace_id, ..span.clone() }),
+        };
         for live in &mut self.live {
             if live.visit(&self.predicate, range, is_wanted, visit).is_break() {
                 return Ok(ControlFlow::Break(()));

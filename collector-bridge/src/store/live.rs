@@ -44,6 +44,10 @@ impl LiveBatch {
         self.spans.len()
     }
 
+    pub(crate) fn spans(&self) -> &[Span] {
+        &self.spans
+    }
+
     /// Returns the span at that place.
     pub(crate) fn span(&self, index: u32) -> Option<&Span> {
         self.spans.get(index as usize)
@@ -151,8 +155,8 @@ impl Generation {
     }
 
     /// Adds what was counted over the spans to `rollups`.
-    pub(crate) fn merge_rollups_into(&self, rollups: &mut Rollups) {
-        rollups.merge(&self.digest().rollups);
+    pub(crate) fn merge_rollups_into(&self, rollups: &mut Rollups, canonical: &dyn Fn(TraceId) -> TraceId) {
+        rollups.merge_known_as(&self.digest().rollups, canonical);
     }
 
     fn digest(&self) -> MutexGuard<'_, Digest> {

@@ -7,6 +7,7 @@ use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, RwLock, mpsc};
 use std::thread::{Builder, JoinHandle};
 
+use super::aliases::Aliases;
 use super::budget::Budget;
 use super::caches::Caches;
 use super::counters::StoreCounters;
@@ -39,7 +40,10 @@ pub(super) fn open(settings: StoreSettings, decode: DecodeRequest) -> Result<Inn
     segment::remove_strangers(&segments_dir, &manifest)?;
     manifest.begin()?;
     wal::remove_through(&wal_dir, wal_through)?;
-    let view = Arc::new(View::new(Generation::new(), Vec::new()));
+    let age_ns = u64::try_from(settings.retention_age.as_nanos()).unwrap_or(u64::MAX);
+    let oldest_unix_ns = super::unix_now_ns().saturating_sub(age_ns);
+    let aliases = Arc::new(Aliases::open(&data_dir, settings.max_aliases, oldest_unix_ns)?);
+    let view = Arc::new(View::new(Generation::new(), Arc::clone(&aliases)));
     view.replace(None, &[], segments);
     let counters = Arc::new(StoreCounters::default());
     let budget = Arc::new(Budget::new(settings.live_limit_bytes));
@@ -56,6 +60,7 @@ pub(super) fn open(settings: StoreSettings, decode: DecodeRequest) -> Result<Inn
         segments_dir,
         manifest: Arc::new(Mutex::new(manifest)),
         view: Arc::clone(&view),
+        aliases: Arc::clone(&aliases),
         counters: Arc::clone(&counters),
         release: Arc::clone(&release),
         ask_for_cut: Box::new(move || {
@@ -104,6 +109,7 @@ pub(super) fn open(settings: StoreSettings, decode: DecodeRequest) -> Result<Inn
         .map_err(StoreError::io("start threads for", &data_dir))?;
     Ok(Inner {
         view,
+        aliases,
         caches: Caches::default(),
         budget,
         counters,

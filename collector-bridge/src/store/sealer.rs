@@ -1,20 +1,23 @@
 //! The thread that turns generations into segments, removes old segments and merges small ones.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::aliases::Aliases;
 use super::counters::StoreCounters;
 use super::error::StoreError;
-use super::live::spans_of;
+use super::live::{LiveBatch, spans_of};
 use super::manifest::{Edit, Manifest, SegmentMeta};
 use super::segment::{self, Segment, SortedSpans};
 use super::settings::StoreSettings;
 use super::view::View;
 use super::wal;
 use super::writer::{SealCommand, SealJob};
+use crate::model::{Span, TraceId};
 
 /// How often age limits are looked at.
 const TICK: Duration = Duration::from_millis(500);
@@ -28,6 +31,7 @@ pub(crate) struct Sealer {
     pub(crate) segments_dir: PathBuf,
     pub(crate) manifest: Arc<Mutex<Manifest>>,
     pub(crate) view: Arc<View>,
+    pub(crate) aliases: Arc<Aliases>,
     pub(crate) counters: Arc<StoreCounters>,
     /// Gives the memory of sealed spans back.
     pub(crate) release: Arc<dyn Fn(usize) + Send + Sync>,
@@ -64,7 +68,10 @@ impl Sealer {
         if current.span_count() > 0 && current.age() >= self.settings.seal_age {
             (self.ask_for_cut)();
         }
-        if let Err(error) = self.retire(super::unix_now_ns()) {
+        let now_unix_ns = super::unix_now_ns();
+        let age_ns = u64::try_from(self.settings.retention_age.as_nanos()).unwrap_or(u64::MAX);
+        self.aliases.tidy(now_unix_ns.saturating_sub(age_ns));
+        if let Err(error) = self.retire(now_unix_ns) {
             tracing::warn!(%error, "old segments were not removed");
         }
         match self.compact() {
@@ -97,7 +104,13 @@ impl Sealer {
     /// Writes a generation as a segment and puts it in its place.
     pub(crate) fn seal(&self, job: &SealJob) -> Result<(), StoreError> {
         let batches = job.generation.batches();
-        let sorted = SortedSpans::new(spans_of(&batches));
+        // What the log could make again must be on the disk before the log goes.
+        self.aliases.sync()?;
+        let canonical = self.aliases.renamed(spans_of(&batches).map(|(span, _)| span.trace_id));
+        let renamed: Vec<(Span, u64)> = renamed(&batches, &canonical).collect();
+        let others = spans_of(&batches).filter(|(span, _)| !canonical.contains_key(&span.trace_id));
+        let all = others.chain(renamed.iter().map(|(span, arrived_unix_ns)| (span, *arrived_unix_ns)));
+        let sorted = SortedSpans::new(all);
         let mut manifest = self.manifest.lock().unwrap_or_else(PoisonError::into_inner);
         let meta = segment::write(&self.segments_dir, manifest.next_id(), super::unix_now_ns(), &sorted)?;
         let opened = Arc::new(Segment::open(&self.segments_dir, meta.clone())?);
@@ -148,6 +161,17 @@ impl Sealer {
         tracing::info!(by_age = by_age.len(), by_size = by_size.len(), spans, "old segments were removed");
         Ok(())
     }
+}
+
+/// Returns the spans of joined traces, with the ids under which they are known.
+fn renamed(
+    batches: &[Arc<LiveBatch>],
+    canonical: &HashMap<TraceId, TraceId>,
+) -> impl Iterator<Item = (Span, u64)> {
+    spans_of(batches).filter_map(|(span, arrived_unix_ns)| {
+        let trace_id = *canonical.get(&span.trace_id)?;
+        Some((Span { trace_id, ..span.clone() }, arrived_unix_ns))
+    })
 }
 
 fn too_old<'a>(segments: impl Iterator<Item = &'a SegmentMeta>, now_unix_ns: u64, age: Duration) -> Vec<u64> {

@@ -20,6 +20,9 @@ pub struct StoreSettings {
     pub retention_age: Duration,
     /// Bytes of all segments, at most; the oldest are removed. Default 10 GiB.
     pub retention_bytes: u64,
+    /// Ids of traces that became part of others, at most (about 250 bytes of memory each); the oldest are forgotten.
+    /// Default 1,000,000.
+    pub max_aliases: usize,
 }
 
 impl StoreSettings {
@@ -34,6 +37,7 @@ impl StoreSettings {
             seal_age: Duration::from_secs(60),
             retention_age: Duration::from_secs(7 * 24 * 3600),
             retention_bytes: 10 << 30,
+            max_aliases: 1_000_000,
         }
     }
 }

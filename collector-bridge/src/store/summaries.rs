@@ -11,6 +11,7 @@ use super::error::StoreError;
 use super::segment::{Segment, SummaryTable};
 use super::sort_and_dedup;
 use super::view::Picture;
+use crate::assemble::settled;
 use crate::model::{Span, TimeRange, TraceId, TraceSummary};
 
 type Key = (u64, TraceId);
@@ -132,33 +133,51 @@ impl<'a> Merge<'a> {
             at.table.summary(at.index - 1)
         });
         self.advance(cursor, segment);
-        if !self.seen.insert(key.1) {
+        let ids = self.picture.aliases.ids(key.1);
+        if !self.is_new(&ids) {
             return Ok(());
         }
         match summary {
-            Some(summary) if !self.is_elsewhere(key.1, segment)? => self.put(summary),
-            _ => self.put_whole(key.1)?,
+            Some(summary) if ids.first() == Some(&key.1) && !self.is_elsewhere(&ids, segment)? => {
+                self.put(summary);
+            }
+            _ => self.put_whole(&ids)?,
         }
         Ok(())
     }
 
     fn live(&mut self, key: Key) -> Result<(), StoreError> {
         // A live trace above the bound may have an older part that brings it below.
-        if self.seen.insert(key.1) { self.put_whole(key.1) } else { Ok(()) }
+        let ids = self.picture.aliases.ids(key.1);
+        if self.is_new(&ids) { self.put_whole(&ids) } else { Ok(()) }
     }
 
-    fn is_elsewhere(&self, trace_id: TraceId, segment: usize) -> Result<bool, StoreError> {
-        for (index, other) in self.picture.segments.iter().enumerate() {
-            if index != segment && other.contains(trace_id)? {
+    /// Returns whether the trace was not met before, under any of its ids.
+    fn is_new(&mut self, ids: &[TraceId]) -> bool {
+        ids.first().is_some_and(|canonical| self.seen.insert(*canonical))
+    }
+
+    /// Returns whether parts of the trace are elsewhere than under its canonical id, the first, in the segment.
+    fn is_elsewhere(&self, ids: &[TraceId], segment: usize) -> Result<bool, StoreError> {
+        for (number, trace_id) in ids.iter().enumerate() {
+            for (index, other) in self.picture.segments.iter().enumerate() {
+                let is_here = index == segment && number == 0;
+                if !is_here && other.contains(*trace_id)? {
+                    return Ok(true);
+                }
+            }
+            if self.picture.generations().any(|generation| generation.contains(*trace_id)) {
                 return Ok(true);
             }
         }
-        Ok(self.picture.generations().any(|generation| generation.contains(trace_id)))
+        Ok(false)
     }
 
-    fn put_whole(&mut self, trace_id: TraceId) -> Result<(), StoreError> {
-        let spans = trace_of(self.picture, trace_id)?;
+    fn put_whole(&mut self, ids: &[TraceId]) -> Result<(), StoreError> {
+        let spans = spans_of(self.picture, ids)?;
         let spans: Vec<&Span> = spans.iter().collect();
+        let settled = settled(&spans);
+        let spans = settled.as_ref().map_or(spans, |settled| settled.spans.iter().collect());
         if let Some(summary) = TraceSummary::of(&spans) {
             self.put(summary);
         }
@@ -175,14 +194,24 @@ impl<'a> Merge<'a> {
     }
 }
 
-/// Returns the spans of a trace from all places, by start, without duplicates.
+/// Returns the spans of the trace with this id, or of which it is an alias, from all places, by start, without duplicates.
 pub(super) fn trace_of(picture: &Picture, trace_id: TraceId) -> Result<Vec<Span>, StoreError> {
+    spans_of(picture, &picture.aliases.ids(trace_id))
+}
+
+/// Returns the spans with any of the ids, under the first one.
+fn spans_of(picture: &Picture, ids: &[TraceId]) -> Result<Vec<Span>, StoreError> {
     let mut spans = Vec::new();
-    for generation in picture.generations() {
-        spans.extend(generation.trace(trace_id));
+    for trace_id in ids {
+        for generation in picture.generations() {
+            spans.extend(generation.trace(*trace_id));
+        }
+        for segment in picture.segments.iter() {
+            spans.extend(Segment::trace(segment, *trace_id)?);
+        }
     }
-    for segment in picture.segments.iter() {
-        spans.extend(Segment::trace(segment, trace_id)?);
+    for span in &mut spans {
+        span.trace_id = ids.first().copied().unwrap_or(span.trace_id);
     }
     sort_and_dedup(&mut spans);
     Ok(spans)

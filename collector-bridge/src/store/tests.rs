@@ -1,5 +1,6 @@
 mod damage;
 mod full_disk;
+mod joined;
 
 use std::collections::BTreeSet;
 use std::path::Path;

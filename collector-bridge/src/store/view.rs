@@ -3,6 +3,7 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
+use super::aliases::Aliases;
 use super::live::Generation;
 use super::segment::{Segment, Segments};
 
@@ -15,6 +16,8 @@ pub(crate) struct Picture {
     pub(crate) sealing: Vec<Arc<Generation>>,
     /// Segments, oldest first.
     pub(crate) segments: Segments,
+    /// Which trace ids mean the same; the one part that goes on to change.
+    pub(crate) aliases: Arc<Aliases>,
 }
 
 impl Picture {
@@ -30,9 +33,10 @@ pub(crate) struct View {
 }
 
 impl View {
-    pub(crate) fn new(current: Generation, segments: Vec<Arc<Segment>>) -> Self {
+    pub(crate) fn new(current: Generation, aliases: Arc<Aliases>) -> Self {
         let current = Arc::new(current);
-        Self { picture: RwLock::new(Picture { current, sealing: Vec::new(), segments: segments.into() }) }
+        let picture = Picture { current, sealing: Vec::new(), segments: Arc::default(), aliases };
+        Self { picture: RwLock::new(picture) }
     }
 
     pub(crate) fn picture(&self) -> Picture {

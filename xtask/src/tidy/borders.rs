@@ -64,19 +64,20 @@ const HOUSES: [House; 3] = [
         rooms: &[
             ("model", &[]),
             ("receive", &[]),
+            ("join", &[]),
             ("assemble", &[]),
             ("analyze", &[]),
-            // Rollups are stored beside the spans that they sum up.
-            ("store", &["analyze"]),
+            // Rollups and lists of traces are stored beside the spans that they sum up.
+            ("store", &["analyze", "assemble"]),
             ("query", &["analyze", "store"]),
             // Answers, and the handle on what is asked.
             ("api", &["analyze", "assemble", "query", "store"]),
             ("alert", &["analyze", "query"]),
             ("forward", &[]),
             // The counters of each room.
-            ("health", &["receive", "store"]),
+            ("health", &["join", "receive", "store"]),
             // The settings of each room.
-            ("config", &["receive", "store"]),
+            ("config", &["join", "receive", "store"]),
         ],
     },
 ];

@@ -150,6 +150,7 @@ pub(super) struct Sketch {
 /// One side of a call that waits for the other one.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Half {
+    /// Empty where a server expects a client of any trace.
     #[prost(bytes = "vec", tag = "1")]
     pub(super) trace_id: Vec<u8>,
     /// The client span.

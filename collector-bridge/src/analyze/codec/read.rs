@@ -163,9 +163,13 @@ fn read_side(half: &wire::Half) -> Side {
 }
 
 fn read_call_id(half: &wire::Half) -> Result<CallId, RollupError> {
+    let wrong = RollupError::Inconsistent("ids of a call");
+    let span_id = SpanId::from_bytes(&half.span_id).ok_or(wrong)?;
+    if half.trace_id.is_empty() {
+        return Ok((None, span_id));
+    }
     let trace_id = TraceId::from_bytes(&half.trace_id);
-    let span_id = SpanId::from_bytes(&half.span_id);
-    trace_id.zip(span_id).ok_or(RollupError::Inconsistent("ids of a call"))
+    trace_id.map(|trace_id| (Some(trace_id), span_id)).ok_or(RollupError::Inconsistent("ids of a call"))
 }
 
 fn read_operation(operation: &wire::Operation) -> Result<Operation, RollupError> {

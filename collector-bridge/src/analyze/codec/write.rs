@@ -143,7 +143,7 @@ fn entries<K, V, W, const LIMIT: usize>(
 
 fn wire_half((trace_id, span_id): CallId, ended_unix_ns: u64, minute: u64, side: Side) -> wire::Half {
     wire::Half {
-        trace_id: trace_id.0.to_vec(),
+        trace_id: trace_id.map(|trace_id| trace_id.0.to_vec()).unwrap_or_default(),
         span_id: span_id.0.to_vec(),
         ended_unix_ns,
         minute,

@@ -112,13 +112,14 @@ pub(super) fn trace() -> Value {
     let details = json!({
         "completeness": {
             "is_complete": true, "ratio": 1.0, "found_spans": 2, "expected_spans": 2,
-            "orphan_count": 0, "duplicates_removed": 0, "incomplete_spans": 0,
+            "orphan_count": 0, "duplicates_removed": 0, "doubles_merged": 0, "incomplete_spans": 0,
         },
         "resources": [
             { "service": "web", "attributes": { "service.name": "web" } },
             { "service": "checkout", "attributes": { "service.name": "checkout" } },
         ],
         "scopes": [{ "name": "remora", "version": "0.1.0", "attributes": {} }],
+        "aliases": [],
         "spans": [
             span("00f067aa0ba902b7", None, 0, "web", "client", 0, 131_072_911),
             span("b7ad6b7169203331", Some("00f067aa0ba902b7"), 1, "checkout", "server", 1_200_000, 128_000_000),

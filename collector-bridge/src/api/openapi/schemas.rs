@@ -227,6 +227,7 @@ fn trace() -> Value {
         ("resources", list(reference("Resource"), "Each once; spans name its index.")),
         ("scopes", list(reference("Scope"), "Each once; spans name its index.")),
         ("spans", list(reference("Span"), "Each after its parent, siblings by start.")),
+        ("aliases", list(hex(32, "An id."), "Other ids of the trace, from before it was joined.")),
     ];
     let event = object(
         "Something that happened.",
@@ -259,6 +260,7 @@ fn trace() -> Value {
             ("expected_spans", whole("Those, and the parents that are named but missing.")),
             ("orphan_count", whole("Spans whose parent is missing.")),
             ("duplicates_removed", whole("Spans that came more than once and were left out.")),
+            ("doubles_merged", whole("Spans of the agent that were left out because an SDK describes the same requests.")),
             ("incomplete_spans", whole("Spans whose sender says, in `remora.incomplete`, that it did not see all of the exchange.")),
         ]),
         "Resource": object("What made spans.", &[("service", text("service.name, or unknown_service.")), ("attributes", attributes("Resource attributes."))]),

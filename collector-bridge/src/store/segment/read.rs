@@ -1,5 +1,6 @@
 //! The files of a segment → spans.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::ops::ControlFlow;
 
@@ -13,7 +14,7 @@ use parquet::file::metadata::PageIndexPolicy;
 
 use super::rows::{Rows, column, typed};
 use super::{SPANS_FILE, Segment};
-use crate::model::{Span, SpanPredicate, TimeRange, TraceId};
+use crate::model::{Span, SpanId, SpanPredicate, TimeRange, TraceId};
 use crate::store::codec::Damaged;
 use crate::store::error::StoreError;
 
@@ -148,6 +149,34 @@ impl Segment {
         Ok(rows)
     }
 
+    /// Gives the spans with these ids to `visit`. Reads that column, and the rows that are wanted.
+    pub(crate) fn visit_spans(
+        &self,
+        wanted: &HashSet<SpanId>,
+        visit: &mut dyn FnMut(&Span),
+    ) -> Result<(), StoreError> {
+        for group in 0..self.reader()?.metadata().num_row_groups() {
+            let mut rows: Vec<u32> = Vec::new();
+            let mut first_row = 0_u32;
+            for batch in self.group_reader(group, &[column::SPAN_ID], None)? {
+                let batch = batch.map_err(|error| self.damaged(error))?;
+                let ids = span_ids(&batch).map_err(|error| self.damaged(error))?;
+                let found =
+                    (first_row..).zip(ids).filter(|(_, id)| id.is_some_and(|id| wanted.contains(&id)));
+                rows.extend(found.map(|(row, _)| row));
+                first_row = first_row.saturating_add(batch.num_rows() as u32);
+            }
+            if rows.is_empty() {
+                continue;
+            }
+            let _ = self.visit(group, &rows, &mut |span| {
+                visit(span);
+                ControlFlow::Continue(())
+            })?;
+        }
+        Ok(())
+    }
+
     /// Gives the spans of some rows of a row group (ascending) to `visit`, until it breaks.
     pub(crate) fn visit(
         &self,
@@ -217,6 +246,12 @@ pub(crate) struct Row {
 fn trace_ids(batch: &RecordBatch) -> Result<Vec<TraceId>, Damaged> {
     let array: &FixedSizeBinaryArray = typed(batch.columns().first().ok_or(Damaged)?)?;
     (0..array.len()).map(|row| TraceId::from_bytes(array.value(row)).ok_or(Damaged)).collect()
+}
+
+/// None is no valid id, which nobody wants.
+fn span_ids(batch: &RecordBatch) -> Result<Vec<Option<SpanId>>, Damaged> {
+    let array: &FixedSizeBinaryArray = typed(batch.columns().first().ok_or(Damaged)?)?;
+    Ok((0..array.len()).map(|row| SpanId::from_bytes(array.value(row))).collect())
 }
 
 /// Returns ascending rows as a selection of `total` ones.

@@ -20,6 +20,7 @@ use super::{
     DICTIONARY_FILE, FILTER_FILE, IDS_FILE, ROLLUPS_FILE, SPANS_FILE, SUMMARIES_FILE, rows, summaries,
 };
 use crate::analyze::{MAX_AHEAD_NS, Rollups};
+use crate::assemble::settled;
 use crate::model::{Span, SpanId, TraceId, TraceSummary};
 use crate::store::error::StoreError;
 use crate::store::frame;
@@ -161,6 +162,10 @@ fn write_files(dir: &Path, sorted: &SortedSpans<'_>) -> Result<u64, StoreError> 
     let mut summary_builder = summaries::Builder::default();
     let mut rollups = Rollups::default();
     for (trace, row) in sorted.traces().zip(&sorted.traces) {
+        // Sums and lists tell of a trace as it is meant; the rows keep it as it was sent.
+        let settled = settled(trace);
+        let meant: Option<Vec<&Span>> = settled.as_ref().map(|settled| settled.spans.iter().collect());
+        let trace = meant.as_deref().unwrap_or(trace);
         let Some(summary) = TraceSummary::of(trace) else {
             continue;
         };

@@ -1,0 +1,32 @@
+//! What joining counts about itself.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Numbers that only grow, since the start of the process.
+#[derive(Debug, Default)]
+pub struct JoinCounters {
+    /// Server spans that got their client span as parent; one that is sent again counts again.
+    pub joined: AtomicU64,
+    /// Server spans whose client span did not come within the hold.
+    pub expired: AtomicU64,
+    /// Server spans whose request named another trace than that of their client span, as far as was known when both
+    /// sides were; they keep what the request says.
+    pub wire_conflicts: AtomicU64,
+    /// Server spans whose trace is part of another one already, or would become too large.
+    pub refused: AtomicU64,
+    /// Client span ids that came with two traces; nothing is joined to them.
+    pub ambiguous: AtomicU64,
+    /// Client spans that were forgotten before the hold was over, for lack of room.
+    pub evicted_clients: AtomicU64,
+    /// Server spans, likewise.
+    pub evicted_servers: AtomicU64,
+}
+
+impl JoinCounters {
+    /// Adds to one of them.
+    pub fn add(counter: &AtomicU64, amount: usize) {
+        if amount > 0 {
+            counter.fetch_add(amount as u64, Ordering::Relaxed);
+        }
+    }
+}

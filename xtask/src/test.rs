@@ -62,7 +62,7 @@ pub(crate) fn run(test: &Test) -> Result<()> {
         }
     };
     if targets.is_empty() {
-        build::bpf_object()?;
+        build::bpf_objects()?;
     } else {
         environment::install()?;
         build::run(&Build { bpf_only: false })?;

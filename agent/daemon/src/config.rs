@@ -13,7 +13,7 @@ use std::path::PathBuf;
 
 pub use arguments::{
     CheckArguments, Command, CommandLine, ExplainArguments, LogArguments, Print, RunArguments,
-    TraceArguments, WatchArguments,
+    TraceArguments, TrySocketsArguments, WatchArguments,
 };
 pub use environment::Environment;
 pub use file::File;

@@ -61,6 +61,12 @@ pub struct Offsets {
     pub tcp_copied_seq: u32,
     /// `tcp_sock.bytes_received`
     pub tcp_bytes_received: u32,
+    /// `tcp_sock.mss_cache`
+    pub tcp_mss_cache: u32,
+    /// `inet_connection_sock.icsk_ulp_ops`: what MPTCP and TLS in the kernel put between a socket and TCP
+    pub inet_ulp_ops: u32,
+    /// `sock.sk_err`
+    pub sock_err: u32,
     /// `unix_sock.peer`
     pub unix_peer: u32,
     /// `unix_sock.addr`
@@ -115,6 +121,9 @@ impl Offsets {
         tcp_write_seq: 0,
         tcp_copied_seq: 0,
         tcp_bytes_received: 0,
+        tcp_mss_cache: 0,
+        inet_ulp_ops: 0,
+        sock_err: 0,
         unix_peer: 0,
         unix_addr: 0,
         unix_address_len: 0,
@@ -125,4 +134,4 @@ impl Offsets {
     };
 }
 
-const _: () = assert!(size_of::<Offsets>() == 4 * 34);
+const _: () = assert!(size_of::<Offsets>() == 4 * 37);

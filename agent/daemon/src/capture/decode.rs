@@ -223,7 +223,8 @@ mod tests {
             goroutine: 0,
             goroutine_parent: 0,
             turn: 3,
-            padding: 0,
+            inserted_at: 0,
+            inserted: 0,
         };
         let mut record = bytes_of(&event).to_vec();
         record.extend_from_slice(b"helloGARBAGE");
@@ -253,7 +254,8 @@ mod tests {
             goroutine: 0,
             goroutine_parent: 0,
             turn: 0,
-            padding: 0,
+            inserted_at: 0,
+            inserted: 0,
         };
         assert_eq!(Decoder::default().decode(bytes_of(&event)), Err(Undecodable));
     }

@@ -54,6 +54,9 @@ pub enum Command {
     Check(CheckArguments),
     /// Say what is seen of a process, through what, and what is not
     Explain(ExplainArguments),
+    /// Make the checks of the trial, for the agent itself
+    #[command(hide = true)]
+    TrySockets(TrySocketsArguments),
 }
 
 const SELECTION_HELP: &str = "Selection rules are KEY=PATTERN; patterns know * and ?:
@@ -178,6 +181,13 @@ pub struct ExplainArguments {
     /// In JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// `remora try-sockets`
+#[derive(Clone, Debug, Args)]
+pub struct TrySocketsArguments {
+    /// The cgroup to be in
+    pub cgroup: PathBuf,
 }
 
 /// How spans are printed.

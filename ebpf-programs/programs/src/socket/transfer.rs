@@ -78,6 +78,7 @@ pub(crate) fn enter(registers: &Registers, descriptor: u64, direction: u8, memor
     call.memory = memory.kind;
     call.direction = direction;
     call.is_go = process.is_go;
+    call.inserted = 0;
     if !apply_policy(call) {
         count(Count::Ignored, 1);
         return;
@@ -220,7 +221,8 @@ fn describe(call: &Call, turn: u32, time_ns: u64) -> DataEvent {
         goroutine: if call.is_go != 0 { call.goroutine } else { 0 },
         goroutine_parent: if call.is_go != 0 { call.goroutine_parent } else { 0 },
         turn,
-        padding: 0,
+        inserted_at: 0,
+        inserted: 0,
     }
 }
 

@@ -44,6 +44,8 @@ pub mod names {
     pub const WRITERS: &str = "WRITERS";
     /// Socket hash: socket address → socket whose next bytes are looked at before they leave.
     pub const WRITER_SOCKETS: &str = "WRITER_SOCKETS";
+    /// LRU hash: tgid → when it was last seen to read first, written by the programs.
+    pub const EARLY_READERS: &str = "EARLY_READERS";
     /// Per-CPU array of [`Write`](crate::Write) counters.
     pub const WRITES: &str = "WRITES";
     /// Global of type [`Offsets`](crate::Offsets), set at load.

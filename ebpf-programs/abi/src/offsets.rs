@@ -67,6 +67,12 @@ pub struct Offsets {
     pub inet_ulp_ops: u32,
     /// `sock.sk_err`
     pub sock_err: u32,
+    /// `sock_common.skc_flags`
+    pub sock_flags: u32,
+    /// The bit of the field above that `SO_ZEROCOPY` sets
+    pub sock_zero_copy: u32,
+    /// `file.f_flags`
+    pub file_flags: u32,
     /// `unix_sock.peer`
     pub unix_peer: u32,
     /// `unix_sock.addr`
@@ -124,6 +130,9 @@ impl Offsets {
         tcp_mss_cache: 0,
         inet_ulp_ops: 0,
         sock_err: 0,
+        sock_flags: 0,
+        sock_zero_copy: 0,
+        file_flags: 0,
         unix_peer: 0,
         unix_addr: 0,
         unix_address_len: 0,
@@ -134,4 +143,4 @@ impl Offsets {
     };
 }
 
-const _: () = assert!(size_of::<Offsets>() == 4 * 37);
+const _: () = assert!(size_of::<Offsets>() == 4 * 40);

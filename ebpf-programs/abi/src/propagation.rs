@@ -16,6 +16,9 @@ pub const MAX_WRITERS: u32 = 16_384;
 /// Servers that are known to be asked by HTTP/1. The map evicts the one that was asked least recently.
 pub const MAX_SERVERS: u32 = 4096;
 
+/// Processes that were seen to wait for bytes before they sent any. The map evicts the one that was seen longest ago.
+pub const MAX_EARLY_READERS: u32 = 4096;
+
 /// Nothing is written.
 pub const HEADERS_OFF: u8 = 0;
 /// A header is written into the first request of a connection.
@@ -97,11 +100,13 @@ pub enum Write {
     TimedOut = 10,
     /// An enrolled connection ended.
     Ended = 11,
+    /// A process waited for bytes before it sent any: its further sockets are left alone.
+    EarlyRead = 12,
 }
 
 impl Write {
     /// All counters, in index order.
-    pub const ALL: [Write; 12] = [
+    pub const ALL: [Write; 13] = [
         Write::Enrolled,
         Write::Refused,
         Write::Header,
@@ -114,6 +119,7 @@ impl Write {
         Write::Reset,
         Write::TimedOut,
         Write::Ended,
+        Write::EarlyRead,
     ];
 
     /// The label under which the counter is exported.
@@ -131,6 +137,7 @@ impl Write {
             Write::Reset => "reset",
             Write::TimedOut => "timed_out",
             Write::Ended => "ended",
+            Write::EarlyRead => "early_read",
         }
     }
 }

@@ -9,9 +9,14 @@ pub(crate) mod context;
 pub(crate) mod header;
 pub(crate) mod sockets;
 
-use remora_abi::{PropagationSettings, Write};
+use aya_ebpf::helpers::bpf_get_current_pid_tgid;
+use remora_abi::{PropagationSettings, WRITER_READY, Write};
 
-use crate::maps::{PROPAGATION, WRITES, add};
+use crate::maps::{EARLY_READERS, PROPAGATION, WRITERS, WRITES, add, offsets};
+use crate::read;
+
+/// `O_NONBLOCK`
+const NON_BLOCKING: u32 = 0o4000;
 
 #[inline(always)]
 fn settings() -> PropagationSettings {
@@ -24,4 +29,28 @@ fn settings() -> PropagationSettings {
 #[inline(always)]
 fn count(what: Write) {
     add(&WRITES, what as u32, 1);
+}
+
+/// Notes a read that is about to begin: one that waits on a socket in the socket map is not told of a reset (the kernel's
+/// `tcp_bpf_recvmsg` says `EAGAIN`). Who speaks HTTP/1 has no reason to wait before the request; a process that does so
+/// all the same, by a thread for reading, is left alone from then on.
+#[inline(always)]
+pub(crate) fn note_read(sock: u64, file: u64) {
+    let Some(writer) = WRITERS.get_ptr(&sock) else { return };
+    // SAFETY: the pointer is that of a map entry.
+    if unsafe { (*writer).stage } != WRITER_READY {
+        return;
+    }
+    if read::kernel::<u32>(file, offsets().file_flags).unwrap_or(0) & NON_BLOCKING == 0 {
+        let tgid = (bpf_get_current_pid_tgid() >> 32) as u32;
+        let _ = EARLY_READERS.insert(&tgid, &read::now_ns(), 0);
+        count(Write::EarlyRead);
+    }
+}
+
+/// Forgets what was noted of the running process, which runs another program, or ends.
+#[inline(always)]
+pub(crate) fn forget_process() {
+    let tgid = (bpf_get_current_pid_tgid() >> 32) as u32;
+    let _ = EARLY_READERS.remove(&tgid);
 }

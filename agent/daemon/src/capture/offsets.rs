@@ -95,6 +95,9 @@ fn resolve_from(path: &Path) -> Result<Offsets, OffsetError> {
         tcp_mss_cache: at("tcp_sock", "mss_cache")?,
         inet_ulp_ops: at("inet_connection_sock", "icsk_ulp_ops")?,
         sock_err: at("sock", "sk_err")?,
+        sock_flags: at("sock_common", "skc_flags")?,
+        sock_zero_copy: enumerator(&btf, "sock_flags", "SOCK_ZEROCOPY")?,
+        file_flags: at("file", "f_flags")?,
         unix_peer: at("unix_sock", "peer")?,
         unix_addr: at("unix_sock", "addr")?,
         unix_address_len: at("unix_address", "len")?,
@@ -115,6 +118,18 @@ fn find(btf: &Btf, structure: &'static str, field: &'static str) -> Result<u32, 
         })
         .map(|bits| bits / 8)
         .ok_or(OffsetError::NoField { structure, field })
+}
+
+/// Returns the value of an enumerator.
+fn enumerator(btf: &Btf, structure: &'static str, field: &'static str) -> Result<u32, OffsetError> {
+    let types = btf.resolve_types_by_name(structure).unwrap_or_default();
+    let enumeration = types.iter().find_map(|found| match found {
+        Type::Enum(found) => Some(found),
+        _ => None,
+    });
+    let mut values = enumeration.into_iter().flat_map(|found| &found.members);
+    let named = values.find(|value| btf.resolve_name(*value).is_ok_and(|name| name == field));
+    named.map(|value| value.val()).ok_or(OffsetError::NoField { structure, field })
 }
 
 /// Looks for the field, also in structs and unions without a name.

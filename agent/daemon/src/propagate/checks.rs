@@ -83,14 +83,15 @@ const CHECKS: [(&str, Check); 29] = [
     ("SO_RCVLOWAT", readiness::low_water),
     ("MSG_PEEK", readiness::peek),
     ("splice from the socket", readiness::splice),
-    ("a read that began before the first write", readiness::early_reader),
     ("a read with a timeout", readiness::timeout),
     ("end of stream and half-closed connections", ends::half_closed),
-    ("end of stream for a read that began before the first write", ends::early_reader),
     ("a reset", ends::reset),
-    ("a reset for a read that began before the first write", ends::early_reset),
     ("a write to a closed connection", ends::broken_pipe),
     ("a connection closed without a word", ends::silent),
+    // From here on the process is one that reads before it writes: its further sockets are left alone.
+    ("a read that began before the first write", readiness::early_reader),
+    ("end of stream for a read that began before the first write", ends::early_reader),
+    ("a reset for a read that began before the first write", ends::early_reset),
 ];
 
 /// Makes all checks.

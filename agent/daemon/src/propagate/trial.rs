@@ -59,6 +59,8 @@ fn attempt(membership: Membership) -> Result<Outcome, String> {
     let settings = WriteSettings { headers: true, membership, to_any_server: true };
     let writing = capture.writing().ok_or("the programs that write are not loaded")?;
     writing.set(settings).map_err(|error| with_causes(&error))?;
+    // The programs that observe see to it that who reads before it writes is left alone.
+    capture.attach().map_err(|error| with_causes(&error))?;
     capture.write_in(cgroup.path()).map_err(|error| with_causes(&error))?;
     let round = subject.round()?;
     if let Some(writing) = capture.writing() {

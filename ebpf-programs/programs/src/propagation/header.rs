@@ -7,6 +7,7 @@ use remora_abi::{
 };
 
 use super::context::Context;
+use super::sockets::is_zero_copy;
 use super::{count, settings};
 use crate::maps::{WRITERS, offsets};
 use crate::read::{Scan, View, WINDOW, Window};
@@ -47,6 +48,11 @@ fn write(context: &SkMsgContext) -> Result<(), Write> {
         writer.stage = WRITER_DONE;
     }
     if settings().headers != HEADERS_ON {
+        return Ok(());
+    }
+    if is_zero_copy(sock) {
+        // In one piece it is one call that the process is told of.
+        let _ = read::pull(context, 0, context.size());
         return Ok(());
     }
     let line = request_line(context, &mut Scan(&mut writer.scan))?;

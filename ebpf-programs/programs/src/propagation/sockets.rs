@@ -15,7 +15,7 @@ use remora_abi::{
 };
 
 use super::{count, settings};
-use crate::maps::{PROCESSES, SERVERS, WRITER_SOCKETS, WRITERS, leave_socket_map, offsets};
+use crate::maps::{EARLY_READERS, PROCESSES, SERVERS, WRITER_SOCKETS, WRITERS, leave_socket_map, offsets};
 use crate::read;
 
 /// `TCP_CLOSE` of `include/net/tcp_states.h`.
@@ -62,6 +62,9 @@ fn connecting(sock: u64) -> Option<()> {
         return None;
     }
     let offsets = offsets();
+    if is_zero_copy(sock) {
+        return None;
+    }
     // MPTCP, TLS in the kernel, and whatever else stands between the socket and TCP.
     if read::kernel::<u64>(sock, offsets.inet_ulp_ops)? != 0 {
         return None;
@@ -79,7 +82,17 @@ fn is_selected() -> Option<bool> {
     let tgid = read::kernel::<u32>(read::task(), offsets().task_tgid)?;
     let policy = PROCESSES.get_ptr(&tgid)?;
     // SAFETY: the pointer is that of a map entry.
-    Some(unsafe { (*policy).mode } == PROCESS_OBSERVE)
+    let is_observed = unsafe { (*policy).mode } == PROCESS_OBSERVE;
+    Some(is_observed && EARLY_READERS.get_ptr(&tgid).is_none())
+}
+
+/// Returns whether the process wants to be told when its memory is free again: the kernel tells it of each piece in
+/// which the bytes of a socket in the socket map are sent, rather than of each call.
+#[inline(always)]
+pub(super) fn is_zero_copy(sock: u64) -> bool {
+    let offsets = offsets();
+    let flags = read::kernel::<u64>(sock, offsets.sock_flags).unwrap_or(0);
+    flags >> (offsets.sock_zero_copy & 63) & 1 != 0
 }
 
 #[inline(always)]

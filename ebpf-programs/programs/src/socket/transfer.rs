@@ -65,6 +65,10 @@ pub(crate) fn enter(registers: &Registers, descriptor: u64, direction: u8, memor
         }
         return;
     };
+    #[cfg(feature = "propagation")]
+    if direction == DIRECTION_INGRESS && found.family != FAMILY_UNIX {
+        crate::propagation::note_read(found.sock, found.file);
+    }
     let Some(thread) = thread::this() else { return };
     let call = &mut thread.call;
     if direction == DIRECTION_EGRESS {

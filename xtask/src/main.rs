@@ -10,6 +10,7 @@ mod shell;
 mod test;
 mod tidy;
 mod toolchain;
+mod vm;
 mod workspace;
 
 use std::process::ExitCode;
@@ -40,6 +41,8 @@ enum Command {
     Run(run::Run),
     /// Install what the tests need and run them all
     Test(test::Test),
+    /// Run the propagation suite on other kernels, in virtual machines
+    Vm(vm::Vm),
     /// Check the borders between the rooms and the house rules
     Tidy,
 }
@@ -63,6 +66,7 @@ fn dispatch(command: Command) -> Result<()> {
         Command::Record(record) => record::run(&record),
         Command::Run(run) => run::run(&run),
         Command::Test(test) => test::run(&test),
+        Command::Vm(vm) => vm::run(&vm),
         Command::Tidy => tidy::run(),
     }
 }

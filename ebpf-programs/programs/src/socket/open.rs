@@ -69,18 +69,17 @@ fn fill_inet(event: &mut OpenedEvent, sock: u64, family: u8) {
     let offsets = offsets();
     event.local_port = read::kernel(sock, offsets.sock_num).unwrap_or(0);
     event.peer_port = u16::from_be(read::kernel(sock, offsets.sock_dport).unwrap_or(0));
-    if family == FAMILY_INET {
-        event.local_address = widened(read::kernel(sock, offsets.sock_rcv_saddr).unwrap_or([0; 4]));
-        event.peer_address = widened(read::kernel(sock, offsets.sock_daddr).unwrap_or([0; 4]));
+    // Straight into the record: stack is scarce here, which is called from programs with much of their own. What cannot be
+    // read stays zero.
+    let (local, peer, length) = if family == FAMILY_INET {
+        (offsets.sock_rcv_saddr, offsets.sock_daddr, 4)
     } else if family == FAMILY_INET6 {
-        event.local_address = read::kernel(sock, offsets.sock_v6_rcv_saddr).unwrap_or([0; 16]);
-        event.peer_address = read::kernel(sock, offsets.sock_v6_daddr).unwrap_or([0; 16]);
-    }
-}
-
-#[inline(always)]
-fn widened(address: [u8; 4]) -> [u8; 16] {
-    [address[0], address[1], address[2], address[3], 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
+        (offsets.sock_v6_rcv_saddr, offsets.sock_v6_daddr, 16)
+    } else {
+        return;
+    };
+    read::kernel_bytes(&mut event.local_address, length, sock + u64::from(local));
+    read::kernel_bytes(&mut event.peer_address, length, sock + u64::from(peer));
 }
 
 /// Only the listening side's socket, and each socket accepted from it, is bound to a name.

@@ -42,8 +42,11 @@ pub(crate) fn run(vm: &Vm) -> Result<()> {
         Some(command) => command.clone(),
         None => suite()?,
     };
-    let kernels: Vec<&str> =
-        if vm.kernels.is_empty() { KERNELS.to_vec() } else { vm.kernels.iter().map(String::as_str).collect() };
+    let kernels: Vec<&str> = if vm.kernels.is_empty() {
+        KERNELS.to_vec()
+    } else {
+        vm.kernels.iter().map(String::as_str).collect()
+    };
     let mut results = Vec::new();
     for version in kernels {
         let result = kernel::provide(version).and_then(|kernel| {
@@ -72,7 +75,11 @@ fn summarise(results: &[(&str, Result<(String, i32)>)]) -> Result<()> {
         }
     }
     if !failed.is_empty() {
-        bail!("not passed in a virtual machine: {}; the logs are in {}", failed.join(", "), folder().display());
+        bail!(
+            "not passed in a virtual machine: {}; the logs are in {}",
+            failed.join(", "),
+            folder().display()
+        );
     }
     Ok(())
 }

@@ -4,8 +4,8 @@
 //! process of the agent's own, in a cgroup of its own, makes connections to itself with and without the programs, and
 //! compares all that a program may notice. A mechanism that fails a check stays off, and says which.
 
-mod checks;
 mod cgroup;
+mod checks;
 mod trial;
 
 use std::fmt;

@@ -47,6 +47,10 @@ struct Active {
     wire: Option<WireContext>,
     keys: Vec<WireKey>,
     has_children: bool,
+    /// The trace that begins with the exchange, if one does.
+    own_trace: TraceId,
+    /// Whether the request carries the context of that trace, which the agent wrote.
+    is_written: bool,
 }
 
 /// A client call, as the server's side looks it up.
@@ -241,7 +245,24 @@ impl Correlation {
             }
             self.calls.insert(*key, Call { context: context.clone(), forget_at_ns: None });
         }
-        Active { context, parent, links, wire, keys, has_children: false }
+        Active {
+            context,
+            parent,
+            links,
+            wire,
+            keys,
+            has_children: false,
+            own_trace: identity.trace,
+            is_written: false,
+        }
+    }
+
+    /// Notes that the agent has written a context into the request. At that moment nobody knew what the request belongs
+    /// to: it names the trace that would begin with it.
+    pub(crate) fn written(&mut self, id: ExchangeId) {
+        if let Some(active) = self.active.get_mut(&id) {
+            active.is_written = true;
+        }
     }
 
     fn cause(&mut self, found: Found) -> Option<Foreseen> {
@@ -272,7 +293,16 @@ impl Correlation {
             (None, Some(wire)) => continued(wire, identity.server_span),
             (None, None) => (None, root(&identity, identity.server_span)),
         };
-        Active { context, parent, links: Vec::new(), wire, keys, has_children: false }
+        Active {
+            context,
+            parent,
+            links: Vec::new(),
+            wire,
+            keys,
+            has_children: false,
+            own_trace: identity.trace,
+            is_written: false,
+        }
     }
 
     fn caller(&self, keys: &[WireKey]) -> Option<&Context> {
@@ -322,6 +352,9 @@ impl Correlation {
             describe::span(kind, exchange, protocol, connection, opened, &mut self.routes, &active.context);
         span.parent = active.parent;
         span.links = active.links;
+        if active.is_written {
+            span.attributes.push((semconv::REMORA_TRACE_ALIAS, Value::from(active.own_trace.to_string())));
+        }
         if let Some(parent) = span.parent {
             span.attributes.push((semconv::REMORA_PARENT_EVIDENCE, Value::from(parent.evidence.label())));
         }

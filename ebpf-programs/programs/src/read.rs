@@ -4,7 +4,8 @@
 mod socket;
 #[cfg(feature = "propagation")]
 pub(crate) use socket::{
-    Cursor, Scan, View, WINDOW, Window, enter_socket_map, incoming_segment, pull, segments_with_data, socket_of_message, socket_of_operations,
+    Cursor, Scan, View, WINDOW, Window, enter_socket_map, incoming_segment, pull, segments_with_data,
+    socket_of_message, socket_of_operations,
 };
 
 use core::num::NonZero;

@@ -66,12 +66,13 @@ fn apt(program: &str) -> Result<Command> {
 fn fetch(version: &str) -> Result<String> {
     let hint = "it needs access to a Debian mirror";
     shell::run("update the list of kernels", hint, apt("apt-get")?.args(["-qq", "update"]))?;
-    let pattern = format!("^linux-image-{}(\\.[0-9]+)*(-[0-9]+|\\+deb[0-9]+)-amd64$", version.replace('.', "\\."));
+    let pattern =
+        format!("^linux-image-{}(\\.[0-9]+)*(-[0-9]+|\\+deb[0-9]+)-amd64$", version.replace('.', "\\."));
     let found = shell::output(apt("apt-cache")?.args(["search", "--names-only", &pattern]))?;
     let names = found.lines().filter_map(|line| line.split(' ').next());
-    let newest = names.max_by_key(|name| numbers(name)).with_context(|| {
-        format!("Debian has no kernel {version} (searched for {pattern})")
-    })?;
+    let newest = names
+        .max_by_key(|name| numbers(name))
+        .with_context(|| format!("Debian has no kernel {version} (searched for {pattern})"))?;
     let what = format!("fetch {newest}");
     shell::run(&what, hint, apt("apt-get")?.args(["-qq", "download", newest]))?;
     let apt_folder = folder().join("apt");
@@ -85,7 +86,11 @@ fn fetch(version: &str) -> Result<String> {
     let unpacked = folder().join("kernels").join(format!("unpacking-{release}"));
     let _ = fs::remove_dir_all(&unpacked);
     fs::create_dir_all(&unpacked).with_context(|| format!("create {}", unpacked.display()))?;
-    shell::run("unpack it", "the package may be damaged", Command::new("dpkg").arg("-x").arg(&package).arg(&unpacked))?;
+    shell::run(
+        "unpack it",
+        "the package may be damaged",
+        Command::new("dpkg").arg("-x").arg(&package).arg(&unpacked),
+    )?;
     shell::run(
         "find what its modules need of each other",
         "it needs depmod",

@@ -9,7 +9,8 @@ use remora_abi::{
     KIND_OPENED, OpenedEvent, ROLE_ACCEPTED, ROLE_CONNECTED,
 };
 use remora_engine::event::{
-    Closed, ConnectionId, Data, Direction, Endpoint, Event, EventKind, Executor, Goroutine, Opened, Role,
+    Closed, ConnectionId, Data, Direction, Endpoint, Event, EventKind, Executor, Goroutine, Insertion,
+    Opened, Role,
 };
 
 use super::observation::Observation;
@@ -68,6 +69,8 @@ impl Decoder {
             is_absolute: data.header.flags & DATA_COUNTED == 0,
             length: data.length,
             bytes: self.keep(bytes),
+            inserted: (data.inserted != 0)
+                .then_some(Insertion { at: data.inserted_at.into(), length: data.inserted.into() }),
             executor,
         });
         Ok(socket(&data.header, kind))

@@ -245,7 +245,10 @@ pub(super) fn program<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a 
     ebpf.program_mut(name).ok_or(Error::Missing { name })
 }
 
-pub(super) fn failed(step: &'static str, program: &'static str) -> impl FnOnce(aya::programs::ProgramError) -> Error {
+pub(super) fn failed(
+    step: &'static str,
+    program: &'static str,
+) -> impl FnOnce(aya::programs::ProgramError) -> Error {
     move |source| Error::Program { step, program, source: Box::new(source) }
 }
 

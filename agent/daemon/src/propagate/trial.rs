@@ -6,9 +6,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use super::checks::{self, Round};
 use super::{Outcome, cgroup};
-use crate::capture::{
-    Capture, CaptureSettings, Membership, ProcessMode, WriteSettings, other_socket_maps,
-};
+use crate::capture::{Capture, CaptureSettings, Membership, ProcessMode, WriteSettings, other_socket_maps};
 use crate::causes::with_causes;
 
 /// The command under which the agent runs itself for the trial.
@@ -78,9 +76,7 @@ fn judge(round: Round) -> Outcome {
     let failed = failures.len();
     match failures.into_iter().next() {
         Some(first) => Outcome::Harmful { failed, first },
-        None if headers == 0 => {
-            Outcome::Untried { reason: "no header was written in the trial".to_owned() }
-        }
+        None if headers == 0 => Outcome::Untried { reason: "no header was written in the trial".to_owned() },
         None => Outcome::Harmless { checks, headers },
     }
 }

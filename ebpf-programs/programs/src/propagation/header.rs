@@ -10,8 +10,8 @@ use super::context::Context;
 use super::sockets::is_zero_copy;
 use super::{count, settings};
 use crate::maps::{WRITERS, offsets};
-use crate::read::{Scan, View, WINDOW, Window};
 use crate::read::Cursor;
+use crate::read::{Scan, View, WINDOW, Window};
 use crate::{read, thread};
 
 /// `SK_PASS`

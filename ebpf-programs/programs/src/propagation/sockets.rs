@@ -10,8 +10,8 @@ use aya_ebpf::bindings::{
 use aya_ebpf::macros::sock_ops;
 use aya_ebpf::programs::SockOpsContext;
 use remora_abi::{
-    FAMILY_INET, FAMILY_INET6, HEADERS_ON, MEMBERSHIP_BRIEF, PROCESS_OBSERVE, ServerAddress, WRITER_CONNECTING,
-    WRITER_DONE, WRITER_READY, Write, Writer,
+    FAMILY_INET, FAMILY_INET6, HEADERS_ON, MEMBERSHIP_BRIEF, PROCESS_OBSERVE, ServerAddress,
+    WRITER_CONNECTING, WRITER_DONE, WRITER_READY, Write, Writer,
 };
 
 use super::{count, settings};
@@ -28,9 +28,8 @@ const TIMED_OUT: i32 = 110;
 
 /// The calls that are wanted of a socket that is in the socket map: before a segment is built, with each segment that
 /// comes in, and at the end.
-const WHILE_READY: u32 = BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG
-    | BPF_SOCK_OPS_PARSE_ALL_HDR_OPT_CB_FLAG
-    | BPF_SOCK_OPS_STATE_CB_FLAG;
+const WHILE_READY: u32 =
+    BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG | BPF_SOCK_OPS_PARSE_ALL_HDR_OPT_CB_FLAG | BPF_SOCK_OPS_STATE_CB_FLAG;
 
 /// What happens to the TCP sockets of a cgroup.
 #[sock_ops]

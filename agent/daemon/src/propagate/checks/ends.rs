@@ -80,7 +80,11 @@ pub(super) fn broken_pipe(_: &mut Bench) -> Result<(), Mismatch> {
         kinds.push(pair.client.write(&request(10)).err().map(|error: io::Error| error.kind()));
         thread::sleep(Duration::from_millis(5));
     }
-    expect("the first, second and third write", &vec![None, Some(ErrorKind::BrokenPipe), Some(ErrorKind::BrokenPipe)], &kinds)
+    expect(
+        "the first, second and third write",
+        &vec![None, Some(ErrorKind::BrokenPipe), Some(ErrorKind::BrokenPipe)],
+        &kinds,
+    )
 }
 
 pub(super) fn silent(_: &mut Bench) -> Result<(), Mismatch> {

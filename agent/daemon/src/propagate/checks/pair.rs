@@ -95,12 +95,7 @@ fn added_line(got: &[u8]) -> Option<usize> {
 }
 
 /// Compares what was got with what was sent, apart from the line that was added.
-pub(super) fn compare(
-    what: &str,
-    sent: &[u8],
-    mut got: Vec<u8>,
-    bench: &mut Bench,
-) -> Result<(), Mismatch> {
+pub(super) fn compare(what: &str, sent: &[u8], mut got: Vec<u8>, bench: &mut Bench) -> Result<(), Mismatch> {
     if got != sent
         && let Some(start) = added_line(&got)
     {

@@ -57,7 +57,12 @@ pub(super) fn edges(bench: &mut Bench) -> Result<(), Mismatch> {
     let mut pair = Pair::new()?;
     pair.client.set_nonblocking(true)?;
     let poller = epoll::create(CreateFlags::CLOEXEC)?;
-    epoll::add(&poller, &pair.client, EventData::new_u64(1), EventFlags::IN | EventFlags::OUT | EventFlags::ET)?;
+    epoll::add(
+        &poller,
+        &pair.client,
+        EventData::new_u64(1),
+        EventFlags::IN | EventFlags::OUT | EventFlags::ET,
+    )?;
     expect("events at first", &1, &events(&poller, 1000)?)?;
     let request = request(10);
     pair.client.write_all(&request)?;

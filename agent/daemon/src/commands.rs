@@ -25,6 +25,7 @@ fn pipeline_settings(settings: &Settings) -> pipeline::Settings {
         capture_bytes: settings.capture.bytes,
         engine: settings.engine.clone(),
         selection: settings.selection.clone(),
+        writes_in: Vec::new(),
     }
 }
 

@@ -4,15 +4,20 @@
 //! process of the agent's own, in a cgroup of its own, makes connections to itself with and without the programs, and
 //! compares all that a program may notice. A mechanism that fails a check stays off, and says which.
 
+mod breaker;
 mod cgroup;
 mod checks;
+mod servers;
 mod trial;
 
 use std::fmt;
 
 use serde::Serialize;
 
+pub use breaker::{CONTROL, Tripped, judge};
+pub use cgroup::resolve as resolve_cgroup;
 pub use checks::Failure;
+pub use servers::Servers;
 pub use trial::{answer, headers, headers_with_lasting_membership};
 
 /// A manner of writing contexts.

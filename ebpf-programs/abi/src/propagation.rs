@@ -39,8 +39,8 @@ pub struct PropagationSettings {
     pub membership: u8,
     /// 1: a server need not be known to be asked by HTTP/1.
     pub any_server: u8,
-    /// Zero.
-    pub padding: u8,
+    /// One of so many connections is left alone and watched, for comparison; 0 for none.
+    pub control: u8,
 }
 
 /// The address of a server.
@@ -59,6 +59,8 @@ pub const WRITER_CONNECTING: u32 = 0;
 pub const WRITER_READY: u32 = 1;
 /// Its first bytes have been looked at.
 pub const WRITER_DONE: u32 = 2;
+/// It is left alone, and its end is counted for comparison.
+pub const WRITER_CONTROL: u32 = 3;
 
 /// A socket that may write.
 #[repr(C)]
@@ -102,11 +104,17 @@ pub enum Write {
     Ended = 11,
     /// A process waited for bytes before it sent any: its further sockets are left alone.
     EarlyRead = 12,
+    /// A connection ended that was left alone for comparison.
+    ControlEnded = 13,
+    /// One of those ended by a reset.
+    ControlReset = 14,
+    /// One of those had to send again what was lost until it gave up.
+    ControlTimedOut = 15,
 }
 
 impl Write {
     /// All counters, in index order.
-    pub const ALL: [Write; 13] = [
+    pub const ALL: [Write; 16] = [
         Write::Enrolled,
         Write::Refused,
         Write::Header,
@@ -120,6 +128,9 @@ impl Write {
         Write::TimedOut,
         Write::Ended,
         Write::EarlyRead,
+        Write::ControlEnded,
+        Write::ControlReset,
+        Write::ControlTimedOut,
     ];
 
     /// The label under which the counter is exported.
@@ -138,6 +149,9 @@ impl Write {
             Write::TimedOut => "timed_out",
             Write::Ended => "ended",
             Write::EarlyRead => "early_read",
+            Write::ControlEnded => "control_ended",
+            Write::ControlReset => "control_reset",
+            Write::ControlTimedOut => "control_timed_out",
         }
     }
 }

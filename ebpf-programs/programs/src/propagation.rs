@@ -22,7 +22,7 @@ const NON_BLOCKING: u32 = 0o4000;
 fn settings() -> PropagationSettings {
     match PROPAGATION.get(0) {
         Some(settings) => *settings,
-        None => PropagationSettings { headers: 0, membership: 0, any_server: 0, padding: 0 },
+        None => PropagationSettings { headers: 0, membership: 0, any_server: 0, control: 0 },
     }
 }
 

@@ -138,6 +138,13 @@ impl Capture {
         writing.attach(&mut self.ebpf, cgroup)
     }
 
+    /// Ends the writing of contexts, for good.
+    pub fn stop_writing(&mut self) {
+        if let Some(mut writing) = self.writing.take() {
+            writing.stop(&mut self.ebpf);
+        }
+    }
+
     fn load_object(object: &[u8], settings: CaptureSettings) -> Result<Self, Error> {
         let offsets = offsets::resolve()?;
         let mut ebpf = EbpfLoader::new()

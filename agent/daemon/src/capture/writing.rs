@@ -37,6 +37,8 @@ pub struct WriteSettings {
     pub membership: Membership,
     /// Whether a server need not be known to be asked by HTTP/1.
     pub to_any_server: bool,
+    /// One of so many connections is left alone and watched, for comparison; 0 for none.
+    pub control: u8,
 }
 
 /// The maps of the programs that write.
@@ -84,7 +86,7 @@ impl Writing {
                 Membership::Lasting => MEMBERSHIP_LASTING,
             },
             any_server: u8::from(settings.to_any_server),
-            padding: 0,
+            control: settings.control,
         };
         self.settings.set(0, &settings, 0).map_err(at(names::PROPAGATION))
     }
@@ -96,8 +98,13 @@ impl Writing {
     }
 
     /// Ends it: no more sockets are enrolled, and those that are leave the socket map.
-    pub fn stop(&mut self) {
+    pub(super) fn stop(&mut self, ebpf: &mut Ebpf) {
         let _ = self.set(WriteSettings::default());
+        if let Ok(program) = follow_sockets(ebpf) {
+            for link in self.links.drain(..) {
+                let _ = program.detach(link);
+            }
+        }
         let sockets: Vec<u64> = self.writers.keys().filter_map(Result::ok).collect();
         for sock in sockets {
             let _ = self.sockets.remove(&sock);

@@ -104,6 +104,12 @@ pub struct RunArguments {
     /// Bytes of each read or write that are looked at, 256 to 16384 [default: 4096]
     #[arg(long, value_name = "BYTES")]
     pub capture_bytes: Option<u32>,
+    /// Write contexts into requests: 'auto' where it is proven harmless in the cgroups of --propagate-in, 'headers' likewise, and in all cgroups where none is named [default: auto]
+    #[arg(long, value_name = "WHAT")]
+    pub propagate: Option<Propagate>,
+    /// A cgroup (v2) whose selected processes write contexts; may be repeated
+    #[arg(long, value_name = "CGROUP")]
+    pub propagate_in: Vec<PathBuf>,
     /// Address of /metrics, /healthz and /readyz, or 'off' [default: 127.0.0.1:7655]
     #[arg(long, value_name = "ADDRESS")]
     pub metrics_listen: Option<String>,
@@ -188,6 +194,18 @@ pub struct ExplainArguments {
 pub struct TrySocketsArguments {
     /// The cgroup to be in
     pub cgroup: PathBuf,
+}
+
+/// Which contexts are written into requests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Propagate {
+    /// Those that the trial proves harmless, in the cgroups that are named.
+    #[default]
+    Auto,
+    /// None.
+    Off,
+    /// Headers, if the trial proves them harmless; in all cgroups where none is named.
+    Headers,
 }
 
 /// How spans are printed.

@@ -5,6 +5,27 @@ use std::{fs, io};
 
 use crate::discover::cgroup2_mount;
 
+/// Returns the folder of a cgroup that is named by its path, as a folder or from the root of all cgroups.
+///
+/// # Errors
+/// There is none of that name, in words for the operator.
+pub fn resolve(cgroup: &Path) -> Result<PathBuf, String> {
+    let root = root()?;
+    let inside = cgroup.strip_prefix(&root).or_else(|_| cgroup.strip_prefix("/")).unwrap_or(cgroup);
+    let path = root.join(inside);
+    if path.join("cgroup.procs").exists() {
+        Ok(path)
+    } else {
+        Err(format!("there is no cgroup {}", path.display()))
+    }
+}
+
+fn root() -> Result<PathBuf, String> {
+    let mountinfo = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    cgroup2_mount(&mountinfo)
+        .ok_or_else(|| "cgroup v2 is not mounted: mount -t cgroup2 cgroup2 /sys/fs/cgroup/unified".to_owned())
+}
+
 /// A cgroup that lasts as long as the value.
 #[derive(Debug)]
 pub(super) struct Temporary(PathBuf);
@@ -12,10 +33,7 @@ pub(super) struct Temporary(PathBuf);
 impl Temporary {
     /// Makes a cgroup right below the root.
     pub(super) fn make() -> Result<Self, String> {
-        let mountinfo = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-        let root = cgroup2_mount(&mountinfo)
-            .ok_or("cgroup v2 is not mounted: mount -t cgroup2 cgroup2 /sys/fs/cgroup/unified")?;
-        let path = root.join(format!("remora-trial-{}", std::process::id()));
+        let path = root()?.join(format!("remora-trial-{}", std::process::id()));
         match fs::create_dir(&path) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
                 Err(format!("make cgroup {}: {error}", path.display()))

@@ -54,7 +54,7 @@ fn attempt(membership: Membership) -> Result<Outcome, String> {
     })
     .map_err(|error| with_causes(&error))?;
     capture.set_process(subject.process.id(), ProcessMode::Observe { goroutine_offsets: None });
-    let settings = WriteSettings { headers: true, membership, to_any_server: true };
+    let settings = WriteSettings { headers: true, membership, to_any_server: true, control: 0 };
     let writing = capture.writing().ok_or("the programs that write are not loaded")?;
     writing.set(settings).map_err(|error| with_causes(&error))?;
     // The programs that observe see to it that who reads before it writes is left alone.

@@ -7,11 +7,12 @@ use aya_ebpf::bindings::{
     BPF_SOCK_OPS_PARSE_HDR_OPT_CB, BPF_SOCK_OPS_STATE_CB, BPF_SOCK_OPS_STATE_CB_FLAG,
     BPF_SOCK_OPS_TCP_CONNECT_CB, BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG,
 };
+use aya_ebpf::helpers::bpf_get_prandom_u32;
 use aya_ebpf::macros::sock_ops;
 use aya_ebpf::programs::SockOpsContext;
 use remora_abi::{
     FAMILY_INET, FAMILY_INET6, HEADERS_ON, MEMBERSHIP_BRIEF, PROCESS_OBSERVE, ServerAddress,
-    WRITER_CONNECTING, WRITER_DONE, WRITER_READY, Write, Writer,
+    WRITER_CONNECTING, WRITER_CONTROL, WRITER_DONE, WRITER_READY, Write, Writer,
 };
 
 use super::{count, settings};
@@ -119,6 +120,12 @@ fn established(context: &SockOpsContext, sock: u64) -> Option<()> {
         let _ = WRITERS.remove(&sock);
         return None;
     }
+    if is_control() {
+        // SAFETY: the pointer is that of a map entry.
+        unsafe { (*writer).stage = WRITER_CONTROL };
+        let _ = context.set_cb_flags((context.cb_flags() | BPF_SOCK_OPS_STATE_CB_FLAG) as i32);
+        return None;
+    }
     let wanted = match settings().membership {
         MEMBERSHIP_BRIEF => WHILE_READY,
         _ => BPF_SOCK_OPS_STATE_CB_FLAG,
@@ -136,6 +143,14 @@ fn established(context: &SockOpsContext, sock: u64) -> Option<()> {
     unsafe { (*writer).stage = WRITER_READY };
     count(Write::Enrolled);
     Some(())
+}
+
+/// Returns whether the next connection is one of the few that are left alone.
+#[inline(always)]
+fn is_control() -> bool {
+    let every = u32::from(settings().control);
+    // SAFETY: the helper has no preconditions.
+    every != 0 && unsafe { bpf_get_prandom_u32() } % every == 0
 }
 
 /// A segment is about to be built. If it is of the bytes that were looked at, the socket leaves the map, before anybody
@@ -171,13 +186,20 @@ fn leave(context: &SockOpsContext, sock: u64, how: Write) {
 /// How the connections that were enrolled end tells whether they are well.
 #[inline(always)]
 fn ended(sock: u64) {
-    if WRITERS.remove(&sock).is_err() {
-        return;
-    }
-    count(Write::Ended);
-    match read::kernel::<i32>(sock, offsets().sock_err) {
-        Some(RESET) => count(Write::Reset),
-        Some(TIMED_OUT) => count(Write::TimedOut),
+    let Some(writer) = WRITERS.get_ptr(&sock) else { return };
+    // SAFETY: the pointer is that of a map entry, which is removed only below.
+    let is_control = unsafe { (*writer).stage } == WRITER_CONTROL;
+    let _ = WRITERS.remove(&sock);
+    let error = read::kernel::<i32>(sock, offsets().sock_err);
+    let (ended, reset, timed_out) = if is_control {
+        (Write::ControlEnded, Write::ControlReset, Write::ControlTimedOut)
+    } else {
+        (Write::Ended, Write::Reset, Write::TimedOut)
+    };
+    count(ended);
+    match error {
+        Some(RESET) => count(reset),
+        Some(TIMED_OUT) => count(timed_out),
         _ => {}
     }
 }

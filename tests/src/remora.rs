@@ -207,7 +207,7 @@ fn is_ready(address: SocketAddr) -> Result<bool> {
 }
 
 /// Returns the path of one of the two programs: in the folder that `REMORA_BIN` names, else the release build.
-fn binary(name: &str) -> Result<PathBuf> {
+pub fn binary(name: &str) -> Result<PathBuf> {
     let folder =
         env::var_os("REMORA_BIN").map_or_else(|| locate::root().join("target/release"), PathBuf::from);
     let path = folder.join(name);

@@ -65,7 +65,11 @@ pub fn execute(line: CommandLine) -> anyhow::Result<ExitCode> {
         }
         Command::Check(arguments) => check::check(arguments.json),
         Command::TrySockets(arguments) => {
-            propagate::answer(&arguments.cgroup)?;
+            match arguments.cgroup {
+                Some(cgroup) => propagate::answer(&cgroup)?,
+                None if arguments.lasting => println!("{}", propagate::headers_with_lasting_membership()),
+                None => println!("{}", propagate::headers()),
+            }
             Ok(ExitCode::SUCCESS)
         }
         Command::Explain(arguments) => {

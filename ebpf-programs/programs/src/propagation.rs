@@ -10,7 +10,7 @@ pub(crate) mod header;
 pub(crate) mod sockets;
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
-use remora_abi::{PropagationSettings, WRITER_READY, Write};
+use remora_abi::{MEMBERSHIP_BRIEF, PropagationSettings, WRITER_READY, Write};
 
 use crate::maps::{EARLY_READERS, PROPAGATION, WRITERS, WRITES, add, offsets};
 use crate::read;
@@ -38,7 +38,7 @@ fn count(what: Write) {
 pub(crate) fn note_read(sock: u64, file: u64) {
     let Some(writer) = WRITERS.get_ptr(&sock) else { return };
     // SAFETY: the pointer is that of a map entry.
-    if unsafe { (*writer).stage } != WRITER_READY {
+    if unsafe { (*writer).stage } != WRITER_READY || settings().membership != MEMBERSHIP_BRIEF {
         return;
     }
     if read::kernel::<u32>(file, offsets().file_flags).unwrap_or(0) & NON_BLOCKING == 0 {

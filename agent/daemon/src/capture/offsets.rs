@@ -104,7 +104,9 @@ fn resolve_from(path: &Path) -> Result<Offsets, OffsetError> {
         unix_address_name: at("unix_address", "name")?,
         file_count,
         file_count_last,
-        has_typed_task: u32::from(btf.resolve_types_by_name("bpf_get_current_task_btf").is_ok()),
+        has_typed_task: u32::from(
+            btf.resolve_types_by_name("bpf_get_current_task_btf").is_ok_and(|types| !types.is_empty()),
+        ),
     })
 }
 

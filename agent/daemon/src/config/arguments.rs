@@ -192,8 +192,11 @@ pub struct ExplainArguments {
 /// `remora try-sockets`
 #[derive(Clone, Debug, Args)]
 pub struct TrySocketsArguments {
-    /// The cgroup to be in
-    pub cgroup: PathBuf,
+    /// Make the checks in this cgroup, one round for each line of the input; without it, make a whole trial
+    pub cgroup: Option<PathBuf>,
+    /// With sockets that stay in the socket map, to show what that does
+    #[arg(long)]
+    pub lasting: bool,
 }
 
 /// Which contexts are written into requests.

@@ -130,10 +130,6 @@ fn step(view: &View, scan: &mut Scan<'_>) -> bool {
     };
     let end = cursor.at + offset;
     cursor.at = end;
-    scan.set(cursor);
-    // Where a line ends in the last bytes, what follows is left to `finish`.
-    let Some(next) = view.window(end + 1) else { return false };
-    cursor.at = end + 1;
     if cursor.line == 0 {
         if !ends_with_version(view, end) {
             cursor.state = SCAN_NOT_HTTP;
@@ -142,6 +138,10 @@ fn step(view: &View, scan: &mut Scan<'_>) -> bool {
         }
         cursor.line = end + 1;
     }
+    scan.set(cursor);
+    // Where a line ends in the last bytes, what follows is left to `finish`.
+    let Some(next) = view.window(end + 1) else { return false };
+    cursor.at = end + 1;
     if next.word(0) & 0xffff == CRLF {
         cursor.state = SCAN_COMPLETE;
     }

@@ -41,7 +41,7 @@ enum Command {
     Run(run::Run),
     /// Install what the tests need and run them all
     Test(test::Test),
-    /// Run the propagation suite on other kernels, in virtual machines
+    /// Try on other kernels, in virtual machines, whether contexts may be written there
     Vm(vm::Vm),
     /// Check the borders between the rooms and the house rules
     Tidy,

@@ -13,7 +13,7 @@ use crate::workspace;
 /// What the guest says when its command has ended.
 const STATUS: &str = "remora-vm-status: ";
 /// No run takes longer.
-const PATIENCE: &str = "1200";
+const PATIENCE: &str = "2400";
 
 /// Runs a shell command in the guest, showing what it prints; returns its exit status.
 pub(super) fn run(kernel: &Kernel, command: &str) -> Result<i32> {

@@ -162,7 +162,7 @@ fn line_end(bytes: u64) -> Option<u32> {
     if zeros == 0 {
         return None;
     }
-    let lowest = zeros & zeros.wrapping_neg();
+    let lowest = zeros.isolate_lowest_one();
     // The set bit is at 8n + 7: the sum of what lies below it counts the bytes.
     let below = (lowest - 1) & ONES;
     Some((below.wrapping_mul(ONES) >> 56) as u32 - 1)

@@ -6,7 +6,7 @@ use aya_ebpf::programs::{SkMsgContext, SockOpsContext};
 
 use super::kernel;
 
-/// `BPF_NOEXIST`: an address that is in the map already belongs to a socket whose end was missed.
+/// `BPF_ANY`: an address that is in the map already belonged to a socket whose end was missed.
 const NEW_OR_OLD: u64 = 0;
 /// Offsets in a message that the programs look at.
 const OFFSETS: u32 = 0x1fff;
@@ -18,7 +18,9 @@ const FLAGS_AT: usize = 13;
 #[inline(always)]
 pub(crate) fn socket_of_operations(context: &SockOpsContext) -> Option<u64> {
     // SAFETY: the context is valid while the program runs.
-    let sock = unsafe { (*context.ops).__bindgen_anon_2.sk };
+    let operations = unsafe { &*context.ops };
+    // SAFETY: the field is the socket for every operation.
+    let sock = unsafe { operations.__bindgen_anon_2.sk };
     if sock.is_null() {
         return None;
     }
@@ -31,7 +33,9 @@ pub(crate) fn socket_of_operations(context: &SockOpsContext) -> Option<u64> {
 #[inline(always)]
 pub(crate) fn socket_of_message(context: &SkMsgContext) -> Option<u64> {
     // SAFETY: the context is valid while the program runs.
-    let sock = unsafe { (*context.msg).__bindgen_anon_3.sk };
+    let message = unsafe { &*context.msg };
+    // SAFETY: the field is the socket of every message.
+    let sock = unsafe { message.__bindgen_anon_3.sk };
     if sock.is_null() {
         return None;
     }
@@ -75,9 +79,11 @@ pub(crate) fn enter_socket_map(
 #[inline(always)]
 pub(crate) fn incoming_segment(context: &SockOpsContext) -> Option<(u32, u32)> {
     // SAFETY: the context is valid while the program runs.
-    let start = unsafe { (*context.ops).__bindgen_anon_3.skb_data } as usize;
-    // SAFETY: as above.
-    let end = unsafe { (*context.ops).__bindgen_anon_4.skb_data_end } as usize;
+    let operations = unsafe { &*context.ops };
+    // SAFETY: the field is the segment's beginning for this operation.
+    let start = unsafe { operations.__bindgen_anon_3.skb_data } as usize;
+    // SAFETY: the field is the segment's end for this operation.
+    let end = unsafe { operations.__bindgen_anon_4.skb_data_end } as usize;
     if start + FLAGS_AT + 1 > end {
         return None;
     }
@@ -85,9 +91,7 @@ pub(crate) fn incoming_segment(context: &SockOpsContext) -> Option<(u32, u32)> {
     let header = u32::from(unsafe { *((start + HEADER_LENGTH_AT) as *const u8) } >> 4) * 4;
     // SAFETY: as above.
     let flags = u32::from(unsafe { *((start + FLAGS_AT) as *const u8) });
-    // SAFETY: the context is valid while the program runs.
-    let length = unsafe { (*context.ops).skb_len };
-    Some((length.saturating_sub(header), flags))
+    Some((operations.skb_len.saturating_sub(header), flags))
 }
 
 /// Makes the bytes from `start` to `end` of a message those that a [`View`] shows.

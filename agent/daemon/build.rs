@@ -1,16 +1,20 @@
-//! Finds the BPF object, which `cargo xtask build` makes: cargo cannot build for two targets at once.
+//! Finds the BPF objects, which `cargo xtask build` makes: cargo cannot build for two targets at once.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 fn main() {
-    println!("cargo::rerun-if-env-changed=REMORA_BPF_OBJECT");
     let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default()).join("../..");
-    let object =
-        env::var_os("REMORA_BPF_OBJECT").map_or_else(|| root.join("target/bpf/remora.bpf.o"), PathBuf::from);
+    find("REMORA_BPF_OBJECT", &root.join("target/bpf/remora.bpf.o"));
+    find("REMORA_BPF_PROPAGATION_OBJECT", &root.join("target/bpf/remora-propagation.bpf.o"));
+}
+
+fn find(variable: &str, default: &Path) {
+    println!("cargo::rerun-if-env-changed={variable}");
+    let object = env::var_os(variable).map_or_else(|| default.to_owned(), PathBuf::from);
     println!("cargo::rerun-if-changed={}", object.display());
     match fs::canonicalize(&object) {
-        Ok(path) => println!("cargo::rustc-env=REMORA_BPF_OBJECT={}", path.display()),
+        Ok(path) => println!("cargo::rustc-env={variable}={}", path.display()),
         Err(error) => {
             println!(
                 "cargo::error=the BPF object {} is missing ({error}): run `cargo xtask build` once, which builds it and \

@@ -48,7 +48,7 @@ fn ends(events: &[Event]) -> Vec<End> {
             match &event.kind {
                 EventKind::Opened(opened) => end.role = opened.role,
                 EventKind::Data(data) => end.data.push(data.clone()),
-                EventKind::Eof(_) | EventKind::Closed(_) => {}
+                EventKind::Claimed(_) | EventKind::Eof(_) | EventKind::Closed(_) => {}
             }
         }
         end

@@ -3,11 +3,13 @@
 #![warn(missing_docs)]
 
 pub mod bridge;
+pub mod cgroup;
 pub mod exclusive;
 pub mod load;
 pub mod locate;
 pub mod net;
 pub mod observer;
+pub mod recorder;
 pub mod remora;
 pub mod running;
 pub mod scratch;

@@ -16,6 +16,8 @@ use crate::{locate, net, tools};
 
 /// How long the agent or the bridge may take until it is ready.
 const READY_WITHIN: Duration = Duration::from_secs(60);
+/// How many times as long things may take in an emulated machine.
+const EMULATED: u32 = 10;
 
 /// A running agent and bridge.
 #[derive(Debug)]
@@ -44,7 +46,7 @@ impl Remora {
         let mut command = agent_command(&scratch, &format!("http://{otlp}"), metrics)?;
         command.args(flags);
         let mut agent = Running::start("agent", &scratch, &mut command)?;
-        agent.wait_ready(READY_WITHIN, || is_ready(metrics))?;
+        agent.wait_ready(patience(READY_WITHIN), || is_ready(metrics))?;
         Ok(Self { agent, bridge_process, bridge, metrics, _scratch: scratch, _exclusive: exclusive })
     }
 
@@ -108,7 +110,7 @@ impl Agent {
             command.args(["--exclude", &format!("exe=*/{program}")]);
         }
         let mut running = Running::start("agent", &scratch, &mut command)?;
-        running.wait_ready(READY_WITHIN, || is_ready(metrics))?;
+        running.wait_ready(patience(READY_WITHIN), || is_ready(metrics))?;
         Ok(Self { running, metrics, _scratch: scratch, _exclusive: exclusive })
     }
 
@@ -190,7 +192,7 @@ impl Ports {
         command.args(["--otlp-grpc", &self.otlp_grpc.to_string()]);
         command.args(["--otlp-http", &self.otlp_http.to_string()]);
         let mut process = Running::start("bridge", scratch, &mut command)?;
-        process.wait_ready(READY_WITHIN, || is_ready(self.api))?;
+        process.wait_ready(patience(READY_WITHIN), || is_ready(self.api))?;
         Ok(process)
     }
 }
@@ -206,8 +208,14 @@ fn is_ready(address: SocketAddr) -> Result<bool> {
     Ok(tools::curl(&["--output", "/dev/null", "--write-out", "%{http_code}", &url])? == "200")
 }
 
+/// Returns how long something may take here that takes so long on a real machine.
+#[must_use]
+pub fn patience(usual: Duration) -> Duration {
+    if env::var_os("REMORA_IN_VM").is_some() { usual * EMULATED } else { usual }
+}
+
 /// Returns the path of one of the two programs: in the folder that `REMORA_BIN` names, else the release build.
-fn binary(name: &str) -> Result<PathBuf> {
+pub fn binary(name: &str) -> Result<PathBuf> {
     let folder =
         env::var_os("REMORA_BIN").map_or_else(|| locate::root().join("target/release"), PathBuf::from);
     let path = folder.join(name);

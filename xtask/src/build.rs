@@ -1,4 +1,4 @@
-//! `build`: the BPF object, then the agent (which embeds it) and the bridge.
+//! `build`: the BPF objects, then the agent (which embeds it) and the bridge.
 
 use std::env;
 use std::ffi::OsString;
@@ -16,7 +16,7 @@ const BPF_TARGET: &str = "bpfel-unknown-none";
 
 #[derive(Args)]
 pub(crate) struct Build {
-    /// Build only the BPF object
+    /// Build only the BPF objects
     #[arg(long)]
     pub(crate) bpf_only: bool,
 }
@@ -29,7 +29,7 @@ pub(crate) struct Built {
 
 /// Builds everything in release and returns where the two programs are.
 pub(crate) fn run(build: &Build) -> Result<Built> {
-    bpf_object()?;
+    bpf_objects()?;
     if !build.bpf_only {
         shell::run(
             "build agent and bridge (release)",
@@ -48,16 +48,20 @@ pub(crate) fn outputs() -> Built {
     Built { agent: folder.join("remora"), bridge: folder.join("remora-bridge") }
 }
 
-/// Builds the BPF object and puts it where the agent's build script looks for it.
-pub(crate) fn bpf_object() -> Result<PathBuf> {
-    shell::run(
-        "build the BPF object",
-        "the compiler's or bpf-linker's message is above",
-        &mut bpf_cargo("build")?,
-    )?;
-    let object = workspace::bpf_object();
-    replace_if_changed(&bpf_target().join(BPF_TARGET).join("bpf").join("remora"), &object)?;
-    Ok(object)
+/// Builds the BPF objects and puts them where the agent's build script looks for them.
+pub(crate) fn bpf_objects() -> Result<()> {
+    one_object("build the BPF object", &[], &workspace::bpf_object())?;
+    one_object(
+        "build the BPF object that writes contexts too",
+        &["--features", "propagation"],
+        &workspace::bpf_propagation_object(),
+    )
+}
+
+fn one_object(what: &str, features: &[&str], object: &Path) -> Result<()> {
+    let hint = "the compiler's or bpf-linker's message is above";
+    shell::run(what, hint, bpf_cargo("build")?.args(features))?;
+    replace_if_changed(&bpf_target().join(BPF_TARGET).join("bpf").join("remora"), object)
 }
 
 /// Returns a cargo command on the BPF programs. Its own target folder keeps the flags of the two sides apart.

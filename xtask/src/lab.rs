@@ -110,7 +110,7 @@ pub(crate) fn run(lab: &Lab) -> Result<()> {
 }
 
 fn build_lab() -> Result<PathBuf> {
-    build::bpf_object()?;
+    build::bpf_objects()?;
     let mut cargo = shell::cargo("build");
     cargo.args(["--quiet", "--release", "--package", "remora-tests", "--bin", "lab", "--target-dir"]);
     shell::run("build the lab", "the compiler's errors are above", cargo.arg(workspace::target()))?;

@@ -10,9 +10,12 @@ pub(crate) fn run() -> Result<()> {
         "run `cargo fmt --all`",
         shell::cargo("fmt").args(["--all", "--check"]),
     )?;
-    build::bpf_object()?;
+    build::bpf_objects()?;
     let deny = ["--", "-D", "warnings"];
-    shell::run("clippy, the BPF programs", "the warnings are above", build::bpf_cargo("clippy")?.args(deny))?;
+    for features in [&[][..], &["--features", "propagation"]] {
+        let mut clippy = build::bpf_cargo("clippy")?;
+        shell::run("clippy, the BPF programs", "the warnings are above", clippy.args(features).args(deny))?;
+    }
     let target = workspace::target();
     let everything_else = ["--workspace", "--exclude", "remora-programs"];
     shell::run(

@@ -11,6 +11,7 @@ mod shell;
 mod test;
 mod tidy;
 mod toolchain;
+mod vm;
 mod workspace;
 
 use std::process::ExitCode;
@@ -43,6 +44,8 @@ enum Command {
     Run(run::Run),
     /// Install what the tests need and run them all
     Test(test::Test),
+    /// Try on other kernels, in virtual machines, whether contexts may be written there
+    Vm(vm::Vm),
     /// Check the borders between the rooms and the house rules
     Tidy,
 }
@@ -67,6 +70,7 @@ fn dispatch(command: Command) -> Result<()> {
         Command::Record(record) => record::run(&record),
         Command::Run(run) => run::run(&run),
         Command::Test(test) => test::run(&test),
+        Command::Vm(vm) => vm::run(&vm),
         Command::Tidy => tidy::run(),
     }
 }

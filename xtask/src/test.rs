@@ -32,6 +32,8 @@ enum Suite {
     Capture,
     /// Agent and bridge against real servers and programs
     System,
+    /// Contexts written into requests, by real programs
+    Propagation,
     /// The bridge's API over HTTP
     Api,
     /// Borders and house rules
@@ -45,6 +47,7 @@ impl Suite {
             Suite::Kernel => Some("kernel"),
             Suite::Capture => Some("capture"),
             Suite::System => Some("system"),
+            Suite::Propagation => Some("propagation"),
             Suite::Api => Some("api"),
             Suite::Unit | Suite::Tidy => None,
         }
@@ -62,7 +65,7 @@ pub(crate) fn run(test: &Test) -> Result<()> {
         }
     };
     if targets.is_empty() {
-        build::bpf_object()?;
+        build::bpf_objects()?;
     } else {
         environment::install()?;
         build::run(&Build { bpf_only: false })?;

@@ -22,3 +22,8 @@ pub(crate) fn tools() -> PathBuf {
 pub(crate) fn bpf_object() -> PathBuf {
     target().join("bpf").join("remora.bpf.o")
 }
+
+/// Returns the path of the BPF object that writes contexts too, which the agent embeds beside the other.
+pub(crate) fn bpf_propagation_object() -> PathBuf {
+    target().join("bpf").join("remora-propagation.bpf.o")
+}

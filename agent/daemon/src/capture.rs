@@ -11,6 +11,8 @@ mod observation;
 mod offsets;
 mod policy;
 mod ring;
+mod socket_option;
+mod writing;
 
 /// Bytes of one system call that can be copied at most.
 pub const MAX_CAPTURE_BYTES: u32 = remora_abi::MAX_CAPTURE;
@@ -19,3 +21,5 @@ pub use load::{Capture, CaptureSettings, Error};
 pub use observation::Observation;
 pub use offsets::{OffsetError, resolve as resolve_offsets};
 pub use policy::{ProcessMode, Tasks};
+pub use socket_option::{set as set_socket_option, zero_copy_calls};
+pub use writing::{Membership, WriteSettings, Writing, other_socket_maps};

@@ -14,6 +14,7 @@ use crate::config::{Command, CommandLine, Environment, File, LogSettings, Settin
 use crate::discover::Processes;
 use crate::health::{Ledger, Readiness};
 use crate::pipeline;
+use crate::propagate;
 
 /// The readiness condition of the pipeline.
 const CAPTURE: &str = "capture";
@@ -24,6 +25,7 @@ fn pipeline_settings(settings: &Settings) -> pipeline::Settings {
         capture_bytes: settings.capture.bytes,
         engine: settings.engine.clone(),
         selection: settings.selection.clone(),
+        writes_in: Vec::new(),
     }
 }
 
@@ -62,6 +64,14 @@ pub fn execute(line: CommandLine) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Check(arguments) => check::check(arguments.json),
+        Command::TrySockets(arguments) => {
+            match arguments.cgroup {
+                Some(cgroup) => propagate::answer(&cgroup)?,
+                None if arguments.lasting => println!("{}", propagate::headers_with_lasting_membership()),
+                None => println!("{}", propagate::headers()),
+            }
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Explain(arguments) => {
             let settings = Settings::for_viewing(&arguments.select, &arguments.exclude, &file)?;
             explain::explain(arguments.pid, &settings.selection, arguments.json)
@@ -74,7 +84,7 @@ fn default_filter(command: &Command) -> &'static str {
     match command {
         Command::Run(_) => "info",
         Command::Watch(_) => "error",
-        Command::Trace(_) | Command::Check(_) | Command::Explain(_) => "warn",
+        Command::Trace(_) | Command::Check(_) | Command::Explain(_) | Command::TrySockets(_) => "warn",
     }
 }
 
@@ -84,6 +94,6 @@ fn config_file(command: &Command) -> Option<&std::path::Path> {
         Command::Trace(arguments) => arguments.config.as_deref(),
         Command::Watch(arguments) => arguments.config.as_deref(),
         Command::Explain(arguments) => arguments.config.as_deref(),
-        Command::Check(_) => None,
+        Command::Check(_) | Command::TrySockets(_) => None,
     }
 }

@@ -12,13 +12,13 @@ mod settings;
 use std::path::PathBuf;
 
 pub use arguments::{
-    CheckArguments, Command, CommandLine, ExplainArguments, LogArguments, Print, RunArguments,
-    TraceArguments, WatchArguments,
+    CheckArguments, Command, CommandLine, ExplainArguments, LogArguments, Print, Propagate, RunArguments,
+    TraceArguments, TrySocketsArguments, WatchArguments,
 };
 pub use environment::Environment;
 pub use file::File;
 pub use quantity::{ByteCount, Period, QuantityError};
-pub use settings::{Capture, DEFAULT_ENDPOINT, LogFormat, LogSettings, Metrics, Settings};
+pub use settings::{Capture, DEFAULT_ENDPOINT, LogFormat, LogSettings, Metrics, Propagation, Settings};
 
 use crate::discover;
 use crate::export::EndpointError;

@@ -17,3 +17,4 @@ pub mod stop;
 
 mod percent;
 pub mod pipeline;
+pub mod propagate;

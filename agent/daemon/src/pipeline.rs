@@ -18,6 +18,7 @@ mod roster;
 mod runtime;
 mod unnamed;
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread;
@@ -27,10 +28,11 @@ use remora_engine::Engine;
 use remora_engine::event::{Event, EventKind};
 use remora_engine::span::Span;
 
-use crate::capture::{self, Capture, CaptureSettings, Observation, ProcessMode};
+use crate::capture::{self, Capture, CaptureSettings, Observation, ProcessMode, WriteSettings};
 use crate::discover::{Discovery, Notice, Processes, Selection, Verdict};
 use crate::enrich::{ClockAnchor, Enricher, ResourceSpan};
 use crate::health::{Counter, Ledger, Readiness, Sample};
+use crate::propagate::{self, Servers};
 use order::Order;
 use roster::Roster;
 use runtime::Attached;
@@ -54,6 +56,8 @@ pub struct Settings {
     pub engine: remora_engine::Settings,
     /// Which processes are observed.
     pub selection: Selection,
+    /// Cgroups whose selected processes write contexts into requests, which was proven harmless.
+    pub writes_in: Vec<PathBuf>,
 }
 
 /// What the pipeline shares with the rest of the agent.
@@ -78,17 +82,16 @@ pub fn run(
     stop: &AtomicBool,
     sink: impl FnMut(ResourceSpan),
 ) -> Result<(), capture::Error> {
-    let mut capture = Capture::load(CaptureSettings {
-        capture_bytes: settings.capture_bytes,
-        observes_by_default: true,
-        exec_resets_verdict: true,
-    })?;
+    let mut capture = load(&settings)?;
     capture.set_process(std::process::id(), ProcessMode::Ignore);
     let (notices, notices_rx) = sync_channel(CHANNEL_LENGTH);
     let (verdicts_tx, verdicts) = sync_channel(CHANNEL_LENGTH);
     let discovery = Discovery::new(settings.selection.clone(), shared.processes.clone(), &shared.ledger);
     shared.readiness.fails("capture", "the processes of this host are being looked at");
     capture.attach()?;
+    for cgroup in &settings.writes_in {
+        capture.write_in(cgroup)?;
+    }
     thread::scope(|scope| {
         scope.spawn(move || discovery.run(notices_rx, verdicts_tx));
         Pipeline {
@@ -104,6 +107,7 @@ pub fn run(
             unselected: shared.ledger.counter("remora_agent_spans_unselected_total"),
             attached: Attached::new(&shared.ledger),
             unnamed: Unnamed::default(),
+            servers: Servers::default(),
             processes: shared.processes.clone(),
             is_ready: false,
             notices,
@@ -130,6 +134,8 @@ struct Pipeline<S> {
     attached: Attached,
     /// Spans of processes that discovery has not looked at yet.
     unnamed: Unnamed,
+    /// Servers towards which contexts may be written.
+    servers: Servers,
     processes: Processes,
     is_ready: bool,
     sink: S,
@@ -246,6 +252,11 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
             self.report(span);
         }
         while let Some(span) = self.engine.poll_span() {
+            if let Some(writing) = self.capture.writing()
+                && let Some(server) = self.servers.learn(&span, now_ns)
+            {
+                writing.note_server(server, now_ns);
+            }
             if self.processes.get(span.tgid).is_some() {
                 self.report(span);
             } else if let Some(oldest) = self.unnamed.push(span, now_ns) {
@@ -283,8 +294,48 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
             Sample::counter("remora_agent_kernel_total", vec![("what", label.into())], count)
         });
         let engine = self.engine.counters().into_iter().map(engine_sample);
-        ledger.publish("pipeline", kernel.chain(counts).chain(engine).collect());
+        let samples: Vec<_> = kernel.chain(counts).chain(engine).collect();
+        ledger.publish("pipeline", samples);
+        self.publish_writing(ledger);
     }
+
+    /// Counts what was written, and ends it where it does harm.
+    fn publish_writing(&mut self, ledger: &Ledger) {
+        let Some(writing) = self.capture.writing() else { return };
+        let counts: Vec<_> = writing.counts().collect();
+        let tripped = propagate::judge(&counts);
+        let counter = |(what, count): (&'static str, u64)| {
+            Sample::counter("remora_agent_contexts_total", vec![("what", what.into())], count)
+        };
+        let mut samples: Vec<_> = counts.into_iter().map(counter).collect();
+        let is_on = if tripped.is_some() { 0.0 } else { 1.0 };
+        samples.push(Sample::gauge("remora_agent_writes_contexts", Vec::new(), is_on));
+        ledger.publish("writing", samples);
+        if let Some(reason) = tripped {
+            tracing::error!(%reason, "no more contexts are written");
+            self.capture.stop_writing();
+        }
+    }
+}
+
+fn load(settings: &Settings) -> Result<Capture, capture::Error> {
+    let capture = CaptureSettings {
+        capture_bytes: settings.capture_bytes,
+        observes_by_default: true,
+        exec_resets_verdict: true,
+    };
+    if settings.writes_in.is_empty() {
+        return Capture::load(capture);
+    }
+    let mut capture = Capture::load_for_writing(capture)?;
+    if let Some(writing) = capture.writing() {
+        writing.set(WriteSettings {
+            headers: true,
+            control: propagate::CONTROL,
+            ..WriteSettings::default()
+        })?;
+    }
+    Ok(capture)
 }
 
 fn engine_sample(counter: remora_engine::Counter) -> Sample {

@@ -49,6 +49,10 @@ struct Active {
     has_children: bool,
     /// The span that the other end has, if it is traced.
     caller: Option<SpanId>,
+    /// The trace that begins with the exchange, if one does.
+    own_trace: TraceId,
+    /// Whether the request carries the context of that trace, which the agent wrote.
+    is_written: bool,
 }
 
 /// A client call, as the server's side looks it up.
@@ -256,7 +260,25 @@ impl Correlation {
             }
             self.calls.insert(*key, Call { context: context.clone(), forget_at_ns: None });
         }
-        Active { context, parent, links, wire, keys, has_children: false, caller: None }
+        Active {
+            context,
+            parent,
+            links,
+            wire,
+            keys,
+            has_children: false,
+            caller: None,
+            own_trace: identity.trace,
+            is_written: false,
+        }
+    }
+
+    /// Notes that the agent has written a context into the request. At that moment nobody knew what the request belongs
+    /// to: it names the trace that would begin with it.
+    pub(crate) fn written(&mut self, id: ExchangeId) {
+        if let Some(active) = self.active.get_mut(&id) {
+            active.is_written = true;
+        }
     }
 
     fn cause(&mut self, found: Found) -> Option<Foreseen> {
@@ -289,7 +311,17 @@ impl Correlation {
         };
         // Where no other side is on this host, it may be on another.
         let caller = started.place.is_absolute.then_some(identity.client_span);
-        Active { context, parent, links: Vec::new(), wire, keys, has_children: false, caller }
+        Active {
+            context,
+            parent,
+            links: Vec::new(),
+            wire,
+            keys,
+            has_children: false,
+            caller,
+            own_trace: identity.trace,
+            is_written: false,
+        }
     }
 
     fn caller(&self, keys: &[WireKey]) -> Option<&Context> {
@@ -347,6 +379,9 @@ impl Correlation {
         let is_matched = span.parent.is_some_and(|parent| parent.evidence == Evidence::Position);
         if let Some(caller) = active.caller.filter(|_| !is_matched) {
             span.attributes.push((semconv::REMORA_PARENT_EXPECTED, Value::from(caller.to_string())));
+        }
+        if active.is_written {
+            span.attributes.push((semconv::REMORA_TRACE_ALIAS, Value::from(active.own_trace.to_string())));
         }
         if let Some(parent) = span.parent {
             span.attributes.push((semconv::REMORA_PARENT_EVIDENCE, Value::from(parent.evidence.label())));

@@ -8,8 +8,8 @@ use crate::command::Command;
 use crate::connection::{Stamp, Stream};
 use crate::correlation::Correlation;
 use crate::event::{
-    Closed, ConnectionId, Data, Direction, Event, EventKind, Executor, FirstPositions, Opened, Role,
-    Scheduling,
+    Closed, ConnectionId, Data, Direction, Event, EventKind, Executor, FirstPositions, Insertion, Opened,
+    Role, Scheduling,
 };
 use crate::pairing::{ExchangeId, Paired, Pairing};
 use crate::protocol::{MessageKind, ParserSettings};
@@ -85,6 +85,8 @@ struct Connection {
     held_bytes: usize,
     /// When the kernel ended it. Its process may still read what had arrived.
     ended_at_ns: Option<u64>,
+    /// Where the agent has written a context into a request that was not told yet.
+    written_at: Option<u32>,
     is_waiting: bool,
 }
 
@@ -101,6 +103,7 @@ impl Connection {
             user: opened.executor.tgid,
             held_bytes: 0,
             ended_at_ns: None,
+            written_at: None,
             opened,
             egress: Stream::default(),
             ingress: Stream::default(),
@@ -308,6 +311,9 @@ impl Engine {
         let direction = data.direction;
         let stamp = Stamp { at_ns, executor: data.executor };
         connection.user = data.executor.tgid;
+        if let Some(Insertion { at, length: _ }) = data.inserted {
+            connection.written_at = Some(data.position.wrapping_add(at));
+        }
         connection.stream(direction).push(data, at_ns);
         self.touch(id, direction, &stamp.executor);
         self.read(id, direction);
@@ -426,6 +432,10 @@ impl Engine {
             match paired {
                 Paired::Started(started) => {
                     self.correlation.begin(kind, &started, context.clone(), id, &connection.opened);
+                    // A context stands behind the line with which the request begins.
+                    if connection.written_at.take().is_some_and(|at| follows(at, started.place.position)) {
+                        self.correlation.written(started.id);
+                    }
                 }
                 Paired::Sent(exchange, last) => self.correlation.sent(kind, exchange, &last),
                 Paired::Answering(exchange) => self.correlation.answering(kind, exchange, &stamp),
@@ -569,6 +579,13 @@ fn deadline(connection: &Connection) -> Option<u64> {
 }
 
 /// The observed process is the client where the client's bytes leave it.
+/// Returns whether a position is a little behind another.
+fn follows(position: u32, earlier: u32) -> bool {
+    /// The programs look at no more of a request.
+    const MAX_DISTANCE: u32 = 4096;
+    (1..=MAX_DISTANCE).contains(&position.wrapping_sub(earlier))
+}
+
 fn kind(client: Direction) -> SpanKind {
     match client {
         Direction::Egress => SpanKind::Client,

@@ -180,6 +180,15 @@ impl FirstPositions {
     }
 }
 
+/// Bytes of the agent's own in the stream of a process: a context, written into a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Insertion {
+    /// How many bytes of the event go before them.
+    pub at: u32,
+    /// How many they are.
+    pub length: u32,
+}
+
 /// Bytes that one system call moved.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Data {
@@ -195,6 +204,8 @@ pub struct Data {
     pub length: u32,
     /// The first of them, at most `length`. The rest was not captured.
     pub bytes: Bytes,
+    /// Bytes that this call moved besides, which are not the process's own.
+    pub inserted: Option<Insertion>,
     /// Who made the call.
     pub executor: Executor,
 }

@@ -121,6 +121,9 @@ keys! {
     DB_USER = "remora.db.user";
     /// Why parts of the exchange are missing.
     REMORA_INCOMPLETE = "remora.incomplete";
+    /// The trace that a context which the agent wrote into the request names: the receiver may have spans of that trace,
+    /// which are of this one. 32 hexadecimal digits.
+    REMORA_TRACE_ALIAS = "remora.trace.alias";
     /// Which kind of evidence the parent rests on.
     REMORA_PARENT_EVIDENCE = "remora.parent.evidence";
     /// Id that the caller's span has if its host is traced too: the aggregator joins the two.

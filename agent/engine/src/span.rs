@@ -1,11 +1,19 @@
 //! What comes out of the engine.
 
+use std::fmt;
+
 use crate::event::ConnectionId;
 use crate::semconv::Attributes;
 
 /// Identifier of a trace (W3C `trace-id`); never all zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TraceId(pub [u8; 16]);
+
+impl fmt::Display for TraceId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(formatter, "{byte:02x}"))
+    }
+}
 
 /// Identifier of a span (W3C `parent-id`); never all zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -6,9 +6,10 @@ use bytes::Bytes;
 use expect_test::{Expect, expect};
 use remora_engine::command::Command;
 use remora_engine::event::{
-    Closed, ConnectionId, Data, Direction, Endpoint, Event, EventKind, Executor, Opened, Role, Scheduling,
-    Task,
+    Closed, ConnectionId, Data, Direction, Endpoint, Event, EventKind, Executor, Insertion, Opened, Role,
+    Scheduling, Task,
 };
+use remora_engine::semconv::Value;
 use remora_engine::span::{Span, SpanKind, Status};
 use remora_engine::{Engine, Settings};
 
@@ -91,6 +92,18 @@ impl World {
     }
 
     fn moved(&mut self, end: &mut End, direction: Direction, bytes: &[u8], length: usize) {
+        self.moved_with(end, direction, bytes, length, None);
+    }
+
+    /// Moves bytes, among which the agent may have written some of its own.
+    fn moved_with(
+        &mut self,
+        end: &mut End,
+        direction: Direction,
+        bytes: &[u8],
+        length: usize,
+        inserted: Option<Insertion>,
+    ) {
         let (position, reverse_position) = match direction {
             Direction::Egress => (end.egress, end.ingress),
             Direction::Ingress => (end.ingress, end.egress),
@@ -102,10 +115,11 @@ impl World {
             is_absolute: true,
             length: length as u32,
             bytes: Bytes::copy_from_slice(bytes),
+            inserted,
             executor: end.executor,
         };
         match direction {
-            Direction::Egress => end.egress += length as u32,
+            Direction::Egress => end.egress += length as u32 + inserted.map_or(0, |own| own.length),
             Direction::Ingress => end.ingress += length as u32,
         }
         self.send(end.connection, EventKind::Data(data));
@@ -696,4 +710,46 @@ fn what_had_arrived_before_a_reset_is_still_read() {
           2 <- GET /users/{id} (position)
     "#]],
     );
+}
+
+#[test]
+fn a_context_that_the_agent_wrote_is_no_gap_and_names_a_trace() {
+    let mut world = World::new();
+    let (mut user, mut front) = world.connect(1, 2, 80);
+    world.pass(&mut user, &mut front, GET);
+    let (mut caller, mut back) = world.connect(2, 3, 81);
+    let line = "GET /users/42 HTTP/1.1\r\n".len();
+    let context = format!("traceparent: 00-{}-{}-01\r\n", "a".repeat(32), "b".repeat(16));
+    let both = GET.repeat(2);
+    let inserted = Some(Insertion { at: line as u32, length: context.len() as u32 });
+    world.moved_with(&mut caller, Direction::Egress, both.as_bytes(), both.len(), inserted);
+    let mut received = both.clone();
+    received.insert_str(line, &context);
+    world.read(&mut back, &received);
+    for _ in 0..2 {
+        world.write(&mut back, OK);
+        world.read(&mut caller, OK);
+    }
+    // What follows is where it would be without the context, and that much further.
+    world.pass(&mut caller, &mut back, GET);
+    world.write(&mut back, OK);
+    world.read(&mut caller, OK);
+    world.write(&mut front, OK);
+    world.read(&mut user, OK);
+    let spans = world.spans();
+    let calls: Vec<_> = spans.iter().filter(|span| span.tgid == 2 && span.kind == SpanKind::Client).collect();
+    assert_eq!(calls.len(), 3);
+    for call in &calls {
+        let served =
+            spans.iter().find(|span| span.parent.is_some_and(|parent| parent.span_id == call.span_id));
+        assert_eq!(served.map(|span| (span.tgid, span.trace_id)), Some((3, call.trace_id)));
+    }
+    let aliases: Vec<_> = calls
+        .iter()
+        .filter_map(|call| call.attributes.iter().find(|(key, _)| key == "remora.trace.alias"))
+        .collect();
+    let [(_, Value::Text(alias))] = aliases.as_slice() else { panic!("{aliases:?}") };
+    assert_eq!(alias.len(), 32);
+    assert_ne!(**alias, calls[0].trace_id.to_string());
+    assert_eq!(world.loss("gap"), 0);
 }

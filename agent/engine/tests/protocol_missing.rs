@@ -55,6 +55,7 @@ impl Client {
             is_absolute: true,
             length: u32::try_from(length).expect("short"),
             bytes: Bytes::copy_from_slice(bytes),
+            inserted: None,
             executor: self.executor,
         };
         self.positions[own] = self.positions[own].wrapping_add(data.length);

@@ -93,8 +93,11 @@ pub struct DataEvent {
     pub task_parent: u64,
     /// How often this thread has waited for events (`epoll_wait` and relatives) so far.
     pub turn: u32,
-    /// Zero.
-    pub padding: u32,
+    /// Offset within the bytes that were moved at which the programs have written bytes of their own into the stream,
+    /// valid where `inserted` is not 0.
+    pub inserted_at: u16,
+    /// How many bytes the programs have written there. They count neither in `length` nor in `captured`.
+    pub inserted: u16,
 }
 
 /// A socket that is seen for the first time.

@@ -10,12 +10,14 @@ mod limits;
 mod loss;
 mod offsets;
 mod policy;
+mod propagation;
 
 pub use event::*;
 pub use limits::*;
 pub use loss::*;
 pub use offsets::*;
 pub use policy::*;
+pub use propagation::*;
 
 /// Names of the maps and globals that user space looks up in the loaded object.
 pub mod names {
@@ -33,6 +35,19 @@ pub mod names {
     pub const PROCESSES: &str = "PROCESSES";
     /// Array with one [`Settings`](crate::Settings), written by user space.
     pub const SETTINGS: &str = "SETTINGS";
+    /// Array with one [`PropagationSettings`](crate::PropagationSettings), written by user space.
+    pub const PROPAGATION: &str = "PROPAGATION";
+    /// LRU hash: [`ServerAddress`](crate::ServerAddress) → when it was last seen to be asked by HTTP/1, monotonic
+    /// nanoseconds; written by user space.
+    pub const SERVERS: &str = "SERVERS";
+    /// LRU hash: socket address → [`Writer`](crate::Writer), written by the programs.
+    pub const WRITERS: &str = "WRITERS";
+    /// Socket hash: socket address → socket whose next bytes are looked at before they leave.
+    pub const WRITER_SOCKETS: &str = "WRITER_SOCKETS";
+    /// LRU hash: tgid → when it was last seen to read first, written by the programs.
+    pub const EARLY_READERS: &str = "EARLY_READERS";
+    /// Per-CPU array of [`Write`](crate::Write) counters.
+    pub const WRITES: &str = "WRITES";
     /// Global of type [`Offsets`](crate::Offsets), set at load.
     pub const OFFSETS: &str = "OFFSETS";
 }

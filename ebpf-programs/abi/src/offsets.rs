@@ -67,6 +67,18 @@ pub struct Offsets {
     pub tcp_snd_una: u32,
     /// `tcp_sock.rcv_nxt`
     pub tcp_rcv_nxt: u32,
+    /// `tcp_sock.mss_cache`
+    pub tcp_mss_cache: u32,
+    /// `inet_connection_sock.icsk_ulp_ops`: what MPTCP and TLS in the kernel put between a socket and TCP
+    pub inet_ulp_ops: u32,
+    /// `sock.sk_err`
+    pub sock_err: u32,
+    /// `sock_common.skc_flags`
+    pub sock_flags: u32,
+    /// The bit of the field above that `SO_ZEROCOPY` sets
+    pub sock_zero_copy: u32,
+    /// `file.f_flags`
+    pub file_flags: u32,
     /// `unix_sock.peer`
     pub unix_peer: u32,
     /// `unix_sock.addr`
@@ -126,6 +138,12 @@ impl Offsets {
         tcp_bytes_acked: 0,
         tcp_snd_una: 0,
         tcp_rcv_nxt: 0,
+        tcp_mss_cache: 0,
+        inet_ulp_ops: 0,
+        sock_err: 0,
+        sock_flags: 0,
+        sock_zero_copy: 0,
+        file_flags: 0,
         unix_peer: 0,
         unix_addr: 0,
         unix_address_len: 0,
@@ -137,4 +155,4 @@ impl Offsets {
     };
 }
 
-const _: () = assert!(size_of::<Offsets>() == 4 * 38);
+const _: () = assert!(size_of::<Offsets>() == 4 * 44);

@@ -10,6 +10,8 @@ mod arch;
 mod emit;
 mod maps;
 mod process;
+#[cfg(feature = "propagation")]
+mod propagation;
 mod read;
 mod runtime;
 mod socket;

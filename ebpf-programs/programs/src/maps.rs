@@ -7,6 +7,13 @@ use remora_abi::{
     Offsets, ProcessPolicy, RING_BYTES, Settings, SocketPolicy, SocketState,
 };
 
+#[cfg(feature = "propagation")]
+use aya_ebpf::maps::SockHash;
+#[cfg(feature = "propagation")]
+use remora_abi::{
+    MAX_EARLY_READERS, MAX_SERVERS, MAX_WRITERS, PropagationSettings, ServerAddress, WRITE_KINDS, Writer,
+};
+
 use crate::thread::Thread;
 
 #[map]
@@ -37,6 +44,45 @@ pub(crate) static PROCESSES: HashMap<u32, ProcessPolicy> = HashMap::with_max_ent
 #[map]
 pub(crate) static THREADS: HashMap<u64, Thread> = HashMap::with_max_entries(MAX_THREADS, 0);
 
+/// Written by user space.
+#[cfg(feature = "propagation")]
+#[map]
+pub(crate) static PROPAGATION: Array<PropagationSettings> = Array::with_max_entries(1, 0);
+
+/// Written by user space.
+#[cfg(feature = "propagation")]
+#[map]
+pub(crate) static SERVERS: LruHashMap<ServerAddress, u64> = LruHashMap::with_max_entries(MAX_SERVERS, 0);
+
+#[cfg(feature = "propagation")]
+#[map]
+pub(crate) static WRITERS: LruHashMap<u64, Writer> = LruHashMap::with_max_entries(MAX_WRITERS, 0);
+
+#[cfg(feature = "propagation")]
+#[map]
+pub(crate) static EARLY_READERS: LruHashMap<u32, u64> = LruHashMap::with_max_entries(MAX_EARLY_READERS, 0);
+
+/// Sockets by their address. A socket that has no room is not enrolled.
+#[cfg(feature = "propagation")]
+#[map]
+pub(crate) static WRITER_SOCKETS: SockHash<u64> = SockHash::with_max_entries(MAX_WRITERS, 0);
+
+#[cfg(feature = "propagation")]
+#[map]
+pub(crate) static WRITES: PerCpuArray<u64> = PerCpuArray::with_max_entries(WRITE_KINDS, 0);
+
+/// Takes a socket out of the socket map.
+#[cfg(feature = "propagation")]
+#[inline(always)]
+pub(crate) fn leave_socket_map(sock: u64) {
+    use aya_ebpf::helpers::bpf_map_delete_elem;
+
+    // SAFETY: the map is one of this object's, and the key is one of its keys' size; the helper only reads the key.
+    unsafe {
+        bpf_map_delete_elem((&raw const WRITER_SOCKETS).cast_mut().cast(), (&raw const sock).cast());
+    }
+}
+
 /// Set by user space at load.
 #[unsafe(no_mangle)]
 static OFFSETS: Offsets = Offsets::ZERO;
@@ -63,7 +109,7 @@ pub(crate) fn count(kind: Count, amount: u64) {
 }
 
 #[inline(always)]
-fn add(counters: &PerCpuArray<u64>, index: u32, amount: u64) {
+pub(crate) fn add(counters: &PerCpuArray<u64>, index: u32, amount: u64) {
     if let Some(counter) = counters.get_ptr_mut(index) {
         // SAFETY: the entry belongs to this CPU, and these programs are not preempted by each other on it.
         unsafe { *counter += amount };

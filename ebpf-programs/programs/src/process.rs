@@ -21,6 +21,8 @@ const TCP_CLOSE: u64 = 7;
 pub(crate) fn sched_process_exec(context: RawTracePointContext) -> i32 {
     let (task, now_ns) = (read::task(), read::now_ns());
     reset_policy();
+    #[cfg(feature = "propagation")]
+    crate::propagation::forget_process();
     let is_told = emit::record::<ExecEvent>(|event| {
         event.header = emit::header(KIND_EXEC, now_ns);
         // SAFETY: the helper has no preconditions.
@@ -117,6 +119,8 @@ pub(crate) fn sched_process_exit(_context: RawTracePointContext) -> i32 {
     }
     let tgid = tgid();
     let _ = PROCESSES.remove(&tgid);
+    #[cfg(feature = "propagation")]
+    crate::propagation::forget_process();
     emit::record::<ExitEvent>(|event| event.header = emit::header(KIND_EXIT, now_ns));
     0
 }

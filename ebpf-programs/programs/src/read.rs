@@ -1,5 +1,13 @@
 //! Bounded reads of kernel and user memory, and of the clock.
 
+#[cfg(feature = "propagation")]
+mod socket;
+#[cfg(feature = "propagation")]
+pub(crate) use socket::{
+    Cursor, Scan, View, WINDOW, Window, enter_socket_map, incoming_segment, pull, segments_with_data,
+    socket_of_message, socket_of_operations,
+};
+
 use core::num::NonZero;
 
 use aya_ebpf::helpers::generated::{bpf_get_current_task_btf, bpf_probe_read_kernel, bpf_probe_read_user};

@@ -54,3 +54,14 @@ pub(crate) fn turn_away() {
 pub(crate) fn forget() {
     let _ = THREADS.remove(&bpf_get_current_pid_tgid());
 }
+
+/// Notes that bytes of the programs' own were written into the stream during the running thread's call.
+#[cfg(feature = "propagation")]
+#[inline(always)]
+pub(crate) fn note_insertion(sock: u64, position: u32, length: u32) {
+    let Some(thread) = known() else { return };
+    if thread.is_in_call != 0 && thread.call.sock == sock {
+        thread.call.inserted_position = position;
+        thread.call.inserted = length;
+    }
+}

@@ -54,6 +54,8 @@ const HOUSES: [House; 3] = [
             // Span with its resource.
             ("export", &["enrich"]),
             ("health", &[]),
+            // It tries the programs that capture loads, in a cgroup that discover finds.
+            ("propagate", &["capture", "discover"]),
             // The settings of each room.
             ("config", &["capture", "discover", "export"]),
         ],

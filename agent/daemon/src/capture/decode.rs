@@ -10,8 +10,8 @@ use remora_abi::{
     ROLE_ACCEPTED, ROLE_CONNECTED, TaskEvent,
 };
 use remora_engine::event::{
-    Closed, ConnectionId, Data, Direction, Endpoint, Event, EventKind, Executor, FirstPositions, Opened,
-    Role, Task,
+    Closed, ConnectionId, Data, Direction, Endpoint, Event, EventKind, Executor, FirstPositions, Insertion,
+    Opened, Role, Task,
 };
 
 use super::observation::Observation;
@@ -65,6 +65,8 @@ impl Decoder {
             is_absolute: data.header.flags & DATA_COUNTED == 0,
             length: data.length,
             bytes: self.keep(bytes),
+            inserted: (data.inserted != 0)
+                .then_some(Insertion { at: data.inserted_at.into(), length: data.inserted.into() }),
             executor,
         });
         Ok(socket(&data.header, kind))
@@ -251,7 +253,8 @@ mod tests {
             task: 0,
             task_parent: 0,
             turn: 3,
-            padding: 0,
+            inserted_at: 0,
+            inserted: 0,
         };
         let mut record = bytes_of(&event).to_vec();
         record.extend_from_slice(b"helloGARBAGE");
@@ -281,7 +284,8 @@ mod tests {
             task: 0,
             task_parent: 0,
             turn: 0,
-            padding: 0,
+            inserted_at: 0,
+            inserted: 0,
         };
         assert_eq!(Decoder::default().decode(bytes_of(&event)), Err(Undecodable));
     }

@@ -1,8 +1,8 @@
 //! Loading, attaching, and the handle on what is attached.
 
-use aya::maps::{Array, HashMap, MapData, PerCpuArray, RingBuf};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use aya::maps::{Array, HashMap, MapData, PerCpuArray, RingBuf};
 use aya::programs::uprobe::{UProbeAttachLocation, UProbeScope};
 use aya::programs::{BtfTracePoint, Program, RawTracePoint, UProbe};
 use aya::{Btf, Ebpf, EbpfLoader, include_bytes_aligned};
@@ -15,8 +15,10 @@ use super::observation::Observation;
 use super::offsets::{self, OffsetError};
 use super::policy::{Policies, ProcessMode};
 use super::ring::Ring;
+use super::writing::Writing;
 
 static OBJECT: &[u8] = include_bytes_aligned!(env!("REMORA_BPF_OBJECT"));
+static OBJECT_THAT_WRITES: &[u8] = include_bytes_aligned!(env!("REMORA_BPF_PROPAGATION_OBJECT"));
 
 /// The tracepoints, each with a program of the same name; processes first, so that no socket call comes from a
 /// process that was not told.
@@ -81,6 +83,14 @@ pub enum Error {
         /// What went wrong.
         source: Box<aya::maps::MapError>,
     },
+    /// A cgroup cannot be opened.
+    #[error("open cgroup {}: {source}", path.display())]
+    Cgroup {
+        /// Its folder.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
     /// The programs' log cannot be read.
     #[error("open the log of the BPF programs: {source}")]
     Log {
@@ -103,16 +113,48 @@ pub struct Capture {
     log: EbpfLogger<KernelLog>,
     losses: PerCpuArray<MapData, u64>,
     counts: PerCpuArray<MapData, u64>,
+    writing: Option<Writing>,
 }
 
 impl Capture {
-    /// Loads the programs; nothing is attached yet.
+    /// Loads the programs that observe; nothing is attached yet.
     pub fn load(settings: CaptureSettings) -> Result<Self, Error> {
+        Self::load_object(OBJECT, settings)
+    }
+
+    /// Loads the programs that write contexts beside those that observe. This needs `CAP_NET_ADMIN` too.
+    pub fn load_for_writing(settings: CaptureSettings) -> Result<Self, Error> {
+        let mut capture = Self::load_object(OBJECT_THAT_WRITES, settings)?;
+        capture.writing = Some(Writing::load(&mut capture.ebpf)?);
+        Ok(capture)
+    }
+
+    /// Returns the programs that write contexts, where they are loaded.
+    pub fn writing(&mut self) -> Option<&mut Writing> {
+        self.writing.as_mut()
+    }
+
+    /// Lets the processes of a cgroup write contexts, as far as they are selected.
+    pub fn write_in(&mut self, cgroup: &Path) -> Result<(), Error> {
+        let Some(writing) = &mut self.writing else {
+            return Err(Error::Missing { name: names::PROPAGATION });
+        };
+        writing.attach(&mut self.ebpf, cgroup)
+    }
+
+    /// Ends the writing of contexts, for good.
+    pub fn stop_writing(&mut self) {
+        if let Some(mut writing) = self.writing.take() {
+            writing.stop(&mut self.ebpf);
+        }
+    }
+
+    fn load_object(object: &[u8], settings: CaptureSettings) -> Result<Self, Error> {
         let offsets = offsets::resolve()?;
         let mut ebpf = EbpfLoader::new()
             .override_global(names::OFFSETS, &offsets, true)
             .override_global(aya_log::LEVEL, &kernel_log::level(), true)
-            .load(OBJECT)
+            .load(object)
             .map_err(|source| Error::Load { source: Box::new(source) })?;
         let log = EbpfLogger::init_with_logger(&mut ebpf, KernelLog)
             .map_err(|source| Error::Log { source: Box::new(source) })?;
@@ -139,6 +181,7 @@ impl Capture {
             log,
             losses,
             counts,
+            writing: None,
         })
     }
 
@@ -223,18 +266,21 @@ fn uprobe<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut UProbe, 
     program(ebpf, name)?.try_into().map_err(failed("load", name))
 }
 
-fn program<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut Program, Error> {
+pub(super) fn program<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut Program, Error> {
     ebpf.program_mut(name).ok_or(Error::Missing { name })
 }
 
-fn failed(step: &'static str, program: &'static str) -> impl FnOnce(aya::programs::ProgramError) -> Error {
+pub(super) fn failed(
+    step: &'static str,
+    program: &'static str,
+) -> impl FnOnce(aya::programs::ProgramError) -> Error {
     move |source| Error::Program { step, program, source: Box::new(source) }
 }
 
-fn at(map: &'static str) -> impl FnOnce(aya::maps::MapError) -> Error {
+pub(super) fn at(map: &'static str) -> impl FnOnce(aya::maps::MapError) -> Error {
     move |source| Error::Map { map, source: Box::new(source) }
 }
 
-fn sum(counters: &PerCpuArray<MapData, u64>, index: u32) -> u64 {
+pub(super) fn sum(counters: &PerCpuArray<MapData, u64>, index: u32) -> u64 {
     counters.get(&index, 0).map_or(0, |values| values.iter().sum())
 }

@@ -95,13 +95,21 @@ fn resolve_from(path: &Path) -> Result<Offsets, OffsetError> {
         tcp_bytes_acked: at("tcp_sock", "bytes_acked")?,
         tcp_snd_una: at("tcp_sock", "snd_una")?,
         tcp_rcv_nxt: at("tcp_sock", "rcv_nxt")?,
+        tcp_mss_cache: at("tcp_sock", "mss_cache")?,
+        inet_ulp_ops: at("inet_connection_sock", "icsk_ulp_ops")?,
+        sock_err: at("sock", "sk_err")?,
+        sock_flags: at("sock_common", "skc_flags")?,
+        sock_zero_copy: enumerator(&btf, "sock_flags", "SOCK_ZEROCOPY")?,
+        file_flags: at("file", "f_flags")?,
         unix_peer: at("unix_sock", "peer")?,
         unix_addr: at("unix_sock", "addr")?,
         unix_address_len: at("unix_address", "len")?,
         unix_address_name: at("unix_address", "name")?,
         file_count,
         file_count_last,
-        has_typed_task: u32::from(btf.resolve_types_by_name("bpf_get_current_task_btf").is_ok()),
+        has_typed_task: u32::from(
+            btf.resolve_types_by_name("bpf_get_current_task_btf").is_ok_and(|types| !types.is_empty()),
+        ),
         task_thread_pointer: at("task_struct", "thread")? + at("thread_struct", "fsbase")?,
     })
 }
@@ -116,6 +124,18 @@ fn find(btf: &Btf, structure: &'static str, field: &'static str) -> Result<u32, 
         })
         .map(|bits| bits / 8)
         .ok_or(OffsetError::NoField { structure, field })
+}
+
+/// Returns the value of an enumerator.
+fn enumerator(btf: &Btf, structure: &'static str, field: &'static str) -> Result<u32, OffsetError> {
+    let types = btf.resolve_types_by_name(structure).unwrap_or_default();
+    let enumeration = types.iter().find_map(|found| match found {
+        Type::Enum(found) => Some(found),
+        _ => None,
+    });
+    let mut values = enumeration.into_iter().flat_map(|found| &found.members);
+    let named = values.find(|value| btf.resolve_name(*value).is_ok_and(|name| name == field));
+    named.map(|value| value.val()).ok_or(OffsetError::NoField { structure, field })
 }
 
 /// Looks for the field, also in structs and unions without a name.

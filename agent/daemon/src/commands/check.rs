@@ -3,6 +3,7 @@
 mod hooks;
 mod kernel;
 mod privileges;
+mod propagation;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -64,6 +65,7 @@ pub(super) fn check(is_json: bool) -> anyhow::Result<ExitCode> {
     let mut findings = kernel::findings();
     findings.extend(privileges::findings());
     findings.extend(hooks::findings());
+    findings.extend(propagation::findings());
     let can_run = findings.iter().all(|finding| finding.state != State::Missing);
     let text = if is_json { json(&findings, can_run)? } else { text(&findings, can_run) };
     std::io::stdout().write_all(text.as_bytes())?;

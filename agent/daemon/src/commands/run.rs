@@ -1,14 +1,16 @@
 //! `remora run`: trace this host and export.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::output::Lines;
 use super::{pipeline_settings, shared};
-use crate::config::Settings;
+use crate::config::{Propagate, Propagation, Settings};
 use crate::enrich::ResourceSpan;
 use crate::export::Exporter;
 use crate::health;
 use crate::pipeline;
+use crate::propagate;
 use crate::stop::Stop;
 
 /// How long the last spans may take to be sent at the end; what is left then stays in the spool.
@@ -40,7 +42,9 @@ pub(super) fn run(settings: &Settings) -> anyhow::Result<()> {
     if let Some(server) = &server {
         tracing::info!(address = %server.address(), "metrics");
     }
-    let ended = pipeline::run(pipeline_settings(settings), &shared, stop.flag(), &mut take);
+    let pipeline =
+        pipeline::Settings { writes_in: writes_in(&settings.propagation)?, ..pipeline_settings(settings) };
+    let ended = pipeline::run(pipeline, &shared, stop.flag(), &mut take);
     let spooled = exporter.map_or(0, |exporter| exporter.shutdown(PATIENCE));
     tracing::info!(
         spooled,
@@ -50,4 +54,27 @@ pub(super) fn run(settings: &Settings) -> anyhow::Result<()> {
     );
     ended?;
     Ok(())
+}
+
+/// Returns the cgroups in which contexts are written: none unless the trial proves it harmless.
+fn writes_in(wanted: &Propagation) -> anyhow::Result<Vec<PathBuf>> {
+    let everywhere = [PathBuf::from("/")];
+    let cgroups: &[PathBuf] = match wanted.what {
+        Propagate::Off => &[],
+        Propagate::Headers if wanted.cgroups.is_empty() => &everywhere,
+        Propagate::Auto | Propagate::Headers => &wanted.cgroups,
+    };
+    if cgroups.is_empty() {
+        return Ok(Vec::new());
+    }
+    let found = cgroups.iter().map(|cgroup| propagate::resolve_cgroup(cgroup));
+    let found = found.collect::<Result<Vec<_>, _>>().map_err(anyhow::Error::msg)?;
+    let outcome = propagate::headers();
+    if outcome.is_harmless() {
+        tracing::info!(%outcome, cgroups = ?found, "contexts are written into headers");
+        Ok(found)
+    } else {
+        tracing::warn!(reason = %outcome, "no contexts are written");
+        Ok(Vec::new())
+    }
 }

@@ -54,6 +54,9 @@ pub enum Command {
     Check(CheckArguments),
     /// Say what is seen of a process, through what, and what is not
     Explain(ExplainArguments),
+    /// Make the checks of the trial, for the agent itself
+    #[command(hide = true)]
+    TrySockets(TrySocketsArguments),
 }
 
 const SELECTION_HELP: &str = "Selection rules are KEY=PATTERN; patterns know * and ?:
@@ -101,6 +104,12 @@ pub struct RunArguments {
     /// Bytes of each read or write that are looked at, 256 to 16384 [default: 4096]
     #[arg(long, value_name = "BYTES")]
     pub capture_bytes: Option<u32>,
+    /// Write contexts into requests: 'auto' where it is proven harmless in the cgroups of --propagate-in, 'headers' likewise, and in all cgroups where none is named [default: auto]
+    #[arg(long, value_name = "WHAT")]
+    pub propagate: Option<Propagate>,
+    /// A cgroup (v2) whose selected processes write contexts; may be repeated
+    #[arg(long, value_name = "CGROUP")]
+    pub propagate_in: Vec<PathBuf>,
     /// Address of /metrics, /healthz and /readyz, or 'off' [default: 127.0.0.1:7655]
     #[arg(long, value_name = "ADDRESS")]
     pub metrics_listen: Option<String>,
@@ -178,6 +187,28 @@ pub struct ExplainArguments {
     /// In JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// `remora try-sockets`
+#[derive(Clone, Debug, Args)]
+pub struct TrySocketsArguments {
+    /// Make the checks in this cgroup, one round for each line of the input; without it, make a whole trial
+    pub cgroup: Option<PathBuf>,
+    /// With sockets that stay in the socket map, to show what that does
+    #[arg(long)]
+    pub lasting: bool,
+}
+
+/// Which contexts are written into requests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Propagate {
+    /// Those that the trial proves harmless, in the cgroups that are named.
+    #[default]
+    Auto,
+    /// None.
+    Off,
+    /// Headers, if the trial proves them harmless; in all cgroups where none is named.
+    Headers,
 }
 
 /// How spans are printed.

@@ -28,6 +28,8 @@ pub struct File {
     pub redaction: Redaction,
     /// HTTP headers that become attributes; default none.
     pub headers: Headers,
+    /// What is written into requests.
+    pub propagate: Propagate,
     /// The agent's own metrics.
     pub metrics: Metrics,
     /// The agent's own log.
@@ -93,6 +95,16 @@ pub struct Headers {
     pub request: Vec<String>,
     /// Of responses.
     pub response: Vec<String>,
+}
+
+/// `[propagate]`
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Propagate {
+    /// `auto`, `off` or `headers`: `--propagate`; default `auto`.
+    pub what: Option<String>,
+    /// Cgroups (v2) whose selected processes write contexts: `--propagate-in`; default none.
+    pub cgroups: Vec<PathBuf>,
 }
 
 /// `[metrics]`

@@ -8,7 +8,7 @@ use clap::ValueEnum as _;
 use remora_engine::protocol::ParserSettings;
 
 use super::Error;
-use super::arguments::{LogArguments, Print, RunArguments};
+use super::arguments::{LogArguments, Print, Propagate, RunArguments};
 use super::environment::{self, Environment};
 use super::file::{self, File};
 use crate::discover::{Rule, Selection};
@@ -38,6 +38,17 @@ pub struct Settings {
     pub print: Option<Format>,
     /// The agent's own metrics; none if off.
     pub metrics: Option<Metrics>,
+    /// What is written into requests.
+    pub propagation: Propagation,
+}
+
+/// What is written into requests, and by whom.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Propagation {
+    /// Which contexts.
+    pub what: Propagate,
+    /// Cgroups whose processes write.
+    pub cgroups: Vec<PathBuf>,
 }
 
 /// What is copied from the kernel.
@@ -95,6 +106,7 @@ impl Settings {
             print: print(arguments.print, file)?,
             metrics: metrics(arguments.metrics_listen.as_deref(), file)?,
             export: Some(export),
+            propagation: propagation(arguments, file)?,
         })
     }
 
@@ -110,6 +122,7 @@ impl Settings {
             export: None,
             print: None,
             metrics: None,
+            propagation: Propagation { what: Propagate::Off, cgroups: Vec::new() },
         })
     }
 }
@@ -195,6 +208,18 @@ fn print(flag: Option<Print>, file: &File) -> Result<Option<Format>, Error> {
         Print::Text => Some(Format::Text),
         Print::Json => Some(Format::Json),
     })
+}
+
+fn propagation(arguments: &RunArguments, file: &File) -> Result<Propagation, Error> {
+    let what = match (arguments.propagate, &file.propagate.what) {
+        (Some(what), _) => what,
+        (None, Some(text)) => Propagate::from_str(text, false)
+            .map_err(|_| value("propagate.what", text, "auto, off or headers"))?,
+        (None, None) => Propagate::default(),
+    };
+    let cgroups =
+        if arguments.propagate_in.is_empty() { &file.propagate.cgroups } else { &arguments.propagate_in };
+    Ok(Propagation { what, cgroups: cgroups.clone() })
 }
 
 fn metrics(flag: Option<&str>, file: &File) -> Result<Option<Metrics>, Error> {

@@ -179,3 +179,17 @@ fn metrics_for_the_network_ask_for_the_token() {
     let file = format!("[metrics]\nlisten = \"0.0.0.0:0\"\ntoken_file = {path:?}");
     assert_eq!(settings("", &[], &file).unwrap().metrics.unwrap().token.as_deref(), Some("s3cret"));
 }
+
+#[test]
+fn contexts_are_written_only_where_somebody_said_so() {
+    let default = settings("", &[], "").unwrap().propagation;
+    assert_eq!(default, Propagation { what: Propagate::Auto, cgroups: Vec::new() });
+    let file = "[propagate]\nwhat = \"headers\"\ncgroups = [\"/shop\"]";
+    let written = settings("", &[], file).unwrap().propagation;
+    assert_eq!(written, Propagation { what: Propagate::Headers, cgroups: vec!["/shop".into()] });
+    let flags =
+        settings("--propagate off --propagate-in /a --propagate-in /b", &[], file).unwrap().propagation;
+    assert_eq!(flags, Propagation { what: Propagate::Off, cgroups: vec!["/a".into(), "/b".into()] });
+    let error = settings("", &[], "[propagate]\nwhat = \"all\"").unwrap_err();
+    assert_eq!(error.to_string(), "propagate.what: \"all\" is not auto, off or headers");
+}

@@ -93,6 +93,7 @@ fn data(input: &mut Input<'_>, positions: &mut [u32; 2]) -> EventKind {
         is_absolute: control & 16 != 0,
         length,
         bytes: Bytes::from(bytes),
+        inserted: (control & 2 != 0).then_some(Insertion { at: u32::from(control), length: 70 }),
         executor: Executor {
             tgid: 1 + u32::from(control >> 6),
             tid: u32::from(control >> 5),

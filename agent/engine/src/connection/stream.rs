@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::{Buf, Bytes};
 
-use crate::event::{Data, Executor};
+use crate::event::{Data, Executor, Insertion};
 
 /// Segments that wait for an earlier one. One more, and the earlier one is given up.
 const MAX_HELD_SEGMENTS: usize = 16;
@@ -27,6 +27,8 @@ pub(crate) struct Stamp {
 pub(crate) struct Chunk {
     /// Position of its first byte.
     pub(crate) position: u32,
+    /// Bytes right before it that are the agent's own, and belong to no message.
+    pub(crate) inserted_before: u32,
     /// Position of the other direction when it was moved.
     pub(crate) reverse_position: u32,
     /// Whether positions are those that the peer sees too.
@@ -52,6 +54,8 @@ pub(crate) struct Stream {
     /// Position of the next byte; unset until the first segment.
     next: Option<u32>,
     held: Vec<Held>,
+    /// Bytes of the agent's own between the last chunk and the next one.
+    inserted: u32,
     ready: VecDeque<Chunk>,
 }
 
@@ -63,7 +67,30 @@ struct Held {
 
 impl Stream {
     /// Takes in a segment.
-    pub(crate) fn push(&mut self, data: Data, at_ns: u64) {
+    pub(crate) fn push(&mut self, mut data: Data, at_ns: u64) {
+        let Some(Insertion { at, length }) = data.inserted.take() else {
+            return self.push_whole(data, at_ns);
+        };
+        let at = at.min(data.length);
+        let mut rest = data.clone();
+        data.length = at;
+        data.bytes.truncate(at as usize);
+        let end = data.position.wrapping_add(at);
+        rest.position = end.wrapping_add(length);
+        rest.length -= at;
+        rest.bytes.advance(rest.bytes.len().min(at as usize));
+        self.push_whole(data, at_ns);
+        if self.next == Some(end) {
+            // Else the segment waits for an earlier one, and the insertion shows as a gap.
+            self.next = Some(rest.position);
+            self.inserted = length;
+        }
+        if rest.length != 0 {
+            self.push_whole(rest, at_ns);
+        }
+    }
+
+    fn push_whole(&mut self, data: Data, at_ns: u64) {
         let next = *self.next.get_or_insert(data.position);
         let ahead = data.position.wrapping_sub(next);
         let behind = next.wrapping_sub(data.position);
@@ -161,7 +188,8 @@ impl Stream {
         self.next = Some(next.wrapping_add(data.length));
         if !data.bytes.is_empty() {
             let content = Content::Bytes(data.bytes.clone());
-            self.ready.push_back(chunk(&data, data.position, at_ns, content));
+            let inserted_before = std::mem::take(&mut self.inserted);
+            self.ready.push_back(Chunk { inserted_before, ..chunk(&data, data.position, at_ns, content) });
         }
         if missing != 0 {
             let position = data.position.wrapping_add(data.bytes.len() as u32);
@@ -178,6 +206,7 @@ impl Stream {
 fn chunk(data: &Data, position: u32, at_ns: u64, content: Content) -> Chunk {
     Chunk {
         position,
+        inserted_before: 0,
         reverse_position: data.reverse_position,
         is_absolute: data.is_absolute,
         stamp: Stamp { at_ns, executor: data.executor },
@@ -198,6 +227,7 @@ mod tests {
             is_absolute: true,
             length,
             bytes: Bytes::from_static(bytes),
+            inserted: None,
             executor: Executor::default(),
         }
     }
@@ -233,6 +263,22 @@ mod tests {
         check(&[(u32::MAX, 3, b"abc"), (2, 1, b"d")], "abcd");
         check(&[(10, 3, b"abc"), (12, 5, b"c")], "abc[4]");
         check(&[(10, 5, b""), (15, 1, b"x")], "[5]x");
+    }
+
+    #[test]
+    fn bytes_of_the_agents_own_are_no_gap() {
+        for (at, expected) in [(1, [(10, 0), (81, 70)]), (3, [(10, 0), (83, 70)])] {
+            let mut stream = Stream::default();
+            let inserted = Some(Insertion { at, length: 70 });
+            stream.push(Data { inserted, ..data(10, 3, b"abc") }, 0);
+            stream.push(data(83, 2, b"de"), 1);
+            let mut chunks = Vec::new();
+            while let Some(chunk) = stream.pop() {
+                chunks.push((chunk.position, chunk.inserted_before));
+            }
+            assert_eq!(chunks.get(..2), Some(&expected[..]), "{at}");
+            assert_eq!(stream.held_bytes(), 0);
+        }
     }
 
     #[test]

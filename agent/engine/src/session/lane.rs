@@ -44,6 +44,8 @@ pub(super) enum Passage {
 pub(super) struct Lane {
     unread: Unread,
     marks: VecDeque<Mark>,
+    /// Bytes of the agent's own between unread ones: how many, and how many bytes of the lane go before them.
+    insertions: VecDeque<(u64, u32)>,
     /// Bytes before the first unread one, since the lane began.
     head: u64,
     /// Position on the wire of the first unread byte.
@@ -72,6 +74,10 @@ impl Lane {
             let passed = usize::try_from(self.skip).map_or(bytes.len(), |skip| skip.min(bytes.len()));
             bytes.advance(passed);
             has_passed = self.pass(passed as u64);
+        }
+        if chunk.inserted_before != 0 && !self.unread().is_empty() {
+            let before = self.head + self.unread().len() as u64;
+            self.insertions.push_back((before, chunk.inserted_before));
         }
         if !bytes.is_empty() {
             let end = self.head + (self.unread().len() + bytes.len()) as u64;
@@ -146,6 +152,12 @@ impl Lane {
         self.needed = 0;
         self.head += count as u64;
         self.position = self.position.wrapping_add(count as u32);
+        while let Some(&(before, length)) = self.insertions.front()
+            && before <= self.head
+        {
+            self.position = self.position.wrapping_add(length);
+            self.insertions.pop_front();
+        }
         while self.marks.front().is_some_and(|mark| mark.end <= self.head) {
             self.marks.pop_front();
         }

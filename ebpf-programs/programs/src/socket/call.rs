@@ -42,6 +42,10 @@ pub(crate) struct Call {
     pub(crate) capture_bytes: u32,
     /// Position before which nothing is copied, valid where `skips` is 1.
     pub(crate) skip_until: u32,
+    /// Position at which the programs have written bytes of their own during the call.
+    pub(crate) inserted_position: u32,
+    /// How many; 0 for none.
+    pub(crate) inserted: u32,
     /// `memory::*`.
     pub(crate) memory: u8,
     /// `DIRECTION_*`.
@@ -100,6 +104,8 @@ impl Call {
         inode: 0,
         capture_bytes: 0,
         skip_until: 0,
+        inserted_position: 0,
+        inserted: 0,
         memory: 0,
         direction: 0,
         family: 0,

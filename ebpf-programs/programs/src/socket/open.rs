@@ -71,13 +71,17 @@ fn fill_inet(event: &mut OpenedEvent, sock: u64, family: u8) {
     let offsets = offsets();
     event.local_port = read::kernel(sock, offsets.sock_num).unwrap_or(0);
     event.peer_port = u16::from_be(read::kernel(sock, offsets.sock_dport).unwrap_or(0));
-    if family == FAMILY_INET {
-        event.local_address = widened(read::kernel(sock, offsets.sock_rcv_saddr).unwrap_or([0; 4]));
-        event.peer_address = widened(read::kernel(sock, offsets.sock_daddr).unwrap_or([0; 4]));
+    // Straight into the record: stack is scarce here, which is called from programs with much of their own. What cannot be
+    // read stays zero.
+    let (local, peer, length) = if family == FAMILY_INET {
+        (offsets.sock_rcv_saddr, offsets.sock_daddr, 4)
     } else if family == FAMILY_INET6 {
-        event.local_address = read::kernel(sock, offsets.sock_v6_rcv_saddr).unwrap_or([0; 16]);
-        event.peer_address = read::kernel(sock, offsets.sock_v6_daddr).unwrap_or([0; 16]);
-    }
+        (offsets.sock_v6_rcv_saddr, offsets.sock_v6_daddr, 16)
+    } else {
+        return;
+    };
+    read::kernel_bytes(&mut event.local_address, length, sock + u64::from(local));
+    read::kernel_bytes(&mut event.peer_address, length, sock + u64::from(peer));
     if event.role != ROLE_CONNECTED {
         fill_first_positions(event, sock);
     }
@@ -97,15 +101,16 @@ fn fill_first_positions(event: &mut OpenedEvent, sock: u64) {
         }
     }
     let Counts { acknowledged, acked_bytes, expected, received_bytes } = now;
-    event.first_egress = acknowledged.wrapping_sub(acked_bytes as u32);
-    event.first_ingress = expected.wrapping_sub(received_bytes as u32);
+    event.first_egress = acknowledged.wrapping_sub(acked_bytes);
+    event.first_ingress = expected.wrapping_sub(received_bytes);
     event.header.flags |= OPENED_POSITIONS;
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Counts {
-    acked_bytes: u64,
-    received_bytes: u64,
+    // Their lower halves: positions are of 32 bits.
+    acked_bytes: u32,
+    received_bytes: u32,
     acknowledged: u32,
     expected: u32,
 }
@@ -119,11 +124,6 @@ fn counts(sock: u64) -> Counts {
         acknowledged: read::kernel(sock, offsets.tcp_snd_una).unwrap_or(0),
         expected: read::kernel(sock, offsets.tcp_rcv_nxt).unwrap_or(0),
     }
-}
-
-#[inline(always)]
-fn widened(address: [u8; 4]) -> [u8; 16] {
-    [address[0], address[1], address[2], address[3], 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
 }
 
 /// Only the listening side's socket, and each socket accepted from it, is bound to a name.

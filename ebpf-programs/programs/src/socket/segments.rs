@@ -43,6 +43,7 @@ pub(crate) fn tell(call: &mut Call, mut event: DataEvent, moved: u64) {
         };
         if segment.length != 0 {
             event.position = cursor.position;
+            account_for_insertion(call, &mut event, segment.length as u32);
             emit_segment(call, &mut event, segment, &mut cursor.budget);
             cursor.position = cursor.position.wrapping_add(segment.length as u32);
             cursor.total += segment.length;
@@ -53,6 +54,28 @@ pub(crate) fn tell(call: &mut Call, mut event: DataEvent, moved: u64) {
         tell_rest(call, event);
     }
 }
+
+/// Bytes that the programs have written into the call's own are told where they stand, and shift what follows.
+#[cfg(feature = "propagation")]
+#[inline(always)]
+fn account_for_insertion(call: &Call, event: &mut DataEvent, length: u32) {
+    event.inserted = 0;
+    event.inserted_at = 0;
+    if call.inserted == 0 {
+        return;
+    }
+    let at = call.inserted_position.wrapping_sub(event.position);
+    if at as i32 <= 0 {
+        event.position = event.position.wrapping_add(call.inserted);
+    } else if at <= length {
+        event.inserted = call.inserted as u16;
+        event.inserted_at = at as u16;
+    }
+}
+
+#[cfg(not(feature = "propagation"))]
+#[inline(always)]
+fn account_for_insertion(_: &Call, _: &mut DataEvent, _: u32) {}
 
 #[inline(always)]
 fn load(call: &Call) -> Cursor {
@@ -161,9 +184,21 @@ fn emit_cut(event: &mut DataEvent, address: u64, length: u32, budget: &mut u32) 
     let beginning = length - FRAME_BYTES;
     let wanted = if beginning < *budget { beginning } else { *budget };
     *budget -= wanted;
+    let (inserted_at, inserted) = (event.inserted_at, event.inserted);
+    let is_inserted_later = u32::from(inserted_at) > beginning;
+    if is_inserted_later {
+        event.inserted = 0;
+    }
     event.length = beginning;
     emit::data(event, address, wanted);
     event.position = event.position.wrapping_add(beginning);
+    if is_inserted_later {
+        event.inserted = inserted;
+        event.inserted_at = inserted_at.wrapping_sub(beginning as u16);
+    } else {
+        event.position = event.position.wrapping_add(u32::from(inserted));
+        event.inserted = 0;
+    }
     event.length = FRAME_BYTES;
     emit::frame(event, address + u64::from(beginning), FRAME_BYTES);
 }
@@ -186,6 +221,7 @@ fn tell_rest(call: &mut Call, mut event: DataEvent) {
     }
     event.position = cursor.position;
     event.length = left as u32;
+    account_for_insertion(call, &mut event, left as u32);
     cursor.total += left;
     store(call, cursor);
     emit::counted(&event);

@@ -68,6 +68,10 @@ pub(crate) fn enter(registers: &Registers, descriptor: u64, direction: u8, memor
         }
         return;
     };
+    #[cfg(feature = "propagation")]
+    if direction == DIRECTION_INGRESS && found.family != FAMILY_UNIX {
+        crate::propagation::note_read(found.sock, found.file);
+    }
     let Some(thread) = thread::this() else { return };
     let call = &mut thread.call;
     if direction == DIRECTION_EGRESS {
@@ -80,6 +84,7 @@ pub(crate) fn enter(registers: &Registers, descriptor: u64, direction: u8, memor
     call.elements = memory.elements;
     call.memory = memory.kind;
     call.direction = direction;
+    call.inserted = 0;
     if !apply_policy(call) {
         count(Count::Ignored, 1);
         return;
@@ -201,7 +206,8 @@ fn describe(call: &Call, turn: u32, time_ns: u64) -> DataEvent {
         task: call.task.id,
         task_parent: call.task.parent,
         turn,
-        padding: 0,
+        inserted_at: 0,
+        inserted: 0,
     }
 }
 

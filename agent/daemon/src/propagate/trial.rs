@@ -1,0 +1,139 @@
+//! The trial: all checks without the programs, then with them, in a process and a cgroup of their own.
+
+use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use super::checks::{self, Round};
+use super::{Outcome, cgroup};
+use crate::capture::{
+    Capture, CaptureSettings, Membership, ProcessMode, Tasks, WriteSettings, other_socket_maps,
+};
+use crate::causes::with_causes;
+
+/// The command under which the agent runs itself for the trial.
+const COMMAND: &str = "try-sockets";
+/// Bytes captured by the programs that observe, which are loaded too, but not attached.
+const CAPTURE_BYTES: u32 = 256;
+
+/// Tries the header rung as it is used.
+#[must_use]
+pub fn headers() -> Outcome {
+    tried(Membership::Brief)
+}
+
+/// Tries the header rung with sockets that stay in the socket map, which shows what that does to them.
+#[must_use]
+pub fn headers_with_lasting_membership() -> Outcome {
+    tried(Membership::Lasting)
+}
+
+fn tried(membership: Membership) -> Outcome {
+    match attempt(membership) {
+        Ok(outcome) => outcome,
+        Err(reason) => Outcome::Untried { reason },
+    }
+}
+
+fn attempt(membership: Membership) -> Result<Outcome, String> {
+    let others = other_socket_maps();
+    if !others.is_empty() {
+        return Err(format!(
+            "another program keeps sockets in socket maps ({}), and a socket can be in one only",
+            others.join(", ")
+        ));
+    }
+    let cgroup = cgroup::Temporary::make()?;
+    let mut subject = Subject::start(cgroup.path())?;
+    let before = subject.round()?;
+    if let Some(first) = before.failures.first() {
+        return Err(format!("this host fails the check '{}' without the programs too", first.check));
+    }
+    let mut capture = Capture::load_for_writing(CaptureSettings {
+        capture_bytes: CAPTURE_BYTES,
+        observes_by_default: false,
+        exec_resets_verdict: false,
+    })
+    .map_err(|error| with_causes(&error))?;
+    capture.set_process(subject.process.id(), ProcessMode::Observe(Tasks::None));
+    let settings = WriteSettings { headers: true, membership, to_any_server: true, control: 0 };
+    let writing = capture.writing().ok_or("the programs that write are not loaded")?;
+    writing.set(settings).map_err(|error| with_causes(&error))?;
+    // The programs that observe see to it that who reads before it writes is left alone.
+    capture.attach().map_err(|error| with_causes(&error))?;
+    capture.write_in(cgroup.path()).map_err(|error| with_causes(&error))?;
+    let round = subject.round()?;
+    if let Some(writing) = capture.writing() {
+        let counts: Vec<_> = writing.counts().filter(|(_, count)| *count > 0).collect();
+        tracing::debug!(?counts, "contexts written by the trial");
+    }
+    for failure in &round.failures {
+        tracing::debug!(failure.check, failure.expected, failure.got, "a check failed");
+    }
+    Ok(judge(round))
+}
+
+fn judge(round: Round) -> Outcome {
+    let Round { failures, checks, headers } = round;
+    let failed = failures.len();
+    match failures.into_iter().next() {
+        Some(first) => Outcome::Harmful { failed, first },
+        None if headers == 0 => Outcome::Untried { reason: "no header was written in the trial".to_owned() },
+        None => Outcome::Harmless { checks, headers },
+    }
+}
+
+/// The process that makes the checks.
+struct Subject {
+    process: Child,
+    asked: ChildStdin,
+    told: BufReader<ChildStdout>,
+}
+
+impl Subject {
+    fn start(cgroup: &Path) -> Result<Self, String> {
+        let started = || -> io::Result<Self> {
+            let mut process = Command::new(std::env::current_exe()?)
+                .arg(COMMAND)
+                .arg(cgroup)
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .spawn()?;
+            let pipes = process.stdin.take().zip(process.stdout.take());
+            let (asked, told) = pipes.ok_or_else(|| io::Error::other("its pipes are missing"))?;
+            Ok(Self { process, asked, told: BufReader::new(told) })
+        };
+        started().map_err(|error| format!("start the process that makes the checks: {error}"))
+    }
+
+    fn round(&mut self) -> Result<Round, String> {
+        let mut answer = String::new();
+        let spoken = self.asked.write_all(b"\n").and_then(|()| self.told.read_line(&mut answer));
+        match spoken {
+            Ok(_) => serde_json::from_str(&answer)
+                .map_err(|error| format!("the process that makes the checks said {answer:?}: {error}")),
+            Err(error) => Err(format!("the process that makes the checks: {error}")),
+        }
+    }
+}
+
+impl Drop for Subject {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Makes the checks, in the process that is there for it: one round for each line of the input.
+///
+/// # Errors
+/// The process cannot be moved into the cgroup, or nobody listens.
+pub fn answer(cgroup: &Path) -> io::Result<()> {
+    cgroup::enter(cgroup)?;
+    for line in io::stdin().lines() {
+        line?;
+        let round = serde_json::to_string(&checks::round())?;
+        writeln!(io::stdout(), "{round}")?;
+    }
+    Ok(())
+}

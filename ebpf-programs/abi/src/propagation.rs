@@ -1,0 +1,183 @@
+//! Writing contexts into requests: what user space allows, and what the programs remember of a socket that may write.
+
+/// Bytes of the header line that is written: `traceparent: 00-<trace>-<span>-01` and a line end.
+pub const HEADER_LINE_BYTES: u32 = 70;
+
+/// A request whose line and headers do not end within so many bytes is left as it is: another `traceparent` may follow.
+pub const MAX_HEADER_VIEW: u32 = 4096;
+
+/// Requests that are longer in their first call are sent in two or three pieces, where a shorter one is made one piece
+/// again.
+pub const MAX_JOINED_BYTES: u32 = 16_384;
+
+/// Sockets that may write a context. The map evicts the socket that was used least recently, which then writes none.
+pub const MAX_WRITERS: u32 = 16_384;
+
+/// Servers that are known to be asked by HTTP/1. The map evicts the one that was asked least recently.
+pub const MAX_SERVERS: u32 = 4096;
+
+/// Processes that were seen to wait for bytes before they sent any. The map evicts the one that was seen longest ago.
+pub const MAX_EARLY_READERS: u32 = 4096;
+
+/// Nothing is written.
+pub const HEADERS_OFF: u8 = 0;
+/// A header is written into the first request of a connection.
+pub const HEADERS_ON: u8 = 1;
+
+/// The socket leaves the socket map before its first bytes leave the host.
+pub const MEMBERSHIP_BRIEF: u8 = 0;
+/// The socket stays in the socket map. Only for showing what that does: see `ARCHITECTURE.md`.
+pub const MEMBERSHIP_LASTING: u8 = 1;
+
+/// What the programs may write, replaced as a whole.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PropagationSettings {
+    /// `HEADERS_*`.
+    pub headers: u8,
+    /// `MEMBERSHIP_*`.
+    pub membership: u8,
+    /// 1: a server need not be known to be asked by HTTP/1.
+    pub any_server: u8,
+    /// One of so many connections is left alone and watched, for comparison; 0 for none.
+    pub control: u8,
+}
+
+/// The address of a server.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ServerAddress {
+    /// IPv6, or IPv4 mapped into it. Network byte order.
+    pub address: [u8; 16],
+    /// Host byte order.
+    pub port: u32,
+}
+
+/// The process has called `connect`.
+pub const WRITER_CONNECTING: u32 = 0;
+/// The socket is in the socket map, and nothing was sent yet.
+pub const WRITER_READY: u32 = 1;
+/// Its first bytes have been looked at.
+pub const WRITER_DONE: u32 = 2;
+/// It is left alone, and its end is counted for comparison.
+pub const WRITER_CONTROL: u32 = 3;
+
+/// A socket that may write.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Writer {
+    /// `WRITER_*`.
+    pub stage: u32,
+    /// 1 where a header was written.
+    pub has_written: u32,
+    /// The programs' own: how far the first request was read.
+    pub scan: [u32; 3],
+}
+
+/// Things that the programs count about contexts. The value is the index in the `WRITES` map.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Write {
+    /// A socket was put into the socket map.
+    Enrolled = 0,
+    /// The kernel refused to put a socket into the socket map.
+    Refused = 1,
+    /// A header was written.
+    Header = 2,
+    /// The first bytes are no HTTP/1 request.
+    NotHttp = 3,
+    /// The request carries a context already.
+    HasContext = 4,
+    /// The headers do not end within the first call, or within what is looked at.
+    Partial = 5,
+    /// The kernel had no room for the header.
+    NoRoom = 6,
+    /// A socket left the socket map since bytes arrived before any were sent.
+    LeftUnused = 7,
+    /// A socket left the socket map with its first bytes.
+    Left = 8,
+    /// An enrolled connection ended by a reset.
+    Reset = 9,
+    /// An enrolled connection had to send again what was lost until it gave up.
+    TimedOut = 10,
+    /// An enrolled connection ended.
+    Ended = 11,
+    /// A process waited for bytes before it sent any: its further sockets are left alone.
+    EarlyRead = 12,
+    /// A connection ended that was left alone for comparison.
+    ControlEnded = 13,
+    /// One of those ended by a reset.
+    ControlReset = 14,
+    /// One of those had to send again what was lost until it gave up.
+    ControlTimedOut = 15,
+}
+
+impl Write {
+    /// All counters, in index order.
+    pub const ALL: [Write; 16] = [
+        Write::Enrolled,
+        Write::Refused,
+        Write::Header,
+        Write::NotHttp,
+        Write::HasContext,
+        Write::Partial,
+        Write::NoRoom,
+        Write::LeftUnused,
+        Write::Left,
+        Write::Reset,
+        Write::TimedOut,
+        Write::Ended,
+        Write::EarlyRead,
+        Write::ControlEnded,
+        Write::ControlReset,
+        Write::ControlTimedOut,
+    ];
+
+    /// The label under which the counter is exported.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Write::Enrolled => "enrolled",
+            Write::Refused => "refused",
+            Write::Header => "header",
+            Write::NotHttp => "not_http",
+            Write::HasContext => "has_context",
+            Write::Partial => "partial",
+            Write::NoRoom => "no_room",
+            Write::LeftUnused => "left_unused",
+            Write::Left => "left",
+            Write::Reset => "reset",
+            Write::TimedOut => "timed_out",
+            Write::Ended => "ended",
+            Write::EarlyRead => "early_read",
+            Write::ControlEnded => "control_ended",
+            Write::ControlReset => "control_reset",
+            Write::ControlTimedOut => "control_timed_out",
+        }
+    }
+}
+
+/// Number of entries of the `WRITES` map.
+pub const WRITE_KINDS: u32 = Write::ALL.len() as u32;
+
+const _: () = {
+    assert!(size_of::<PropagationSettings>() == 4);
+    assert!(size_of::<ServerAddress>() == 20);
+    assert!(size_of::<Writer>() == 20);
+    let mut index = 0;
+    while index < Write::ALL.len() {
+        assert!(Write::ALL[index] as usize == index);
+        index += 1;
+    }
+};
+
+#[cfg(feature = "user")]
+mod user {
+    use super::{PropagationSettings, ServerAddress, Writer};
+
+    // SAFETY: `repr(C)`, only integers, and no padding that is not a named field (sizes asserted above).
+    unsafe impl aya::Pod for PropagationSettings {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for ServerAddress {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for Writer {}
+}

@@ -1,0 +1,208 @@
+//! What the kernel hands to the programs that write contexts: sockets, segments, and the bytes of a call.
+
+use aya_ebpf::helpers::generated::{bpf_msg_pull_data, bpf_skc_to_tcp_sock};
+use aya_ebpf::maps::SockHash;
+use aya_ebpf::programs::{SkMsgContext, SockOpsContext};
+
+use super::kernel;
+
+/// `BPF_ANY`: an address that is in the map already belonged to a socket whose end was missed.
+const NEW_OR_OLD: u64 = 0;
+/// Offsets in a message that the programs look at.
+const OFFSETS: u32 = 0x1fff;
+/// Offset of the header length in a TCP header, and of its flags.
+const HEADER_LENGTH_AT: usize = 12;
+const FLAGS_AT: usize = 13;
+
+/// Returns the address of the `struct sock` that something happened to.
+#[inline(always)]
+pub(crate) fn socket_of_operations(context: &SockOpsContext) -> Option<u64> {
+    // SAFETY: the context is valid while the program runs.
+    let operations = unsafe { &*context.ops };
+    // SAFETY: the field is the socket for every operation.
+    let sock = unsafe { operations.__bindgen_anon_2.sk };
+    if sock.is_null() {
+        return None;
+    }
+    // SAFETY: the pointer is not null, and the kernel's own.
+    let sock = unsafe { bpf_skc_to_tcp_sock(sock.cast()) };
+    address(sock as u64)
+}
+
+/// Returns the address of the `struct sock` that a call writes to.
+#[inline(always)]
+pub(crate) fn socket_of_message(context: &SkMsgContext) -> Option<u64> {
+    // SAFETY: the context is valid while the program runs.
+    let message = unsafe { &*context.msg };
+    // SAFETY: the field is the socket of every message.
+    let sock = unsafe { message.__bindgen_anon_3.sk };
+    if sock.is_null() {
+        return None;
+    }
+    // SAFETY: the pointer is not null, and the kernel's own.
+    let sock = unsafe { bpf_skc_to_tcp_sock(sock.cast()) };
+    address(sock as u64)
+}
+
+/// Returns a pointer as a number that the verifier knows nothing about: it lets typed pointers be neither compared nor
+/// stored everywhere.
+#[inline(always)]
+fn address(pointer: u64) -> Option<u64> {
+    if pointer == 0 {
+        return None;
+    }
+    kernel::<u64>((&raw const pointer) as u64, 0)
+}
+
+/// Returns how many segments with data came in and went out.
+#[inline(always)]
+pub(crate) fn segments_with_data(context: &SockOpsContext) -> (u32, u32) {
+    // SAFETY: the context is valid while the program runs.
+    let received = unsafe { (*context.ops).data_segs_in };
+    // SAFETY: as above.
+    let sent = unsafe { (*context.ops).data_segs_out };
+    (received, sent)
+}
+
+/// Puts the socket that something happened to into a socket map, under its address.
+#[inline(always)]
+pub(crate) fn enter_socket_map(
+    map: &SockHash<u64>,
+    context: &SockOpsContext,
+    mut sock: u64,
+) -> Result<(), i32> {
+    // SAFETY: the context is valid while the program runs, and nobody else holds a reference to it.
+    map.update(&mut sock, unsafe { &mut *context.ops }, NEW_OR_OLD)
+}
+
+/// Returns the length of the payload of the segment that came in, and its flags.
+#[inline(always)]
+pub(crate) fn incoming_segment(context: &SockOpsContext) -> Option<(u32, u32)> {
+    // SAFETY: the context is valid while the program runs.
+    let operations = unsafe { &*context.ops };
+    // SAFETY: the field is the segment's beginning for this operation.
+    let start = unsafe { operations.__bindgen_anon_3.skb_data } as usize;
+    // SAFETY: the field is the segment's end for this operation.
+    let end = unsafe { operations.__bindgen_anon_4.skb_data_end } as usize;
+    if start + FLAGS_AT + 1 > end {
+        return None;
+    }
+    // SAFETY: the byte is before the end.
+    let header = u32::from(unsafe { *((start + HEADER_LENGTH_AT) as *const u8) } >> 4) * 4;
+    // SAFETY: as above.
+    let flags = u32::from(unsafe { *((start + FLAGS_AT) as *const u8) });
+    Some((operations.skb_len.saturating_sub(header), flags))
+}
+
+/// Makes the bytes from `start` to `end` of a message those that a [`View`] shows.
+#[inline(always)]
+pub(crate) fn pull(context: &SkMsgContext, start: u32, end: u32) -> Result<(), i64> {
+    // SAFETY: the helper checks the range; views are made anew after each call.
+    match unsafe { bpf_msg_pull_data(context.msg, start, end, 0) } {
+        0 => Ok(()),
+        error => Err(error),
+    }
+}
+
+/// Bytes of a [`Window`].
+pub(crate) const WINDOW: u32 = 20;
+
+/// The bytes of a message that lie at one place in memory.
+pub(crate) struct View {
+    start: usize,
+    end: usize,
+}
+
+/// Some bytes in a row, all of which are there.
+pub(crate) struct Window(usize);
+
+impl View {
+    /// Returns what can be seen of a message.
+    #[inline(always)]
+    pub(crate) fn of(context: &SkMsgContext) -> Self {
+        Self { start: context.data(), end: context.data_end() }
+    }
+
+    /// Returns the bytes from here on, if there are enough.
+    #[inline(always)]
+    pub(crate) fn window(&self, at: u32) -> Option<Window> {
+        let start = core::hint::black_box(self.start + (at & OFFSETS) as usize);
+        if start + WINDOW as usize > self.end { None } else { Some(Window(start)) }
+    }
+
+    /// Returns a byte.
+    #[inline(always)]
+    pub(crate) fn byte(&self, at: u32) -> Option<u8> {
+        let address = core::hint::black_box(self.start + (at & OFFSETS) as usize);
+        if address + 1 > self.end {
+            return None;
+        }
+        // SAFETY: the byte is before the end.
+        Some(unsafe { *(address as *const u8) })
+    }
+
+    /// Writes to the beginning; returns whether there was room.
+    #[inline(always)]
+    pub(crate) fn write<const N: usize>(&self, bytes: &[u8; N]) -> bool {
+        if self.start + N > self.end {
+            return false;
+        }
+        for (index, byte) in bytes.iter().enumerate() {
+            // SAFETY: the byte is before the end.
+            unsafe { ((self.start + index) as *mut u8).write_volatile(*byte) };
+        }
+        true
+    }
+}
+
+impl Window {
+    /// Returns a byte.
+    #[inline(always)]
+    pub(crate) fn byte(&self, at: usize) -> u8 {
+        // SAFETY: the callers' offsets are constants that lie within the window, which the verifier checks.
+        unsafe { *((self.0 + at) as *const u8) }
+    }
+
+    /// Returns four bytes as a little-endian number.
+    #[inline(always)]
+    pub(crate) fn word(&self, at: usize) -> u32 {
+        u32::from_le_bytes([self.byte(at), self.byte(at + 1), self.byte(at + 2), self.byte(at + 3)])
+    }
+
+    /// Returns eight bytes as a little-endian number.
+    #[inline(always)]
+    pub(crate) fn long(&self, at: usize) -> u64 {
+        u64::from(self.word(at + 4)) << 32 | u64::from(self.word(at))
+    }
+}
+
+/// Where reading has come to in the headers of a request.
+#[derive(Clone, Copy)]
+pub(crate) struct Cursor {
+    /// The next byte.
+    pub(crate) at: u32,
+    /// Length of the request line with its end; 0 until it was seen.
+    pub(crate) line: u32,
+    /// What is known; 0 for nothing.
+    pub(crate) state: u32,
+}
+
+/// A [`Cursor`] in a map: values that the verifier does not know let it see that all steps are alike.
+pub(crate) struct Scan<'a>(pub(crate) &'a mut [u32; 3]);
+
+impl Scan<'_> {
+    #[inline(always)]
+    pub(crate) fn cursor(&self) -> Cursor {
+        let values = &raw const *self.0;
+        // SAFETY: the pointer is that of a field of a map entry.
+        let [at, line, state] = unsafe { values.read_volatile() };
+        Cursor { at, line, state }
+    }
+
+    #[inline(always)]
+    pub(crate) fn set(&mut self, cursor: Cursor) {
+        let values = &raw mut *self.0;
+        // SAFETY: as above.
+        unsafe { values.write_volatile([cursor.at, cursor.line, cursor.state]) };
+    }
+}

@@ -33,7 +33,7 @@ impl Memory {
         let mut buffer = vec![0; bytes];
         let read = self.0.read_at(&mut buffer, address).unwrap_or(0);
         let whole = buffer.get(..read).unwrap_or_default();
-        whole.chunks_exact(8).map(|word| u64::from_ne_bytes(word.try_into().unwrap_or_default())).collect()
+        whole.as_chunks::<8>().0.iter().map(|&word| u64::from_ne_bytes(word)).collect()
     }
 
     fn word(&self, address: u64) -> Option<u64> {
@@ -70,5 +70,5 @@ fn search(memory: &Memory, context_type: u64, thread_pointer: u64) -> Option<Con
 }
 
 fn is_pointer(value: u64) -> bool {
-    value >= 4096 && value % 8 == 0 && value < 1 << 47
+    value >= 4096 && value.is_multiple_of(8) && value < 1 << 47
 }

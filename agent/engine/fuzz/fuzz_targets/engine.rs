@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use remora_engine::event::{
-    Closed, ConnectionId, Data, Direction, Endpoint, Event, EventKind, Executor, Opened, Role,
+    Closed, ConnectionId, Data, Direction, Endpoint, Event, EventKind, Executor, Insertion, Opened, Role,
 };
 use remora_engine::protocol::Side;
 use remora_engine::{Engine, Settings};
@@ -53,12 +53,7 @@ fn endpoint(number: u8) -> Endpoint {
 
 fn opened(input: &mut Input<'_>) -> EventKind {
     EventKind::Opened(Opened {
-        executor: Executor {
-            tgid: 1 + u32::from(input.byte() & 3),
-            tid: input.word(),
-            task: None,
-            turn: 0,
-        },
+        executor: Executor { tgid: 1 + u32::from(input.byte() & 3), tid: input.word(), task: None, turn: 0 },
         local: endpoint(input.byte()),
         peer: endpoint(input.byte()),
         role: [Role::Connected, Role::Accepted, Role::Unknown][usize::from(input.byte() % 3)],

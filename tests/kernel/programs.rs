@@ -17,6 +17,9 @@ fn programs() -> BTreeMap<u32, (String, u64)> {
     loaded_programs().filter_map(Result::ok).map(facts).collect()
 }
 
+/// Programs on functions of runtimes, cut like the others: they run where a process has such functions, as the lab's do.
+const ON_RUNTIMES: [&str; 4] = ["go_http_round_t", "python_copy_con", "uvloop_write", "node_turn"];
+
 #[test]
 #[ignore = "needs root"]
 fn every_program_loads_attaches_fires_and_goes() {
@@ -25,7 +28,8 @@ fn every_program_loads_attaches_fires_and_goes() {
     let observer = Observer::of_this_process().unwrap();
     let ours = || programs().into_iter().filter(|(id, _)| !before.contains_key(id));
     let names: Vec<_> = ours().map(|(_, (name, _))| name).collect();
-    for expected in ["sys_enter", "sys_exit", "inet_sock_set_s", "sched_process_f"] {
+    for expected in ["sys_enter", "sys_exit", "inet_sock_set_s", "sched_process_f"].iter().chain(&ON_RUNTIMES)
+    {
         assert!(names.iter().any(|name| name == expected), "{expected} is loaded: {names:?}");
     }
 
@@ -38,7 +42,9 @@ fn every_program_loads_attaches_fires_and_goes() {
     server.read_exact(&mut [0]).unwrap();
     drop((client, server));
 
-    let ran = |(_, (name, runs)): (u32, (String, u64))| (runs == 0).then_some(name);
+    let ran = |(_, (name, runs)): (u32, (String, u64))| {
+        (runs == 0 && !ON_RUNTIMES.contains(&name.as_str())).then_some(name)
+    };
     wait::until("every program has run", Duration::from_secs(5), || {
         let idle: Vec<_> = ours().filter_map(ran).collect();
         if idle.is_empty() { Ok(Some(())) } else { anyhow::bail!("these have not: {idle:?}") }

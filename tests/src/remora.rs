@@ -24,10 +24,12 @@ const EMULATED: u32 = 10;
 pub struct Remora {
     // Dropped in this order: the agent sends what it holds to the bridge.
     agent: Running,
+    others: Vec<Running>,
     bridge_process: Running,
     bridge: Bridge,
+    otlp: SocketAddr,
     metrics: SocketAddr,
-    _scratch: Scratch,
+    scratch: Scratch,
     _exclusive: Exclusive,
 }
 
@@ -44,10 +46,11 @@ impl Remora {
         let (bridge_process, bridge, otlp) = start_bridge(&scratch)?;
         let metrics = net::free_address()?;
         let mut command = agent_command(&scratch, &format!("http://{otlp}"), metrics)?;
-        command.args(flags);
+        command.args(flags).arg("--spool").arg(scratch.path().join("spool"));
         let mut agent = Running::start("agent", &scratch, &mut command)?;
         agent.wait_ready(patience(READY_WITHIN), || is_ready(metrics))?;
-        Ok(Self { agent, bridge_process, bridge, metrics, _scratch: scratch, _exclusive: exclusive })
+        let others = Vec::new();
+        Ok(Self { agent, others, bridge_process, bridge, otlp, metrics, scratch, _exclusive: exclusive })
     }
 
     /// Returns the bridge, which has what the agent has sent so far.
@@ -56,12 +59,26 @@ impl Remora {
         &self.bridge
     }
 
-    /// Ends the agent in an orderly way, which sends all it knows, and returns the bridge.
+    /// Starts another agent for the same bridge, as on another host.
+    pub fn add_agent(&mut self, flags: &[&str]) -> Result<()> {
+        let name = format!("agent{}", self.others.len() + 2);
+        let metrics = net::free_address()?;
+        let mut command = agent_command(&self.scratch, &format!("http://{}", self.otlp), metrics)?;
+        command.args(flags).arg("--spool").arg(self.scratch.path().join(&name));
+        let mut agent = Running::start(&name, &self.scratch, &mut command)?;
+        agent.wait_ready(patience(READY_WITHIN), || is_ready(metrics))?;
+        self.others.push(agent);
+        Ok(())
+    }
+
+    /// Ends the agents in an orderly way, which sends all it knows, and returns the bridge.
     ///
     /// This is how a test waits for "everything", including spans that should not be there.
     pub fn finish(&mut self) -> Result<&Bridge> {
-        let status = self.agent.stop()?;
-        ensure!(status.success(), "the agent ended with {status}; it printed:\n{}", self.agent.printed());
+        for agent in std::iter::once(&mut self.agent).chain(&mut self.others) {
+            let status = agent.stop()?;
+            ensure!(status.success(), "the agent ended with {status}; it printed:\n{}", agent.printed());
+        }
         Ok(&self.bridge)
     }
 
@@ -105,6 +122,7 @@ impl Agent {
         let scratch = Scratch::new("agent")?;
         let metrics = net::free_address()?;
         let mut command = agent_command(&scratch, &format!("http://{receiver}"), metrics)?;
+        command.arg("--spool").arg(scratch.path().join("spool"));
         command.env("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf");
         for program in untraced {
             command.args(["--exclude", &format!("exe=*/{program}")]);
@@ -129,7 +147,7 @@ impl Agent {
 fn agent_command(scratch: &Scratch, otlp: &str, metrics: SocketAddr) -> Result<Command> {
     let mut command = Command::new(binary("remora")?);
     command.current_dir(scratch.path()).arg("run").args(["--otlp", otlp]);
-    command.args(["--metrics-listen", &metrics.to_string(), "--spool"]).arg(scratch.path().join("spool"));
+    command.args(["--metrics-listen", &metrics.to_string()]);
     Ok(command)
 }
 

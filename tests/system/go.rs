@@ -148,6 +148,8 @@ fn a_call_of_another_service() {
     expect![[r#"
         client `GET` of curl, unset
           server `GET /relay/{id}` of items, unset
+            client `GET` of items, unset
+              server `GET /users/{id}` of shop, unset
     "#]]
     .assert_eq(&shape(&spans, &names));
 }

@@ -9,6 +9,7 @@ mod context;
 mod curl;
 mod flask;
 mod go;
+mod hosts;
 mod live;
 mod nginx;
 mod node;

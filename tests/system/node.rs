@@ -80,10 +80,10 @@ fn a_query() {
               server `GET /orders/{id}` of remora-test-app, unset
                   http.response.status_code = 200
                   http.route = /orders/{id}
-            client `SELECT orders` of remora-test-app, unset
-                db.query.text = SELECT note FROM orders WHERE id = $1
-              server `SELECT orders` of postgres, unset
-                  db.query.text = SELECT note FROM orders WHERE id = $1
+                client `SELECT orders` of remora-test-app, unset
+                    db.query.text = SELECT note FROM orders WHERE id = $1
+                  server `SELECT orders` of postgres, unset
+                      db.query.text = SELECT note FROM orders WHERE id = $1
         "#]],
     );
 }
@@ -99,11 +99,11 @@ fn a_call_of_another_service() {
               server `GET /relay/{id}` of remora-test-app, unset
                   http.response.status_code = 200
                   http.route = /relay/{id}
-            client `GET` of remora-test-app, unset
-                http.response.status_code = 200
-              server `GET /users/{id}` of shop, unset
-                  http.response.status_code = 200
-                  http.route = /users/{id}
+                client `GET` of remora-test-app, unset
+                    http.response.status_code = 200
+                  server `GET /users/{id}` of shop, unset
+                      http.response.status_code = 200
+                      http.route = /users/{id}
         "#]],
     );
 }

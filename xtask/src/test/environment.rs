@@ -13,13 +13,15 @@ use crate::shell::{self, step};
 use crate::workspace;
 
 /// Programs, and the Debian package that has each.
-const PROGRAMS: [(&str, &str); 9] = [
+const PROGRAMS: [(&str, &str); 11] = [
     ("postgres", "postgresql"),
     ("psql", "postgresql-client"),
     ("redis-server", "redis-server"),
     ("redis-cli", "redis-tools"),
     ("nginx", "nginx-light"),
     ("curl", "curl"),
+    ("ip", "iproute2"),
+    ("nft", "nftables"),
     ("wrk", "wrk"),
     ("python3", "python3"),
     ("node", "nodejs"),

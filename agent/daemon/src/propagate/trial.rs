@@ -3,6 +3,8 @@
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use super::checks::{self, Round};
 use super::{Outcome, cgroup};
@@ -15,6 +17,9 @@ use crate::causes::with_causes;
 const COMMAND: &str = "try-sockets";
 /// Bytes captured by the programs that observe, which are loaded too, but not attached.
 const CAPTURE_BYTES: u32 = 256;
+/// How long the kernel may take to free the maps of a program that has ended, and how often that is looked at.
+const GONE_WITHIN: Duration = Duration::from_secs(2);
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// Tries the header rung as it is used.
 #[must_use]
@@ -35,8 +40,20 @@ fn tried(membership: Membership) -> Outcome {
     }
 }
 
+/// Returns the socket maps of others. Those of an agent that has just ended are gone a little later.
+fn lasting_socket_maps() -> Vec<String> {
+    let deadline = Instant::now() + GONE_WITHIN;
+    loop {
+        let others = other_socket_maps();
+        if others.is_empty() || Instant::now() >= deadline {
+            return others;
+        }
+        thread::sleep(LOOK_AGAIN);
+    }
+}
+
 fn attempt(membership: Membership) -> Result<Outcome, String> {
-    let others = other_socket_maps();
+    let others = lasting_socket_maps();
     if !others.is_empty() {
         return Err(format!(
             "another program keeps sockets in socket maps ({}), and a socket can be in one only",

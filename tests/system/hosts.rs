@@ -1,0 +1,137 @@
+//! curl → address translation → nginx → Go service, each on a host with an agent of its own, which sees nothing of the
+//! others: the bridge must make one trace of each request.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use remora_tests::hosts::{Host, Hosts};
+use remora_tests::remora::Remora;
+use remora_tests::running::Running;
+use remora_tests::scratch::Scratch;
+use remora_tests::span::Span;
+use remora_tests::tools;
+
+const READY_WITHIN: Duration = Duration::from_secs(30);
+/// Requests of each client, and clients by each way.
+const REQUESTS: u32 = 100;
+const CLIENTS: u32 = 4;
+/// Requests on the connection that is older than the agents, and how fast they come.
+const OLD_REQUESTS: u32 = 600;
+const OLD_RATE: &str = "40/s";
+
+/// What runs on the hosts.
+struct Servers {
+    _nginx: Running,
+    _service: Running,
+    scratch: Scratch,
+}
+
+impl Servers {
+    fn start(hosts: &Hosts) -> Result<Self> {
+        let scratch = Scratch::new("hosts")?;
+        let mut service = hosts.command(Host::Service, "items")?;
+        let mut service =
+            Running::start("items", &scratch, service.args(["-listen", &Hosts::service().to_string()]))?;
+        let [ipv4, ipv6] = Hosts::proxy();
+        let configuration = format!(
+            "daemon off; pid nginx.pid; events {{}}
+             http {{ access_log off; keepalive_requests 1000000;
+               upstream service {{ server {}; keepalive 16; }}
+               server {{ listen {ipv4}; listen {ipv6};
+                 location / {{ proxy_pass http://service; proxy_http_version 1.1; proxy_set_header Connection \"\"; }} }} }}",
+            Hosts::service()
+        );
+        scratch.write("nginx.conf", configuration)?;
+        let mut nginx = hosts.command(Host::Proxy, "nginx")?;
+        nginx.arg("-p").arg(scratch.path()).args(["-c", "nginx.conf", "-e", "error.log"]);
+        let mut nginx = Running::start("nginx", &scratch, &mut nginx)?;
+        let answers = |address: SocketAddr| {
+            let mut curl = hosts.command(Host::Client, "curl")?;
+            let url = format!("http://{address}/plain");
+            let answer = tools::printed(curl.args(["--silent", "--noproxy", "*", "--max-time", "5", &url]))?;
+            Ok(answer == "Hello, world!")
+        };
+        service.wait_ready(READY_WITHIN, || Ok(true))?;
+        nginx.wait_ready(READY_WITHIN, || answers(Hosts::translated()))?;
+        nginx.wait_ready(READY_WITHIN, || answers(ipv6))?;
+        Ok(Self { _nginx: nginx, _service: service, scratch })
+    }
+}
+
+/// Starts a client that asks for the numbers from `first` on, one after the other on one connection.
+fn ask(hosts: &Hosts, server: SocketAddr, first: u32, count: u32, flags: &[&str]) -> Result<Child> {
+    let mut curl: Command = hosts.command(Host::Client, "curl")?;
+    let url = format!("http://{server}/plain?n=[{first}-{}]", first + count - 1);
+    curl.args(["--silent", "--noproxy", "*", "--output", "/dev/null"]).args(flags).arg(url);
+    curl.stdin(Stdio::null()).spawn().context("start curl")
+}
+
+/// What is known of one request: its spans by service and kind.
+type Request<'a> = HashMap<(&'a str, &'a str), &'a Span>;
+
+fn number(span: &Span) -> Option<u32> {
+    let query = span.text("url.query").or_else(|| span.text("url.full"))?;
+    query.rsplit_once("n=")?.1.parse().ok()
+}
+
+#[test]
+#[ignore = "needs root"]
+fn three_hosts_make_one_trace_behind_address_translation() {
+    let hosts = Hosts::make().unwrap();
+    let servers = Servers::start(&hosts).unwrap();
+    let mut old = ask(&hosts, Hosts::translated(), 1_000_000, OLD_REQUESTS, &["--rate", OLD_RATE]).unwrap();
+    let mut remora = Remora::with_flags(&["--select", "exe=*/curl"]).unwrap();
+    remora.add_agent(&["--select", "exe=*/nginx"]).unwrap();
+    remora.add_agent(&["--select", "exe=*/items"]).unwrap();
+    let [_, ipv6] = Hosts::proxy();
+    let clients: Vec<Child> = (0..2 * CLIENTS)
+        .map(|index| {
+            let server = if index < CLIENTS { Hosts::translated() } else { ipv6 };
+            ask(&hosts, server, index * REQUESTS, REQUESTS, &[]).unwrap()
+        })
+        .collect();
+    for mut client in clients {
+        assert!(client.wait().unwrap().success());
+    }
+    assert!(old.wait().unwrap().success());
+    let bridge = remora.finish().unwrap();
+    let spans = bridge.spans_with("url.path", &"/plain".into()).unwrap();
+    drop(servers.scratch);
+    let (all, older) = check_requests(&spans).unwrap();
+    assert_eq!(all, 2 * CLIENTS * REQUESTS);
+    assert!(older > OLD_REQUESTS / 4, "{older} requests of the older connection");
+}
+
+/// Checks that each request is one trace of four spans, each below the other; returns how many there were on new
+/// connections, and on the older one.
+fn check_requests(spans: &[Span]) -> Result<(u32, u32)> {
+    let mut requests: HashMap<u32, Request<'_>> = HashMap::new();
+    for span in spans {
+        let number = number(span).with_context(|| format!("a span without number: {span:?}"))?;
+        requests.entry(number).or_default().insert((&span.service, &span.kind), span);
+    }
+    let (mut new, mut older) = (0, 0);
+    for (number, request) in requests {
+        let chain = [("curl", "client"), ("nginx", "server"), ("nginx", "client"), ("items", "server")];
+        let found: Vec<&Span> = chain.iter().filter_map(|key| request.get(key).copied()).collect();
+        if number >= 1_000_000 {
+            // The agents began one after the other, in the middle of it.
+            if found.len() < chain.len() {
+                continue;
+            }
+            older += 1;
+        } else {
+            ensure!(found.len() == chain.len(), "request {number} has only {found:#?}");
+            new += 1;
+        }
+        for pair in found.windows(2) {
+            let [above, below] = pair else { continue };
+            ensure!(below.parent_id.as_ref() == Some(&above.span_id), "request {number}: {found:#?}");
+            ensure!(below.trace_id == above.trace_id, "request {number}: {found:#?}");
+        }
+    }
+    Ok((new, older))
+}

@@ -144,7 +144,7 @@ impl Report {
                     broken.push(format!("{name}: no call was seen"));
                 }
                 let floor = framework::floor(measured.name);
-                if share(right, spans) < floor {
+                if spans > 0 && share(right, spans) < floor {
                     broken.push(format!("{name}: {} right, the floor is {floor} %", percent(right, spans)));
                 }
             }

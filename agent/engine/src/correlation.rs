@@ -229,7 +229,7 @@ impl Correlation {
         identity: Identity,
         keys: Vec<WireKey>,
     ) -> Active {
-        let found = self.parents.of_call(started.id, connection, &opened.peer, &started.first);
+        let found = self.parents.of_call(started, connection, &opened.peer);
         let foreseen = self.foreseen.remove(&(connection, started.first.at_ns));
         let server = match found {
             Some(found) => self.cause(found),
@@ -299,7 +299,7 @@ impl Correlation {
         identity: Identity,
         keys: Vec<WireKey>,
     ) -> Active {
-        self.parents.begin_server(started.id, connection, &started.first, &started.last.executor);
+        self.parents.begin_server(started, connection);
         let (parent, context) = match (self.caller(&keys), &wire) {
             (Some(caller), _) => {
                 let parent =

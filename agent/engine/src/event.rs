@@ -99,6 +99,8 @@ pub enum Scheduling {
     Migrating,
     /// An event loop whose turns never run work that belongs to another request (nginx).
     Turns,
+    /// A proxy that passes requests on as it got them (HAProxy, Envoy), at some other time.
+    Proxy,
     /// An event loop with timers, queues and pools, where a turn proves little (Node).
     EventLoop,
 }

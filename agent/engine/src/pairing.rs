@@ -23,6 +23,8 @@ pub(crate) struct Started {
     pub(crate) first: Stamp,
     pub(crate) last: Stamp,
     pub(crate) place: Place,
+    /// Hash of what a proxy passes on as it got it.
+    pub(crate) content: Option<u64>,
 }
 
 /// A request and what became of it.
@@ -100,7 +102,7 @@ impl Pairing {
             out.push(Paired::Refused);
             return;
         }
-        out.push(Paired::Started(Started { id, first, last, place }));
+        out.push(Paired::Started(Started { id, first, last, place, content: request.content() }));
         let is_sending = request.is_open;
         let is_one_way = request.is_one_way;
         let exchange = Exchange {

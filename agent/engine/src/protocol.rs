@@ -4,6 +4,8 @@
 //! sides of one connection and knows nothing of sockets, processes, pairing or spans' parents. Its one hard problem
 //! is that bytes may be split anywhere and may be missing.
 
+use std::hash::BuildHasher as _;
+
 use crate::semconv::{Attributes, Key};
 
 mod context;
@@ -62,6 +64,8 @@ pub struct ParserSettings {
     pub captured_request_headers: Vec<String>,
     /// Response headers (lower case) that are recorded as `http.response.header.<name>`.
     pub captured_response_headers: Vec<String>,
+    /// Keys of W3C Baggage that are recorded as `baggage.<key>`.
+    pub recorded_baggage: Vec<String>,
     /// Headers (lower case) whose values are replaced by `REDACTED` where they are recorded.
     pub redacted_headers: Vec<String>,
 }
@@ -100,6 +104,7 @@ impl Default for ParserSettings {
             max_statement_bytes: 4096,
             captured_request_headers: Vec::new(),
             captured_response_headers: Vec::new(),
+            recorded_baggage: Vec::new(),
             redacted_headers: owned(&[
                 "authorization",
                 "proxy-authorization",
@@ -293,6 +298,14 @@ pub struct Request {
     /// Whether the server's side is a span of its own kind (HTTP), or the server is a data store whose own span
     /// repeats the client's (databases and caches); both are emitted, the latter as `SERVER` spans too.
     pub category: Category,
+}
+
+impl Request {
+    /// Returns a hash of what a proxy passes on as it got it; none where the name of the request says nothing rare.
+    pub(crate) fn content(&self) -> Option<u64> {
+        let path = self.name.path.as_ref()?;
+        Some(foldhash::quality::FixedState::default().hash_one((&self.name.verb, path)))
+    }
 }
 
 /// What kind of exchange it is, for span kinds and for the service map.

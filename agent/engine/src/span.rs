@@ -107,6 +107,8 @@ pub enum Evidence {
     Thread,
     /// The same turn of an event loop.
     Turn,
+    /// A proxy passed it on: no other request that it had asked for the same.
+    Content,
 }
 
 impl Evidence {
@@ -120,6 +122,7 @@ impl Evidence {
             Evidence::Task => "task",
             Evidence::Thread => "thread",
             Evidence::Turn => "turn",
+            Evidence::Content => "content",
         }
     }
 }

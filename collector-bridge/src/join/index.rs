@@ -15,6 +15,8 @@ const MAX_SERVERS: usize = 4;
 pub struct Sightings {
     clients: Vec<(SpanId, TraceId)>,
     servers: Vec<(SpanId, Server)>,
+    /// Complete by themselves: traces that the agent itself has named.
+    named: Vec<Join>,
     /// Those of the clients, and of the expected clients, whose other side may be forgotten.
     late_clients: Vec<SpanId>,
     late_expected: Vec<SpanId>,
@@ -41,6 +43,11 @@ impl Sightings {
         match span.kind {
             SpanKind::Client => {
                 self.clients.push((span.span_id, span.trace_id));
+                self.named.extend(span.trace_alias().map(|alias| Join {
+                    server_trace: alias,
+                    client_trace: span.trace_id,
+                    begins_trace: true,
+                }));
                 if is_late {
                     self.late_clients.push(span.span_id);
                 }
@@ -94,7 +101,7 @@ impl Index {
         counters: &JoinCounters,
     ) -> Vec<Join> {
         self.expire(now, counters);
-        let mut joins = Vec::new();
+        let mut joins = sightings.named.clone();
         for (span_id, trace_id) in &sightings.clients {
             self.add_client(*span_id, *trace_id, now, counters, &mut joins);
         }

@@ -5,6 +5,9 @@ use super::{AnyValue, KeyValue, Span, SpanId, SpanKind, TraceId};
 
 /// Attribute of a server span: the client's span of the same request, should anybody trace that side.
 pub const PARENT_EXPECTED: &str = "remora.parent.expected";
+/// Attribute of a client span: the trace that the agent named in the request it wrote a context into, before it knew
+/// what the request belongs to.
+pub const TRACE_ALIAS: &str = "remora.trace.alias";
 /// Attribute: why the parent is believed to be one.
 pub const PARENT_EVIDENCE: &str = "remora.parent.evidence";
 /// [`PARENT_EVIDENCE`] of a parent that was found by positions on the wire.
@@ -46,6 +49,17 @@ impl Span {
         }
         let expected = find(&self.attributes, PARENT_EXPECTED)?.as_str()?.parse().ok()?;
         (expected != self.span_id).then_some(expected)
+    }
+
+    /// Returns the trace of which whoever got the request may have told, and which is this span's; none where it is not
+    /// the agent that says so, or nothing new.
+    #[must_use]
+    pub fn trace_alias(&self) -> Option<TraceId> {
+        if self.kind != SpanKind::Client || !self.is_from_agent() {
+            return None;
+        }
+        let alias = find(&self.attributes, TRACE_ALIAS)?.as_str()?.parse().ok()?;
+        (alias != self.trace_id).then_some(alias)
     }
 
     /// Makes the expected client span the parent.

@@ -1,6 +1,7 @@
 use serde_json::json;
 
-use crate::world::{CLIENT, HTTP, POSTGRESQL, SERVER, Sent, World, agent};
+use crate::bridge::{hex, trace_id};
+use crate::world::{CLIENT, HTTP, POSTGRESQL, SERVER, Sent, World, agent, sdk};
 
 /// What three hosts see of one request; the clock of the last one is an hour late.
 fn hosts() -> [Vec<Sent>; 3] {
@@ -41,6 +42,31 @@ fn assert_one_trace(world: &World, about: &str) {
     let edges: Vec<String> = world.edges().into_iter().filter(|edge| !edge.contains("unknown")).collect();
     let expected = ["gateway->orders 1", "orders->stock 1"];
     assert!(expected.iter().all(|edge| edges.contains(&(*edge).to_owned())), "{about}: {edges:?}");
+}
+
+/// The agent wrote a context into a request before it knew the request's trace; an SDK that has no agent went on with it.
+#[test]
+fn a_trace_that_the_agent_has_named_is_the_clients() {
+    for order in [[0, 1], [1, 0]] {
+        let world = World::start("");
+        let alias = hex(&trace_id(2));
+        let halves = [
+            vec![
+                agent("gateway", 1, 100, 0, SERVER).with(HTTP).at(0, 90),
+                agent("gateway", 1, 101, 100, CLIENT)
+                    .with(HTTP)
+                    .with(("remora.trace.alias", &alias))
+                    .at(5, 80),
+            ],
+            vec![sdk("orders", 2, 200, 101, SERVER).with(HTTP).at(10, 70)],
+        ];
+        for half in order {
+            world.send(&halves[half]);
+        }
+        for trace in [1, 2] {
+            assert_eq!(world.drawn(trace), "1: 100<0 101<100 200<101", "{order:?}, by id {trace}");
+        }
+    }
 }
 
 #[test]

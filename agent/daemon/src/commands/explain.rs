@@ -85,6 +85,8 @@ fn seen(process: &Process) -> Vec<String> {
         }
         Runtime::Go { offsets: Some(_), .. } => "parents by goroutine".to_owned(),
         Runtime::Go { offsets: None, .. } => "requests, without parents of the calls in them".to_owned(),
+        Runtime::Proxy => "parents by what is asked for: of the request that asks for the same, if it is the only one"
+            .to_owned(),
         Runtime::Nginx => "parents by turn of the event loop, which in nginx never mixes requests".to_owned(),
         Runtime::Node => {
             "parents by turn of the event loop: of calls that follow what was read, on connections nobody waited for"

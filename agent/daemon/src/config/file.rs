@@ -95,6 +95,8 @@ pub struct Headers {
     pub request: Vec<String>,
     /// Of responses.
     pub response: Vec<String>,
+    /// Keys of W3C Baggage in requests, recorded as `baggage.<key>`.
+    pub baggage: Vec<String>,
 }
 
 /// `[propagate]`

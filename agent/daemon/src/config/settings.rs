@@ -186,6 +186,7 @@ fn engine(file: &File) -> remora_engine::Settings {
     parsers.redacted_headers.extend(lower(&file.redaction.headers));
     parsers.captured_request_headers = lower(&file.headers.request);
     parsers.captured_response_headers = lower(&file.headers.response);
+    parsers.recorded_baggage.clone_from(&file.headers.baggage);
     remora_engine::Settings { parsers, id_seed: id_seed(), ..remora_engine::Settings::default() }
 }
 

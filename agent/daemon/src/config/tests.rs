@@ -110,6 +110,7 @@ fn a_file_with_every_key() {
         [headers]
         request = ["X-Request-Id"]
         response = ["Server"]
+        baggage = ["user.id"]
         [metrics]
         listen = "127.0.0.1:9999"
         [log]
@@ -128,6 +129,7 @@ fn a_file_with_every_key() {
     assert!(parsers.redacted_query_parameters.contains(&"cardnumber".to_owned()));
     assert!(parsers.redacted_query_parameters.contains(&"password".to_owned()), "the defaults stay");
     assert_eq!(parsers.captured_request_headers, ["x-request-id"]);
+    assert_eq!(parsers.recorded_baggage, ["user.id"]);
     let log = LogSettings::new(
         &LogArguments::default(),
         &Environment::from_fn(&|_| None),

@@ -113,6 +113,7 @@ impl Inspector {
             "java" => Runtime::Java,
             "ruby" => Runtime::Ruby,
             "nginx" | "openresty" => Runtime::Nginx,
+            "haproxy" | "envoy" | "linkerd2-proxy" => Runtime::Proxy,
             _ => self.go.look_at(tgid).map_or(Runtime::Native, Runtime::from),
         }
     }

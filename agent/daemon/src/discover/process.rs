@@ -104,6 +104,8 @@ pub enum Runtime {
     Ruby,
     /// nginx: native, and an event loop whose turns never mix requests.
     Nginx,
+    /// Another proxy that passes requests on as it got them: HAProxy, Envoy, Linkerd's.
+    Proxy,
     /// Another native program.
     Native,
     /// The executable could not be looked at.
@@ -122,6 +124,7 @@ impl Runtime {
             Runtime::Java => "java",
             Runtime::Ruby => "ruby",
             Runtime::Nginx => "nginx",
+            Runtime::Proxy => "proxy",
             Runtime::Native => "native",
             Runtime::Unknown => "unknown",
         }
@@ -132,6 +135,7 @@ impl Runtime {
     pub fn scheduling(&self) -> Scheduling {
         match self {
             Runtime::Nginx => Scheduling::Turns,
+            Runtime::Proxy => Scheduling::Proxy,
             Runtime::Node => Scheduling::EventLoop,
             Runtime::Go { .. } => Scheduling::Migrating,
             Runtime::Python { .. } | Runtime::Ruby => Scheduling::Threads,

@@ -40,7 +40,7 @@ impl Resource {
         attributes.text_if("process.executable.path", executable.map(|path| path.to_string_lossy()));
         // Only the first word: arguments carry secrets.
         attributes.text_if("process.command", process.arguments.first().map(Cow::from));
-        if !matches!(process.runtime, Runtime::Native | Runtime::Nginx | Runtime::Unknown) {
+        if !matches!(process.runtime, Runtime::Native | Runtime::Nginx | Runtime::Proxy | Runtime::Unknown) {
             attributes.text("process.runtime.name", process.runtime.label());
         }
         if let Runtime::Go { version, .. } = &process.runtime {

@@ -6,7 +6,7 @@ use foldhash::{HashMap, HashSet};
 
 use crate::connection::Stamp;
 use crate::event::{ConnectionId, Endpoint, Executor, Opened, Scheduling, Task};
-use crate::pairing::ExchangeId;
+use crate::pairing::{ExchangeId, Started};
 use crate::span::Evidence;
 use contexts::{Contexts, Owner};
 
@@ -42,6 +42,7 @@ impl Key {
 struct Server {
     key: Key,
     connection: ConnectionId,
+    content: Option<u64>,
     started_at_ns: u64,
     is_answering: bool,
     /// The thread had waited for events since its last answer, as event loops do.
@@ -108,6 +109,8 @@ pub(super) struct Parents {
     contexts: Contexts,
     /// The connection that a thread has accepted, and in which turn, if it has touched no other since.
     accepted: HashMap<u32, (u32, ConnectionId)>,
+    /// Requests that each proxy has open, by the hash of what they ask for.
+    by_content: HashMap<(u32, u64), Vec<ExchangeId>>,
     /// Requests that are open on each connection.
     by_connection: HashMap<ConnectionId, Vec<ExchangeId>>,
     scheduling: HashMap<u32, Scheduling>,
@@ -267,13 +270,9 @@ impl Parents {
     /// Notes a request that begins to be served.
     ///
     /// Whoever reads the end of its head goes on with it: Go has another goroutine look for the first byte.
-    pub(super) fn begin_server(
-        &mut self,
-        id: ExchangeId,
-        connection: ConnectionId,
-        first: &Stamp,
-        reader: &Executor,
-    ) {
+    pub(super) fn begin_server(&mut self, started: &Started, connection: ConnectionId) {
+        let Started { id, first, last: Stamp { executor: reader, .. }, content, .. } = started;
+        let (id, content) = (*id, *content);
         let key = self.key(reader);
         if matches!(key, Key::Thread { .. }) && self.is_busy(key, connection) {
             self.interleaving.insert(first.executor.tgid);
@@ -281,9 +280,15 @@ impl Parents {
         self.by_key.entry(key).or_default().push(id);
         self.by_connection.entry(connection).or_default().push(id);
         let last_turn = self.answer_turns.get(&first.executor.tid).copied().unwrap_or(0);
+        let is_proxy = self.scheduling(first.executor.tgid) == Scheduling::Proxy;
+        let content = content.filter(|_| is_proxy);
+        if let Some(content) = content {
+            self.by_content.entry((key.tgid(), content)).or_default().push(id);
+        }
         let server = Server {
             key,
             connection,
+            content,
             started_at_ns: first.at_ns,
             is_answering: false,
             has_waited: first.executor.turn != last_turn,
@@ -380,18 +385,11 @@ impl Parents {
                 self.serving.remove(&server.key.tgid());
             }
         }
-        if let Some(others) = self.by_connection.get_mut(&server.connection) {
-            others.retain(|&other| other != id);
-            if others.is_empty() {
-                self.by_connection.remove(&server.connection);
-            }
+        remove(&mut self.by_connection, &server.connection, id);
+        if let Some(content) = server.content {
+            remove(&mut self.by_content, &(server.key.tgid(), content), id);
         }
-        if let Some(others) = self.by_key.get_mut(&server.key) {
-            others.retain(|&other| other != id);
-            if others.is_empty() {
-                self.by_key.remove(&server.key);
-            }
-        }
+        remove(&mut self.by_key, &server.key, id);
     }
 
     /// Returns the request that a call would belong to which is made now.
@@ -404,11 +402,11 @@ impl Parents {
     /// Returns the request that a call belongs to, if that is certain.
     pub(super) fn of_call(
         &mut self,
-        call: ExchangeId,
+        started: &Started,
         connection: ConnectionId,
         peer: &Endpoint,
-        first: &Stamp,
     ) -> Option<Found> {
+        let Started { id: call, first, content, .. } = started;
         let unused = self.unused.remove(&connection);
         let is_loop = self.scheduling(first.executor.tgid) == Scheduling::EventLoop;
         let (churn, may_be_others) =
@@ -419,7 +417,10 @@ impl Parents {
         }
         // Where others came or went since, the connection may have been given to whoever waited longest.
         let unused = unused.map(|unused| unused.server.filter(|_| churn == unused.churn));
-        let found = self.find(connection, unused, first)?;
+        let found = match self.scheduling(first.executor.tgid) {
+            Scheduling::Proxy => self.of_content(first.executor.tgid, *content),
+            _ => self.find(connection, unused, first),
+        }?;
         let server = self.servers.get_mut(&found.server)?;
         server.calls += 1;
         let is_too_old = first.at_ns.saturating_sub(server.started_at_ns) > MAX_AGE_NS;
@@ -427,7 +428,7 @@ impl Parents {
             self.over_limit += 1;
             return None;
         }
-        self.call_parents.insert(call, found.server);
+        self.call_parents.insert(*call, found.server);
         Some(found)
     }
 
@@ -466,6 +467,17 @@ impl Parents {
         destination.is_multiplexed |= !destination.busy.insert(connection);
         let may_be_others = is_just_free && destination.idle.is_empty() && !destination.is_multiplexed;
         (destination.churn, may_be_others && !is_lone)
+    }
+
+    /// A proxy asks for what one of its requests asks for, and no other.
+    fn of_content(&mut self, tgid: u32, content: Option<u64>) -> Option<Found> {
+        match *self.by_content.get(&(tgid, content?))?.as_slice() {
+            [server] => Some(Found { server, evidence: Evidence::Content }),
+            _ => {
+                self.ambiguous += 1;
+                None
+            }
+        }
     }
 
     fn of_owner(&self, owner: Owner) -> Option<Found> {
@@ -583,9 +595,20 @@ impl Parents {
     }
 }
 
+/// Takes an exchange out of a list, and the list with the last.
+fn remove<K: std::hash::Hash + Eq>(lists: &mut HashMap<K, Vec<ExchangeId>>, key: &K, id: ExchangeId) {
+    if let Some(others) = lists.get_mut(key) {
+        others.retain(|&other| other != id);
+        if others.is_empty() {
+            lists.remove(key);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::session::Place;
 
     const REQUEST: ExchangeId = ExchangeId(1);
     const OTHER: ExchangeId = ExchangeId(2);
@@ -610,8 +633,16 @@ mod tests {
         parents
     }
 
+    fn started(id: ExchangeId, stamp: &Stamp, content: Option<u64>) -> Started {
+        Started { id, first: *stamp, last: *stamp, place: Place::default(), content }
+    }
+
+    fn call(parents: &mut Parents, id: ExchangeId, connection: ConnectionId, stamp: &Stamp) -> Option<Found> {
+        parents.of_call(&started(id, stamp, None), connection, &peer())
+    }
+
     fn begin(parents: &mut Parents, id: ExchangeId, connection: ConnectionId, stamp: Stamp) {
-        parents.begin_server(id, connection, &stamp, &stamp.executor);
+        parents.begin_server(&started(id, &stamp, None), connection);
     }
 
     fn peer() -> Endpoint {
@@ -619,7 +650,7 @@ mod tests {
     }
 
     fn evidence(parents: &mut Parents, stamp: &Stamp) -> Option<(u64, Evidence)> {
-        parents.of_call(CALL, connection(99), &peer(), stamp).map(|found| (found.server.0, found.evidence))
+        call(parents, CALL, connection(99), stamp).map(|found| (found.server.0, found.evidence))
     }
 
     #[test]
@@ -699,11 +730,11 @@ mod tests {
         // An upstream of the other request fails in the same turn: the next connection is the other's.
         parents.touch(&thread(7, 2, 11).executor, Some(OTHER));
         parents.note_connect(connection(50), &peer(), &thread(7, 2, 12).executor);
-        let found = parents.of_call(CALL, connection(50), &peer(), &thread(7, 2, 13));
+        let found = call(&mut parents, CALL, connection(50), &thread(7, 2, 13));
         assert_eq!(found.map(|found| found.server), Some(OTHER));
         parents.touch(&thread(7, 2, 14).executor, None);
         parents.note_connect(connection(51), &peer(), &thread(7, 2, 15).executor);
-        assert_eq!(parents.of_call(ExchangeId(4), connection(51), &peer(), &thread(7, 2, 16)), None);
+        assert_eq!(call(&mut parents, ExchangeId(4), connection(51), &thread(7, 2, 16)), None);
     }
 
     #[test]
@@ -714,8 +745,7 @@ mod tests {
         parents.note_connect(connection(50), &peer(), &thread(7, 1, 11).executor);
         begin(&mut parents, OTHER, connection(2), thread(7, 1, 12));
         parents.note_connect(connection(51), &peer(), &thread(7, 1, 13).executor);
-        let of =
-            |parents: &mut Parents, sock, stamp| parents.of_call(CALL, connection(sock), &peer(), &stamp);
+        let of = |parents: &mut Parents, sock, stamp: Stamp| call(parents, CALL, connection(sock), &stamp);
         assert_eq!(of(&mut parents, 51, thread(7, 2, 20)).map(|found| found.server), Some(OTHER));
         assert_eq!(of(&mut parents, 50, thread(7, 2, 21)).map(|found| found.server), Some(REQUEST));
         assert_eq!(of(&mut parents, 50, thread(7, 2, 22)), None, "only the first call of a connection");
@@ -764,5 +794,24 @@ mod tests {
         }
         assert_eq!(evidence(&mut parents, &thread(7, 0, 1)), None);
         assert_eq!(parents.over_limit(), 2);
+    }
+
+    #[test]
+    fn a_proxy_passes_on_what_one_request_asks_for() {
+        let mut parents = of_scheduling(Scheduling::Proxy);
+        let stamp = thread(7, 0, 10);
+        parents.begin_server(&started(REQUEST, &stamp, Some(1)), connection(1));
+        parents.begin_server(&started(OTHER, &stamp, Some(2)), connection(2));
+        let ask = |parents: &mut Parents, content| {
+            let found = parents.of_call(&started(CALL, &thread(8, 9, 20), content), connection(9), &peer());
+            found.map(|found| (found.server, found.evidence))
+        };
+        assert_eq!(ask(&mut parents, Some(2)), Some((OTHER, Evidence::Content)));
+        assert_eq!(ask(&mut parents, Some(3)), None);
+        assert_eq!(ask(&mut parents, None), None);
+        parents.begin_server(&started(ExchangeId(9), &stamp, Some(2)), connection(3));
+        assert_eq!(ask(&mut parents, Some(2)), None, "either may be meant");
+        parents.end(OTHER);
+        assert_eq!(ask(&mut parents, Some(2)), Some((ExchangeId(9), Evidence::Content)));
     }
 }

@@ -3,11 +3,13 @@
 //! Where there are several, W3C's counts: gateways add it to what their clients sent.
 
 mod b3;
+mod baggage;
 mod jaeger;
 mod w3c;
 
 use super::WireContext;
 
+pub(super) use baggage::record as record_baggage;
 pub(super) use w3c::parse as of_w3c;
 
 /// Returns the context that the fields of a request name; `values` gives those of a field by its name in lower case.

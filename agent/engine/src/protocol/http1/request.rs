@@ -132,5 +132,6 @@ fn attributes(
     }
     let (captured, redacted) = (&settings.captured_request_headers, &settings.redacted_headers);
     field::record(&mut attributes, fields, "http.request.header", captured, redacted);
+    context::record_baggage(&mut attributes, values(fields, "baggage"), &settings.recorded_baggage);
     attributes
 }

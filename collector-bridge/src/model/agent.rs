@@ -7,7 +7,7 @@ use super::{AnyValue, KeyValue, Span, SpanId, SpanKind, TraceId};
 pub const PARENT_EXPECTED: &str = "remora.parent.expected";
 /// Attribute of a client span: the trace that the agent named in the request it wrote a context into, before it knew
 /// what the request belongs to.
-pub const TRACE_ALIAS: &str = "remora.trace.alias";
+const TRACE_ALIAS: &str = "remora.trace.alias";
 /// Attribute: why the parent is believed to be one.
 pub const PARENT_EVIDENCE: &str = "remora.parent.evidence";
 /// [`PARENT_EVIDENCE`] of a parent that was found by positions on the wire.

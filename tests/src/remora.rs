@@ -217,7 +217,15 @@ impl Ports {
 
 fn start_bridge(scratch: &Scratch) -> Result<(Running, Bridge, SocketAddr)> {
     let ports = Ports::free()?;
-    let process = ports.start(scratch)?;
+    // Somebody may have been given one of the free ports in between.
+    let (ports, process) = match ports.start(scratch) {
+        Ok(process) => (ports, process),
+        Err(_) => {
+            let ports = Ports::free()?;
+            let process = ports.start(scratch)?;
+            (ports, process)
+        }
+    };
     Ok((process, Bridge::at(ports.api), ports.otlp_grpc))
 }
 

@@ -213,7 +213,7 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
         self.roster.judge(tgid, observe);
         let mode = if observe { ProcessMode::Observe(runtime::tasks(&runtime)) } else { ProcessMode::Ignore };
         self.capture.set_process(tgid, mode);
-        self.engine.handle_process(tgid, runtime.scheduling());
+        self.engine.handle_process(tgid, runtime::scheduling(&runtime, &probes));
         if observe {
             for probe in probes {
                 self.attached.attach(&mut self.capture, &probe);

@@ -147,7 +147,11 @@ impl Engine {
         match kind {
             EventKind::Opened(opened) => self.open(connection, opened, at_ns),
             EventKind::Data(data) => self.data(connection, data, at_ns),
-            EventKind::Claimed(executor) => self.correlation.claim(connection, executor),
+            EventKind::Claimed(executor) => {
+                if self.connections.contains_key(&connection) {
+                    self.correlation.claim(connection, executor);
+                }
+            }
             EventKind::Eof(executor) => self.eof(connection, Stamp { at_ns, executor }),
             EventKind::Closed(closed) => self.closed(connection, at_ns, closed),
         }

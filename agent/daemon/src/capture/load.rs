@@ -172,7 +172,10 @@ impl Capture {
             load_program(&mut ebpf, tracepoint, &types)?;
         }
         for probe in UPROBES {
-            uprobe(&mut ebpf, probe)?.load().map_err(failed("load", probe))?;
+            // Without them parents are missing; attaching them will say so.
+            if let Err(error) = uprobe(&mut ebpf, probe)?.load() {
+                tracing::warn!("parents are missing that {probe} would tell: {error}");
+            }
         }
         Ok(Self {
             ebpf,

@@ -2,6 +2,8 @@
 
 use foldhash::HashSet;
 
+use remora_engine::event::Scheduling;
+
 use crate::capture::{Capture, Tasks};
 use crate::discover::{FileIdentity, Probe, Purpose, Runtime};
 use crate::health::{Counter, Ledger};
@@ -42,13 +44,40 @@ impl Attached {
         if self.places.len() >= MAX_PROBES || !self.places.insert(place) {
             return;
         }
+        if probe.purpose == Purpose::PythonCopyContext && is_return_refused() {
+            self.refused.add(1);
+            tracing::warn!(
+                "no parents by asyncio task: this kernel (Linux 6.11 to 6.13) may end confined programs at such probes"
+            );
+            return;
+        }
         if let Err(error) = capture.attach_probe(program(probe.purpose), &probe.path, probe.offset) {
+            // The process through which the file was found may be gone; the next one may do.
+            self.places.remove(&place);
             self.refused.add(1);
             tracing::warn!(
                 "parents are missing that a probe in {} would tell: {error}",
                 probe.path.display()
             );
         }
+    }
+}
+
+/// Linux 6.11 to 6.13 return from a probed function by a system call (`uretprobe`), which a seccomp filter that does not
+/// know it refuses, and the process dies. Later ones let it pass every filter.
+fn is_return_refused() -> bool {
+    let name = rustix::system::uname();
+    let release = name.release().to_string_lossy();
+    let mut numbers = release.split(['.', '-']).map_while(|number| number.parse::<u32>().ok());
+    matches!((numbers.next(), numbers.next()), (Some(6), Some(11..=13)))
+}
+
+/// Returns how a program's threads serve requests. Without the probes that end Node's turns, they prove nothing.
+pub(super) fn scheduling(runtime: &Runtime, probes: &[Probe]) -> Scheduling {
+    const NODE_TURNS: usize = 2;
+    match runtime {
+        Runtime::Node if probes.len() < NODE_TURNS => Scheduling::Migrating,
+        _ => runtime.scheduling(),
     }
 }
 

@@ -204,9 +204,8 @@ impl Parents {
 
     /// What is written to a connection from here on is written for `executor`.
     pub(super) fn claim(&mut self, connection: ConnectionId, executor: Executor) {
-        if self.claims.len() < MAX_REMEMBERED {
-            self.claims.insert(connection, executor);
-        }
+        // Connections are bounded, and their claims go with them.
+        self.claims.insert(connection, executor);
     }
 
     /// A Python has made a context for a new task: it works for whom its maker works for.

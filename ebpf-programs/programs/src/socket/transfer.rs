@@ -87,6 +87,10 @@ pub(crate) fn enter(registers: &Registers, descriptor: u64, direction: u8, memor
     call.inserted = 0;
     if !apply_policy(call) {
         count(Count::Ignored, 1);
+        // What the thread does next may be about what it reads here.
+        if direction == DIRECTION_INGRESS {
+            thread.turn = thread.turn.wrapping_add(1);
+        }
         return;
     }
     if memory.kind != memory::CONNECT {

@@ -59,7 +59,7 @@ impl Mode {
     /// Returns the first part of the path.
     pub(crate) fn route(self) -> &'static str {
         match self {
-            Mode::Work => "work",
+            Mode::Work => "paced",
             Mode::Await => "await",
             Mode::Fan => "fan",
             Mode::Proxy => "down",

@@ -304,10 +304,11 @@ mod tests {
 
     #[test]
     fn a_number_is_found_in_paths_statements_and_keys() {
-        for text in ["/work/700000001", "SELECT 1 /* item 700000001 */", "get item:700000001", "=700000001"] {
+        for text in ["/paced/700000001", "SELECT 1 /* item 700000001 */", "get item:700000001", "=700000001"]
+        {
             assert_eq!(number_in(text), Some(FIRST_NUMBER), "{text}");
         }
-        for text in ["", "/work/7000000012", "/work/600000001", "http://127.0.0.1:45678/"] {
+        for text in ["", "/paced/7000000012", "/paced/600000001", "http://127.0.0.1:45678/"] {
             assert_eq!(number_in(text), None, "{text}");
         }
     }

@@ -37,7 +37,7 @@ async def healthz(request):
     return web.Response(text="ok")
 
 
-@routes.get(r"/work/{number:\d+}")
+@routes.get(r"/paced/{number:\d+}")
 async def work(request):
     number = int(request.match_info["number"])
     down = await fetch(request.app, number)

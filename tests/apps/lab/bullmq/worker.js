@@ -26,7 +26,7 @@ async function work({ name, data: { id } }) {
     await Promise.all([fetchDown(id), item(id), cached(id)]);
     return;
   }
-  const between = name === "work" ? pause : async () => {};
+  const between = name === "paced" ? pause : async () => {};
   await fetchDown(id);
   await between();
   await item(id);

@@ -12,7 +12,7 @@ def healthz():
     return "ok"
 
 
-@app.get("/work/<int:number>")
+@app.get("/paced/<int:number>")
 def work(number):
     return jsonify(id=number, task=tasks.work.delay(number).id)
 

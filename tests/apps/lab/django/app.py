@@ -87,7 +87,7 @@ def straight(request, number):
 
 urlpatterns = [
     path("healthz", lambda request: HttpResponse("ok")),
-    path("work/<int:number>", work),
+    path("paced/<int:number>", work),
     path("await/<int:number>", straight),
 ]
 application = get_wsgi_application()

@@ -28,7 +28,7 @@ app.get("/healthz", (request, response) => {
   response.send("ok");
 });
 
-app.get("/work/:id", async (request, response) => {
+app.get("/paced/:id", async (request, response) => {
   const id = Number(request.params.id);
   const down = await fetchDown(id);
   await pause();

@@ -52,7 +52,7 @@ async def healthz():
     return "ok"
 
 
-@app.get("/work/{number}")
+@app.get("/paced/{number}")
 async def work(number: int):
     down = await asyncio.to_thread(fetch, number)
     await pause()

@@ -46,7 +46,7 @@ async def healthz():
     return "ok"
 
 
-@app.get("/work/{number}")
+@app.get("/paced/{number}")
 async def work(number: int):
     down = await fetch(number)
     await pause()

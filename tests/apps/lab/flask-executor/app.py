@@ -54,7 +54,7 @@ def healthz():
     return "ok"
 
 
-@app.get("/work/<int:number>")
+@app.get("/paced/<int:number>")
 def work(number):
     down = executor.submit(fetch, number).result()
     pause()

@@ -52,7 +52,7 @@ def healthz():
     return "ok"
 
 
-@app.get("/work/<int:number>")
+@app.get("/paced/<int:number>")
 def work(number):
     down = fetch(number)
     pause()

@@ -121,7 +121,7 @@ func (s *items) fan(ctx context.Context, id int64) (*answer, error) {
 type handler func(ctx context.Context, id int64) (*answer, error)
 
 func (s *items) routes() map[string]handler {
-	return map[string]handler{"work": s.work, "await": s.straight, "fan": s.fan}
+	return map[string]handler{"paced": s.work, "await": s.straight, "fan": s.fan}
 }
 
 func answerTo(writer http.ResponseWriter, request *http.Request, text string, handle handler) {

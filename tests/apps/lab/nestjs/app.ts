@@ -38,7 +38,7 @@ class ItemsController {
     return "ok";
   }
 
-  @Get("work/:id")
+  @Get("paced/:id")
   async work(@Param("id", ParseIntPipe) id: number) {
     const down = await this.items.down(id);
     await pause();

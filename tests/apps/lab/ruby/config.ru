@@ -48,7 +48,7 @@ def fan(id)
   { id: id, down: found[0], name: found[1], cached: found[2] }
 end
 
-ROUTES = { "work" => method(:work), "await" => method(:straight), "fan" => method(:fan) }.freeze
+ROUTES = { "paced" => method(:work), "await" => method(:straight), "fan" => method(:fan) }.freeze
 
 run(lambda do |env|
   _, route, id = env["PATH_INFO"].split("/")

@@ -23,7 +23,7 @@ async function item(id) {
 const cached = (id) => redis.get(`item:${id}`);
 
 const routes = {
-  async work(id) {
+  async paced(id) {
     const down = await fetchDown(id);
     await pause();
     const name = await item(id);

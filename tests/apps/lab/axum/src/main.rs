@@ -80,7 +80,7 @@ async fn main() -> Result<(), Failure> {
     };
     let router = Router::new()
         .route("/healthz", get(|| async { "ok" }))
-        .route("/work/{id}", get(work))
+        .route("/paced/{id}", get(work))
         .route("/await/{id}", get(straight))
         .route("/fan/{id}", get(fan))
         .with_state(app);

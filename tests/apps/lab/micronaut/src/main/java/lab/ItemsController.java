@@ -42,7 +42,7 @@ public class ItemsController {
         return "ok";
     }
 
-    @Get("/work/{id}")
+    @Get("/paced/{id}")
     Map<String, Object> work(long id) throws InterruptedException {
         Map<?, ?> down = down(id);
         pause();

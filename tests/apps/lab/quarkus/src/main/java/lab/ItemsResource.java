@@ -38,7 +38,7 @@ public class ItemsResource {
     }
 
     @GET
-    @Path("work/{id}")
+    @Path("paced/{id}")
     public Map<String, Object> work(@PathParam("id") long id) throws InterruptedException {
         Map<String, Object> down = service.down(id);
         pause();

@@ -26,7 +26,7 @@ public class BlockingController {
         return "ok";
     }
 
-    @GetMapping("/work/{id}")
+    @GetMapping("/paced/{id}")
     Map<String, Object> work(@PathVariable("id") long id) throws InterruptedException {
         Map<?, ?> down = items.down(id);
         pause();

@@ -29,7 +29,7 @@ public class FuturesController {
         return "ok";
     }
 
-    @GetMapping("/work/{id}")
+    @GetMapping("/paced/{id}")
     CompletableFuture<Map<String, Object>> work(@PathVariable("id") long id) {
         return CompletableFuture.supplyAsync(() -> answer(id, "down", items.down(id)), calls)
                 .thenApplyAsync(answer -> with(answer, "name", items.name(id)), later())

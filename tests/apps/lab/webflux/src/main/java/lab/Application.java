@@ -42,7 +42,7 @@ public class Application {
             return Mono.just("ok");
         }
 
-        @GetMapping("/work/{id}")
+        @GetMapping("/paced/{id}")
         Mono<Map<String, Object>> work(@PathVariable("id") long id) {
             return down(id).flatMap(down -> name(id).delaySubscription(pause())
                     .flatMap(name -> cached(id).delaySubscription(pause())

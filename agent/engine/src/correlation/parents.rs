@@ -29,17 +29,11 @@ enum Key {
     Thread { tgid: u32, tid: u32 },
 }
 
-impl Key {
-    fn tgid(self) -> u32 {
-        match self {
-            Key::Goroutine { tgid, .. } | Key::Context { tgid, .. } | Key::Thread { tgid, .. } => tgid,
-        }
-    }
-}
-
 /// A request that is being served.
 #[derive(Debug)]
 struct Server {
+    /// The process, as it is counted.
+    tgid: u32,
     key: Key,
     connection: ConnectionId,
     content: Option<u64>,
@@ -118,6 +112,8 @@ pub(super) struct Parents {
     interleaving: HashSet<u32>,
     /// Requests that each process serves at present.
     serving: HashMap<u32, u32>,
+    /// The request that was the only one of its process since it began.
+    alone: HashMap<u32, ExchangeId>,
     /// Answers of each unproven process that were given by the thread that had read the request.
     proofs: HashMap<u32, u32>,
     /// The turn in which each thread gave its last answer.
@@ -282,9 +278,11 @@ impl Parents {
         let is_proxy = self.scheduling(first.executor.tgid) == Scheduling::Proxy;
         let content = content.filter(|_| is_proxy);
         if let Some(content) = content {
-            self.by_content.entry((key.tgid(), content)).or_default().push(id);
+            self.by_content.entry((first.executor.tgid, content)).or_default().push(id);
         }
+        let tgid = first.executor.tgid;
         let server = Server {
+            tgid,
             key,
             connection,
             content,
@@ -294,7 +292,12 @@ impl Parents {
             calls: 0,
         };
         self.servers.insert(id, server);
-        *self.serving.entry(first.executor.tgid).or_default() += 1;
+        let serving = self.serving.entry(tgid).or_default();
+        *serving += 1;
+        match *serving {
+            1 => self.alone.insert(tgid, id),
+            _ => self.alone.remove(&tgid),
+        };
         self.take_turn(id, reader);
     }
 
@@ -378,15 +381,16 @@ impl Parents {
     pub(super) fn end(&mut self, id: ExchangeId) {
         self.call_parents.remove(&id);
         let Some(server) = self.servers.remove(&id) else { return };
-        if let Some(serving) = self.serving.get_mut(&server.key.tgid()) {
-            *serving -= 1;
+        if let Some(serving) = self.serving.get_mut(&server.tgid) {
+            *serving = serving.saturating_sub(1);
             if *serving == 0 {
-                self.serving.remove(&server.key.tgid());
+                self.serving.remove(&server.tgid);
+                self.alone.remove(&server.tgid);
             }
         }
         remove(&mut self.by_connection, &server.connection, id);
         if let Some(content) = server.content {
-            remove(&mut self.by_content, &(server.key.tgid(), content), id);
+            remove(&mut self.by_content, &(server.tgid, content), id);
         }
         remove(&mut self.by_key, &server.key, id);
     }
@@ -398,14 +402,15 @@ impl Parents {
         (first.at_ns.saturating_sub(started_at_ns) <= MAX_AGE_NS).then_some(found)
     }
 
-    /// Returns the request that a call belongs to, if that is certain.
+    /// Returns the request that a call belongs to, if that is certain. It is up to the caller to ask whether it
+    /// [admits](Self::admits) the call, and to tell that it [adopts](Self::adopt) it.
     pub(super) fn of_call(
         &mut self,
         started: &Started,
         connection: ConnectionId,
         peer: &Endpoint,
     ) -> Option<Found> {
-        let Started { id: call, first, content, .. } = started;
+        let Started { first, content, .. } = started;
         let unused = self.unused.remove(&connection);
         let is_loop = self.scheduling(first.executor.tgid) == Scheduling::EventLoop;
         let (churn, may_be_others) =
@@ -416,19 +421,31 @@ impl Parents {
         }
         // Where others came or went since, the connection may have been given to whoever waited longest.
         let unused = unused.map(|unused| unused.server.filter(|_| churn == unused.churn));
-        let found = match self.scheduling(first.executor.tgid) {
+        match self.scheduling(first.executor.tgid) {
             Scheduling::Proxy => self.of_content(first.executor.tgid, *content),
             _ => self.find(connection, unused, first),
-        }?;
-        let server = self.servers.get_mut(&found.server)?;
-        server.calls += 1;
-        let is_too_old = first.at_ns.saturating_sub(server.started_at_ns) > MAX_AGE_NS;
-        if server.calls > MAX_CALLS || is_too_old || first.at_ns < server.started_at_ns {
-            self.over_limit += 1;
-            return None;
         }
-        self.call_parents.insert(*call, found.server);
-        Some(found)
+    }
+
+    /// Returns whether a request can be the cause of one more call, which was made at this time, and counts it.
+    pub(super) fn admits(&mut self, server: ExchangeId, at_ns: u64) -> bool {
+        let Some(server) = self.servers.get_mut(&server) else { return false };
+        server.calls += 1;
+        let is_too_old = at_ns.saturating_sub(server.started_at_ns) > MAX_AGE_NS;
+        let is_admitted = server.calls <= MAX_CALLS && !is_too_old && at_ns >= server.started_at_ns;
+        self.over_limit += u64::from(!is_admitted);
+        is_admitted
+    }
+
+    /// Notes that a call belongs to a request: what its answer leads to does too.
+    pub(super) fn adopt(&mut self, call: ExchangeId, server: ExchangeId) {
+        self.call_parents.insert(call, server);
+    }
+
+    /// Returns whether a request was the only one of its process since it began.
+    pub(super) fn is_alone(&self, server: ExchangeId) -> bool {
+        let tgid = self.servers.get(&server).map(|server| server.tgid);
+        tgid.and_then(|tgid| self.alone.get(&tgid)) == Some(&server)
     }
 
     fn find(
@@ -637,7 +654,10 @@ mod tests {
     }
 
     fn call(parents: &mut Parents, id: ExchangeId, connection: ConnectionId, stamp: &Stamp) -> Option<Found> {
-        parents.of_call(&started(id, stamp, None), connection, &peer())
+        let found = parents.of_call(&started(id, stamp, None), connection, &peer())?;
+        let is_admitted = parents.admits(found.server, stamp.at_ns);
+        is_admitted.then(|| parents.adopt(id, found.server))?;
+        Some(found)
     }
 
     fn begin(parents: &mut Parents, id: ExchangeId, connection: ConnectionId, stamp: Stamp) {

@@ -12,7 +12,7 @@ mod settings;
 use std::path::PathBuf;
 
 pub use arguments::{
-    CheckArguments, Command, CommandLine, ExplainArguments, LogArguments, Print, Propagate, RunArguments,
+    CheckArguments, Command, CommandLine, ContentEvidence, ExplainArguments, LogArguments, Print, Propagate, RunArguments,
     TraceArguments, TrySocketsArguments, WatchArguments,
 };
 pub use environment::Environment;

@@ -379,3 +379,27 @@ pub struct WireContext {
 pub fn set(attributes: &mut Attributes, key: Key, value: impl Into<crate::semconv::Value>) {
     attributes.push((key, value.into()));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_proxy_passes_on_is_told_by_verb_path_and_host() {
+        let of = |verb: &str, path: Option<&str>, host: Option<&str>| {
+            let name = Name { verb: verb.to_owned(), path: path.map(str::to_owned) };
+            let authority = host.map(|host| (host.to_owned(), None));
+            Request { name, authority, ..Request::default() }.content()
+        };
+        let asked = of("GET", Some("/healthz"), Some("shop"));
+        assert_eq!(of("GET", Some("/healthz"), Some("Shop")), asked);
+        for other in [
+            of("HEAD", Some("/healthz"), Some("shop")),
+            of("GET", Some("/health"), Some("shop")),
+            of("GET", Some("/healthz"), None),
+            of("GET", None, Some("shop")),
+        ] {
+            assert_ne!(other, asked);
+        }
+    }
+}

@@ -42,6 +42,8 @@ struct Server {
     /// The thread had waited for events since its last answer, as event loops do.
     has_waited: bool,
     calls: u32,
+    /// The call that has not ended which was made for it last.
+    calling: Option<ExchangeId>,
 }
 
 /// What a thread works on in the present turn of its event loop.
@@ -290,6 +292,7 @@ impl Parents {
             is_answering: false,
             has_waited: first.executor.turn != last_turn,
             calls: 0,
+            calling: None,
         };
         self.servers.insert(id, server);
         let serving = self.serving.entry(tgid).or_default();
@@ -379,7 +382,9 @@ impl Parents {
 
     /// Forgets a request or call.
     pub(super) fn end(&mut self, id: ExchangeId) {
-        self.call_parents.remove(&id);
+        if let Some(server) = self.call_parents.remove(&id).and_then(|server| self.servers.get_mut(&server)) {
+            server.calling = server.calling.filter(|&call| call != id);
+        }
         let Some(server) = self.servers.remove(&id) else { return };
         if let Some(serving) = self.serving.get_mut(&server.tgid) {
             *serving = serving.saturating_sub(1);
@@ -440,6 +445,9 @@ impl Parents {
     /// Notes that a call belongs to a request: what its answer leads to does too.
     pub(super) fn adopt(&mut self, call: ExchangeId, server: ExchangeId) {
         self.call_parents.insert(call, server);
+        if let Some(server) = self.servers.get_mut(&server) {
+            server.calling = Some(call);
+        }
     }
 
     /// Returns whether a request was the only one of its process since it began.
@@ -485,10 +493,13 @@ impl Parents {
         (destination.churn, may_be_others && !is_lone)
     }
 
-    /// A proxy asks for what one of its requests asks for, and no other.
+    /// A proxy asks for what one of its requests asks for, and no other. It asks once, and again when that has failed:
+    /// meanwhile the same question is its own, about the server's health.
     fn of_content(&mut self, tgid: u32, content: Option<u64>) -> Option<Found> {
+        let is_calling =
+            |server| self.servers.get(&server).is_some_and(|server: &Server| server.calling.is_some());
         match *self.by_content.get(&(tgid, content?))?.as_slice() {
-            [server] => Some(Found { server, evidence: Evidence::Content }),
+            [server] if !is_calling(server) => Some(Found { server, evidence: Evidence::Content }),
             _ => {
                 self.ambiguous += 1;
                 None
@@ -832,5 +843,20 @@ mod tests {
         assert_eq!(ask(&mut parents, Some(2)), None, "either may be meant");
         parents.end(OTHER);
         assert_eq!(ask(&mut parents, Some(2)), Some((ExchangeId(9), Evidence::Content)));
+    }
+    #[test]
+    fn a_proxy_asks_once_for_a_request_and_again_when_that_failed() {
+        let mut parents = of_scheduling(Scheduling::Proxy);
+        parents.begin_server(&started(REQUEST, &thread(7, 0, 10), Some(1)), connection(1));
+        let ask = |parents: &mut Parents, id| {
+            let started = started(ExchangeId(id), &thread(8, 9, 20), Some(1));
+            let found = parents.of_call(&started, connection(id), &peer())?;
+            parents.adopt(started.id, found.server);
+            Some(found.server)
+        };
+        assert_eq!(ask(&mut parents, 3), Some(REQUEST));
+        assert_eq!(ask(&mut parents, 4), None, "a health check");
+        parents.end(ExchangeId(3));
+        assert_eq!(ask(&mut parents, 5), Some(REQUEST), "a retry");
     }
 }

@@ -120,7 +120,8 @@ pub(super) fn request(
 /// Returns what a command's keys and values are about; nothing of passwords.
 fn marks(words: &Words<'_>, key: Option<u64>) -> Marks {
     let mut search = Search::new(key);
-    let (first, arguments) = words.kept.split_first().map_or((&[][..], &[][..]), |(first, rest)| (*first, rest));
+    let (first, arguments) =
+        words.kept.split_first().map_or((&[][..], &[][..]), |(first, rest)| (*first, rest));
     if !known::is_secret(first) {
         arguments.iter().for_each(|argument| search.text(argument));
     }

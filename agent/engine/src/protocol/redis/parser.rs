@@ -75,10 +75,7 @@ enum Replies {
 impl RedisParser {
     pub(super) fn new(settings: &ParserSettings, is_start: bool) -> Self {
         Self {
-            options: command::Options {
-                redact: settings.redact_statements,
-                mark_key: settings.mark_key,
-            },
+            options: command::Options { redact: settings.redact_statements, mark_key: settings.mark_key },
             is_aligned: is_start,
             is_draining: !is_start,
             may_wait: is_start,

@@ -207,6 +207,11 @@ impl Correlation {
         self.foreseen.insert((connection, stamp.at_ns), foreseen);
     }
 
+    /// Notes who was seen at work.
+    pub(crate) fn see(&mut self, stamp: &Stamp) {
+        self.parents.see(stamp);
+    }
+
     /// Notes that a connection is touched, while these exchanges are open on it, the oldest first.
     pub(crate) fn touch(&mut self, kind: SpanKind, open: Option<ExchangeId>, executor: &Executor) {
         let server = match kind {

@@ -1,6 +1,7 @@
 //! Which request a call belongs to, by who executed what.
 
 mod contexts;
+mod goroutines;
 
 use foldhash::{HashMap, HashSet};
 
@@ -9,6 +10,7 @@ use crate::event::{ConnectionId, Endpoint, Executor, Opened, Scheduling, Task};
 use crate::pairing::{ExchangeId, Started};
 use crate::span::Evidence;
 use contexts::{Contexts, Owner};
+use goroutines::Goroutines;
 
 /// Calls that one request may have. A request with more is a stream or a worker, not a cause.
 const MAX_CALLS: u32 = 1_000;
@@ -39,6 +41,8 @@ struct Server {
     connection: ConnectionId,
     content: Option<u64>,
     started_at_ns: u64,
+    /// When the end of its head was read.
+    read_at_ns: u64,
     is_answering: bool,
     /// The thread had waited for events since its last answer, as event loops do.
     has_waited: bool,
@@ -123,8 +127,7 @@ pub(super) struct Parents {
     proofs: HashMap<u32, u32>,
     /// The turn in which each thread gave its last answer.
     answer_turns: HashMap<u32, u32>,
-    /// When a goroutine was first seen to make a call, and which one had started it.
-    goroutines: HashMap<Key, (u64, u64)>,
+    goroutines: Goroutines,
     ambiguous: u64,
     over_limit: u64,
 }
@@ -157,6 +160,7 @@ impl Parents {
         self.interleaving.remove(&tgid);
         self.proofs.remove(&tgid);
         self.contexts.forget_process(tgid);
+        self.goroutines.forget_process(tgid);
         self.gifts.retain(|(owner, _), _| *owner != tgid);
         self.destinations.retain(|(owner, _), _| *owner != tgid);
     }
@@ -266,6 +270,13 @@ impl Parents {
         self.by_connection.get(&connection)?.iter().copied().min()
     }
 
+    /// Notes who was seen at work.
+    pub(super) fn see(&mut self, stamp: &Stamp) {
+        if let Some(Task::Goroutine { id, parent }) = stamp.executor.task {
+            self.goroutines.see((stamp.executor.tgid, id), parent, stamp.at_ns);
+        }
+    }
+
     /// A thread touches a connection: from here to its next wait it works on the request that the connection is used
     /// for, or on something unknown.
     pub(super) fn touch(&mut self, executor: &Executor, server: Option<ExchangeId>) {
@@ -291,7 +302,7 @@ impl Parents {
     ///
     /// Whoever reads the end of its head goes on with it: Go has another goroutine look for the first byte.
     pub(super) fn begin_server(&mut self, started: &Started, connection: ConnectionId) {
-        let Started { id, first, last: Stamp { executor: reader, .. }, content, .. } = started;
+        let Started { id, first, last: Stamp { executor: reader, at_ns: read_at_ns }, content, .. } = started;
         let (id, content) = (*id, *content);
         let key = self.key(reader);
         if matches!(key, Key::Thread { .. }) && self.is_busy(key, connection) {
@@ -312,6 +323,7 @@ impl Parents {
             connection,
             content,
             started_at_ns: first.at_ns,
+            read_at_ns: *read_at_ns,
             is_answering: false,
             has_waited: first.executor.turn != last_turn,
             calls: 0,
@@ -566,18 +578,19 @@ impl Parents {
         if let Some(server) = self.oldest(Key::Goroutine { tgid, id }) {
             return Some(Found { server, evidence: Evidence::Goroutine });
         }
-        let (mut youngest_ns, mut parent) =
-            *self.goroutines.entry(Key::Goroutine { tgid, id }).or_insert((at_ns, parent));
+        self.goroutines.see((tgid, id), parent, at_ns);
+        let mut started = vec![id];
+        let mut parent = parent;
         for _ in 0..MAX_GENERATIONS {
-            let key = Key::Goroutine { tgid, id: parent };
-            if let Some(server) = self.oldest(key) {
-                // A goroutine that made calls before this request began is a worker that an earlier request started.
-                let was_started_during = youngest_ns >= self.servers.get(&server)?.started_at_ns;
-                return was_started_during.then_some(Found { server, evidence: Evidence::Goroutine });
+            if let Some(server) = self.oldest(Key::Goroutine { tgid, id: parent }) {
+                // One that was there before this request began is a worker that an earlier request started.
+                let read_at_ns = self.servers.get(&server)?.read_at_ns;
+                let is_worker = |id: &u64| self.goroutines.is_older((tgid, *id), read_at_ns);
+                return (!started.iter().any(is_worker))
+                    .then_some(Found { server, evidence: Evidence::Goroutine });
             }
-            let (first_ns, next) = *self.goroutines.get(&key)?;
-            youngest_ns = youngest_ns.min(first_ns);
-            parent = next;
+            started.push(parent);
+            parent = self.goroutines.parent((tgid, parent))?;
         }
         None
     }
@@ -659,12 +672,7 @@ impl Parents {
         if self.accepted.len() > MAX_REMEMBERED {
             self.accepted.clear();
         }
-        if self.goroutines.len() > MAX_REMEMBERED {
-            let mut times: Vec<u64> = self.goroutines.values().map(|(at_ns, _)| *at_ns).collect();
-            let middle = times.len() / 2;
-            let (_, &mut median, _) = times.select_nth_unstable(middle);
-            self.goroutines.retain(|_, (at_ns, _)| *at_ns > median);
-        }
+        self.goroutines.sweep();
     }
 }
 
@@ -858,6 +866,19 @@ mod tests {
         parents.end(REQUEST);
         begin(&mut parents, OTHER, connection(1), goroutine(5, 1, 30));
         assert_eq!(evidence(&mut parents, &goroutine(6, 5, 40)), None);
+    }
+
+    #[test]
+    fn a_late_first_call_for_an_earlier_request_belongs_to_none() {
+        let mut parents = Parents::default();
+        begin(&mut parents, REQUEST, connection(1), goroutine(5, 1, 10));
+        parents.end(REQUEST);
+        // 39 was started after 38, and was there before the second request.
+        parents.see(&goroutine(39, 1, 20));
+        begin(&mut parents, OTHER, connection(1), goroutine(5, 1, 30));
+        assert_eq!(evidence(&mut parents, &goroutine(38, 5, 40)), None);
+        assert_eq!(evidence(&mut parents, &goroutine(40, 5, 41)), Some((2, Evidence::Goroutine)));
+        assert_eq!(evidence(&mut parents, &goroutine(50, 38, 42)), None, "started by a worker");
     }
 
     #[test]

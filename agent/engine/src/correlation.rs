@@ -3,6 +3,7 @@
 //! Takes the beginnings and ends of exchanges, makes [`Span`]s. It knows executors, turns and places on the wire, and no
 //! protocol. Its one hard problem is to name no parent rather than a wrong one: every rule below states what it proves.
 
+mod content;
 mod describe;
 mod identity;
 mod parents;
@@ -13,9 +14,11 @@ use foldhash::HashMap;
 use crate::connection::Stamp;
 use crate::event::{ConnectionId, Executor, Opened, Role, Scheduling};
 use crate::pairing::{Exchange, ExchangeId, Started};
-use crate::protocol::WireContext;
+use crate::protocol::{Marks, WireContext};
 use crate::semconv::{self, Value};
 use crate::span::{Evidence, Link, Parent, Span, SpanId, SpanKind, TraceId};
+use content::Content;
+pub use content::ContentEvidence;
 use identity::{IdSource, Identity, WireKey};
 use parents::{Found, Parents};
 use route::Routes;
@@ -70,6 +73,22 @@ struct Foreseen {
     evidence: Evidence,
 }
 
+/// What a call belongs to, as far as is known.
+#[derive(Debug)]
+enum Cause {
+    Parent(Foreseen),
+    /// With this confidence.
+    Link(Foreseen, f64),
+    Unknown,
+}
+
+/// What a request says of itself, besides what it asks for.
+#[derive(Debug, Default)]
+pub(crate) struct Clues {
+    pub(crate) wire: Option<WireContext>,
+    pub(crate) marks: Marks,
+}
+
 /// Counts of what the rules decided.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Tally {
@@ -81,6 +100,11 @@ pub(crate) struct Tally {
     pub(crate) over_limit: u64,
     /// Client calls that could not be remembered.
     pub(crate) not_remembered: u64,
+    /// Calls that were given a parent, or a link, because of the ids in them.
+    pub(crate) content_parents: u64,
+    pub(crate) content_links: u64,
+    /// Calls that were not, although there were ids.
+    pub(crate) content: content::Tally,
 }
 
 /// The state of all traces that pass through this host.
@@ -90,6 +114,7 @@ pub(crate) struct Correlation {
     active: HashMap<ExchangeId, Active>,
     calls: HashMap<WireKey, Call>,
     parents: Parents,
+    content: Content,
     /// Causes of calls that are told later than they were made, by where and when they were.
     foreseen: HashMap<(ConnectionId, u64), Foreseen>,
     routes: Routes,
@@ -99,12 +124,13 @@ pub(crate) struct Correlation {
 
 impl Correlation {
     /// Returns the state before the first exchange.
-    pub(crate) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64, evidence: ContentEvidence) -> Self {
         Self {
             ids: IdSource::new(seed),
             active: HashMap::default(),
             calls: HashMap::default(),
             parents: Parents::default(),
+            content: Content::new(evidence),
             foreseen: HashMap::default(),
             routes: Routes::default(),
             tally: Tally::default(),
@@ -117,6 +143,7 @@ impl Correlation {
         let mut tally = self.tally;
         tally.ambiguous += self.parents.ambiguous();
         tally.over_limit += self.parents.over_limit();
+        tally.content = self.content.tally();
         tally
     }
 
@@ -176,14 +203,13 @@ impl Correlation {
             return;
         }
         let Some(found) = self.parents.foresee(connection, stamp) else { return };
-        let Some(server) = self.active.get_mut(&found.server) else { return };
-        server.has_children = true;
-        let foreseen = Foreseen {
-            cause: server.context.clone(),
-            received: server.wire.clone(),
-            evidence: found.evidence,
-        };
+        let Some(foreseen) = self.foresight(found.server, found.evidence) else { return };
         self.foreseen.insert((connection, stamp.at_ns), foreseen);
+    }
+
+    /// Notes who was seen at work.
+    pub(crate) fn see(&mut self, stamp: &Stamp) {
+        self.parents.see(stamp);
     }
 
     /// Notes that a connection is touched, while these exchanges are open on it, the oldest first.
@@ -212,35 +238,87 @@ impl Correlation {
         &mut self,
         kind: SpanKind,
         started: &Started,
-        wire: Option<WireContext>,
+        clues: Clues,
         connection: ConnectionId,
         opened: &Opened,
     ) {
         let identity = Identity::of(kind, &started.place, opened, &mut self.ids);
         let keys = identity::wire_keys(kind, &started.place, connection, opened);
+        let Clues { wire, mut marks } = clues;
+        if let Some(wire) = &wire {
+            marks.add_context(wire);
+        }
         let active = match kind {
-            SpanKind::Client => self.begin_client(started, wire, connection, opened, identity, keys),
-            SpanKind::Server => self.begin_server(started, wire, connection, identity, keys),
+            SpanKind::Client => {
+                let cause = self.cause_of(started, &marks, connection, opened);
+                self.begin_client(cause, wire, identity, keys)
+            }
+            SpanKind::Server => {
+                self.content.begin(started.id, started.first.executor.tgid, marks);
+                self.begin_server(started, wire, connection, identity, keys)
+            }
         };
         self.active.insert(started.id, active);
     }
 
-    fn begin_client(
+    /// Returns what a call belongs to, and what it may belong to.
+    fn cause_of(
         &mut self,
         started: &Started,
-        wire: Option<WireContext>,
+        marks: &Marks,
         connection: ConnectionId,
         opened: &Opened,
+    ) -> Cause {
+        let found = self.parents.of_call(started, connection, &opened.peer);
+        let foreseen = self.foreseen.remove(&(connection, started.first.at_ns));
+        let at_ns = started.first.at_ns;
+        if let Some(Found { server, evidence }) = found {
+            let is_admitted = self.parents.admits(server, at_ns);
+            let cause = if is_admitted { self.foresight(server, evidence) } else { None };
+            if cause.is_some() {
+                self.parents.adopt(started.id, server);
+            }
+            return cause.map_or(Cause::Unknown, Cause::Parent);
+        }
+        if let Some(foreseen) = foreseen {
+            return Cause::Parent(foreseen);
+        }
+        let parents = &self.parents;
+        let found =
+            self.content.of_call(started.first.executor.tgid, marks, |server| parents.is_alone(server));
+        let Some(found) = found.filter(|found| self.parents.admits(found.server, at_ns)) else {
+            return Cause::Unknown;
+        };
+        let cause = self.foresight(found.server, Evidence::Content);
+        match (cause, found.confidence) {
+            (Some(cause), None) => {
+                self.tally.content_parents += 1;
+                Cause::Parent(cause)
+            }
+            (Some(cause), Some(confidence)) => {
+                self.tally.content_links += 1;
+                Cause::Link(cause, confidence)
+            }
+            (None, _) => Cause::Unknown,
+        }
+    }
+
+    fn begin_client(
+        &mut self,
+        cause: Cause,
+        wire: Option<WireContext>,
         identity: Identity,
         keys: Vec<WireKey>,
     ) -> Active {
-        let found = self.parents.of_call(started, connection, &opened.peer);
-        let foreseen = self.foreseen.remove(&(connection, started.first.at_ns));
-        let server = match found {
-            Some(found) => self.cause(found),
-            None => foreseen,
+        let (server, maybe) = match cause {
+            Cause::Parent(server) => (Some(server), None),
+            Cause::Link(server, confidence) => (None, Some((server, confidence))),
+            Cause::Unknown => (None, None),
         };
-        let mut links = Vec::new();
+        let mut links: Vec<_> = maybe
+            .iter()
+            .map(|(server, confidence)| inferred_link(&server.cause, server.evidence, Some(*confidence)))
+            .collect();
         let (parent, mut context) = match (server, &wire) {
             (Some(server), wire) if is_of_same_trace(&server, wire.as_ref()) => {
                 let parent =
@@ -249,7 +327,7 @@ impl Correlation {
             }
             (server, Some(wire)) => {
                 // The application speaks for itself. What we believe to be the cause stays as a link.
-                links.extend(server.map(|server| inferred_link(&server.cause, server.evidence)));
+                links.extend(server.map(|server| inferred_link(&server.cause, server.evidence, None)));
                 continued(wire, identity.client_span)
             }
             (_, None) => (None, root(&identity, identity.client_span)),
@@ -286,14 +364,11 @@ impl Correlation {
         }
     }
 
-    fn cause(&mut self, found: Found) -> Option<Foreseen> {
-        let server = self.active.get_mut(&found.server)?;
+    /// Returns a request as the cause of something.
+    fn foresight(&mut self, server: ExchangeId, evidence: Evidence) -> Option<Foreseen> {
+        let server = self.active.get_mut(&server)?;
         server.has_children = true;
-        Some(Foreseen {
-            cause: server.context.clone(),
-            received: server.wire.clone(),
-            evidence: found.evidence,
-        })
+        Some(Foreseen { cause: server.context.clone(), received: server.wire.clone(), evidence })
     }
 
     fn begin_server(
@@ -351,6 +426,7 @@ impl Correlation {
     /// Forgets an exchange that will never be complete.
     pub(crate) fn abandon(&mut self, id: ExchangeId, now_ns: u64) {
         self.parents.end(id);
+        self.content.end(id);
         if let Some(active) = self.active.remove(&id) {
             self.release(&active, now_ns);
         }
@@ -367,6 +443,7 @@ impl Correlation {
     ) -> Option<Span> {
         let mut active = self.active.remove(&exchange.id)?;
         self.parents.end(exchange.id);
+        self.content.end(exchange.id);
         let ended_at_ns = exchange.response_last.unwrap_or(exchange.request_last).at_ns;
         match kind {
             SpanKind::Client => {
@@ -407,7 +484,7 @@ impl Correlation {
                 Some(Parent { span_id: caller.span_id, is_remote: false, evidence: Evidence::Position });
         } else {
             self.tally.late_matches += 1;
-            active.links.push(inferred_link(&caller, Evidence::Position));
+            active.links.push(inferred_link(&caller, Evidence::Position, None));
         }
     }
 
@@ -431,6 +508,7 @@ impl Correlation {
         self.calls.retain(|_, call| call.forget_at_ns.is_none_or(|at_ns| at_ns > now_ns));
         self.foreseen.retain(|(_, at_ns), _| now_ns.saturating_sub(*at_ns) < FORESIGHT_NS);
         self.parents.sweep();
+        self.content.handle_timeout(now_ns);
     }
 }
 
@@ -455,10 +533,8 @@ fn root(identity: &Identity, span_id: SpanId) -> Context {
     Context { trace_id: identity.trace, span_id, flags: FLAGS, state: String::new() }
 }
 
-fn inferred_link(context: &Context, evidence: Evidence) -> Link {
-    Link {
-        trace_id: context.trace_id,
-        span_id: context.span_id,
-        attributes: vec![(semconv::REMORA_LINK_EVIDENCE, Value::from(evidence.label()))],
-    }
+fn inferred_link(context: &Context, evidence: Evidence, confidence: Option<f64>) -> Link {
+    let mut attributes = vec![(semconv::REMORA_LINK_EVIDENCE, Value::from(evidence.label()))];
+    attributes.extend(confidence.map(|share| (semconv::REMORA_LINK_CONFIDENCE, Value::Double(share))));
+    Link { trace_id: context.trace_id, span_id: context.span_id, attributes }
 }

@@ -6,7 +6,7 @@ use foldhash::HashMap;
 
 use crate::command::Command;
 use crate::connection::{Stamp, Stream};
-use crate::correlation::Correlation;
+use crate::correlation::{Clues, ContentEvidence, Correlation};
 use crate::event::{
     Closed, ConnectionId, Data, Direction, Event, EventKind, Executor, FirstPositions, Insertion, Opened,
     Role, Scheduling,
@@ -38,6 +38,8 @@ pub struct Settings {
     /// Bytes of each call that are asked for on connections where the usual capture cut off what matters; 0 to leave
     /// the capture alone.
     pub max_capture_bytes: u32,
+    /// What is made of ids that two requests have in common.
+    pub content_evidence: ContentEvidence,
 }
 
 /// Something the engine counts: discards by reason, and what it understood.
@@ -126,11 +128,13 @@ impl Engine {
     /// Returns an engine without connections.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
+        let is_searched = settings.content_evidence != ContentEvidence::Off;
+        let mark_key = settings.parsers.mark_key.or(is_searched.then_some(settings.id_seed));
         Self {
-            parsers: settings.parsers,
+            parsers: ParserSettings { mark_key, ..settings.parsers },
             max_capture_bytes: settings.max_capture_bytes,
             connections: HashMap::default(),
-            correlation: Correlation::new(settings.id_seed),
+            correlation: Correlation::new(settings.id_seed, settings.content_evidence),
             spans: VecDeque::new(),
             commands: VecDeque::new(),
             tally: Tally::default(),
@@ -319,6 +323,7 @@ impl Engine {
         }
         let direction = data.direction;
         let stamp = Stamp { at_ns, executor: data.executor };
+        self.correlation.see(&stamp);
         connection.user = data.executor.tgid;
         if let Some(Insertion { at, length: _ }) = data.inserted {
             connection.written_at = Some(data.position.wrapping_add(at));
@@ -417,14 +422,16 @@ impl Engine {
         }
     }
 
-    fn step(&mut self, id: ConnectionId, step: Step) {
+    fn step(&mut self, id: ConnectionId, mut step: Step) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
         let protocol = step.protocol;
         self.tally.message(protocol);
         let kind = kind(step.client);
-        let context = match &step.message.kind {
-            MessageKind::Request(request) => request.context.clone(),
-            _ => None,
+        let mut clues = match &mut step.message.kind {
+            MessageKind::Request(request) => {
+                Clues { wire: request.context.clone(), marks: std::mem::take(&mut request.marks) }
+            }
+            _ => Clues::default(),
         };
         let stamp = step.first;
         let mut paired = Vec::with_capacity(2);
@@ -440,7 +447,8 @@ impl Engine {
         for paired in paired {
             match paired {
                 Paired::Started(started) => {
-                    self.correlation.begin(kind, &started, context.clone(), id, &connection.opened);
+                    let clues = std::mem::take(&mut clues);
+                    self.correlation.begin(kind, &started, clues, id, &connection.opened);
                     // A context stands behind the line with which the request begins.
                     if connection.written_at.take().is_some_and(|at| follows(at, started.place.position)) {
                         self.correlation.written(started.id);

@@ -22,4 +22,5 @@ mod pairing;
 mod session;
 mod tally;
 
+pub use correlation::ContentEvidence;
 pub use engine::{Counter, Engine, Settings};

@@ -1,6 +1,7 @@
 //! Which request a call belongs to, by who executed what.
 
 mod contexts;
+mod goroutines;
 
 use foldhash::{HashMap, HashSet};
 
@@ -9,6 +10,7 @@ use crate::event::{ConnectionId, Endpoint, Executor, Opened, Scheduling, Task};
 use crate::pairing::{ExchangeId, Started};
 use crate::span::Evidence;
 use contexts::{Contexts, Owner};
+use goroutines::Goroutines;
 
 /// Calls that one request may have. A request with more is a stream or a worker, not a cause.
 const MAX_CALLS: u32 = 1_000;
@@ -30,28 +32,23 @@ enum Key {
     Thread { tgid: u32, tid: u32 },
 }
 
-impl Key {
-    fn tgid(self) -> u32 {
-        match self {
-            Key::Goroutine { tgid, .. }
-            | Key::Context { tgid, .. }
-            | Key::Token { tgid, .. }
-            | Key::Thread { tgid, .. } => tgid,
-        }
-    }
-}
-
 /// A request that is being served.
 #[derive(Debug)]
 struct Server {
+    /// The process, as it is counted.
+    tgid: u32,
     key: Key,
     connection: ConnectionId,
     content: Option<u64>,
     started_at_ns: u64,
+    /// When the end of its head was read.
+    read_at_ns: u64,
     is_answering: bool,
     /// The thread had waited for events since its last answer, as event loops do.
     has_waited: bool,
     calls: u32,
+    /// The call that has not ended which was made for it last.
+    calling: Option<ExchangeId>,
 }
 
 /// What a thread works on in the present turn of its event loop.
@@ -124,12 +121,13 @@ pub(super) struct Parents {
     interleaving: HashSet<u32>,
     /// Requests that each process serves at present.
     serving: HashMap<u32, u32>,
+    /// The request that was the only one of its process since it began.
+    alone: HashMap<u32, ExchangeId>,
     /// Answers of each unproven process that were given by the thread that had read the request.
     proofs: HashMap<u32, u32>,
     /// The turn in which each thread gave its last answer.
     answer_turns: HashMap<u32, u32>,
-    /// When a goroutine was first seen to make a call, and which one had started it.
-    goroutines: HashMap<Key, (u64, u64)>,
+    goroutines: Goroutines,
     ambiguous: u64,
     over_limit: u64,
 }
@@ -162,6 +160,7 @@ impl Parents {
         self.interleaving.remove(&tgid);
         self.proofs.remove(&tgid);
         self.contexts.forget_process(tgid);
+        self.goroutines.forget_process(tgid);
         self.gifts.retain(|(owner, _), _| *owner != tgid);
         self.destinations.retain(|(owner, _), _| *owner != tgid);
     }
@@ -271,6 +270,13 @@ impl Parents {
         self.by_connection.get(&connection)?.iter().copied().min()
     }
 
+    /// Notes who was seen at work.
+    pub(super) fn see(&mut self, stamp: &Stamp) {
+        if let Some(Task::Goroutine { id, parent }) = stamp.executor.task {
+            self.goroutines.see((stamp.executor.tgid, id), parent, stamp.at_ns);
+        }
+    }
+
     /// A thread touches a connection: from here to its next wait it works on the request that the connection is used
     /// for, or on something unknown.
     pub(super) fn touch(&mut self, executor: &Executor, server: Option<ExchangeId>) {
@@ -296,7 +302,7 @@ impl Parents {
     ///
     /// Whoever reads the end of its head goes on with it: Go has another goroutine look for the first byte.
     pub(super) fn begin_server(&mut self, started: &Started, connection: ConnectionId) {
-        let Started { id, first, last: Stamp { executor: reader, .. }, content, .. } = started;
+        let Started { id, first, last: Stamp { executor: reader, at_ns: read_at_ns }, content, .. } = started;
         let (id, content) = (*id, *content);
         let key = self.key(reader);
         if matches!(key, Key::Thread { .. }) && self.is_busy(key, connection) {
@@ -308,19 +314,28 @@ impl Parents {
         let is_proxy = self.scheduling(first.executor.tgid) == Scheduling::Proxy;
         let content = content.filter(|_| is_proxy);
         if let Some(content) = content {
-            self.by_content.entry((key.tgid(), content)).or_default().push(id);
+            self.by_content.entry((first.executor.tgid, content)).or_default().push(id);
         }
+        let tgid = first.executor.tgid;
         let server = Server {
+            tgid,
             key,
             connection,
             content,
             started_at_ns: first.at_ns,
+            read_at_ns: *read_at_ns,
             is_answering: false,
             has_waited: first.executor.turn != last_turn,
             calls: 0,
+            calling: None,
         };
         self.servers.insert(id, server);
-        *self.serving.entry(first.executor.tgid).or_default() += 1;
+        let serving = self.serving.entry(tgid).or_default();
+        *serving += 1;
+        match *serving {
+            1 => self.alone.insert(tgid, id),
+            _ => self.alone.remove(&tgid),
+        };
         self.take_turn(id, reader);
     }
 
@@ -405,17 +420,20 @@ impl Parents {
 
     /// Forgets a request or call.
     pub(super) fn end(&mut self, id: ExchangeId) {
-        self.call_parents.remove(&id);
+        if let Some(server) = self.call_parents.remove(&id).and_then(|server| self.servers.get_mut(&server)) {
+            server.calling = server.calling.filter(|&call| call != id);
+        }
         let Some(server) = self.servers.remove(&id) else { return };
-        if let Some(serving) = self.serving.get_mut(&server.key.tgid()) {
-            *serving -= 1;
+        if let Some(serving) = self.serving.get_mut(&server.tgid) {
+            *serving = serving.saturating_sub(1);
             if *serving == 0 {
-                self.serving.remove(&server.key.tgid());
+                self.serving.remove(&server.tgid);
+                self.alone.remove(&server.tgid);
             }
         }
         remove(&mut self.by_connection, &server.connection, id);
         if let Some(content) = server.content {
-            remove(&mut self.by_content, &(server.key.tgid(), content), id);
+            remove(&mut self.by_content, &(server.tgid, content), id);
         }
         remove(&mut self.by_key, &server.key, id);
     }
@@ -427,14 +445,15 @@ impl Parents {
         (first.at_ns.saturating_sub(started_at_ns) <= MAX_AGE_NS).then_some(found)
     }
 
-    /// Returns the request that a call belongs to, if that is certain.
+    /// Returns the request that a call belongs to, if that is certain. It is up to the caller to ask whether it
+    /// [admits](Self::admits) the call, and to tell that it [adopts](Self::adopt) it.
     pub(super) fn of_call(
         &mut self,
         started: &Started,
         connection: ConnectionId,
         peer: &Endpoint,
     ) -> Option<Found> {
-        let Started { id: call, first, content, .. } = started;
+        let Started { first, content, .. } = started;
         let unused = self.unused.remove(&connection);
         let is_loop = self.scheduling(first.executor.tgid) == Scheduling::EventLoop;
         let (churn, may_be_others) =
@@ -445,19 +464,34 @@ impl Parents {
         }
         // Where others came or went since, the connection may have been given to whoever waited longest.
         let unused = unused.map(|unused| unused.server.filter(|_| churn == unused.churn));
-        let found = match self.scheduling(first.executor.tgid) {
+        match self.scheduling(first.executor.tgid) {
             Scheduling::Proxy => self.of_content(first.executor.tgid, *content),
             _ => self.find(connection, unused, first),
-        }?;
-        let server = self.servers.get_mut(&found.server)?;
-        server.calls += 1;
-        let is_too_old = first.at_ns.saturating_sub(server.started_at_ns) > MAX_AGE_NS;
-        if server.calls > MAX_CALLS || is_too_old || first.at_ns < server.started_at_ns {
-            self.over_limit += 1;
-            return None;
         }
-        self.call_parents.insert(*call, found.server);
-        Some(found)
+    }
+
+    /// Returns whether a request can be the cause of one more call, which was made at this time, and counts it.
+    pub(super) fn admits(&mut self, server: ExchangeId, at_ns: u64) -> bool {
+        let Some(server) = self.servers.get_mut(&server) else { return false };
+        server.calls += 1;
+        let is_too_old = at_ns.saturating_sub(server.started_at_ns) > MAX_AGE_NS;
+        let is_admitted = server.calls <= MAX_CALLS && !is_too_old && at_ns >= server.started_at_ns;
+        self.over_limit += u64::from(!is_admitted);
+        is_admitted
+    }
+
+    /// Notes that a call belongs to a request: what its answer leads to does too.
+    pub(super) fn adopt(&mut self, call: ExchangeId, server: ExchangeId) {
+        self.call_parents.insert(call, server);
+        if let Some(server) = self.servers.get_mut(&server) {
+            server.calling = Some(call);
+        }
+    }
+
+    /// Returns whether a request was the only one of its process since it began.
+    pub(super) fn is_alone(&self, server: ExchangeId) -> bool {
+        let tgid = self.servers.get(&server).map(|server| server.tgid);
+        tgid.and_then(|tgid| self.alone.get(&tgid)) == Some(&server)
     }
 
     fn find(
@@ -516,10 +550,13 @@ impl Parents {
         (destination.churn, may_be_others && !is_lone)
     }
 
-    /// A proxy asks for what one of its requests asks for, and no other.
+    /// A proxy asks for what one of its requests asks for, and no other. It asks once, and again when that has failed:
+    /// meanwhile the same question is its own, about the server's health.
     fn of_content(&mut self, tgid: u32, content: Option<u64>) -> Option<Found> {
+        let is_calling =
+            |server| self.servers.get(&server).is_some_and(|server: &Server| server.calling.is_some());
         match *self.by_content.get(&(tgid, content?))?.as_slice() {
-            [server] => Some(Found { server, evidence: Evidence::Content }),
+            [server] if !is_calling(server) => Some(Found { server, evidence: Evidence::Content }),
             _ => {
                 self.ambiguous += 1;
                 None
@@ -541,18 +578,19 @@ impl Parents {
         if let Some(server) = self.oldest(Key::Goroutine { tgid, id }) {
             return Some(Found { server, evidence: Evidence::Goroutine });
         }
-        let (mut youngest_ns, mut parent) =
-            *self.goroutines.entry(Key::Goroutine { tgid, id }).or_insert((at_ns, parent));
+        self.goroutines.see((tgid, id), parent, at_ns);
+        let mut started = vec![id];
+        let mut parent = parent;
         for _ in 0..MAX_GENERATIONS {
-            let key = Key::Goroutine { tgid, id: parent };
-            if let Some(server) = self.oldest(key) {
-                // A goroutine that made calls before this request began is a worker that an earlier request started.
-                let was_started_during = youngest_ns >= self.servers.get(&server)?.started_at_ns;
-                return was_started_during.then_some(Found { server, evidence: Evidence::Goroutine });
+            if let Some(server) = self.oldest(Key::Goroutine { tgid, id: parent }) {
+                // One that was there before this request began is a worker that an earlier request started.
+                let read_at_ns = self.servers.get(&server)?.read_at_ns;
+                let is_worker = |id: &u64| self.goroutines.is_older((tgid, *id), read_at_ns);
+                return (!started.iter().any(is_worker))
+                    .then_some(Found { server, evidence: Evidence::Goroutine });
             }
-            let (first_ns, next) = *self.goroutines.get(&key)?;
-            youngest_ns = youngest_ns.min(first_ns);
-            parent = next;
+            started.push(parent);
+            parent = self.goroutines.parent((tgid, parent))?;
         }
         None
     }
@@ -634,12 +672,7 @@ impl Parents {
         if self.accepted.len() > MAX_REMEMBERED {
             self.accepted.clear();
         }
-        if self.goroutines.len() > MAX_REMEMBERED {
-            let mut times: Vec<u64> = self.goroutines.values().map(|(at_ns, _)| *at_ns).collect();
-            let middle = times.len() / 2;
-            let (_, &mut median, _) = times.select_nth_unstable(middle);
-            self.goroutines.retain(|_, (at_ns, _)| *at_ns > median);
-        }
+        self.goroutines.sweep();
     }
 }
 
@@ -686,7 +719,10 @@ mod tests {
     }
 
     fn call(parents: &mut Parents, id: ExchangeId, connection: ConnectionId, stamp: &Stamp) -> Option<Found> {
-        parents.of_call(&started(id, stamp, None), connection, &peer())
+        let found = parents.of_call(&started(id, stamp, None), connection, &peer())?;
+        let is_admitted = parents.admits(found.server, stamp.at_ns);
+        is_admitted.then(|| parents.adopt(id, found.server))?;
+        Some(found)
     }
 
     fn begin(parents: &mut Parents, id: ExchangeId, connection: ConnectionId, stamp: Stamp) {
@@ -833,6 +869,19 @@ mod tests {
     }
 
     #[test]
+    fn a_late_first_call_for_an_earlier_request_belongs_to_none() {
+        let mut parents = Parents::default();
+        begin(&mut parents, REQUEST, connection(1), goroutine(5, 1, 10));
+        parents.end(REQUEST);
+        // 39 was started after 38, and was there before the second request.
+        parents.see(&goroutine(39, 1, 20));
+        begin(&mut parents, OTHER, connection(1), goroutine(5, 1, 30));
+        assert_eq!(evidence(&mut parents, &goroutine(38, 5, 40)), None);
+        assert_eq!(evidence(&mut parents, &goroutine(40, 5, 41)), Some((2, Evidence::Goroutine)));
+        assert_eq!(evidence(&mut parents, &goroutine(50, 38, 42)), None, "started by a worker");
+    }
+
+    #[test]
     fn fan_out_and_age_are_capped() {
         let mut parents = of_scheduling(Scheduling::Threads);
         begin(&mut parents, REQUEST, connection(1), thread(7, 0, 0));
@@ -883,5 +932,20 @@ mod tests {
         assert_eq!(ask(&mut parents, Some(2)), None, "either may be meant");
         parents.end(OTHER);
         assert_eq!(ask(&mut parents, Some(2)), Some((ExchangeId(9), Evidence::Content)));
+    }
+    #[test]
+    fn a_proxy_asks_once_for_a_request_and_again_when_that_failed() {
+        let mut parents = of_scheduling(Scheduling::Proxy);
+        parents.begin_server(&started(REQUEST, &thread(7, 0, 10), Some(1)), connection(1));
+        let ask = |parents: &mut Parents, id| {
+            let started = started(ExchangeId(id), &thread(8, 9, 20), Some(1));
+            let found = parents.of_call(&started, connection(id), &peer())?;
+            parents.adopt(started.id, found.server);
+            Some(found.server)
+        };
+        assert_eq!(ask(&mut parents, 3), Some(REQUEST));
+        assert_eq!(ask(&mut parents, 4), None, "a health check");
+        parents.end(ExchangeId(3));
+        assert_eq!(ask(&mut parents, 5), Some(REQUEST), "a retry");
     }
 }

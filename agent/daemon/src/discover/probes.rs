@@ -21,9 +21,7 @@ const MAX_FILES: usize = 4096;
 pub enum Purpose {
     /// For which goroutine `net/http` sends a request.
     GoRoundTrip,
-    /// Where a Python begins to copy the current context, for a task.
-    PythonCopyContext,
-    /// Where it has copied it.
+    /// Which Python context a task's context was copied from.
     PythonContextCopied,
     /// Where a Python's context ends.
     PythonFreeContext,

@@ -25,6 +25,11 @@ pub(super) fn tasks(runtime: &Runtime) -> Tasks {
     }
 }
 
+/// Returns whether the threads of a program take units of work whose numbers can be told.
+pub(super) fn has_tokens(runtime: &Runtime) -> bool {
+    matches!(runtime, Runtime::Python { .. })
+}
+
 /// The places that are probed, each once.
 #[derive(Debug)]
 pub(super) struct Attached {
@@ -68,7 +73,6 @@ pub(super) fn scheduling(runtime: &Runtime, probes: &[Probe]) -> Scheduling {
 fn program(purpose: Purpose) -> &'static str {
     match purpose {
         Purpose::GoRoundTrip => "go_http_round_trip",
-        Purpose::PythonCopyContext => "python_copy_context",
         Purpose::PythonContextCopied => "python_context_copied",
         Purpose::PythonFreeContext => "python_free_context",
         Purpose::PythonQueuePut => "python_queue_put",

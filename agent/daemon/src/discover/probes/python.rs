@@ -55,18 +55,20 @@ pub(super) fn in_file(file: &File) -> Places {
     let Ok(elf) = object::File::parse(&cache) else { return Places::new() };
     let data = Data::of(&elf);
     let mut places = Places::new();
-    if let Some(address) = symbol_in(&elf, "PyContext_CopyCurrent") {
-        places.extend(
-            function(&elf, address, Purpose::PythonCopyContext, Some(Purpose::PythonContextCopied))
-                .unwrap_or_default(),
-        );
+    let copy = symbol_in(&elf, "PyContext_CopyCurrent");
+    let copied = copy.and_then(|copy| function(&elf, copy, None, Some(Purpose::PythonContextCopied)));
+    let free =
+        symbol_in(&elf, "PyContext_Type").and_then(|context| data.word(context.checked_add(TYPE_DEALLOC)?));
+    let freed = free.and_then(|free| function(&elf, free, Some(Purpose::PythonFreeContext), None));
+    if let Some((copied, freed)) = copied.zip(freed) {
+        // Addresses are used again: without the end of contexts, their beginning would mislead.
+        places.extend(copied);
+        places.extend(freed);
     }
-    let free = symbol_in(&elf, "PyContext_Type").and_then(|context| data.word(context.checked_add(TYPE_DEALLOC)?));
-    places.extend(free.and_then(|address| function(&elf, address, Purpose::PythonFreeContext, None)).unwrap_or_default());
     for method in METHODS {
         let documentation = find_bytes(&elf, method.documentation).and_then(|nul| nul.checked_add(1));
         let address = documentation.and_then(|address| method_at(&data, address, method.flags));
-        let found = address.and_then(|address| function(&elf, address, method.entered, method.returned));
+        let found = address.and_then(|address| function(&elf, address, Some(method.entered), method.returned));
         places.extend(found.unwrap_or_default());
     }
     places
@@ -76,10 +78,11 @@ pub(super) fn in_file(file: &File) -> Places {
 fn function<'a, R: ReadRef<'a>>(
     elf: &object::File<'a, R>,
     address: u64,
-    entered: Purpose,
+    entered: Option<Purpose>,
     returned: Option<Purpose>,
 ) -> Option<Places> {
-    let mut places = vec![(entered, offset_of(elf, address)?)];
+    let offset = offset_of(elf, address)?;
+    let mut places: Places = entered.map(|entered| (entered, offset)).into_iter().collect();
     if let Some(returned) = returned {
         for address in Text::around(elf, address)?.returns(address)? {
             places.push((returned, offset_of(elf, address)?));

@@ -181,6 +181,16 @@ impl Correlation {
         self.parents.note_context(maker, context, at_ns);
     }
 
+    /// Notes that a task's context ended.
+    pub(crate) fn handle_task_end(&mut self, tgid: u32, context: u64) {
+        self.parents.forget_context(tgid, context);
+    }
+
+    /// Notes that tasks or gifts may have been missed.
+    pub(crate) fn handle_lost_handovers(&mut self) {
+        self.parents.forget_handovers();
+    }
+
     /// Notes that a unit of work was handed over.
     pub(crate) fn handle_gift(&mut self, giver: &Executor, token: u64, at_ns: u64) {
         self.parents.note_gift(giver, token, at_ns);

@@ -171,6 +171,16 @@ impl Engine {
         self.correlation.handle_task(&maker, context, at_ns);
     }
 
+    /// Tells that a task's context ended. Another context may have its address next.
+    pub fn handle_task_end(&mut self, tgid: u32, context: u64) {
+        self.correlation.handle_task_end(tgid, context);
+    }
+
+    /// Tells that the making or end of tasks, or gifts, may have been missed: what is known of them is void.
+    pub fn handle_lost_handovers(&mut self) {
+        self.correlation.handle_lost_handovers();
+    }
+
     /// Tells that a unit of work was handed over: whoever takes the token works for whom the giver works for now.
     pub fn handle_gift(&mut self, giver: &Executor, token: u64, at_ns: u64) {
         self.correlation.handle_gift(giver, token, at_ns);

@@ -9,7 +9,7 @@ use crate::connection::Stamp;
 use crate::event::{ConnectionId, Endpoint, Executor, Opened, Scheduling, Task};
 use crate::pairing::{ExchangeId, Started};
 use crate::span::Evidence;
-use contexts::{Contexts, Owner};
+use contexts::{Contexts, Known, Owner};
 use goroutines::Goroutines;
 
 /// Calls that one request may have. A request with more is a stream or a worker, not a cause.
@@ -90,6 +90,14 @@ pub(super) struct Found {
     pub(super) evidence: Evidence,
 }
 
+/// For whom a connection is written to.
+#[derive(Clone, Copy, Debug)]
+struct Claim {
+    executor: Executor,
+    /// What was known of its context, which may have ended when the write comes.
+    known: Option<Known>,
+}
+
 /// Everything that says who works on what.
 #[derive(Debug, Default)]
 pub(super) struct Parents {
@@ -106,7 +114,7 @@ pub(super) struct Parents {
     /// Counts what was read.
     reads: u64,
     /// For whom a connection is written to, where others write for them.
-    claims: HashMap<ConnectionId, Executor>,
+    claims: HashMap<ConnectionId, Claim>,
     contexts: Contexts,
     /// The request for which each unit of work was handed over, by process and token, and when.
     gifts: HashMap<(u32, u64), (ExchangeId, u64)>,
@@ -210,8 +218,12 @@ impl Parents {
 
     /// What is written to a connection from here on is written for `executor`.
     pub(super) fn claim(&mut self, connection: ConnectionId, executor: Executor) {
+        let known = match executor.task {
+            Some(Task::Context(context)) => self.contexts.known(executor.tgid, context),
+            _ => None,
+        };
         // Connections are bounded, and their claims go with them.
-        self.claims.insert(connection, executor);
+        self.claims.insert(connection, Claim { executor, known });
     }
 
     /// A Python has made a context for a new task: it works for whom its maker works for.
@@ -230,7 +242,7 @@ impl Parents {
             Some(owner @ Owner::Request(_)) => self.contexts.make(tgid, context, origin, owner, at_ns),
             known => {
                 // A thread's own context says nothing of the request that it serves; the thread may.
-                let by_thread = if known.is_none() { self.of_thread(maker, None) } else { None };
+                let by_thread = if known.is_none() { self.of_unit(maker, None) } else { None };
                 if let Some(found) = by_thread {
                     let owner = Owner::Request(found.server);
                     return self.contexts.make(tgid, context, origin, owner, at_ns);
@@ -240,10 +252,21 @@ impl Parents {
                     Some(&(_, connection)) => Some(Owner::Connection(connection)),
                     None => self.turn_owner(maker).map(Owner::Request),
                 };
-                let is_lone = self.serving.get(&tgid).is_none_or(|&serving| serving <= 1);
-                self.contexts.make_by_guess(tgid, context, origin, nearest, is_lone, at_ns);
+                self.contexts.make_by_guess(tgid, context, origin, nearest, at_ns);
             }
         }
+    }
+
+    /// A context has ended.
+    pub(super) fn forget_context(&mut self, tgid: u32, context: u64) {
+        self.contexts.forget(tgid, context);
+    }
+
+    /// Forgets what was told of tasks, gifts and claims: some of it may be out of date.
+    pub(super) fn forget_handovers(&mut self) {
+        self.contexts = Contexts::default();
+        self.gifts.clear();
+        self.claims.clear();
     }
 
     /// A unit of work was handed over: whoever takes it works for whom the giver works for.
@@ -371,9 +394,10 @@ impl Parents {
         let Some(server) = self.servers.get_mut(&id) else { return };
         server.is_answering = true;
         let (reader, connection) = (server.key, server.connection);
-        let executor = &self.writer(connection, executor);
+        let claim = self.claims.get(&connection).copied();
+        let executor = &claim.map_or(*executor, |claim| claim.executor);
         let answerer = self.key(executor);
-        self.learn_context(id, connection, executor);
+        self.learn_context(id, connection, executor, claim.map(|claim| claim.known));
         if !matches!(answerer, Key::Thread { .. }) {
             return;
         }
@@ -386,19 +410,33 @@ impl Parents {
         }
     }
 
-    /// Where threads prove nothing, the context under which a connection is answered is that connection's.
-    fn learn_context(&mut self, server: ExchangeId, connection: ConnectionId, executor: &Executor) {
+    /// Where threads prove nothing, the context under which a connection is answered is that connection's. The context of
+    /// a claim may have ended since: `claimed` is what was known of it.
+    fn learn_context(
+        &mut self,
+        server: ExchangeId,
+        connection: ConnectionId,
+        executor: &Executor,
+        claimed: Option<Option<Known>>,
+    ) {
         let Some(Task::Context(context)) = executor.task else { return };
-        let scheduling = self.scheduling(executor.tgid);
-        if !self.is_serial(server, executor.tgid, scheduling) {
-            let at_ns = self.servers.get(&server).map_or(0, |server| server.started_at_ns);
-            self.contexts.answer(executor.tgid, context, connection, server, at_ns);
+        let tgid = executor.tgid;
+        let is_units =
+            self.servers.get(&server).is_some_and(|server| matches!(server.key, Key::Token { .. }));
+        if is_units || self.is_serial(server, tgid, self.scheduling(tgid)) {
+            return;
         }
-    }
-
-    /// Returns for whom `executor` writes to a connection.
-    fn writer(&self, connection: ConnectionId, executor: &Executor) -> Executor {
-        self.claims.get(&connection).copied().unwrap_or(*executor)
+        match claimed {
+            Some(known) if !self.contexts.is_still(tgid, context, known) => {
+                if let Some(known) = known {
+                    self.contexts.confirm(tgid, &known, connection, server);
+                }
+            }
+            _ => {
+                let at_ns = self.servers.get(&server).map_or(0, |server| server.started_at_ns);
+                self.contexts.answer(tgid, context, connection, server, at_ns);
+            }
+        }
     }
 
     /// Returns whether an executor has a request that is not answered yet, on another connection than this one.
@@ -500,8 +538,15 @@ impl Parents {
         opened_during: Option<Option<ExchangeId>>,
         first: &Stamp,
     ) -> Option<Found> {
-        let executor = self.writer(connection, &first.executor);
-        self.of_executor(&executor, opened_during, first.at_ns)
+        let Some(claim) = self.claims.get(&connection).copied() else {
+            return self.of_executor(&first.executor, opened_during, first.at_ns);
+        };
+        match (claim.executor.task, claim.known) {
+            (Some(Task::Context(_)), Some(known)) => self.of_owner(known.owner),
+            // Another context may have its address by now.
+            (Some(Task::Context(_)), None) => self.of_unit(&claim.executor, None),
+            _ => self.of_executor(&claim.executor, opened_during, first.at_ns),
+        }
     }
 
     /// Returns the request that an executor works on.
@@ -525,9 +570,13 @@ impl Parents {
     /// Returns the request of the unit of work that a thread has taken, or of the thread where it has taken none.
     fn of_unit(&mut self, executor: &Executor, opened_during: Option<Option<ExchangeId>>) -> Option<Found> {
         let Some(token) = executor.token else { return self.of_thread(executor, opened_during) };
-        let own = self.oldest(Key::Token { tgid: executor.tgid, id: token });
-        let given = || self.gifts.get(&(executor.tgid, token)).map(|(server, _)| *server);
-        let server = own.or_else(given)?;
+        let key = Key::Token { tgid: executor.tgid, id: token };
+        let server = if self.by_key.contains_key(&key) {
+            // What serves several connections at once is no unit of work, but a loop.
+            self.only(key)?
+        } else {
+            self.gifts.get(&(executor.tgid, token)).map(|(server, _)| *server)?
+        };
         self.servers.contains_key(&server).then_some(Found { server, evidence: Evidence::Task })
     }
 

@@ -191,6 +191,11 @@ impl Correlation {
         self.parents.claim(connection, executor);
     }
 
+    /// Notes that a connection is written to.
+    pub(crate) fn write(&mut self, connection: ConnectionId, at_ns: u64) {
+        self.parents.write(connection, at_ns);
+    }
+
     /// Forgets a connection.
     pub(crate) fn handle_closed(&mut self, connection: ConnectionId, opened: &Opened) {
         self.parents.forget_connection(connection, opened);
@@ -418,7 +423,7 @@ impl Correlation {
     /// Notes that the answer has begun.
     pub(crate) fn answering(&mut self, kind: SpanKind, id: ExchangeId, stamp: &Stamp) {
         match kind {
-            SpanKind::Server => self.parents.answering(id, &stamp.executor),
+            SpanKind::Server => self.parents.answering(id, stamp),
             SpanKind::Client => self.parents.answered(id, &stamp.executor),
         }
     }

@@ -324,6 +324,9 @@ impl Engine {
         let direction = data.direction;
         let stamp = Stamp { at_ns, executor: data.executor };
         self.correlation.see(&stamp);
+        if direction == Direction::Egress {
+            self.correlation.write(id, at_ns);
+        }
         connection.user = data.executor.tgid;
         if let Some(Insertion { at, length: _ }) = data.inserted {
             connection.written_at = Some(data.position.wrapping_add(at));

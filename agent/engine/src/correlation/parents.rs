@@ -1,5 +1,6 @@
 //! Which request a call belongs to, by who executed what.
 
+mod claims;
 mod contexts;
 mod goroutines;
 
@@ -9,6 +10,7 @@ use crate::connection::Stamp;
 use crate::event::{ConnectionId, Endpoint, Executor, Opened, Scheduling, Task};
 use crate::pairing::{ExchangeId, Started};
 use crate::span::Evidence;
+use claims::Claims;
 use contexts::{Contexts, Owner};
 use goroutines::Goroutines;
 
@@ -105,8 +107,7 @@ pub(super) struct Parents {
     freed: HashMap<ConnectionId, u64>,
     /// Counts what was read.
     reads: u64,
-    /// For whom a connection is written to, where others write for them.
-    claims: HashMap<ConnectionId, Executor>,
+    claims: Claims,
     contexts: Contexts,
     /// The request for which each unit of work was handed over, by process and token, and when.
     gifts: HashMap<(u32, u64), (ExchangeId, u64)>,
@@ -172,7 +173,7 @@ impl Parents {
         }
         self.unused.remove(&connection);
         self.freed.remove(&connection);
-        self.claims.remove(&connection);
+        self.claims.forget(connection);
         self.by_connection.remove(&connection);
     }
 
@@ -208,10 +209,14 @@ impl Parents {
         }
     }
 
-    /// What is written to a connection from here on is written for `executor`.
+    /// What is written to a connection next is written for `executor`.
     pub(super) fn claim(&mut self, connection: ConnectionId, executor: Executor) {
-        // Connections are bounded, and their claims go with them.
-        self.claims.insert(connection, executor);
+        self.claims.claim(connection, executor);
+    }
+
+    /// A connection is written to.
+    pub(super) fn write(&mut self, connection: ConnectionId, at_ns: u64) {
+        self.claims.write(connection, at_ns);
     }
 
     /// A Python has made a context for a new task: it works for whom its maker works for.
@@ -367,11 +372,11 @@ impl Parents {
     }
 
     /// The answer of a request has begun.
-    pub(super) fn answering(&mut self, id: ExchangeId, executor: &Executor) {
+    pub(super) fn answering(&mut self, id: ExchangeId, first: &Stamp) {
         let Some(server) = self.servers.get_mut(&id) else { return };
         server.is_answering = true;
         let (reader, connection) = (server.key, server.connection);
-        let executor = &self.writer(connection, executor);
+        let Some(executor) = &self.claims.writer(connection, first) else { return };
         let answerer = self.key(executor);
         self.learn_context(id, connection, executor);
         if !matches!(answerer, Key::Thread { .. }) {
@@ -394,11 +399,6 @@ impl Parents {
             let at_ns = self.servers.get(&server).map_or(0, |server| server.started_at_ns);
             self.contexts.answer(executor.tgid, context, connection, server, at_ns);
         }
-    }
-
-    /// Returns for whom `executor` writes to a connection.
-    fn writer(&self, connection: ConnectionId, executor: &Executor) -> Executor {
-        self.claims.get(&connection).copied().unwrap_or(*executor)
     }
 
     /// Returns whether an executor has a request that is not answered yet, on another connection than this one.
@@ -500,7 +500,7 @@ impl Parents {
         opened_during: Option<Option<ExchangeId>>,
         first: &Stamp,
     ) -> Option<Found> {
-        let executor = self.writer(connection, &first.executor);
+        let executor = self.claims.writer(connection, first)?;
         self.of_executor(&executor, opened_during, first.at_ns)
     }
 
@@ -772,7 +772,7 @@ mod tests {
         const MAIN: u32 = 1;
         begin(&mut parents, REQUEST, connection(1), thread(MAIN, 1, 10));
         assert_eq!(evidence(&mut parents, &thread(MAIN, 1, 11)), None);
-        parents.answering(REQUEST, &thread(MAIN, 3, 20).executor);
+        parents.answering(REQUEST, &thread(MAIN, 3, 20));
         parents.end(REQUEST);
         // The waits were during the request: a driver's, not a loop's.
         begin(&mut parents, OTHER, connection(1), thread(MAIN, 3, 30));
@@ -787,7 +787,7 @@ mod tests {
         let mut parents = of_scheduling(Scheduling::Threads);
         begin(&mut parents, REQUEST, connection(1), thread(7, 0, 10));
         begin(&mut parents, OTHER, connection(2), thread(8, 0, 11));
-        parents.answering(REQUEST, &thread(8, 0, 12).executor);
+        parents.answering(REQUEST, &thread(8, 0, 12));
         assert_eq!(evidence(&mut parents, &thread(8, 0, 20)), None);
     }
 
@@ -800,7 +800,7 @@ mod tests {
         assert_eq!(evidence(&mut parents, &thread(7, 0, 13)), None);
         for id in 10..10 + u64::from(PROVEN_ANSWERS) {
             begin(&mut parents, ExchangeId(id), connection(id), thread(9, 0, 20));
-            parents.answering(ExchangeId(id), &thread(9, 0, 21).executor);
+            parents.answering(ExchangeId(id), &thread(9, 0, 21));
             parents.end(ExchangeId(id));
         }
         assert_eq!(evidence(&mut parents, &thread(7, 0, 30)), Some((1, Evidence::Thread)));

@@ -226,6 +226,11 @@ impl Correlation {
         self.parents.touch(executor, server);
     }
 
+    /// Notes that something is written to a connection on which this request is being served.
+    pub(crate) fn touch_by_answer(&mut self, open: Option<ExchangeId>, executor: &Executor) {
+        self.parents.touch_by_answer(executor, open);
+    }
+
     /// Notes that a connection is closed that was used, or meant to be used, for calls.
     pub(crate) fn handle_call_closed(
         &mut self,

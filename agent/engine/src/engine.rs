@@ -354,6 +354,9 @@ impl Engine {
                     self.correlation.touch(SpanKind::Client, Some(sending), executor);
                 }
             }
+            Some(Direction::Ingress) if direction == Direction::Egress => {
+                self.correlation.touch_by_answer(open, executor);
+            }
             Some(client) => self.correlation.touch(kind(client), open, executor),
             None if direction == Direction::Ingress => {
                 self.correlation.touch(SpanKind::Server, None, executor)

@@ -293,6 +293,17 @@ impl Parents {
         self.turns.insert(executor.tid, Turn { number: executor.turn, read: self.reads, server });
     }
 
+    /// A thread answers a request. nginx goes on with that one; elsewhere another request may tell its own news to those
+    /// who listen, so that it is not known any more for whom the thread works, unless it is for that one.
+    pub(super) fn touch_by_answer(&mut self, executor: &Executor, server: Option<ExchangeId>) {
+        let is_same = server.is_some() && self.turn_owner(executor) == server;
+        if self.scheduling(executor.tgid) == Scheduling::Turns {
+            self.touch(executor, server);
+        } else if !is_same {
+            self.touch(executor, None);
+        }
+    }
+
     /// Returns the request that a call belongs to.
     pub(super) fn parent_of(&self, call: ExchangeId) -> Option<ExchangeId> {
         self.call_parents.get(&call).copied()
@@ -947,5 +958,15 @@ mod tests {
         assert_eq!(ask(&mut parents, 4), None, "a health check");
         parents.end(ExchangeId(3));
         assert_eq!(ask(&mut parents, 5), Some(REQUEST), "a retry");
+    }
+    #[test]
+    fn news_for_others_do_not_make_their_requests_the_cause() {
+        let mut parents = of_scheduling(Scheduling::EventLoop);
+        begin(&mut parents, OTHER, connection(2), thread(7, 1, 9));
+        begin(&mut parents, REQUEST, connection(1), thread(7, 2, 10));
+        parents.touch_by_answer(&thread(7, 2, 11).executor, Some(REQUEST));
+        assert_eq!(evidence(&mut parents, &thread(7, 2, 12)), Some((1, Evidence::Turn)));
+        parents.touch_by_answer(&thread(7, 2, 13).executor, Some(OTHER));
+        assert_eq!(evidence(&mut parents, &thread(7, 2, 14)), None);
     }
 }

@@ -434,7 +434,15 @@ impl Correlation {
     }
 
     /// Forgets an exchange that will never be complete.
-    pub(crate) fn abandon(&mut self, id: ExchangeId, now_ns: u64) {
+    pub(crate) fn abandon(
+        &mut self,
+        exchange: &Exchange,
+        connection: ConnectionId,
+        opened: &Opened,
+        now_ns: u64,
+    ) {
+        let id = exchange.id;
+        self.parents.note_abandoned(connection, &opened.peer, &exchange.request_first.executor);
         self.parents.end(id);
         self.content.end(id);
         if let Some(active) = self.active.remove(&id) {
@@ -458,8 +466,12 @@ impl Correlation {
         match kind {
             SpanKind::Client => {
                 self.release(&active, ended_at_ns);
-                if let Some(last) = &exchange.response_last {
-                    self.parents.note_free(connection, &opened.peer, &last.executor);
+                match &exchange.response_last {
+                    Some(last) => self.parents.note_free(connection, &opened.peer, &last.executor),
+                    None => {
+                        let caller = &exchange.request_first.executor;
+                        self.parents.note_abandoned(connection, &opened.peer, caller);
+                    }
                 }
             }
             SpanKind::Server => self.match_late(&mut active),

@@ -575,7 +575,7 @@ impl Engine {
         let now_ns = now_ns.max(connection.last_seen_ns);
         self.tally.lost_exchanges(reason, lost.len() as u64);
         for exchange in lost {
-            self.correlation.abandon(exchange.id, now_ns);
+            self.correlation.abandon(&exchange, id, &connection.opened, now_ns);
         }
     }
 }

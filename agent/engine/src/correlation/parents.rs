@@ -209,6 +209,13 @@ impl Parents {
         }
     }
 
+    /// A call will not be seen to be answered: nobody waits on its connection, as far as is known.
+    pub(super) fn note_abandoned(&mut self, connection: ConnectionId, peer: &Endpoint, caller: &Executor) {
+        if let Some(destination) = self.destinations.get_mut(&(caller.tgid, peer.clone())) {
+            destination.busy.remove(&connection);
+        }
+    }
+
     /// What is written to a connection next is written for `executor`.
     pub(super) fn claim(&mut self, connection: ConnectionId, executor: Executor) {
         self.claims.claim(connection, executor);
@@ -968,5 +975,21 @@ mod tests {
         assert_eq!(evidence(&mut parents, &thread(7, 2, 12)), Some((1, Evidence::Turn)));
         parents.touch_by_answer(&thread(7, 2, 13).executor, Some(OTHER));
         assert_eq!(evidence(&mut parents, &thread(7, 2, 14)), None);
+    }
+    #[test]
+    fn a_call_that_was_given_up_does_not_overlap_with_the_next() {
+        let mut parents = of_scheduling(Scheduling::EventLoop);
+        begin(&mut parents, OTHER, connection(2), thread(7, 1, 9));
+        begin(&mut parents, REQUEST, connection(1), thread(7, 2, 10));
+        assert!(call(&mut parents, CALL, connection(50), &thread(7, 2, 11)).is_some());
+        parents.note_abandoned(connection(50), &peer(), &thread(7, 2, 12).executor);
+        parents.end(CALL);
+        assert!(call(&mut parents, ExchangeId(4), connection(50), &thread(7, 2, 13)).is_some());
+        // Its answer makes the connection free for whoever waits for it.
+        let answer = thread(7, 3, 14);
+        parents.answered(ExchangeId(4), &answer.executor);
+        parents.note_free(connection(50), &peer(), &answer.executor);
+        parents.end(ExchangeId(4));
+        assert_eq!(call(&mut parents, ExchangeId(5), connection(50), &thread(7, 3, 15)), None);
     }
 }

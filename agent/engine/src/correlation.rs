@@ -226,6 +226,18 @@ impl Correlation {
         self.parents.touch(executor, server);
     }
 
+    /// Notes that something has arrived that is not understood yet.
+    pub(crate) fn disturb(&mut self, executor: &Executor) {
+        self.parents.disturb(executor.tgid);
+    }
+
+    /// Notes that a connection will not be understood.
+    pub(crate) fn handle_ignored(&mut self, connection: ConnectionId, opened: &Opened) {
+        if opened.role == Role::Accepted {
+            self.parents.note_blind(connection, opened.executor.tgid);
+        }
+    }
+
     /// Notes that something is written to a connection on which this request is being served.
     pub(crate) fn touch_by_answer(&mut self, open: Option<ExchangeId>, executor: &Executor) {
         self.parents.touch_by_answer(executor, open);

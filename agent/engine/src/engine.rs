@@ -359,7 +359,10 @@ impl Engine {
             }
             Some(client) => self.correlation.touch(kind(client), open, executor),
             None if direction == Direction::Ingress => {
-                self.correlation.touch(SpanKind::Server, None, executor)
+                self.correlation.touch(SpanKind::Server, None, executor);
+                if connection.opened.role != Role::Connected {
+                    self.correlation.disturb(executor);
+                }
             }
             None => {}
         }
@@ -412,6 +415,9 @@ impl Engine {
                 Outcome::Ignored(reason) => {
                     self.tally.ignored(reason);
                     self.commands.push_back(Command::Ignore(id));
+                    if let Some(connection) = self.connections.get(&id) {
+                        self.correlation.handle_ignored(id, &connection.opened);
+                    }
                     self.lose_open(id, 0, LossReason::Opaque);
                 }
                 Outcome::Unproven => self.tally.unproven_connections += 1,

@@ -3,6 +3,7 @@
 mod claims;
 mod contexts;
 mod goroutines;
+mod proofs;
 
 use foldhash::{HashMap, HashSet};
 
@@ -13,13 +14,12 @@ use crate::span::Evidence;
 use claims::Claims;
 use contexts::{Contexts, Owner};
 use goroutines::Goroutines;
+use proofs::Proofs;
 
 /// Calls that one request may have. A request with more is a stream or a worker, not a cause.
 const MAX_CALLS: u32 = 1_000;
 /// Age of a request after which nothing is its consequence any more.
 const MAX_AGE_NS: u64 = 600_000_000_000;
-/// Answers by the thread that read the request after which an unproven process's threads are believed.
-const PROVEN_ANSWERS: u32 = 3;
 /// Goroutines and threads that are remembered before the older half is forgotten.
 const MAX_REMEMBERED: usize = 65_536;
 /// Goroutines between a call and the request it belongs to.
@@ -48,6 +48,8 @@ struct Server {
     is_answering: bool,
     /// The thread had waited for events since its last answer, as event loops do.
     has_waited: bool,
+    /// The thread that read it has made a call since.
+    has_called: bool,
     calls: u32,
     /// The call that has not ended which was made for it last.
     calling: Option<ExchangeId>,
@@ -124,8 +126,10 @@ pub(super) struct Parents {
     serving: HashMap<u32, u32>,
     /// The request that was the only one of its process since it began.
     alone: HashMap<u32, ExchangeId>,
-    /// Answers of each unproven process that were given by the thread that had read the request.
-    proofs: HashMap<u32, u32>,
+    proofs: Proofs,
+    /// Connections that a process has accepted and that are not understood.
+    blind: HashMap<ConnectionId, u32>,
+    blind_processes: HashMap<u32, u32>,
     /// The turn in which each thread gave its last answer.
     answer_turns: HashMap<u32, u32>,
     goroutines: Goroutines,
@@ -159,7 +163,7 @@ impl Parents {
     pub(super) fn forget_process(&mut self, tgid: u32) {
         self.scheduling.remove(&tgid);
         self.interleaving.remove(&tgid);
-        self.proofs.remove(&tgid);
+        self.proofs.forget_process(tgid);
         self.contexts.forget_process(tgid);
         self.goroutines.forget_process(tgid);
         self.gifts.retain(|(owner, _), _| *owner != tgid);
@@ -174,6 +178,14 @@ impl Parents {
         self.unused.remove(&connection);
         self.freed.remove(&connection);
         self.claims.forget(connection);
+        if let Some(tgid) = self.blind.remove(&connection)
+            && let Some(count) = self.blind_processes.get_mut(&tgid)
+        {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.blind_processes.remove(&tgid);
+            }
+        }
         self.by_connection.remove(&connection);
     }
 
@@ -349,6 +361,7 @@ impl Parents {
             read_at_ns: *read_at_ns,
             is_answering: false,
             has_waited: first.executor.turn != last_turn,
+            has_called: false,
             calls: 0,
             calling: None,
         };
@@ -401,9 +414,14 @@ impl Parents {
             return;
         }
         self.answer_turns.insert(executor.tid, executor.turn);
+        let is_telling = self.servers.get(&id).is_some_and(|server| server.has_called)
+            && self.serves_others(executor.tgid, connection);
         if reader == answerer {
-            *self.proofs.entry(executor.tgid).or_default() += 1;
-        } else if self.is_busy(answerer, connection) {
+            self.proofs.stayed(executor.tgid, executor.tid, is_telling);
+        } else {
+            self.proofs.moved(executor.tgid);
+        }
+        if reader != answerer && self.is_busy(answerer, connection) {
             // It answers what another thread has read while it has a request of its own: tasks move.
             self.interleaving.insert(executor.tgid);
         }
@@ -417,6 +435,12 @@ impl Parents {
             let at_ns = self.servers.get(&server).map_or(0, |server| server.started_at_ns);
             self.contexts.answer(executor.tgid, context, connection, server, at_ns);
         }
+    }
+
+    /// Returns whether a process has requests on other connections than this one.
+    fn serves_others(&self, tgid: u32, connection: ConnectionId) -> bool {
+        let here = self.by_connection.get(&connection).map_or(0, Vec::len);
+        self.serving.get(&tgid).is_some_and(|&serving| serving as usize > here)
     }
 
     /// Returns whether an executor has a request that is not answered yet, on another connection than this one.
@@ -506,10 +530,23 @@ impl Parents {
         }
     }
 
-    /// Returns whether a request was the only one of its process since it began.
+    /// Returns whether a request was the only one of its process since it began, as far as its connections are
+    /// understood, and all of them are.
     pub(super) fn is_alone(&self, server: ExchangeId) -> bool {
-        let tgid = self.servers.get(&server).map(|server| server.tgid);
-        tgid.and_then(|tgid| self.alone.get(&tgid)) == Some(&server)
+        let Some(tgid) = self.servers.get(&server).map(|server| server.tgid) else { return false };
+        self.alone.get(&tgid) == Some(&server) && !self.blind_processes.contains_key(&tgid)
+    }
+
+    /// Something that is not understood yet has arrived: it may be a request.
+    pub(super) fn disturb(&mut self, tgid: u32) {
+        self.alone.remove(&tgid);
+    }
+
+    /// What a process reads on a connection that it has accepted will not be understood.
+    pub(super) fn note_blind(&mut self, connection: ConnectionId, tgid: u32) {
+        if self.blind.insert(connection, tgid).is_none() {
+            *self.blind_processes.entry(tgid).or_default() += 1;
+        }
     }
 
     fn find(
@@ -622,6 +659,9 @@ impl Parents {
             return self.servers.contains_key(&server).then_some(Found { server, evidence: Evidence::Turn });
         }
         let only = self.only(key)?;
+        if let Some(server) = self.servers.get_mut(&only) {
+            server.has_called = true;
+        }
         let is_certain = matches!(scheduling, Scheduling::Threads | Scheduling::Unproven)
             && self.is_serial(only, executor.tgid, scheduling);
         self.ambiguous += u64::from(!is_certain);
@@ -636,8 +676,8 @@ impl Parents {
         // Python's event loops run in the main thread; a pool's thread may wait for its one connection.
         let is_from_event_loop = found.has_waited && (is_main || scheduling != Scheduling::Threads);
         let is_proven = scheduling == Scheduling::Threads
-            || self.proofs.get(&tgid).is_some_and(|&proofs| proofs >= PROVEN_ANSWERS)
-            || self.serving.get(&tgid) == Some(&1);
+            || self.proofs.is_proven(tgid)
+            || (self.is_alone(server) && self.proofs.is_possible(tgid));
         !is_from_event_loop && is_proven && !self.interleaving.contains(&tgid)
     }
 
@@ -810,18 +850,57 @@ mod tests {
     }
 
     #[test]
-    fn an_unproven_process_is_believed_alone_or_after_some_answers() {
+    fn an_unproven_process_is_believed_while_a_request_is_alone_since_it_began() {
         let mut parents = of_scheduling(Scheduling::Unproven);
         begin(&mut parents, REQUEST, connection(1), thread(7, 0, 10));
         assert_eq!(evidence(&mut parents, &thread(7, 0, 11)), Some((1, Evidence::Thread)));
         begin(&mut parents, OTHER, connection(2), thread(8, 0, 12));
         assert_eq!(evidence(&mut parents, &thread(7, 0, 13)), None);
-        for id in 10..10 + u64::from(PROVEN_ANSWERS) {
-            begin(&mut parents, ExchangeId(id), connection(id), thread(9, 0, 20));
-            parents.answering(ExchangeId(id), &thread(9, 0, 21));
+        parents.end(REQUEST);
+        assert_eq!(
+            evidence(&mut parents, &thread(8, 0, 14)),
+            None,
+            "what the other left behind may be at work"
+        );
+        parents.end(OTHER);
+        begin(&mut parents, REQUEST, connection(1), thread(7, 0, 20));
+        assert_eq!(evidence(&mut parents, &thread(7, 0, 21)), Some((1, Evidence::Thread)));
+        parents.disturb(1);
+        assert_eq!(evidence(&mut parents, &thread(7, 0, 22)), None, "something else has arrived");
+        parents.end(REQUEST);
+        parents.note_blind(connection(5), 1);
+        begin(&mut parents, REQUEST, connection(1), thread(7, 0, 30));
+        assert_eq!(evidence(&mut parents, &thread(7, 0, 31)), None, "requests may come unseen");
+        let executor = thread(7, 0, 0).executor;
+        let unix = || Endpoint::Unix(String::new());
+        let opened = Opened {
+            executor,
+            local: unix(),
+            peer: unix(),
+            role: crate::event::Role::Accepted,
+            peer_sock: None,
+            first: None,
+        };
+        parents.forget_connection(connection(5), &opened);
+        assert_eq!(evidence(&mut parents, &thread(7, 0, 32)), Some((1, Evidence::Thread)));
+    }
+
+    #[test]
+    fn an_unproven_process_is_believed_after_many_requests_that_overlapped_and_stayed() {
+        let mut parents = of_scheduling(Scheduling::Unproven);
+        begin(&mut parents, REQUEST, connection(1), thread(7, 0, 10));
+        parents.disturb(1);
+        for id in 10..40 {
+            assert_eq!(evidence(&mut parents, &thread(7, 0, 19)).is_some(), id > 21, "{id}");
+            let stamp = thread(8 + (id as u32) % 2, 0, 20);
+            begin(&mut parents, ExchangeId(id), connection(id), stamp);
+            call(&mut parents, CALL, connection(99), &stamp);
+            parents.answering(ExchangeId(id), &stamp);
             parents.end(ExchangeId(id));
         }
-        assert_eq!(evidence(&mut parents, &thread(7, 0, 30)), Some((1, Evidence::Thread)));
+        begin(&mut parents, OTHER, connection(2), thread(8, 0, 50));
+        parents.answering(OTHER, &thread(9, 0, 51));
+        assert_eq!(evidence(&mut parents, &thread(7, 0, 52)), None, "one has moved");
     }
 
     #[test]

@@ -201,6 +201,11 @@ impl Correlation {
         self.parents.claim(connection, executor);
     }
 
+    /// Notes that a connection is written to.
+    pub(crate) fn write(&mut self, connection: ConnectionId, at_ns: u64) {
+        self.parents.write(connection, at_ns);
+    }
+
     /// Forgets a connection.
     pub(crate) fn handle_closed(&mut self, connection: ConnectionId, opened: &Opened) {
         self.parents.forget_connection(connection, opened);
@@ -229,6 +234,23 @@ impl Correlation {
             SpanKind::Client => open.and_then(|call| self.parents.parent_of(call)),
         };
         self.parents.touch(executor, server);
+    }
+
+    /// Notes that something has arrived that is not understood yet.
+    pub(crate) fn disturb(&mut self, executor: &Executor) {
+        self.parents.disturb(executor.tgid);
+    }
+
+    /// Notes that a connection will not be understood.
+    pub(crate) fn handle_ignored(&mut self, connection: ConnectionId, opened: &Opened) {
+        if opened.role == Role::Accepted {
+            self.parents.note_blind(connection, opened.executor.tgid);
+        }
+    }
+
+    /// Notes that something is written to a connection on which this request is being served.
+    pub(crate) fn touch_by_answer(&mut self, open: Option<ExchangeId>, executor: &Executor) {
+        self.parents.touch_by_answer(executor, open);
     }
 
     /// Notes that a connection is closed that was used, or meant to be used, for calls.
@@ -428,13 +450,21 @@ impl Correlation {
     /// Notes that the answer has begun.
     pub(crate) fn answering(&mut self, kind: SpanKind, id: ExchangeId, stamp: &Stamp) {
         match kind {
-            SpanKind::Server => self.parents.answering(id, &stamp.executor),
+            SpanKind::Server => self.parents.answering(id, stamp),
             SpanKind::Client => self.parents.answered(id, &stamp.executor),
         }
     }
 
     /// Forgets an exchange that will never be complete.
-    pub(crate) fn abandon(&mut self, id: ExchangeId, now_ns: u64) {
+    pub(crate) fn abandon(
+        &mut self,
+        exchange: &Exchange,
+        connection: ConnectionId,
+        opened: &Opened,
+        now_ns: u64,
+    ) {
+        let id = exchange.id;
+        self.parents.note_abandoned(connection, &opened.peer, &exchange.request_first.executor);
         self.parents.end(id);
         self.content.end(id);
         if let Some(active) = self.active.remove(&id) {
@@ -458,8 +488,12 @@ impl Correlation {
         match kind {
             SpanKind::Client => {
                 self.release(&active, ended_at_ns);
-                if let Some(last) = &exchange.response_last {
-                    self.parents.note_free(connection, &opened.peer, &last.executor);
+                match &exchange.response_last {
+                    Some(last) => self.parents.note_free(connection, &opened.peer, &last.executor),
+                    None => {
+                        let caller = &exchange.request_first.executor;
+                        self.parents.note_abandoned(connection, &opened.peer, caller);
+                    }
                 }
             }
             SpanKind::Server => self.match_late(&mut active),

@@ -334,6 +334,9 @@ impl Engine {
         let direction = data.direction;
         let stamp = Stamp { at_ns, executor: data.executor };
         self.correlation.see(&stamp);
+        if direction == Direction::Egress {
+            self.correlation.write(id, at_ns);
+        }
         connection.user = data.executor.tgid;
         if let Some(Insertion { at, length: _ }) = data.inserted {
             connection.written_at = Some(data.position.wrapping_add(at));
@@ -361,9 +364,15 @@ impl Engine {
                     self.correlation.touch(SpanKind::Client, Some(sending), executor);
                 }
             }
+            Some(Direction::Ingress) if direction == Direction::Egress => {
+                self.correlation.touch_by_answer(open, executor);
+            }
             Some(client) => self.correlation.touch(kind(client), open, executor),
             None if direction == Direction::Ingress => {
-                self.correlation.touch(SpanKind::Server, None, executor)
+                self.correlation.touch(SpanKind::Server, None, executor);
+                if connection.opened.role != Role::Connected {
+                    self.correlation.disturb(executor);
+                }
             }
             None => {}
         }
@@ -416,6 +425,9 @@ impl Engine {
                 Outcome::Ignored(reason) => {
                     self.tally.ignored(reason);
                     self.commands.push_back(Command::Ignore(id));
+                    if let Some(connection) = self.connections.get(&id) {
+                        self.correlation.handle_ignored(id, &connection.opened);
+                    }
                     self.lose_open(id, 0, LossReason::Opaque);
                 }
                 Outcome::Unproven => self.tally.unproven_connections += 1,
@@ -579,7 +591,7 @@ impl Engine {
         let now_ns = now_ns.max(connection.last_seen_ns);
         self.tally.lost_exchanges(reason, lost.len() as u64);
         for exchange in lost {
-            self.correlation.abandon(exchange.id, now_ns);
+            self.correlation.abandon(&exchange, id, &connection.opened, now_ns);
         }
     }
 }

@@ -1,7 +1,9 @@
 //! Which request a call belongs to, by who executed what.
 
+mod claims;
 mod contexts;
 mod goroutines;
+mod proofs;
 
 use foldhash::{HashMap, HashSet};
 
@@ -9,15 +11,15 @@ use crate::connection::Stamp;
 use crate::event::{ConnectionId, Endpoint, Executor, Opened, Scheduling, Task};
 use crate::pairing::{ExchangeId, Started};
 use crate::span::Evidence;
+use claims::{Claims, Writer};
 use contexts::{Contexts, Known, Owner};
 use goroutines::Goroutines;
+use proofs::Proofs;
 
 /// Calls that one request may have. A request with more is a stream or a worker, not a cause.
 const MAX_CALLS: u32 = 1_000;
 /// Age of a request after which nothing is its consequence any more.
 const MAX_AGE_NS: u64 = 600_000_000_000;
-/// Answers by the thread that read the request after which an unproven process's threads are believed.
-const PROVEN_ANSWERS: u32 = 3;
 /// Goroutines and threads that are remembered before the older half is forgotten.
 const MAX_REMEMBERED: usize = 65_536;
 /// Goroutines between a call and the request it belongs to.
@@ -46,6 +48,8 @@ struct Server {
     is_answering: bool,
     /// The thread had waited for events since its last answer, as event loops do.
     has_waited: bool,
+    /// The thread that read it has made a call since.
+    has_called: bool,
     calls: u32,
     /// The call that has not ended which was made for it last.
     calling: Option<ExchangeId>,
@@ -90,14 +94,6 @@ pub(super) struct Found {
     pub(super) evidence: Evidence,
 }
 
-/// For whom a connection is written to.
-#[derive(Clone, Copy, Debug)]
-struct Claim {
-    executor: Executor,
-    /// What was known of its context, which may have ended when the write comes.
-    known: Option<Known>,
-}
-
 /// Everything that says who works on what.
 #[derive(Debug, Default)]
 pub(super) struct Parents {
@@ -113,8 +109,7 @@ pub(super) struct Parents {
     freed: HashMap<ConnectionId, u64>,
     /// Counts what was read.
     reads: u64,
-    /// For whom a connection is written to, where others write for them.
-    claims: HashMap<ConnectionId, Claim>,
+    claims: Claims,
     contexts: Contexts,
     /// The request for which each unit of work was handed over, by process and token, and when.
     gifts: HashMap<(u32, u64), (ExchangeId, u64)>,
@@ -131,8 +126,10 @@ pub(super) struct Parents {
     serving: HashMap<u32, u32>,
     /// The request that was the only one of its process since it began.
     alone: HashMap<u32, ExchangeId>,
-    /// Answers of each unproven process that were given by the thread that had read the request.
-    proofs: HashMap<u32, u32>,
+    proofs: Proofs,
+    /// Connections that a process has accepted and that are not understood.
+    blind: HashMap<ConnectionId, u32>,
+    blind_processes: HashMap<u32, u32>,
     /// The turn in which each thread gave its last answer.
     answer_turns: HashMap<u32, u32>,
     goroutines: Goroutines,
@@ -166,7 +163,7 @@ impl Parents {
     pub(super) fn forget_process(&mut self, tgid: u32) {
         self.scheduling.remove(&tgid);
         self.interleaving.remove(&tgid);
-        self.proofs.remove(&tgid);
+        self.proofs.forget_process(tgid);
         self.contexts.forget_process(tgid);
         self.goroutines.forget_process(tgid);
         self.gifts.retain(|(owner, _), _| *owner != tgid);
@@ -180,7 +177,15 @@ impl Parents {
         }
         self.unused.remove(&connection);
         self.freed.remove(&connection);
-        self.claims.remove(&connection);
+        self.claims.forget(connection);
+        if let Some(tgid) = self.blind.remove(&connection)
+            && let Some(count) = self.blind_processes.get_mut(&tgid)
+        {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.blind_processes.remove(&tgid);
+            }
+        }
         self.by_connection.remove(&connection);
     }
 
@@ -216,14 +221,25 @@ impl Parents {
         }
     }
 
-    /// What is written to a connection from here on is written for `executor`.
+    /// A call will not be seen to be answered: nobody waits on its connection, as far as is known.
+    pub(super) fn note_abandoned(&mut self, connection: ConnectionId, peer: &Endpoint, caller: &Executor) {
+        if let Some(destination) = self.destinations.get_mut(&(caller.tgid, peer.clone())) {
+            destination.busy.remove(&connection);
+        }
+    }
+
+    /// What is written to a connection next is written for `executor`.
     pub(super) fn claim(&mut self, connection: ConnectionId, executor: Executor) {
         let known = match executor.task {
             Some(Task::Context(context)) => self.contexts.known(executor.tgid, context),
             _ => None,
         };
-        // Connections are bounded, and their claims go with them.
-        self.claims.insert(connection, Claim { executor, known });
+        self.claims.claim(connection, executor, known);
+    }
+
+    /// A connection is written to.
+    pub(super) fn write(&mut self, connection: ConnectionId, at_ns: u64) {
+        self.claims.write(connection, at_ns);
     }
 
     /// A Python has made a context for a new task: it works for whom its maker works for.
@@ -266,7 +282,7 @@ impl Parents {
     pub(super) fn forget_handovers(&mut self) {
         self.contexts = Contexts::default();
         self.gifts.clear();
-        self.claims.clear();
+        self.claims.invalidate();
     }
 
     /// A unit of work was handed over: whoever takes it works for whom the giver works for.
@@ -311,6 +327,17 @@ impl Parents {
         self.turns.insert(executor.tid, Turn { number: executor.turn, read: self.reads, server });
     }
 
+    /// A thread answers a request. nginx goes on with that one; elsewhere another request may tell its own news to those
+    /// who listen, so that it is not known any more for whom the thread works, unless it is for that one.
+    pub(super) fn touch_by_answer(&mut self, executor: &Executor, server: Option<ExchangeId>) {
+        let is_same = server.is_some() && self.turn_owner(executor) == server;
+        if self.scheduling(executor.tgid) == Scheduling::Turns {
+            self.touch(executor, server);
+        } else if !is_same {
+            self.touch(executor, None);
+        }
+    }
+
     /// Returns the request that a call belongs to.
     pub(super) fn parent_of(&self, call: ExchangeId) -> Option<ExchangeId> {
         self.call_parents.get(&call).copied()
@@ -349,6 +376,7 @@ impl Parents {
             read_at_ns: *read_at_ns,
             is_answering: false,
             has_waited: first.executor.turn != last_turn,
+            has_called: false,
             calls: 0,
             calling: None,
         };
@@ -390,21 +418,26 @@ impl Parents {
     }
 
     /// The answer of a request has begun.
-    pub(super) fn answering(&mut self, id: ExchangeId, executor: &Executor) {
+    pub(super) fn answering(&mut self, id: ExchangeId, first: &Stamp) {
         let Some(server) = self.servers.get_mut(&id) else { return };
         server.is_answering = true;
         let (reader, connection) = (server.key, server.connection);
-        let claim = self.claims.get(&connection).copied();
-        let executor = &claim.map_or(*executor, |claim| claim.executor);
+        let Some(Writer { executor, claimed }) = self.claims.writer(connection, first) else { return };
+        let executor = &executor;
         let answerer = self.key(executor);
-        self.learn_context(id, connection, executor, claim.map(|claim| claim.known));
+        self.learn_context(id, connection, executor, claimed);
         if !matches!(answerer, Key::Thread { .. }) {
             return;
         }
         self.answer_turns.insert(executor.tid, executor.turn);
+        let is_telling = self.servers.get(&id).is_some_and(|server| server.has_called)
+            && self.serves_others(executor.tgid, connection);
         if reader == answerer {
-            *self.proofs.entry(executor.tgid).or_default() += 1;
-        } else if self.is_busy(answerer, connection) {
+            self.proofs.stayed(executor.tgid, executor.tid, is_telling);
+        } else {
+            self.proofs.moved(executor.tgid);
+        }
+        if reader != answerer && self.is_busy(answerer, connection) {
             // It answers what another thread has read while it has a request of its own: tasks move.
             self.interleaving.insert(executor.tgid);
         }
@@ -437,6 +470,12 @@ impl Parents {
                 self.contexts.answer(tgid, context, connection, server, at_ns);
             }
         }
+    }
+
+    /// Returns whether a process has requests on other connections than this one.
+    fn serves_others(&self, tgid: u32, connection: ConnectionId) -> bool {
+        let here = self.by_connection.get(&connection).map_or(0, Vec::len);
+        self.serving.get(&tgid).is_some_and(|&serving| serving as usize > here)
     }
 
     /// Returns whether an executor has a request that is not answered yet, on another connection than this one.
@@ -526,10 +565,23 @@ impl Parents {
         }
     }
 
-    /// Returns whether a request was the only one of its process since it began.
+    /// Returns whether a request was the only one of its process since it began, as far as its connections are
+    /// understood, and all of them are.
     pub(super) fn is_alone(&self, server: ExchangeId) -> bool {
-        let tgid = self.servers.get(&server).map(|server| server.tgid);
-        tgid.and_then(|tgid| self.alone.get(&tgid)) == Some(&server)
+        let Some(tgid) = self.servers.get(&server).map(|server| server.tgid) else { return false };
+        self.alone.get(&tgid) == Some(&server) && !self.blind_processes.contains_key(&tgid)
+    }
+
+    /// Something that is not understood yet has arrived: it may be a request.
+    pub(super) fn disturb(&mut self, tgid: u32) {
+        self.alone.remove(&tgid);
+    }
+
+    /// What a process reads on a connection that it has accepted will not be understood.
+    pub(super) fn note_blind(&mut self, connection: ConnectionId, tgid: u32) {
+        if self.blind.insert(connection, tgid).is_none() {
+            *self.blind_processes.entry(tgid).or_default() += 1;
+        }
     }
 
     fn find(
@@ -538,14 +590,12 @@ impl Parents {
         opened_during: Option<Option<ExchangeId>>,
         first: &Stamp,
     ) -> Option<Found> {
-        let Some(claim) = self.claims.get(&connection).copied() else {
-            return self.of_executor(&first.executor, opened_during, first.at_ns);
-        };
-        match (claim.executor.task, claim.known) {
-            (Some(Task::Context(_)), Some(known)) => self.of_owner(known.owner),
+        let Writer { executor, claimed } = self.claims.writer(connection, first)?;
+        match (executor.task, claimed) {
+            (Some(Task::Context(_)), Some(Some(known))) => self.of_owner(known.owner),
             // Another context may have its address by now.
-            (Some(Task::Context(_)), None) => self.of_unit(&claim.executor, None),
-            _ => self.of_executor(&claim.executor, opened_during, first.at_ns),
+            (Some(Task::Context(_)), Some(None)) => self.of_unit(&executor, None),
+            _ => self.of_executor(&executor, opened_during, first.at_ns),
         }
     }
 
@@ -653,6 +703,9 @@ impl Parents {
             return self.servers.contains_key(&server).then_some(Found { server, evidence: Evidence::Turn });
         }
         let only = self.only(key)?;
+        if let Some(server) = self.servers.get_mut(&only) {
+            server.has_called = true;
+        }
         let is_certain = matches!(scheduling, Scheduling::Threads | Scheduling::Unproven)
             && self.is_serial(only, executor.tgid, scheduling);
         self.ambiguous += u64::from(!is_certain);
@@ -667,8 +720,8 @@ impl Parents {
         // Python's event loops run in the main thread; a pool's thread may wait for its one connection.
         let is_from_event_loop = found.has_waited && (is_main || scheduling != Scheduling::Threads);
         let is_proven = scheduling == Scheduling::Threads
-            || self.proofs.get(&tgid).is_some_and(|&proofs| proofs >= PROVEN_ANSWERS)
-            || self.serving.get(&tgid) == Some(&1);
+            || self.proofs.is_proven(tgid)
+            || (self.is_alone(server) && self.proofs.is_possible(tgid));
         !is_from_event_loop && is_proven && !self.interleaving.contains(&tgid)
     }
 
@@ -821,7 +874,7 @@ mod tests {
         const MAIN: u32 = 1;
         begin(&mut parents, REQUEST, connection(1), thread(MAIN, 1, 10));
         assert_eq!(evidence(&mut parents, &thread(MAIN, 1, 11)), None);
-        parents.answering(REQUEST, &thread(MAIN, 3, 20).executor);
+        parents.answering(REQUEST, &thread(MAIN, 3, 20));
         parents.end(REQUEST);
         // The waits were during the request: a driver's, not a loop's.
         begin(&mut parents, OTHER, connection(1), thread(MAIN, 3, 30));
@@ -836,23 +889,62 @@ mod tests {
         let mut parents = of_scheduling(Scheduling::Threads);
         begin(&mut parents, REQUEST, connection(1), thread(7, 0, 10));
         begin(&mut parents, OTHER, connection(2), thread(8, 0, 11));
-        parents.answering(REQUEST, &thread(8, 0, 12).executor);
+        parents.answering(REQUEST, &thread(8, 0, 12));
         assert_eq!(evidence(&mut parents, &thread(8, 0, 20)), None);
     }
 
     #[test]
-    fn an_unproven_process_is_believed_alone_or_after_some_answers() {
+    fn an_unproven_process_is_believed_while_a_request_is_alone_since_it_began() {
         let mut parents = of_scheduling(Scheduling::Unproven);
         begin(&mut parents, REQUEST, connection(1), thread(7, 0, 10));
         assert_eq!(evidence(&mut parents, &thread(7, 0, 11)), Some((1, Evidence::Thread)));
         begin(&mut parents, OTHER, connection(2), thread(8, 0, 12));
         assert_eq!(evidence(&mut parents, &thread(7, 0, 13)), None);
-        for id in 10..10 + u64::from(PROVEN_ANSWERS) {
-            begin(&mut parents, ExchangeId(id), connection(id), thread(9, 0, 20));
-            parents.answering(ExchangeId(id), &thread(9, 0, 21).executor);
+        parents.end(REQUEST);
+        assert_eq!(
+            evidence(&mut parents, &thread(8, 0, 14)),
+            None,
+            "what the other left behind may be at work"
+        );
+        parents.end(OTHER);
+        begin(&mut parents, REQUEST, connection(1), thread(7, 0, 20));
+        assert_eq!(evidence(&mut parents, &thread(7, 0, 21)), Some((1, Evidence::Thread)));
+        parents.disturb(1);
+        assert_eq!(evidence(&mut parents, &thread(7, 0, 22)), None, "something else has arrived");
+        parents.end(REQUEST);
+        parents.note_blind(connection(5), 1);
+        begin(&mut parents, REQUEST, connection(1), thread(7, 0, 30));
+        assert_eq!(evidence(&mut parents, &thread(7, 0, 31)), None, "requests may come unseen");
+        let executor = thread(7, 0, 0).executor;
+        let unix = || Endpoint::Unix(String::new());
+        let opened = Opened {
+            executor,
+            local: unix(),
+            peer: unix(),
+            role: crate::event::Role::Accepted,
+            peer_sock: None,
+            first: None,
+        };
+        parents.forget_connection(connection(5), &opened);
+        assert_eq!(evidence(&mut parents, &thread(7, 0, 32)), Some((1, Evidence::Thread)));
+    }
+
+    #[test]
+    fn an_unproven_process_is_believed_after_many_requests_that_overlapped_and_stayed() {
+        let mut parents = of_scheduling(Scheduling::Unproven);
+        begin(&mut parents, REQUEST, connection(1), thread(7, 0, 10));
+        parents.disturb(1);
+        for id in 10..40 {
+            assert_eq!(evidence(&mut parents, &thread(7, 0, 19)).is_some(), id > 21, "{id}");
+            let stamp = thread(8 + (id as u32) % 2, 0, 20);
+            begin(&mut parents, ExchangeId(id), connection(id), stamp);
+            call(&mut parents, CALL, connection(99), &stamp);
+            parents.answering(ExchangeId(id), &stamp);
             parents.end(ExchangeId(id));
         }
-        assert_eq!(evidence(&mut parents, &thread(7, 0, 30)), Some((1, Evidence::Thread)));
+        begin(&mut parents, OTHER, connection(2), thread(8, 0, 50));
+        parents.answering(OTHER, &thread(9, 0, 51));
+        assert_eq!(evidence(&mut parents, &thread(7, 0, 52)), None, "one has moved");
     }
 
     #[test]
@@ -996,5 +1088,31 @@ mod tests {
         assert_eq!(ask(&mut parents, 4), None, "a health check");
         parents.end(ExchangeId(3));
         assert_eq!(ask(&mut parents, 5), Some(REQUEST), "a retry");
+    }
+    #[test]
+    fn news_for_others_do_not_make_their_requests_the_cause() {
+        let mut parents = of_scheduling(Scheduling::EventLoop);
+        begin(&mut parents, OTHER, connection(2), thread(7, 1, 9));
+        begin(&mut parents, REQUEST, connection(1), thread(7, 2, 10));
+        parents.touch_by_answer(&thread(7, 2, 11).executor, Some(REQUEST));
+        assert_eq!(evidence(&mut parents, &thread(7, 2, 12)), Some((1, Evidence::Turn)));
+        parents.touch_by_answer(&thread(7, 2, 13).executor, Some(OTHER));
+        assert_eq!(evidence(&mut parents, &thread(7, 2, 14)), None);
+    }
+    #[test]
+    fn a_call_that_was_given_up_does_not_overlap_with_the_next() {
+        let mut parents = of_scheduling(Scheduling::EventLoop);
+        begin(&mut parents, OTHER, connection(2), thread(7, 1, 9));
+        begin(&mut parents, REQUEST, connection(1), thread(7, 2, 10));
+        assert!(call(&mut parents, CALL, connection(50), &thread(7, 2, 11)).is_some());
+        parents.note_abandoned(connection(50), &peer(), &thread(7, 2, 12).executor);
+        parents.end(CALL);
+        assert!(call(&mut parents, ExchangeId(4), connection(50), &thread(7, 2, 13)).is_some());
+        // Its answer makes the connection free for whoever waits for it.
+        let answer = thread(7, 3, 14);
+        parents.answered(ExchangeId(4), &answer.executor);
+        parents.note_free(connection(50), &peer(), &answer.executor);
+        parents.end(ExchangeId(4));
+        assert_eq!(call(&mut parents, ExchangeId(5), connection(50), &thread(7, 3, 15)), None);
     }
 }

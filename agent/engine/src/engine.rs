@@ -6,7 +6,7 @@ use foldhash::HashMap;
 
 use crate::command::Command;
 use crate::connection::{Stamp, Stream};
-use crate::correlation::Correlation;
+use crate::correlation::{Asked, Correlation};
 use crate::event::{
     Closed, ConnectionId, Data, Direction, Event, EventKind, Executor, FirstPositions, Insertion, Opened,
     Role, Scheduling,
@@ -191,6 +191,7 @@ impl Engine {
             self.commands.push_back(Command::Reannounce(connection));
         }
         self.correlation.handle_process_exit(tgid);
+        self.spans.extend(self.correlation.take_ended());
     }
 
     /// Lets time pass: expires what waited too long.
@@ -214,6 +215,7 @@ impl Engine {
             self.note_waiting(connection);
         }
         self.correlation.handle_timeout(now_ns);
+        self.spans.extend(self.correlation.take_ended());
         if now_ns >= self.next_sweep_ns {
             self.next_sweep_ns = now_ns.saturating_add(SWEEP_NS);
             self.expire_idle(now_ns);
@@ -249,6 +251,8 @@ impl Engine {
         }
         self.connections.clear();
         self.held_bytes = 0;
+        self.correlation.end_all();
+        self.spans.extend(self.correlation.take_ended());
     }
 
     /// Returns the next finished span.
@@ -417,9 +421,9 @@ impl Engine {
         let protocol = step.protocol;
         self.tally.message(protocol);
         let kind = kind(step.client);
-        let context = match &step.message.kind {
-            MessageKind::Request(request) => request.context.clone(),
-            _ => None,
+        let mut asked = match &step.message.kind {
+            MessageKind::Request(request) => Asked::of(request),
+            _ => Asked::default(),
         };
         let stamp = step.first;
         let mut paired = Vec::with_capacity(2);
@@ -435,7 +439,8 @@ impl Engine {
         for paired in paired {
             match paired {
                 Paired::Started(started) => {
-                    self.correlation.begin(kind, &started, context.clone(), id, &connection.opened);
+                    let asked = std::mem::take(&mut asked);
+                    self.correlation.begin(kind, &started, asked, id, &connection.opened);
                     // A context stands behind the line with which the request begins.
                     if connection.written_at.take().is_some_and(|at| follows(at, started.place.position)) {
                         self.correlation.written(started.id);
@@ -452,6 +457,7 @@ impl Engine {
                 Paired::Refused => self.tally.refused_requests += 1,
             }
         }
+        self.spans.extend(self.correlation.take_ended());
     }
 
     fn eof(&mut self, id: ConnectionId, stamp: Stamp) {

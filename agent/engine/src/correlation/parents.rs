@@ -1,6 +1,7 @@
 //! Which request a call belongs to, by who executed what.
 
 mod contexts;
+mod receipts;
 
 use foldhash::{HashMap, HashSet};
 
@@ -9,6 +10,8 @@ use crate::event::{ConnectionId, Endpoint, Executor, Opened, Scheduling, Task};
 use crate::pairing::{ExchangeId, Started};
 use crate::span::Evidence;
 use contexts::{Contexts, Owner};
+pub(super) use receipts::Receiving;
+use receipts::Receipt;
 
 /// Calls that one request may have. A request with more is a stream or a worker, not a cause.
 const MAX_CALLS: u32 = 1_000;
@@ -107,6 +110,8 @@ pub(super) struct Parents {
     /// For whom a connection is written to, where others write for them.
     claims: HashMap<ConnectionId, Executor>,
     contexts: Contexts,
+    /// Messages that are worked on by whom has received them.
+    receipts: HashMap<Key, Receipt>,
     /// The connection that a thread has accepted, and in which turn, if it has touched no other since.
     accepted: HashMap<u32, (u32, ConnectionId)>,
     /// Requests that each proxy has open, by the hash of what they ask for.
@@ -156,6 +161,7 @@ impl Parents {
         self.interleaving.remove(&tgid);
         self.proofs.remove(&tgid);
         self.contexts.forget_process(tgid);
+        self.receipts.retain(|key, _| key.tgid() != tgid);
         self.destinations.retain(|(owner, _), _| *owner != tgid);
     }
 
@@ -273,6 +279,8 @@ impl Parents {
         let Started { id, first, last: Stamp { executor: reader, .. }, content, .. } = started;
         let (id, content) = (*id, *content);
         let key = self.key(reader);
+        // A request is no message: whoever reads one has done with what it had received.
+        self.detach(key);
         if matches!(key, Key::Thread { .. }) && self.is_busy(key, connection) {
             self.interleaving.insert(first.executor.tgid);
         }
@@ -511,6 +519,9 @@ impl Parents {
 
     fn of_thread(&mut self, executor: &Executor, opened_during: Option<Option<ExchangeId>>) -> Option<Found> {
         let key = Key::Thread { tgid: executor.tgid, tid: executor.tid };
+        if let Some(found) = self.of_receipt(key) {
+            return Some(found);
+        }
         let scheduling = self.scheduling(executor.tgid);
         if matches!(scheduling, Scheduling::Turns | Scheduling::EventLoop) {
             // A new connection is often written to in a later turn, which may be another request's.

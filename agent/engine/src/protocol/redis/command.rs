@@ -1,8 +1,8 @@
 //! What a command means for what follows, and what is recorded of it.
 
-use super::known;
+use super::{known, queues};
 use super::request::Words;
-use crate::protocol::{Category, Name, Request, set, text};
+use crate::protocol::{Category, Name, Request, Source, set, text};
 use crate::semconv::{self, Attributes};
 
 /// Most arguments that `db.query.text` shows one by one.
@@ -98,7 +98,9 @@ pub(super) fn request(words: &Words<'_>, redact: bool, database: Option<u64>, ba
     }
     set(&mut attributes, semconv::DB_QUERY_TEXT, query_text(&name, words, redact));
     let name = Name { verb: name, path: None };
-    Request { name, attributes, category: Category::Database, ..Request::default() }
+    let sent = queues::sent(words);
+    let source = queues::source(words).map(|(hash, name)| Source { hash, name });
+    Request { name, attributes, category: Category::Database, sent, source, ..Request::default() }
 }
 
 /// Returns the command's name as it was sent, with its second word where it has one.

@@ -68,7 +68,7 @@ impl Parents {
             return None;
         }
         let (key, receiving) = match (key, self.scheduling(asker.tgid)) {
-            (Key::Goroutine { .. } | Key::Context { .. }, _) => (key, Receiving::AsTask),
+            (Key::Goroutine { .. } | Key::Context { .. } | Key::Token { .. }, _) => (key, Receiving::AsTask),
             (Key::Thread { .. }, Scheduling::Threads) if has_waited_itself(&asker, &read.executor) => {
                 (key, Receiving::Alone)
             }
@@ -102,7 +102,7 @@ impl Parents {
     fn attach(&mut self, key: Key, work: ExchangeId, source: u64) {
         let owner = match key {
             Key::Context { tgid, id } => self.contexts.lend(tgid, id, Owner::Request(work)),
-            Key::Goroutine { .. } => {
+            Key::Goroutine { .. } | Key::Token { .. } => {
                 self.by_key.entry(key).or_default().push(work);
                 None
             }

@@ -526,6 +526,10 @@ impl Correlation {
     ) -> Attributes {
         let mut sent = exchange.request.sent.clone();
         let mut attributes = Attributes::new();
+        if exchange.response.as_ref().is_some_and(|response| response.outcome.error_type.is_some()) {
+            self.retract(&sent, &active.context);
+            return attributes;
+        }
         if let Some(response) = &exchange.response {
             self.send(&response.sent, &active.context, exchange.request_first.at_ns);
             response.sent.as_slice().iter().for_each(|key| sent.add(*key));
@@ -556,6 +560,11 @@ impl Correlation {
             self.begin_work(exchange.id, receipt, &active.context, connection, opened);
         }
         attributes
+    }
+
+    fn retract(&mut self, keys: &Keys, by: &Context) {
+        let producer = Producer { trace_id: by.trace_id, span_id: by.span_id };
+        keys.as_slice().iter().for_each(|key| self.messages.retract(*key, producer));
     }
 
     /// Returns links to those who sent these messages, each once.

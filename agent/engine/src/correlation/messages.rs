@@ -76,6 +76,15 @@ impl Messages {
         Some(link(first.producer, confidence))
     }
 
+    /// Notes that a message was refused, which was to be sent.
+    pub(super) fn retract(&mut self, key: MessageKey, producer: Producer) {
+        let Some(waiting) = self.sent.get_mut(&key) else { return };
+        waiting.retain(|sent| sent.producer != producer);
+        if waiting.is_empty() {
+            self.sent.remove(&key);
+        }
+    }
+
     fn forget_before(&mut self, at_ns: u64) {
         while self.order.front().is_some_and(|(_, sent_ns)| *sent_ns < at_ns) {
             self.forget_oldest();

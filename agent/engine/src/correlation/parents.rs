@@ -4,6 +4,7 @@ mod claims;
 mod contexts;
 mod goroutines;
 mod proofs;
+mod receipts;
 
 use foldhash::{HashMap, HashSet};
 
@@ -15,6 +16,8 @@ use claims::{Claims, Writer};
 use contexts::{Contexts, Known, Owner};
 use goroutines::Goroutines;
 use proofs::Proofs;
+use receipts::Receipt;
+pub(super) use receipts::Receiving;
 
 /// Calls that one request may have. A request with more is a stream or a worker, not a cause.
 const MAX_CALLS: u32 = 1_000;
@@ -32,6 +35,17 @@ enum Key {
     Context { tgid: u32, id: u64 },
     Token { tgid: u32, id: u64 },
     Thread { tgid: u32, tid: u32 },
+}
+
+impl Key {
+    fn tgid(self) -> u32 {
+        match self {
+            Key::Goroutine { tgid, .. }
+            | Key::Context { tgid, .. }
+            | Key::Token { tgid, .. }
+            | Key::Thread { tgid, .. } => tgid,
+        }
+    }
 }
 
 /// A request that is being served.
@@ -111,6 +125,8 @@ pub(super) struct Parents {
     reads: u64,
     claims: Claims,
     contexts: Contexts,
+    /// Messages that are worked on by whom has received them.
+    receipts: HashMap<Key, Receipt>,
     /// The request for which each unit of work was handed over, by process and token, and when.
     gifts: HashMap<(u32, u64), (ExchangeId, u64)>,
     /// The connection that a thread has accepted, and in which turn, if it has touched no other since.
@@ -166,6 +182,7 @@ impl Parents {
         self.proofs.forget_process(tgid);
         self.contexts.forget_process(tgid);
         self.goroutines.forget_process(tgid);
+        self.receipts.retain(|key, _| key.tgid() != tgid);
         self.gifts.retain(|(owner, _), _| *owner != tgid);
         self.destinations.retain(|(owner, _), _| *owner != tgid);
     }
@@ -355,6 +372,8 @@ impl Parents {
         let Started { id, first, last: Stamp { executor: reader, at_ns: read_at_ns }, content, .. } = started;
         let (id, content) = (*id, *content);
         let key = self.key(reader);
+        // A request is no message: whoever reads one has done with what it had received.
+        self.detach(key);
         if matches!(key, Key::Thread { .. }) && self.is_busy(key, connection) {
             self.interleaving.insert(first.executor.tgid);
         }
@@ -696,6 +715,9 @@ impl Parents {
 
     fn of_thread(&mut self, executor: &Executor, opened_during: Option<Option<ExchangeId>>) -> Option<Found> {
         let key = Key::Thread { tgid: executor.tgid, tid: executor.tid };
+        if let Some(found) = self.of_receipt(key) {
+            return Some(found);
+        }
         let scheduling = self.scheduling(executor.tgid);
         if matches!(scheduling, Scheduling::Turns | Scheduling::EventLoop) {
             // A new connection is often written to in a later turn, which may be another request's.

@@ -8,6 +8,7 @@
 //! outcome is not the best decision but how much is for it.
 
 mod assignment;
+mod counters;
 mod delays;
 mod habits;
 mod random;
@@ -16,6 +17,7 @@ mod scene;
 mod sighting;
 
 use crate::model::TimeRange;
+pub use counters::InferCounters;
 pub use sighting::{Sighting, SpanAt};
 
 use random::mixed;
@@ -25,6 +27,21 @@ use scene::{Origin, Scene};
 pub const MAX_CONFIDENCE: f64 = 0.97;
 /// Nor than this where calls wait for each other, so that what looks like a habit may be the queue's.
 const MAX_CONFIDENCE_IN_QUEUE: f64 = 0.85;
+
+/// What is shown of what is inferred; [`InferSettings::default`] has the defaults.
+#[derive(Clone, Debug, PartialEq)]
+pub struct InferSettings {
+    /// Anything is. Default yes.
+    pub is_on: bool,
+    /// Links with less confidence are not shown. Default 0.5.
+    pub min_confidence: f64,
+}
+
+impl Default for InferSettings {
+    fn default() -> Self {
+        Self { is_on: true, min_confidence: 0.5 }
+    }
+}
 
 /// A call, and the request that it was probably made for.
 #[derive(Clone, Debug)]
@@ -71,7 +88,7 @@ pub fn infer(sightings: &[Sighting], range: TimeRange) -> Inference {
         return inference;
     }
     let trust = if scene.has_queue() { MAX_CONFIDENCE_IN_QUEUE } else { MAX_CONFIDENCE };
-    for odds in sampler::odds(&scene, seed(&sorted)) {
+    for odds in sampler::odds(&scene, fingerprint(sorted.iter().copied())) {
         let Some(call) = scene.calls.get(odds.call).filter(|call| is_wanted(call)) else { continue };
         inference.inferred.extend(likeliest(&scene, &sorted, call, &odds.of_candidates, trust));
     }
@@ -89,12 +106,14 @@ fn likeliest(scene: &Scene, sightings: &[&Sighting], call: &scene::Call, odds: &
     })
 }
 
-/// Returns a number that is made of all the sightings.
-fn seed(sightings: &[&Sighting]) -> u64 {
-    sightings.iter().fold(0, |seed, sighting| {
+/// Returns a number that tells these sightings from others, in whatever order they come.
+#[must_use]
+pub fn fingerprint<'a>(sightings: impl IntoIterator<Item = &'a Sighting>) -> u64 {
+    let of_one = |sighting: &Sighting| {
         let span_id = u64::from_be_bytes(sighting.at.span_id.0);
-        mixed(seed ^ sighting.start_unix_ns.rotate_left(32) ^ span_id)
-    })
+        mixed(mixed(mixed(span_id) ^ sighting.start_unix_ns) ^ sighting.end_unix_ns)
+    };
+    sightings.into_iter().fold(0, |sum, sighting| sum.wrapping_add(of_one(sighting)))
 }
 
 #[cfg(test)]

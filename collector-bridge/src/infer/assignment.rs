@@ -2,7 +2,7 @@
 //! it.
 
 use super::habits::Habits;
-use super::scene::{Call, Origin, Request, Scene};
+use super::scene::{Call, Origin, Scene};
 
 /// Calls of one request, at most; one more has no request.
 const MAX_CALLS: usize = 1024;

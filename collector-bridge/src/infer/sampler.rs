@@ -15,6 +15,9 @@ const CHAINS: u64 = 3;
 /// Rounds in which beliefs become stronger, from this coldness to 1.
 const ROUNDS_COOLING: usize = 16;
 const FIRST_COLDNESS: f64 = 0.3;
+/// In these rounds that a call is for nobody counts so much less: else all calls of a kind leave at once, and do not come
+/// back.
+const FIRST_DOUBT: f64 = 0.02;
 /// Rounds in which they settle.
 const ROUNDS_SETTLING: usize = 8;
 /// Rounds that count.
@@ -45,6 +48,7 @@ pub(super) fn odds(scene: &Scene, seed: u64) -> Vec<Odds> {
             chain.round(&mut []);
         }
         chain.assignment.set_coldness(1.0);
+        chain.doubt = 1.0;
         let mut settling = even_odds(scene);
         (0..ROUNDS_SETTLING).for_each(|_| chain.round(&mut settling));
         chain.keep_likely(&settling);
@@ -80,6 +84,8 @@ struct Chain<'a> {
     questions: Vec<Question>,
     assignment: Assignment<'a>,
     random: Random,
+    /// How much counts that a call is for nobody.
+    doubt: f64,
     /// Room for the weights of a call's candidates.
     weights: Vec<f64>,
 }
@@ -98,7 +104,7 @@ impl<'a> Chain<'a> {
             requests: candidates.iter().copied().enumerate().collect(),
         });
         let questions = questions.collect();
-        Self { scene, questions, assignment, random, weights: Vec::new() }
+        Self { scene, questions, assignment, random, doubt: FIRST_DOUBT, weights: Vec::new() }
     }
 
     /// Decides each call anew and adds the odds to `odds`, if there are any; then lets calls change places.
@@ -109,7 +115,7 @@ impl<'a> Chain<'a> {
             for (_, request) in &question.requests {
                 self.weights.push(self.assignment.likelihood(question.call, Owner::Request(*request)));
             }
-            let nobody = self.assignment.likelihood(question.call, Owner::Nobody);
+            let nobody = self.doubt * self.assignment.likelihood(question.call, Owner::Nobody);
             let whole = nobody + self.weights.iter().sum::<f64>();
             if let Some(odds) = odds.get_mut(index) {
                 for ((number, _), weight) in question.requests.iter().zip(&self.weights) {

@@ -211,7 +211,9 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
     fn apply(&mut self, verdict: Verdict) {
         let Verdict { tgid, observe, runtime, probes, reason: _ } = verdict;
         self.roster.judge(tgid, observe);
-        let mode = if observe { ProcessMode::Observe(runtime::tasks(&runtime)) } else { ProcessMode::Ignore };
+        let tasks = runtime::tasks(&runtime);
+        let mode =
+            if observe { ProcessMode::Observe { tasks, has_tokens: false } } else { ProcessMode::Ignore };
         self.capture.set_process(tgid, mode);
         self.engine.handle_process(tgid, runtime::scheduling(&runtime, &probes));
         if observe {
@@ -237,6 +239,7 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
             Observation::Task { executor, context, at_ns, .. } => {
                 self.engine.handle_task(executor, context, at_ns);
             }
+            Observation::Gift { giver, token, at_ns } => self.engine.handle_gift(&giver, token, at_ns),
             // The engine was told when they came.
             Observation::Exec { .. } | Observation::Fork { .. } => {}
         }
@@ -248,7 +251,9 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
             self.capture.apply(command);
         }
         let now_ns = now_ns();
-        while let Some(span) = self.unnamed.pop(now_ns, |tgid| self.processes.get(tgid).is_some()) {
+        while let Some(span) =
+            self.unnamed.pop(now_ns, |tgid, programs| is_known(&self.processes, tgid, programs))
+        {
             self.report(span);
         }
         while let Some(span) = self.engine.poll_span() {
@@ -257,9 +262,10 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
             {
                 writing.note_server(server, now_ns);
             }
-            if self.processes.get(span.tgid).is_some() {
+            let programs = self.roster.programs(span.tgid);
+            if is_known(&self.processes, span.tgid, programs) {
                 self.report(span);
-            } else if let Some(oldest) = self.unnamed.push(span, now_ns) {
+            } else if let Some(oldest) = self.unnamed.push(span, programs, now_ns) {
                 self.report(oldest);
             }
         }
@@ -338,6 +344,11 @@ fn load(settings: &Settings) -> Result<Capture, capture::Error> {
     Ok(capture)
 }
 
+/// Returns whether discovery has looked at a process since it began its present program.
+fn is_known(processes: &Processes, tgid: u32, programs: u32) -> bool {
+    processes.get(tgid).is_some_and(|process| process.programs >= programs)
+}
+
 fn engine_sample(counter: remora_engine::Counter) -> Sample {
     let remora_engine::Counter { family, label, protocol, value } = counter;
     match family {
@@ -380,7 +391,7 @@ fn notice(observation: &Observation, roster: &mut Roster) -> Option<Notice> {
             let tgid = executor.tgid;
             roster.is_asking(tgid).then_some(Notice::Tasking { tgid, thread_pointer: *thread_pointer })
         }
-        Observation::Socket { .. } | Observation::Task { .. } => None,
+        Observation::Socket { .. } | Observation::Task { .. } | Observation::Gift { .. } => None,
     }
 }
 

@@ -95,7 +95,13 @@ pub fn infer(sightings: &[Sighting], range: TimeRange) -> Inference {
     inference
 }
 
-fn likeliest(scene: &Scene, sightings: &[&Sighting], call: &scene::Call, odds: &[f64], trust: f64) -> Option<Inferred> {
+fn likeliest(
+    scene: &Scene,
+    sightings: &[&Sighting],
+    call: &scene::Call,
+    odds: &[f64],
+    trust: f64,
+) -> Option<Inferred> {
     let Origin::Open(candidates) = &call.origin else { return None };
     let (request, share) = candidates.iter().zip(odds).max_by(|one, other| one.1.total_cmp(other.1))?;
     let request = scene.requests.get(*request)?;

@@ -55,11 +55,8 @@ impl InferredJson {
 impl LinkJson {
     fn of(trace_id: TraceId, link: &Inferred) -> Self {
         let Inferred { call, request, confidence } = link;
-        let (role, own, other) = if call.at.trace_id == trace_id {
-            (ROLES[0], call, request)
-        } else {
-            (ROLES[1], request, call)
-        };
+        let (role, own, other) =
+            if call.at.trace_id == trace_id { (ROLES[0], call, request) } else { (ROLES[1], request, call) };
         Self {
             span_id: own.at.span_id.to_string(),
             role,

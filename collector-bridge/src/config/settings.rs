@@ -247,7 +247,10 @@ mod tests {
         check("retention_size = '0GiB'", "expected a whole number and KiB");
         check("retentoin = '7d'", "unknown field `retentoin`");
         check("[infer]\nmode = 'parents'", "unknown variant `parents`");
-        check("[infer]\nmin_confidence = 1.5", "infer.min_confidence = \"1.5\": expected a number from 0 to 1");
+        check(
+            "[infer]\nmin_confidence = 1.5",
+            "infer.min_confidence = \"1.5\": expected a number from 0 to 1",
+        );
         check("store = 'clickhouse'", "unknown variant `clickhouse`");
         check(
             "listen = '0.0.0.0:7654'",

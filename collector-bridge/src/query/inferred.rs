@@ -151,7 +151,10 @@ struct Remembered {
 
 impl Remembered {
     fn find(&self, fingerprint: u64) -> Option<Arc<Inference>> {
-        self.solved.iter().find(|(known, _)| *known == fingerprint).map(|(_, inference)| Arc::clone(inference))
+        self.solved
+            .iter()
+            .find(|(known, _)| *known == fingerprint)
+            .map(|(_, inference)| Arc::clone(inference))
     }
 
     /// Forgets the oldest ones where there is no room.

@@ -36,10 +36,19 @@ const WORLDS: &[(&str, World)] = &[
     ("three programs", World { programs: &[CHAIN, CACHED, FAN], ..WORLD }),
     ("queue", World { programs: &[CHAIN], workers: 2, ..WORLD }),
     ("database pool", World { programs: &[CHAIN], workers: 2, shared: &["SELECT"], ..WORLD }),
-    ("background", World { programs: &[NOTHING], background: Some(("get", Time::AtLeast(1.0, 3.0))), ..WORLD }),
-    ("background too", World { programs: &[CHAIN], background: Some(("get", Time::AtLeast(1.0, 6.0))), ..WORLD }),
+    (
+        "background",
+        World { programs: &[NOTHING], background: Some(("get", Time::AtLeast(1.0, 3.0))), ..WORLD },
+    ),
+    (
+        "background too",
+        World { programs: &[CHAIN], background: Some(("get", Time::AtLeast(1.0, 6.0))), ..WORLD },
+    ),
     ("half known", World { programs: &[CHAIN], known: 0.5, ..WORLD }),
-    ("known, background", World { programs: &[CHAIN], known: 1.0, background: Some(("get", Time::AtLeast(1.0, 6.0))), ..WORLD }),
+    (
+        "known, background",
+        World { programs: &[CHAIN], known: 1.0, background: Some(("get", Time::AtLeast(1.0, 6.0))), ..WORLD },
+    ),
 ];
 
 #[derive(Default)]
@@ -62,8 +71,16 @@ impl Tally {
         }
     }
     fn line(&self) -> String {
-        self.tenths.iter().map(|(right, all)| if *all == 0 { format!("{:>12}", "-") } else {
-            format!("{:>5.1}%/{:<5}", 100.0 * *right as f64 / *all as f64, all) }).collect()
+        self.tenths
+            .iter()
+            .map(|(right, all)| {
+                if *all == 0 {
+                    format!("{:>12}", "-")
+                } else {
+                    format!("{:>5.1}%/{:<5}", 100.0 * *right as f64 / *all as f64, all)
+                }
+            })
+            .collect()
     }
 }
 
@@ -71,14 +88,18 @@ impl Tally {
 fn table() {
     let mut whole = Tally::default();
     for (name, world) in WORLDS {
-        if let Ok(only) = std::env::var("ONLY") && !only.split(',').any(|only| only == *name) { continue }
+        if let Ok(only) = std::env::var("ONLY")
+            && !only.split(',').any(|only| only == *name)
+        {
+            continue;
+        }
         for in_flight in [1, 4, 16, 64] {
             let world = World { in_flight, requests: 300.max(in_flight * 20), ..*world };
             let began = std::time::Instant::now();
             let mut tally = Tally::default();
             tally.add(&world, 1);
             whole.add(&world, 1);
-            println!("{name:18} {in_flight:3} {:5} {} {:?}", tally.calls, tally.line(), began.elapsed()/2);
+            println!("{name:18} {in_flight:3} {:5} {} {:?}", tally.calls, tally.line(), began.elapsed() / 2);
         }
     }
     println!("{}", whole.line());

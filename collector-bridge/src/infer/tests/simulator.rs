@@ -164,7 +164,11 @@ impl Run<'_> {
             Act::Pause(time) => at + time.draw(&mut self.random),
             Act::Call(kind, time) => self.work(id, kind, time, at),
             Act::Cached(share, kind, time) => {
-                if self.random.fraction() < share { at } else { self.work(id, kind, time, at) }
+                if self.random.fraction() < share {
+                    at
+                } else {
+                    self.work(id, kind, time, at)
+                }
             }
             Act::Retried(share, kind, time) => {
                 let done = self.work(id, kind, time, at);

@@ -153,11 +153,8 @@ impl<'a> Walk<'a> {
         };
         let mut flow = self.visit(process.predicate(), around, &mut look)?;
         for kind in [SpanKind::Server, SpanKind::Consumer] {
-            let predicate = SpanPredicate {
-                kind: Some(kind),
-                min_duration_ns: Some(margin_ns),
-                ..process.predicate()
-            };
+            let predicate =
+                SpanPredicate { kind: Some(kind), min_duration_ns: Some(margin_ns), ..process.predicate() };
             if flow.is_continue() {
                 flow = self.visit(predicate, before, &mut look)?;
             }

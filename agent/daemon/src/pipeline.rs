@@ -225,12 +225,13 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
     }
 
     fn apply(&mut self, verdict: Verdict) {
-        let Verdict { tgid, observe, runtime, probes, reason: _ } = verdict;
+        let Verdict { tgid, observe, runtime, probes, waiting, reason: _ } = verdict;
         self.roster.judge(tgid, observe);
         let (tasks, has_tokens) = (runtime::tasks(&runtime), runtime::has_tokens(&runtime));
         let mode = if observe { ProcessMode::Observe { tasks, has_tokens } } else { ProcessMode::Ignore };
         self.capture.set_process(tgid, mode);
         self.engine.handle_process(tgid, runtime::scheduling(&runtime, &probes));
+        waiting.into_iter().for_each(|tid| self.engine.handle_waiting(tid));
         if observe {
             for probe in probes {
                 self.attached.attach(&mut self.capture, &probe);

@@ -217,6 +217,11 @@ impl Correlation {
         self.parents.set_scheduling(tgid, scheduling);
     }
 
+    /// Notes that a thread waits for events while the agent begins to look.
+    pub(crate) fn handle_waiting(&mut self, tid: u32) {
+        self.parents.note_waiting(tid);
+    }
+
     /// Notes that a process runs on with the program of another.
     pub(crate) fn handle_fork(&mut self, parent: u32, child: u32) {
         self.parents.inherit_scheduling(parent, child);

@@ -166,6 +166,11 @@ impl Engine {
         self.correlation.handle_process(tgid, scheduling);
     }
 
+    /// Tells that a thread waits for events, of which it began to wait before anything was seen of it.
+    pub fn handle_waiting(&mut self, tid: u32) {
+        self.correlation.handle_waiting(tid);
+    }
+
     /// Tells that a task was made, with a context of its own, by a Python.
     pub fn handle_task(&mut self, maker: Executor, context: u64, at_ns: u64) {
         self.correlation.handle_task(&maker, context, at_ns);

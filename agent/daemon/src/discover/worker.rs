@@ -14,6 +14,7 @@ use super::python;
 use super::selection::{Decision, Selection, Surroundings};
 use super::sockets::Snapshot;
 use super::table::Processes;
+use super::waiting;
 use crate::health::{Counter, Ledger};
 
 /// How often dead processes are forgotten and, where rules are about ports, the living judged again.
@@ -276,6 +277,7 @@ impl Discovery {
             observe: decision.observe,
             runtime: process.runtime.clone(),
             probes: self.probes.of(process.tgid, &process.runtime),
+            waiting: if self.processes.is_complete() { Vec::new() } else { waiting::threads(process.tgid) },
             reason: decision.reason.clone(),
         };
         let takes_work = |probe: &Probe| probe.purpose == Purpose::PythonQueueGot;

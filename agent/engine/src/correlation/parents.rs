@@ -25,6 +25,8 @@ const MAX_CALLS: u32 = 1_000;
 const MAX_AGE_NS: u64 = 600_000_000_000;
 /// Goroutines and threads that are remembered before the older half is forgotten.
 const MAX_REMEMBERED: usize = 65_536;
+/// The turn of what a thread did before the agent began to look.
+const BEFORE_ALL_TURNS: u32 = u32::MAX;
 /// Goroutines between a call and the request it belongs to.
 const MAX_GENERATIONS: usize = 8;
 
@@ -409,6 +411,11 @@ impl Parents {
         self.take_turn(id, reader);
     }
 
+    /// A thread waits for events while the agent begins to look: its first request is read by an event loop.
+    pub(super) fn note_waiting(&mut self, tid: u32) {
+        self.answer_turns.entry(tid).or_insert(BEFORE_ALL_TURNS);
+    }
+
     /// From here to its next wait, the thread works on `server`.
     pub(super) fn take_turn(&mut self, server: ExchangeId, executor: &Executor) {
         if !matches!(executor.task, Some(Task::Goroutine { .. })) {
@@ -737,14 +744,13 @@ impl Parents {
     /// Returns whether the thread that read a request works on nothing else until it has answered.
     fn is_serial(&self, server: ExchangeId, tgid: u32, scheduling: Scheduling) -> bool {
         let Some(found) = self.servers.get(&server) else { return false };
-        let Key::Thread { tgid: main, tid } = found.key else { return false };
-        let is_main = main == tid;
-        // Python's event loops run in the main thread; a pool's thread may wait for its one connection.
-        let is_from_event_loop = found.has_waited && (is_main || scheduling != Scheduling::Threads);
+        if !matches!(found.key, Key::Thread { .. }) {
+            return false;
+        }
         let is_proven = scheduling == Scheduling::Threads
             || self.proofs.is_proven(tgid)
             || (self.is_alone(server) && self.proofs.is_possible(tgid));
-        !is_from_event_loop && is_proven && !self.interleaving.contains(&tgid)
+        !found.has_waited && is_proven && !self.interleaving.contains(&tgid)
     }
 
     fn scheduling(&self, tgid: u32) -> Scheduling {
@@ -903,7 +909,17 @@ mod tests {
         assert_eq!(evidence(&mut parents, &thread(MAIN, 4, 31)), Some((2, Evidence::Thread)));
         parents.end(OTHER);
         begin(&mut parents, REQUEST, connection(1), thread(7, 1, 40));
-        assert_eq!(evidence(&mut parents, &thread(7, 1, 41)), Some((1, Evidence::Thread)), "a pool's thread");
+        assert_eq!(evidence(&mut parents, &thread(7, 1, 41)), None, "a loop in another thread");
+    }
+
+    #[test]
+    fn a_loop_that_waited_when_the_agent_began_is_known_at_its_first_request() {
+        let mut parents = of_scheduling(Scheduling::Threads);
+        parents.note_waiting(7);
+        begin(&mut parents, REQUEST, connection(1), thread(7, 0, 10));
+        assert_eq!(evidence(&mut parents, &thread(7, 0, 11)), None);
+        begin(&mut parents, OTHER, connection(2), thread(8, 0, 12));
+        assert_eq!(evidence(&mut parents, &thread(8, 0, 13)), Some((2, Evidence::Thread)));
     }
 
     #[test]

@@ -225,8 +225,10 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
     }
 
     fn apply(&mut self, verdict: Verdict) {
-        let Verdict { tgid, observe, runtime, probes, waiting, reason: _ } = verdict;
-        self.roster.judge(tgid, observe);
+        let Verdict { tgid, programs, observe, runtime, probes, waiting, reason: _ } = verdict;
+        if !self.roster.judge(tgid, programs, observe) {
+            return;
+        }
         let (tasks, has_tokens) = (runtime::tasks(&runtime), runtime::has_tokens(&runtime));
         let mode = if observe { ProcessMode::Observe { tasks, has_tokens } } else { ProcessMode::Ignore };
         self.capture.set_process(tgid, mode);
@@ -242,7 +244,9 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
     fn observe(&mut self, observation: Observation) {
         match observation {
             Observation::Socket { event, tgid } => {
-                if !self.roster.is_ignored(tgid) {
+                // The end of a connection that somebody else has used, or that was known before the verdict.
+                let is_end = matches!(event.kind, EventKind::Closed(_));
+                if is_end || !self.roster.is_ignored(tgid) {
                     self.engine.handle_event(event);
                 }
             }
@@ -250,7 +254,9 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
                 self.engine.handle_process_exit(tgid, at_ns);
                 // Its last spans are judged by what is known of it now.
                 self.collect();
-                self.roster.forget(tgid);
+                self.roster.end(tgid, now_ns());
+                // A verdict may have come after the programs had removed it.
+                self.capture.forget_process(tgid);
             }
             Observation::Task { executor, context, at_ns, .. } => {
                 self.engine.handle_task(executor, context, at_ns);

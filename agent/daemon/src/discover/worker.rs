@@ -274,6 +274,7 @@ impl Discovery {
     ) -> Result<(), Disconnected> {
         let verdict = Verdict {
             tgid: process.tgid,
+            programs: process.programs,
             observe: decision.observe,
             runtime: process.runtime.clone(),
             probes: self.probes.of(process.tgid, &process.runtime),

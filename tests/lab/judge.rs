@@ -69,7 +69,10 @@ impl Span {
             evidence: value["parent_evidence"].as_str().unwrap_or("none").to_owned(),
             is_server: value["kind"] == "server",
             is_http: value["protocol"].as_str()?.starts_with("http"),
-            links: value["links"].as_array().map(|links| links.iter().filter_map(linked).collect()).unwrap_or_default(),
+            links: value["links"]
+                .as_array()
+                .map(|links| links.iter().filter_map(linked).collect())
+                .unwrap_or_default(),
             process: value["resource"]["process.pid"].as_u64().unwrap_or_default(),
             peer_port: attributes["network.peer.port"].as_u64().unwrap_or_default(),
             number: number_in(told),
@@ -372,7 +375,12 @@ mod tests {
         let (one, two) = (FIRST_NUMBER, FIRST_NUMBER + 1);
         let mut sent = call("b", 3, Some("a"), one);
         sent.number = None;
-        let work = Span { id: "c".to_owned(), trace: "t".to_owned(), links: vec!["b".to_owned()], ..Span::default() };
+        let work = Span {
+            id: "c".to_owned(),
+            trace: "t".to_owned(),
+            links: vec!["b".to_owned()],
+            ..Span::default()
+        };
         let spans =
             [server("a", one), sent, work, call("d", 1, Some("c"), one), call("e", 1, Some("c"), two)];
         let found = tally(&spans, Truth::Job);

@@ -301,7 +301,6 @@ impl Correlation {
     ) {
         let identity = Identity::of(kind, &started.place, opened, &mut self.ids);
         let keys = identity::wire_keys(kind, &started.place, connection, opened);
-        self.end_passed_works(&started.first.executor);
         let Asked { context: wire, sent, source } = asked;
         let active = if kind == SpanKind::Client {
             self.ask(connection, &started.first, source);
@@ -312,15 +311,6 @@ impl Correlation {
             self.begin_server(started, wire, connection, identity, keys)
         };
         self.active.insert(started.id, active);
-    }
-
-    fn end_passed_works(&mut self, executor: &Executor) {
-        if self.works.is_empty() {
-            return;
-        }
-        let mut passed = self.works.passed(executor);
-        passed.retain(|work| !self.parents.has_unused(*work));
-        self.end_works(passed, None);
     }
 
     /// Whoever asks for a message has done with the one before.
@@ -462,7 +452,7 @@ impl Correlation {
     /// Forgets an exchange that will never be complete.
     pub(crate) fn abandon(&mut self, id: ExchangeId, now_ns: u64) {
         if let Some(cause) = self.parents.parent_of(id) {
-            self.works.call_ended(cause, None, now_ns);
+            self.works.call_ended(cause, now_ns);
         }
         self.parents.end(id);
         if let Some(active) = self.active.remove(&id) {
@@ -484,7 +474,7 @@ impl Correlation {
         self.parents.end(exchange.id);
         let last = exchange.response_last.unwrap_or(exchange.request_last);
         if let Some(cause) = cause {
-            self.works.call_ended(cause, Some(&last.executor), last.at_ns);
+            self.works.call_ended(cause, last.at_ns);
         }
         let mut moved = Attributes::new();
         if kind == SpanKind::Client {
@@ -536,7 +526,8 @@ impl Correlation {
         }
         attributes.extend(works::told(semconv::REMORA_MESSAGE_SENT, &sent));
         let response = exchange.response.as_ref().zip(exchange.response_last);
-        let Some((received, last)) = response.and_then(|(it, last)| Some((it.received.as_ref()?, last))) else {
+        let Some((received, last)) = response.and_then(|(it, last)| Some((it.received.as_ref()?, last)))
+        else {
             return attributes;
         };
         attributes.extend(works::told(semconv::REMORA_MESSAGE_RECEIVED, &received.keys));
@@ -546,12 +537,10 @@ impl Correlation {
         active.links.extend_from_slice(&links);
         // What a request receives while it is served is a part of it.
         let is_part = cause.is_some_and(|cause| !self.works.contains(cause));
-        if (received.is_certain || !links.is_empty()) && !is_part {
-            let source = exchange.request.source.as_ref();
+        if let Some(source) = exchange.request.source.as_ref().filter(|_| received.is_certain && !is_part) {
             let receipt = Receipt {
                 keys: &received.keys,
-                queue: source.and_then(|source| source.name.clone()),
-                source: source.map_or(0, |source| source.hash),
+                source,
                 asked: exchange.request_first,
                 read: last,
                 protocol,

@@ -10,8 +10,8 @@ use crate::event::{ConnectionId, Endpoint, Executor, Opened, Scheduling, Task};
 use crate::pairing::{ExchangeId, Started};
 use crate::span::Evidence;
 use contexts::{Contexts, Owner};
-pub(super) use receipts::Receiving;
 use receipts::Receipt;
+pub(super) use receipts::Receiving;
 
 /// Calls that one request may have. A request with more is a stream or a worker, not a cause.
 const MAX_CALLS: u32 = 1_000;
@@ -553,6 +553,9 @@ impl Parents {
             *self.goroutines.entry(Key::Goroutine { tgid, id }).or_insert((at_ns, parent));
         for _ in 0..MAX_GENERATIONS {
             let key = Key::Goroutine { tgid, id: parent };
+            if self.has_receipt(key) {
+                return None;
+            }
             if let Some(server) = self.oldest(key) {
                 // A goroutine that made calls before this request began is a worker that an earlier request started.
                 let was_started_during = youngest_ns >= self.servers.get(&server)?.started_at_ns;

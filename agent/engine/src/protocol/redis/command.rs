@@ -1,8 +1,8 @@
 //! What a command means for what follows, and what is recorded of it.
 
-use super::{known, queues};
 use super::request::Words;
-use crate::protocol::{Category, Name, Request, Source, set, text};
+use super::{known, queues};
+use crate::protocol::{Category, Name, Request, set, text};
 use crate::semconv::{self, Attributes};
 
 /// Most arguments that `db.query.text` shows one by one.
@@ -99,7 +99,7 @@ pub(super) fn request(words: &Words<'_>, redact: bool, database: Option<u64>, ba
     set(&mut attributes, semconv::DB_QUERY_TEXT, query_text(&name, words, redact));
     let name = Name { verb: name, path: None };
     let sent = queues::sent(words);
-    let source = queues::source(words).map(|(hash, name)| Source { hash, name });
+    let source = queues::source(words);
     Request { name, attributes, category: Category::Database, sent, source, ..Request::default() }
 }
 

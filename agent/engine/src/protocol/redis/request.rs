@@ -98,7 +98,11 @@ fn array(bytes: &[u8]) -> Found<'_> {
             at + super::MAX_LENGTH_LINE_BYTES > MAX_READ_BYTES || end.is_some_and(|end| end > MAX_READ_BYTES);
         if is_beyond {
             let words = Words { kept, arguments: count - 1, beyond: None };
-            return if read == 0 { Found::Broken("name too long") } else { long(words, bytes, at, count - read) };
+            return if read == 0 {
+                Found::Broken("name too long")
+            } else {
+                long(words, bytes, at, count - read)
+            };
         }
         let argument = length.zip(end).and_then(|(_, end)| bytes.get(at..end));
         let Some(argument) = argument else {

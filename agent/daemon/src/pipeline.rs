@@ -38,7 +38,7 @@ use crate::propagate::{self, Servers};
 use order::Order;
 use parts::Parts;
 use roster::Roster;
-use runtime::{Attached, How};
+use runtime::Attached;
 use unnamed::Unnamed;
 
 /// Notices and verdicts under way. One more is refused; the process is looked at when it is next seen.
@@ -228,9 +228,9 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
 
     /// A process got a part, or lost it.
     fn take_parts(&mut self) {
-        while let Some((tgid, How { tasks, scheduling })) = self.parts.poll() {
-            self.capture.set_process(tgid, ProcessMode::Observe(tasks));
-            self.engine.handle_process(tgid, scheduling);
+        while let Some((tgid, how)) = self.parts.poll() {
+            self.capture.set_process(tgid, how.mode());
+            self.engine.handle_process(tgid, how.scheduling);
         }
     }
 
@@ -238,10 +238,9 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
         let Verdict { tgid, observe, runtime, probes, reason: _ } = verdict;
         self.roster.judge(tgid, observe);
         let plain = runtime::plain(&runtime, &probes);
-        let How { tasks, scheduling } = self.parts.judge(tgid, observe, &runtime, plain);
-        let mode = if observe { ProcessMode::Observe(tasks) } else { ProcessMode::Ignore };
-        self.capture.set_process(tgid, mode);
-        self.engine.handle_process(tgid, scheduling);
+        let how = self.parts.judge(tgid, observe, &runtime, plain);
+        self.capture.set_process(tgid, if observe { how.mode() } else { ProcessMode::Ignore });
+        self.engine.handle_process(tgid, how.scheduling);
         if observe {
             for probe in probes {
                 self.attached.attach(&mut self.capture, &probe);
@@ -265,6 +264,7 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
             Observation::Task { executor, context, at_ns, .. } => {
                 self.engine.handle_task(executor, context, at_ns);
             }
+            Observation::Gift { giver, token, at_ns } => self.engine.handle_gift(&giver, token, at_ns),
             // The engine was told when they came.
             Observation::Exec { .. } | Observation::Fork { .. } => {}
         }
@@ -276,7 +276,9 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
             self.capture.apply(command);
         }
         let now_ns = now_ns();
-        while let Some(span) = self.unnamed.pop(now_ns, |tgid| self.processes.get(tgid).is_some()) {
+        while let Some(span) =
+            self.unnamed.pop(now_ns, |tgid, programs| is_known(&self.processes, tgid, programs))
+        {
             self.report(span);
         }
         while let Some(span) = self.engine.poll_span() {
@@ -285,9 +287,10 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
             {
                 writing.note_server(server, now_ns);
             }
-            if self.processes.get(span.tgid).is_some() {
+            let programs = self.roster.programs(span.tgid);
+            if is_known(&self.processes, span.tgid, programs) {
                 self.report(span);
-            } else if let Some(oldest) = self.unnamed.push(span, now_ns) {
+            } else if let Some(oldest) = self.unnamed.push(span, programs, now_ns) {
                 self.report(oldest);
             }
         }
@@ -366,6 +369,11 @@ fn load(settings: &Settings) -> Result<Capture, capture::Error> {
     Ok(capture)
 }
 
+/// Returns whether discovery has looked at a process since it began its present program.
+fn is_known(processes: &Processes, tgid: u32, programs: u32) -> bool {
+    processes.get(tgid).is_some_and(|process| process.programs >= programs)
+}
+
 fn engine_sample(counter: remora_engine::Counter) -> Sample {
     let remora_engine::Counter { family, label, protocol, value } = counter;
     match family {
@@ -408,7 +416,7 @@ fn notice(observation: &Observation, roster: &mut Roster) -> Option<Notice> {
             let tgid = executor.tgid;
             roster.is_asking(tgid).then_some(Notice::Tasking { tgid, thread_pointer: *thread_pointer })
         }
-        Observation::Socket { .. } | Observation::Task { .. } => None,
+        Observation::Socket { .. } | Observation::Task { .. } | Observation::Gift { .. } => None,
     }
 }
 

@@ -5,7 +5,7 @@ use foldhash::HashSet;
 use remora_engine::event::Scheduling;
 
 use crate::attach::Platform;
-use crate::capture::{Capture, Tasks};
+use crate::capture::{Capture, ProcessMode, Tasks};
 use crate::discover::{FileIdentity, Probe, Purpose, Runtime};
 use crate::health::{Counter, Ledger};
 
@@ -15,21 +15,30 @@ const MAX_PROBES: usize = 4096;
 /// How a process is observed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct How {
-    /// By the programs.
-    pub(super) tasks: Tasks,
+    /// By the programs: how its tasks are told apart,
+    tasks: Tasks,
+    /// and whether its threads take units of work by token.
+    has_tokens: bool,
     /// By the engine.
     pub(super) scheduling: Scheduling,
 }
 
+impl How {
+    /// Returns it in the words of the capture.
+    pub(super) fn mode(self) -> ProcessMode {
+        ProcessMode::Observe { tasks: self.tasks, has_tokens: self.has_tokens }
+    }
+}
+
 /// Returns how a process is observed that has no part inside.
 pub(super) fn plain(runtime: &Runtime, probes: &[Probe]) -> How {
-    How { tasks: tasks(runtime), scheduling: scheduling(runtime, probes) }
+    How { tasks: tasks(runtime), has_tokens: false, scheduling: scheduling(runtime, probes) }
 }
 
 /// Returns how a process is observed that has a part inside.
 pub(super) fn with_part(platform: Platform) -> How {
     match platform {
-        Platform::Node => How { tasks: Tasks::Libuv, scheduling: Scheduling::EventLoop },
+        Platform::Node => How { tasks: Tasks::Libuv, has_tokens: true, scheduling: Scheduling::EventLoop },
     }
 }
 

@@ -14,6 +14,7 @@
 //! thread goes through a bounded channel whose refusals are counted.
 
 mod order;
+mod parts;
 mod roster;
 mod runtime;
 mod unnamed;
@@ -28,12 +29,14 @@ use remora_engine::Engine;
 use remora_engine::event::{Event, EventKind};
 use remora_engine::span::Span;
 
+use crate::attach::Platforms;
 use crate::capture::{self, Capture, CaptureSettings, Observation, ProcessMode, WriteSettings};
 use crate::discover::{Discovery, Notice, Processes, Selection, Verdict};
 use crate::enrich::{ClockAnchor, Enricher, ResourceSpan};
 use crate::health::{Counter, Ledger, Readiness, Sample};
 use crate::propagate::{self, Servers};
 use order::Order;
+use parts::Parts;
 use roster::Roster;
 use runtime::Attached;
 use unnamed::Unnamed;
@@ -58,6 +61,8 @@ pub struct Settings {
     pub selection: Selection,
     /// Cgroups whose selected processes write contexts into requests, which was proven harmless.
     pub writes_in: Vec<PathBuf>,
+    /// Which processes get a part.
+    pub attach: Platforms,
 }
 
 /// What the pipeline shares with the rest of the agent.
@@ -106,6 +111,7 @@ pub fn run(
             notices_refused: shared.ledger.loss("capture", "notice_queue_full"),
             unselected: shared.ledger.counter("remora_agent_spans_unselected_total"),
             attached: Attached::new(&shared.ledger),
+            parts: Parts::start(&settings.attach, &shared.ledger),
             unnamed: Unnamed::default(),
             servers: Servers::default(),
             processes: shared.processes.clone(),
@@ -132,6 +138,7 @@ struct Pipeline<S> {
     notices_refused: Counter,
     unselected: Counter,
     attached: Attached,
+    parts: Parts,
     /// Spans of processes that discovery has not looked at yet.
     unnamed: Unnamed,
     /// Servers towards which contexts may be written.
@@ -156,6 +163,11 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
                 thread::sleep(PAUSE);
             }
         }
+        self.parts.leave();
+        while !self.parts.have_left() {
+            self.turn(now_ns());
+            thread::sleep(PAUSE);
+        }
         self.turn(now_ns());
         self.finish();
         self.publish(ledger);
@@ -174,13 +186,18 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
     /// One round: what the kernel told, what discovery judged, what became of it.
     fn turn(&mut self, now_ns: u64) -> usize {
         let (order, roster, engine) = (&mut self.order, &mut self.roster, &mut self.engine);
+        let parts = &mut self.parts;
         let notices = &self.notices;
         let refused = &self.notices_refused;
         let records = self.capture.drain(DRAIN_LIMIT, |observation| {
             // At once: what discovery finds out comes later, and must not be undone.
             match &observation {
                 Observation::Fork { parent, child } => engine.handle_fork(*parent, *child),
-                Observation::Exec { tgid, .. } => engine.handle_exec(*tgid),
+                Observation::Exec { tgid, .. } => {
+                    engine.handle_exec(*tgid);
+                    parts.forget(*tgid);
+                }
+                Observation::Exit { tgid, .. } => parts.forget(*tgid),
                 _ => {}
             }
             if let Some(notice) = notice(&observation, roster)
@@ -193,6 +210,7 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
             order.push(observation);
         });
         self.take_verdicts();
+        self.take_parts();
         let settled_ns = self.order.settled_ns(now_ns);
         while let Some(observation) = self.order.pop(settled_ns) {
             self.observe(observation);
@@ -208,12 +226,21 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
         }
     }
 
+    /// A process got a part, or lost it.
+    fn take_parts(&mut self) {
+        while let Some((tgid, how)) = self.parts.poll() {
+            self.capture.set_process(tgid, how.mode());
+            self.engine.handle_process(tgid, how.scheduling);
+        }
+    }
+
     fn apply(&mut self, verdict: Verdict) {
         let Verdict { tgid, observe, runtime, probes, reason: _ } = verdict;
         self.roster.judge(tgid, observe);
-        let mode = if observe { ProcessMode::Observe(runtime::tasks(&runtime)) } else { ProcessMode::Ignore };
-        self.capture.set_process(tgid, mode);
-        self.engine.handle_process(tgid, runtime::scheduling(&runtime, &probes));
+        let plain = runtime::plain(&runtime, &probes);
+        let how = self.parts.judge(tgid, observe, &runtime, plain);
+        self.capture.set_process(tgid, if observe { how.mode() } else { ProcessMode::Ignore });
+        self.engine.handle_process(tgid, how.scheduling);
         if observe {
             for probe in probes {
                 self.attached.attach(&mut self.capture, &probe);
@@ -237,6 +264,7 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
             Observation::Task { executor, context, at_ns, .. } => {
                 self.engine.handle_task(executor, context, at_ns);
             }
+            Observation::Gift { giver, token, at_ns } => self.engine.handle_gift(&giver, token, at_ns),
             // The engine was told when they came.
             Observation::Exec { .. } | Observation::Fork { .. } => {}
         }
@@ -248,7 +276,9 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
             self.capture.apply(command);
         }
         let now_ns = now_ns();
-        while let Some(span) = self.unnamed.pop(now_ns, |tgid| self.processes.get(tgid).is_some()) {
+        while let Some(span) =
+            self.unnamed.pop(now_ns, |tgid, programs| is_known(&self.processes, tgid, programs))
+        {
             self.report(span);
         }
         while let Some(span) = self.engine.poll_span() {
@@ -257,9 +287,10 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
             {
                 writing.note_server(server, now_ns);
             }
-            if self.processes.get(span.tgid).is_some() {
+            let programs = self.roster.programs(span.tgid);
+            if is_known(&self.processes, span.tgid, programs) {
                 self.report(span);
-            } else if let Some(oldest) = self.unnamed.push(span, now_ns) {
+            } else if let Some(oldest) = self.unnamed.push(span, programs, now_ns) {
                 self.report(oldest);
             }
         }
@@ -338,6 +369,11 @@ fn load(settings: &Settings) -> Result<Capture, capture::Error> {
     Ok(capture)
 }
 
+/// Returns whether discovery has looked at a process since it began its present program.
+fn is_known(processes: &Processes, tgid: u32, programs: u32) -> bool {
+    processes.get(tgid).is_some_and(|process| process.programs >= programs)
+}
+
 fn engine_sample(counter: remora_engine::Counter) -> Sample {
     let remora_engine::Counter { family, label, protocol, value } = counter;
     match family {
@@ -380,7 +416,7 @@ fn notice(observation: &Observation, roster: &mut Roster) -> Option<Notice> {
             let tgid = executor.tgid;
             roster.is_asking(tgid).then_some(Notice::Tasking { tgid, thread_pointer: *thread_pointer })
         }
-        Observation::Socket { .. } | Observation::Task { .. } => None,
+        Observation::Socket { .. } | Observation::Task { .. } | Observation::Gift { .. } => None,
     }
 }
 

@@ -10,6 +10,8 @@ pub(super) struct Roster {
     verdicts: HashMap<u32, bool>,
     /// Processes that discovery has been told of.
     told: HashSet<u32>,
+    /// How often discovery was told that a process began a program.
+    programs: HashMap<u32, u32>,
     /// How often discovery was asked where a Python keeps its contexts.
     asked: HashMap<u32, u8>,
 }
@@ -20,6 +22,7 @@ impl Roster {
             reports_unjudged,
             verdicts: HashMap::default(),
             told: HashSet::default(),
+            programs: HashMap::default(),
             asked: HashMap::default(),
         }
     }
@@ -35,6 +38,7 @@ impl Roster {
         self.verdicts.remove(&tgid);
         self.asked.remove(&tgid);
         self.told.insert(tgid);
+        *self.programs.entry(tgid).or_default() += 1;
     }
 
     /// A child is what its parent is until it is judged itself.
@@ -43,17 +47,25 @@ impl Roster {
             self.verdicts.insert(child, observe);
         }
         self.told.insert(child);
+        self.programs.remove(&child);
     }
 
     /// Discovery was not told after all: it is when the process is next seen.
     pub(super) fn untell(&mut self, tgid: u32) {
         self.told.remove(&tgid);
+        self.programs.remove(&tgid);
     }
 
     pub(super) fn forget(&mut self, tgid: u32) {
         self.verdicts.remove(&tgid);
         self.told.remove(&tgid);
+        self.programs.remove(&tgid);
         self.asked.remove(&tgid);
+    }
+
+    /// Returns how often the process began a program, as far as discovery was told.
+    pub(super) fn programs(&self, tgid: u32) -> u32 {
+        self.programs.get(&tgid).copied().unwrap_or(0)
     }
 
     /// Returns whether discovery is to be asked where a Python keeps its contexts; a few times true.

@@ -96,7 +96,7 @@ impl<'a> Bench<'a> {
         Ok(Measured { name, title, versions, cells, losses })
     }
 
-    fn start(&self, framework: &Framework, site: &Site) -> Result<Vec<Running>> {
+    pub(crate) fn start(&self, framework: &Framework, site: &Site) -> Result<Vec<Running>> {
         let commands = match framework.load {
             Load::Http(commands) | Load::Jobs(commands) => commands(site)?,
             Load::Runs(_) => Vec::new(),

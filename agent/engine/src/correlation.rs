@@ -11,7 +11,7 @@ mod route;
 use foldhash::HashMap;
 
 use crate::connection::Stamp;
-use crate::event::{ConnectionId, Executor, Opened, Role, Scheduling};
+use crate::event::{Claim, ConnectionId, Executor, Opened, Role, Scheduling};
 use crate::pairing::{Exchange, ExchangeId, Started};
 use crate::protocol::WireContext;
 use crate::semconv::{self, Value};
@@ -159,9 +159,9 @@ impl Correlation {
         self.parents.note_gift(giver, token, at_ns);
     }
 
-    /// Notes for whom a connection is written to next.
-    pub(crate) fn claim(&mut self, connection: ConnectionId, executor: Executor) {
-        self.parents.claim(connection, executor);
+    /// Notes for whom a connection is written to.
+    pub(crate) fn claim(&mut self, connection: ConnectionId, claim: &Claim, at_ns: u64) {
+        self.parents.claim(connection, claim, at_ns);
     }
 
     /// Forgets a connection.
@@ -170,12 +170,12 @@ impl Correlation {
     }
 
     /// Notes what a call belongs to that may be made here, before it is known whether it is one.
-    pub(crate) fn foresee(&mut self, connection: ConnectionId, stamp: &Stamp) {
+    pub(crate) fn foresee(&mut self, connection: ConnectionId, position: u32, stamp: &Stamp) {
         if self.foreseen.len() >= MAX_FORESEEN {
             self.tally.not_remembered += 1;
             return;
         }
-        let Some(found) = self.parents.foresee(connection, stamp) else { return };
+        let Some(found) = self.parents.foresee(connection, position, stamp) else { return };
         let Some(server) = self.active.get_mut(&found.server) else { return };
         server.has_children = true;
         let foreseen = Foreseen {
@@ -193,6 +193,16 @@ impl Correlation {
             SpanKind::Client => open.and_then(|call| self.parents.parent_of(call)),
         };
         self.parents.touch(executor, server);
+    }
+
+    /// Notes that a unit of work has read something of the only exchange that is open on a connection, if it is the only.
+    pub(crate) fn read(&mut self, kind: SpanKind, only: Option<ExchangeId>, executor: &Executor) {
+        let Some(only) = only else { return };
+        let server = match kind {
+            SpanKind::Server => Some(only),
+            SpanKind::Client => self.parents.parent_of(only),
+        };
+        self.parents.note_read(executor, server);
     }
 
     /// Notes that a connection is closed that was used, or meant to be used, for calls.

@@ -147,9 +147,9 @@ impl Engine {
         match kind {
             EventKind::Opened(opened) => self.open(connection, opened, at_ns),
             EventKind::Data(data) => self.data(connection, data, at_ns),
-            EventKind::Claimed(executor) => {
+            EventKind::Claimed(claim) => {
                 if self.connections.contains_key(&connection) {
-                    self.correlation.claim(connection, executor);
+                    self.correlation.claim(connection, &claim, at_ns);
                 }
             }
             EventKind::Eof(executor) => self.eof(connection, Stamp { at_ns, executor }),
@@ -319,6 +319,7 @@ impl Engine {
         }
         let direction = data.direction;
         let stamp = Stamp { at_ns, executor: data.executor };
+        let position = data.position;
         connection.user = data.executor.tgid;
         if let Some(Insertion { at, length: _ }) = data.inserted {
             connection.written_at = Some(data.position.wrapping_add(at));
@@ -330,7 +331,7 @@ impl Engine {
         let is_call = direction == Direction::Egress
             && self.connections.get(&id).is_some_and(|connection| connection.session.is_rehearsing_client());
         if is_call {
-            self.correlation.foresee(id, &stamp);
+            self.correlation.foresee(id, position, &stamp);
         }
         self.note_waiting(id);
     }
@@ -340,6 +341,9 @@ impl Engine {
     fn touch(&mut self, id: ConnectionId, direction: Direction, executor: &Executor) {
         let Some(connection) = self.connections.get(&id) else { return };
         let open = connection.pairing.oldest();
+        if let (Direction::Ingress, Some(client)) = (direction, connection.session.client()) {
+            self.correlation.read(kind(client), connection.pairing.only(), executor);
+        }
         match connection.session.client() {
             Some(Direction::Egress) if direction == Direction::Egress => {
                 if let Some(sending) = connection.pairing.sending() {

@@ -9,7 +9,9 @@ use crate::{helper, hooks, natives, threads};
 
 /// Name of the helper class, as the JVM's functions want it.
 const HELPER: &CStr = c"java/lang/RemoraHandOver1";
+const NATIVE: &CStr = c"remora/HandOver1";
 const _: () = assert!(HELPER.count_bytes() == hooks::HELPER.len());
+const _: () = assert!(NATIVE.count_bytes() == helper::NATIVE.len());
 
 /// Classes that could not be changed in this attachment.
 static REFUSED: AtomicU32 = AtomicU32::new(0);
@@ -39,21 +41,46 @@ pub unsafe extern "system" fn Agent_OnAttach(
     // SAFETY: the JVM passes such a text, or null.
     let options = if options.is_null() { c"" } else { unsafe { CStr::from_ptr(options) } };
     let Some(env) = machine.env() else { return Answer::NoInterface as i32 };
-    // An earlier part may be in, also one of another version of the library.
-    if let Some(class) = env.find_class(HELPER) {
-        let _ = env.call_static(class, c"stop");
-    }
-    if options.to_bytes() == b"off" {
+    let is_off = options.to_bytes() == b"off";
+    let helper = match env.find_class(HELPER) {
+        // Its methods may be those of another library: the one that was loaded first stays responsible.
+        Some(helper) => {
+            let _ = env.call_static(helper, c"stop");
+            Some(helper)
+        }
+        None if is_off => return Answer::Done as i32,
+        None => helper_class(machine, env),
+    };
+    let Some(helper) = helper else { return Answer::NoHelper as i32 };
+    if is_off {
         return Answer::Done as i32;
     }
-    attach(machine, env).map_or_else(|answer| answer as i32, |()| Answer::Done as i32)
+    env.call_static(helper, c"start").unwrap_or(Answer::NoHelper as i32)
 }
 
-fn attach(machine: Machine, env: Env) -> Result<(), Answer> {
-    let tools = machine.tools().ok_or(Answer::NoInterface)?;
+/// Defines the classes that hooks call, with methods of this library.
+fn helper_class(machine: Machine, env: Env) -> Option<Object> {
+    let mut room = [0; helper::ROOM];
+    let length = helper::write_native(&mut room).ok()?;
+    let native = env.define_class(NATIVE, room.get(..length)?)?;
+    natives::register(env, native, start, stop).ok()?;
+    let length = helper::write(&mut room).ok()?;
+    let helper = env.define_class(HELPER, room.get(..length)?)?;
+    let tools = machine.tools()?;
+    let added = tools.add_reads(env.module_of(helper)?, env.module_of(native)?);
+    tools.dispose();
+    added.ok().map(|()| helper)
+}
+
+/// Begins the work of this library.
+extern "system" fn start(env: Env, _: Object) -> i32 {
+    let answer = attach(env).err().unwrap_or(Answer::Done);
+    answer as i32
+}
+
+fn attach(env: Env) -> Result<(), Answer> {
+    let tools = env.machine().and_then(Machine::tools).ok_or(Answer::NoInterface)?;
     threads::prepare().map_err(|Failed| Answer::NoInterface)?;
-    let class = helper_class(env).ok_or(Answer::NoHelper)?;
-    natives::register(env, class, stop as *const c_void).map_err(|Failed| Answer::NoHelper)?;
     if tools.watch_classes(class_file_load_hook).is_err() {
         tools.dispose();
         return Err(Answer::NoHooks);
@@ -64,21 +91,14 @@ fn attach(machine: Machine, env: Env) -> Result<(), Answer> {
     Ok(())
 }
 
-fn helper_class(env: Env) -> Option<Object> {
-    if let Some(class) = env.find_class(HELPER) {
-        return Some(class);
-    }
-    let mut room = [0; helper::ROOM];
-    let length = helper::write(&mut room).ok()?;
-    env.define_class(HELPER, room.get(..length)?)
-}
-
 /// Ends the work of this library: classes become what they were.
-extern "system" fn stop(_: Env, _: Object) {
-    let Some(tools) = natives::end() else { return };
-    let _ = tools.set_watching(false);
-    transform(tools);
-    tools.dispose();
+extern "system" fn stop(_: Env, _: Object) -> i32 {
+    if let Some(tools) = natives::end() {
+        let _ = tools.set_watching(false);
+        transform(tools);
+        tools.dispose();
+    }
+    Answer::Done as i32
 }
 
 /// Has all classes with hooks go through them anew: together if that is possible, since each time threads must stop.

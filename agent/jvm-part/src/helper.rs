@@ -1,37 +1,43 @@
-//! The class that hooks call, as a class file: it turns objects into their identities, the rest is native.
+//! The classes that hooks call, as class files.
+//!
+//! One lies in `java.lang`, which every class sees, whatever its loader. It turns objects into their identities, and
+//! calls the other, whose methods are native: a JVM prints a warning when native methods of a named module are set.
 
 use crate::class_file::{Refusal, Writer};
 use crate::hooks::{Call, HELPER};
 
-/// More bytes than it has.
+/// The class with the native methods. It lies in no module.
+pub const NATIVE: &str = "remora/HandOver1";
+/// More bytes than either class has.
 pub const ROOM: usize = 2_048;
-/// The native method that ends the part's work. It is there for the next part that is attached.
-pub const STOP: &str = "stop";
+/// The methods that begin and end the part's work. They return 0 or what is missing.
+pub const CONTROLS: [&str; 2] = ["start", "stop"];
+const OF_CONTROL: &str = "()I";
 
 /// Version of class files without frames (Java 5), which every later JVM takes.
 const VERSION: u16 = 49;
 const PUBLIC_FINAL_SYNTHETIC: u16 = 0x1031;
-const STATIC: u16 = 0x0008;
-const STATIC_NATIVE: u16 = 0x0108;
+const PUBLIC_STATIC: u16 = 0x0009;
+const PUBLIC_STATIC_NATIVE: u16 = 0x0109;
 
-const CLASS_NAME: u16 = 1;
+const NAME: u16 = 1;
 const CLASS: u16 = 2;
-const OBJECT_NAME: u16 = 3;
 const OBJECT: u16 = 4;
-const CODE: u16 = 5;
-const SYSTEM_NAME: u16 = 6;
-const SYSTEM: u16 = 7;
-const HASH_NAME: u16 = 8;
-const HASH_DESCRIPTOR: u16 = 9;
-const HASH_NAME_AND_TYPE: u16 = 10;
-const HASH: u16 = 11;
-const OF_OBJECT: u16 = 12;
-const OF_NOTHING: u16 = 13;
-const OF_HASH: u16 = 14;
-const STOP_NAME: u16 = 15;
-const FIRST_CALL: u16 = 16;
-/// Constants of each call: its name, name and type of the native method, and that method.
-const PER_CALL: u16 = 3;
+const NATIVE_CLASS: u16 = 6;
+const HASH: u16 = 12;
+const CODE: u16 = 13;
+/// Constants of the methods begin here.
+const FIRST_METHOD: u16 = 14;
+/// Of each: its name, its descriptor, the native one's descriptor, the name with that, and the native one.
+const PER_METHOD: u16 = 5;
+
+/// A method of both classes.
+#[derive(Clone, Copy)]
+struct Method {
+    name: &'static str,
+    descriptor: &'static str,
+    is_of_identity: bool,
+}
 
 /// Returns the descriptor of the native method behind a call.
 #[must_use]
@@ -39,58 +45,79 @@ pub fn native_descriptor(call: Call) -> &'static str {
     if call.is_of_identity() { "(I)V" } else { call.descriptor() }
 }
 
-/// Writes the class, and returns its length.
+fn methods() -> impl Iterator<Item = (u16, Method)> {
+    let controls = CONTROLS.map(|name| Method { name, descriptor: OF_CONTROL, is_of_identity: false });
+    let calls = Call::ALL.map(|call| Method {
+        name: call.name(),
+        descriptor: call.descriptor(),
+        is_of_identity: call.is_of_identity(),
+    });
+    (FIRST_METHOD..).step_by(usize::from(PER_METHOD)).zip(controls.into_iter().chain(calls))
+}
+
+/// Writes the class that hooks call, and returns its length.
 ///
 /// # Errors
 /// The buffer is shorter than [`ROOM`].
 pub fn write(out: &mut [u8]) -> Result<usize, Refusal> {
+    class(out, HELPER, |writer, at, method| {
+        head(writer, PUBLIC_STATIC, at, at.wrapping_add(1), 1)?;
+        code(writer, method, at.wrapping_add(4))
+    })
+}
+
+/// Writes the class with the native methods, and returns its length.
+///
+/// # Errors
+/// The buffer is shorter than [`ROOM`].
+pub fn write_native(out: &mut [u8]) -> Result<usize, Refusal> {
+    class(out, NATIVE, |writer, at, _| head(writer, PUBLIC_STATIC_NATIVE, at, at.wrapping_add(2), 0))
+}
+
+fn class(
+    out: &mut [u8],
+    name: &str,
+    write_method: impl Fn(&mut Writer<'_>, u16, Method) -> Result<(), Refusal>,
+) -> Result<usize, Refusal> {
     let mut writer = Writer::new(out);
     writer.u32(0xcafe_babe)?;
     writer.u16(0)?;
     writer.u16(VERSION)?;
-    constants(&mut writer)?;
+    constants(&mut writer, name)?;
+    // Flags, this class, the one above, no interfaces, no fields.
     for value in [PUBLIC_FINAL_SYNTHETIC, CLASS, OBJECT, 0, 0] {
         writer.u16(value)?;
     }
-    let hashed = Call::ALL.iter().filter(|call| call.is_of_identity()).count();
-    let methods = Call::ALL.len().saturating_add(hashed).saturating_add(1);
-    writer.u16(u16::try_from(methods).map_err(|_| Refusal::TooLong)?)?;
-    method(&mut writer, STATIC_NATIVE, STOP_NAME, OF_NOTHING)?;
-    for (call, name) in Call::ALL.into_iter().zip((FIRST_CALL..).step_by(usize::from(PER_CALL))) {
-        let descriptor = if call.descriptor() == "()V" { OF_NOTHING } else { OF_OBJECT };
-        if call.is_of_identity() {
-            method(&mut writer, STATIC_NATIVE, name, OF_HASH)?;
-            of_identity(&mut writer, name, name.wrapping_add(2))?;
-        } else {
-            method(&mut writer, STATIC_NATIVE, name, descriptor)?;
-        }
+    writer.u16(u16::try_from(methods().count()).map_err(|_| Refusal::TooLong)?)?;
+    for (at, method) in methods() {
+        write_method(&mut writer, at, method)?;
     }
     writer.u16(0)?;
     Ok(writer.length())
 }
 
-fn constants(writer: &mut Writer<'_>) -> Result<(), Refusal> {
-    let count = u16::try_from(Call::ALL.len()).map_err(|_| Refusal::TooLong)?;
-    writer.u16(count.saturating_mul(PER_CALL).saturating_add(FIRST_CALL))?;
-    utf8(writer, HELPER)?;
-    reference(writer, 7, &[CLASS_NAME])?;
+fn constants(writer: &mut Writer<'_>, name: &str) -> Result<(), Refusal> {
+    let count = u16::try_from(methods().count()).map_err(|_| Refusal::TooLong)?;
+    writer.u16(count.saturating_mul(PER_METHOD).saturating_add(FIRST_METHOD))?;
+    utf8(writer, name)?;
+    reference(writer, 7, &[NAME])?;
     utf8(writer, "java/lang/Object")?;
-    reference(writer, 7, &[OBJECT_NAME])?;
-    utf8(writer, "Code")?;
+    reference(writer, 7, &[OBJECT.wrapping_sub(1)])?;
+    utf8(writer, NATIVE)?;
+    reference(writer, 7, &[NATIVE_CLASS.wrapping_sub(1)])?;
     utf8(writer, "java/lang/System")?;
-    reference(writer, 7, &[SYSTEM_NAME])?;
+    reference(writer, 7, &[7])?;
     utf8(writer, "identityHashCode")?;
     utf8(writer, "(Ljava/lang/Object;)I")?;
-    reference(writer, 12, &[HASH_NAME, HASH_DESCRIPTOR])?;
-    reference(writer, 10, &[SYSTEM, HASH_NAME_AND_TYPE])?;
-    utf8(writer, "(Ljava/lang/Object;)V")?;
-    utf8(writer, "()V")?;
-    utf8(writer, "(I)V")?;
-    utf8(writer, STOP)?;
-    for (call, name) in Call::ALL.into_iter().zip((FIRST_CALL..).step_by(usize::from(PER_CALL))) {
-        utf8(writer, call.name())?;
-        reference(writer, 12, &[name, OF_HASH])?;
-        reference(writer, 10, &[CLASS, name.wrapping_add(1)])?;
+    reference(writer, 12, &[9, 10])?;
+    reference(writer, 10, &[8, 11])?;
+    utf8(writer, "Code")?;
+    for (at, method) in methods() {
+        utf8(writer, method.name)?;
+        utf8(writer, method.descriptor)?;
+        utf8(writer, if method.is_of_identity { "(I)V" } else { method.descriptor })?;
+        reference(writer, 12, &[at, at.wrapping_add(2)])?;
+        reference(writer, 10, &[NATIVE_CLASS, at.wrapping_add(3)])?;
     }
     Ok(())
 }
@@ -106,31 +133,38 @@ fn reference(writer: &mut Writer<'_>, tag: u8, constants: &[u16]) -> Result<(), 
     constants.iter().try_for_each(|constant| writer.u16(*constant))
 }
 
-fn method(writer: &mut Writer<'_>, flags: u16, name: u16, descriptor: u16) -> Result<(), Refusal> {
-    for value in [flags, name, descriptor, 0] {
-        writer.u16(value)?;
-    }
-    Ok(())
+fn head(
+    writer: &mut Writer<'_>,
+    flags: u16,
+    name: u16,
+    descriptor: u16,
+    attributes: u16,
+) -> Result<(), Refusal> {
+    [flags, name, descriptor, attributes].into_iter().try_for_each(|value| writer.u16(value))
 }
 
-/// A method that passes the identity of its argument on.
-fn of_identity(writer: &mut Writer<'_>, name: u16, native: u16) -> Result<(), Refusal> {
+/// A method that passes its argument, or the identity of that, on to the native one.
+fn code(writer: &mut Writer<'_>, method: Method, native: u16) -> Result<(), Refusal> {
     const ALOAD_0: u8 = 0x2a;
     const INVOKESTATIC: u8 = 0xb8;
+    const IRETURN: u8 = 0xac;
     const RETURN: u8 = 0xb1;
-    for value in [STATIC, name, OF_OBJECT, 1, CODE] {
-        writer.u16(value)?;
-    }
+    writer.u16(CODE)?;
     let attribute = writer.length_later()?;
     // Stack, locals.
     writer.u16(1)?;
     writer.u16(1)?;
     let code = writer.length_later()?;
-    writer.put(&[ALOAD_0, INVOKESTATIC])?;
-    writer.u16(HASH)?;
+    if method.descriptor.starts_with("(L") {
+        writer.u8(ALOAD_0)?;
+    }
+    if method.is_of_identity {
+        writer.u8(INVOKESTATIC)?;
+        writer.u16(HASH)?;
+    }
     writer.u8(INVOKESTATIC)?;
     writer.u16(native)?;
-    writer.u8(RETURN)?;
+    writer.u8(if method.descriptor == OF_CONTROL { IRETURN } else { RETURN })?;
     writer.fill_length(code)?;
     // Handlers, attributes.
     writer.u16(0)?;

@@ -38,7 +38,11 @@ struct EnvFunctions {
     is_same_object: unsafe extern "system" fn(Env, Object, Object) -> u8,
     _to_31: Unused<6>,
     get_object_class: unsafe extern "system" fn(Env, Object) -> Object,
-    _to_94: Unused<62>,
+    _to_33: Unused<1>,
+    get_method_id: unsafe extern "system" fn(Env, Object, *const c_char, *const c_char) -> *mut c_void,
+    _to_36: Unused<2>,
+    call_object_method: unsafe extern "system" fn(Env, Object, *mut c_void, *const u64) -> Object,
+    _to_94: Unused<57>,
     get_field_id: unsafe extern "system" fn(Env, Object, *const c_char, *const c_char) -> Field,
     get_object_field: unsafe extern "system" fn(Env, Object, Field) -> Object,
     get_boolean_field: unsafe extern "system" fn(Env, Object, Field) -> u8,
@@ -47,11 +51,13 @@ struct EnvFunctions {
     get_long_field: unsafe extern "system" fn(Env, Object, Field) -> i64,
     _to_113: Unused<11>,
     get_static_method_id: unsafe extern "system" fn(Env, Object, *const c_char, *const c_char) -> *mut c_void,
-    _to_143: Unused<29>,
-    call_static_void_method: unsafe extern "system" fn(Env, Object, *mut c_void, *const u64),
-    _to_215: Unused<71>,
+    _to_131: Unused<17>,
+    call_static_int_method: unsafe extern "system" fn(Env, Object, *mut c_void, *const u64) -> i32,
+    _to_215: Unused<83>,
     register_natives: unsafe extern "system" fn(Env, Object, *const NativeMethod, i32) -> i32,
-    _to_226: Unused<10>,
+    _to_219: Unused<3>,
+    get_java_vm: unsafe extern "system" fn(Env, *mut *mut c_void) -> i32,
+    _to_226: Unused<6>,
     new_weak_global_ref: unsafe extern "system" fn(Env, Object) -> Object,
 }
 
@@ -66,6 +72,14 @@ impl Env {
         let functions = unsafe { *self.0 };
         // SAFETY: the table lives as long as the JVM.
         unsafe { &*functions }
+    }
+
+    /// Returns the JVM.
+    pub(crate) fn machine(self) -> Option<Machine> {
+        let mut machine = ptr::null_mut();
+        // SAFETY: the result has room for a pointer.
+        let status = unsafe { (self.functions().get_java_vm)(self, &raw mut machine) };
+        (status == 0 && !machine.is_null()).then_some(Machine(machine.cast()))
     }
 
     /// Returns a class that the boot loader knows, or none.
@@ -91,17 +105,30 @@ impl Env {
         if status == 0 { Ok(()) } else { self.failed() }
     }
 
-    /// Calls a static method without arguments.
-    pub(crate) fn call_static(self, class: Object, name: &CStr) -> Result<(), Failed> {
+    /// Returns what a static method without arguments returns.
+    pub(crate) fn call_static(self, class: Object, name: &CStr) -> Result<i32, Failed> {
         // SAFETY: the class is a reference of this thread, the names end with noughts.
         let method = unsafe {
-            (self.functions().get_static_method_id)(self, class, name.as_ptr(), c"()V".as_ptr())
+            (self.functions().get_static_method_id)(self, class, name.as_ptr(), c"()I".as_ptr())
         };
         let Some(method) = self.known(method) else { return Err(Failed) };
         // SAFETY: the method takes no arguments and is of this class.
-        unsafe { (self.functions().call_static_void_method)(self, class, method, ptr::null()) };
+        let returned = unsafe { (self.functions().call_static_int_method)(self, class, method, ptr::null()) };
         self.clear();
-        Ok(())
+        Ok(returned)
+    }
+
+    /// Returns the module of a class.
+    pub(crate) fn module_of(self, class: Object) -> Option<Object> {
+        let of_class = self.class_of(class);
+        let (name, descriptor) = (c"getModule", c"()Ljava/lang/Module;");
+        // SAFETY: the class is a reference of this thread, the names end with noughts.
+        let method =
+            unsafe { (self.functions().get_method_id)(self, of_class, name.as_ptr(), descriptor.as_ptr()) };
+        let method = self.known(method)?;
+        // SAFETY: the method takes no arguments and is of the object's class.
+        let module = unsafe { (self.functions().call_object_method)(self, class, method, ptr::null()) };
+        self.known(module)
     }
 
     pub(crate) fn class_of(self, object: Object) -> Object {
@@ -256,7 +283,9 @@ struct ToolsFunctions {
     get_object_hash_code: unsafe extern "system" fn(Tools, Object, *mut i32) -> i32,
     _to_78: Unused<19>,
     get_loaded_classes: unsafe extern "system" fn(Tools, *mut i32, *mut *mut Object) -> i32,
-    _to_122: Unused<43>,
+    _to_94: Unused<15>,
+    add_module_reads: unsafe extern "system" fn(Tools, Object, Object) -> i32,
+    _to_122: Unused<27>,
     set_event_callbacks: unsafe extern "system" fn(Tools, *const Callbacks, i32) -> i32,
     _to_127: Unused<4>,
     dispose_environment: unsafe extern "system" fn(Tools) -> i32,
@@ -376,6 +405,12 @@ impl Tools {
         Some(found)
     }
 
+    /// Lets the classes of a module use those of another.
+    pub(crate) fn add_reads(self, module: Object, other: Object) -> Result<(), Failed> {
+        // SAFETY: both are references of this thread to modules.
+        checked(unsafe { (self.functions().add_module_reads)(self, module, other) })
+    }
+
     /// Has classes go through all hooks again, from what they were when they were loaded.
     pub(crate) fn retransform(self, classes: &[Object]) -> Result<(), Failed> {
         let count = i32::try_from(classes.len()).map_err(|_| Failed)?;
@@ -408,13 +443,16 @@ mod tests {
         assert_eq!(offset_of!(EnvFunctions, push_local_frame) / WORD, 19);
         assert_eq!(offset_of!(EnvFunctions, is_same_object) / WORD, 24);
         assert_eq!(offset_of!(EnvFunctions, get_object_class) / WORD, 31);
+        assert_eq!(offset_of!(EnvFunctions, get_method_id) / WORD, 33);
+        assert_eq!(offset_of!(EnvFunctions, call_object_method) / WORD, 36);
         assert_eq!(offset_of!(EnvFunctions, get_field_id) / WORD, 94);
         assert_eq!(offset_of!(EnvFunctions, get_boolean_field) / WORD, 96);
         assert_eq!(offset_of!(EnvFunctions, get_int_field) / WORD, 100);
         assert_eq!(offset_of!(EnvFunctions, get_long_field) / WORD, 101);
         assert_eq!(offset_of!(EnvFunctions, get_static_method_id) / WORD, 113);
-        assert_eq!(offset_of!(EnvFunctions, call_static_void_method) / WORD, 143);
+        assert_eq!(offset_of!(EnvFunctions, call_static_int_method) / WORD, 131);
         assert_eq!(offset_of!(EnvFunctions, register_natives) / WORD, 215);
+        assert_eq!(offset_of!(EnvFunctions, get_java_vm) / WORD, 219);
         assert_eq!(offset_of!(EnvFunctions, new_weak_global_ref) / WORD, 226);
         assert_eq!(offset_of!(MachineFunctions, get_env) / WORD, 6);
         let tools = [
@@ -423,6 +461,7 @@ mod tests {
             (offset_of!(ToolsFunctions, get_class_signature), 48),
             (offset_of!(ToolsFunctions, get_object_hash_code), 58),
             (offset_of!(ToolsFunctions, get_loaded_classes), 78),
+            (offset_of!(ToolsFunctions, add_module_reads), 94),
             (offset_of!(ToolsFunctions, set_event_callbacks), 122),
             (offset_of!(ToolsFunctions, dispose_environment), 127),
             (offset_of!(ToolsFunctions, add_capabilities), 142),

@@ -33,13 +33,17 @@ pub(crate) fn end() -> Option<Tools> {
     (!tools.is_null()).then(|| unsafe { Tools::from_ptr(tools) })
 }
 
-/// Registers the methods, of which `stop` is one.
-pub(crate) fn register(env: Env, class: Object, stop: *const c_void) -> Result<(), Failed> {
+/// Begins or ends the part's work.
+pub(crate) type Control = extern "system" fn(Env, Object) -> i32;
+
+/// Registers the methods, and those that begin and end the work.
+pub(crate) fn register(env: Env, class: Object, start: Control, stop: Control) -> Result<(), Failed> {
     let of_identity = c"(I)V";
     let of_object = c"(Ljava/lang/Object;)V";
     let of_nothing = c"()V";
     let methods = [
-        native(c"stop", of_nothing, stop),
+        native(c"start", c"()I", start as *const c_void),
+        native(c"stop", c"()I", stop as *const c_void),
         native(c"give", of_identity, give as *const c_void),
         native(c"pass", of_identity, pass as *const c_void),
         native(c"enter", of_identity, enter as *const c_void),
@@ -52,7 +56,7 @@ pub(crate) fn register(env: Env, class: Object, stop: *const c_void) -> Result<(
         native(c"claimHttp", of_object, claim_http as *const c_void),
         native(c"claimNetty", of_object, claim_netty as *const c_void),
     ];
-    const { assert!(Call::ALL.len() + 1 == 12) };
+    const { assert!(Call::ALL.len() + 2 == 13) };
     env.register_natives(class, &methods)
 }
 

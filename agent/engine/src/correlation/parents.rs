@@ -1,13 +1,15 @@
 //! Which request a call belongs to, by who executed what.
 
+mod claims;
 mod contexts;
 
 use foldhash::{HashMap, HashSet};
 
 use crate::connection::Stamp;
-use crate::event::{ConnectionId, Endpoint, Executor, Opened, Scheduling, Task};
+use crate::event::{Claim, ConnectionId, Endpoint, Executor, Opened, Scheduling, Task};
 use crate::pairing::{ExchangeId, Started};
 use crate::span::Evidence;
+use claims::Claims;
 use contexts::{Contexts, Owner};
 
 /// Calls that one request may have. A request with more is a stream or a worker, not a cause.
@@ -108,11 +110,13 @@ pub(super) struct Parents {
     freed: HashMap<ConnectionId, u64>,
     /// Counts what was read.
     reads: u64,
-    /// For whom a connection is written to, where others write for them.
-    claims: HashMap<ConnectionId, Executor>,
+    claims: Claims,
     contexts: Contexts,
     /// The request for which each unit of work was handed over, by process and token, and when.
     gifts: HashMap<(u32, u64), (ExchangeId, u64)>,
+    /// The request on whose behalf each unit of work has read something, by process and token; none where there were
+    /// several.
+    reads_of_units: HashMap<(u32, u64), Option<ExchangeId>>,
     /// The connection that a thread has accepted, and in which turn, if it has touched no other since.
     accepted: HashMap<u32, (u32, ConnectionId)>,
     /// Requests that each proxy has open, by the hash of what they ask for.
@@ -163,6 +167,7 @@ impl Parents {
         self.proofs.remove(&tgid);
         self.contexts.forget_process(tgid);
         self.gifts.retain(|(owner, _), _| *owner != tgid);
+        self.reads_of_units.retain(|(owner, _), _| *owner != tgid);
         self.destinations.retain(|(owner, _), _| *owner != tgid);
     }
 
@@ -173,7 +178,7 @@ impl Parents {
         }
         self.unused.remove(&connection);
         self.freed.remove(&connection);
-        self.claims.remove(&connection);
+        self.claims.forget_connection(connection);
         self.by_connection.remove(&connection);
     }
 
@@ -209,10 +214,29 @@ impl Parents {
         }
     }
 
-    /// What is written to a connection from here on is written for `executor`.
-    pub(super) fn claim(&mut self, connection: ConnectionId, executor: Executor) {
-        // Connections are bounded, and their claims go with them.
-        self.claims.insert(connection, executor);
+    /// Something is written to a connection for somebody.
+    pub(super) fn claim(&mut self, connection: ConnectionId, claim: &Claim, at_ns: u64) {
+        let Claim { executor, from } = claim;
+        let Some(from) = *from else { return self.claims.claim_next(connection, *executor) };
+        let is_anybody = executor.task.is_some() || executor.token.is_some();
+        // The unit's number may mean another one by the time the bytes are written.
+        let found = if is_anybody { self.of_executor(executor, None, at_ns) } else { None };
+        self.claims.claim_from(connection, from, found.map(|found| found.server));
+    }
+
+    /// A unit of work has read something on behalf of a request, or of none that is known.
+    pub(super) fn note_read(&mut self, executor: &Executor, server: Option<ExchangeId>) {
+        let Some(token) = executor.token else { return };
+        if self.reads_of_units.len() >= MAX_REMEMBERED {
+            self.over_limit += 1;
+            return;
+        }
+        let before = self.reads_of_units.entry((executor.tgid, token)).or_insert(server);
+        if *before != server && before.is_none_or(|before| self.servers.contains_key(&before)) {
+            *before = None;
+        } else {
+            *before = server;
+        }
     }
 
     /// A Python has made a context for a new task: it works for whom its maker works for.
@@ -383,7 +407,7 @@ impl Parents {
 
     /// Returns for whom `executor` writes to a connection.
     fn writer(&self, connection: ConnectionId, executor: &Executor) -> Executor {
-        self.claims.get(&connection).copied().unwrap_or(*executor)
+        self.claims.writer(connection, executor)
     }
 
     /// Returns whether an executor has a request that is not answered yet, on another connection than this one.
@@ -397,6 +421,7 @@ impl Parents {
     /// A call was answered: its reader goes on with the request that made it.
     pub(super) fn answered(&mut self, call: ExchangeId, executor: &Executor) {
         let server = self.call_parents.get(&call).copied();
+        self.note_read(executor, server);
         let before = self.turns.get(&executor.tid).filter(|turn| turn.number == executor.turn);
         // The call that read this answer may have read that to another request, too.
         let is_other = before.is_some_and(|before| before.server != server);
@@ -421,8 +446,13 @@ impl Parents {
     }
 
     /// Returns the request that a call would belong to which is made now.
-    pub(super) fn foresee(&mut self, connection: ConnectionId, first: &Stamp) -> Option<Found> {
-        let found = self.find(connection, None, first)?;
+    pub(super) fn foresee(
+        &mut self,
+        connection: ConnectionId,
+        position: u32,
+        first: &Stamp,
+    ) -> Option<Found> {
+        let found = self.find(connection, position, None, first)?;
         let started_at_ns = self.servers.get(&found.server)?.started_at_ns;
         (first.at_ns.saturating_sub(started_at_ns) <= MAX_AGE_NS).then_some(found)
     }
@@ -434,7 +464,7 @@ impl Parents {
         connection: ConnectionId,
         peer: &Endpoint,
     ) -> Option<Found> {
-        let Started { id: call, first, content, .. } = started;
+        let Started { id: call, first, place, content, .. } = started;
         let unused = self.unused.remove(&connection);
         let is_loop = self.scheduling(first.executor.tgid) == Scheduling::EventLoop;
         let (churn, may_be_others) =
@@ -447,7 +477,7 @@ impl Parents {
         let unused = unused.map(|unused| unused.server.filter(|_| churn == unused.churn));
         let found = match self.scheduling(first.executor.tgid) {
             Scheduling::Proxy => self.of_content(first.executor.tgid, *content),
-            _ => self.find(connection, unused, first),
+            _ => self.find(connection, place.position, unused, first),
         }?;
         let server = self.servers.get_mut(&found.server)?;
         server.calls += 1;
@@ -463,9 +493,14 @@ impl Parents {
     fn find(
         &mut self,
         connection: ConnectionId,
+        position: u32,
         opened_during: Option<Option<ExchangeId>>,
         first: &Stamp,
     ) -> Option<Found> {
+        if let Some(owner) = self.claims.owner(connection, position) {
+            let server = owner.filter(|server| self.servers.contains_key(server))?;
+            return Some(Found { server, evidence: Evidence::Task });
+        }
         let executor = self.writer(connection, &first.executor);
         self.of_executor(&executor, opened_during, first.at_ns)
     }
@@ -493,7 +528,8 @@ impl Parents {
         let Some(token) = executor.token else { return self.of_thread(executor, opened_during) };
         let own = self.oldest(Key::Token { tgid: executor.tgid, id: token });
         let given = || self.gifts.get(&(executor.tgid, token)).map(|(server, _)| *server);
-        let server = own.or_else(given)?;
+        let read = || self.reads_of_units.get(&(executor.tgid, token)).copied().flatten();
+        let server = own.or_else(given).or_else(read)?;
         self.servers.contains_key(&server).then_some(Found { server, evidence: Evidence::Task })
     }
 
@@ -628,6 +664,7 @@ impl Parents {
         self.turns.retain(|_, turn| turn.server.is_some_and(|server| servers.contains_key(&server)));
         self.unused.retain(|_, unused| unused.server.is_some_and(|server| servers.contains_key(&server)));
         self.gifts.retain(|_, (server, _)| servers.contains_key(server));
+        self.reads_of_units.retain(|_, server| server.is_some_and(|server| servers.contains_key(&server)));
         if self.answer_turns.len() > MAX_REMEMBERED {
             self.answer_turns.clear();
         }

@@ -4,6 +4,7 @@
 //! spans or sockets' bytes. Its one hard problem is to do nothing to a process that is not certainly harmless: in doubt
 //! it refuses, and says why.
 
+mod jvm;
 mod platform;
 mod refusal;
 mod target;

@@ -1,8 +1,13 @@
 //! Why a part is not put in, or not taken out.
 
+use super::jvm;
+
 /// Why nothing was done to a process, or not all.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
+    /// The JVM's mechanism does not work here, or must not.
+    #[error(transparent)]
+    Jvm(#[from] jvm::Error),
     /// The process is still starting.
     #[error("it is still starting")]
     Early,
@@ -29,6 +34,7 @@ impl Refusal {
     #[must_use]
     pub fn label(&self) -> &'static str {
         match self {
+            Refusal::Jvm(error) => error.label(),
             Refusal::Early => "starting",
             Refusal::Gone => "gone",
             Refusal::Signal(_) => "signal",

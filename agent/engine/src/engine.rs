@@ -151,9 +151,9 @@ impl Engine {
         match kind {
             EventKind::Opened(opened) => self.open(connection, opened, at_ns),
             EventKind::Data(data) => self.data(connection, data, at_ns),
-            EventKind::Claimed(executor) => {
+            EventKind::Claimed(claim) => {
                 if self.connections.contains_key(&connection) {
-                    self.correlation.claim(connection, executor);
+                    self.correlation.claim(connection, &claim, at_ns);
                 }
             }
             EventKind::Eof(executor) => self.eof(connection, Stamp { at_ns, executor }),
@@ -342,6 +342,7 @@ impl Engine {
         }
         let direction = data.direction;
         let stamp = Stamp { at_ns, executor: data.executor };
+        let position = data.position;
         self.correlation.see(&stamp);
         if direction == Direction::Egress {
             self.correlation.write(id, at_ns);
@@ -357,7 +358,7 @@ impl Engine {
         let is_call = direction == Direction::Egress
             && self.connections.get(&id).is_some_and(|connection| connection.session.is_rehearsing_client());
         if is_call {
-            self.correlation.foresee(id, &stamp);
+            self.correlation.foresee(id, position, &stamp);
         }
         self.note_waiting(id);
     }
@@ -367,6 +368,9 @@ impl Engine {
     fn touch(&mut self, id: ConnectionId, direction: Direction, executor: &Executor) {
         let Some(connection) = self.connections.get(&id) else { return };
         let open = connection.pairing.oldest();
+        if let (Direction::Ingress, Some(client)) = (direction, connection.session.client()) {
+            self.correlation.read(kind(client), connection.pairing.only(), executor);
+        }
         match connection.session.client() {
             Some(Direction::Egress) if direction == Direction::Egress => {
                 if let Some(sending) = connection.pairing.sending() {

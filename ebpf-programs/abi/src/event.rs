@@ -52,6 +52,8 @@ pub const DATA_COUNTED: u8 = 1 << 2;
 pub const DATA_CONTEXT: u8 = 1 << 3;
 /// `task_parent` is the token of the unit of work that the thread executes.
 pub const DATA_TOKEN: u8 = 1 << 4;
+/// `position` of a claim record is valid.
+pub const CLAIM_POSITION: u8 = 1 << 5;
 /// The first positions of an opened record are valid.
 pub const OPENED_POSITIONS: u8 = 1 << 0;
 
@@ -61,7 +63,7 @@ pub const OPENED_POSITIONS: u8 = 1 << 0;
 pub struct EventHeader {
     /// One of the `KIND_*` values.
     pub kind: u8,
-    /// `DATA_*` flags of a data, task, claim or gift record, `OPENED_*` flags of an opened record, else 0.
+    /// `DATA_*` flags of a data, task, claim or gift record, `CLAIM_*` and `OPENED_*` flags of those records, else 0.
     pub flags: u8,
     /// `DIRECTION_*` of a data record, else 0.
     pub direction: u8,
@@ -231,8 +233,8 @@ pub struct ClaimEvent {
     pub task_parent: u64,
     /// As in [`DataEvent::turn`].
     pub turn: u32,
-    /// Zero.
-    pub padding: u32,
+    /// Position of the first byte that is written for the task, if the flag says so; else it is whatever comes next.
+    pub position: u32,
 }
 
 /// A unit of work that was handed over: whoever executes it works for whom the giver works for.

@@ -55,7 +55,7 @@ fn claim(descriptor: u64, task: Task) {
         event.task = task.id;
         event.task_parent = task.parent;
         event.turn = thread::known().map_or(0, |thread| thread.turn);
-        event.padding = 0;
+        event.position = 0;
     });
     if !is_told {
         lose(Loss::Handover);

@@ -4,14 +4,15 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use bytes::{Bytes, BytesMut};
 use remora_abi::{
-    ClaimEvent, ClosedEvent, DATA_CONTEXT, DATA_COUNTED, DATA_EOF, DATA_GOROUTINE, DATA_TOKEN,
-    DIRECTION_EGRESS, DataEvent, EventHeader, ExecEvent, FAMILY_INET, FAMILY_UNIX, ForkEvent, GiftEvent,
-    KIND_CLAIM, KIND_CLOSED, KIND_DATA, KIND_EXEC, KIND_EXIT, KIND_FORK, KIND_GIFT, KIND_OPENED, KIND_TASK,
-    KIND_TASK_END, OPENED_POSITIONS, OpenedEvent, ROLE_ACCEPTED, ROLE_CONNECTED, TaskEndEvent, TaskEvent,
+    CLAIM_POSITION, ClaimEvent, ClosedEvent, DATA_CONTEXT, DATA_COUNTED, DATA_EOF, DATA_GOROUTINE,
+    DATA_TOKEN, DIRECTION_EGRESS, DataEvent, EventHeader, ExecEvent, FAMILY_INET, FAMILY_UNIX, ForkEvent,
+    GiftEvent, KIND_CLAIM, KIND_CLOSED, KIND_DATA, KIND_EXEC, KIND_EXIT, KIND_FORK, KIND_GIFT, KIND_OPENED,
+    KIND_TASK, KIND_TASK_END, OPENED_POSITIONS, OpenedEvent, ROLE_ACCEPTED, ROLE_CONNECTED, TaskEndEvent,
+    TaskEvent,
 };
 use remora_engine::event::{
-    Closed, ConnectionId, Data, Direction, Endpoint, Event, EventKind, Executor, FirstPositions, Insertion,
-    Opened, Role, Task,
+    Claim, Closed, ConnectionId, Data, Direction, Endpoint, Event, EventKind, Executor, FirstPositions,
+    Insertion, Opened, Role, Task,
 };
 
 use super::observation::Observation;
@@ -115,8 +116,10 @@ fn task_end(event: &TaskEndEvent) -> Observation {
 }
 
 fn claim(event: &ClaimEvent) -> Observation {
-    let ClaimEvent { header, task, task_parent, turn, padding: _ } = *event;
-    socket(&header, EventKind::Claimed(executor(&header, task, task_parent, turn)))
+    let ClaimEvent { header, task, task_parent, turn, position } = *event;
+    let from = (header.flags & CLAIM_POSITION != 0).then_some(position);
+    let executor = executor(&header, task, task_parent, turn);
+    socket(&header, EventKind::Claimed(Claim { executor, from }))
 }
 
 fn gift(event: &GiftEvent) -> Observation {

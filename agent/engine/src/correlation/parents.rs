@@ -3,18 +3,20 @@
 mod claims;
 mod contexts;
 mod goroutines;
+mod places;
 mod proofs;
 mod receipts;
 
 use foldhash::{HashMap, HashSet};
 
 use crate::connection::Stamp;
-use crate::event::{ConnectionId, Endpoint, Executor, Opened, Scheduling, Task};
+use crate::event::{Claim, ConnectionId, Endpoint, Executor, Opened, Scheduling, Task};
 use crate::pairing::{ExchangeId, Started};
 use crate::span::Evidence;
 use claims::{Claims, Writer};
 use contexts::{Contexts, Known, Owner};
 use goroutines::Goroutines;
+use places::Places;
 use proofs::Proofs;
 use receipts::Receipt;
 pub(super) use receipts::Receiving;
@@ -126,11 +128,15 @@ pub(super) struct Parents {
     /// Counts what was read.
     reads: u64,
     claims: Claims,
+    places: Places,
     contexts: Contexts,
     /// Messages that are worked on by whom has received them.
     receipts: HashMap<Key, Receipt>,
     /// The request for which each unit of work was handed over, by process and token, and when.
     gifts: HashMap<(u32, u64), (ExchangeId, u64)>,
+    /// The request on whose behalf each unit of work has read something, by process and token; none where there were
+    /// several.
+    reads_of_units: HashMap<(u32, u64), Option<ExchangeId>>,
     /// The connection that a thread has accepted, and in which turn, if it has touched no other since.
     accepted: HashMap<u32, (u32, ConnectionId)>,
     /// Requests that each proxy has open, by the hash of what they ask for.
@@ -186,6 +192,7 @@ impl Parents {
         self.goroutines.forget_process(tgid);
         self.receipts.retain(|key, _| key.tgid() != tgid);
         self.gifts.retain(|(owner, _), _| *owner != tgid);
+        self.reads_of_units.retain(|(owner, _), _| *owner != tgid);
         self.destinations.retain(|(owner, _), _| *owner != tgid);
     }
 
@@ -197,6 +204,7 @@ impl Parents {
         self.unused.remove(&connection);
         self.freed.remove(&connection);
         self.claims.forget(connection);
+        self.places.forget(connection);
         if let Some(tgid) = self.blind.remove(&connection)
             && let Some(count) = self.blind_processes.get_mut(&tgid)
         {
@@ -247,18 +255,40 @@ impl Parents {
         }
     }
 
-    /// What is written to a connection next is written for `executor`.
-    pub(super) fn claim(&mut self, connection: ConnectionId, executor: Executor) {
-        let known = match executor.task {
-            Some(Task::Context(context)) => self.contexts.known(executor.tgid, context),
-            _ => None,
+    /// Something is written to a connection for somebody.
+    pub(super) fn claim(&mut self, connection: ConnectionId, claim: &Claim, at_ns: u64) {
+        let Claim { executor, from } = claim;
+        let Some(from) = *from else {
+            let known = match executor.task {
+                Some(Task::Context(context)) => self.contexts.known(executor.tgid, context),
+                _ => None,
+            };
+            return self.claims.claim(connection, *executor, known);
         };
-        self.claims.claim(connection, executor, known);
+        let is_anybody = executor.task.is_some() || executor.token.is_some();
+        // The unit's number may mean another one by the time the bytes are written.
+        let found = if is_anybody { self.of_executor(executor, None, at_ns) } else { None };
+        self.places.claim(connection, from, found.map(|found| found.server));
     }
 
     /// A connection is written to.
     pub(super) fn write(&mut self, connection: ConnectionId, at_ns: u64) {
         self.claims.write(connection, at_ns);
+    }
+
+    /// A unit of work has read something on behalf of a request, or of none that is known.
+    pub(super) fn note_read(&mut self, executor: &Executor, server: Option<ExchangeId>) {
+        let Some(token) = executor.token else { return };
+        if self.reads_of_units.len() >= MAX_REMEMBERED {
+            self.over_limit += 1;
+            return;
+        }
+        let before = self.reads_of_units.entry((executor.tgid, token)).or_insert(server);
+        if *before != server && before.is_none_or(|before| self.servers.contains_key(&before)) {
+            *before = None;
+        } else {
+            *before = server;
+        }
     }
 
     /// A Python has made a context for a new task: it works for whom its maker works for.
@@ -302,6 +332,8 @@ impl Parents {
         self.contexts = Contexts::default();
         self.gifts.clear();
         self.claims.invalidate();
+        self.places.invalidate();
+        self.reads_of_units.clear();
     }
 
     /// A unit of work was handed over: whoever takes it works for whom the giver works for.
@@ -515,6 +547,7 @@ impl Parents {
     /// A call was answered: its reader goes on with the request that made it.
     pub(super) fn answered(&mut self, call: ExchangeId, executor: &Executor) {
         let server = self.call_parents.get(&call).copied();
+        self.note_read(executor, server);
         let before = self.turns.get(&executor.tid).filter(|turn| turn.number == executor.turn);
         // The call that read this answer may have read that to another request, too.
         let is_other = before.is_some_and(|before| before.server != server);
@@ -542,8 +575,13 @@ impl Parents {
     }
 
     /// Returns the request that a call would belong to which is made now.
-    pub(super) fn foresee(&mut self, connection: ConnectionId, first: &Stamp) -> Option<Found> {
-        let found = self.find(connection, None, first)?;
+    pub(super) fn foresee(
+        &mut self,
+        connection: ConnectionId,
+        position: u32,
+        first: &Stamp,
+    ) -> Option<Found> {
+        let found = self.find(connection, position, None, first)?;
         let started_at_ns = self.servers.get(&found.server)?.started_at_ns;
         (first.at_ns.saturating_sub(started_at_ns) <= MAX_AGE_NS).then_some(found)
     }
@@ -556,7 +594,7 @@ impl Parents {
         connection: ConnectionId,
         peer: &Endpoint,
     ) -> Option<Found> {
-        let Started { first, content, .. } = started;
+        let Started { first, place, content, .. } = started;
         let unused = self.unused.remove(&connection);
         let is_loop = self.scheduling(first.executor.tgid) == Scheduling::EventLoop;
         let (churn, may_be_others) =
@@ -569,7 +607,7 @@ impl Parents {
         let unused = unused.map(|unused| unused.server.filter(|_| churn == unused.churn));
         match self.scheduling(first.executor.tgid) {
             Scheduling::Proxy => self.of_content(first.executor.tgid, *content),
-            _ => self.find(connection, unused, first),
+            _ => self.find(connection, place.position, unused, first),
         }
     }
 
@@ -613,9 +651,14 @@ impl Parents {
     fn find(
         &mut self,
         connection: ConnectionId,
+        position: u32,
         opened_during: Option<Option<ExchangeId>>,
         first: &Stamp,
     ) -> Option<Found> {
+        if let Some(owner) = self.places.owner(connection, position) {
+            let server = owner.filter(|server| self.servers.contains_key(server))?;
+            return Some(Found { server, evidence: Evidence::Task });
+        }
         let Writer { executor, claimed } = self.claims.writer(connection, first)?;
         match (executor.task, claimed) {
             (Some(Task::Context(_)), Some(Some(known))) => self.of_owner(known.owner),
@@ -646,12 +689,14 @@ impl Parents {
     /// Returns the request of the unit of work that a thread has taken, or of the thread where it has taken none.
     fn of_unit(&mut self, executor: &Executor, opened_during: Option<Option<ExchangeId>>) -> Option<Found> {
         let Some(token) = executor.token else { return self.of_thread(executor, opened_during) };
+        let place = (executor.tgid, token);
         let key = Key::Token { tgid: executor.tgid, id: token };
         let server = if self.by_key.contains_key(&key) {
             // What serves several connections at once is no unit of work, but a loop.
             self.only(key)?
         } else {
-            self.gifts.get(&(executor.tgid, token)).map(|(server, _)| *server)?
+            let read = || self.reads_of_units.get(&place).copied().flatten();
+            self.gifts.get(&place).map(|(server, _)| *server).or_else(read)?
         };
         self.servers.contains_key(&server).then_some(Found { server, evidence: Evidence::Task })
     }
@@ -800,6 +845,7 @@ impl Parents {
         self.turns.retain(|_, turn| turn.server.is_some_and(|server| servers.contains_key(&server)));
         self.unused.retain(|_, unused| unused.server.is_some_and(|server| servers.contains_key(&server)));
         self.gifts.retain(|_, (server, _)| servers.contains_key(server));
+        self.reads_of_units.retain(|_, server| server.is_some_and(|server| servers.contains_key(&server)));
         if self.answer_turns.len() > MAX_REMEMBERED {
             self.answer_turns.clear();
         }

@@ -164,6 +164,16 @@ impl Correlation {
         self.parents.forget_context(tgid, context);
     }
 
+    /// Notes that a thread was made.
+    pub(crate) fn handle_thread(&mut self, maker: &Executor, tid: u32, at_ns: u64) {
+        self.parents.note_thread(maker, tid, at_ns);
+    }
+
+    /// Notes that a thread ended.
+    pub(crate) fn handle_thread_end(&mut self, tgid: u32, tid: u32, at_ns: u64) {
+        self.parents.note_thread_end(tgid, tid, at_ns);
+    }
+
     /// Notes that tasks or gifts may have been missed.
     pub(crate) fn handle_lost_handovers(&mut self) {
         self.parents.forget_handovers();
@@ -365,7 +375,7 @@ impl Correlation {
 
     /// Forgets an exchange that will never be complete.
     pub(crate) fn abandon(&mut self, id: ExchangeId, now_ns: u64) {
-        self.parents.end(id);
+        self.parents.end(id, now_ns);
         if let Some(active) = self.active.remove(&id) {
             self.release(&active, now_ns);
         }
@@ -381,8 +391,8 @@ impl Correlation {
         opened: &Opened,
     ) -> Option<Span> {
         let mut active = self.active.remove(&exchange.id)?;
-        self.parents.end(exchange.id);
         let ended_at_ns = exchange.response_last.unwrap_or(exchange.request_last).at_ns;
+        self.parents.end(exchange.id, ended_at_ns);
         match kind {
             SpanKind::Client => {
                 self.release(&active, ended_at_ns);

@@ -1,6 +1,7 @@
 //! Which request a call belongs to, by who executed what.
 
 mod contexts;
+mod threads;
 
 use foldhash::{HashMap, HashSet};
 
@@ -9,6 +10,7 @@ use crate::event::{ConnectionId, Endpoint, Executor, Opened, Scheduling, Task};
 use crate::pairing::{ExchangeId, Started};
 use crate::span::Evidence;
 use contexts::{Contexts, Known, Owner};
+use threads::Threads;
 
 /// Calls that one request may have. A request with more is a stream or a worker, not a cause.
 const MAX_CALLS: u32 = 1_000;
@@ -121,6 +123,7 @@ pub(super) struct Parents {
     /// For whom a connection is written to, where others write for them.
     claims: HashMap<ConnectionId, Claim>,
     contexts: Contexts,
+    threads: Threads,
     /// The request for which each unit of work was handed over, by process and token, and when.
     gifts: HashMap<(u32, u64), (ExchangeId, u64)>,
     /// The connection that a thread has accepted, and in which turn, if it has touched no other since.
@@ -172,6 +175,7 @@ impl Parents {
         self.interleaving.remove(&tgid);
         self.proofs.remove(&tgid);
         self.contexts.forget_process(tgid);
+        self.threads.forget_process(tgid);
         self.gifts.retain(|(owner, _), _| *owner != tgid);
         self.destinations.retain(|(owner, _), _| *owner != tgid);
     }
@@ -268,8 +272,26 @@ impl Parents {
     /// Forgets what was told of tasks, gifts and claims: some of it may be out of date.
     pub(super) fn forget_handovers(&mut self) {
         self.contexts = Contexts::default();
+        self.threads = Threads::default();
         self.gifts.clear();
         self.claims.clear();
+    }
+
+    /// A thread was made: it may work for whom its maker works for.
+    pub(super) fn note_thread(&mut self, maker: &Executor, tid: u32, at_ns: u64) {
+        let is_meant = matches!(self.scheduling(maker.tgid), Scheduling::Threads | Scheduling::Unproven);
+        let found = if is_meant { self.of_executor(maker, None, at_ns) } else { None };
+        if let Some(found) = found {
+            self.threads.start(maker.tgid, tid, found.server, at_ns);
+        }
+    }
+
+    /// A thread has ended.
+    pub(super) fn note_thread_end(&mut self, tgid: u32, tid: u32, at_ns: u64) {
+        self.threads.end(tgid, tid, at_ns);
+        self.answer_turns.remove(&tid);
+        self.turns.remove(&tid);
+        self.accepted.remove(&tid);
     }
 
     /// A unit of work was handed over: whoever takes it works for whom the giver works for.
@@ -327,6 +349,8 @@ impl Parents {
         if matches!(key, Key::Thread { .. }) && self.is_busy(key, connection) {
             self.interleaving.insert(first.executor.tgid);
         }
+        // Whoever serves requests of its own was not started for one.
+        self.threads.disappoint(reader.tgid, reader.tid);
         self.by_key.entry(key).or_default().push(id);
         self.by_connection.entry(connection).or_default().push(id);
         let last_turn = self.answer_turns.get(&first.executor.tid).copied().unwrap_or(0);
@@ -413,7 +437,8 @@ impl Parents {
     ) {
         let Some(Task::Context(context)) = executor.task else { return };
         let tgid = executor.tgid;
-        let is_units = self.servers.get(&server).is_some_and(|server| matches!(server.key, Key::Token { .. }));
+        let is_units =
+            self.servers.get(&server).is_some_and(|server| matches!(server.key, Key::Token { .. }));
         if is_units || self.is_serial(server, tgid, self.scheduling(tgid)) {
             return;
         }
@@ -448,9 +473,10 @@ impl Parents {
     }
 
     /// Forgets a request or call.
-    pub(super) fn end(&mut self, id: ExchangeId) {
+    pub(super) fn end(&mut self, id: ExchangeId, at_ns: u64) {
         self.call_parents.remove(&id);
         let Some(server) = self.servers.remove(&id) else { return };
+        self.threads.end_request(id, at_ns);
         if let Some(serving) = self.serving.get_mut(&server.key.tgid()) {
             *serving -= 1;
             if *serving == 0 {
@@ -620,6 +646,13 @@ impl Parents {
             let server = opened_during.unwrap_or_else(|| self.turn_owner(executor))?;
             return self.servers.contains_key(&server).then_some(Found { server, evidence: Evidence::Turn });
         }
+        if !self.by_key.contains_key(&key) {
+            let server = self.threads.request(executor.tgid, executor.tid)?;
+            return self
+                .servers
+                .contains_key(&server)
+                .then_some(Found { server, evidence: Evidence::Thread });
+        }
         let only = self.only(key)?;
         let is_certain = matches!(scheduling, Scheduling::Threads | Scheduling::Unproven)
             && self.is_serial(only, executor.tgid, scheduling);
@@ -761,7 +794,7 @@ mod tests {
         begin(&mut parents, REQUEST, connection(1), thread(7, 0, 10));
         assert_eq!(evidence(&mut parents, &thread(7, 5, 20)), Some((1, Evidence::Thread)));
         assert_eq!(evidence(&mut parents, &thread(8, 0, 20)), None);
-        parents.end(REQUEST);
+        parents.end(REQUEST, 0);
         assert_eq!(evidence(&mut parents, &thread(7, 5, 30)), None);
     }
 
@@ -780,7 +813,7 @@ mod tests {
         begin(&mut parents, REQUEST, connection(1), thread(7, 0, 10));
         begin(&mut parents, OTHER, connection(2), thread(7, 0, 11));
         assert_eq!(evidence(&mut parents, &thread(7, 0, 20)), None);
-        parents.end(OTHER);
+        parents.end(OTHER, 0);
         assert_eq!(evidence(&mut parents, &thread(7, 0, 20)), None);
     }
 
@@ -791,11 +824,11 @@ mod tests {
         begin(&mut parents, REQUEST, connection(1), thread(MAIN, 1, 10));
         assert_eq!(evidence(&mut parents, &thread(MAIN, 1, 11)), None);
         parents.answering(REQUEST, &thread(MAIN, 3, 20).executor);
-        parents.end(REQUEST);
+        parents.end(REQUEST, 0);
         // The waits were during the request: a driver's, not a loop's.
         begin(&mut parents, OTHER, connection(1), thread(MAIN, 3, 30));
         assert_eq!(evidence(&mut parents, &thread(MAIN, 4, 31)), Some((2, Evidence::Thread)));
-        parents.end(OTHER);
+        parents.end(OTHER, 0);
         begin(&mut parents, REQUEST, connection(1), thread(7, 1, 40));
         assert_eq!(evidence(&mut parents, &thread(7, 1, 41)), None, "a loop in another thread");
     }
@@ -829,7 +862,7 @@ mod tests {
         for id in 10..10 + u64::from(PROVEN_ANSWERS) {
             begin(&mut parents, ExchangeId(id), connection(id), thread(9, 0, 20));
             parents.answering(ExchangeId(id), &thread(9, 0, 21).executor);
-            parents.end(ExchangeId(id));
+            parents.end(ExchangeId(id), 0);
         }
         assert_eq!(evidence(&mut parents, &thread(7, 0, 30)), Some((1, Evidence::Thread)));
     }
@@ -891,7 +924,7 @@ mod tests {
         let mut parents = Parents::default();
         begin(&mut parents, REQUEST, connection(1), goroutine(5, 1, 10));
         assert!(evidence(&mut parents, &goroutine(6, 5, 20)).is_some());
-        parents.end(REQUEST);
+        parents.end(REQUEST, 0);
         begin(&mut parents, OTHER, connection(1), goroutine(5, 1, 30));
         assert_eq!(evidence(&mut parents, &goroutine(6, 5, 40)), None);
     }
@@ -926,8 +959,56 @@ mod tests {
         // The number is used again, for nobody.
         parents.note_gift(&thread(11, 0, 17).executor, 50, 17);
         assert_eq!(evidence(&mut parents, &worker), None);
-        parents.end(REQUEST);
+        parents.end(REQUEST, 0);
         assert_eq!(evidence(&mut parents, &with(Some(51), thread(9, 0, 18))), None);
+    }
+
+    #[test]
+    fn a_thread_that_a_request_started_belongs_to_it_where_such_threads_end_with_their_requests() {
+        let mut parents = of_scheduling(Scheduling::Threads);
+        begin(&mut parents, REQUEST, connection(1), thread(7, 0, 10));
+        for tid in 20..23 {
+            parents.note_thread(&thread(7, 0, 11).executor, tid, 11);
+            assert_eq!(evidence(&mut parents, &thread(tid, 0, 12)), None, "not seen yet");
+            parents.note_thread_end(1, tid, 13);
+        }
+        parents.note_thread(&thread(7, 0, 14).executor, 30, 14);
+        assert_eq!(evidence(&mut parents, &thread(30, 0, 15)), Some((1, Evidence::Thread)));
+        // One that serves by itself was not started for the request.
+        begin(&mut parents, OTHER, connection(2), thread(30, 0, 16));
+        assert_eq!(evidence(&mut parents, &thread(30, 0, 17)), Some((2, Evidence::Thread)));
+        parents.note_thread(&thread(7, 0, 18).executor, 31, 18);
+        assert_eq!(evidence(&mut parents, &thread(31, 0, 19)), None);
+    }
+
+    #[test]
+    fn what_served_several_connections_at_once_was_no_unit_of_work() {
+        let mut parents = of_scheduling(Scheduling::Threads);
+        let under = |stamp: Stamp| Stamp { executor: Executor { token: Some(5), ..stamp.executor }, ..stamp };
+        begin(&mut parents, REQUEST, connection(1), under(thread(7, 0, 10)));
+        assert_eq!(evidence(&mut parents, &under(thread(7, 0, 11))), Some((1, Evidence::Task)));
+        begin(&mut parents, OTHER, connection(2), under(thread(7, 0, 12)));
+        assert_eq!(evidence(&mut parents, &under(thread(7, 0, 13))), None);
+    }
+
+    #[test]
+    fn a_claim_is_for_the_context_that_made_it_and_for_no_later_one() {
+        let mut parents = of_scheduling(Scheduling::Threads);
+        let of = |context, at_ns| {
+            let stamp = thread(7, 1, at_ns);
+            Stamp { executor: Executor { task: Some(Task::Context(context)), ..stamp.executor }, ..stamp }
+        };
+        begin(&mut parents, REQUEST, connection(1), thread(7, 1, 10));
+        begin(&mut parents, OTHER, connection(2), thread(7, 1, 11));
+        parents.contexts.make(1, 50, 0, Owner::Request(REQUEST), 12);
+        parents.claim(connection(99), of(50, 13).executor);
+        // The task ends before the loop writes, and another gets its context's address.
+        parents.forget_context(1, 50);
+        parents.contexts.make(1, 50, 0, Owner::Request(OTHER), 14);
+        assert_eq!(evidence(&mut parents, &of(60, 15)), Some((1, Evidence::Task)));
+        parents.claim(connection(99), of(50, 16).executor);
+        parents.forget_handovers();
+        assert_eq!(evidence(&mut parents, &of(50, 17)), None, "what was told may be out of date");
     }
 
     #[test]
@@ -945,7 +1026,7 @@ mod tests {
         assert_eq!(ask(&mut parents, None), None);
         parents.begin_server(&started(ExchangeId(9), &stamp, Some(2)), connection(3));
         assert_eq!(ask(&mut parents, Some(2)), None, "either may be meant");
-        parents.end(OTHER);
+        parents.end(OTHER, 0);
         assert_eq!(ask(&mut parents, Some(2)), Some((ExchangeId(9), Evidence::Content)));
     }
 }

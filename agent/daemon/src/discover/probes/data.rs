@@ -28,8 +28,7 @@ impl Data {
             data.segments.push((segment.address(), words.collect()));
         }
         for (place, relocation) in file.dynamic_relocations().into_iter().flatten() {
-            let is_relative =
-                relocation.flags() == RelocationFlags::Elf { r_type: elf::R_X86_64_RELATIVE };
+            let is_relative = relocation.flags() == RelocationFlags::Elf { r_type: elf::R_X86_64_RELATIVE };
             if let Some(word) = data.word_mut(place).filter(|_| is_relative) {
                 *word = relocation.addend().cast_unsigned();
             }

@@ -108,8 +108,7 @@ impl Contexts {
         if self.known.len() < MAX_CONTEXTS {
             return;
         }
-        let mut times: Vec<_> =
-            self.known.iter().map(|(place, known)| (known.made_at_ns, *place)).collect();
+        let mut times: Vec<_> = self.known.iter().map(|(place, known)| (known.made_at_ns, *place)).collect();
         let middle = times.len() / 2;
         let (older, _, _) = times.select_nth_unstable(middle);
         for &mut (_, (tgid, context)) in older {

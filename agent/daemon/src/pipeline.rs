@@ -225,8 +225,10 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
     }
 
     fn apply(&mut self, verdict: Verdict) {
-        let Verdict { tgid, observe, runtime, probes, waiting, reason: _ } = verdict;
-        self.roster.judge(tgid, observe);
+        let Verdict { tgid, programs, observe, runtime, probes, waiting, reason: _ } = verdict;
+        if !self.roster.judge(tgid, programs, observe) {
+            return;
+        }
         let (tasks, has_tokens) = (runtime::tasks(&runtime), runtime::has_tokens(&runtime));
         let mode = if observe { ProcessMode::Observe { tasks, has_tokens } } else { ProcessMode::Ignore };
         self.capture.set_process(tgid, mode);
@@ -242,7 +244,9 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
     fn observe(&mut self, observation: Observation) {
         match observation {
             Observation::Socket { event, tgid } => {
-                if !self.roster.is_ignored(tgid) {
+                // The end of a connection that somebody else has used, or that was known before the verdict.
+                let is_end = matches!(event.kind, EventKind::Closed(_));
+                if is_end || !self.roster.is_ignored(tgid) {
                     self.engine.handle_event(event);
                 }
             }
@@ -250,7 +254,9 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
                 self.engine.handle_process_exit(tgid, at_ns);
                 // Its last spans are judged by what is known of it now.
                 self.collect();
-                self.roster.forget(tgid);
+                self.roster.end(tgid, now_ns());
+                // A verdict may have come after the programs had removed it.
+                self.capture.forget_process(tgid);
             }
             Observation::Task { executor, context, at_ns, .. } => {
                 self.engine.handle_task(executor, context, at_ns);
@@ -271,7 +277,9 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
             self.capture.apply(command);
         }
         let now_ns = now_ns();
-        while let Some(span) = self.unnamed.pop(now_ns, |tgid| self.processes.get(tgid).is_some()) {
+        while let Some(span) =
+            self.unnamed.pop(now_ns, |tgid, programs| is_known(&self.processes, tgid, programs))
+        {
             self.report(span);
         }
         while let Some(span) = self.engine.poll_span() {
@@ -280,9 +288,10 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
             {
                 writing.note_server(server, now_ns);
             }
-            if self.processes.get(span.tgid).is_some() {
+            let programs = self.roster.programs(span.tgid);
+            if is_known(&self.processes, span.tgid, programs) {
                 self.report(span);
-            } else if let Some(oldest) = self.unnamed.push(span, now_ns) {
+            } else if let Some(oldest) = self.unnamed.push(span, programs, now_ns) {
                 self.report(oldest);
             }
         }
@@ -359,6 +368,11 @@ fn load(settings: &Settings) -> Result<Capture, capture::Error> {
         })?;
     }
     Ok(capture)
+}
+
+/// Returns whether discovery has looked at a process since it began its present program.
+fn is_known(processes: &Processes, tgid: u32, programs: u32) -> bool {
+    processes.get(tgid).is_some_and(|process| process.programs >= programs)
 }
 
 fn engine_sample(counter: remora_engine::Counter) -> Sample {

@@ -55,6 +55,15 @@ pub(crate) fn turn_away() {
     }
 }
 
+/// Forgets the running thread, which runs another program, and was called `before` until now: it takes the place of the
+/// process's first thread.
+#[inline(always)]
+pub(crate) fn restart(before: u32) {
+    let key = bpf_get_current_pid_tgid();
+    let _ = THREADS.remove(&key);
+    let _ = THREADS.remove(&(key & !0xffff_ffff | u64::from(before)));
+}
+
 /// Forgets the running thread, which ends.
 #[inline(always)]
 pub(crate) fn forget() {

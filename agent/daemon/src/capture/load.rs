@@ -232,6 +232,11 @@ impl Capture {
         self.policies.set_process(tgid, mode);
     }
 
+    /// Forgets what was set of a process that has ended.
+    pub fn forget_process(&mut self, tgid: u32) {
+        self.policies.forget_process(tgid);
+    }
+
     /// Returns every loss so far, by the reason's label.
     pub fn losses(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let kernel = Loss::ALL.map(|loss| (loss.label(), sum(&self.losses, loss as u32)));

@@ -64,6 +64,8 @@ impl Notice {
 pub struct Verdict {
     /// The process.
     pub tgid: u32,
+    /// How many programs it had begun, as far as was told, when it was judged.
+    pub programs: u32,
     /// Whether its sockets are observed.
     pub observe: bool,
     /// What executes it.

@@ -109,9 +109,13 @@ impl Discovery {
                     self.inspector.infer(tgid, &hint, parent.as_deref())
                 });
                 // A daemon whose parent has gone was adopted; rules about descent mean who made it.
-                let before = self.processes.get(tgid).map(|before| before.parent);
-                process.parent =
-                    before.filter(|&before| before > 1 && process.parent <= 1).unwrap_or(process.parent);
+                if let Some(before) = self.processes.get(tgid) {
+                    process.programs = before.programs;
+                    if before.parent > 1 && process.parent <= 1 {
+                        process.parent = before.parent;
+                    }
+                }
+                process.programs += 1;
                 self.keep(process);
                 self.judge(&[tgid], verdicts)
             }
@@ -270,6 +274,7 @@ impl Discovery {
     ) -> Result<(), Disconnected> {
         let verdict = Verdict {
             tgid: process.tgid,
+            programs: process.programs,
             observe: decision.observe,
             runtime: process.runtime.clone(),
             probes: self.probes.of(process.tgid, &process.runtime),

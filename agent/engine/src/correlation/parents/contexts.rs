@@ -98,6 +98,12 @@ impl Contexts {
         self.insert(tgid, context, Known { owner, guess, made_at_ns: at_ns });
     }
 
+    /// Says what a known context is for from here on. Returns what it was for.
+    pub(super) fn lend(&mut self, tgid: u32, context: u64, owner: Owner) -> Option<Owner> {
+        let known = self.known.get_mut(&(tgid, context))?;
+        Some(std::mem::replace(&mut known.owner, owner))
+    }
+
     fn insert(&mut self, tgid: u32, context: u64, known: Known) {
         self.make_room();
         self.forget(tgid, context);

@@ -1176,8 +1176,10 @@ mod tests {
         // The task ends before the loop writes, and another gets its context's address.
         parents.forget_context(1, 50);
         parents.contexts.make(1, 50, 0, Owner::Request(OTHER), 14);
+        parents.write(connection(99), 15);
         assert_eq!(evidence(&mut parents, &of(60, 15)), Some((1, Evidence::Task)));
         parents.claim(connection(99), of(50, 16).executor);
+        parents.write(connection(99), 17);
         parents.forget_handovers();
         assert_eq!(evidence(&mut parents, &of(50, 17)), None, "what was told may be out of date");
     }

@@ -270,6 +270,16 @@ impl Correlation {
         self.parents.forget_context(tgid, context);
     }
 
+    /// Notes that a thread was made.
+    pub(crate) fn handle_thread(&mut self, maker: &Executor, tid: u32, at_ns: u64) {
+        self.parents.note_thread(maker, tid, at_ns);
+    }
+
+    /// Notes that a thread ended.
+    pub(crate) fn handle_thread_end(&mut self, tgid: u32, tid: u32, at_ns: u64) {
+        self.parents.note_thread_end(tgid, tid, at_ns);
+    }
+
     /// Notes that tasks or gifts may have been missed.
     pub(crate) fn handle_lost_handovers(&mut self) {
         self.parents.forget_handovers();
@@ -575,6 +585,7 @@ impl Correlation {
         if let Some(cause) = self.parents.parent_of(id) {
             self.works.call_ended(cause, now_ns);
         }
+        self.parents.note_end(id, now_ns);
         self.parents.end(id);
         self.content.end(id);
         if let Some(active) = self.active.remove(&id) {
@@ -593,9 +604,10 @@ impl Correlation {
     ) -> Option<Span> {
         let mut active = self.active.remove(&exchange.id)?;
         let cause = self.parents.parent_of(exchange.id);
+        let last = exchange.response_last.unwrap_or(exchange.request_last);
+        self.parents.note_end(exchange.id, last.at_ns);
         self.parents.end(exchange.id);
         self.content.end(exchange.id);
-        let last = exchange.response_last.unwrap_or(exchange.request_last);
         if let Some(cause) = cause {
             self.works.call_ended(cause, last.at_ns);
         }

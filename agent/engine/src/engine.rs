@@ -181,7 +181,17 @@ impl Engine {
         self.correlation.handle_task_end(tgid, context);
     }
 
-    /// Tells that the making or end of tasks, or gifts, may have been missed: what is known of them is void.
+    /// Tells that a thread was made by another of its process.
+    pub fn handle_thread(&mut self, maker: &Executor, tid: u32, at_ns: u64) {
+        self.correlation.handle_thread(maker, tid, at_ns);
+    }
+
+    /// Tells that a thread ended.
+    pub fn handle_thread_end(&mut self, tgid: u32, tid: u32, at_ns: u64) {
+        self.correlation.handle_thread_end(tgid, tid, at_ns);
+    }
+
+    /// Tells that the making or end of tasks and threads, or gifts, may have been missed: what is known of them is void.
     pub fn handle_lost_handovers(&mut self) {
         self.correlation.handle_lost_handovers();
     }

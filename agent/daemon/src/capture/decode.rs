@@ -7,8 +7,8 @@ use remora_abi::{
     CLAIM_POSITION, ClaimEvent, ClosedEvent, DATA_CONTEXT, DATA_COUNTED, DATA_EOF, DATA_GOROUTINE,
     DATA_TOKEN, DIRECTION_EGRESS, DataEvent, EventHeader, ExecEvent, FAMILY_INET, FAMILY_UNIX, ForkEvent,
     GiftEvent, KIND_CLAIM, KIND_CLOSED, KIND_DATA, KIND_EXEC, KIND_EXIT, KIND_FORK, KIND_GIFT, KIND_OPENED,
-    KIND_TASK, KIND_TASK_END, OPENED_POSITIONS, OpenedEvent, ROLE_ACCEPTED, ROLE_CONNECTED, TaskEndEvent,
-    TaskEvent,
+    KIND_TASK, KIND_TASK_END, KIND_THREAD, KIND_THREAD_END, OPENED_POSITIONS, OpenedEvent, ROLE_ACCEPTED,
+    ROLE_CONNECTED, TaskEndEvent, TaskEvent, ThreadEvent,
 };
 use remora_engine::event::{
     Claim, Closed, ConnectionId, Data, Direction, Endpoint, Event, EventKind, Executor, FirstPositions,
@@ -45,6 +45,10 @@ impl Decoder {
             }
             KIND_TASK => Ok(task(&read(record)?)),
             KIND_TASK_END => Ok(task_end(&read(record)?)),
+            KIND_THREAD => Ok(thread(&read(record)?)),
+            KIND_THREAD_END => {
+                Ok(Observation::ThreadEnd { tgid: header.tgid, tid: header.tid, at_ns: header.time_ns })
+            }
             KIND_CLAIM => Ok(claim(&read(record)?)),
             KIND_GIFT => Ok(gift(&read(record)?)),
             KIND_EXIT => Ok(Observation::Exit { tgid: header.tgid, at_ns: header.time_ns }),
@@ -113,6 +117,12 @@ fn task(event: &TaskEvent) -> Observation {
 fn task_end(event: &TaskEndEvent) -> Observation {
     let TaskEndEvent { header, task } = *event;
     Observation::TaskEnd { tgid: header.tgid, context: task, at_ns: header.time_ns }
+}
+
+fn thread(event: &ThreadEvent) -> Observation {
+    let ThreadEvent { header, task, task_parent, turn, child_tid } = *event;
+    let maker = executor(&header, task, task_parent, turn);
+    Observation::Thread { maker, tid: child_tid, at_ns: header.time_ns }
 }
 
 fn claim(event: &ClaimEvent) -> Observation {
@@ -233,6 +243,8 @@ unsafe impl Record for TaskEvent {}
 unsafe impl Record for GiftEvent {}
 // SAFETY: as above.
 unsafe impl Record for TaskEndEvent {}
+// SAFETY: as above.
+unsafe impl Record for ThreadEvent {}
 // SAFETY: as above.
 unsafe impl Record for ClaimEvent {}
 

@@ -153,6 +153,7 @@ impl Engine {
             EventKind::Data(data) => self.data(connection, data, at_ns),
             EventKind::Claimed(executor) => {
                 if self.connections.contains_key(&connection) {
+                    self.correlation.see(&Stamp { at_ns, executor });
                     self.correlation.claim(connection, executor);
                 }
             }

@@ -18,13 +18,16 @@ pub(crate) const FIRST_LONG_NUMBER: u64 = 7_000_000_000_001;
 const DIGITS: [usize; 2] = [9, 13];
 /// Kept examples of each kind of mistake.
 const EXAMPLES: usize = 5;
+/// Spans between a call and the request that it was made for.
+const MAX_STEPS: usize = 16;
 
 /// Where the parent of a call has to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Truth {
     /// The span of the request with this number, in the process that makes the call.
     Server,
-    /// Any span with this number: the request was answered by one process, the work is done by another.
+    /// Below the work that was asked for, which is linked to a span of the request with this number: one process
+    /// answered it, another does the work.
     Job,
     /// Nowhere: nobody asked for the calls.
     Roots,
@@ -206,7 +209,11 @@ impl Judge {
         let Some(parent) = self.by_id.get(parent).and_then(|&index| self.spans.get(index)) else {
             return Verdict::Other;
         };
-        let is_same_request = parent.number == span.number && truth != Truth::Roots;
+        let is_same_request = match truth {
+            Truth::Server => parent.number == span.number,
+            Truth::Job => self.origin(parent) == span.number,
+            Truth::Roots => false,
+        };
         let is_in_place = match truth {
             Truth::Server => parent.is_server && parent.process == span.process,
             Truth::Job | Truth::Roots => true,
@@ -216,6 +223,19 @@ impl Judge {
             (true, true) if parent.trace == span.trace => Verdict::Right,
             (true, _) => Verdict::Other,
         }
+    }
+
+    /// Returns the number of the request that a span belongs to, by its parents and where it is linked to.
+    fn origin(&self, span: &Span) -> Option<u64> {
+        let mut span = span;
+        for _ in 0..MAX_STEPS {
+            if span.number.is_some() {
+                return span.number;
+            }
+            let next = span.parent.as_ref().or(span.links.first())?;
+            span = self.spans.get(*self.by_id.get(next)?)?;
+        }
+        None
     }
 
     fn join(&self, span: &Span, tally: &mut Tally) {
@@ -351,6 +371,23 @@ mod tests {
         let spans = [server("a", FIRST_NUMBER), elsewhere];
         assert_eq!(tally(&spans, Truth::Server).other, 1);
         assert_eq!(tally(&spans, Truth::Job).right, 1);
+    }
+
+    #[test]
+    fn work_is_told_by_the_request_that_it_is_linked_to() {
+        let (one, two) = (FIRST_NUMBER, FIRST_NUMBER + 1);
+        let mut sent = call("b", 3, Some("a"), one);
+        sent.number = None;
+        let work = Span {
+            id: "c".to_owned(),
+            trace: "t".to_owned(),
+            links: vec!["b".to_owned()],
+            ..Span::default()
+        };
+        let spans =
+            [server("a", one), sent, work, call("d", 1, Some("c"), one), call("e", 1, Some("c"), two)];
+        let found = tally(&spans, Truth::Job);
+        assert_eq!((found.right, found.wrong, found.spans), (1, 1, 2));
     }
 
     #[test]

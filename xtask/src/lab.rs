@@ -5,7 +5,7 @@ mod install;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -85,6 +85,7 @@ struct Framework {
     title: String,
     needs: Vec<String>,
     is_short: bool,
+    is_costed: bool,
 }
 
 pub(crate) fn run(lab: &Lab) -> Result<()> {
@@ -116,6 +117,28 @@ pub(crate) fn run(lab: &Lab) -> Result<()> {
         "page": lab.save.then(|| workspace::root().join(page(lab))),
     });
     measure(&program, &plan.to_string())
+}
+
+/// Returns what the agent costs each kind of framework, one figure a line.
+pub(crate) fn cost(rounds: u32) -> Result<String> {
+    let program = build_lab()?;
+    let frameworks = frameworks(&program)?;
+    let chosen: Vec<_> = frameworks.iter().filter(|framework| framework.is_costed).collect();
+    environment::programs()?;
+    let not_run = install_needs(&chosen, false)?;
+    let plan = json!({
+        "frameworks": names_of(chosen.iter().filter(|framework| !not_run.contains_key(&framework.name))),
+        "not_run": not_run,
+        "in_flight": [1],
+        "requests": 1,
+        "is_content": false,
+        "agent": build::run(&Build { bpf_only: false })?.agent,
+        "is_strict": false,
+        "results": workspace::target().join("lab"),
+        "page": null,
+    });
+    let mut command = Command::new(&program);
+    shell::output(command.args(["cost", &plan.to_string(), &rounds.to_string()]).stderr(Stdio::inherit()))
 }
 
 fn page(lab: &Lab) -> &'static str {

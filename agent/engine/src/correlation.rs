@@ -6,22 +6,26 @@
 mod content;
 mod describe;
 mod identity;
+mod messages;
 mod parents;
 mod route;
+mod works;
 
 use foldhash::HashMap;
 
 use crate::connection::Stamp;
 use crate::event::{ConnectionId, Executor, Opened, Role, Scheduling};
 use crate::pairing::{Exchange, ExchangeId, Started};
-use crate::protocol::{Marks, WireContext};
-use crate::semconv::{self, Value};
+use crate::protocol::{Keys, Marks, Request, WireContext};
+use crate::semconv::{self, Attributes, Value};
 use crate::span::{Evidence, Link, Parent, Span, SpanId, SpanKind, TraceId};
 use content::Content;
 pub use content::ContentEvidence;
 use identity::{IdSource, Identity, WireKey};
+use messages::{Messages, Producer};
 use parents::{Found, Parents};
 use route::Routes;
+use works::{Receipt, Works};
 
 /// How long a finished client call is remembered for a server side that is told late.
 const MEMORY_NS: u64 = 2_000_000_000;
@@ -31,6 +35,9 @@ const MAX_REMEMBERED: usize = 131_072;
 /// Calls whose causes are noted before they are told; and for how long.
 const MAX_FORESEEN: usize = 65_536;
 const FORESIGHT_NS: u64 = 60_000_000_000;
+
+/// W3C `sampled` and, as the ids are derived by hashing, `random`.
+const ROOT_FLAGS: u8 = 0x03;
 
 /// Who a span is, for those that refer to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,6 +65,23 @@ struct Active {
     is_written: bool,
 }
 
+impl Active {
+    /// Returns what begins a trace and is no exchange.
+    fn root(context: Context) -> Self {
+        Self {
+            own_trace: context.trace_id,
+            context,
+            parent: None,
+            links: Vec::new(),
+            wire: None,
+            keys: Vec::new(),
+            has_children: true,
+            caller: None,
+            is_written: false,
+        }
+    }
+}
+
 /// A client call, as the server's side looks it up.
 #[derive(Debug)]
 struct Call {
@@ -82,11 +106,28 @@ enum Cause {
     Unknown,
 }
 
-/// What a request says of itself, besides what it asks for.
+/// What a request says that matters for what it causes, and for what caused it.
 #[derive(Debug, Default)]
-pub(crate) struct Clues {
-    pub(crate) wire: Option<WireContext>,
-    pub(crate) marks: Marks,
+pub(crate) struct Asked {
+    context: Option<WireContext>,
+    /// The ids in it.
+    marks: Marks,
+    /// The messages that it hands over.
+    sent: Keys,
+    /// The queues that it asks for messages.
+    source: Option<u64>,
+}
+
+impl Asked {
+    /// Returns what matters of a request, and takes its ids, which nothing else needs.
+    pub(crate) fn of(request: &mut Request) -> Self {
+        Self {
+            context: request.context.clone(),
+            marks: std::mem::take(&mut request.marks),
+            sent: request.sent.clone(),
+            source: request.source.as_ref().map(|source| source.hash),
+        }
+    }
 }
 
 /// Counts of what the rules decided.
@@ -105,6 +146,16 @@ pub(crate) struct Tally {
     pub(crate) content_links: u64,
     /// Calls that were not, although there were ids.
     pub(crate) content: content::Tally,
+    /// Messages that were told from others by nothing, because an exchange moved too many.
+    pub(crate) messages_left_out: u64,
+    /// Messages that were forgotten before they were received.
+    pub(crate) messages_forgotten: u64,
+    /// Receipts of messages whose producer was not known.
+    pub(crate) messages_unknown: u64,
+    /// Receipts that were linked to the producer.
+    pub(crate) messages_linked: u64,
+    /// Work that messages asked for which was cut short because there was too much of it.
+    pub(crate) works_evicted: u64,
 }
 
 /// The state of all traces that pass through this host.
@@ -118,6 +169,10 @@ pub(crate) struct Correlation {
     /// Causes of calls that are told later than they were made, by where and when they were.
     foreseen: HashMap<(ConnectionId, u64), Foreseen>,
     routes: Routes,
+    messages: Messages,
+    works: Works,
+    /// Spans of work that has ended.
+    ended: Vec<Span>,
     tally: Tally,
     next_sweep_ns: u64,
 }
@@ -133,6 +188,9 @@ impl Correlation {
             content: Content::new(evidence),
             foreseen: HashMap::default(),
             routes: Routes::default(),
+            messages: Messages::default(),
+            works: Works::default(),
+            ended: Vec::new(),
             tally: Tally::default(),
             next_sweep_ns: 0,
         }
@@ -144,6 +202,8 @@ impl Correlation {
         tally.ambiguous += self.parents.ambiguous();
         tally.over_limit += self.parents.over_limit();
         tally.content = self.content.tally();
+        tally.messages_forgotten += self.messages.forgotten();
+        tally.works_evicted += self.works.evicted();
         tally
     }
 
@@ -157,6 +217,11 @@ impl Correlation {
         self.parents.set_scheduling(tgid, scheduling);
     }
 
+    /// Notes that a thread waits for events while the agent begins to look.
+    pub(crate) fn handle_waiting(&mut self, tid: u32) {
+        self.parents.note_waiting(tid);
+    }
+
     /// Notes that a process runs on with the program of another.
     pub(crate) fn handle_fork(&mut self, parent: u32, child: u32) {
         self.parents.inherit_scheduling(parent, child);
@@ -164,7 +229,26 @@ impl Correlation {
 
     /// Forgets a process that has ended, or runs another program.
     pub(crate) fn handle_process_exit(&mut self, tgid: u32) {
+        self.end_works(self.works.of_process(tgid), None);
         self.parents.forget_process(tgid);
+    }
+
+    /// Returns the spans of work that has ended since the last call.
+    pub(crate) fn take_ended(&mut self) -> Vec<Span> {
+        std::mem::take(&mut self.ended)
+    }
+
+    /// Ends all work that messages asked for.
+    pub(crate) fn end_all(&mut self) {
+        self.end_works(self.works.all(), None);
+    }
+
+    fn end_works(&mut self, works: Vec<ExchangeId>, at_ns: Option<u64>) {
+        for work in works {
+            self.parents.end_work(work);
+            self.active.remove(&work);
+            self.ended.extend(self.works.end(work, at_ns, &mut self.messages));
+        }
     }
 
     /// Notes who opened a connection, and during what.
@@ -179,6 +263,16 @@ impl Correlation {
     /// Notes that a Python has made a context for a new task.
     pub(crate) fn handle_task(&mut self, maker: &Executor, context: u64, at_ns: u64) {
         self.parents.note_context(maker, context, at_ns);
+    }
+
+    /// Notes that a task's context ended.
+    pub(crate) fn handle_task_end(&mut self, tgid: u32, context: u64) {
+        self.parents.forget_context(tgid, context);
+    }
+
+    /// Notes that tasks or gifts may have been missed.
+    pub(crate) fn handle_lost_handovers(&mut self) {
+        self.parents.forget_handovers();
     }
 
     /// Notes that a unit of work was handed over.
@@ -220,8 +314,8 @@ impl Correlation {
     /// Notes that a connection is touched, while these exchanges are open on it, the oldest first.
     pub(crate) fn touch(&mut self, kind: SpanKind, open: Option<ExchangeId>, executor: &Executor) {
         let server = match kind {
-            SpanKind::Server => open,
             SpanKind::Client => open.and_then(|call| self.parents.parent_of(call)),
+            SpanKind::Server | SpanKind::Consumer => open,
         };
         self.parents.touch(executor, server);
     }
@@ -260,27 +354,39 @@ impl Correlation {
         &mut self,
         kind: SpanKind,
         started: &Started,
-        clues: Clues,
+        asked: Asked,
         connection: ConnectionId,
         opened: &Opened,
     ) {
         let identity = Identity::of(kind, &started.place, opened, &mut self.ids);
         let keys = identity::wire_keys(kind, &started.place, connection, opened);
-        let Clues { wire, mut marks } = clues;
+        let Asked { context: wire, mut marks, sent, source } = asked;
         if let Some(wire) = &wire {
             marks.add_context(wire);
         }
-        let active = match kind {
-            SpanKind::Client => {
-                let cause = self.cause_of(started, &marks, connection, opened);
-                self.begin_client(cause, wire, identity, keys)
-            }
-            SpanKind::Server => {
-                self.content.begin(started.id, started.first.executor.tgid, marks);
-                self.begin_server(started, wire, connection, identity, keys)
-            }
+        let active = if kind == SpanKind::Client {
+            self.ask(connection, &started.first, source);
+            let cause = self.cause_of(started, &marks, connection, opened);
+            let active = self.begin_client(cause, wire, identity, keys);
+            self.send(&sent, &active.context, started.first.at_ns);
+            active
+        } else {
+            self.content.begin(started.id, started.first.executor.tgid, marks);
+            self.begin_server(started, wire, connection, identity, keys)
         };
         self.active.insert(started.id, active);
+    }
+
+    /// Whoever asks for a message has done with the one before.
+    fn ask(&mut self, connection: ConnectionId, first: &Stamp, source: Option<u64>) {
+        let over = source.and_then(|source| self.parents.ask(connection, first, source));
+        self.end_works(over.into_iter().collect(), Some(first.at_ns));
+    }
+
+    fn send(&mut self, keys: &Keys, by: &Context, at_ns: u64) {
+        self.tally.messages_left_out += u64::from(keys.left_out());
+        let producer = Producer { trace_id: by.trace_id, span_id: by.span_id };
+        keys.as_slice().iter().for_each(|key| self.messages.send(*key, producer, at_ns));
     }
 
     /// Returns what a call belongs to, and what it may belong to.
@@ -387,9 +493,10 @@ impl Correlation {
     }
 
     /// Returns a request as the cause of something.
-    fn foresight(&mut self, server: ExchangeId, evidence: Evidence) -> Option<Foreseen> {
-        let server = self.active.get_mut(&server)?;
+    fn foresight(&mut self, id: ExchangeId, evidence: Evidence) -> Option<Foreseen> {
+        let server = self.active.get_mut(&id)?;
         server.has_children = true;
+        self.works.call_began(id);
         Some(Foreseen { cause: server.context.clone(), received: server.wire.clone(), evidence })
     }
 
@@ -440,8 +547,8 @@ impl Correlation {
     /// Notes that the answer has begun.
     pub(crate) fn answering(&mut self, kind: SpanKind, id: ExchangeId, stamp: &Stamp) {
         match kind {
-            SpanKind::Server => self.parents.answering(id, stamp),
             SpanKind::Client => self.parents.answered(id, &stamp.executor),
+            SpanKind::Server | SpanKind::Consumer => self.parents.answering(id, stamp),
         }
     }
 
@@ -455,6 +562,9 @@ impl Correlation {
     ) {
         let id = exchange.id;
         self.parents.note_abandoned(connection, &opened.peer, &exchange.request_first.executor);
+        if let Some(cause) = self.parents.parent_of(id) {
+            self.works.call_ended(cause, now_ns);
+        }
         self.parents.end(id);
         self.content.end(id);
         if let Some(active) = self.active.remove(&id) {
@@ -472,26 +582,32 @@ impl Correlation {
         opened: &Opened,
     ) -> Option<Span> {
         let mut active = self.active.remove(&exchange.id)?;
+        let cause = self.parents.parent_of(exchange.id);
         self.parents.end(exchange.id);
         self.content.end(exchange.id);
-        let ended_at_ns = exchange.response_last.unwrap_or(exchange.request_last).at_ns;
-        match kind {
-            SpanKind::Client => {
-                self.release(&active, ended_at_ns);
-                match &exchange.response_last {
-                    Some(last) => self.parents.note_free(connection, &opened.peer, &last.executor),
-                    None => {
-                        let caller = &exchange.request_first.executor;
-                        self.parents.note_abandoned(connection, &opened.peer, caller);
-                    }
+        let last = exchange.response_last.unwrap_or(exchange.request_last);
+        if let Some(cause) = cause {
+            self.works.call_ended(cause, last.at_ns);
+        }
+        let mut moved = Attributes::new();
+        if kind == SpanKind::Client {
+            self.release(&active, last.at_ns);
+            match &exchange.response_last {
+                Some(last) => self.parents.note_free(connection, &opened.peer, &last.executor),
+                None => {
+                    let caller = &exchange.request_first.executor;
+                    self.parents.note_abandoned(connection, &opened.peer, caller);
                 }
             }
-            SpanKind::Server => self.match_late(&mut active),
+            moved = self.deliver(&exchange, &mut active, cause, protocol, connection, opened);
+        } else {
+            self.match_late(&mut active);
         }
         let mut span =
             describe::span(kind, exchange, protocol, connection, opened, &mut self.routes, &active.context);
         span.parent = active.parent;
         span.links = active.links;
+        span.attributes.extend(moved);
         let is_matched = span.parent.is_some_and(|parent| parent.evidence == Evidence::Position);
         if let Some(caller) = active.caller.filter(|_| !is_matched) {
             span.attributes.push((semconv::REMORA_PARENT_EXPECTED, Value::from(caller.to_string())));
@@ -503,6 +619,86 @@ impl Correlation {
             span.attributes.push((semconv::REMORA_PARENT_EVIDENCE, Value::from(parent.evidence.label())));
         }
         Some(span)
+    }
+
+    /// Notes the messages that a call has moved. Returns the attributes that tell of them.
+    fn deliver(
+        &mut self,
+        exchange: &Exchange,
+        active: &mut Active,
+        cause: Option<ExchangeId>,
+        protocol: &'static str,
+        connection: ConnectionId,
+        opened: &Opened,
+    ) -> Attributes {
+        let mut sent = exchange.request.sent.clone();
+        let mut attributes = Attributes::new();
+        if exchange.response.as_ref().is_some_and(|response| response.outcome.error_type.is_some()) {
+            self.retract(&sent, &active.context);
+            return attributes;
+        }
+        if let Some(response) = &exchange.response {
+            self.send(&response.sent, &active.context, exchange.request_first.at_ns);
+            response.sent.as_slice().iter().for_each(|key| sent.add(*key));
+        }
+        attributes.extend(works::told(semconv::REMORA_MESSAGE_SENT, &sent));
+        let response = exchange.response.as_ref().zip(exchange.response_last);
+        let Some((received, last)) = response.and_then(|(it, last)| Some((it.received.as_ref()?, last)))
+        else {
+            return attributes;
+        };
+        attributes.extend(works::told(semconv::REMORA_MESSAGE_RECEIVED, &received.keys));
+        let links = self.receive(&received.keys, active.context.span_id, last.at_ns);
+        self.tally.messages_linked += u64::from(!links.is_empty());
+        self.tally.messages_unknown += u64::from(links.is_empty() && received.is_certain);
+        active.links.extend_from_slice(&links);
+        // What a request receives while it is served is a part of it.
+        let is_part = cause.is_some_and(|cause| !self.works.contains(cause));
+        if let Some(source) = exchange.request.source.as_ref().filter(|_| received.is_certain && !is_part) {
+            let receipt = Receipt {
+                keys: &received.keys,
+                source,
+                asked: exchange.request_first,
+                read: last,
+                protocol,
+                links,
+            };
+            self.begin_work(exchange.id, receipt, &active.context, connection, opened);
+        }
+        attributes
+    }
+
+    fn retract(&mut self, keys: &Keys, by: &Context) {
+        let producer = Producer { trace_id: by.trace_id, span_id: by.span_id };
+        keys.as_slice().iter().for_each(|key| self.messages.retract(*key, producer));
+    }
+
+    /// Returns links to those who sent these messages, each once.
+    fn receive(&mut self, keys: &Keys, own: SpanId, at_ns: u64) -> Vec<Link> {
+        self.tally.messages_left_out += u64::from(keys.left_out());
+        let mut links: Vec<Link> = Vec::new();
+        for link in keys.as_slice().iter().filter_map(|key| self.messages.receive(*key, at_ns)) {
+            if link.span_id != own && links.iter().all(|known| known.span_id != link.span_id) {
+                links.push(link);
+            }
+        }
+        links
+    }
+
+    /// Begins the work that a message asks for; it takes the place of the exchange that brought it.
+    fn begin_work(
+        &mut self,
+        id: ExchangeId,
+        receipt: Receipt<'_>,
+        received: &Context,
+        connection: ConnectionId,
+        opened: &Opened,
+    ) {
+        let Receipt { source, asked, read, .. } = receipt;
+        let Some(receiving) = self.parents.begin_work(id, connection, source, &asked, &read) else { return };
+        let context = works::context(received);
+        self.works.begin(id, receipt, receiving, &context, connection, opened);
+        self.active.insert(id, Active::root(context));
     }
 
     /// The caller may have been told after its server.
@@ -543,6 +739,8 @@ impl Correlation {
         self.foreseen.retain(|(_, at_ns), _| now_ns.saturating_sub(*at_ns) < FORESIGHT_NS);
         self.parents.sweep();
         self.content.handle_timeout(now_ns);
+        let overdue = self.works.overdue(now_ns);
+        self.end_works(overdue, None);
     }
 }
 
@@ -562,9 +760,7 @@ fn continued(wire: &WireContext, span_id: SpanId) -> (Option<Parent>, Context) {
 }
 
 fn root(identity: &Identity, span_id: SpanId) -> Context {
-    /// W3C `sampled` and, as the ids are derived by hashing, `random`.
-    const FLAGS: u8 = 0x03;
-    Context { trace_id: identity.trace, span_id, flags: FLAGS, state: String::new() }
+    Context { trace_id: identity.trace, span_id, flags: ROOT_FLAGS, state: String::new() }
 }
 
 fn inferred_link(context: &Context, evidence: Evidence, confidence: Option<f64>) -> Link {

@@ -6,7 +6,7 @@ use foldhash::HashMap;
 
 use crate::command::Command;
 use crate::connection::{Stamp, Stream};
-use crate::correlation::{Clues, ContentEvidence, Correlation};
+use crate::correlation::{Asked, ContentEvidence, Correlation};
 use crate::event::{
     Closed, ConnectionId, Data, Direction, Event, EventKind, Executor, FirstPositions, Insertion, Opened,
     Role, Scheduling,
@@ -167,9 +167,24 @@ impl Engine {
         self.correlation.handle_process(tgid, scheduling);
     }
 
+    /// Tells that a thread waits for events, of which it began to wait before anything was seen of it.
+    pub fn handle_waiting(&mut self, tid: u32) {
+        self.correlation.handle_waiting(tid);
+    }
+
     /// Tells that a task was made, with a context of its own, by a Python.
     pub fn handle_task(&mut self, maker: Executor, context: u64, at_ns: u64) {
         self.correlation.handle_task(&maker, context, at_ns);
+    }
+
+    /// Tells that a task's context ended. Another context may have its address next.
+    pub fn handle_task_end(&mut self, tgid: u32, context: u64) {
+        self.correlation.handle_task_end(tgid, context);
+    }
+
+    /// Tells that the making or end of tasks, or gifts, may have been missed: what is known of them is void.
+    pub fn handle_lost_handovers(&mut self) {
+        self.correlation.handle_lost_handovers();
     }
 
     /// Tells that a unit of work was handed over: whoever takes the token works for whom the giver works for now.
@@ -201,6 +216,7 @@ impl Engine {
             self.commands.push_back(Command::Reannounce(connection));
         }
         self.correlation.handle_process_exit(tgid);
+        self.spans.extend(self.correlation.take_ended());
     }
 
     /// Lets time pass: expires what waited too long.
@@ -224,6 +240,7 @@ impl Engine {
             self.note_waiting(connection);
         }
         self.correlation.handle_timeout(now_ns);
+        self.spans.extend(self.correlation.take_ended());
         if now_ns >= self.next_sweep_ns {
             self.next_sweep_ns = now_ns.saturating_add(SWEEP_NS);
             self.expire_idle(now_ns);
@@ -259,6 +276,8 @@ impl Engine {
         }
         self.connections.clear();
         self.held_bytes = 0;
+        self.correlation.end_all();
+        self.spans.extend(self.correlation.take_ended());
     }
 
     /// Returns the next finished span.
@@ -440,11 +459,9 @@ impl Engine {
         let protocol = step.protocol;
         self.tally.message(protocol);
         let kind = kind(step.client);
-        let mut clues = match &mut step.message.kind {
-            MessageKind::Request(request) => {
-                Clues { wire: request.context.clone(), marks: std::mem::take(&mut request.marks) }
-            }
-            _ => Clues::default(),
+        let mut asked = match &mut step.message.kind {
+            MessageKind::Request(request) => Asked::of(request),
+            _ => Asked::default(),
         };
         let stamp = step.first;
         let mut paired = Vec::with_capacity(2);
@@ -460,8 +477,8 @@ impl Engine {
         for paired in paired {
             match paired {
                 Paired::Started(started) => {
-                    let clues = std::mem::take(&mut clues);
-                    self.correlation.begin(kind, &started, clues, id, &connection.opened);
+                    let asked = std::mem::take(&mut asked);
+                    self.correlation.begin(kind, &started, asked, id, &connection.opened);
                     // A context stands behind the line with which the request begins.
                     if connection.written_at.take().is_some_and(|at| follows(at, started.place.position)) {
                         self.correlation.written(started.id);
@@ -478,6 +495,7 @@ impl Engine {
                 Paired::Refused => self.tally.refused_requests += 1,
             }
         }
+        self.spans.extend(self.correlation.take_ended());
     }
 
     fn eof(&mut self, id: ConnectionId, stamp: Stamp) {

@@ -18,6 +18,7 @@ pub mod span;
 mod connection;
 mod correlation;
 mod engine;
+mod mix;
 mod pairing;
 mod session;
 mod tally;

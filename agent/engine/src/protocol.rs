@@ -7,9 +7,11 @@
 use std::hash::BuildHasher as _;
 
 use crate::semconv::{Attributes, Key};
+pub use message_key::{KEYED_BYTES, Keys, MAX_KEYS, MIN_KEYED_BYTES, MessageKey};
 
 mod context;
 mod marks;
+mod message_key;
 mod sql;
 mod text;
 mod turns;
@@ -284,6 +286,8 @@ pub enum MessageKind {
     ResponseEnd,
     /// A message that asks for no answer and answers nothing (a push, a notification).
     OneWay,
+    /// Likewise, with messages of a queue.
+    Delivered(Box<Keys>),
 }
 
 /// What was asked.
@@ -306,6 +310,30 @@ pub struct Request {
     /// Whether the server's side is a span of its own kind (HTTP), or the server is a data store whose own span
     /// repeats the client's (databases and caches); both are emitted, the latter as `SERVER` spans too.
     pub category: Category,
+    /// Messages of queues that it hands over.
+    pub sent: Keys,
+    /// The queues that it asks for messages.
+    pub source: Option<Source>,
+}
+
+/// Queues that a request asks for messages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// Equal where the queues are.
+    pub hash: u64,
+    /// The name of the queue where it is one, as far as it may be told.
+    pub name: Option<String>,
+    /// Whether it waits for a message where there is none.
+    pub may_wait: bool,
+}
+
+/// Messages that came with a response.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Received {
+    /// Those that can be told from others.
+    pub keys: Keys,
+    /// The request asked for messages. Otherwise what came may be something else.
+    pub is_certain: bool,
 }
 
 impl Request {
@@ -349,6 +377,10 @@ pub struct Response {
     pub outcome: Outcome,
     /// A better name, known only when the exchange ends.
     pub name: Option<Name>,
+    /// Messages that the request handed over, where only the response tells how they are called.
+    pub sent: Keys,
+    /// Messages that came with it.
+    pub received: Option<Box<Received>>,
 }
 
 /// How an exchange went.

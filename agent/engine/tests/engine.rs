@@ -182,6 +182,7 @@ fn tree(spans: &[Span]) -> String {
         let kind = match span.kind {
             SpanKind::Client => "->",
             SpanKind::Server => "<-",
+            SpanKind::Consumer => "*",
         };
         let evidence = span.parent.map_or("root", |parent| parent.evidence.label());
         let status = match &span.status {

@@ -32,7 +32,16 @@ pub(super) const TRACEPOINTS: [&str; 6] = [
 ];
 
 /// The programs on functions of runtimes, attached where discovery finds such functions.
-const UPROBES: [&str; 4] = ["go_http_round_trip", "python_copy_context", "uvloop_write", "node_turn"];
+const UPROBES: [&str; 8] = [
+    "go_http_round_trip",
+    "python_context_copied",
+    "python_free_context",
+    "python_queue_put",
+    "python_queue_get",
+    "python_queue_got",
+    "uvloop_write",
+    "node_turn",
+];
 
 /// What the programs are to do.
 #[derive(Clone, Copy, Debug)]
@@ -234,6 +243,11 @@ impl Capture {
         let own =
             [("record_undecodable", self.ring.undecodable()), ("policy_refused", self.policies.refused())];
         kernel.into_iter().chain(own)
+    }
+
+    /// Returns how many records were lost that told of tasks and gifts.
+    pub fn lost_handovers(&self) -> u64 {
+        sum(&self.losses, Loss::Handover as u32)
     }
 
     /// Returns every count so far, by its label.

@@ -72,6 +72,8 @@ pub struct Verdict {
     pub runtime: Runtime,
     /// Places in its files that tell who works for whom.
     pub probes: Vec<Probe>,
+    /// Threads that were waiting for events when the agent began to look.
+    pub waiting: Vec<u32>,
     /// Why it is observed or not, for people.
     pub reason: String,
 }

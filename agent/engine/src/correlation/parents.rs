@@ -4,6 +4,7 @@ mod claims;
 mod contexts;
 mod goroutines;
 mod proofs;
+mod receipts;
 
 use foldhash::{HashMap, HashSet};
 
@@ -11,10 +12,12 @@ use crate::connection::Stamp;
 use crate::event::{ConnectionId, Endpoint, Executor, Opened, Scheduling, Task};
 use crate::pairing::{ExchangeId, Started};
 use crate::span::Evidence;
-use claims::Claims;
-use contexts::{Contexts, Owner};
+use claims::{Claims, Writer};
+use contexts::{Contexts, Known, Owner};
 use goroutines::Goroutines;
 use proofs::Proofs;
+use receipts::Receipt;
+pub(super) use receipts::Receiving;
 
 /// Calls that one request may have. A request with more is a stream or a worker, not a cause.
 const MAX_CALLS: u32 = 1_000;
@@ -22,6 +25,8 @@ const MAX_CALLS: u32 = 1_000;
 const MAX_AGE_NS: u64 = 600_000_000_000;
 /// Goroutines and threads that are remembered before the older half is forgotten.
 const MAX_REMEMBERED: usize = 65_536;
+/// The turn of what a thread did before the agent began to look.
+const BEFORE_ALL_TURNS: u32 = u32::MAX;
 /// Goroutines between a call and the request it belongs to.
 const MAX_GENERATIONS: usize = 8;
 
@@ -32,6 +37,17 @@ enum Key {
     Context { tgid: u32, id: u64 },
     Token { tgid: u32, id: u64 },
     Thread { tgid: u32, tid: u32 },
+}
+
+impl Key {
+    fn tgid(self) -> u32 {
+        match self {
+            Key::Goroutine { tgid, .. }
+            | Key::Context { tgid, .. }
+            | Key::Token { tgid, .. }
+            | Key::Thread { tgid, .. } => tgid,
+        }
+    }
 }
 
 /// A request that is being served.
@@ -111,6 +127,8 @@ pub(super) struct Parents {
     reads: u64,
     claims: Claims,
     contexts: Contexts,
+    /// Messages that are worked on by whom has received them.
+    receipts: HashMap<Key, Receipt>,
     /// The request for which each unit of work was handed over, by process and token, and when.
     gifts: HashMap<(u32, u64), (ExchangeId, u64)>,
     /// The connection that a thread has accepted, and in which turn, if it has touched no other since.
@@ -166,6 +184,7 @@ impl Parents {
         self.proofs.forget_process(tgid);
         self.contexts.forget_process(tgid);
         self.goroutines.forget_process(tgid);
+        self.receipts.retain(|key, _| key.tgid() != tgid);
         self.gifts.retain(|(owner, _), _| *owner != tgid);
         self.destinations.retain(|(owner, _), _| *owner != tgid);
     }
@@ -230,7 +249,11 @@ impl Parents {
 
     /// What is written to a connection next is written for `executor`.
     pub(super) fn claim(&mut self, connection: ConnectionId, executor: Executor) {
-        self.claims.claim(connection, executor);
+        let known = match executor.task {
+            Some(Task::Context(context)) => self.contexts.known(executor.tgid, context),
+            _ => None,
+        };
+        self.claims.claim(connection, executor, known);
     }
 
     /// A connection is written to.
@@ -254,7 +277,7 @@ impl Parents {
             Some(owner @ Owner::Request(_)) => self.contexts.make(tgid, context, origin, owner, at_ns),
             known => {
                 // A thread's own context says nothing of the request that it serves; the thread may.
-                let by_thread = if known.is_none() { self.of_thread(maker, None) } else { None };
+                let by_thread = if known.is_none() { self.of_unit(maker, None) } else { None };
                 if let Some(found) = by_thread {
                     let owner = Owner::Request(found.server);
                     return self.contexts.make(tgid, context, origin, owner, at_ns);
@@ -264,10 +287,21 @@ impl Parents {
                     Some(&(_, connection)) => Some(Owner::Connection(connection)),
                     None => self.turn_owner(maker).map(Owner::Request),
                 };
-                let is_lone = self.serving.get(&tgid).is_none_or(|&serving| serving <= 1);
-                self.contexts.make_by_guess(tgid, context, origin, nearest, is_lone, at_ns);
+                self.contexts.make_by_guess(tgid, context, origin, nearest, at_ns);
             }
         }
+    }
+
+    /// A context has ended.
+    pub(super) fn forget_context(&mut self, tgid: u32, context: u64) {
+        self.contexts.forget(tgid, context);
+    }
+
+    /// Forgets what was told of tasks, gifts and claims: some of it may be out of date.
+    pub(super) fn forget_handovers(&mut self) {
+        self.contexts = Contexts::default();
+        self.gifts.clear();
+        self.claims.invalidate();
     }
 
     /// A unit of work was handed over: whoever takes it works for whom the giver works for.
@@ -340,6 +374,8 @@ impl Parents {
         let Started { id, first, last: Stamp { executor: reader, at_ns: read_at_ns }, content, .. } = started;
         let (id, content) = (*id, *content);
         let key = self.key(reader);
+        // A request is no message: whoever reads one has done with what it had received.
+        self.detach(key);
         if matches!(key, Key::Thread { .. }) && self.is_busy(key, connection) {
             self.interleaving.insert(first.executor.tgid);
         }
@@ -375,6 +411,11 @@ impl Parents {
         self.take_turn(id, reader);
     }
 
+    /// A thread waits for events while the agent begins to look: its first request is read by an event loop.
+    pub(super) fn note_waiting(&mut self, tid: u32) {
+        self.answer_turns.entry(tid).or_insert(BEFORE_ALL_TURNS);
+    }
+
     /// From here to its next wait, the thread works on `server`.
     pub(super) fn take_turn(&mut self, server: ExchangeId, executor: &Executor) {
         if !matches!(executor.task, Some(Task::Goroutine { .. })) {
@@ -407,9 +448,10 @@ impl Parents {
         let Some(server) = self.servers.get_mut(&id) else { return };
         server.is_answering = true;
         let (reader, connection) = (server.key, server.connection);
-        let Some(executor) = &self.claims.writer(connection, first) else { return };
+        let Some(Writer { executor, claimed }) = self.claims.writer(connection, first) else { return };
+        let executor = &executor;
         let answerer = self.key(executor);
-        self.learn_context(id, connection, executor);
+        self.learn_context(id, connection, executor, claimed);
         if !matches!(answerer, Key::Thread { .. }) {
             return;
         }
@@ -427,13 +469,32 @@ impl Parents {
         }
     }
 
-    /// Where threads prove nothing, the context under which a connection is answered is that connection's.
-    fn learn_context(&mut self, server: ExchangeId, connection: ConnectionId, executor: &Executor) {
+    /// Where threads prove nothing, the context under which a connection is answered is that connection's. The context of
+    /// a claim may have ended since: `claimed` is what was known of it.
+    fn learn_context(
+        &mut self,
+        server: ExchangeId,
+        connection: ConnectionId,
+        executor: &Executor,
+        claimed: Option<Option<Known>>,
+    ) {
         let Some(Task::Context(context)) = executor.task else { return };
-        let scheduling = self.scheduling(executor.tgid);
-        if !self.is_serial(server, executor.tgid, scheduling) {
-            let at_ns = self.servers.get(&server).map_or(0, |server| server.started_at_ns);
-            self.contexts.answer(executor.tgid, context, connection, server, at_ns);
+        let tgid = executor.tgid;
+        let is_units =
+            self.servers.get(&server).is_some_and(|server| matches!(server.key, Key::Token { .. }));
+        if is_units || self.is_serial(server, tgid, self.scheduling(tgid)) {
+            return;
+        }
+        match claimed {
+            Some(known) if !self.contexts.is_still(tgid, context, known) => {
+                if let Some(known) = known {
+                    self.contexts.confirm(tgid, &known, connection, server);
+                }
+            }
+            _ => {
+                let at_ns = self.servers.get(&server).map_or(0, |server| server.started_at_ns);
+                self.contexts.answer(tgid, context, connection, server, at_ns);
+            }
         }
     }
 
@@ -555,8 +616,13 @@ impl Parents {
         opened_during: Option<Option<ExchangeId>>,
         first: &Stamp,
     ) -> Option<Found> {
-        let executor = self.claims.writer(connection, first)?;
-        self.of_executor(&executor, opened_during, first.at_ns)
+        let Writer { executor, claimed } = self.claims.writer(connection, first)?;
+        match (executor.task, claimed) {
+            (Some(Task::Context(_)), Some(Some(known))) => self.of_owner(known.owner),
+            // Another context may have its address by now.
+            (Some(Task::Context(_)), Some(None)) => self.of_unit(&executor, None),
+            _ => self.of_executor(&executor, opened_during, first.at_ns),
+        }
     }
 
     /// Returns the request that an executor works on.
@@ -580,9 +646,13 @@ impl Parents {
     /// Returns the request of the unit of work that a thread has taken, or of the thread where it has taken none.
     fn of_unit(&mut self, executor: &Executor, opened_during: Option<Option<ExchangeId>>) -> Option<Found> {
         let Some(token) = executor.token else { return self.of_thread(executor, opened_during) };
-        let own = self.oldest(Key::Token { tgid: executor.tgid, id: token });
-        let given = || self.gifts.get(&(executor.tgid, token)).map(|(server, _)| *server);
-        let server = own.or_else(given)?;
+        let key = Key::Token { tgid: executor.tgid, id: token };
+        let server = if self.by_key.contains_key(&key) {
+            // What serves several connections at once is no unit of work, but a loop.
+            self.only(key)?
+        } else {
+            self.gifts.get(&(executor.tgid, token)).map(|(server, _)| *server)?
+        };
         self.servers.contains_key(&server).then_some(Found { server, evidence: Evidence::Task })
     }
 
@@ -637,7 +707,11 @@ impl Parents {
         let mut started = vec![id];
         let mut parent = parent;
         for _ in 0..MAX_GENERATIONS {
-            if let Some(server) = self.oldest(Key::Goroutine { tgid, id: parent }) {
+            let key = Key::Goroutine { tgid, id: parent };
+            if self.has_receipt(key) {
+                return None;
+            }
+            if let Some(server) = self.oldest(key) {
                 // One that was there before this request began is a worker that an earlier request started.
                 let read_at_ns = self.servers.get(&server)?.read_at_ns;
                 let is_worker = |id: &u64| self.goroutines.is_older((tgid, *id), read_at_ns);
@@ -652,6 +726,9 @@ impl Parents {
 
     fn of_thread(&mut self, executor: &Executor, opened_during: Option<Option<ExchangeId>>) -> Option<Found> {
         let key = Key::Thread { tgid: executor.tgid, tid: executor.tid };
+        if let Some(found) = self.of_receipt(key) {
+            return Some(found);
+        }
         let scheduling = self.scheduling(executor.tgid);
         if matches!(scheduling, Scheduling::Turns | Scheduling::EventLoop) {
             // A new connection is often written to in a later turn, which may be another request's.
@@ -671,14 +748,13 @@ impl Parents {
     /// Returns whether the thread that read a request works on nothing else until it has answered.
     fn is_serial(&self, server: ExchangeId, tgid: u32, scheduling: Scheduling) -> bool {
         let Some(found) = self.servers.get(&server) else { return false };
-        let Key::Thread { tgid: main, tid } = found.key else { return false };
-        let is_main = main == tid;
-        // Python's event loops run in the main thread; a pool's thread may wait for its one connection.
-        let is_from_event_loop = found.has_waited && (is_main || scheduling != Scheduling::Threads);
+        if !matches!(found.key, Key::Thread { .. }) {
+            return false;
+        }
         let is_proven = scheduling == Scheduling::Threads
             || self.proofs.is_proven(tgid)
             || (self.is_alone(server) && self.proofs.is_possible(tgid));
-        !is_from_event_loop && is_proven && !self.interleaving.contains(&tgid)
+        !found.has_waited && is_proven && !self.interleaving.contains(&tgid)
     }
 
     fn scheduling(&self, tgid: u32) -> Scheduling {
@@ -837,7 +913,17 @@ mod tests {
         assert_eq!(evidence(&mut parents, &thread(MAIN, 4, 31)), Some((2, Evidence::Thread)));
         parents.end(OTHER);
         begin(&mut parents, REQUEST, connection(1), thread(7, 1, 40));
-        assert_eq!(evidence(&mut parents, &thread(7, 1, 41)), Some((1, Evidence::Thread)), "a pool's thread");
+        assert_eq!(evidence(&mut parents, &thread(7, 1, 41)), None, "a loop in another thread");
+    }
+
+    #[test]
+    fn a_loop_that_waited_when_the_agent_began_is_known_at_its_first_request() {
+        let mut parents = of_scheduling(Scheduling::Threads);
+        parents.note_waiting(7);
+        begin(&mut parents, REQUEST, connection(1), thread(7, 0, 10));
+        assert_eq!(evidence(&mut parents, &thread(7, 0, 11)), None);
+        begin(&mut parents, OTHER, connection(2), thread(8, 0, 12));
+        assert_eq!(evidence(&mut parents, &thread(8, 0, 13)), Some((2, Evidence::Thread)));
     }
 
     #[test]

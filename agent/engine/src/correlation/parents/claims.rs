@@ -8,10 +8,23 @@ use foldhash::HashMap;
 use crate::connection::Stamp;
 use crate::event::{ConnectionId, Executor};
 
+use super::contexts::Known;
+
+/// Whom a write is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Writer {
+    pub(super) executor: Executor,
+    /// It was claimed, by another thread or earlier. Then this is what was known of the claimant's context, which may
+    /// have ended since.
+    pub(super) claimed: Option<Option<Known>>,
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Claim {
     /// None where several tasks have claimed the same write.
     executor: Option<Executor>,
+    /// What was known of its context.
+    known: Option<Known>,
     /// When it was written.
     written_at_ns: Option<u64>,
 }
@@ -25,8 +38,8 @@ pub(super) struct Claims {
 
 impl Claims {
     /// What is written to a connection next is written for `executor`.
-    pub(super) fn claim(&mut self, connection: ConnectionId, executor: Executor) {
-        let new = Claim { executor: Some(executor), written_at_ns: None };
+    pub(super) fn claim(&mut self, connection: ConnectionId, executor: Executor, known: Option<Known>) {
+        let new = Claim { executor: Some(executor), known, written_at_ns: None };
         let claim = self.last.entry(connection).or_insert(new);
         let is_shared = claim.written_at_ns.is_none()
             && claim.executor.is_none_or(|other| other.task != executor.task || other.tgid != executor.tgid);
@@ -41,11 +54,17 @@ impl Claims {
     }
 
     /// Returns for whom something was written whose first byte bears this stamp; none where that is not known.
-    pub(super) fn writer(&self, connection: ConnectionId, first: &Stamp) -> Option<Executor> {
-        match self.last.get(&connection) {
-            None => Some(first.executor),
-            Some(claim) => claim.executor.filter(|_| claim.written_at_ns == Some(first.at_ns)),
-        }
+    pub(super) fn writer(&self, connection: ConnectionId, first: &Stamp) -> Option<Writer> {
+        let Some(claim) = self.last.get(&connection) else {
+            return Some(Writer { executor: first.executor, claimed: None });
+        };
+        let executor = claim.executor.filter(|_| claim.written_at_ns == Some(first.at_ns))?;
+        Some(Writer { executor, claimed: Some(claim.known) })
+    }
+
+    /// Forgets what was told: some of it may be out of date. What was claimed once stays nobody's.
+    pub(super) fn invalidate(&mut self) {
+        self.last.values_mut().for_each(|claim| claim.executor = None);
     }
 
     /// Forgets a connection.
@@ -71,22 +90,22 @@ mod tests {
 
     fn write(claims: &mut Claims, at_ns: u64) -> Option<Executor> {
         claims.write(CONNECTION, at_ns);
-        claims.writer(CONNECTION, &stamp(at_ns))
+        claims.writer(CONNECTION, &stamp(at_ns)).map(|writer| writer.executor)
     }
 
     #[test]
     fn a_claim_is_for_one_write() {
         let mut claims = Claims::default();
         assert_eq!(write(&mut claims, 1), Some(task(99)), "nobody ever claimed it");
-        claims.claim(CONNECTION, task(1));
+        claims.claim(CONNECTION, task(1), None);
         assert_eq!(write(&mut claims, 2), Some(task(1)));
         assert_eq!(write(&mut claims, 3), None, "the claim for it was lost");
         assert_eq!(
-            claims.writer(CONNECTION, &stamp(2)),
+            claims.writer(CONNECTION, &stamp(2)).map(|writer| writer.executor),
             Some(task(1)),
             "the rest of a request that began then"
         );
-        claims.claim(CONNECTION, task(2));
+        claims.claim(CONNECTION, task(2), None);
         assert_eq!(write(&mut claims, 4), Some(task(2)));
         claims.forget(CONNECTION);
         assert_eq!(write(&mut claims, 5), Some(task(99)));
@@ -95,12 +114,12 @@ mod tests {
     #[test]
     fn a_write_that_several_claim_is_nobodys() {
         let mut claims = Claims::default();
-        claims.claim(CONNECTION, task(1));
-        claims.claim(CONNECTION, task(1));
+        claims.claim(CONNECTION, task(1), None);
+        claims.claim(CONNECTION, task(1), None);
         assert_eq!(write(&mut claims, 1), Some(task(1)));
-        claims.claim(CONNECTION, task(1));
-        claims.claim(CONNECTION, task(2));
-        claims.claim(CONNECTION, task(1));
+        claims.claim(CONNECTION, task(1), None);
+        claims.claim(CONNECTION, task(2), None);
+        claims.claim(CONNECTION, task(1), None);
         assert_eq!(write(&mut claims, 2), None);
     }
 }

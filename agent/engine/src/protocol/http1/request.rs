@@ -5,7 +5,7 @@ use super::field::{self, Field, Framing, MAX_VALUE_BYTES, lists, value, values};
 use super::head::Head;
 use super::url::{self, Target};
 use crate::protocol::marks::{Marks, Search};
-use crate::protocol::{Category, Name, ParserSettings, Request, context, set, text};
+use crate::protocol::{Name, ParserSettings, Request, context, set, text};
 use crate::semconv::{self, Attributes};
 
 /// Methods of RFC 9110, RFC 5789 and the draft for `QUERY`: the conventions' own list.
@@ -60,13 +60,12 @@ pub(super) fn read(head: &Head<'_>, settings: &ParserSettings) -> Result<Read, &
     let marks = marks(&parsed, &head.fields, framing, settings);
     let request = Request {
         is_open: framing != Framing::None,
-        is_one_way: false,
         name,
         attributes: attributes(method, parsed, version, &head.fields, framing, settings),
         context: context::of_fields(|name| values(&head.fields, name)),
         marks,
         authority,
-        category: Category::Call,
+        ..Request::default()
     };
     Ok(Read { request, framing, asked })
 }

@@ -1,7 +1,7 @@
 //! What a command means for what follows, and what is recorded of it.
 
-use super::known;
 use super::request::Words;
+use super::{known, queues};
 use crate::protocol::marks::{Marks, Search};
 use crate::protocol::{Category, Name, Request, set, text};
 use crate::semconv::{self, Attributes};
@@ -114,7 +114,9 @@ pub(super) fn request(
     set(&mut attributes, semconv::DB_QUERY_TEXT, query_text(&name, words, options.redact));
     let name = Name { verb: name, path: None };
     let marks = marks(words, options.mark_key);
-    Request { name, attributes, marks, category: Category::Database, ..Request::default() }
+    let sent = queues::sent(words);
+    let source = queues::source(words);
+    Request { name, attributes, marks, category: Category::Database, sent, source, ..Request::default() }
 }
 
 /// Returns what a command's keys and values are about; nothing of passwords.

@@ -153,6 +153,7 @@ impl Engine {
             EventKind::Data(data) => self.data(connection, data, at_ns),
             EventKind::Claimed(claim) => {
                 if self.connections.contains_key(&connection) {
+                    self.correlation.see(&Stamp { at_ns, executor: claim.executor });
                     self.correlation.claim(connection, &claim, at_ns);
                 }
             }

@@ -1138,8 +1138,8 @@ mod tests {
         let mut parents = Parents::default();
         begin(&mut parents, REQUEST, connection(1), goroutine(5, 1, 10));
         parents.end(REQUEST);
-        // 39 was started after 38, and was there before the second request.
-        parents.see(&goroutine(39, 1, 20));
+        // It reads something on another connection, and makes its first call during the second request.
+        parents.see(&goroutine(38, 5, 20));
         begin(&mut parents, OTHER, connection(1), goroutine(5, 1, 30));
         assert_eq!(evidence(&mut parents, &goroutine(38, 5, 40)), None);
         assert_eq!(evidence(&mut parents, &goroutine(40, 5, 41)), Some((2, Evidence::Goroutine)));

@@ -5,13 +5,13 @@
 
 use std::fs::File;
 
-use object::read::ReadCache;
 use object::{Object as _, ObjectSegment as _, ReadRef};
 
 use super::data::Data;
 use super::elf::{offset_of, symbol_in};
 use super::returns::Text;
 use super::{Places, Purpose};
+use crate::discover::bounded::Bounded;
 
 /// Offset of `tp_dealloc` in `PyTypeObject`, behind `PyVarObject`, `tp_name` and two sizes.
 const TYPE_DEALLOC: u64 = 48;
@@ -51,8 +51,8 @@ const METHODS: &[Method] = &[
 
 /// Returns what there is in one file: the executable, libpython or a module.
 pub(super) fn in_file(file: &File) -> Places {
-    let cache = ReadCache::new(file);
-    let Ok(elf) = object::File::parse(&cache) else { return Places::new() };
+    let bounded = Bounded::new(file);
+    let Ok(elf) = object::File::parse(&bounded) else { return Places::new() };
     let data = Data::of(&elf);
     let mut places = Places::new();
     let copy = symbol_in(&elf, "PyContext_CopyCurrent");

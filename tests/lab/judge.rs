@@ -1,15 +1,21 @@
 //! From what the agent printed to what is right: each call carries the number of the request that it was made for.
 
+mod claims;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
 
 use serde::Serialize;
 use serde_json::Value;
 
+pub(crate) use claims::{Claims, Ids};
+
 /// The first number that the lab gives. Numbers have nine digits and begin with a seven, which nothing else does.
 pub(crate) const FIRST_NUMBER: u64 = 700_000_001;
+/// Likewise where long numbers are needed: thirteen digits, twelve of which nobody chooses twice.
+pub(crate) const FIRST_LONG_NUMBER: u64 = 7_000_000_000_001;
 /// Digits of a number.
-const DIGITS: usize = 9;
+const DIGITS: [usize; 2] = [9, 13];
 /// Kept examples of each kind of mistake.
 const EXAMPLES: usize = 5;
 /// Spans between a call and the request that it was made for.
@@ -45,8 +51,9 @@ pub(crate) struct Span {
     evidence: String,
     is_server: bool,
     is_http: bool,
-    /// The spans that it is linked to.
     links: Vec<String>,
+    started_ns: u64,
+    ended_ns: u64,
     process: u64,
     peer_port: u64,
     number: Option<u64>,
@@ -62,6 +69,8 @@ impl Span {
         let attributes = &value["attributes"];
         let told = ["url.path", "url.full", "db.query.text"];
         let told = told.iter().find_map(|key| attributes[*key].as_str()).unwrap_or_default();
+        let started_ns = value["start_unix_ns"].as_u64().unwrap_or_default();
+        let links = value["links"].as_array().into_iter().flatten();
         Some(Self {
             id: value["span_id"].as_str()?.to_owned(),
             trace: text("trace_id"),
@@ -69,10 +78,9 @@ impl Span {
             evidence: value["parent_evidence"].as_str().unwrap_or("none").to_owned(),
             is_server: value["kind"] == "server",
             is_http: value["protocol"].as_str()?.starts_with("http"),
-            links: value["links"]
-                .as_array()
-                .map(|links| links.iter().filter_map(linked).collect())
-                .unwrap_or_default(),
+            links: links.filter_map(|link| link["span_id"].as_str().map(str::to_owned)).collect(),
+            started_ns,
+            ended_ns: started_ns + value["duration_ns"].as_u64().unwrap_or_default(),
             process: value["resource"]["process.pid"].as_u64().unwrap_or_default(),
             peer_port: attributes["network.peer.port"].as_u64().unwrap_or_default(),
             number: number_in(told),
@@ -81,15 +89,10 @@ impl Span {
     }
 }
 
-/// Returns the span that a link leads to.
-fn linked(link: &Value) -> Option<String> {
-    link["span_id"].as_str().map(str::to_owned)
-}
-
 /// Returns the number of the lab that stands in a text.
 fn number_in(text: &str) -> Option<u64> {
     text.split(|character: char| !character.is_ascii_digit())
-        .filter(|digits| digits.len() == DIGITS && digits.starts_with('7'))
+        .filter(|digits| DIGITS.contains(&digits.len()) && digits.starts_with('7'))
         .find_map(|digits| digits.parse().ok())
 }
 
@@ -414,5 +417,43 @@ mod tests {
         ];
         let found = tally(&spans, Truth::Server);
         assert_eq!((found.joined, found.misjoined, found.unjoined, found.servers), (1, 1, 1, 0));
+    }
+    #[test]
+    fn a_conclusion_is_right_where_it_names_the_only_request_that_can_be_meant() {
+        let (one, two) = (FIRST_NUMBER + 1, FIRST_NUMBER + 2);
+        assert_eq!(one ^ 1, FIRST_NUMBER);
+        let open = |mut span: Span, from, to| {
+            (span.started_ns, span.ended_ns) = (from, to);
+            span
+        };
+        let linked = |mut span: Span, to: &str| {
+            span.links = vec![to.to_owned()];
+            span
+        };
+        let spans = vec![
+            open(server("a", one), 0, 100),
+            open(server("b", two), 0, 100),
+            open(server("c", two), 50, 100),
+            open(call("d", 1, Some("a"), one), 10, 20),
+            open(linked(call("e", 2, None, two), "b"), 10, 20),
+            open(linked(call("f", 2, None, two), "b"), 60, 70),
+            open(call("g", 1, Some("b"), one), 10, 20),
+            open(call("h", 1, None, one), 10, 20),
+        ];
+        let neighbours =
+            Neighbours { downstream_port: 1, downstream_pid: DOWNSTREAM, postgres_port: 2, redis_port: 3 };
+        let judge = Judge::new(spans, neighbours);
+        let numbers = FIRST_NUMBER..FIRST_NUMBER + 10;
+        let expected = Claims {
+            calls: 5,
+            right_parents: 1,
+            wrong_parents: 1,
+            right_links: 1,
+            wrong_links: 1,
+            silent: 1,
+        };
+        assert_eq!(judge.claims(&numbers, Ids::Shared), expected);
+        let crossed = judge.claims(&numbers, Ids::Crossed);
+        assert_eq!((crossed.right_parents, crossed.wrong_parents, crossed.wrong_links), (0, 2, 2));
     }
 }

@@ -23,4 +23,5 @@ mod pairing;
 mod session;
 mod tally;
 
+pub use correlation::ContentEvidence;
 pub use engine::{Counter, Engine, Settings};

@@ -32,13 +32,13 @@ impl Parents {
     pub(in crate::correlation) fn ask(
         &mut self,
         connection: ConnectionId,
-        executor: &Executor,
+        first: &Stamp,
         source: u64,
     ) -> Option<ExchangeId> {
         if self.receipts.is_empty() {
             return None;
         }
-        let key = self.key(&self.writer(connection, executor));
+        let key = self.key(&self.claims.writer(connection, first)?.executor);
         let receipt = self.receipts.get(&key)?;
         if receipt.source != source {
             return None;
@@ -60,7 +60,7 @@ impl Parents {
         asked: &Stamp,
         read: &Stamp,
     ) -> Option<Receiving> {
-        let asker = self.writer(connection, &asked.executor);
+        let asker = self.claims.writer(connection, asked)?.executor;
         let key = self.key(&asker);
         if self.receipts.contains_key(&key) {
             // A message of one queue while another's is worked on: from here on it may be either.
@@ -84,17 +84,23 @@ impl Parents {
     }
 
     fn insert_work(&mut self, work: ExchangeId, key: Key, connection: ConnectionId, started_at_ns: u64) {
+        let tgid = key.tgid();
         let server = Server {
+            tgid,
             key,
             connection,
             content: None,
             started_at_ns,
+            read_at_ns: started_at_ns,
             is_answering: true,
             has_waited: false,
+            has_called: false,
             calls: 0,
+            calling: None,
         };
         self.servers.insert(work, server);
-        *self.serving.entry(key.tgid()).or_default() += 1;
+        *self.serving.entry(tgid).or_default() += 1;
+        self.alone.remove(&tgid);
     }
 
     fn attach(&mut self, key: Key, work: ExchangeId, source: u64) {

@@ -23,7 +23,7 @@ const TURNS: u32 = 2;
 /// State of one connection.
 #[derive(Debug)]
 pub(super) struct RedisParser {
-    redact: bool,
+    options: command::Options,
     /// A command begins where the client's bytes begin.
     is_aligned: bool,
     /// What the server sends belongs to what was not seen, until the client speaks again.
@@ -79,7 +79,7 @@ enum Replies {
 impl RedisParser {
     pub(super) fn new(settings: &ParserSettings, is_start: bool) -> Self {
         Self {
-            redact: settings.redact_statements,
+            options: command::Options { redact: settings.redact_statements, mark_key: settings.mark_key },
             is_aligned: is_start,
             is_draining: !is_start,
             may_wait: is_start,
@@ -136,7 +136,7 @@ impl RedisParser {
     fn command(&mut self, words: &Words<'_>) -> Option<Message> {
         let meaning = command::meaning(words);
         let batch = if meaning == Meaning::Exec { self.queued } else { None };
-        let mut request = command::request(words, self.redact, self.database, batch);
+        let mut request = command::request(words, self.options, self.database, batch);
         let watch = self.watch_of(meaning, words);
         self.follow(meaning);
         request.is_one_way = !self.is_answered(meaning);

@@ -25,6 +25,8 @@ use scene::{Origin, Scene};
 
 /// Nothing is more certain than this: requests may not be what the method takes them for.
 pub const MAX_CONFIDENCE: f64 = 0.97;
+/// Each further request that lies around a call makes it so much less certain: whatever the method overlooks has more room.
+const DOUBT_PER_CANDIDATE: f64 = 0.005;
 /// Nor than this where calls wait for each other, so that what looks like a habit may be the queue's.
 const MAX_CONFIDENCE_IN_QUEUE: f64 = 0.85;
 
@@ -108,7 +110,7 @@ fn likeliest(
     Some(Inferred {
         call: Sighting::clone(sightings.get(call.sighting)?),
         request: Sighting::clone(sightings.get(request.sighting)?),
-        confidence: share.clamp(0.0, 1.0) * trust,
+        confidence: share.clamp(0.0, 1.0) * (trust - DOUBT_PER_CANDIDATE * (candidates.len() - 1) as f64),
     })
 }
 

@@ -15,6 +15,9 @@ const MAX_LABELS: usize = 48;
 /// Requests that may have made a call, at most: where more are open, time tells little and costs much.
 const MAX_CANDIDATES: usize = 64;
 
+/// So long is looked at at least, though spans may fill less.
+const SHORTEST_SPAN_NS: u64 = 1_000_000_000;
+
 /// Share of the calls that find all places taken, above which calls are believed to wait for each other.
 const QUEUE_SHARE: f64 = 0.15;
 
@@ -61,7 +64,7 @@ pub(super) struct Scene {
     pub(super) calls: Vec<Call>,
     pub(super) classes: usize,
     pub(super) kinds: usize,
-    /// From the first start to the last one, at least a nanosecond.
+    /// From the first start to the last end, at least [`SHORTEST_SPAN_NS`].
     pub(super) span_ns: u64,
 }
 
@@ -104,7 +107,7 @@ impl Scene {
         }
         let first = sightings.iter().map(|sighting| sighting.start_unix_ns).min().unwrap_or(0);
         let last = sightings.iter().map(|sighting| sighting.end_unix_ns).max().unwrap_or(0);
-        let span_ns = last.saturating_sub(first).max(1);
+        let span_ns = last.saturating_sub(first).max(SHORTEST_SPAN_NS);
         Self { requests, calls, classes: classes.len(), kinds: kinds.len(), span_ns }
     }
 }

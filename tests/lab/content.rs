@@ -1,5 +1,6 @@
 //! How often conclusions from ids are right: with ids as they should be, and with ids that mislead.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::ops::Range;
@@ -83,8 +84,8 @@ impl Bench<'_> {
             }
         }
         drop(processes);
-        let (spans, _) = agent.finish()?;
-        let judge = Judge::new(spans, self.servers.neighbours());
+        let spans = agent.finish()?.spans;
+        let judge = Judge::new(spans, HashMap::new(), self.servers.neighbours());
         let row = |Sent { ids, in_flight, requests, failed, numbers }| Row {
             framework: framework.name,
             setting,

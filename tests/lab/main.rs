@@ -10,6 +10,7 @@ mod downstream;
 mod framework;
 mod interrupt;
 mod judge;
+mod links;
 mod load;
 mod measure;
 mod plan;

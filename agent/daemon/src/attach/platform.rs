@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Instant;
 
+use super::node::Node;
 use super::refusal::Refusal;
 use super::target::Target;
 
@@ -27,9 +28,9 @@ impl Platform {
     }
 
     /// Returns the means to put its part into processes.
-    pub(super) fn mechanism(self) -> Option<Box<dyn Mechanism>> {
+    pub(super) fn mechanism(self) -> Box<dyn Mechanism> {
         match self {
-            Platform::Node => None,
+            Platform::Node => Box::new(Node),
         }
     }
 }

@@ -1,8 +1,13 @@
 //! Why a part is not put in, or not taken out.
 
+use super::node;
+
 /// Why nothing was done to a process, or not all.
 #[derive(Debug, thiserror::Error)]
-pub enum Refusal {
+pub(super) enum Refusal {
+    /// Node's mechanism does not work here, or must not.
+    #[error(transparent)]
+    Node(#[from] node::Error),
     /// The process is still starting.
     #[error("it is still starting")]
     Early,
@@ -12,27 +17,25 @@ pub enum Refusal {
     /// The system does not let a signal through.
     #[error("send a signal: {0}")]
     Signal(#[source] std::io::Error),
-    /// `/proc` does not say what has to be known.
-    #[error("read /proc/{tgid}/{file}: {source}")]
-    Unreadable {
-        /// The process.
-        tgid: u32,
-        /// The file.
-        file: &'static str,
-        /// What the system says.
-        source: std::io::Error,
-    },
 }
 
 impl Refusal {
-    /// Returns a short name for counters.
-    #[must_use]
-    pub fn label(&self) -> &'static str {
+    /// Returns whether it may be otherwise soon.
+    pub(super) fn is_passing(&self) -> bool {
         match self {
+            Refusal::Early => true,
+            Refusal::Node(error) => error.is_passing(),
+            Refusal::Gone | Refusal::Signal(_) => false,
+        }
+    }
+
+    /// Returns a short name for counters.
+    pub(super) fn label(&self) -> &'static str {
+        match self {
+            Refusal::Node(error) => error.label(),
             Refusal::Early => "starting",
             Refusal::Gone => "gone",
             Refusal::Signal(_) => "signal",
-            Refusal::Unreadable { .. } => "unreadable",
         }
     }
 }

@@ -38,7 +38,7 @@ pub(super) fn plain(runtime: &Runtime, probes: &[Probe]) -> How {
 /// Returns how a process is observed that has a part inside.
 pub(super) fn with_part(platform: Platform) -> How {
     match platform {
-        Platform::Node => How { tasks: Tasks::Libuv, has_tokens: true, scheduling: Scheduling::EventLoop },
+        Platform::Node => How { tasks: Tasks::Libuv, has_tokens: true, scheduling: Scheduling::TokenLoop },
     }
 }
 

@@ -49,6 +49,8 @@ struct Server {
     content: Option<u64>,
     started_at_ns: u64,
     is_answering: bool,
+    /// A unit of work of its own was made for it when it was read.
+    is_given: bool,
     /// The thread had waited for events since its last answer, as event loops do.
     has_waited: bool,
     calls: u32,
@@ -62,6 +64,8 @@ struct Turn {
     read: u64,
     /// None where one call has read answers to several requests.
     server: Option<ExchangeId>,
+    /// Requests that began with what was read.
+    begun: u32,
 }
 
 /// A connection that was opened and has not been used.
@@ -250,7 +254,9 @@ impl Parents {
     /// A unit of work was handed over: whoever takes it works for whom the giver works for.
     pub(super) fn note_gift(&mut self, giver: &Executor, token: u64, at_ns: u64) {
         let place = (giver.tgid, token);
-        let Some(found) = self.of_executor(giver, None, at_ns) else {
+        let is_read = giver.token.is_none() && self.scheduling(giver.tgid) == Scheduling::TokenLoop;
+        let found = if is_read { self.of_reader(giver) } else { self.of_executor(giver, None, at_ns) };
+        let Some(found) = found else {
             self.gifts.remove(&place);
             return;
         };
@@ -266,6 +272,19 @@ impl Parents {
         }
     }
 
+    /// Returns the request that an event loop has just read, once: a loop that parses what it read earlier, or several
+    /// requests at once, may mean another.
+    fn of_reader(&mut self, executor: &Executor) -> Option<Found> {
+        let is_only = self.turns.get(&executor.tid).is_some_and(|turn| turn.begun == 1);
+        let server = self.turn_owner(executor).filter(|_| is_only);
+        let Some((id, found)) = server.and_then(|id| Some((id, self.servers.get_mut(&id)?))) else {
+            self.ambiguous += 1;
+            return None;
+        };
+        let is_first = !std::mem::replace(&mut found.is_given, true);
+        is_first.then_some(Found { server: id, evidence: Evidence::Turn })
+    }
+
     /// Returns the request that is being served on a connection.
     fn open_on(&self, connection: ConnectionId) -> Option<ExchangeId> {
         self.by_connection.get(&connection)?.iter().copied().min()
@@ -279,7 +298,7 @@ impl Parents {
         }
         self.reads += 1;
         self.accepted.remove(&executor.tid);
-        self.turns.insert(executor.tid, Turn { number: executor.turn, read: self.reads, server });
+        self.turns.insert(executor.tid, Turn { number: executor.turn, read: self.reads, server, begun: 0 });
     }
 
     /// Returns the request that a call belongs to.
@@ -316,12 +335,16 @@ impl Parents {
             content,
             started_at_ns: first.at_ns,
             is_answering: false,
+            is_given: false,
             has_waited: first.executor.turn != last_turn,
             calls: 0,
         };
         self.servers.insert(id, server);
         *self.serving.entry(first.executor.tgid).or_default() += 1;
         self.take_turn(id, reader);
+        if let Some(turn) = self.turns.get_mut(&reader.tid).filter(|turn| turn.number == reader.turn) {
+            turn.begun += 1;
+        }
     }
 
     /// From here to its next wait, the thread works on `server`.
@@ -333,9 +356,9 @@ impl Parents {
 
     fn set_turn(&mut self, executor: &Executor, server: Option<ExchangeId>) {
         let before = self.turns.get(&executor.tid).filter(|turn| turn.number == executor.turn);
-        let read = before.map_or(self.reads, |turn| turn.read);
+        let (read, begun) = before.map_or((self.reads, 0), |turn| (turn.read, turn.begun));
         self.accepted.remove(&executor.tid);
-        self.turns.insert(executor.tid, Turn { number: executor.turn, read, server });
+        self.turns.insert(executor.tid, Turn { number: executor.turn, read, server, begun });
     }
 
     /// Returns the unit that serves one request at a time, as far as is known.
@@ -560,6 +583,9 @@ impl Parents {
     fn of_thread(&mut self, executor: &Executor, opened_during: Option<Option<ExchangeId>>) -> Option<Found> {
         let key = Key::Thread { tgid: executor.tgid, tid: executor.tid };
         let scheduling = self.scheduling(executor.tgid);
+        if scheduling == Scheduling::TokenLoop {
+            return None;
+        }
         if matches!(scheduling, Scheduling::Turns | Scheduling::EventLoop) {
             // A new connection is often written to in a later turn, which may be another request's.
             let server = opened_during.unwrap_or_else(|| self.turn_owner(executor))?;
@@ -864,6 +890,34 @@ mod tests {
         assert_eq!(evidence(&mut parents, &worker), None);
         parents.end(REQUEST);
         assert_eq!(evidence(&mut parents, &with(Some(51), thread(9, 0, 18))), None);
+    }
+
+    #[test]
+    fn a_loop_with_tokens_gives_each_request_once_in_the_turn_that_read_it() {
+        let mut parents = of_scheduling(Scheduling::TokenLoop);
+        let with = |token, stamp: Stamp| Stamp { executor: Executor { token, ..stamp.executor }, ..stamp };
+        let mut read = |parents: &mut Parents, id, sock, at_ns| {
+            let stamp = thread(7, 1, at_ns);
+            parents.touch(&stamp.executor, None);
+            begin(parents, id, connection(sock), stamp);
+        };
+        read(&mut parents, REQUEST, 1, 10);
+        parents.note_gift(&thread(7, 1, 11).executor, 50, 11);
+        parents.note_gift(&thread(7, 1, 12).executor, 51, 12);
+        read(&mut parents, OTHER, 2, 13);
+        parents.note_gift(&thread(7, 2, 14).executor, 52, 14);
+        let of = |parents: &mut Parents, token| evidence(parents, &with(token, thread(7, 9, 20)));
+        assert_eq!(of(&mut parents, Some(50)), Some((1, Evidence::Task)));
+        assert_eq!(of(&mut parents, Some(51)), None, "it is somebody's already");
+        assert_eq!(of(&mut parents, Some(52)), None, "the loop has gone on");
+        assert_eq!(of(&mut parents, None), None, "turns do not tell whose calls are made");
+        // Two requests in one read.
+        let stamp = thread(7, 3, 30);
+        parents.touch(&stamp.executor, None);
+        begin(&mut parents, ExchangeId(8), connection(3), stamp);
+        begin(&mut parents, ExchangeId(9), connection(3), stamp);
+        parents.note_gift(&thread(7, 3, 31).executor, 53, 31);
+        assert_eq!(of(&mut parents, Some(53)), None, "either may be meant");
     }
 
     #[test]

@@ -19,8 +19,11 @@ use crate::judge::Span;
 const READY_WITHIN: Duration = Duration::from_secs(60);
 /// How long it may take until its parts are in: processes are left alone at first, and some runtimes are slow.
 const ATTACHED_WITHIN: Duration = Duration::from_secs(60);
-/// The numbers of the requests stand in statements, where literals would be replaced.
-const CONFIGURATION: &str = "[redaction]\nstatements = false\n";
+/// The numbers of the requests stand in statements, where literals would be replaced. They are how the truth is known,
+/// so that the agent must not conclude anything from them, unless just this is measured.
+const CONFIGURATION: &str = "[redaction]\nstatements = false\n[evidence]\n";
+/// Conclude nothing from ids.
+pub(crate) const NO_CONTENT: &str = "off";
 
 /// A running agent.
 pub(crate) struct Agent {
@@ -31,11 +34,22 @@ pub(crate) struct Agent {
 }
 
 impl Agent {
-    /// Starts it. It observes the whole host but this process, which is the receiver of its spans.
-    /// It puts parts into the processes of `platform`, if one is named.
-    pub(crate) fn start(binary: &Path, sink: &Sink, platform: Option<&str>) -> Result<Self> {
+    /// Starts it. It observes the whole host but this process, which is the receiver of its spans. `content` says what
+    /// it may conclude from ids.
+    pub(crate) fn start(binary: &Path, sink: &Sink, content: &str) -> Result<Self> {
+        Self::start_attaching(binary, sink, content, None)
+    }
+
+    /// As [`start`](Self::start), and it puts parts into the processes of `platform`, if one is named.
+    pub(crate) fn start_attaching(
+        binary: &Path,
+        sink: &Sink,
+        content: &str,
+        platform: Option<&str>,
+    ) -> Result<Self> {
         let scratch = Scratch::new("lab-agent")?;
-        let configuration = scratch.write("remora.toml", CONFIGURATION)?;
+        let configuration =
+            scratch.write("remora.toml", &format!("{CONFIGURATION}content = \"{content}\"\n"))?;
         let spans = scratch.path().join("spans.jsonl");
         let metrics = net::free_address()?;
         let mut command = Command::new(binary);

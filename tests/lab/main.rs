@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod agent;
+mod content;
 mod cost;
 mod downstream;
 mod framework;
@@ -59,10 +60,10 @@ fn run() -> Result<ExitCode> {
 /// Prints the frameworks for xtask, one JSON object a line.
 fn list() {
     for Framework { name, title, needs, .. } in framework::all() {
-        let is_short = framework::SHORT.contains(name);
+        let is_short = framework::SHORT.contains(&name);
         println!(
             "{}",
-            json!({ "name": name, "title": title, "needs": needs, "is_short": is_short, "is_costed": framework::COSTED.contains(name) })
+            json!({ "name": name, "title": title, "needs": needs, "is_short": is_short, "is_costed": framework::COSTED.contains(&name) })
         );
     }
 }
@@ -76,6 +77,13 @@ fn measure(plan: &Plan) -> Result<ExitCode> {
     let servers = Servers::start()?;
     let sink = Sink::start()?;
     let mut bench = Bench::new(&servers, &sink, &binary, &plan.in_flight, plan.requests);
+    if plan.is_content {
+        let is_chosen = |framework: &&Framework| plan.frameworks.iter().any(|name| name == framework.name);
+        let chosen: Vec<_> =
+            framework::all().into_iter().filter(is_chosen).filter(|f| content::is_measurable(f)).collect();
+        content::run(plan, &mut bench, &chosen)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let mut report = Report {
         date: measure::today()?,
         kernel: measure::kernel()?,
@@ -89,7 +97,7 @@ fn measure(plan: &Plan) -> Result<ExitCode> {
         if !plan.frameworks.iter().any(|name| name == framework.name) {
             continue;
         }
-        match bench.measure(framework) {
+        match bench.measure(&framework) {
             Ok(measured) => {
                 println!("{}", report::table(std::slice::from_ref(&measured)));
                 report::explain(&measured);

@@ -116,6 +116,8 @@ pub fn run(
             servers: Servers::default(),
             processes: shared.processes.clone(),
             is_ready: false,
+            lost_handovers: 0,
+            looked_at_ns: 0,
             notices,
             verdicts,
             sink,
@@ -145,6 +147,9 @@ struct Pipeline<S> {
     servers: Servers,
     processes: Processes,
     is_ready: bool,
+    /// Records of tasks and gifts that were lost so far, and when they were counted.
+    lost_handovers: u64,
+    looked_at_ns: u64,
     sink: S,
     next_publish_ns: u64,
 }
@@ -185,6 +190,7 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
 
     /// One round: what the kernel told, what discovery judged, what became of it.
     fn turn(&mut self, now_ns: u64) -> usize {
+        self.note_lost_handovers(now_ns);
         let (order, roster, engine) = (&mut self.order, &mut self.roster, &mut self.engine);
         let parts = &mut self.parts;
         let notices = &self.notices;
@@ -220,6 +226,16 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
         records
     }
 
+    /// What is missing by now went missing after the last look.
+    fn note_lost_handovers(&mut self, now_ns: u64) {
+        let lost = self.capture.lost_handovers();
+        if lost != self.lost_handovers {
+            self.lost_handovers = lost;
+            self.order.push(Observation::HandoversLost { at_ns: self.looked_at_ns });
+        }
+        self.looked_at_ns = now_ns;
+    }
+
     fn take_verdicts(&mut self) {
         while let Ok(verdict) = self.verdicts.try_recv() {
             self.apply(verdict);
@@ -235,12 +251,14 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
     }
 
     fn apply(&mut self, verdict: Verdict) {
-        let Verdict { tgid, observe, runtime, probes, reason: _ } = verdict;
-        self.roster.judge(tgid, observe);
-        let plain = runtime::plain(&runtime, &probes);
-        let how = self.parts.judge(tgid, observe, &runtime, plain);
+        let Verdict { tgid, programs, observe, runtime, probes, waiting, reason: _ } = verdict;
+        if !self.roster.judge(tgid, programs, observe) {
+            return;
+        }
+        let how = self.parts.judge(tgid, observe, &runtime, runtime::plain(&runtime, &probes));
         self.capture.set_process(tgid, if observe { how.mode() } else { ProcessMode::Ignore });
         self.engine.handle_process(tgid, how.scheduling);
+        waiting.into_iter().for_each(|tid| self.engine.handle_waiting(tid));
         if observe {
             for probe in probes {
                 self.attached.attach(&mut self.capture, &probe);
@@ -251,7 +269,9 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
     fn observe(&mut self, observation: Observation) {
         match observation {
             Observation::Socket { event, tgid } => {
-                if !self.roster.is_ignored(tgid) {
+                // The end of a connection that somebody else has used, or that was known before the verdict.
+                let is_end = matches!(event.kind, EventKind::Closed(_));
+                if is_end || !self.roster.is_ignored(tgid) {
                     self.engine.handle_event(event);
                 }
             }
@@ -259,11 +279,15 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
                 self.engine.handle_process_exit(tgid, at_ns);
                 // Its last spans are judged by what is known of it now.
                 self.collect();
-                self.roster.forget(tgid);
+                self.roster.end(tgid, now_ns());
+                // A verdict may have come after the programs had removed it.
+                self.capture.forget_process(tgid);
             }
             Observation::Task { executor, context, at_ns, .. } => {
                 self.engine.handle_task(executor, context, at_ns);
             }
+            Observation::TaskEnd { tgid, context, .. } => self.engine.handle_task_end(tgid, context),
+            Observation::HandoversLost { .. } => self.engine.handle_lost_handovers(),
             Observation::Gift { giver, token, at_ns } => self.engine.handle_gift(&giver, token, at_ns),
             // The engine was told when they came.
             Observation::Exec { .. } | Observation::Fork { .. } => {}
@@ -416,7 +440,11 @@ fn notice(observation: &Observation, roster: &mut Roster) -> Option<Notice> {
             let tgid = executor.tgid;
             roster.is_asking(tgid).then_some(Notice::Tasking { tgid, thread_pointer: *thread_pointer })
         }
-        Observation::Socket { .. } | Observation::Task { .. } | Observation::Gift { .. } => None,
+        Observation::Socket { .. }
+        | Observation::Task { .. }
+        | Observation::TaskEnd { .. }
+        | Observation::Gift { .. }
+        | Observation::HandoversLost { .. } => None,
     }
 }
 

@@ -47,7 +47,8 @@ const HOUSES: [House; 3] = [
         // Counters and readiness are handles that every room is given.
         vocabulary: &["health"],
         rooms: &[
-            ("attach", &[]),
+            // Symbols and sockets of processes.
+            ("attach", &["discover"]),
             ("capture", &[]),
             ("discover", &[]),
             // Process.
@@ -68,19 +69,20 @@ const HOUSES: [House; 3] = [
             ("model", &[]),
             ("receive", &[]),
             ("join", &[]),
+            ("infer", &[]),
             ("assemble", &[]),
             ("analyze", &[]),
             // Rollups and lists of traces are stored beside the spans that they sum up.
             ("store", &["analyze", "assemble"]),
-            ("query", &["analyze", "store"]),
+            ("query", &["analyze", "infer", "store"]),
             // Answers, and the handle on what is asked.
-            ("api", &["analyze", "assemble", "query", "store"]),
+            ("api", &["analyze", "assemble", "infer", "query", "store"]),
             ("alert", &["analyze", "query"]),
             ("forward", &[]),
             // The counters of each room.
-            ("health", &["join", "receive", "store"]),
+            ("health", &["infer", "join", "receive", "store"]),
             // The settings of each room.
-            ("config", &["join", "receive", "store"]),
+            ("config", &["infer", "join", "receive", "store"]),
         ],
     },
 ];

@@ -1,110 +1,125 @@
-//! For whom connections are written to, where others do the writing.
-
-use std::collections::VecDeque;
+//! For whom a connection is written to, where others write for them.
+//!
+//! A task says what is to be written, and another one, or the loop at the end of its round, writes it. Such a claim is
+//! for one write: what is written later without a claim is nobody's, since the claim for it may have been lost.
 
 use foldhash::HashMap;
 
+use crate::connection::Stamp;
 use crate::event::{ConnectionId, Executor};
-use crate::pairing::ExchangeId;
 
-/// Claims of one connection that may wait for their bytes. For one more, the oldest is forgotten.
-const MAX_PLACES: usize = 256;
+use super::contexts::Known;
 
-/// The claims of all connections. Connections are bounded, and their claims go with them.
-#[derive(Debug, Default)]
-pub(super) struct Claims {
-    /// Who has written whatever comes next.
-    next: HashMap<ConnectionId, Executor>,
-    /// Whose the bytes are from some positions on, in the order of the positions.
-    places: HashMap<ConnectionId, VecDeque<Place>>,
+/// Whom a write is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Writer {
+    pub(super) executor: Executor,
+    /// It was claimed, by another thread or earlier. Then this is what was known of the claimant's context, which may
+    /// have ended since.
+    pub(super) claimed: Option<Option<Known>>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Place {
-    from: u32,
-    /// None: nobody's.
-    server: Option<ExchangeId>,
+struct Claim {
+    /// None where several tasks have claimed the same write.
+    executor: Option<Executor>,
+    /// What was known of its context.
+    known: Option<Known>,
+    /// When it was written.
+    written_at_ns: Option<u64>,
+}
+
+/// The last claim of each connection that was ever claimed.
+#[derive(Debug, Default)]
+pub(super) struct Claims {
+    // Connections are bounded, and their claims go with them.
+    last: HashMap<ConnectionId, Claim>,
 }
 
 impl Claims {
-    /// What is written next is written for `executor`.
-    pub(super) fn claim_next(&mut self, connection: ConnectionId, executor: Executor) {
-        self.next.insert(connection, executor);
+    /// What is written to a connection next is written for `executor`.
+    pub(super) fn claim(&mut self, connection: ConnectionId, executor: Executor, known: Option<Known>) {
+        let new = Claim { executor: Some(executor), known, written_at_ns: None };
+        let claim = self.last.entry(connection).or_insert(new);
+        let is_shared = claim.written_at_ns.is_none()
+            && claim.executor.is_none_or(|other| other.task != executor.task || other.tgid != executor.tgid);
+        *claim = if is_shared { Claim { executor: None, ..new } } else { new };
     }
 
-    /// What is written from a position on is written for a request, or for none.
-    pub(super) fn claim_from(&mut self, connection: ConnectionId, from: u32, server: Option<ExchangeId>) {
-        let places = self.places.entry(connection).or_default();
-        // What was to be written there will not be.
-        while places.back().is_some_and(|last| !is_before(last.from, from)) {
-            places.pop_back();
+    /// A connection is written to.
+    pub(super) fn write(&mut self, connection: ConnectionId, at_ns: u64) {
+        if let Some(claim) = self.last.get_mut(&connection) {
+            claim.written_at_ns.get_or_insert(at_ns);
         }
-        if places.len() >= MAX_PLACES {
-            places.pop_front();
-        }
-        places.push_back(Place { from, server });
     }
 
-    /// Returns for whom `executor` writes to a connection.
-    pub(super) fn writer(&self, connection: ConnectionId, executor: &Executor) -> Executor {
-        self.next.get(&connection).copied().unwrap_or(*executor)
+    /// Returns for whom something was written whose first byte bears this stamp; none where that is not known.
+    pub(super) fn writer(&self, connection: ConnectionId, first: &Stamp) -> Option<Writer> {
+        let Some(claim) = self.last.get(&connection) else {
+            return Some(Writer { executor: first.executor, claimed: None });
+        };
+        let executor = claim.executor.filter(|_| claim.written_at_ns == Some(first.at_ns))?;
+        Some(Writer { executor, claimed: Some(claim.known) })
     }
 
-    /// Returns whose the byte at a position is, if positions are claimed on the connection: perhaps nobody's.
-    pub(super) fn owner(&self, connection: ConnectionId, position: u32) -> Option<Option<ExchangeId>> {
-        let places = self.places.get(&connection)?;
-        let place = places.iter().rev().find(|place| !is_before(position, place.from))?;
-        Some(place.server)
+    /// Forgets what was told: some of it may be out of date. What was claimed once stays nobody's.
+    pub(super) fn invalidate(&mut self) {
+        self.last.values_mut().for_each(|claim| claim.executor = None);
     }
 
-    pub(super) fn forget_connection(&mut self, connection: ConnectionId) {
-        self.next.remove(&connection);
-        self.places.remove(&connection);
+    /// Forgets a connection.
+    pub(super) fn forget(&mut self, connection: ConnectionId) {
+        self.last.remove(&connection);
     }
-}
-
-/// Half of the numbers lie behind a position, the other half ahead of it.
-fn is_before(one: u32, other: u32) -> bool {
-    other.wrapping_sub(one).cast_signed() > 0
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Task;
 
     const CONNECTION: ConnectionId = ConnectionId { sock: 1, inode: 1 };
-    const ONE: Option<ExchangeId> = Some(ExchangeId(1));
-    const OTHER: Option<ExchangeId> = Some(ExchangeId(2));
 
-    #[test]
-    fn a_byte_is_whose_place_it_lies_behind() {
-        let mut claims = Claims::default();
-        assert_eq!(claims.owner(CONNECTION, 7), None);
-        claims.claim_from(CONNECTION, u32::MAX - 1, ONE);
-        claims.claim_from(CONNECTION, 10, None);
-        claims.claim_from(CONNECTION, 20, OTHER);
-        assert_eq!(claims.owner(CONNECTION, u32::MAX - 2), None, "before all claims");
-        let owners = [u32::MAX - 1, 9, 10, 19, 20, 1_000].map(|at| claims.owner(CONNECTION, at).unwrap());
-        assert_eq!(owners, [ONE, ONE, None, None, OTHER, OTHER]);
-        claims.forget_connection(CONNECTION);
-        assert_eq!(claims.owner(CONNECTION, 20), None);
+    fn task(id: u64) -> Executor {
+        Executor { tgid: 1, tid: 1, task: Some(Task::Context(id)), ..Executor::default() }
+    }
+
+    fn stamp(at_ns: u64) -> Stamp {
+        Stamp { at_ns, executor: task(99) }
+    }
+
+    fn write(claims: &mut Claims, at_ns: u64) -> Option<Executor> {
+        claims.write(CONNECTION, at_ns);
+        claims.writer(CONNECTION, &stamp(at_ns)).map(|writer| writer.executor)
     }
 
     #[test]
-    fn a_place_that_is_claimed_again_was_not_written_to() {
+    fn a_claim_is_for_one_write() {
         let mut claims = Claims::default();
-        claims.claim_from(CONNECTION, 10, ONE);
-        claims.claim_from(CONNECTION, 30, ONE);
-        claims.claim_from(CONNECTION, 20, OTHER);
-        assert_eq!([15, 25, 35].map(|at| claims.owner(CONNECTION, at).unwrap()), [ONE, OTHER, OTHER]);
+        assert_eq!(write(&mut claims, 1), Some(task(99)), "nobody ever claimed it");
+        claims.claim(CONNECTION, task(1), None);
+        assert_eq!(write(&mut claims, 2), Some(task(1)));
+        assert_eq!(write(&mut claims, 3), None, "the claim for it was lost");
+        assert_eq!(
+            claims.writer(CONNECTION, &stamp(2)).map(|writer| writer.executor),
+            Some(task(1)),
+            "the rest of a request that began then"
+        );
+        claims.claim(CONNECTION, task(2), None);
+        assert_eq!(write(&mut claims, 4), Some(task(2)));
+        claims.forget(CONNECTION);
+        assert_eq!(write(&mut claims, 5), Some(task(99)));
     }
 
     #[test]
-    fn the_oldest_claims_are_forgotten_first() {
+    fn a_write_that_several_claim_is_nobodys() {
         let mut claims = Claims::default();
-        let count = MAX_PLACES as u32 + 1;
-        (0..count).for_each(|from| claims.claim_from(CONNECTION, from, Some(ExchangeId(from.into()))));
-        assert_eq!(claims.owner(CONNECTION, 0), None);
-        assert_eq!(claims.owner(CONNECTION, 1), Some(ONE));
+        claims.claim(CONNECTION, task(1), None);
+        claims.claim(CONNECTION, task(1), None);
+        assert_eq!(write(&mut claims, 1), Some(task(1)));
+        claims.claim(CONNECTION, task(1), None);
+        claims.claim(CONNECTION, task(2), None);
+        claims.claim(CONNECTION, task(1), None);
+        assert_eq!(write(&mut claims, 2), None);
     }
 }

@@ -11,13 +11,15 @@ use anyhow::{Context as _, Result, ensure};
 use remora_tests::running::Running;
 use remora_tests::scratch::Scratch;
 use remora_tests::sink::Sink;
-use remora_tests::{net, tools};
+use remora_tests::{net, tools, wait};
 
 use crate::judge::Span;
 use crate::links::Links;
 
 /// How long it may take until it observes.
 const READY_WITHIN: Duration = Duration::from_secs(60);
+/// How long it may take until its parts are in: processes are left alone at first, and some runtimes are slow.
+const ATTACHED_WITHIN: Duration = Duration::from_secs(60);
 /// The numbers of the requests stand in statements, where literals would be replaced. They are how the truth is known,
 /// so that the agent must not conclude anything from them, unless just this is measured.
 const CONFIGURATION: &str = "[redaction]\nstatements = false\n[evidence]\n";
@@ -45,6 +47,16 @@ impl Agent {
     /// Starts it. It observes the whole host but this process, which is the receiver of its spans. `content` says what
     /// it may conclude from ids.
     pub(crate) fn start(binary: &Path, sink: &Sink, content: &str) -> Result<Self> {
+        Self::start_attaching(binary, sink, content, None)
+    }
+
+    /// As [`start`](Self::start), and it puts parts into the processes of `platform`, if one is named.
+    pub(crate) fn start_attaching(
+        binary: &Path,
+        sink: &Sink,
+        content: &str,
+        platform: Option<&str>,
+    ) -> Result<Self> {
         let scratch = Scratch::new("lab-agent")?;
         let configuration =
             scratch.write("remora.toml", &format!("{CONFIGURATION}content = \"{content}\"\n"))?;
@@ -54,6 +66,7 @@ impl Agent {
         command.current_dir(scratch.path()).args(["run", "--print", "json", "--config"]).arg(configuration);
         command.args(["--otlp", &format!("http://{}", sink.address())]);
         command.env("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf");
+        command.args(["--attach", platform.unwrap_or("off")]);
         command.args(["--metrics-listen", &metrics.to_string(), "--spool"]).arg(scratch.path().join("spool"));
         let output = File::create(&spans).with_context(|| format!("create {}", spans.display()))?;
         let mut running = Running::start_printing_to("agent", &scratch, output, &mut command)?;
@@ -62,6 +75,16 @@ impl Agent {
             Ok(tools::curl(&["--output", "/dev/null", "--write-out", "%{http_code}", &ready])? == "200")
         })?;
         Ok(Self { running, metrics, spans, _scratch: scratch })
+    }
+
+    /// Waits until it has put its parts into so many processes.
+    pub(crate) fn wait_attached(&self, platform: &str, processes: usize) -> Result<()> {
+        let wanted = format!("remora_agent_attached{{platform=\"{platform}\"}} ");
+        wait::until("the parts are attached", ATTACHED_WITHIN, || {
+            let metrics = tools::curl(&[&format!("http://{}/metrics", self.metrics)])?;
+            let attached = metrics.lines().find_map(|line| line.strip_prefix(&wanted)?.parse::<f64>().ok());
+            Ok(attached.is_some_and(|attached| attached >= processes as f64).then_some(()))
+        })
     }
 
     /// Ends it, which prints all it knows, and returns that.

@@ -255,8 +255,7 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
         if !self.roster.judge(tgid, programs, observe) {
             return;
         }
-        let plain = runtime::plain(&runtime, &probes);
-        let how = self.parts.judge(tgid, observe, &runtime, plain);
+        let how = self.parts.judge(tgid, observe, &runtime, runtime::plain(&runtime, &probes));
         self.capture.set_process(tgid, if observe { how.mode() } else { ProcessMode::Ignore });
         self.engine.handle_process(tgid, how.scheduling);
         waiting.into_iter().for_each(|tid| self.engine.handle_waiting(tid));

@@ -112,12 +112,12 @@ pub struct RunArguments {
     /// A cgroup (v2) whose selected processes write contexts; may be repeated
     #[arg(long, value_name = "CGROUP")]
     pub propagate_in: Vec<PathBuf>,
-    /// What is made of ids (in paths, statements, keys) that a call shares with one request only, where nothing else tells its cause: 'links' also makes a parent where the request was alone in its process, 'parents' where no other can be meant [default: links]
-    #[arg(long, value_name = "WHAT")]
-    pub content_evidence: Option<ContentEvidence>,
     /// Put a part into the processes of these platforms, for parents across their timers, queues and pools: 'off' or a comma-separated list of: node [default: off]
     #[arg(long, value_name = "PLATFORMS")]
     pub attach: Option<Platforms>,
+    /// What is made of ids (in paths, statements, keys) that a call shares with one request only, where nothing else tells its cause: 'links' also makes a parent where the request was alone in its process, 'parents' where no other can be meant [default: links]
+    #[arg(long, value_name = "WHAT")]
+    pub content_evidence: Option<ContentEvidence>,
     /// Address of /metrics, /healthz and /readyz, or 'off' [default: 127.0.0.1:7655]
     #[arg(long, value_name = "ADDRESS")]
     pub metrics_listen: Option<String>,

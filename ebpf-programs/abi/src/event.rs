@@ -20,6 +20,8 @@ pub const KIND_TASK: u8 = 7;
 pub const KIND_CLAIM: u8 = 8;
 /// `EventHeader::kind` of a [`GiftEvent`].
 pub const KIND_GIFT: u8 = 9;
+/// `EventHeader::kind` of a [`BeginningEvent`].
+pub const KIND_BEGINNING: u8 = 10;
 
 /// Bytes leave the observed process.
 pub const DIRECTION_EGRESS: u8 = 0;
@@ -239,6 +241,23 @@ pub struct GiftEvent {
     pub padding: u32,
 }
 
+/// The other end of a connection has told where the connection begins as it counts, which is not as this end does:
+/// something on the way rewrites sequence numbers.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BeginningEvent {
+    /// Head, of no process and without inode number: the connection may not be accepted yet.
+    pub header: EventHeader,
+    /// As in [`OpenedEvent::first_egress`].
+    pub own_egress: u32,
+    /// As in [`OpenedEvent::first_ingress`].
+    pub own_ingress: u32,
+    /// The first of them as the other end counts.
+    pub told_egress: u32,
+    /// The second of them as the other end counts.
+    pub told_ingress: u32,
+}
+
 /// A process whose last thread ended.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -258,4 +277,5 @@ const _: () = {
     assert!(size_of::<TaskEvent>() == 64);
     assert!(size_of::<ClaimEvent>() == 56);
     assert!(size_of::<GiftEvent>() == 64);
+    assert!(size_of::<BeginningEvent>() == 48);
 };

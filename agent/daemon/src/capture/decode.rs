@@ -4,9 +4,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use bytes::{Bytes, BytesMut};
 use remora_abi::{
-    ClaimEvent, ClosedEvent, DATA_CONTEXT, DATA_COUNTED, DATA_EOF, DATA_GOROUTINE, DATA_TOKEN,
+    BeginningEvent, ClaimEvent, ClosedEvent, DATA_CONTEXT, DATA_COUNTED, DATA_EOF, DATA_GOROUTINE, DATA_TOKEN,
     DIRECTION_EGRESS, DataEvent, EventHeader, ExecEvent, FAMILY_INET, FAMILY_UNIX, ForkEvent, GiftEvent,
-    KIND_CLAIM, KIND_CLOSED, KIND_DATA, KIND_EXEC, KIND_EXIT, KIND_FORK, KIND_GIFT, KIND_OPENED, KIND_TASK,
+    KIND_BEGINNING, KIND_CLAIM, KIND_CLOSED, KIND_DATA, KIND_EXEC, KIND_EXIT, KIND_FORK, KIND_GIFT, KIND_OPENED, KIND_TASK,
     OPENED_POSITIONS, OpenedEvent, ROLE_ACCEPTED, ROLE_CONNECTED, TaskEvent,
 };
 use remora_engine::event::{
@@ -45,6 +45,7 @@ impl Decoder {
             KIND_TASK => Ok(task(&read(record)?)),
             KIND_CLAIM => Ok(claim(&read(record)?)),
             KIND_GIFT => Ok(gift(&read(record)?)),
+            KIND_BEGINNING => Ok(beginning(&read(record)?)),
             KIND_EXIT => Ok(Observation::Exit { tgid: header.tgid, at_ns: header.time_ns }),
             _ => Err(Undecodable),
         }
@@ -117,6 +118,16 @@ fn claim(event: &ClaimEvent) -> Observation {
 fn gift(event: &GiftEvent) -> Observation {
     let GiftEvent { header, token, task, task_parent, turn, padding: _ } = *event;
     Observation::Gift { giver: executor(&header, task, task_parent, turn), token, at_ns: header.time_ns }
+}
+
+fn beginning(event: &BeginningEvent) -> Observation {
+    let BeginningEvent { header, own_egress, own_ingress, told_egress, told_ingress } = *event;
+    Observation::Beginning {
+        sock: header.sock,
+        own: FirstPositions { egress: own_egress, ingress: own_ingress },
+        told: FirstPositions { egress: told_egress, ingress: told_ingress },
+        at_ns: header.time_ns,
+    }
 }
 
 fn closed(event: &ClosedEvent) -> Observation {

@@ -1,6 +1,6 @@
 //! What the kernel told.
 
-use remora_engine::event::{Event, Executor};
+use remora_engine::event::{Event, Executor, FirstPositions};
 
 /// One record of the ring, decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +29,17 @@ pub enum Observation {
         giver: Executor,
         /// The unit.
         token: u64,
+        /// When, `CLOCK_MONOTONIC`.
+        at_ns: u64,
+    },
+    /// The other end of a connection has told where it begins as that end counts.
+    Beginning {
+        /// Address of this end's `struct sock`.
+        sock: u64,
+        /// Where it begins as this end counts.
+        own: FirstPositions,
+        /// The same places as the other end counts.
+        told: FirstPositions,
         /// When, `CLOCK_MONOTONIC`.
         at_ns: u64,
     },
@@ -72,7 +83,8 @@ impl Observation {
             Observation::Exec { at_ns, .. }
             | Observation::Exit { at_ns, .. }
             | Observation::Task { at_ns, .. }
-            | Observation::Gift { at_ns, .. } => Some(*at_ns),
+            | Observation::Gift { at_ns, .. }
+            | Observation::Beginning { at_ns, .. } => Some(*at_ns),
             Observation::Fork { .. } => None,
         }
     }

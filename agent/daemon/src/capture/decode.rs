@@ -236,6 +236,8 @@ unsafe impl Record for TaskEvent {}
 unsafe impl Record for GiftEvent {}
 // SAFETY: as above.
 unsafe impl Record for ClaimEvent {}
+// SAFETY: as above.
+unsafe impl Record for BeginningEvent {}
 
 fn read<T: Record>(record: &[u8]) -> Result<T, Undecodable> {
     if record.len() < size_of::<T>() {

@@ -15,7 +15,7 @@ use crate::scratch::Scratch;
 use crate::{locate, net, tools};
 
 /// How long the agent or the bridge may take until it is ready.
-const READY_WITHIN: Duration = Duration::from_secs(60);
+const READY_WITHIN: Duration = Duration::from_secs(120);
 /// How many times as long things may take in an emulated machine.
 const EMULATED: u32 = 10;
 

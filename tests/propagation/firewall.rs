@@ -2,13 +2,17 @@
 
 use std::time::Duration;
 
+use remora_tests::remora::Remora;
 use remora_tests::span::Span;
+use remora_tests::wait;
 
 use crate::site::{ENCRYPTED, REWRITTEN, SWALLOWED, Site};
 
 const CONNECTIONS: u32 = 40;
 /// Requests on each connection.
 const REQUESTS: u32 = 3;
+/// How long the agents may take to publish what they count.
+const PATIENCE: Duration = Duration::from_secs(20);
 /// Connections with bytes that make many segments, and how many bytes that are.
 const UPLOADS: u32 = 3;
 const UPLOAD_BYTES: usize = 400_000;
@@ -40,6 +44,18 @@ fn joined(spans: &[Span]) -> (u32, u32) {
     (all, joined)
 }
 
+/// Returns what both agents count of options, once they have counted some.
+fn told(remora: &Remora) -> String {
+    wait::until("both agents count options", PATIENCE, || {
+        let all = [vec![remora.metrics()?], remora.other_metrics()?].concat().concat();
+        let options: Vec<_> =
+            all.lines().filter(|line| line.contains("\"option") && !line.ends_with(" 0")).collect();
+        let has = |what| options.iter().any(|line| line.contains(&format!("\"{what}\"")));
+        Ok((has("option") && has("option_read")).then(|| options.join("\n")))
+    })
+    .unwrap()
+}
+
 #[test]
 #[ignore = "needs root"]
 fn requests_behind_a_firewall_that_rewrites_positions_are_joined_by_the_option() {
@@ -58,12 +74,11 @@ fn requests_behind_a_firewall_that_rewrites_positions_are_joined_by_the_option()
             site.ask(port, 5000 + upload, 1, UPLOAD_BYTES);
         }
     }
-    let metrics = remora.metrics().unwrap();
+    let told = told(&remora);
     let spans = remora.finish().unwrap().spans_with("server.port", &REWRITTEN.into()).unwrap();
     let (all, joined) = joined(&spans);
     let options = site.counted("options");
-    let written: Vec<_> = metrics.lines().filter(|line| line.contains("option")).collect();
-    println!("{joined} of {all} requests joined by {options} segments with an option\n{}", written.join("\n"));
+    println!("{joined} of {all} requests joined by {options} segments with an option\n{told}");
     assert_eq!(all, CONNECTIONS * REQUESTS + UPLOADS);
     // One of 32 connections is left alone.
     assert!(joined * 5 >= all * 4, "{joined} of {all}");

@@ -325,4 +325,18 @@ mod tests {
         let endpoint = internet_endpoint(false, address, 80);
         assert_eq!(endpoint, Endpoint::Ip("10.0.0.1:80".parse().unwrap()));
     }
+
+    #[test]
+    fn beginnings_are_told_as_this_end_and_the_other_one_count() {
+        let header = EventHeader { sock: 7, ..header(KIND_BEGINNING) };
+        let event = BeginningEvent { header, own_egress: 1, own_ingress: 2, told_egress: 3, told_ingress: 4 };
+        let expected = Observation::Beginning {
+            sock: 7,
+            own: FirstPositions { egress: 1, ingress: 2 },
+            told: FirstPositions { egress: 3, ingress: 4 },
+            at_ns: header.time_ns,
+        };
+        assert_eq!(Decoder::default().decode(bytes_of(&event)), Ok(expected));
+        assert_eq!(Decoder::default().decode(&bytes_of(&event)[..40]), Err(Undecodable));
+    }
 }

@@ -83,7 +83,10 @@ fn requests_behind_a_firewall_that_rewrites_positions_are_joined_by_the_option()
     // One of 32 connections is left alone.
     assert!(joined * 5 >= all * 4, "{joined} of {all}");
     // One segment of each connection, never one that opens it, none longer than the way allows.
-    assert!((u64::from(CONNECTIONS) / 2..=u64::from(CONNECTIONS + 2 * UPLOADS)).contains(&options), "{options}");
+    assert!(
+        (u64::from(CONNECTIONS) / 2..=u64::from(CONNECTIONS + 2 * UPLOADS)).contains(&options),
+        "{options}"
+    );
     assert_eq!((site.counted("openings"), site.counted("oversized")), (0, 0));
 }
 

@@ -85,7 +85,12 @@ impl Site {
         let common = ["--propagate", what, "--propagate-in"];
         let flags = |pid: u32, group: &str| {
             let rule = format!("pid={pid}");
-            ["--select", &rule].into_iter().chain(common).chain([group]).map(str::to_owned).collect::<Vec<_>>()
+            ["--select", &rule]
+                .into_iter()
+                .chain(common)
+                .chain([group])
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
         };
         let client = flags(self.client.process.id(), client);
         let server = flags(self.nginx.id(), server);

@@ -18,6 +18,7 @@ mod selection;
 mod service;
 mod sockets;
 mod table;
+mod waiting;
 mod worker;
 
 pub use container::{Membership, cgroup2_mount};

@@ -6,9 +6,10 @@ mod libuv;
 mod python;
 pub(crate) mod tokens;
 
-use remora_abi::{ClaimEvent, KIND_CLAIM, ProcessPolicy, TASKS_GO, TASKS_PYTHON};
+use remora_abi::{ClaimEvent, KIND_CLAIM, Loss, ProcessPolicy, TASKS_GO, TASKS_PYTHON};
 
 use crate::arch::Registers;
+use crate::maps::lose;
 use crate::socket::find::find;
 use crate::{emit, read, thread};
 
@@ -45,7 +46,7 @@ pub(crate) fn task(registers: &Registers, process: &ProcessPolicy) -> Task {
 fn claim(descriptor: u64, task: Task) {
     let Some(found) = find(descriptor) else { return };
     let now_ns = read::now_ns();
-    emit::record::<ClaimEvent>(|event| {
+    let is_told = emit::record::<ClaimEvent>(|event| {
         event.header = emit::header(KIND_CLAIM, now_ns);
         event.header.flags = task.flags as u8;
         event.header.family = found.family;
@@ -56,4 +57,7 @@ fn claim(descriptor: u64, task: Task) {
         event.turn = thread::known().map_or(0, |thread| thread.turn);
         event.padding = 0;
     });
+    if !is_told {
+        lose(Loss::Handover);
+    }
 }

@@ -122,7 +122,12 @@ mod tests {
     #[test]
     fn lost_first_segments_end_it_too() {
         let counts = |lost, watched_lost| {
-            [("option", 500), ("option_lost", lost), ("option_watched", 40), ("option_watched_lost", watched_lost)]
+            [
+                ("option", 500),
+                ("option_lost", lost),
+                ("option_watched", 40),
+                ("option_watched_lost", watched_lost),
+            ]
         };
         assert_eq!(
             judge(&counts(20, 0)).unwrap().to_string(),

@@ -83,8 +83,7 @@ fn attempt(mechanisms: Mechanisms, membership: Membership) -> Result<Outcome, St
     capture.attach().map_err(|error| with_causes(&error))?;
     capture.write_in(cgroup.path()).map_err(|error| with_causes(&error))?;
     let round = subject.round()?;
-    let counts: Vec<_> =
-        capture.writing().map(|writing| writing.counts().collect()).unwrap_or_default();
+    let counts: Vec<_> = capture.writing().map(|writing| writing.counts().collect()).unwrap_or_default();
     tracing::debug!(?counts, "contexts written by the trial");
     for failure in &round.failures {
         tracing::debug!(failure.check, failure.expected, failure.got, "a check failed");

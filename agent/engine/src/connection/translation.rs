@@ -18,10 +18,7 @@ pub(crate) struct Translation {
 
 impl Translation {
     fn between(own: FirstPositions, told: FirstPositions) -> Self {
-        Self {
-            egress: told.egress.wrapping_sub(own.egress),
-            ingress: told.ingress.wrapping_sub(own.ingress),
-        }
+        Self { egress: told.egress.wrapping_sub(own.egress), ingress: told.ingress.wrapping_sub(own.ingress) }
     }
 
     /// Returns the positions of a byte that went in this direction, and of the next byte of the other direction, as the

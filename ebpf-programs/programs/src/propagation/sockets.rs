@@ -80,8 +80,7 @@ fn connecting(sock: u64) -> Option<()> {
     if stage == WRITER_OUTSIDE && carrier == CARRIER_NONE {
         return None;
     }
-    let writer =
-        Writer { stage, has_written: 0, scan: [0; 3], carrier, first_egress: 0, first_ingress: 0 };
+    let writer = Writer { stage, has_written: 0, scan: [0; 3], carrier, first_egress: 0, first_ingress: 0 };
     WRITERS.insert(&sock, &writer, 0).ok()
 }
 

@@ -18,13 +18,14 @@ mod selection;
 mod service;
 mod sockets;
 mod table;
+mod tokio;
 mod worker;
 
 pub use container::{Membership, cgroup2_mount};
 pub use environment::Environment;
 pub use notice::{Notice, Verdict};
 pub use probes::{FileIdentity, Probe, Purpose};
-pub use process::{ContextOffsets, GoOffsets, Instance, NameSource, Process, Runtime};
+pub use process::{ContextOffsets, GoOffsets, Instance, NameSource, Process, Runtime, TokioOffsets};
 pub use selection::{Decision, Error, KEYS, Rule, Selection};
 pub use table::{LINGER, MAX_PROCESSES, Processes};
 pub use worker::Discovery;

@@ -87,5 +87,7 @@ fn program(purpose: Purpose) -> &'static str {
         Purpose::PythonCopyContext => "python_copy_context",
         Purpose::UvloopWrite => "uvloop_write",
         Purpose::NodeTurn => "node_turn",
+        Purpose::TokioSpawn => "tokio_spawn",
+        Purpose::TokioWake => "tokio_wake",
     }
 }

@@ -2,4 +2,5 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, with the line at hand")]
 
 mod calls;
+mod marks;
 mod sockets;

@@ -22,8 +22,18 @@ pub struct Observer {
 impl Observer {
     /// Observes only this process.
     pub fn of_this_process() -> Result<Self> {
+        Self::of_this(false)
+    }
+
+    /// Observes only this process, whose threads take units of work.
+    pub fn of_this_process_with_tokens() -> Result<Self> {
+        Self::of_this(true)
+    }
+
+    fn of_this(has_tokens: bool) -> Result<Self> {
         let mut observer = Self::load(false)?;
-        observer.capture.set_process(process::id(), ProcessMode::Observe(Tasks::None));
+        let mode = ProcessMode::Observe { tasks: Tasks::None, has_tokens };
+        observer.capture.set_process(process::id(), mode);
         observer.capture.attach()?;
         Ok(observer)
     }

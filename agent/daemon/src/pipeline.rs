@@ -211,7 +211,9 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
     fn apply(&mut self, verdict: Verdict) {
         let Verdict { tgid, observe, runtime, probes, reason: _ } = verdict;
         self.roster.judge(tgid, observe);
-        let mode = if observe { ProcessMode::Observe(runtime::tasks(&runtime)) } else { ProcessMode::Ignore };
+        let tasks = runtime::tasks(&runtime);
+        let mode =
+            if observe { ProcessMode::Observe { tasks, has_tokens: false } } else { ProcessMode::Ignore };
         self.capture.set_process(tgid, mode);
         self.engine.handle_process(tgid, runtime::scheduling(&runtime, &probes));
         if observe {
@@ -237,6 +239,7 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
             Observation::Task { executor, context, at_ns, .. } => {
                 self.engine.handle_task(executor, context, at_ns);
             }
+            Observation::Gift { giver, token, at_ns } => self.engine.handle_gift(&giver, token, at_ns),
             // The engine was told when they came.
             Observation::Exec { .. } | Observation::Fork { .. } => {}
         }
@@ -380,7 +383,7 @@ fn notice(observation: &Observation, roster: &mut Roster) -> Option<Notice> {
             let tgid = executor.tgid;
             roster.is_asking(tgid).then_some(Notice::Tasking { tgid, thread_pointer: *thread_pointer })
         }
-        Observation::Socket { .. } | Observation::Task { .. } => None,
+        Observation::Socket { .. } | Observation::Task { .. } | Observation::Gift { .. } => None,
     }
 }
 

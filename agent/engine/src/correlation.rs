@@ -154,6 +154,11 @@ impl Correlation {
         self.parents.note_context(maker, context, at_ns);
     }
 
+    /// Notes that a unit of work was handed over.
+    pub(crate) fn handle_gift(&mut self, giver: &Executor, token: u64, at_ns: u64) {
+        self.parents.note_gift(giver, token, at_ns);
+    }
+
     /// Notes for whom a connection is written to next.
     pub(crate) fn claim(&mut self, connection: ConnectionId, executor: Executor) {
         self.parents.claim(connection, executor);

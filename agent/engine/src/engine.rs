@@ -167,6 +167,11 @@ impl Engine {
         self.correlation.handle_task(&maker, context, at_ns);
     }
 
+    /// Tells that a unit of work was handed over: whoever takes the token works for whom the giver works for now.
+    pub fn handle_gift(&mut self, giver: &Executor, token: u64, at_ns: u64) {
+        self.correlation.handle_gift(giver, token, at_ns);
+    }
+
     /// Tells that a process was made, which runs on with the program of the other.
     pub fn handle_fork(&mut self, parent: u32, child: u32) {
         self.correlation.handle_fork(parent, child);

@@ -65,6 +65,8 @@ pub struct Executor {
     pub tid: u32,
     /// What the runtime executes, where it schedules by itself and its tasks can be told apart.
     pub task: Option<Task>,
+    /// The unit of work that the thread has taken, where its process tells: unique in the process while the unit lives.
+    pub token: Option<u64>,
     /// How often the thread has waited for events before: equal numbers mean one turn of an event loop.
     pub turn: u32,
 }

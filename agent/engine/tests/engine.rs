@@ -68,7 +68,7 @@ impl World {
         let (one, other) = (number.wrapping_mul(1_000_000), number.wrapping_mul(5_000_000));
         let mut end = |tgid, role, local, peer, egress, ingress| {
             self.sockets += 1;
-            let executor = Executor { tgid, tid: tgid, task: None, turn: self.turn };
+            let executor = Executor { tgid, tid: tgid, task: None, token: None, turn: self.turn };
             let connection = ConnectionId { sock: self.sockets, inode: self.sockets as u32 };
             End { connection, executor, role, local, peer, egress, ingress }
         };

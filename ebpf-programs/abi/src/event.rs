@@ -18,6 +18,8 @@ pub const KIND_EXIT: u8 = 6;
 pub const KIND_TASK: u8 = 7;
 /// `EventHeader::kind` of a [`ClaimEvent`].
 pub const KIND_CLAIM: u8 = 8;
+/// `EventHeader::kind` of a [`GiftEvent`].
+pub const KIND_GIFT: u8 = 9;
 
 /// Bytes leave the observed process.
 pub const DIRECTION_EGRESS: u8 = 0;
@@ -46,6 +48,8 @@ pub const DATA_GOROUTINE: u8 = 1 << 1;
 pub const DATA_COUNTED: u8 = 1 << 2;
 /// `task` is the address of a Python `Context`.
 pub const DATA_CONTEXT: u8 = 1 << 3;
+/// `task_parent` is the token of the unit of work that the thread executes.
+pub const DATA_TOKEN: u8 = 1 << 4;
 /// The first positions of an opened record are valid.
 pub const OPENED_POSITIONS: u8 = 1 << 0;
 
@@ -55,7 +59,7 @@ pub const OPENED_POSITIONS: u8 = 1 << 0;
 pub struct EventHeader {
     /// One of the `KIND_*` values.
     pub kind: u8,
-    /// `DATA_*` flags of a data or claim record, `OPENED_*` flags of an opened record, else 0.
+    /// `DATA_*` flags of a data, claim or gift record, `OPENED_*` flags of an opened record, else 0.
     pub flags: u8,
     /// `DIRECTION_*` of a data record, else 0.
     pub direction: u8,
@@ -87,9 +91,9 @@ pub struct DataEvent {
     pub length: u32,
     /// Bytes that follow this struct, at most `length`.
     pub captured: u32,
-    /// What the flags say; 0 where neither flag is set.
+    /// Goroutine or `Context`, as the flags say; 0 where neither flag is set.
     pub task: u64,
-    /// Id of the goroutine that started this one; 0 where unknown.
+    /// Id of the goroutine that started this one, or the token, as the flags say; 0 where unknown.
     pub task_parent: u64,
     /// How often this thread has waited for events (`epoll_wait` and relatives) so far.
     pub turn: u32,
@@ -217,6 +221,24 @@ pub struct ClaimEvent {
     pub padding: u32,
 }
 
+/// A unit of work that was handed over: whoever executes it works for whom the giver works for.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GiftEvent {
+    /// Head, with the flags of a data record.
+    pub header: EventHeader,
+    /// The unit, by the number under which it will be taken.
+    pub token: u64,
+    /// As in [`DataEvent::task`], of the giver.
+    pub task: u64,
+    /// As in [`DataEvent::task_parent`], of the giver.
+    pub task_parent: u64,
+    /// As in [`DataEvent::turn`].
+    pub turn: u32,
+    /// Zero.
+    pub padding: u32,
+}
+
 /// A process whose last thread ended.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -235,4 +257,5 @@ const _: () = {
     assert!(size_of::<ExitEvent>() == 32);
     assert!(size_of::<TaskEvent>() == 64);
     assert!(size_of::<ClaimEvent>() == 56);
+    assert!(size_of::<GiftEvent>() == 64);
 };

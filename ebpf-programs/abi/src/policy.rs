@@ -14,6 +14,14 @@ pub const TASKS_PYTHON: u8 = 2;
 /// The process runs libuv: what it reads that is no socket is another thread's message, and begins a new turn.
 pub const TASKS_LIBUV: u8 = 3;
 
+/// Signal number, valid on no system, with which a process tells what a thread does: `kill(token, MARK_TAKE)` begins a
+/// unit of work.
+pub const MARK_TAKE: u64 = 0x52e0;
+/// `kill(token, MARK_GIVE)`: the unit works for whom the caller works for.
+pub const MARK_GIVE: u64 = 0x52e1;
+/// `kill(1, MARK_LEAVE)`: the unit of work is over.
+pub const MARK_LEAVE: u64 = 0x52e2;
+
 /// Capture up to [`SocketPolicy::capture_bytes`] of each call: a few hundred for headers only, more for all.
 pub const SOCKET_FULL: u8 = 0;
 /// Nothing on this socket is of interest: its calls cost one look-up.
@@ -46,8 +54,10 @@ pub struct ProcessPolicy {
     /// Go: offset of `parentGoid` in `runtime.g`, 0 where the version has none. Python: offset of `context` in
     /// `PyThreadState`.
     pub second_offset: u16,
+    /// 1: the threads of the process take units of work, by token, besides what `tasks` says.
+    pub has_tokens: u8,
     /// Zero.
-    pub padding: [u8; 2],
+    pub padding: u8,
 }
 
 /// What to do with one socket.

@@ -1,8 +1,10 @@
-//! Who is executing, where a program schedules by itself: goroutines, Python's contexts, the turns of libuv.
+//! Who is executing, where a program schedules by itself: goroutines, Python's contexts, the turns of libuv,
+//! units of work that are handed over.
 
 mod go;
 mod libuv;
 mod python;
+pub(crate) mod tokens;
 
 use remora_abi::{ClaimEvent, KIND_CLAIM, ProcessPolicy, TASKS_GO, TASKS_PYTHON};
 
@@ -14,7 +16,7 @@ use crate::{emit, read, thread};
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(crate) struct Task {
-    /// `DATA_GOROUTINE`, `DATA_CONTEXT` or 0.
+    /// `DATA_GOROUTINE`, `DATA_CONTEXT`, `DATA_TOKEN`.
     pub(crate) flags: u64,
     /// As in `DataEvent::task`.
     pub(crate) id: u64,
@@ -30,11 +32,12 @@ impl Task {
 /// Returns who executes. The registers are those of user space.
 #[inline(always)]
 pub(crate) fn task(registers: &Registers, process: &ProcessPolicy) -> Task {
-    match process.tasks {
-        TASKS_GO => go::task(registers, process),
+    let task = match process.tasks {
+        TASKS_GO => return go::task(registers, process),
         TASKS_PYTHON => python::task(process),
         _ => Task::UNKNOWN,
-    }
+    };
+    if process.has_tokens == 0 { task } else { tokens::with_token(task) }
 }
 
 /// Tells that what is written to a socket next is written for this task, by whichever task writes it.

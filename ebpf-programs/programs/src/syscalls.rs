@@ -5,6 +5,7 @@ use aya_ebpf::programs::BtfTracePointContext;
 use remora_abi::{DIRECTION_EGRESS, DIRECTION_INGRESS, ROLE_ACCEPTED};
 
 use crate::arch::{Registers, number};
+use crate::runtime::tokens;
 use crate::socket::call::memory;
 use crate::socket::find::find;
 use crate::socket::transfer::{Memory, observed_process};
@@ -24,6 +25,7 @@ enum Entry {
     Splice,
     Close,
     Wait,
+    Mark,
     Nothing,
 }
 
@@ -47,6 +49,7 @@ pub(crate) fn sys_enter(context: BtfTracePointContext) -> i32 {
             close::handle_close(registers.first(), read::now_ns());
         }
         Entry::Wait => count_turn(),
+        Entry::Mark => tokens::marked(registers),
         Entry::Nothing => {}
     }
     0
@@ -77,6 +80,7 @@ fn is_entry_of_interest(call: i64) -> bool {
         || matches!(
             call,
             number::CLOSE
+                | number::KILL
                 | number::EPOLL_WAIT
                 | number::EPOLL_PWAIT
                 | number::EPOLL_PWAIT2
@@ -120,6 +124,7 @@ fn entry(call: i64, registers: &Registers) -> Entry {
         number::CONNECT => (DIRECTION_EGRESS, memory::CONNECT, 0, 0),
         number::SPLICE => return Entry::Splice,
         number::CLOSE => return Entry::Close,
+        number::KILL => return Entry::Mark,
         number::EPOLL_WAIT | number::EPOLL_PWAIT | number::EPOLL_PWAIT2 | number::IO_URING_ENTER => {
             return Entry::Wait;
         }

@@ -14,6 +14,8 @@ pub(crate) struct Thread {
     pub(crate) turn: u32,
     /// 1 between the entry and the exit of the call below.
     pub(crate) is_in_call: u32,
+    /// The unit of work that it has taken; 0 where none.
+    pub(crate) token: u64,
     /// Its present or last socket call.
     pub(crate) call: Call,
 }
@@ -32,7 +34,7 @@ pub(crate) fn this() -> Option<&'static mut Thread> {
     if let Some(thread) = known() {
         return Some(thread);
     }
-    let thread = Thread { turn: 0, is_in_call: 0, call: Call::UNSET };
+    let thread = Thread { turn: 0, is_in_call: 0, token: 0, call: Call::UNSET };
     if THREADS.insert(&bpf_get_current_pid_tgid(), &thread, 0).is_err() {
         lose(Loss::ThreadMapFull);
         return None;

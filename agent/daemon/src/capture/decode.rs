@@ -4,10 +4,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use bytes::{Bytes, BytesMut};
 use remora_abi::{
-    ClaimEvent, ClosedEvent, DATA_CONTEXT, DATA_COUNTED, DATA_EOF, DATA_GOROUTINE, DIRECTION_EGRESS,
-    DataEvent, EventHeader, ExecEvent, FAMILY_INET, FAMILY_UNIX, ForkEvent, KIND_CLAIM, KIND_CLOSED,
-    KIND_DATA, KIND_EXEC, KIND_EXIT, KIND_FORK, KIND_OPENED, KIND_TASK, OPENED_POSITIONS, OpenedEvent,
-    ROLE_ACCEPTED, ROLE_CONNECTED, TaskEvent,
+    ClaimEvent, ClosedEvent, DATA_CONTEXT, DATA_COUNTED, DATA_EOF, DATA_GOROUTINE, DATA_TOKEN,
+    DIRECTION_EGRESS, DataEvent, EventHeader, ExecEvent, FAMILY_INET, FAMILY_UNIX, ForkEvent, GiftEvent,
+    KIND_CLAIM, KIND_CLOSED, KIND_DATA, KIND_EXEC, KIND_EXIT, KIND_FORK, KIND_GIFT, KIND_OPENED, KIND_TASK,
+    OPENED_POSITIONS, OpenedEvent, ROLE_ACCEPTED, ROLE_CONNECTED, TaskEvent,
 };
 use remora_engine::event::{
     Closed, ConnectionId, Data, Direction, Endpoint, Event, EventKind, Executor, FirstPositions, Insertion,
@@ -44,6 +44,7 @@ impl Decoder {
             }
             KIND_TASK => Ok(task(&read(record)?)),
             KIND_CLAIM => Ok(claim(&read(record)?)),
+            KIND_GIFT => Ok(gift(&read(record)?)),
             KIND_EXIT => Ok(Observation::Exit { tgid: header.tgid, at_ns: header.time_ns }),
             _ => Err(Undecodable),
         }
@@ -93,7 +94,8 @@ fn executor(header: &EventHeader, id: u64, parent: u64, turn: u32) -> Executor {
         DATA_CONTEXT => Some(Task::Context(id)),
         _ => None,
     };
-    Executor { tgid: header.tgid, tid: header.tid, task, turn }
+    let token = (header.flags & DATA_TOKEN != 0).then_some(parent);
+    Executor { tgid: header.tgid, tid: header.tid, task, token, turn }
 }
 
 fn task(event: &TaskEvent) -> Observation {
@@ -112,9 +114,14 @@ fn claim(event: &ClaimEvent) -> Observation {
     socket(&header, EventKind::Claimed(executor(&header, task, task_parent, turn)))
 }
 
+fn gift(event: &GiftEvent) -> Observation {
+    let GiftEvent { header, token, task, task_parent, turn, padding: _ } = *event;
+    Observation::Gift { giver: executor(&header, task, task_parent, turn), token, at_ns: header.time_ns }
+}
+
 fn closed(event: &ClosedEvent) -> Observation {
     let ClosedEvent { header, bytes_received, seen_ingress, turn, is_call, padding: _ } = *event;
-    let executor = Executor { tgid: header.tgid, tid: header.tid, task: None, turn };
+    let executor = Executor { tgid: header.tgid, tid: header.tid, task: None, token: None, turn };
     let closed = Closed {
         executor: (is_call != 0).then_some(executor),
         received: (header.family != FAMILY_UNIX).then_some(bytes_received),
@@ -143,7 +150,13 @@ fn opened(event: &OpenedEvent) -> Result<Observation, Undecodable> {
         )
     };
     let peer_sock = (event.peer_sock != 0).then_some(event.peer_sock);
-    let executor = Executor { tgid: event.header.tgid, tid: event.header.tid, task: None, turn: event.turn };
+    let executor = Executor {
+        tgid: event.header.tgid,
+        tid: event.header.tid,
+        task: None,
+        token: None,
+        turn: event.turn,
+    };
     let first = (event.header.flags & OPENED_POSITIONS != 0)
         .then_some(FirstPositions { egress: event.first_egress, ingress: event.first_ingress });
     let opened = Opened { executor, local, peer, role, peer_sock, first };
@@ -208,6 +221,8 @@ unsafe impl Record for ClosedEvent {}
 unsafe impl Record for ForkEvent {}
 // SAFETY: as above.
 unsafe impl Record for TaskEvent {}
+// SAFETY: as above.
+unsafe impl Record for GiftEvent {}
 // SAFETY: as above.
 unsafe impl Record for ClaimEvent {}
 

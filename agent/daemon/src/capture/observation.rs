@@ -23,6 +23,15 @@ pub enum Observation {
         /// When, `CLOCK_MONOTONIC`.
         at_ns: u64,
     },
+    /// A unit of work was handed over.
+    Gift {
+        /// Who did it.
+        giver: Executor,
+        /// The unit.
+        token: u64,
+        /// When, `CLOCK_MONOTONIC`.
+        at_ns: u64,
+    },
     /// A process runs a new program.
     Exec {
         /// The process.
@@ -62,7 +71,8 @@ impl Observation {
             Observation::Socket { event, .. } => Some(event.at_ns),
             Observation::Exec { at_ns, .. }
             | Observation::Exit { at_ns, .. }
-            | Observation::Task { at_ns, .. } => Some(*at_ns),
+            | Observation::Task { at_ns, .. }
+            | Observation::Gift { at_ns, .. } => Some(*at_ns),
             Observation::Fork { .. } => None,
         }
     }

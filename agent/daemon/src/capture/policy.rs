@@ -16,7 +16,12 @@ pub enum ProcessMode {
     /// Its calls cost one look-up.
     Ignore,
     /// It is observed.
-    Observe(Tasks),
+    Observe {
+        /// How its tasks are told apart.
+        tasks: Tasks,
+        /// Its threads take units of work by token.
+        has_tokens: bool,
+    },
 }
 
 /// How a process's tasks are told apart.
@@ -67,8 +72,8 @@ impl Policies {
     /// Sets what is done with a process.
     pub(super) fn set_process(&mut self, tgid: u32, mode: ProcessMode) {
         let policy = match mode {
-            ProcessMode::Ignore => process_policy(PROCESS_IGNORE, Tasks::None),
-            ProcessMode::Observe(tasks) => process_policy(PROCESS_OBSERVE, tasks),
+            ProcessMode::Ignore => process_policy(PROCESS_IGNORE, Tasks::None, false),
+            ProcessMode::Observe { tasks, has_tokens } => process_policy(PROCESS_OBSERVE, tasks, has_tokens),
         };
         let written = self.processes.insert(&tgid, &policy, 0);
         self.count_refusal(&written);
@@ -136,12 +141,12 @@ impl Policies {
     }
 }
 
-fn process_policy(mode: u8, tasks: Tasks) -> ProcessPolicy {
+fn process_policy(mode: u8, tasks: Tasks, has_tokens: bool) -> ProcessPolicy {
     let (tasks, first_offset, second_offset) = match tasks {
         Tasks::None => (TASKS_NONE, 0, 0),
         Tasks::Goroutines { goid, parent_goid } => (TASKS_GO, goid, parent_goid),
         Tasks::Contexts { thread_state, context } => (TASKS_PYTHON, thread_state.cast_unsigned(), context),
         Tasks::Libuv => (TASKS_LIBUV, 0, 0),
     };
-    ProcessPolicy { mode, tasks, first_offset, second_offset, padding: [0; 2] }
+    ProcessPolicy { mode, tasks, first_offset, second_offset, has_tokens: has_tokens.into(), padding: 0 }
 }

@@ -72,7 +72,7 @@ fn attempt(membership: Membership) -> Result<Outcome, String> {
         exec_resets_verdict: false,
     })
     .map_err(|error| with_causes(&error))?;
-    capture.set_process(subject.process.id(), ProcessMode::Observe(Tasks::None));
+    capture.set_process(subject.process.id(), ProcessMode::Observe { tasks: Tasks::None, has_tokens: false });
     let settings = WriteSettings { headers: true, membership, to_any_server: true, control: 0 };
     let writing = capture.writing().ok_or("the programs that write are not loaded")?;
     writing.set(settings).map_err(|error| with_causes(&error))?;

@@ -53,7 +53,7 @@ fn endpoint(number: u8) -> Endpoint {
 
 fn opened(input: &mut Input<'_>) -> EventKind {
     EventKind::Opened(Opened {
-        executor: Executor { tgid: 1 + u32::from(input.byte() & 3), tid: input.word(), task: None, turn: 0 },
+        executor: Executor { tgid: 1 + u32::from(input.byte() & 3), tid: input.word(), task: None, token: None, turn: 0 },
         local: endpoint(input.byte()),
         peer: endpoint(input.byte()),
         role: [Role::Connected, Role::Accepted, Role::Unknown][usize::from(input.byte() % 3)],
@@ -93,6 +93,7 @@ fn data(input: &mut Input<'_>, positions: &mut [u32; 2]) -> EventKind {
             tgid: 1 + u32::from(control >> 6),
             tid: u32::from(control >> 5),
             task: None,
+            token: None,
             turn: 0,
         },
     })

@@ -26,13 +26,17 @@ const MAX_GENERATIONS: usize = 8;
 enum Key {
     Goroutine { tgid: u32, id: u64 },
     Context { tgid: u32, id: u64 },
+    Token { tgid: u32, id: u64 },
     Thread { tgid: u32, tid: u32 },
 }
 
 impl Key {
     fn tgid(self) -> u32 {
         match self {
-            Key::Goroutine { tgid, .. } | Key::Context { tgid, .. } | Key::Thread { tgid, .. } => tgid,
+            Key::Goroutine { tgid, .. }
+            | Key::Context { tgid, .. }
+            | Key::Token { tgid, .. }
+            | Key::Thread { tgid, .. } => tgid,
         }
     }
 }
@@ -107,6 +111,8 @@ pub(super) struct Parents {
     /// For whom a connection is written to, where others write for them.
     claims: HashMap<ConnectionId, Executor>,
     contexts: Contexts,
+    /// The request for which each unit of work was handed over, by process and token, and when.
+    gifts: HashMap<(u32, u64), (ExchangeId, u64)>,
     /// The connection that a thread has accepted, and in which turn, if it has touched no other since.
     accepted: HashMap<u32, (u32, ConnectionId)>,
     /// Requests that each proxy has open, by the hash of what they ask for.
@@ -156,6 +162,7 @@ impl Parents {
         self.interleaving.remove(&tgid);
         self.proofs.remove(&tgid);
         self.contexts.forget_process(tgid);
+        self.gifts.retain(|(owner, _), _| *owner != tgid);
         self.destinations.retain(|(owner, _), _| *owner != tgid);
     }
 
@@ -240,6 +247,25 @@ impl Parents {
         }
     }
 
+    /// A unit of work was handed over: whoever takes it works for whom the giver works for.
+    pub(super) fn note_gift(&mut self, giver: &Executor, token: u64, at_ns: u64) {
+        let place = (giver.tgid, token);
+        let Some(found) = self.of_executor(giver, None, at_ns) else {
+            self.gifts.remove(&place);
+            return;
+        };
+        if self.gifts.len() >= MAX_REMEMBERED {
+            let servers = &self.servers;
+            self.gifts.retain(|_, (server, _)| servers.contains_key(server));
+        }
+        if self.gifts.len() >= MAX_REMEMBERED {
+            self.over_limit += 1;
+            self.gifts.remove(&place);
+        } else {
+            self.gifts.insert(place, (found.server, at_ns));
+        }
+    }
+
     /// Returns the request that is being served on a connection.
     fn open_on(&self, connection: ConnectionId) -> Option<ExchangeId> {
         self.by_connection.get(&connection)?.iter().copied().min()
@@ -314,11 +340,14 @@ impl Parents {
 
     /// Returns the unit that serves one request at a time, as far as is known.
     fn key(&self, executor: &Executor) -> Key {
-        let Executor { tgid, tid, task, turn: _ } = *executor;
+        let Executor { tgid, tid, task, token, turn: _ } = *executor;
         match task {
             Some(Task::Goroutine { id, .. }) => Key::Goroutine { tgid, id },
             Some(Task::Context(id)) if self.contexts.owner(tgid, id).is_some() => Key::Context { tgid, id },
-            _ => Key::Thread { tgid, tid },
+            _ => match token {
+                Some(id) => Key::Token { tgid, id },
+                None => Key::Thread { tgid, tid },
+            },
         }
     }
 
@@ -438,15 +467,34 @@ impl Parents {
         first: &Stamp,
     ) -> Option<Found> {
         let executor = self.writer(connection, &first.executor);
+        self.of_executor(&executor, opened_during, first.at_ns)
+    }
+
+    /// Returns the request that an executor works on.
+    fn of_executor(
+        &mut self,
+        executor: &Executor,
+        opened_during: Option<Option<ExchangeId>>,
+        at_ns: u64,
+    ) -> Option<Found> {
         let tgid = executor.tgid;
         match executor.task {
-            Some(Task::Goroutine { id, parent }) => self.of_goroutine(tgid, id, parent, first.at_ns),
+            Some(Task::Goroutine { id, parent }) => self.of_goroutine(tgid, id, parent, at_ns),
             Some(Task::Context(context)) => match self.contexts.owner(tgid, context) {
                 Some(owner) => self.of_owner(owner),
-                None => self.of_thread(&executor, None),
+                None => self.of_unit(executor, None),
             },
-            None => self.of_thread(&executor, opened_during),
+            None => self.of_unit(executor, opened_during),
         }
+    }
+
+    /// Returns the request of the unit of work that a thread has taken, or of the thread where it has taken none.
+    fn of_unit(&mut self, executor: &Executor, opened_during: Option<Option<ExchangeId>>) -> Option<Found> {
+        let Some(token) = executor.token else { return self.of_thread(executor, opened_during) };
+        let own = self.oldest(Key::Token { tgid: executor.tgid, id: token });
+        let given = || self.gifts.get(&(executor.tgid, token)).map(|(server, _)| *server);
+        let server = own.or_else(given)?;
+        self.servers.contains_key(&server).then_some(Found { server, evidence: Evidence::Task })
     }
 
     /// An event loop makes a call on a connection. Returns the destination's churn, and whether somebody else may have
@@ -579,6 +627,7 @@ impl Parents {
         let servers = &self.servers;
         self.turns.retain(|_, turn| turn.server.is_some_and(|server| servers.contains_key(&server)));
         self.unused.retain(|_, unused| unused.server.is_some_and(|server| servers.contains_key(&server)));
+        self.gifts.retain(|_, (server, _)| servers.contains_key(server));
         if self.answer_turns.len() > MAX_REMEMBERED {
             self.answer_turns.clear();
         }
@@ -618,12 +667,12 @@ mod tests {
     }
 
     fn thread(tid: u32, turn: u32, at_ns: u64) -> Stamp {
-        Stamp { at_ns, executor: Executor { tgid: 1, tid, task: None, turn } }
+        Stamp { at_ns, executor: Executor { tgid: 1, tid, task: None, token: None, turn } }
     }
 
     fn goroutine(id: u64, parent: u64, at_ns: u64) -> Stamp {
         let task = Some(Task::Goroutine { id, parent });
-        Stamp { at_ns, executor: Executor { tgid: 1, tid: at_ns as u32, task, turn: 0 } }
+        Stamp { at_ns, executor: Executor { tgid: 1, tid: at_ns as u32, task, token: None, turn: 0 } }
     }
 
     fn of_scheduling(scheduling: Scheduling) -> Parents {
@@ -793,6 +842,28 @@ mod tests {
         }
         assert_eq!(evidence(&mut parents, &thread(7, 0, 1)), None);
         assert_eq!(parents.over_limit(), 2);
+    }
+
+    #[test]
+    fn a_unit_of_work_belongs_to_the_request_that_it_was_given_for() {
+        let mut parents = of_scheduling(Scheduling::Threads);
+        let with = |token, stamp: Stamp| Stamp { executor: Executor { token, ..stamp.executor }, ..stamp };
+        begin(&mut parents, REQUEST, connection(1), thread(7, 0, 10));
+        parents.note_gift(&thread(7, 0, 11).executor, 50, 11);
+        let worker = with(Some(50), thread(8, 0, 12));
+        assert_eq!(evidence(&mut parents, &worker), Some((1, Evidence::Task)));
+        // What it gives in turn is for the same request.
+        parents.note_gift(&worker.executor, 51, 13);
+        assert_eq!(evidence(&mut parents, &with(Some(51), thread(9, 0, 14))), Some((1, Evidence::Task)));
+        assert_eq!(evidence(&mut parents, &with(Some(52), thread(9, 0, 14))), None, "nobody gave it");
+        // A request that is read under a token is the token's.
+        begin(&mut parents, OTHER, connection(2), with(Some(52), thread(9, 0, 15)));
+        assert_eq!(evidence(&mut parents, &with(Some(52), thread(10, 0, 16))), Some((2, Evidence::Task)));
+        // The number is used again, for nobody.
+        parents.note_gift(&thread(11, 0, 17).executor, 50, 17);
+        assert_eq!(evidence(&mut parents, &worker), None);
+        parents.end(REQUEST);
+        assert_eq!(evidence(&mut parents, &with(Some(51), thread(9, 0, 18))), None);
     }
 
     #[test]

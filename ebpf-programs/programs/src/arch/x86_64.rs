@@ -111,6 +111,7 @@ pub(crate) mod number {
     pub(crate) const RECVFROM: i64 = 45;
     pub(crate) const SENDMSG: i64 = 46;
     pub(crate) const RECVMSG: i64 = 47;
+    pub(crate) const KILL: i64 = 62;
     pub(crate) const EPOLL_WAIT: i64 = 232;
     pub(crate) const SPLICE: i64 = 275;
     pub(crate) const EPOLL_PWAIT: i64 = 281;

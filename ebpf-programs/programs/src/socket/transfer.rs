@@ -46,7 +46,8 @@ pub(crate) fn observed_process() -> Option<ProcessPolicy> {
             tasks: TASKS_NONE,
             first_offset: 0,
             second_offset: 0,
-            padding: [0; 2],
+            has_tokens: 0,
+            padding: 0,
         },
     };
     if policy.mode == PROCESS_IGNORE {

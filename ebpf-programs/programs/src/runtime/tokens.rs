@@ -1,0 +1,63 @@
+//! Units of work that threads hand to each other: a thread *gives* one for the sake of whom it works for, another
+//! *takes* it. Who does so is told by probes, or by a part inside the process.
+
+use remora_abi::{DATA_TOKEN, GiftEvent, KIND_GIFT, MARK_GIVE, MARK_LEAVE, MARK_TAKE, ProcessPolicy};
+
+use super::Task;
+use crate::arch::Registers;
+use crate::socket::transfer::observed_process;
+use crate::{emit, read, thread};
+
+/// From here on, the running thread executes this unit of work; 0 for none.
+#[inline(always)]
+pub(crate) fn take(token: u64) {
+    let thread = if token == 0 { thread::known() } else { thread::this() };
+    if let Some(thread) = thread {
+        thread.token = token;
+    }
+}
+
+/// Whoever takes this unit of work does so for whom the running thread works for.
+#[inline(always)]
+pub(crate) fn give(token: u64, registers: &Registers, process: &ProcessPolicy) {
+    let giver = super::task(registers, process);
+    let now_ns = read::now_ns();
+    emit::record::<GiftEvent>(|event| {
+        event.header = emit::header(KIND_GIFT, now_ns);
+        event.header.flags = giver.flags as u8;
+        event.token = token;
+        event.task = giver.id;
+        event.task_parent = giver.parent;
+        event.turn = thread::known().map_or(0, |thread| thread.turn);
+        event.padding = 0;
+    });
+}
+
+/// Handles `kill(token, mark)`. The signal is none, so that the kernel does nothing with it.
+#[inline(always)]
+pub(crate) fn marked(registers: &Registers) {
+    let (token, mark) = (registers.first(), registers.second());
+    if mark < MARK_TAKE || mark > MARK_LEAVE {
+        return;
+    }
+    let Some(process) = observed_process() else { return };
+    if process.has_tokens == 0 {
+        return;
+    }
+    match mark {
+        MARK_TAKE => take(token),
+        MARK_GIVE => give(token, registers, &process),
+        _ => take(0),
+    }
+}
+
+/// Returns who executes, with the unit of work that the thread has taken.
+#[inline(always)]
+pub(super) fn with_token(task: Task) -> Task {
+    match thread::known() {
+        Some(thread) if thread.token != 0 => {
+            Task { flags: task.flags | u64::from(DATA_TOKEN), id: task.id, parent: thread.token }
+        }
+        _ => task,
+    }
+}

@@ -25,10 +25,10 @@ use std::thread;
 use std::time::Duration;
 
 use remora_engine::Engine;
-use remora_engine::event::{Event, EventKind};
+use remora_engine::event::{Event, EventKind, Executor};
 use remora_engine::span::Span;
 
-use crate::capture::{self, Capture, CaptureSettings, Observation, ProcessMode, WriteSettings};
+use crate::capture::{self, Capture, CaptureSettings, Handover, Observation, ProcessMode, WriteSettings};
 use crate::discover::{Discovery, Notice, Processes, Selection, Verdict};
 use crate::enrich::{ClockAnchor, Enricher, ResourceSpan};
 use crate::health::{Counter, Ledger, Readiness, Sample};
@@ -239,9 +239,19 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
             Observation::Task { executor, context, at_ns, .. } => {
                 self.engine.handle_task(executor, context, at_ns);
             }
-            Observation::Gift { giver, token, at_ns } => self.engine.handle_gift(&giver, token, at_ns),
+            Observation::Gift { handover, giver, token, at_ns } => {
+                self.hand_over(handover, &giver, token, at_ns);
+            }
             // The engine was told when they came.
             Observation::Exec { .. } | Observation::Fork { .. } => {}
+        }
+    }
+
+    fn hand_over(&mut self, handover: Handover, giver: &Executor, token: u64, at_ns: u64) {
+        match handover {
+            Handover::Gift => self.engine.handle_gift(giver, token, at_ns),
+            Handover::Spawn => self.engine.handle_spawn(giver, token, at_ns),
+            Handover::Wake => self.engine.handle_wake(giver, token, at_ns),
         }
     }
 

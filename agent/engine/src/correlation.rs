@@ -5,6 +5,7 @@
 
 mod describe;
 mod identity;
+mod late;
 mod parents;
 mod route;
 
@@ -17,6 +18,7 @@ use crate::protocol::WireContext;
 use crate::semconv::{self, Value};
 use crate::span::{Evidence, Link, Parent, Span, SpanId, SpanKind, TraceId};
 use identity::{IdSource, Identity, WireKey};
+use late::{Answers, Late};
 use parents::{Found, Parents};
 use route::Routes;
 
@@ -63,7 +65,7 @@ struct Call {
 }
 
 /// The cause of a call that has not been told yet.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Foreseen {
     cause: Context,
     received: Option<WireContext>,
@@ -92,6 +94,8 @@ pub(crate) struct Correlation {
     parents: Parents,
     /// Causes of calls that are told later than they were made, by where and when they were.
     foreseen: HashMap<(ConnectionId, u64), Foreseen>,
+    /// Calls that have been answered, and whose causes show by whom that wakes.
+    answers: Answers,
     routes: Routes,
     tally: Tally,
     next_sweep_ns: u64,
@@ -106,6 +110,7 @@ impl Correlation {
             calls: HashMap::default(),
             parents: Parents::default(),
             foreseen: HashMap::default(),
+            answers: Answers::default(),
             routes: Routes::default(),
             tally: Tally::default(),
             next_sweep_ns: 0,
@@ -115,7 +120,7 @@ impl Correlation {
     /// Returns what the rules decided so far.
     pub(crate) fn tally(&self) -> Tally {
         let mut tally = self.tally;
-        tally.ambiguous += self.parents.ambiguous();
+        tally.ambiguous += self.parents.ambiguous() + self.answers.ambiguous();
         tally.over_limit += self.parents.over_limit();
         tally
     }
@@ -157,6 +162,31 @@ impl Correlation {
     /// Notes that a unit of work was handed over.
     pub(crate) fn handle_gift(&mut self, giver: &Executor, token: u64, at_ns: u64) {
         self.parents.note_gift(giver, token, at_ns);
+    }
+
+    /// Notes that a task has made another.
+    pub(crate) fn handle_spawn(&mut self, maker: &Executor, task: u64, at_ns: u64) {
+        self.parents.note_spawn(maker, task, at_ns);
+    }
+
+    /// Notes that a task has woken another.
+    pub(crate) fn handle_wake(&mut self, waker: &Executor, task: u64, at_ns: u64) {
+        let woken = self.parents.note_wake(waker, task, at_ns);
+        if self.answers.is_awaited(waker) {
+            let admitted = woken.filter(|&server| self.parents.admit(server, at_ns) == Some(true));
+            let cause = admitted.and_then(|server| self.cause(Found { server, evidence: Evidence::Task }));
+            self.answers.wake(waker, cause);
+        }
+    }
+
+    /// Notes that an executor has made another call: what it woke for the answers that it had read, it has woken.
+    pub(crate) fn conclude(&mut self, executor: &Executor) {
+        self.answers.conclude(executor);
+    }
+
+    /// Returns a span that had to wait for its parent.
+    pub(crate) fn poll_late(&mut self) -> Option<Span> {
+        self.answers.pop()
     }
 
     /// Notes for whom a connection is written to next.
@@ -366,6 +396,8 @@ impl Correlation {
         opened: &Opened,
     ) -> Option<Span> {
         let mut active = self.active.remove(&exchange.id)?;
+        let is_late = self.parents.is_late(exchange.id) && active.parent.is_none();
+        let reader = exchange.response_last.filter(|_| is_late).map(|last| last.executor);
         self.parents.end(exchange.id);
         let ended_at_ns = exchange.response_last.unwrap_or(exchange.request_last).at_ns;
         match kind {
@@ -390,6 +422,10 @@ impl Correlation {
         }
         if let Some(parent) = span.parent {
             span.attributes.push((semconv::REMORA_PARENT_EVIDENCE, Value::from(parent.evidence.label())));
+        }
+        if let Some(reader) = reader {
+            self.answers.read(&reader, Late { span, own_trace: active.own_trace });
+            return None;
         }
         Some(span)
     }
@@ -424,6 +460,7 @@ impl Correlation {
 
     /// Lets time pass.
     pub(crate) fn handle_timeout(&mut self, now_ns: u64) {
+        self.answers.expire(now_ns);
         if now_ns < self.next_sweep_ns {
             return;
         }

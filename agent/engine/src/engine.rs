@@ -172,6 +172,16 @@ impl Engine {
         self.correlation.handle_gift(giver, token, at_ns);
     }
 
+    /// Tells that a task has made another, whose number is not used again: it works for whom its maker works for.
+    pub fn handle_spawn(&mut self, maker: &Executor, task: u64, at_ns: u64) {
+        self.correlation.handle_spawn(maker, task, at_ns);
+    }
+
+    /// Tells that a task has woken another: because it has something for it, or because it made room.
+    pub fn handle_wake(&mut self, waker: &Executor, task: u64, at_ns: u64) {
+        self.correlation.handle_wake(waker, task, at_ns);
+    }
+
     /// Tells that a process was made, which runs on with the program of the other.
     pub fn handle_fork(&mut self, parent: u32, child: u32) {
         self.correlation.handle_fork(parent, child);
@@ -219,6 +229,7 @@ impl Engine {
             self.note_waiting(connection);
         }
         self.correlation.handle_timeout(now_ns);
+        self.spans.extend(std::iter::from_fn(|| self.correlation.poll_late()));
         if now_ns >= self.next_sweep_ns {
             self.next_sweep_ns = now_ns.saturating_add(SWEEP_NS);
             self.expire_idle(now_ns);
@@ -254,6 +265,8 @@ impl Engine {
         }
         self.connections.clear();
         self.held_bytes = 0;
+        self.correlation.handle_timeout(u64::MAX);
+        self.spans.extend(std::iter::from_fn(|| self.correlation.poll_late()));
     }
 
     /// Returns the next finished span.
@@ -310,6 +323,8 @@ impl Engine {
             self.tally.unannounced_events += 1;
             return;
         };
+        self.correlation.conclude(&data.executor);
+        self.spans.extend(std::iter::from_fn(|| self.correlation.poll_late()));
         connection.last_seen_ns = connection.last_seen_ns.max(at_ns);
         if connection.session.is_ignored() {
             return;

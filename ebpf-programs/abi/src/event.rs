@@ -20,6 +20,11 @@ pub const KIND_TASK: u8 = 7;
 pub const KIND_CLAIM: u8 = 8;
 /// `EventHeader::kind` of a [`GiftEvent`].
 pub const KIND_GIFT: u8 = 9;
+/// `EventHeader::kind` of a [`GiftEvent`]: the unit was made by the giver, and keeps its number for good.
+pub const KIND_SPAWN: u8 = 10;
+/// `EventHeader::kind` of a [`GiftEvent`]: the unit goes on because of something that the giver did, which may be no
+/// more than to make room.
+pub const KIND_WAKE: u8 = 11;
 
 /// Bytes leave the observed process.
 pub const DIRECTION_EGRESS: u8 = 0;
@@ -126,6 +131,8 @@ pub struct OpenedEvent {
     pub padding: [u8; 2],
     /// Address of the peer's `struct sock` for Unix sockets, else 0.
     pub peer_sock: u64,
+    /// The unit of work that the thread executed which connected; 0 where none or unknown.
+    pub token: u64,
     /// `task_struct::comm` of the thread.
     pub comm: [u8; 16],
     /// Name that the Unix socket's listening side is bound to. An abstract name begins with a zero byte.
@@ -250,7 +257,7 @@ pub struct ExitEvent {
 const _: () = {
     assert!(size_of::<EventHeader>() == 32);
     assert!(size_of::<DataEvent>() == 72);
-    assert!(size_of::<OpenedEvent>() == 216);
+    assert!(size_of::<OpenedEvent>() == 224);
     assert!(size_of::<ClosedEvent>() == 56);
     assert!(size_of::<ExecEvent>() == 576);
     assert!(size_of::<ForkEvent>() == 40);

@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use remora_abi::{
     ClaimEvent, ClosedEvent, DATA_CONTEXT, DATA_COUNTED, DATA_EOF, DATA_GOROUTINE, DATA_TOKEN,
     DIRECTION_EGRESS, DataEvent, EventHeader, ExecEvent, FAMILY_INET, FAMILY_UNIX, ForkEvent, GiftEvent,
-    KIND_CLAIM, KIND_CLOSED, KIND_DATA, KIND_EXEC, KIND_EXIT, KIND_FORK, KIND_GIFT, KIND_OPENED, KIND_TASK,
+    KIND_CLAIM, KIND_CLOSED, KIND_DATA, KIND_EXEC, KIND_EXIT, KIND_FORK, KIND_GIFT, KIND_OPENED, KIND_SPAWN, KIND_TASK, KIND_WAKE,
     OPENED_POSITIONS, OpenedEvent, ROLE_ACCEPTED, ROLE_CONNECTED, TaskEvent,
 };
 use remora_engine::event::{
@@ -14,7 +14,7 @@ use remora_engine::event::{
     Opened, Role, Task,
 };
 
-use super::observation::Observation;
+use super::observation::{Handover, Observation};
 
 /// Captured bytes are cut from blocks of this size: one allocation for many records.
 const BLOCK_BYTES: usize = 64 << 10;
@@ -44,7 +44,9 @@ impl Decoder {
             }
             KIND_TASK => Ok(task(&read(record)?)),
             KIND_CLAIM => Ok(claim(&read(record)?)),
-            KIND_GIFT => Ok(gift(&read(record)?)),
+            KIND_GIFT => Ok(gift(&read(record)?, Handover::Gift)),
+            KIND_SPAWN => Ok(gift(&read(record)?, Handover::Spawn)),
+            KIND_WAKE => Ok(gift(&read(record)?, Handover::Wake)),
             KIND_EXIT => Ok(Observation::Exit { tgid: header.tgid, at_ns: header.time_ns }),
             _ => Err(Undecodable),
         }
@@ -114,9 +116,10 @@ fn claim(event: &ClaimEvent) -> Observation {
     socket(&header, EventKind::Claimed(executor(&header, task, task_parent, turn)))
 }
 
-fn gift(event: &GiftEvent) -> Observation {
+fn gift(event: &GiftEvent, handover: Handover) -> Observation {
     let GiftEvent { header, token, task, task_parent, turn, padding: _ } = *event;
-    Observation::Gift { giver: executor(&header, task, task_parent, turn), token, at_ns: header.time_ns }
+    let giver = executor(&header, task, task_parent, turn);
+    Observation::Gift { handover, giver, token, at_ns: header.time_ns }
 }
 
 fn closed(event: &ClosedEvent) -> Observation {
@@ -154,7 +157,7 @@ fn opened(event: &OpenedEvent) -> Result<Observation, Undecodable> {
         tgid: event.header.tgid,
         tid: event.header.tid,
         task: None,
-        token: None,
+        token: (event.token != 0).then_some(event.token),
         turn: event.turn,
     };
     let first = (event.header.flags & OPENED_POSITIONS != 0)

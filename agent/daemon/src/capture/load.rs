@@ -32,7 +32,14 @@ pub(super) const TRACEPOINTS: [&str; 6] = [
 ];
 
 /// The programs on functions of runtimes, attached where discovery finds such functions.
-const UPROBES: [&str; 4] = ["go_http_round_trip", "python_copy_context", "uvloop_write", "node_turn"];
+const UPROBES: [&str; 6] = [
+    "go_http_round_trip",
+    "python_copy_context",
+    "uvloop_write",
+    "node_turn",
+    "tokio_spawn",
+    "tokio_wake",
+];
 
 /// What the programs are to do.
 #[derive(Clone, Copy, Debug)]

@@ -143,7 +143,8 @@ impl Runtime {
             Runtime::Nginx => Scheduling::Turns,
             Runtime::Proxy => Scheduling::Proxy,
             Runtime::Node => Scheduling::EventLoop,
-            Runtime::Go { .. } | Runtime::Tokio { .. } => Scheduling::Migrating,
+            Runtime::Go { .. } => Scheduling::Migrating,
+            Runtime::Tokio { .. } => Scheduling::Tasks,
             Runtime::Python { .. } | Runtime::Ruby => Scheduling::Threads,
             _ => Scheduling::Unproven,
         }

@@ -20,6 +20,7 @@ pub(super) fn tasks(runtime: &Runtime) -> Tasks {
         Runtime::Python { contexts: Some(contexts) } => {
             Tasks::Contexts { thread_state: contexts.thread_state, context: contexts.context }
         }
+        Runtime::Tokio { offsets } => Tasks::Tokio { current_task: offsets.current_task },
         Runtime::Node => Tasks::Libuv,
         _ => Tasks::None,
     }

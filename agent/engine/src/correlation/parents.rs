@@ -1,6 +1,7 @@
 //! Which request a call belongs to, by who executed what.
 
 mod contexts;
+mod tasks;
 
 use foldhash::{HashMap, HashSet};
 
@@ -9,6 +10,7 @@ use crate::event::{ConnectionId, Endpoint, Executor, Opened, Scheduling, Task};
 use crate::pairing::{ExchangeId, Started};
 use crate::span::Evidence;
 use contexts::{Contexts, Owner};
+use tasks::{Mail, Role, Tasks};
 
 /// Calls that one request may have. A request with more is a stream or a worker, not a cause.
 const MAX_CALLS: u32 = 1_000;
@@ -93,6 +95,17 @@ pub(super) struct Found {
     pub(super) evidence: Evidence,
 }
 
+/// What is known of the cause of a call at its beginning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cause {
+    /// This request.
+    Of(ExchangeId),
+    /// It shows when the call is answered.
+    Later,
+    /// Nothing, or what is ambiguous.
+    Unknown,
+}
+
 /// Everything that says who works on what.
 #[derive(Debug, Default)]
 pub(super) struct Parents {
@@ -113,6 +126,9 @@ pub(super) struct Parents {
     contexts: Contexts,
     /// The request for which each unit of work was handed over, by process and token, and when.
     gifts: HashMap<(u32, u64), (ExchangeId, u64)>,
+    tasks: Tasks,
+    /// Calls whose cause shows when they are answered.
+    late: HashSet<ExchangeId>,
     /// The connection that a thread has accepted, and in which turn, if it has touched no other since.
     accepted: HashMap<u32, (u32, ConnectionId)>,
     /// Requests that each proxy has open, by the hash of what they ask for.
@@ -162,6 +178,7 @@ impl Parents {
         self.interleaving.remove(&tgid);
         self.proofs.remove(&tgid);
         self.contexts.forget_process(tgid);
+        self.tasks.forget_process(tgid);
         self.gifts.retain(|(owner, _), _| *owner != tgid);
         self.destinations.retain(|(owner, _), _| *owner != tgid);
     }
@@ -171,6 +188,7 @@ impl Parents {
             destination.idle.remove(&connection);
             destination.busy.remove(&connection);
         }
+        self.tasks.forget_connection(connection);
         self.unused.remove(&connection);
         self.freed.remove(&connection);
         self.claims.remove(&connection);
@@ -181,6 +199,7 @@ impl Parents {
     pub(super) fn note_connect(&mut self, connection: ConnectionId, peer: &Endpoint, executor: &Executor) {
         let churn = match self.scheduling(executor.tgid) {
             Scheduling::Turns => 0,
+            Scheduling::Tasks => return self.tasks.open(connection, executor.token),
             Scheduling::EventLoop => {
                 let destination = self.destinations.entry((executor.tgid, peer.clone())).or_default();
                 destination.churn += 1;
@@ -264,6 +283,60 @@ impl Parents {
         } else {
             self.gifts.insert(place, (found.server, at_ns));
         }
+    }
+
+    /// A task has made another, which works for whom it works for.
+    pub(super) fn note_spawn(&mut self, maker: &Executor, task: u64, at_ns: u64) {
+        let birth = maker.token.and_then(|making| self.of_task(maker.tgid, making));
+        self.tasks.make(maker.tgid, task, birth, at_ns);
+    }
+
+    /// A task has woken another; returns the request that the woken one works for.
+    pub(super) fn note_wake(&mut self, waker: &Executor, task: u64, at_ns: u64) -> Option<ExchangeId> {
+        let request = waker.token.and_then(|waking| self.of_task(waker.tgid, waking));
+        self.tasks.wake(waker.tgid, task, request, at_ns);
+        self.of_task(waker.tgid, task)
+    }
+
+    /// Returns the request that a task serves, or that it was made for.
+    fn of_task(&self, tgid: u32, task: u64) -> Option<ExchangeId> {
+        match self.by_key.get(&Key::Token { tgid, id: task }) {
+            Some(own) => self.of_one_connection(own),
+            None => self.tasks.birth(tgid, task).filter(|birth| self.servers.contains_key(birth)),
+        }
+    }
+
+    /// Returns the first of several requests, if all were read from one connection.
+    fn of_one_connection(&self, requests: &[ExchangeId]) -> Option<ExchangeId> {
+        let mut connections =
+            requests.iter().filter_map(|id| self.servers.get(id)).map(|server| server.connection);
+        let first = connections.next()?;
+        if connections.any(|other| other != first) { None } else { requests.iter().copied().min() }
+    }
+
+    /// Returns what is known of the cause of a call that a task makes.
+    fn of_task_call(&self, connection: ConnectionId, first: &Stamp) -> Cause {
+        let Executor { tgid, token: Some(task), .. } = first.executor else { return Cause::Unknown };
+        let own = self.of_task(tgid, task);
+        if self.by_key.contains_key(&Key::Token { tgid, id: task }) {
+            return own.map_or(Cause::Unknown, Cause::Of);
+        }
+        match self.tasks.role(connection, task, own.is_some()) {
+            Role::Worker => own.map_or(Cause::Unknown, Cause::Of),
+            Role::Multiplexer => Cause::Later,
+            Role::Carrier => match self.tasks.mail(tgid, task) {
+                Mail::From(request, at_ns) if at_ns <= first.at_ns && self.servers.contains_key(&request) => {
+                    Cause::Of(request)
+                }
+                Mail::Never => own.map_or(Cause::Later, Cause::Of),
+                Mail::From(..) | Mail::Nobody => Cause::Later,
+            },
+        }
+    }
+
+    /// Returns whether the cause of a call shows when it is answered.
+    pub(super) fn is_late(&self, call: ExchangeId) -> bool {
+        self.late.contains(&call)
     }
 
     /// Returns the request that is being served on a connection.
@@ -406,6 +479,8 @@ impl Parents {
     /// Forgets a request or call.
     pub(super) fn end(&mut self, id: ExchangeId) {
         self.call_parents.remove(&id);
+        self.late.remove(&id);
+        self.tasks.end(id);
         let Some(server) = self.servers.remove(&id) else { return };
         if let Some(serving) = self.serving.get_mut(&server.key.tgid()) {
             *serving -= 1;
@@ -447,17 +522,42 @@ impl Parents {
         let unused = unused.map(|unused| unused.server.filter(|_| churn == unused.churn));
         let found = match self.scheduling(first.executor.tgid) {
             Scheduling::Proxy => self.of_content(first.executor.tgid, *content),
+            Scheduling::Tasks => self.begin_task_call(*call, connection, first),
             _ => self.find(connection, unused, first),
         }?;
-        let server = self.servers.get_mut(&found.server)?;
-        server.calls += 1;
-        let is_too_old = first.at_ns.saturating_sub(server.started_at_ns) > MAX_AGE_NS;
-        if server.calls > MAX_CALLS || is_too_old || first.at_ns < server.started_at_ns {
-            self.over_limit += 1;
+        if !self.admit(found.server, first.at_ns)? {
             return None;
         }
         self.call_parents.insert(*call, found.server);
         Some(found)
+    }
+
+    /// Counts a call of a request; returns whether the request may have it.
+    pub(super) fn admit(&mut self, server: ExchangeId, at_ns: u64) -> Option<bool> {
+        let server = self.servers.get_mut(&server)?;
+        server.calls += 1;
+        let is_too_old = at_ns.saturating_sub(server.started_at_ns) > MAX_AGE_NS;
+        let is_over = server.calls > MAX_CALLS || is_too_old || at_ns < server.started_at_ns;
+        self.over_limit += u64::from(is_over);
+        Some(!is_over)
+    }
+
+    fn begin_task_call(
+        &mut self,
+        call: ExchangeId,
+        connection: ConnectionId,
+        first: &Stamp,
+    ) -> Option<Found> {
+        let cause = self.of_task_call(connection, first);
+        if let Some(task) = first.executor.token {
+            self.tasks.begin(call, connection, task);
+        }
+        match cause {
+            Cause::Of(server) => return Some(Found { server, evidence: Evidence::Task }),
+            Cause::Later => drop(self.late.insert(call)),
+            Cause::Unknown => self.ambiguous += 1,
+        }
+        None
     }
 
     fn find(
@@ -467,6 +567,12 @@ impl Parents {
         first: &Stamp,
     ) -> Option<Found> {
         let executor = self.writer(connection, &first.executor);
+        if self.scheduling(executor.tgid) == Scheduling::Tasks {
+            return match self.of_task_call(connection, first) {
+                Cause::Of(server) => Some(Found { server, evidence: Evidence::Task }),
+                Cause::Later | Cause::Unknown => None,
+            };
+        }
         self.of_executor(&executor, opened_during, first.at_ns)
     }
 

@@ -4,9 +4,8 @@ use aya_ebpf::macros::{uprobe, uretprobe};
 use aya_ebpf::programs::{ProbeContext, RetProbeContext};
 use remora_abi::{DATA_CONTEXT, KIND_TASK, ProcessPolicy, TASKS_PYTHON, TaskEvent};
 
-use super::{Task, claim};
+use super::{Task, claim, thread_pointer};
 use crate::arch::Registers;
-use crate::maps::offsets;
 use crate::socket::transfer::observed_process;
 use crate::{emit, read, thread};
 
@@ -28,11 +27,6 @@ fn current(process: &ProcessPolicy) -> u64 {
         return 0;
     }
     read::user::<u64>(thread_state + u64::from(process.second_offset)).unwrap_or(0)
-}
-
-#[inline(always)]
-fn thread_pointer() -> u64 {
-    read::kernel(read::task(), offsets().task_thread_pointer).unwrap_or(0)
 }
 
 /// Offset of `_handle` in uvloop's `UVHandle`, behind `PyObject` and the table of methods.

@@ -174,7 +174,8 @@ impl Correlation {
         let woken = self.parents.note_wake(waker, task, at_ns);
         if self.answers.is_awaited(waker) {
             let admitted = woken.filter(|&server| self.parents.admit(server, at_ns) == Some(true));
-            let cause = admitted.and_then(|server| self.cause(Found { server, evidence: Evidence::Task }));
+            let found = admitted.map(|server| Found { server, evidence: Evidence::Task });
+            let cause = found.and_then(|found| Some((found.server, self.cause(found)?)));
             self.answers.wake(waker, cause);
         }
     }
@@ -182,6 +183,13 @@ impl Correlation {
     /// Notes that an executor has made another call: what it woke for the answers that it had read, it has woken.
     pub(crate) fn conclude(&mut self, executor: &Executor) {
         self.answers.conclude(executor);
+        self.learn();
+    }
+
+    fn learn(&mut self) {
+        for (connection, server) in self.answers.take_learned() {
+            self.parents.note_late(connection, server);
+        }
     }
 
     /// Returns a span that had to wait for its parent.
@@ -380,7 +388,7 @@ impl Correlation {
 
     /// Forgets an exchange that will never be complete.
     pub(crate) fn abandon(&mut self, id: ExchangeId, now_ns: u64) {
-        self.parents.end(id);
+        self.parents.end(id, now_ns);
         if let Some(active) = self.active.remove(&id) {
             self.release(&active, now_ns);
         }
@@ -398,8 +406,8 @@ impl Correlation {
         let mut active = self.active.remove(&exchange.id)?;
         let is_late = self.parents.is_late(exchange.id) && active.parent.is_none();
         let reader = exchange.response_last.filter(|_| is_late).map(|last| last.executor);
-        self.parents.end(exchange.id);
         let ended_at_ns = exchange.response_last.unwrap_or(exchange.request_last).at_ns;
+        self.parents.end(exchange.id, ended_at_ns);
         match kind {
             SpanKind::Client => {
                 self.release(&active, ended_at_ns);
@@ -461,6 +469,7 @@ impl Correlation {
     /// Lets time pass.
     pub(crate) fn handle_timeout(&mut self, now_ns: u64) {
         self.answers.expire(now_ns);
+        self.learn();
         if now_ns < self.next_sweep_ns {
             return;
         }

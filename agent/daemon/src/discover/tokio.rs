@@ -2,12 +2,13 @@
 //! woken. All of it is read from the symbols: a stripped program does not tell.
 
 mod current_task;
+mod symbols;
 
 use std::collections::HashMap;
 use std::fs::File;
 
 use object::read::ReadCache;
-use object::{Architecture, Object as _, ObjectSymbol as _, SymbolKind};
+use object::{Architecture, Object as _};
 
 use super::probes::{FileIdentity, Purpose, offset_of};
 use super::process::TokioOffsets;
@@ -15,8 +16,6 @@ use current_task::{Functions, Storage};
 
 /// Executables whose answer is remembered; beyond it the memory starts over.
 const MAX_EXECUTABLES: usize = 4096;
-/// Symbols beyond this number are not read.
-const MAX_SYMBOLS: usize = 4_000_000;
 /// What each of tokio's names has in it, as both manglings write it.
 const MARKS: [&str; 2] = ["5tokio7runtime", "tokio..runtime"];
 
@@ -91,23 +90,20 @@ fn read(file: &File) -> Option<TokioProgram> {
     let mut storage = None;
     let mut functions = Functions::default();
     let mut places = Vec::new();
-    for symbol in elf.symbols().take(MAX_SYMBOLS).filter(object::ObjectSymbol::is_definition) {
-        let Ok(name) = symbol.name() else { continue };
-        if !MARKS.iter().any(|mark| name.contains(mark)) {
-            continue;
-        }
-        if symbol.kind() == SymbolKind::Tls && name.contains("7context7CONTEXT") {
-            let found = Storage { address: symbol.address(), length: symbol.size() };
+    for symbol in symbols::of(&elf)?.filter(|symbol| MARKS.iter().any(|mark| symbol.name.contains(mark))) {
+        if symbol.is_thread_local && symbol.name.contains("7context7CONTEXT") {
+            let found = Storage { address: symbol.address, length: symbol.length };
             // Beside the context there may be a byte that tells its state.
             storage = storage.into_iter().chain([found]).max_by_key(|storage: &Storage| storage.length);
         }
-        match wanted(name) {
+        let place = (symbol.address, symbol.length);
+        match wanted(symbol.name) {
             // Two versions of tokio in one program count their tasks apart.
-            Some(Wanted::Enter) if functions.enter.is_some() => return None,
-            Some(Wanted::Enter) => functions.enter = Some((symbol.address(), symbol.size())),
-            Some(Wanted::Leave) => functions.leave = Some((symbol.address(), symbol.size())),
+            Some(Wanted::Leave) if functions.leave.is_some() => return None,
+            Some(Wanted::Enter) => functions.enter = Some(place),
+            Some(Wanted::Leave) => functions.leave = Some(place),
             Some(Wanted::Probe(purpose)) => {
-                places.extend(offset_of(&elf, symbol.address()).map(|offset| (purpose, offset)));
+                places.extend(offset_of(&elf, symbol.address).map(|offset| (purpose, offset)));
             }
             None => {}
         }

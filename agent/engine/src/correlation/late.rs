@@ -7,7 +7,8 @@
 use foldhash::HashMap;
 
 use super::Foreseen;
-use crate::event::Executor;
+use crate::event::{ConnectionId, Executor};
+use crate::pairing::ExchangeId;
 use crate::semconv::{self, Value};
 use crate::span::{Parent, Span, TraceId};
 
@@ -25,11 +26,14 @@ pub(super) struct Late {
     pub(super) own_trace: TraceId,
 }
 
+/// The request that a woken task works for.
+type Woken = (ExchangeId, Foreseen);
+
 /// Answers that a task has read at once, and for whom the tasks work that it woke since.
 #[derive(Debug)]
 struct Reading {
     spans: Vec<Late>,
-    woken: Vec<Option<Foreseen>>,
+    woken: Vec<Option<Woken>>,
     read_at_ns: u64,
 }
 
@@ -39,6 +43,8 @@ pub(super) struct Answers {
     readings: HashMap<(u32, u64), Reading>,
     spans: usize,
     done: Vec<Span>,
+    /// For whom the last call was, by connection.
+    learned: Vec<(ConnectionId, ExchangeId)>,
     ambiguous: u64,
 }
 
@@ -51,6 +57,11 @@ impl Answers {
     /// Returns a span that waits no longer.
     pub(super) fn pop(&mut self) -> Option<Span> {
         self.done.pop()
+    }
+
+    /// Returns what the answers have shown since, in order.
+    pub(super) fn take_learned(&mut self) -> Vec<(ConnectionId, ExchangeId)> {
+        std::mem::take(&mut self.learned)
     }
 
     /// Lets a span wait for whom its reader wakes.
@@ -71,7 +82,7 @@ impl Answers {
     }
 
     /// A task wakes another, which works for this request or for none.
-    pub(super) fn wake(&mut self, waker: &Executor, cause: Option<Foreseen>) {
+    pub(super) fn wake(&mut self, waker: &Executor, cause: Option<Woken>) {
         let Some(task) = waker.token else { return };
         if let Some(reading) = self.readings.get_mut(&(waker.tgid, task))
             && reading.woken.len() <= MAX_WOKEN
@@ -109,7 +120,10 @@ impl Answers {
         let causes = woken.into_iter().chain(std::iter::repeat_with(|| None));
         for (Late { mut span, own_trace }, cause) in spans.into_iter().zip(causes) {
             match cause {
-                Some(cause) => belong(&mut span, own_trace, cause),
+                Some((server, cause)) => {
+                    self.learned.push((span.connection, server));
+                    belong(&mut span, own_trace, cause);
+                }
                 None => self.ambiguous += 1,
             }
             self.done.push(span);
@@ -119,11 +133,11 @@ impl Answers {
 
 /// Returns the request that all the woken work for, once for each of `count` answers; nothing where they differ, or are
 /// fewer than the answers: somebody did not wait for his.
-fn shared(woken: Vec<Option<Foreseen>>, count: usize) -> Vec<Option<Foreseen>> {
+fn shared(woken: Vec<Option<Woken>>, count: usize) -> Vec<Option<Woken>> {
     let is_enough = woken.len() >= count;
     let mut causes = woken.into_iter();
     let Some(Some(first)) = causes.next().filter(|_| is_enough) else { return Vec::new() };
-    if causes.any(|other| other.is_none_or(|other| other.cause != first.cause)) {
+    if causes.any(|other| other.is_none_or(|(server, _)| server != first.0)) {
         return Vec::new();
     }
     vec![Some(first); count]

@@ -325,13 +325,22 @@ impl Parents {
             Role::Worker => own.map_or(Cause::Unknown, Cause::Of),
             Role::Multiplexer => Cause::Later,
             Role::Carrier => match self.tasks.mail(tgid, task) {
-                Mail::From(request, at_ns) if at_ns <= first.at_ns && self.servers.contains_key(&request) => {
+                Mail::From(request, at_ns)
+                    if at_ns <= first.at_ns
+                        && self.tasks.is_fresh(connection, request, at_ns)
+                        && self.servers.contains_key(&request) =>
+                {
                     Cause::Of(request)
                 }
                 Mail::Never => own.map_or(Cause::Later, Cause::Of),
                 Mail::From(..) | Mail::Nobody => Cause::Later,
             },
         }
+    }
+
+    /// The answer of the last call on a connection has shown for whom it was.
+    pub(super) fn note_late(&mut self, connection: ConnectionId, server: ExchangeId) {
+        self.tasks.learn(connection, server);
     }
 
     /// Returns whether the cause of a call shows when it is answered.
@@ -477,10 +486,10 @@ impl Parents {
     }
 
     /// Forgets a request or call.
-    pub(super) fn end(&mut self, id: ExchangeId) {
+    pub(super) fn end(&mut self, id: ExchangeId, at_ns: u64) {
         self.call_parents.remove(&id);
         self.late.remove(&id);
-        self.tasks.end(id);
+        self.tasks.end(id, at_ns);
         let Some(server) = self.servers.remove(&id) else { return };
         if let Some(serving) = self.serving.get_mut(&server.key.tgid()) {
             *serving -= 1;
@@ -549,8 +558,9 @@ impl Parents {
         first: &Stamp,
     ) -> Option<Found> {
         let cause = self.of_task_call(connection, first);
+        let request = if let Cause::Of(request) = cause { Some(request) } else { None };
         if let Some(task) = first.executor.token {
-            self.tasks.begin(call, connection, task);
+            self.tasks.begin(call, connection, task, request);
         }
         match cause {
             Cause::Of(server) => return Some(Found { server, evidence: Evidence::Task }),
@@ -813,7 +823,7 @@ mod tests {
         begin(&mut parents, REQUEST, connection(1), thread(7, 0, 10));
         assert_eq!(evidence(&mut parents, &thread(7, 5, 20)), Some((1, Evidence::Thread)));
         assert_eq!(evidence(&mut parents, &thread(8, 0, 20)), None);
-        parents.end(REQUEST);
+        parents.end(REQUEST, 0);
         assert_eq!(evidence(&mut parents, &thread(7, 5, 30)), None);
     }
 
@@ -832,7 +842,7 @@ mod tests {
         begin(&mut parents, REQUEST, connection(1), thread(7, 0, 10));
         begin(&mut parents, OTHER, connection(2), thread(7, 0, 11));
         assert_eq!(evidence(&mut parents, &thread(7, 0, 20)), None);
-        parents.end(OTHER);
+        parents.end(OTHER, 0);
         assert_eq!(evidence(&mut parents, &thread(7, 0, 20)), None);
     }
 
@@ -843,11 +853,11 @@ mod tests {
         begin(&mut parents, REQUEST, connection(1), thread(MAIN, 1, 10));
         assert_eq!(evidence(&mut parents, &thread(MAIN, 1, 11)), None);
         parents.answering(REQUEST, &thread(MAIN, 3, 20).executor);
-        parents.end(REQUEST);
+        parents.end(REQUEST, 0);
         // The waits were during the request: a driver's, not a loop's.
         begin(&mut parents, OTHER, connection(1), thread(MAIN, 3, 30));
         assert_eq!(evidence(&mut parents, &thread(MAIN, 4, 31)), Some((2, Evidence::Thread)));
-        parents.end(OTHER);
+        parents.end(OTHER, 0);
         begin(&mut parents, REQUEST, connection(1), thread(7, 1, 40));
         assert_eq!(evidence(&mut parents, &thread(7, 1, 41)), Some((1, Evidence::Thread)), "a pool's thread");
     }
@@ -871,7 +881,7 @@ mod tests {
         for id in 10..10 + u64::from(PROVEN_ANSWERS) {
             begin(&mut parents, ExchangeId(id), connection(id), thread(9, 0, 20));
             parents.answering(ExchangeId(id), &thread(9, 0, 21).executor);
-            parents.end(ExchangeId(id));
+            parents.end(ExchangeId(id), 0);
         }
         assert_eq!(evidence(&mut parents, &thread(7, 0, 30)), Some((1, Evidence::Thread)));
     }
@@ -933,7 +943,7 @@ mod tests {
         let mut parents = Parents::default();
         begin(&mut parents, REQUEST, connection(1), goroutine(5, 1, 10));
         assert!(evidence(&mut parents, &goroutine(6, 5, 20)).is_some());
-        parents.end(REQUEST);
+        parents.end(REQUEST, 0);
         begin(&mut parents, OTHER, connection(1), goroutine(5, 1, 30));
         assert_eq!(evidence(&mut parents, &goroutine(6, 5, 40)), None);
     }
@@ -968,7 +978,7 @@ mod tests {
         // The number is used again, for nobody.
         parents.note_gift(&thread(11, 0, 17).executor, 50, 17);
         assert_eq!(evidence(&mut parents, &worker), None);
-        parents.end(REQUEST);
+        parents.end(REQUEST, 0);
         assert_eq!(evidence(&mut parents, &with(Some(51), thread(9, 0, 18))), None);
     }
 
@@ -987,7 +997,7 @@ mod tests {
         assert_eq!(ask(&mut parents, None), None);
         parents.begin_server(&started(ExchangeId(9), &stamp, Some(2)), connection(3));
         assert_eq!(ask(&mut parents, Some(2)), None, "either may be meant");
-        parents.end(OTHER);
+        parents.end(OTHER, 0);
         assert_eq!(ask(&mut parents, Some(2)), Some((ExchangeId(9), Evidence::Content)));
     }
 }

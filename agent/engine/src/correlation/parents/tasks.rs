@@ -35,6 +35,16 @@ struct Known {
     seen_at_ns: u64,
 }
 
+/// For whom a call was.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Last {
+    /// There was none.
+    #[default]
+    Nobody,
+    Request(ExchangeId),
+    Unknown,
+}
+
 /// Who has made calls on a connection.
 #[derive(Clone, Copy, Debug, Default)]
 struct Line {
@@ -45,6 +55,10 @@ struct Line {
     calls: u32,
     /// Whether another task has made calls before.
     had_others: bool,
+    /// For whom the last call was.
+    last: Last,
+    /// When a call was last over.
+    ended_at_ns: u64,
     /// Calls that are not answered.
     open: u32,
     /// Calls were seen to overlap.
@@ -122,9 +136,34 @@ impl Tasks {
         }
     }
 
-    /// A task begins a call.
-    pub(super) fn begin(&mut self, call: ExchangeId, connection: ConnectionId, task: u64) {
+    /// Returns whether a waking by a task of `request` means that it has something sent on a connection, and nobody else.
+    ///
+    /// Who has sent last may have cleaned up behind itself. Whoever sends while the carrier has not yet run for that wakes
+    /// nobody.
+    pub(super) fn is_fresh(&self, connection: ConnectionId, request: ExchangeId, at_ns: u64) -> bool {
+        self.lines.get(&connection).is_none_or(|line| {
+            let is_other = line.last != Last::Unknown && line.last != Last::Request(request);
+            is_other && at_ns > line.ended_at_ns
+        })
+    }
+
+    /// The answer of the last call has shown for whom it was.
+    pub(super) fn learn(&mut self, connection: ConnectionId, request: ExchangeId) {
+        if let Some(line) = self.lines.get_mut(&connection) {
+            line.last = Last::Request(request);
+        }
+    }
+
+    /// A task begins a call, for this request as far as is known.
+    pub(super) fn begin(
+        &mut self,
+        call: ExchangeId,
+        connection: ConnectionId,
+        task: u64,
+        request: Option<ExchangeId>,
+    ) {
         let line = self.lines.entry(connection).or_default();
+        line.last = request.map_or(Last::Unknown, Last::Request);
         if line.caller == Some(task) {
             line.calls = line.calls.saturating_add(1);
         } else {
@@ -138,11 +177,12 @@ impl Tasks {
     }
 
     /// A call is over.
-    pub(super) fn end(&mut self, call: ExchangeId) {
+    pub(super) fn end(&mut self, call: ExchangeId, at_ns: u64) {
         if let Some(connection) = self.calls.remove(&call)
             && let Some(line) = self.lines.get_mut(&connection)
         {
             line.open = line.open.saturating_sub(1);
+            line.ended_at_ns = line.ended_at_ns.max(at_ns);
         }
     }
 
@@ -171,8 +211,8 @@ mod tests {
     /// Calls that are answered at once.
     fn call(tasks: &mut Tasks, sock: u64, task: u64, times: u64) {
         for id in 0..times {
-            tasks.begin(ExchangeId(id), connection(sock), task);
-            tasks.end(ExchangeId(id));
+            tasks.begin(ExchangeId(id), connection(sock), task, None);
+            tasks.end(ExchangeId(id), id);
         }
     }
 
@@ -184,11 +224,11 @@ mod tests {
         call(&mut tasks, 1, TASK, 1);
         assert_eq!(tasks.role(connection(1), TASK, true), Role::Carrier);
         assert_eq!(tasks.role(connection(1), OTHER, true), Role::Worker);
-        tasks.begin(ExchangeId(50), connection(1), TASK);
+        tasks.begin(ExchangeId(50), connection(1), TASK, None);
         assert_eq!(tasks.role(connection(1), TASK, true), Role::Multiplexer);
-        tasks.begin(ExchangeId(51), connection(1), TASK);
-        tasks.end(ExchangeId(50));
-        tasks.end(ExchangeId(51));
+        tasks.begin(ExchangeId(51), connection(1), TASK, None);
+        tasks.end(ExchangeId(50), 1);
+        tasks.end(ExchangeId(51), 1);
         assert_eq!(tasks.role(connection(1), TASK, true), Role::Multiplexer, "it may do so again");
     }
 
@@ -228,6 +268,24 @@ mod tests {
         assert_eq!(tasks.birth(1, OTHER), None, "it was there before");
         tasks.forget_process(1);
         assert_eq!(tasks.birth(1, TASK), None);
+    }
+
+    #[test]
+    fn who_cleans_up_behind_its_call_sends_nothing() {
+        let mut tasks = Tasks::default();
+        tasks.open(connection(1), None);
+        let is_fresh = |tasks: &Tasks, id, at_ns| tasks.is_fresh(connection(1), ExchangeId(id), at_ns);
+        assert!(is_fresh(&tasks, 1, 10));
+        tasks.begin(ExchangeId(50), connection(1), TASK, Some(ExchangeId(1)));
+        tasks.end(ExchangeId(50), 20);
+        assert!(!is_fresh(&tasks, 1, 30), "the last one");
+        assert!(!is_fresh(&tasks, 2, 15), "it woke while another's call was under way");
+        assert!(is_fresh(&tasks, 2, 30));
+        tasks.begin(ExchangeId(51), connection(1), TASK, None);
+        tasks.end(ExchangeId(51), 40);
+        assert!(!is_fresh(&tasks, 3, 50), "it may be the last one");
+        tasks.learn(connection(1), ExchangeId(2));
+        assert!(is_fresh(&tasks, 3, 50));
     }
 
     #[test]

@@ -84,7 +84,8 @@ const NAMES: [Name; 8] = [
 fn read(file: &File) -> Option<TokioProgram> {
     let cache = ReadCache::new(file);
     let elf = object::File::parse(&cache).ok()?;
-    if elf.architecture() != Architecture::X86_64 {
+    // What tokio waits for events with. Most programs are not looked at any further.
+    if elf.architecture() != Architecture::X86_64 || symbols::imports(&elf, b"epoll_create1") == Some(false) {
         return None;
     }
     let mut storage = None;

@@ -27,6 +27,12 @@ pub(super) fn of<'a>(elf: &impl object::Object<'a>) -> Option<impl Iterator<Item
     Some(entries.iter().filter_map(|entry| symbol(entry, names)))
 }
 
+/// Returns whether a file wants a symbol of its libraries, or has one for others; none where it is linked statically.
+pub(super) fn imports<'a>(elf: &impl object::Object<'a>, name: &[u8]) -> Option<bool> {
+    let names = elf.section_by_name(".dynstr").filter(|section| section.size() <= MAX_TABLE_BYTES)?;
+    Some(names.data().ok()?.split(|&byte| byte == 0).any(|found| found == name))
+}
+
 /// Size of `Elf64_Sym`.
 const ENTRY_BYTES: usize = 24;
 

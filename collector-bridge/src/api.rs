@@ -6,6 +6,7 @@ mod dependencies;
 mod error;
 mod errors;
 mod fields;
+mod inferred;
 mod json;
 mod names;
 mod openapi;
@@ -26,7 +27,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 use tokio::sync::Semaphore;
 
-use crate::query::QueryError;
+use crate::query::{Inferrer, QueryError};
 use crate::store::Store;
 
 use error::ApiError;
@@ -43,11 +44,14 @@ pub const MAX_BODY_BYTES: usize = 256 * 1024;
 pub struct AppState {
     /// Where spans are.
     pub store: Store,
+    /// What infers links.
+    pub inferrer: Arc<Inferrer>,
 }
 
 /// Returns all routes below `/`, without health and metrics; everything else is answered with 404.
 pub fn router(state: AppState) -> Router {
-    let api = Api { store: state.store, permits: Arc::new(Semaphore::new(MAX_QUERIES)) };
+    let AppState { store, inferrer } = state;
+    let api = Api { store, inferrer, permits: Arc::new(Semaphore::new(MAX_QUERIES)) };
     let add = |router: Router<Api>, (path, methods)| router.route(path, methods);
     routes().into_iter().fold(Router::new(), add).fallback(no_route).with_state(api)
 }
@@ -83,6 +87,7 @@ pub fn starting() -> Response {
 #[derive(Clone)]
 struct Api {
     store: Store,
+    inferrer: Arc<Inferrer>,
     permits: Arc<Semaphore>,
 }
 

@@ -11,6 +11,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
+use crate::infer::InferCounters;
 use crate::join::Joiner;
 use crate::receive::ReceiveCounters;
 use crate::store::Store;
@@ -22,6 +23,8 @@ pub struct Health {
     pub receive: Arc<ReceiveCounters>,
     /// What brings the sides of requests together, with its counters.
     pub join: Arc<Joiner>,
+    /// Counters of inferred links.
+    pub infer: Arc<InferCounters>,
     /// The store, once it is open.
     pub store: Arc<OnceLock<Store>>,
 }
@@ -44,6 +47,6 @@ async fn ready(State(health): State<Health>) -> Response {
 
 async fn metrics(State(health): State<Health>) -> Response {
     health.join.expire(Instant::now());
-    let text = metrics::write(&health.receive, &health.join, health.store.get());
+    let text = metrics::write(&health);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }

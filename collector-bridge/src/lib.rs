@@ -9,6 +9,7 @@ pub mod api;
 pub mod assemble;
 pub mod config;
 pub mod health;
+pub mod infer;
 pub mod join;
 pub mod model;
 pub mod pipeline;

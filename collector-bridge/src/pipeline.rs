@@ -30,8 +30,10 @@ use tokio::task::{JoinHandle, JoinSet};
 use crate::api;
 use crate::config::Settings;
 use crate::health::{self, Health};
+use crate::infer::InferCounters;
 use crate::join::{JoinCounters, Joiner, Late, Sightings};
 use crate::model::Span;
+use crate::query::Inferrer;
 use crate::receive::{self, Deliver, Intake, ReceiveCounters, Refusal, offload};
 use crate::store::{AppendError, Batch, Store, StoreError};
 
@@ -90,6 +92,7 @@ pub async fn run(settings: Settings, stop: impl Future<Output = ()>) -> Result<(
         receive: Arc::new(ReceiveCounters::default()),
         join: Arc::new(Joiner::new(&settings.join, Instant::now())),
         store: Arc::new(OnceLock::new()),
+        infer: Arc::new(InferCounters::default()),
     };
     let (stopper, stopped) = watch::channel(false);
     let mut servers = JoinSet::new();
@@ -98,7 +101,8 @@ pub async fn run(settings: Settings, stop: impl Future<Output = ()>) -> Result<(
 
     let store = open(&settings, &health.join).await?;
     let _ = health.store.set(store.clone());
-    let _ = gate.rest.set(api::router(api::AppState { store: store.clone() }));
+    let inferrer = Arc::new(Inferrer::new(settings.infer.clone(), Arc::clone(&health.infer)));
+    let _ = gate.rest.set(api::router(api::AppState { store: store.clone(), inferrer }));
     let intake = Intake::new(
         deliver(store.clone(), Arc::clone(&health.join), settings.join.hold),
         Arc::clone(&health.receive),

@@ -7,6 +7,7 @@
 mod condition;
 mod cursor;
 mod errors;
+mod inferred;
 mod performance;
 mod search;
 mod services;
@@ -16,6 +17,7 @@ use crate::store::StoreError;
 pub use condition::{AttributeCondition, Comparison, Scope};
 pub use cursor::{Cursor, CursorError, LATE_NS, MAX_REMEMBERED};
 pub use errors::{ErrorGroup, ErrorsQuestion, error_groups};
+pub use inferred::{InferState, InferredLinks, Inferrer};
 pub use performance::{Grouping, KindChoice, PerformanceQuestion, Series, performance};
 pub use search::{
     FoundTrace, MAX_MATCHED_SPANS, MatchedSpan, SearchFilter, SearchPage, SearchQuestion, search,

@@ -4,6 +4,8 @@
 #![forbid(unsafe_code)]
 
 mod agent;
+mod content;
+mod cost;
 mod downstream;
 mod framework;
 mod interrupt;
@@ -47,7 +49,10 @@ fn run() -> Result<ExitCode> {
         ["list"] => list(),
         ["downstream", address] => downstream::serve(address.parse().context("read the address")?)?,
         ["run", plan] => return measure(&Plan::read(plan)?),
-        _ => bail!("usage: lab list | lab run PLAN; `cargo xtask lab` does both"),
+        ["cost", plan, rounds] => {
+            cost(&Plan::read(plan)?, rounds.parse().context("read the number of rounds")?)?;
+        }
+        _ => bail!("usage: lab list | lab run PLAN | lab cost PLAN ROUNDS; `cargo xtask` does them all"),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -56,7 +61,10 @@ fn run() -> Result<ExitCode> {
 fn list() {
     for Framework { name, title, needs, .. } in framework::all() {
         let is_short = framework::SHORT.contains(name);
-        println!("{}", json!({ "name": name, "title": title, "needs": needs, "is_short": is_short }));
+        println!(
+            "{}",
+            json!({ "name": name, "title": title, "needs": needs, "is_short": is_short, "is_costed": framework::COSTED.contains(name) })
+        );
     }
 }
 
@@ -69,6 +77,13 @@ fn measure(plan: &Plan) -> Result<ExitCode> {
     let servers = Servers::start()?;
     let sink = Sink::start()?;
     let mut bench = Bench::new(&servers, &sink, &binary, &plan.in_flight, plan.requests);
+    if plan.is_content {
+        let is_chosen = |framework: &&Framework| plan.frameworks.iter().any(|name| name == framework.name);
+        let chosen: Vec<_> =
+            framework::all().into_iter().filter(is_chosen).filter(|f| content::is_measurable(f)).collect();
+        content::run(plan, &mut bench, &chosen)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let mut report = Report {
         date: measure::today()?,
         kernel: measure::kernel()?,
@@ -103,6 +118,20 @@ fn measure(plan: &Plan) -> Result<ExitCode> {
         report.save(page)?;
     }
     Ok(conclude(plan, &report, &failed))
+}
+
+/// Measures what the agent costs each framework.
+fn cost(plan: &Plan, rounds: usize) -> Result<()> {
+    interrupt::watch()?;
+    let servers = Servers::start()?;
+    let sink = Sink::start()?;
+    let mut bench = Bench::new(&servers, &sink, &plan.agent, &plan.in_flight, plan.requests);
+    for framework in framework::all() {
+        if plan.frameworks.iter().any(|name| name == framework.name) {
+            bench.cost(framework, rounds).with_context(|| framework.name)?;
+        }
+    }
+    Ok(())
 }
 
 /// Returns the agent's version, with the beginning of the binary's checksum, which tells builds apart.

@@ -7,7 +7,8 @@ use remora_tests::remora::Agent;
 use remora_tests::servers::GoService;
 use remora_tests::sink::Sink;
 
-use crate::{figure, paced, process};
+use crate::{paced, process};
+use remora_tests::figure;
 
 const RATES: [u32; 2] = [5_000, 10_000];
 /// Long enough for buffers and caches to reach their size.

@@ -9,9 +9,10 @@ use std::thread;
 use anyhow::{Context as _, Result};
 use aya::programs::loaded_programs;
 use aya::sys::{Stats, enable_stats};
+use remora_abi::MARK_TAKE;
 use remora_tests::observer::Observer;
 
-use crate::figure;
+use remora_tests::figure;
 
 /// Operations a round: reads and writes alike.
 const OPERATIONS: u64 = 200_000;
@@ -33,7 +34,60 @@ pub(crate) fn run(rounds: usize) -> Result<()> {
     figure::print("socket operation of a selected process, 256 B copied", "ns", &selected);
     figure::print("socket operation of an unselected process", "ns", &unselected);
     figure::print("system call on no socket, selected process", "ns", &other);
+    marks(rounds)?;
+    probes(rounds)
+}
+
+/// What a process pays for telling that a thread begins a unit of work.
+fn marks(rounds: usize) -> Result<()> {
+    let (mut bare, mut seen) = (Vec::new(), Vec::new());
+    for _ in 0..rounds {
+        bare.push(nanoseconds_a_call(mark));
+        let _observer = Observer::of_this_process_with_tokens()?;
+        seen.push(nanoseconds_a_call(mark));
+    }
+    figure::print("a mark of a process (take), without agent", "ns", &bare);
+    figure::print("a mark of a process (take), with agent", "ns", &seen);
     Ok(())
+}
+
+/// What a program pays for a probe at one of its functions: the kernel's breakpoint, and the least of programs.
+fn probes(rounds: usize) -> Result<()> {
+    let mut added = Vec::new();
+    for _ in 0..rounds {
+        let mut observer = Observer::of_this_process()?;
+        let bare = nanoseconds_a_call(probed);
+        observer.probe("node_turn", probed as *const () as usize)?;
+        added.push(nanoseconds_a_call(probed) - bare);
+    }
+    figure::print("a probe at a function", "ns", &added);
+    Ok(())
+}
+
+fn nanoseconds_a_call(call: fn()) -> f64 {
+    let begin_ns = thread_time_ns();
+    for _ in 0..OPERATIONS {
+        call();
+    }
+    (thread_time_ns() - begin_ns) / OPERATIONS as f64
+}
+
+/// Returns the running thread's own time: other work of the machine does not count.
+fn thread_time_ns() -> f64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    time.tv_sec as f64 * 1e9 + time.tv_nsec as f64
+}
+
+#[expect(unsafe_code, reason = "no library sends signals that do not exist")]
+fn mark() {
+    // SAFETY: the signal's number is invalid, so that nothing is sent.
+    unsafe { libc::kill(1, MARK_TAKE as i32) };
+}
+
+/// A function like those that are probed: it has work to do, and is called.
+#[inline(never)]
+fn probed() {
+    std::hint::black_box(OPERATIONS);
 }
 
 /// Returns the BPF time of one operation: one run of the program at its entry and one at its exit.

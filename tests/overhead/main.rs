@@ -1,11 +1,10 @@
 //! Measures what observing costs. `cargo xtask bench` runs it and prints its figures beside the budgets.
 //!
 //! Figures go to standard output, one JSON object a line; what is being done goes to standard error.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod agent;
 mod bpf;
-mod figure;
 mod paced;
 mod process;
 mod throughput;

@@ -10,7 +10,7 @@ use remora_tests::servers::{GoService, Nginx, Redis};
 use remora_tests::sink::Sink;
 use remora_tests::{locate, tools};
 
-use crate::figure;
+use remora_tests::figure;
 
 /// The programs that make the load.
 const LOADS: [&str; 2] = ["wrk", "redis-benchmark"];

@@ -5,6 +5,7 @@
 pub mod bridge;
 pub mod cgroup;
 pub mod exclusive;
+pub mod figure;
 pub mod hosts;
 pub mod load;
 pub mod locate;

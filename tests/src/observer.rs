@@ -1,9 +1,10 @@
 //! The agent's capture in the test's own process, without engine or export.
 
+use std::path::Path;
 use std::process;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use remora::capture::{Capture, CaptureSettings, Observation, ProcessMode, Tasks};
 use remora_engine::event::Event;
 
@@ -55,6 +56,16 @@ impl Observer {
             exec_resets_verdict: true,
         };
         Ok(Self { capture: Capture::load(settings)?, _exclusive: exclusive })
+    }
+
+    /// Attaches one of the agent's probes to the function at this address of this process's own program.
+    pub fn probe(&mut self, program: &'static str, function: usize) -> Result<()> {
+        let maps = procfs::process::Process::myself()?.maps()?;
+        let address = u64::try_from(function)?;
+        let map = maps.iter().find(|map| (map.address.0..map.address.1).contains(&address));
+        let map = map.context("the function is in no file")?;
+        let offset = address - map.address.0 + map.offset;
+        Ok(self.capture.attach_probe(program, Path::new("/proc/self/exe"), offset)?)
     }
 
     /// Returns what was told since the last call.

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::build::{self, Build};
+use crate::lab;
 use crate::run::host;
 use crate::shell::{self, step};
 use crate::test::environment;
@@ -34,6 +35,8 @@ enum Name {
     Bpf,
     /// Throughput that servers lose at saturation
     Throughput,
+    /// Throughput that frameworks lose, and what of it is whose: tasks, contexts, hand-overs
+    Mechanisms,
     /// CPU and memory of the agent under a steady load
     Agent,
     /// The bridge: ingest with fsync, storage, queries
@@ -45,6 +48,7 @@ impl Name {
         match self {
             Name::Bpf => "bpf",
             Name::Throughput => "throughput",
+            Name::Mechanisms => "mechanisms",
             Name::Agent => "agent",
             Name::Bridge => "bridge",
         }
@@ -65,6 +69,7 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
     for &name in names {
         let lines = match name {
             Name::Bridge => bridge()?,
+            Name::Mechanisms => mechanisms(bench.rounds)?,
             _ => overhead(name, bench.rounds)?,
         };
         report(name, &lines)?;
@@ -76,6 +81,11 @@ fn overhead(name: Name, rounds: u32) -> Result<String> {
     let mut cargo = release_cargo();
     cargo.args(["--package", "remora-tests", "--bin", "overhead", "--", name.label(), &rounds.to_string()]);
     measure(name, &mut cargo)
+}
+
+fn mechanisms(rounds: u32) -> Result<String> {
+    step("bench mechanisms");
+    lab::cost(rounds).context("bench mechanisms")
 }
 
 fn bridge() -> Result<String> {

@@ -12,8 +12,8 @@ mod settings;
 use std::path::PathBuf;
 
 pub use arguments::{
-    CheckArguments, Command, CommandLine, ExplainArguments, LogArguments, Print, Propagate, RunArguments,
-    TraceArguments, TrySocketsArguments, WatchArguments,
+    CheckArguments, Command, CommandLine, ContentEvidence, ExplainArguments, LogArguments, Print, Propagate,
+    RunArguments, TraceArguments, TrySocketsArguments, WatchArguments,
 };
 pub use environment::Environment;
 pub use file::File;

@@ -19,6 +19,7 @@ mod service;
 mod sockets;
 mod table;
 mod tokio;
+mod waiting;
 mod worker;
 
 pub use container::{Membership, cgroup2_mount};

@@ -110,6 +110,8 @@ pub fn run(
             servers: Servers::default(),
             processes: shared.processes.clone(),
             is_ready: false,
+            lost_handovers: 0,
+            looked_at_ns: 0,
             notices,
             verdicts,
             sink,
@@ -138,6 +140,9 @@ struct Pipeline<S> {
     servers: Servers,
     processes: Processes,
     is_ready: bool,
+    /// Records of tasks and gifts that were lost so far, and when they were counted.
+    lost_handovers: u64,
+    looked_at_ns: u64,
     sink: S,
     next_publish_ns: u64,
 }
@@ -173,6 +178,7 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
 
     /// One round: what the kernel told, what discovery judged, what became of it.
     fn turn(&mut self, now_ns: u64) -> usize {
+        self.note_lost_handovers(now_ns);
         let (order, roster, engine) = (&mut self.order, &mut self.roster, &mut self.engine);
         let notices = &self.notices;
         let refused = &self.notices_refused;
@@ -202,6 +208,16 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
         records
     }
 
+    /// What is missing by now went missing after the last look.
+    fn note_lost_handovers(&mut self, now_ns: u64) {
+        let lost = self.capture.lost_handovers();
+        if lost != self.lost_handovers {
+            self.lost_handovers = lost;
+            self.order.push(Observation::HandoversLost { at_ns: self.looked_at_ns });
+        }
+        self.looked_at_ns = now_ns;
+    }
+
     fn take_verdicts(&mut self) {
         while let Ok(verdict) = self.verdicts.try_recv() {
             self.apply(verdict);
@@ -209,13 +225,15 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
     }
 
     fn apply(&mut self, verdict: Verdict) {
-        let Verdict { tgid, observe, runtime, probes, reason: _ } = verdict;
-        self.roster.judge(tgid, observe);
-        let tasks = runtime::tasks(&runtime);
-        let mode =
-            if observe { ProcessMode::Observe { tasks, has_tokens: false } } else { ProcessMode::Ignore };
+        let Verdict { tgid, programs, observe, runtime, probes, waiting, reason: _ } = verdict;
+        if !self.roster.judge(tgid, programs, observe) {
+            return;
+        }
+        let (tasks, has_tokens) = (runtime::tasks(&runtime), runtime::has_tokens(&runtime));
+        let mode = if observe { ProcessMode::Observe { tasks, has_tokens } } else { ProcessMode::Ignore };
         self.capture.set_process(tgid, mode);
         self.engine.handle_process(tgid, runtime::scheduling(&runtime, &probes));
+        waiting.into_iter().for_each(|tid| self.engine.handle_waiting(tid));
         if observe {
             for probe in probes {
                 self.attached.attach(&mut self.capture, &probe);
@@ -226,7 +244,9 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
     fn observe(&mut self, observation: Observation) {
         match observation {
             Observation::Socket { event, tgid } => {
-                if !self.roster.is_ignored(tgid) {
+                // The end of a connection that somebody else has used, or that was known before the verdict.
+                let is_end = matches!(event.kind, EventKind::Closed(_));
+                if is_end || !self.roster.is_ignored(tgid) {
                     self.engine.handle_event(event);
                 }
             }
@@ -234,7 +254,9 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
                 self.engine.handle_process_exit(tgid, at_ns);
                 // Its last spans are judged by what is known of it now.
                 self.collect();
-                self.roster.forget(tgid);
+                self.roster.end(tgid, now_ns());
+                // A verdict may have come after the programs had removed it.
+                self.capture.forget_process(tgid);
             }
             Observation::Task { executor, context, at_ns, .. } => {
                 self.engine.handle_task(executor, context, at_ns);
@@ -242,6 +264,8 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
             Observation::Gift { handover, giver, token, at_ns } => {
                 self.hand_over(handover, &giver, token, at_ns);
             }
+            Observation::TaskEnd { tgid, context, .. } => self.engine.handle_task_end(tgid, context),
+            Observation::HandoversLost { .. } => self.engine.handle_lost_handovers(),
             // The engine was told when they came.
             Observation::Exec { .. } | Observation::Fork { .. } => {}
         }
@@ -261,7 +285,9 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
             self.capture.apply(command);
         }
         let now_ns = now_ns();
-        while let Some(span) = self.unnamed.pop(now_ns, |tgid| self.processes.get(tgid).is_some()) {
+        while let Some(span) =
+            self.unnamed.pop(now_ns, |tgid, programs| is_known(&self.processes, tgid, programs))
+        {
             self.report(span);
         }
         while let Some(span) = self.engine.poll_span() {
@@ -270,9 +296,10 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
             {
                 writing.note_server(server, now_ns);
             }
-            if self.processes.get(span.tgid).is_some() {
+            let programs = self.roster.programs(span.tgid);
+            if is_known(&self.processes, span.tgid, programs) {
                 self.report(span);
-            } else if let Some(oldest) = self.unnamed.push(span, now_ns) {
+            } else if let Some(oldest) = self.unnamed.push(span, programs, now_ns) {
                 self.report(oldest);
             }
         }
@@ -351,6 +378,11 @@ fn load(settings: &Settings) -> Result<Capture, capture::Error> {
     Ok(capture)
 }
 
+/// Returns whether discovery has looked at a process since it began its present program.
+fn is_known(processes: &Processes, tgid: u32, programs: u32) -> bool {
+    processes.get(tgid).is_some_and(|process| process.programs >= programs)
+}
+
 fn engine_sample(counter: remora_engine::Counter) -> Sample {
     let remora_engine::Counter { family, label, protocol, value } = counter;
     match family {
@@ -393,7 +425,11 @@ fn notice(observation: &Observation, roster: &mut Roster) -> Option<Notice> {
             let tgid = executor.tgid;
             roster.is_asking(tgid).then_some(Notice::Tasking { tgid, thread_pointer: *thread_pointer })
         }
-        Observation::Socket { .. } | Observation::Task { .. } | Observation::Gift { .. } => None,
+        Observation::Socket { .. }
+        | Observation::Task { .. }
+        | Observation::TaskEnd { .. }
+        | Observation::Gift { .. }
+        | Observation::HandoversLost { .. } => None,
     }
 }
 

@@ -83,7 +83,7 @@ impl Pairing {
             MessageKind::RequestEnd => self.request_end(message.pairing, last, out),
             MessageKind::Response(response) => self.response(message.pairing, response, first, last, out),
             MessageKind::ResponseEnd => self.finish(message.pairing, last, out),
-            MessageKind::Interim | MessageKind::OneWay => {}
+            MessageKind::Interim | MessageKind::OneWay | MessageKind::Delivered(_) => {}
         }
     }
 

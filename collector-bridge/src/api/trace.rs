@@ -1,17 +1,23 @@
 //! `GET /api/v1/traces/{id}`: one trace, as a tree in reading order.
 
+use std::sync::Arc;
+
 use axum::extract::{Path, RawQuery, State};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::assemble::assemble;
 use crate::model::{Event, Link, Resource, Scope, Trace, TraceId, TraceSpan};
+use crate::query::InferredLinks;
+use crate::store::Store;
 
 use super::Api;
 use super::error::ApiError;
 use super::fields::{Fields, shown};
+use super::inferred::InferredJson;
 use super::json::{Json, attributes};
 use super::names::{kind_name, status_name};
+use super::range::now_unix_ns;
 use super::search::SummaryJson;
 
 #[derive(Debug, Serialize)]
@@ -25,6 +31,8 @@ pub(super) struct TraceJson {
     scopes: Vec<ScopeJson>,
     /// Depth first: each span after its parent, siblings by start.
     spans: Vec<SpanJson>,
+    /// What time says about calls without parent.
+    inferred: InferredJson,
     /// Other ids of the trace.
     aliases: Vec<String>,
 }
@@ -119,11 +127,16 @@ pub(super) async fn trace(
     };
     let trace_id = parse_trace_id(&id)?;
     Fields::of_query(query.as_deref(), &[])?;
-    let (spans, ids) =
-        api.ask(move |store, _| Ok((store.trace(trace_id)?, store.trace_ids(trace_id)))).await?;
+    let inferrer = Arc::clone(&api.inferrer);
+    let ask = move |store: &Store, deadline| {
+        let spans = store.trace(trace_id)?;
+        let inferred = inferrer.links(store, &spans, now_unix_ns(), deadline)?;
+        Ok((spans, store.trace_ids(trace_id), inferred))
+    };
+    let (spans, ids, inferred) = api.ask(ask).await?;
     let canonical = spans.first().map_or(trace_id, |span| span.trace_id);
     match assemble(canonical, spans) {
-        Some(trace) => Ok(Json(trace_json(&trace, &ids))),
+        Some(trace) => Ok(Json(trace_json(&trace, &ids, &inferred))),
         None => {
             Err(ApiError::new("trace_not_found", format!("no span of trace {trace_id} is stored")).of("id"))
         }
@@ -140,7 +153,7 @@ fn parse_trace_id(text: &str) -> Result<TraceId, ApiError> {
     })
 }
 
-fn trace_json(trace: &Trace, ids: &[TraceId]) -> TraceJson {
+fn trace_json(trace: &Trace, ids: &[TraceId], inferred: &InferredLinks) -> TraceJson {
     let mut shared = Shared::default();
     let spans: Vec<SpanJson> = in_reading_order(trace)
         .into_iter()
@@ -165,6 +178,7 @@ fn trace_json(trace: &Trace, ids: &[TraceId]) -> TraceJson {
         resources: shared.resources.iter().map(|resource| resource_json(resource)).collect(),
         scopes: shared.scopes.iter().map(|scope| scope_json(scope)).collect(),
         spans,
+        inferred: InferredJson::of(trace.trace_id, inferred),
         aliases: ids.iter().filter(|id| **id != trace.trace_id).map(TraceId::to_string).collect(),
     }
 }

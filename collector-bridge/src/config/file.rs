@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use super::flags::StoreKind;
+use super::flags::{InferMode, StoreKind};
 
 /// A TOML file. Names that are not here are refused.
 ///
@@ -39,6 +39,18 @@ pub struct File {
     pub ingest: Ingest,
     /// Joining of traces across hosts.
     pub join: Join,
+    /// Links that are inferred from times.
+    pub infer: Infer,
+}
+
+/// Links that are inferred from times.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Infer {
+    /// `links` or `off`. Default `links`.
+    pub mode: Option<InferMode>,
+    /// Links with less confidence, from 0 to 1, are not shown. Default 0.5.
+    pub min_confidence: Option<f64>,
 }
 
 /// Joining of traces across hosts.

@@ -48,6 +48,9 @@ pub struct Serve {
     /// Bytes of segments at which the oldest are removed, such as 10GiB [default: 10GiB]
     #[arg(long, env = "REMORA_BRIDGE_RETENTION_SIZE", value_name = "SIZE")]
     pub retention_size: Option<String>,
+    /// Whether traces show links that are inferred from times, where nobody knows for whom a call was made [default: links]
+    #[arg(long, env = "REMORA_BRIDGE_INFER", value_enum)]
+    pub infer: Option<InferMode>,
     /// TOML file with these and further settings
     #[arg(long, env = "REMORA_BRIDGE_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -59,4 +62,14 @@ pub struct Serve {
 pub enum StoreKind {
     /// In the data directory.
     Local,
+}
+
+/// What is inferred from times.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum InferMode {
+    /// Links, with a confidence.
+    Links,
+    /// Nothing.
+    Off,
 }

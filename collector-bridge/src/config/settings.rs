@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::file::File;
-use super::flags::Serve;
+use super::file::{self, File};
+use super::flags::{InferMode, Serve};
+use crate::infer::InferSettings;
 use crate::join::JoinSettings;
 use crate::receive::DEFAULT_MAX_REQUEST_BYTES;
 use crate::store::{MAX_REQUEST_BYTES, StoreSettings};
@@ -81,6 +82,8 @@ pub struct Settings {
     pub max_request_bytes: usize,
     /// Joining of traces.
     pub join: JoinSettings,
+    /// Inferred links.
+    pub infer: InferSettings,
     /// The store.
     pub store: StoreSettings,
 }
@@ -131,6 +134,7 @@ impl Settings {
             )?,
             token,
             join,
+            infer: infer(flags.infer, file.infer)?,
             store,
         };
         settings.refuse_exposed()?;
@@ -149,6 +153,20 @@ impl Settings {
             _ => Ok(()),
         }
     }
+}
+
+fn infer(flag: Option<InferMode>, file: file::Infer) -> Result<InferSettings, ConfigError> {
+    let default = InferSettings::default();
+    let min_confidence = file.min_confidence.unwrap_or(default.min_confidence);
+    if !(0.0..=1.0).contains(&min_confidence) {
+        return Err(ConfigError::Value {
+            key: "infer.min_confidence",
+            value: min_confidence.to_string(),
+            expected: "a number from 0 to 1",
+        });
+    }
+    let mode = flag.or(file.mode);
+    Ok(InferSettings { is_on: mode.map_or(default.is_on, |mode| mode == InferMode::Links), min_confidence })
 }
 
 fn read(path: &Path) -> Result<String, ConfigError> {
@@ -228,6 +246,11 @@ mod tests {
         check("retention = '7 weeks'", "retention = \"7 weeks\": expected a whole number and s, m, h or d");
         check("retention_size = '0GiB'", "expected a whole number and KiB");
         check("retentoin = '7d'", "unknown field `retentoin`");
+        check("[infer]\nmode = 'parents'", "unknown variant `parents`");
+        check(
+            "[infer]\nmin_confidence = 1.5",
+            "infer.min_confidence = \"1.5\": expected a number from 0 to 1",
+        );
         check("store = 'clickhouse'", "unknown variant `clickhouse`");
         check(
             "listen = '0.0.0.0:7654'",

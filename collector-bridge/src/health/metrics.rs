@@ -3,18 +3,21 @@
 use std::fmt::{Display, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::join::{JoinCounters, Joiner};
+use super::Health;
+use crate::infer::InferCounters;
+use crate::join::JoinCounters;
 use crate::receive::ReceiveCounters;
-use crate::store::{FSYNC_BOUNDS_US, Store, StoreCounters, StoreSizes};
+use crate::store::{FSYNC_BOUNDS_US, StoreCounters, StoreSizes};
 
 /// Returns all metrics; those of the store only once it is open.
-pub(super) fn write(receive: &ReceiveCounters, joiner: &Joiner, store: Option<&Store>) -> String {
+pub(super) fn write(health: &Health) -> String {
     let mut text = Text::default();
-    write_receive(&mut text, receive);
-    write_join(&mut text, joiner.counters());
+    write_receive(&mut text, &health.receive);
+    write_join(&mut text, health.join.counters());
     let name = "remora_bridge_join_servers_waiting";
-    text.gauge(name, "Server spans that wait for their client span", joiner.waiting() as u64);
-    if let Some(store) = store {
+    text.gauge(name, "Server spans that wait for their client span", health.join.waiting() as u64);
+    write_infer(&mut text, &health.infer);
+    if let Some(store) = health.store.get() {
         write_store(&mut text, store.counters());
         write_sizes(&mut text, &store.sizes());
     }
@@ -70,6 +73,33 @@ fn write_join(text: &mut Text, counters: &JoinCounters) {
     text.head(name, "Spans that were forgotten before the hold was over, for lack of room", "counter");
     text.line(name, "{side=\"client\"}", value(&counters.evicted_clients));
     text.line(name, "{side=\"server\"}", value(&counters.evicted_servers));
+}
+
+fn write_infer(text: &mut Text, counters: &InferCounters) {
+    text.counter(
+        "remora_bridge_infer_orphans_total",
+        "Calls without parent that were looked at, for traces that somebody asked for",
+        &counters.orphans,
+    );
+    text.counter("remora_bridge_infer_linked_total", "Those that got a link to a request", &counters.linked);
+    let name = "remora_bridge_infer_refused_total";
+    text.head(name, "Those that got none", "counter");
+    text.line(name, "{reason=\"uncertain\"}", value(&counters.uncertain));
+    text.line(name, "{reason=\"outside\"}", value(&counters.outside));
+    text.line(name, "{reason=\"crowded\"}", value(&counters.crowded));
+    text.counter(
+        "remora_bridge_infer_stretches_refused_total",
+        "Stretches of time that held too much to be looked at",
+        &counters.refused_stretches,
+    );
+    text.counter(
+        "remora_bridge_infer_busy_total",
+        "Traces that were shown without links, because others were being looked for",
+        &counters.busy,
+    );
+    let name = "remora_bridge_infer_seconds_total";
+    text.head(name, "Time that was spent on links", "counter");
+    text.line(name, "", value(&counters.spent_us) as f64 / 1e6);
 }
 
 fn write_store(text: &mut Text, counters: &StoreCounters) {

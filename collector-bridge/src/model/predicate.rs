@@ -18,6 +18,8 @@ pub struct SpanPredicate {
     pub min_duration_ns: Option<u64>,
     /// It took at most this long.
     pub max_duration_ns: Option<u64>,
+    /// It names no parent.
+    pub without_parent: bool,
     /// Conditions on span and resource attributes.
     pub attributes: Vec<AttributeMatch>,
 }
@@ -55,6 +57,7 @@ impl SpanPredicate {
             && self.status.is_none_or(|status| status == span.status.code)
             && self.min_duration_ns.is_none_or(|min| duration_ns >= min)
             && self.max_duration_ns.is_none_or(|max| duration_ns <= max)
+            && !(self.without_parent && span.parent_span_id.is_some())
             && self.service.as_ref().is_none_or(|service| service == span.service_name())
             && self.attributes.iter().all(|wanted| wanted.matches(span))
     }

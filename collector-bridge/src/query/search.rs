@@ -167,6 +167,7 @@ impl SearchFilter {
             status: self.status,
             min_duration_ns: self.min_span_duration_ns,
             max_duration_ns: self.max_span_duration_ns,
+            without_parent: false,
             attributes: self.attributes.iter().filter_map(AttributeCondition::for_store).collect(),
         }
     }

@@ -177,6 +177,7 @@ fn predicates() -> Vec<SpanPredicate> {
         SpanPredicate { name: Some("GET /items/3".to_owned()), ..base() },
         SpanPredicate { kind: Some(crate::model::SpanKind::Server), ..base() },
         SpanPredicate { status: Some(crate::model::StatusCode::Error), ..base() },
+        SpanPredicate { without_parent: true, ..base() },
         SpanPredicate { min_duration_ns: Some(1_000_000), max_duration_ns: Some(2_000_000), ..base() },
         attribute("http.response.status_code", AttributeOperator::Equal, AnyValue::Int(350)),
         attribute("http.response.status_code", AttributeOperator::NotEqual, AnyValue::Int(200)),

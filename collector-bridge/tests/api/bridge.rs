@@ -2,9 +2,12 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::Duration;
 
 use remora_bridge::api::{AppState, router};
+use remora_bridge::infer::InferSettings;
+use remora_bridge::query::Inferrer;
 use remora_bridge::receive;
 use remora_bridge::store::{Batch, Store, StoreSettings};
 use serde_json::Value;
@@ -36,7 +39,8 @@ impl Bridge {
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap();
-        let routes = router(AppState { store: store.clone() });
+        let inferrer = Inferrer::new(InferSettings::default(), Arc::default());
+        let routes = router(AppState { store: store.clone(), inferrer: Arc::new(inferrer) });
         runtime.spawn(async move { axum::serve(listener, routes).await });
         Self { store, address, _runtime: runtime, _dir: dir }
     }

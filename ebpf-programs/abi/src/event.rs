@@ -20,11 +20,13 @@ pub const KIND_TASK: u8 = 7;
 pub const KIND_CLAIM: u8 = 8;
 /// `EventHeader::kind` of a [`GiftEvent`].
 pub const KIND_GIFT: u8 = 9;
+/// `EventHeader::kind` of a [`TaskEndEvent`].
+pub const KIND_TASK_END: u8 = 10;
 /// `EventHeader::kind` of a [`GiftEvent`]: the unit was made by the giver, and keeps its number for good.
-pub const KIND_SPAWN: u8 = 10;
+pub const KIND_SPAWN: u8 = 11;
 /// `EventHeader::kind` of a [`GiftEvent`]: the unit goes on because of something that the giver did, which may be no
 /// more than to make room.
-pub const KIND_WAKE: u8 = 11;
+pub const KIND_WAKE: u8 = 12;
 
 /// Bytes leave the observed process.
 pub const DIRECTION_EGRESS: u8 = 0;
@@ -64,7 +66,7 @@ pub const OPENED_POSITIONS: u8 = 1 << 0;
 pub struct EventHeader {
     /// One of the `KIND_*` values.
     pub kind: u8,
-    /// `DATA_*` flags of a data, claim or gift record, `OPENED_*` flags of an opened record, else 0.
+    /// `DATA_*` flags of a data, task, claim or gift record, `OPENED_*` flags of an opened record, else 0.
     pub flags: u8,
     /// `DIRECTION_*` of a data record, else 0.
     pub direction: u8,
@@ -198,18 +200,30 @@ pub struct ForkEvent {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TaskEvent {
-    /// Head.
+    /// Head, with the flags of a data record, of the maker.
     pub header: EventHeader,
     /// Address of the new `Context`.
     pub task: u64,
-    /// Address of the current one; 0 where there is none, or where it is not known how to find it.
-    pub parent: u64,
+    /// As in [`DataEvent::task`], of the maker: the current one.
+    pub maker: u64,
+    /// As in [`DataEvent::task_parent`], of the maker.
+    pub maker_parent: u64,
     /// The thread pointer (`fs`), where it is not known how to find the current one; else 0.
     pub thread_pointer: u64,
     /// As in [`DataEvent::turn`].
     pub turn: u32,
     /// Zero.
     pub padding: u32,
+}
+
+/// A Python `Context` that ends: its address may be used again.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TaskEndEvent {
+    /// Head.
+    pub header: EventHeader,
+    /// Address of the `Context`.
+    pub task: u64,
 }
 
 /// A task that will have something written to a socket by another.
@@ -262,7 +276,8 @@ const _: () = {
     assert!(size_of::<ExecEvent>() == 576);
     assert!(size_of::<ForkEvent>() == 40);
     assert!(size_of::<ExitEvent>() == 32);
-    assert!(size_of::<TaskEvent>() == 64);
+    assert!(size_of::<TaskEvent>() == 72);
+    assert!(size_of::<TaskEndEvent>() == 40);
     assert!(size_of::<ClaimEvent>() == 56);
     assert!(size_of::<GiftEvent>() == 64);
 };

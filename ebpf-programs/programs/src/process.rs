@@ -21,6 +21,7 @@ const TCP_CLOSE: u64 = 7;
 pub(crate) fn sched_process_exec(context: RawTracePointContext) -> i32 {
     let (task, now_ns) = (read::task(), read::now_ns());
     reset_policy();
+    thread::restart(context.arg::<u64>(1) as u32);
     #[cfg(feature = "propagation")]
     crate::propagation::forget_process();
     let is_told = emit::record::<ExecEvent>(|event| {

@@ -7,10 +7,10 @@ mod python;
 mod tokio;
 pub(crate) mod tokens;
 
-use remora_abi::{ClaimEvent, KIND_CLAIM, ProcessPolicy, TASKS_GO, TASKS_PYTHON, TASKS_TOKIO};
+use remora_abi::{ClaimEvent, KIND_CLAIM, Loss, ProcessPolicy, TASKS_GO, TASKS_PYTHON, TASKS_TOKIO};
 
 use crate::arch::Registers;
-use crate::maps::offsets;
+use crate::maps::{lose, offsets};
 use crate::socket::find::find;
 use crate::{emit, read, thread};
 
@@ -54,7 +54,7 @@ fn thread_pointer() -> u64 {
 fn claim(descriptor: u64, task: Task) {
     let Some(found) = find(descriptor) else { return };
     let now_ns = read::now_ns();
-    emit::record::<ClaimEvent>(|event| {
+    let is_told = emit::record::<ClaimEvent>(|event| {
         event.header = emit::header(KIND_CLAIM, now_ns);
         event.header.flags = task.flags as u8;
         event.header.family = found.family;
@@ -65,4 +65,7 @@ fn claim(descriptor: u64, task: Task) {
         event.turn = thread::known().map_or(0, |thread| thread.turn);
         event.padding = 0;
     });
+    if !is_told {
+        lose(Loss::Handover);
+    }
 }

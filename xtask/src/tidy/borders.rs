@@ -67,19 +67,20 @@ const HOUSES: [House; 3] = [
             ("model", &[]),
             ("receive", &[]),
             ("join", &[]),
+            ("infer", &[]),
             ("assemble", &[]),
             ("analyze", &[]),
             // Rollups and lists of traces are stored beside the spans that they sum up.
             ("store", &["analyze", "assemble"]),
-            ("query", &["analyze", "store"]),
+            ("query", &["analyze", "infer", "store"]),
             // Answers, and the handle on what is asked.
-            ("api", &["analyze", "assemble", "query", "store"]),
+            ("api", &["analyze", "assemble", "infer", "query", "store"]),
             ("alert", &["analyze", "query"]),
             ("forward", &[]),
             // The counters of each room.
-            ("health", &["join", "receive", "store"]),
+            ("health", &["infer", "join", "receive", "store"]),
             // The settings of each room.
-            ("config", &["join", "receive", "store"]),
+            ("config", &["infer", "join", "receive", "store"]),
         ],
     },
 ];

@@ -6,8 +6,9 @@ use bytes::{Bytes, BytesMut};
 use remora_abi::{
     ClaimEvent, ClosedEvent, DATA_CONTEXT, DATA_COUNTED, DATA_EOF, DATA_GOROUTINE, DATA_TOKEN,
     DIRECTION_EGRESS, DataEvent, EventHeader, ExecEvent, FAMILY_INET, FAMILY_UNIX, ForkEvent, GiftEvent,
-    KIND_CLAIM, KIND_CLOSED, KIND_DATA, KIND_EXEC, KIND_EXIT, KIND_FORK, KIND_GIFT, KIND_OPENED, KIND_SPAWN, KIND_TASK, KIND_WAKE,
-    OPENED_POSITIONS, OpenedEvent, ROLE_ACCEPTED, ROLE_CONNECTED, TaskEvent,
+    KIND_CLAIM, KIND_CLOSED, KIND_DATA, KIND_EXEC, KIND_EXIT, KIND_FORK, KIND_GIFT, KIND_OPENED, KIND_SPAWN,
+    KIND_TASK, KIND_TASK_END, KIND_WAKE, OPENED_POSITIONS, OpenedEvent, ROLE_ACCEPTED, ROLE_CONNECTED,
+    TaskEndEvent, TaskEvent,
 };
 use remora_engine::event::{
     Closed, ConnectionId, Data, Direction, Endpoint, Event, EventKind, Executor, FirstPositions, Insertion,
@@ -43,6 +44,7 @@ impl Decoder {
                 Ok(Observation::Fork { parent: fork.header.tgid, child: fork.child_tgid })
             }
             KIND_TASK => Ok(task(&read(record)?)),
+            KIND_TASK_END => Ok(task_end(&read(record)?)),
             KIND_CLAIM => Ok(claim(&read(record)?)),
             KIND_GIFT => Ok(gift(&read(record)?, Handover::Gift)),
             KIND_SPAWN => Ok(gift(&read(record)?, Handover::Spawn)),
@@ -101,14 +103,18 @@ fn executor(header: &EventHeader, id: u64, parent: u64, turn: u32) -> Executor {
 }
 
 fn task(event: &TaskEvent) -> Observation {
-    let TaskEvent { header, task, parent, thread_pointer, turn, padding: _ } = *event;
-    let header = EventHeader { flags: DATA_CONTEXT, ..header };
+    let TaskEvent { header, task, maker, maker_parent, thread_pointer, turn, padding: _ } = *event;
     Observation::Task {
-        executor: executor(&header, parent, 0, turn),
+        executor: executor(&header, maker, maker_parent, turn),
         context: task,
         thread_pointer: (thread_pointer != 0).then_some(thread_pointer),
         at_ns: header.time_ns,
     }
+}
+
+fn task_end(event: &TaskEndEvent) -> Observation {
+    let TaskEndEvent { header, task } = *event;
+    Observation::TaskEnd { tgid: header.tgid, context: task, at_ns: header.time_ns }
 }
 
 fn claim(event: &ClaimEvent) -> Observation {
@@ -226,6 +232,8 @@ unsafe impl Record for ForkEvent {}
 unsafe impl Record for TaskEvent {}
 // SAFETY: as above.
 unsafe impl Record for GiftEvent {}
+// SAFETY: as above.
+unsafe impl Record for TaskEndEvent {}
 // SAFETY: as above.
 unsafe impl Record for ClaimEvent {}
 

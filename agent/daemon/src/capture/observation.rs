@@ -23,6 +23,20 @@ pub enum Observation {
         /// When, `CLOCK_MONOTONIC`.
         at_ns: u64,
     },
+    /// A Python task's context ended: another may have its address next.
+    TaskEnd {
+        /// The process.
+        tgid: u32,
+        /// Address of the context.
+        context: u64,
+        /// When, `CLOCK_MONOTONIC`.
+        at_ns: u64,
+    },
+    /// From some time on, beginnings and ends of tasks and gifts may be missing.
+    HandoversLost {
+        /// When, `CLOCK_MONOTONIC`.
+        at_ns: u64,
+    },
     /// A unit of work was handed over.
     Gift {
         /// How.
@@ -85,6 +99,8 @@ impl Observation {
             Observation::Exec { at_ns, .. }
             | Observation::Exit { at_ns, .. }
             | Observation::Task { at_ns, .. }
+            | Observation::TaskEnd { at_ns, .. }
+            | Observation::HandoversLost { at_ns }
             | Observation::Gift { at_ns, .. } => Some(*at_ns),
             Observation::Fork { .. } => None,
         }

@@ -110,6 +110,9 @@ pub struct RunArguments {
     /// A cgroup (v2) whose selected processes write contexts; may be repeated
     #[arg(long, value_name = "CGROUP")]
     pub propagate_in: Vec<PathBuf>,
+    /// What is made of ids (in paths, statements, keys) that a call shares with one request only, where nothing else tells its cause: 'links' also makes a parent where the request was alone in its process, 'parents' where no other can be meant [default: links]
+    #[arg(long, value_name = "WHAT")]
+    pub content_evidence: Option<ContentEvidence>,
     /// Address of /metrics, /healthz and /readyz, or 'off' [default: 127.0.0.1:7655]
     #[arg(long, value_name = "ADDRESS")]
     pub metrics_listen: Option<String>,
@@ -209,6 +212,28 @@ pub enum Propagate {
     Off,
     /// Headers, if the trial proves them harmless; in all cgroups where none is named.
     Headers,
+}
+
+/// What is made of ids that two requests have in common.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum ContentEvidence {
+    /// Nothing.
+    Off,
+    /// Links, and parents where the request was alone or the id is that of the request itself.
+    #[default]
+    Links,
+    /// Parents wherever no other request can be meant.
+    Parents,
+}
+
+impl From<ContentEvidence> for remora_engine::ContentEvidence {
+    fn from(evidence: ContentEvidence) -> Self {
+        match evidence {
+            ContentEvidence::Off => Self::Off,
+            ContentEvidence::Links => Self::Links,
+            ContentEvidence::Parents => Self::Parents,
+        }
+    }
 }
 
 /// How spans are printed.

@@ -30,6 +30,8 @@ pub struct File {
     pub headers: Headers,
     /// What is written into requests.
     pub propagate: Propagate,
+    /// What parents may rest on.
+    pub evidence: Evidence,
     /// The agent's own metrics.
     pub metrics: Metrics,
     /// The agent's own log.
@@ -107,6 +109,14 @@ pub struct Propagate {
     pub what: Option<String>,
     /// Cgroups (v2) whose selected processes write contexts: `--propagate-in`; default none.
     pub cgroups: Vec<PathBuf>,
+}
+
+/// `[evidence]`
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Evidence {
+    /// `off`, `links` or `parents`: `--content-evidence`; default `links`.
+    pub content: Option<String>,
 }
 
 /// `[metrics]`

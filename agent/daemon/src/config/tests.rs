@@ -111,6 +111,8 @@ fn a_file_with_every_key() {
         request = ["X-Request-Id"]
         response = ["Server"]
         baggage = ["user.id"]
+        [evidence]
+        content = "parents"
         [metrics]
         listen = "127.0.0.1:9999"
         [log]
@@ -124,6 +126,7 @@ fn a_file_with_every_key() {
     assert_eq!((export.queue_bytes, export.timeout), (8 << 20, Duration::from_secs(3)));
     assert_eq!(export.spool.unwrap().max_bytes, 1 << 30);
     assert_eq!(settings.capture.bytes, 8192);
+    assert_eq!(settings.engine.content_evidence, remora_engine::ContentEvidence::Parents);
     let parsers = settings.engine.parsers;
     assert!(!parsers.redact_statements);
     assert!(parsers.redacted_query_parameters.contains(&"cardnumber".to_owned()));
@@ -194,4 +197,16 @@ fn contexts_are_written_only_where_somebody_said_so() {
     assert_eq!(flags, Propagation { what: Propagate::Off, cgroups: vec!["/a".into(), "/b".into()] });
     let error = settings("", &[], "[propagate]\nwhat = \"all\"").unwrap_err();
     assert_eq!(error.to_string(), "propagate.what: \"all\" is not auto, off or headers");
+}
+
+#[test]
+fn content_evidence_is_a_choice() {
+    let chosen = |words: &str, file: &str| settings(words, &[], file).map(|all| all.engine.content_evidence);
+    use remora_engine::ContentEvidence::{Links, Off, Parents};
+    let file = "[evidence]\ncontent = \"off\"";
+    assert_eq!(chosen("", "").unwrap(), Links);
+    assert_eq!(chosen("", file).unwrap(), Off);
+    assert_eq!(chosen("--content-evidence parents", file).unwrap(), Parents);
+    let error = chosen("", "[evidence]\ncontent = \"some\"").unwrap_err();
+    assert_eq!(error.to_string(), "evidence.content: \"some\" is not off, links or parents");
 }

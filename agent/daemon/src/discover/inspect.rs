@@ -93,6 +93,7 @@ impl Inspector {
             parent: parent.tgid,
             started_at_ticks: None,
             namespace_pid: None,
+            programs: 0,
             ..parent.clone()
         }
     }
@@ -164,6 +165,7 @@ impl Found {
             namespace_pid: None,
             started_at_ticks: self.started_at_ticks,
             instance: Instance { tgid, started_at_ticks: self.started_at_ticks.unwrap_or_default() },
+            programs: 0,
         }
     }
 }

@@ -37,6 +37,8 @@ pub struct Process {
     pub started_at_ticks: Option<u64>,
     /// `service.instance.id`: the process that began this program and when. Forked workers share it.
     pub instance: Instance,
+    /// How often the process was told to begin a program, since discovery knows of it.
+    pub programs: u32,
 }
 
 /// The process that began a program.

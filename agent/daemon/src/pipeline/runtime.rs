@@ -26,6 +26,11 @@ pub(super) fn tasks(runtime: &Runtime) -> Tasks {
     }
 }
 
+/// Returns whether the threads of a program take units of work whose numbers can be told.
+pub(super) fn has_tokens(runtime: &Runtime) -> bool {
+    matches!(runtime, Runtime::Python { .. })
+}
+
 /// The places that are probed, each once.
 #[derive(Debug)]
 pub(super) struct Attached {
@@ -45,13 +50,6 @@ impl Attached {
         if self.places.len() >= MAX_PROBES || !self.places.insert(place) {
             return;
         }
-        if probe.purpose == Purpose::PythonCopyContext && is_return_refused() {
-            self.refused.add(1);
-            tracing::warn!(
-                "no parents by asyncio task: this kernel (Linux 6.11 to 6.13) may end confined programs at such probes"
-            );
-            return;
-        }
         if let Err(error) = capture.attach_probe(program(probe.purpose), &probe.path, probe.offset) {
             // The process through which the file was found may be gone; the next one may do.
             self.places.remove(&place);
@@ -62,15 +60,6 @@ impl Attached {
             );
         }
     }
-}
-
-/// Linux 6.11 to 6.13 return from a probed function by a system call (`uretprobe`), which a seccomp filter that does not
-/// know it refuses, and the process dies. Later ones let it pass every filter.
-fn is_return_refused() -> bool {
-    let name = rustix::system::uname();
-    let release = name.release().to_string_lossy();
-    let mut numbers = release.split(['.', '-']).map_while(|number| number.parse::<u32>().ok());
-    matches!((numbers.next(), numbers.next()), (Some(6), Some(11..=13)))
 }
 
 /// Returns how a program's threads serve requests. Without the probes that end Node's turns, they prove nothing.
@@ -85,7 +74,11 @@ pub(super) fn scheduling(runtime: &Runtime, probes: &[Probe]) -> Scheduling {
 fn program(purpose: Purpose) -> &'static str {
     match purpose {
         Purpose::GoRoundTrip => "go_http_round_trip",
-        Purpose::PythonCopyContext => "python_copy_context",
+        Purpose::PythonContextCopied => "python_context_copied",
+        Purpose::PythonFreeContext => "python_free_context",
+        Purpose::PythonQueuePut => "python_queue_put",
+        Purpose::PythonQueueGet => "python_queue_get",
+        Purpose::PythonQueueGot => "python_queue_got",
         Purpose::UvloopWrite => "uvloop_write",
         Purpose::NodeTurn => "node_turn",
         Purpose::TokioSpawn => "tokio_spawn",

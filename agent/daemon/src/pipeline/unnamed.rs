@@ -15,14 +15,23 @@ const MAX_WAITING: usize = 16_384;
 /// Spans that wait, the oldest first.
 #[derive(Debug, Default)]
 pub(super) struct Unnamed {
-    waiting: VecDeque<(u64, Span)>,
+    waiting: VecDeque<Waiting>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    until_ns: u64,
+    /// Which of its process's programs made it.
+    programs: u32,
+    span: Span,
 }
 
 impl Unnamed {
     /// Lets a span wait; returns the oldest where there are too many.
-    pub(super) fn push(&mut self, span: Span, now_ns: u64) -> Option<Span> {
-        self.waiting.push_back((now_ns.saturating_add(PATIENCE_NS), span));
-        if self.waiting.len() > MAX_WAITING { self.waiting.pop_front().map(|(_, span)| span) } else { None }
+    pub(super) fn push(&mut self, span: Span, programs: u32, now_ns: u64) -> Option<Span> {
+        self.waiting.push_back(Waiting { until_ns: now_ns.saturating_add(PATIENCE_NS), programs, span });
+        let is_over = self.waiting.len() > MAX_WAITING;
+        self.waiting.pop_front_if(|_| is_over).map(|waiting| waiting.span)
     }
 
     /// Returns whether no span waits.
@@ -30,10 +39,11 @@ impl Unnamed {
         self.waiting.is_empty()
     }
 
-    /// Returns a span whose process is known by now, or that has waited long enough.
-    pub(super) fn pop(&mut self, now_ns: u64, is_known: impl Fn(u32) -> bool) -> Option<Span> {
-        let is_over = |(until_ns, span): &(u64, Span)| *until_ns <= now_ns || is_known(span.tgid);
+    /// Returns a span whose process, and how often that began a program, is known by now, or that has waited long enough.
+    pub(super) fn pop(&mut self, now_ns: u64, is_known: impl Fn(u32, u32) -> bool) -> Option<Span> {
+        let is_over =
+            |waiting: &Waiting| waiting.until_ns <= now_ns || is_known(waiting.span.tgid, waiting.programs);
         let index = self.waiting.iter().position(is_over)?;
-        self.waiting.remove(index).map(|(_, span)| span)
+        self.waiting.remove(index).map(|waiting| waiting.span)
     }
 }

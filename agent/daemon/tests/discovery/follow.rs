@@ -111,9 +111,15 @@ fn workers_are_what_their_parent_is_until_they_run_something_else() {
     assert_eq!(child.service_name, parent.service_name);
     assert_eq!(child.instance, parent.instance);
     assert_eq!(child.parent, GONE);
+    assert_eq!(
+        (parent.programs, child.programs),
+        (1, 0),
+        "its spans wait for the program's name, if it begins one"
+    );
     followed.tell(started(GONE + 1, GONE, b"/bin/ls\0"));
     assert!(!followed.verdict(GONE + 1).observe);
-    assert_eq!(followed.processes.get(GONE + 1).unwrap().service_name, "ls");
+    let child = followed.processes.get(GONE + 1).unwrap();
+    assert_eq!((child.service_name.as_str(), child.programs), ("ls", 1));
 }
 
 #[test]

@@ -119,6 +119,14 @@ pub(super) fn trace() -> Value {
             { "service": "checkout", "attributes": { "service.name": "checkout" } },
         ],
         "scopes": [{ "name": "remora", "version": "0.1.0", "attributes": {} }],
+        "inferred": { "state": "final", "links": [{
+            "span_id": "b7ad6b7169203331", "role": "call", "confidence": 0.94, "reason": "timing",
+            "other": {
+                "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736", "span_id": "53995c3f42cd8ad8",
+                "service": "checkout", "name": "SELECT items",
+                "start_time_unix_nano": "1769862896003000000", "duration_ns": 1_900_000,
+            },
+        }] },
         "aliases": [],
         "spans": [
             span("00f067aa0ba902b7", None, 0, "web", "client", 0, 131_072_911),

@@ -1,5 +1,7 @@
 //! Shapes of answers and of the search body. Objects are closed: nothing else is in an answer.
 
+mod inferred;
+
 use serde_json::{Map, Value, json};
 
 use crate::api::error::CODES;
@@ -8,7 +10,7 @@ use crate::api::search::{DEFAULT_TRACES, MAX_CONDITIONS, MAX_TRACES, OPERATORS, 
 
 pub(super) fn schemas() -> Value {
     let mut all = Map::new();
-    for part in [shared(), search(), trace(), sums()] {
+    for part in [shared(), search(), trace(), inferred::inferred(), sums()] {
         if let Value::Object(part) = part {
             all.extend(part);
         }
@@ -227,6 +229,7 @@ fn trace() -> Value {
         ("resources", list(reference("Resource"), "Each once; spans name its index.")),
         ("scopes", list(reference("Scope"), "Each once; spans name its index.")),
         ("spans", list(reference("Span"), "Each after its parent, siblings by start.")),
+        ("inferred", reference("Inferred")),
         ("aliases", list(hex(32, "An id."), "Other ids of the trace, from before it was joined.")),
     ];
     let event = object(

@@ -1,10 +1,11 @@
 //! Units of work that threads hand to each other: a thread *gives* one for the sake of whom it works for, another
 //! *takes* it. Who does so is told by probes, or by a part inside the process.
 
-use remora_abi::{DATA_TOKEN, GiftEvent, KIND_GIFT, MARK_GIVE, MARK_LEAVE, MARK_TAKE, ProcessPolicy};
+use remora_abi::{DATA_TOKEN, GiftEvent, KIND_GIFT, Loss, MARK_GIVE, MARK_LEAVE, MARK_TAKE, ProcessPolicy};
 
 use super::Task;
 use crate::arch::Registers;
+use crate::maps::lose;
 use crate::socket::transfer::observed_process;
 use crate::{emit, read, thread};
 
@@ -27,7 +28,7 @@ pub(crate) fn give(token: u64, registers: &Registers, process: &ProcessPolicy) {
 #[inline(always)]
 pub(super) fn tell(kind: u8, token: u64, giver: Task) {
     let now_ns = read::now_ns();
-    emit::record::<GiftEvent>(|event| {
+    let is_told = emit::record::<GiftEvent>(|event| {
         event.header = emit::header(kind, now_ns);
         event.header.flags = giver.flags as u8;
         event.token = token;
@@ -36,6 +37,9 @@ pub(super) fn tell(kind: u8, token: u64, giver: Task) {
         event.turn = thread::known().map_or(0, |thread| thread.turn);
         event.padding = 0;
     });
+    if !is_told {
+        lose(Loss::Handover);
+    }
 }
 
 /// Handles `kill(token, mark)`. The signal is none, so that the kernel does nothing with it.

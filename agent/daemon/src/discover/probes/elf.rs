@@ -3,7 +3,7 @@
 use std::fs::File;
 
 use object::read::ReadCache;
-use object::{Object as _, ObjectSegment as _, ObjectSymbol as _};
+use object::{Object as _, ObjectSegment as _, ObjectSymbol as _, ReadRef};
 
 /// Returns the offsets in the file of the functions with these names.
 pub(super) fn function_offsets(file: &File, names: &[&str]) -> Vec<Option<u64>> {
@@ -28,8 +28,12 @@ pub(super) fn function_offsets(file: &File, names: &[&str]) -> Vec<Option<u64>> 
 /// Returns the address of a symbol, as the file states it.
 pub(super) fn symbol_address(file: &File, name: &str) -> Option<u64> {
     let cache = ReadCache::new(file);
-    let elf = object::File::parse(&cache).ok()?;
-    let found = |symbol: &object::Symbol<'_, '_, _>| symbol.name() == Ok(name) && symbol.address() != 0;
+    symbol_in(&object::File::parse(&cache).ok()?, name)
+}
+
+/// Returns the address of a symbol that the file defines.
+pub(super) fn symbol_in<'a, R: ReadRef<'a>>(elf: &object::File<'a, R>, name: &str) -> Option<u64> {
+    let found = |symbol: &object::Symbol<'a, '_, R>| symbol.name() == Ok(name) && symbol.address() != 0;
     elf.dynamic_symbols().chain(elf.symbols()).find(found).map(|symbol| symbol.address())
 }
 

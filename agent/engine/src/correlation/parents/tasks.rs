@@ -81,7 +81,8 @@ pub(super) enum Role {
 pub(super) struct Tasks {
     known: HashMap<(u32, u64), Known>,
     lines: HashMap<ConnectionId, Line>,
-    calls: HashMap<ExchangeId, ConnectionId>,
+    /// Where each call is made, and whether its cause shows when it is answered.
+    calls: HashMap<ExchangeId, (ConnectionId, bool)>,
 }
 
 impl Tasks {
@@ -161,6 +162,7 @@ impl Tasks {
         connection: ConnectionId,
         task: u64,
         request: Option<ExchangeId>,
+        is_late: bool,
     ) {
         let line = self.lines.entry(connection).or_default();
         line.last = request.map_or(Last::Unknown, Last::Request);
@@ -173,12 +175,17 @@ impl Tasks {
         }
         line.is_multiplexed |= line.open > 0;
         line.open += 1;
-        self.calls.insert(call, connection);
+        self.calls.insert(call, (connection, is_late));
+    }
+
+    /// Returns whether the cause of a call shows when it is answered.
+    pub(super) fn is_late(&self, call: ExchangeId) -> bool {
+        self.calls.get(&call).is_some_and(|&(_, is_late)| is_late)
     }
 
     /// A call is over.
     pub(super) fn end(&mut self, call: ExchangeId, at_ns: u64) {
-        if let Some(connection) = self.calls.remove(&call)
+        if let Some((connection, _)) = self.calls.remove(&call)
             && let Some(line) = self.lines.get_mut(&connection)
         {
             line.open = line.open.saturating_sub(1);
@@ -211,7 +218,7 @@ mod tests {
     /// Calls that are answered at once.
     fn call(tasks: &mut Tasks, sock: u64, task: u64, times: u64) {
         for id in 0..times {
-            tasks.begin(ExchangeId(id), connection(sock), task, None);
+            tasks.begin(ExchangeId(id), connection(sock), task, None, false);
             tasks.end(ExchangeId(id), id);
         }
     }
@@ -224,9 +231,9 @@ mod tests {
         call(&mut tasks, 1, TASK, 1);
         assert_eq!(tasks.role(connection(1), TASK, true), Role::Carrier);
         assert_eq!(tasks.role(connection(1), OTHER, true), Role::Worker);
-        tasks.begin(ExchangeId(50), connection(1), TASK, None);
+        tasks.begin(ExchangeId(50), connection(1), TASK, None, false);
         assert_eq!(tasks.role(connection(1), TASK, true), Role::Multiplexer);
-        tasks.begin(ExchangeId(51), connection(1), TASK, None);
+        tasks.begin(ExchangeId(51), connection(1), TASK, None, false);
         tasks.end(ExchangeId(50), 1);
         tasks.end(ExchangeId(51), 1);
         assert_eq!(tasks.role(connection(1), TASK, true), Role::Multiplexer, "it may do so again");
@@ -276,12 +283,12 @@ mod tests {
         tasks.open(connection(1), None);
         let is_fresh = |tasks: &Tasks, id, at_ns| tasks.is_fresh(connection(1), ExchangeId(id), at_ns);
         assert!(is_fresh(&tasks, 1, 10));
-        tasks.begin(ExchangeId(50), connection(1), TASK, Some(ExchangeId(1)));
+        tasks.begin(ExchangeId(50), connection(1), TASK, Some(ExchangeId(1)), false);
         tasks.end(ExchangeId(50), 20);
         assert!(!is_fresh(&tasks, 1, 30), "the last one");
         assert!(!is_fresh(&tasks, 2, 15), "it woke while another's call was under way");
         assert!(is_fresh(&tasks, 2, 30));
-        tasks.begin(ExchangeId(51), connection(1), TASK, None);
+        tasks.begin(ExchangeId(51), connection(1), TASK, None, false);
         tasks.end(ExchangeId(51), 40);
         assert!(!is_fresh(&tasks, 3, 50), "it may be the last one");
         tasks.learn(connection(1), ExchangeId(2));

@@ -41,6 +41,7 @@ impl Condition {
         let has_duration = predicate.min_duration_ns.is_some() || predicate.max_duration_ns.is_some();
         let has_attributes = !predicate.attributes.is_empty();
         let mut columns: Vec<usize> = [
+            (column::PARENT_SPAN_ID, predicate.without_parent),
             (column::DURATION, has_duration),
             (column::NAME, predicate.name.is_some()),
             (column::KIND, predicate.kind.is_some()),
@@ -80,6 +81,10 @@ impl Condition {
         let mut passes: Vec<bool> = (0..batch.num_rows())
             .map(|row| self.by_resource.get(resource.value(row) as usize) != Some(&false))
             .collect();
+        if wanted.without_parent {
+            let parent = batch.columns().get(self.position(column::PARENT_SPAN_ID)?).ok_or(Damaged)?;
+            retain(&mut passes, |row| parent.is_null(row));
+        }
         if wanted.min_duration_ns.is_some() || wanted.max_duration_ns.is_some() {
             let duration: &Int64Array = self.array(batch, column::DURATION)?;
             let least = wanted.min_duration_ns.unwrap_or(0);

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 /// A figure: the median of its rounds, and how far they lie apart.
 #[derive(Debug, Serialize)]
-pub(crate) struct Figure {
+struct Figure {
     /// Name under which the budget is found.
     name: String,
     /// `ns`, `%`, `core`, `MiB`, `1/s`, or empty for counts.
@@ -20,7 +20,7 @@ pub(crate) struct Figure {
 }
 
 /// Prints the figure of these rounds; none for no rounds.
-pub(crate) fn print(name: impl Into<String>, unit: &'static str, rounds: &[f64]) {
+pub fn print(name: impl Into<String>, unit: &'static str, rounds: &[f64]) {
     let mut sorted = rounds.to_vec();
     sorted.sort_by(f64::total_cmp);
     let (Some(&min), Some(&max), Some(&value)) =

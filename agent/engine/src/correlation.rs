@@ -404,7 +404,6 @@ impl Correlation {
     ) {
         let identity = Identity::of(kind, &started.place, opened, &mut self.ids);
         let keys = identity::wire_keys(kind, &started.place, connection, opened);
-        self.end_passed_works(&started.first.executor);
         let Asked { context: wire, mut marks, sent, source } = asked;
         if let Some(wire) = &wire {
             marks.add_context(wire);
@@ -420,15 +419,6 @@ impl Correlation {
             self.begin_server(started, wire, connection, identity, keys)
         };
         self.active.insert(started.id, active);
-    }
-
-    fn end_passed_works(&mut self, executor: &Executor) {
-        if self.works.is_empty() {
-            return;
-        }
-        let mut passed = self.works.passed(executor);
-        passed.retain(|work| !self.parents.has_unused(*work));
-        self.end_works(passed, None);
     }
 
     /// Whoever asks for a message has done with the one before.
@@ -617,7 +607,7 @@ impl Correlation {
         let id = exchange.id;
         self.parents.note_abandoned(connection, &opened.peer, &exchange.request_first.executor);
         if let Some(cause) = self.parents.parent_of(id) {
-            self.works.call_ended(cause, None, now_ns);
+            self.works.call_ended(cause, now_ns);
         }
         self.parents.note_ended(id, now_ns);
         self.parents.end(id);
@@ -645,7 +635,7 @@ impl Correlation {
         self.parents.end(exchange.id);
         self.content.end(exchange.id);
         if let Some(cause) = cause {
-            self.works.call_ended(cause, Some(&last.executor), last.at_ns);
+            self.works.call_ended(cause, last.at_ns);
         }
         let mut moved = Attributes::new();
         if kind == SpanKind::Client {
@@ -716,12 +706,10 @@ impl Correlation {
         active.links.extend_from_slice(&links);
         // What a request receives while it is served is a part of it.
         let is_part = cause.is_some_and(|cause| !self.works.contains(cause));
-        if (received.is_certain || !links.is_empty()) && !is_part {
-            let source = exchange.request.source.as_ref();
+        if let Some(source) = exchange.request.source.as_ref().filter(|_| received.is_certain && !is_part) {
             let receipt = Receipt {
                 keys: &received.keys,
-                queue: source.and_then(|source| source.name.clone()),
-                source: source.map_or(0, |source| source.hash),
+                source,
                 asked: exchange.request_first,
                 read: last,
                 protocol,

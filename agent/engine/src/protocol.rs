@@ -323,6 +323,8 @@ pub struct Source {
     pub hash: u64,
     /// The name of the queue where it is one, as far as it may be told.
     pub name: Option<String>,
+    /// Whether it waits for a message where there is none.
+    pub may_wait: bool,
 }
 
 /// Messages that came with a response.

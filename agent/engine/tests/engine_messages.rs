@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use remora_engine::event::{
-    ConnectionId, Data, Direction, Endpoint, Event, EventKind, Executor, Opened, Role, Scheduling,
+    ConnectionId, Data, Direction, Endpoint, Event, EventKind, Executor, Opened, Role, Scheduling, Task,
 };
 use remora_engine::span::{Span, SpanKind};
 use remora_engine::{Engine, Settings};
@@ -254,7 +254,11 @@ fn a_stream_reaches_every_group() {
         "*1\r\n*2\r\n$6\r\norders\r\n*1\r\n*2\r\n$15\r\n1700000000000-0\r\n*2\r\n$1\r\na\r\n$1\r\nb\r\n";
     // The consumer often hears of it before the producer knows its position.
     world.ask(&mut producer, &["XADD", "orders", "*", "a", "b"]);
-    world.call(&mut queue, &["XREADGROUP", "GROUP", "g", "c", "STREAMS", "orders", ">"], entries);
+    world.call(
+        &mut queue,
+        &["XREADGROUP", "GROUP", "g", "c", "BLOCK", "0", "STREAMS", "orders", ">"],
+        entries,
+    );
     world.answer(&mut producer, "$15\r\n1700000000000-0\r\n");
     world.fetch(&mut service);
     world.call(&mut other, &["XREADGROUP", "GROUP", "h", "c", "STREAMS", "orders", ">"], entries);
@@ -270,23 +274,73 @@ fn a_script_that_brings_what_another_took_moves_messages() {
     let Scene { mut world, mut producer, mut queue, mut service } = scene(Scheduling::EventLoop);
     let add = &["EVALSHA", "aa", "1", "q:wait", JOB];
     let next = &["EVALSHA", "bb", "1", "q:wait", "token"];
-    // A connection that was there before.
-    world.fetch(&mut service);
     world.call(&mut producer, add, "$1\r\n1\r\n");
-    world.ask(&mut queue, next);
-    (queue.executor.turn, service.executor.turn) = (5, 5);
-    world.answer(&mut queue, &format!("*2\r\n*2\r\n$4\r\ndata\r\n$36\r\n{JOB}\r\n$1\r\n1\r\n"));
-    world.fetch(&mut service);
-    world.fetch(&mut service);
-    service.executor.turn = 6;
+    world.call(&mut queue, next, &format!("*2\r\n*2\r\n$4\r\ndata\r\n$36\r\n{JOB}\r\n$1\r\n1\r\n"));
     world.fetch(&mut service);
     let spans = world.spans();
-    let work = only(&spans, "process");
-    assert!(is_linked(work, named(&spans, "EVALSHA")[0]));
+    let scripts = named(&spans, "EVALSHA");
+    assert!(is_linked(scripts[1], scripts[0]));
+    assert_eq!(only(&spans, "GET").parent, None, "an event loop may have others to work on");
+}
+
+#[test]
+fn who_does_not_wait_for_messages_may_have_others_left() {
+    let Scene { mut world, mut producer, mut queue, mut service } = scene(Scheduling::Threads);
+    world.call(&mut producer, &["LPUSH", "jobs", JOB, OTHER_JOB], ":2\r\n");
+    for job in [JOB, OTHER_JOB] {
+        world.call(&mut queue, &["RPOP", "jobs"], &format!("$36\r\n{job}\r\n"));
+    }
+    world.fetch(&mut service);
+    let spans = world.spans();
+    assert!(named(&spans, "RPOP").iter().all(|received| is_linked(received, only(&spans, "LPUSH"))));
+    assert_eq!(only(&spans, "GET").parent, None);
+}
+
+#[test]
+fn tasks_that_were_started_for_a_message_work_on_it() {
+    let Scene { mut world, mut producer, mut queue, mut service } = scene(Scheduling::Threads);
+    const LOOP: u64 = 100;
+    let of = |client: &mut Client, context| client.executor.task = Some(Task::Context(context));
+    world.call(&mut producer, &["LPUSH", "jobs", JOB, OTHER_JOB], ":2\r\n");
+    world.engine.handle_task(
+        Executor { tgid: WORKER, tid: WORKER, ..Executor::default() },
+        LOOP,
+        world.now_ns,
+    );
+    for (task, job) in [(101, JOB), (102, OTHER_JOB)] {
+        of(&mut queue, LOOP);
+        world.ask(&mut queue, ASK);
+        // The loop has waited, and has read the answer under some other context.
+        queue.executor =
+            Executor { turn: queue.executor.turn + 1, task: Some(Task::Context(1)), ..queue.executor };
+        world.answer(&mut queue, &array(&["jobs", job]));
+        of(&mut queue, LOOP);
+        world.engine.handle_task(queue.executor, task, world.now_ns);
+    }
+    for task in [101, 102] {
+        of(&mut service, task);
+        world.fetch(&mut service);
+    }
+    let spans = world.spans();
+    let (works, calls) = (named(&spans, "process jobs"), named(&spans, "GET"));
+    assert_eq!(works.len(), 2);
+    assert!(calls.iter().zip(works).all(|(call, work)| is_child(call, work)));
+}
+
+#[test]
+fn a_goroutine_works_on_its_message_and_those_it_started_on_any() {
+    let Scene { mut world, mut queue, mut service, .. } = scene(Scheduling::Migrating);
+    let of = |client: &mut Client, id, parent| client.executor.task = Some(Task::Goroutine { id, parent });
+    of(&mut queue, 10, 1);
+    world.call(&mut queue, ASK, &array(&["jobs", JOB]));
+    of(&mut service, 10, 1);
+    world.fetch(&mut service);
+    of(&mut service, 11, 10);
+    world.fetch(&mut service);
+    let spans = world.spans();
     let calls = named(&spans, "GET");
-    assert!(is_child(calls[1], work) && is_child(calls[2], work));
-    assert_eq!(calls[3].parent, None, "a later turn");
-    assert_eq!(work.ended_at_ns, calls[2].ended_at_ns);
+    assert!(is_child(calls[0], only(&spans, "process jobs")));
+    assert_eq!(calls[1].parent, None);
 }
 
 #[test]

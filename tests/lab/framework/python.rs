@@ -85,18 +85,14 @@ pub(super) const ALL: &[Framework] = &[
         title: "Flask enqueues over Redis, a Celery prefork worker calls; psycopg2, requests, redis-py",
         needs: NEEDS,
         modes: SEQUENTIAL,
-        load: Load::Jobs(|site| Ok(celery(site, "prefork"))),
+        load: Load::Jobs(|site| {
+            let mut worker = site.command(program("celery"));
+            worker.arg("--workdir").arg(app("celery")).args(["--app", "tasks", "worker"]);
+            worker.args(["--concurrency", "4", "--loglevel", "WARNING"]);
+            Ok(vec![gunicorn(site, "celery", "app:app"), quiet(worker)])
+        }),
         truth: Truth::Job,
-        versions: || versions(CELERY),
-    },
-    Framework {
-        name: "celery-threads",
-        title: "Flask enqueues over Redis, a Celery worker calls in a pool of threads; psycopg2, requests, redis-py",
-        needs: NEEDS,
-        modes: SEQUENTIAL,
-        load: Load::Jobs(|site| Ok(celery(site, "threads"))),
-        truth: Truth::Job,
-        versions: || versions(CELERY),
+        versions: || versions("celery flask gunicorn psycopg2-binary requests redis"),
     },
     Framework {
         name: "brpop",
@@ -112,15 +108,6 @@ pub(super) const ALL: &[Framework] = &[
         versions: || versions("flask gunicorn psycopg2-binary requests redis"),
     },
 ];
-
-const CELERY: &str = "celery flask gunicorn psycopg2-binary requests redis";
-
-fn celery(site: &Site, pool: &str) -> Vec<Command> {
-    let mut worker = site.command(program("celery"));
-    worker.arg("--workdir").arg(app("celery")).args(["--app", "tasks", "worker", "--pool", pool]);
-    worker.args(["--concurrency", "4", "--loglevel", "WARNING"]);
-    vec![gunicorn(site, "celery", "app:app"), quiet(worker)]
-}
 
 fn gunicorn(site: &Site, folder: &str, application: &str) -> Command {
     let mut command = site.command(program("gunicorn"));

@@ -718,7 +718,11 @@ impl Parents {
         let mut started = vec![id];
         let mut parent = parent;
         for _ in 0..MAX_GENERATIONS {
-            if let Some(server) = self.oldest(Key::Goroutine { tgid, id: parent }) {
+            let key = Key::Goroutine { tgid, id: parent };
+            if self.has_receipt(key) {
+                return None;
+            }
+            if let Some(server) = self.oldest(key) {
                 // One that was there before this request began is a worker that an earlier request started.
                 let read_at_ns = self.servers.get(&server)?.read_at_ns;
                 let is_worker = |id: &u64| self.goroutines.is_older((tgid, *id), read_at_ns);

@@ -9,9 +9,9 @@ use super::identity::{self, Identity};
 use super::messages::Messages;
 use super::parents::Receiving;
 use crate::connection::Stamp;
-use crate::event::{ConnectionId, Endpoint, Executor, Opened};
+use crate::event::{ConnectionId, Endpoint, Opened};
 use crate::pairing::ExchangeId;
-use crate::protocol::{Keys, MessageKey};
+use crate::protocol::{Keys, MessageKey, Source};
 use crate::semconv::{self, Attributes, Value};
 use crate::span::{Link, Span, SpanKind, Status};
 
@@ -26,10 +26,8 @@ const MAX_AGE_NS: u64 = 600_000_000_000;
 #[derive(Debug)]
 pub(super) struct Receipt<'a> {
     pub(super) keys: &'a Keys,
-    /// The queue, where it is one.
-    pub(super) queue: Option<String>,
-    /// The queues that were asked; 0 where none were.
-    pub(super) source: u64,
+    /// The queues that were asked.
+    pub(super) source: &'a Source,
     pub(super) asked: Stamp,
     pub(super) read: Stamp,
     pub(super) protocol: &'static str,
@@ -41,8 +39,6 @@ pub(super) struct Receipt<'a> {
 struct Work {
     span: Span,
     receiving: Receiving,
-    /// The turn of its thread in which it was last worked on.
-    turn: u32,
     calls: u32,
     open_calls: u32,
     /// Messages whose producer was not known when they came.
@@ -53,8 +49,6 @@ struct Work {
 #[derive(Debug, Default)]
 pub(super) struct Works {
     open: HashMap<ExchangeId, Work>,
-    /// Work of event loops without a call under way, by thread.
-    resting: Vec<(u32, ExchangeId)>,
     evicted: u64,
 }
 
@@ -62,11 +56,6 @@ impl Works {
     /// Returns how many ended because there were too many.
     pub(super) fn evicted(&self) -> u64 {
         self.evicted
-    }
-
-    /// Returns whether there is any.
-    pub(super) fn is_empty(&self) -> bool {
-        self.open.is_empty()
     }
 
     /// Returns whether this is work that a message asked for.
@@ -84,7 +73,8 @@ impl Works {
         connection: ConnectionId,
         opened: &Opened,
     ) {
-        let Receipt { keys, queue, protocol, read: Stamp { at_ns, executor }, links, .. } = receipt;
+        let Receipt { keys, source, protocol, read: Stamp { at_ns, executor }, links, .. } = receipt;
+        let queue = source.name.clone();
         let unknown = if links.is_empty() { keys.as_slice().to_vec() } else { Vec::new() };
         let span = Span {
             trace_id: context.trace_id,
@@ -104,11 +94,7 @@ impl Works {
             tid: executor.tid,
             connection,
         };
-        let work = Work { span, receiving, turn: executor.turn, calls: 0, open_calls: 0, unknown };
-        if receiving == Receiving::InTurn {
-            self.resting.push((executor.tid, id));
-        }
-        self.open.insert(id, work);
+        self.open.insert(id, Work { span, receiving, calls: 0, open_calls: 0, unknown });
     }
 
     /// Notes a call that was made for it.
@@ -116,28 +102,13 @@ impl Works {
         let Some(work) = self.open.get_mut(&id) else { return };
         work.calls += 1;
         work.open_calls += 1;
-        self.resting.retain(|(_, resting)| *resting != id);
     }
 
     /// Notes that such a call has ended.
-    pub(super) fn call_ended(&mut self, id: ExchangeId, executor: Option<&Executor>, at_ns: u64) {
+    pub(super) fn call_ended(&mut self, id: ExchangeId, at_ns: u64) {
         let Some(work) = self.open.get_mut(&id) else { return };
         work.open_calls = work.open_calls.saturating_sub(1);
         work.span.ended_at_ns = work.span.ended_at_ns.max(at_ns);
-        if let Some(executor) = executor {
-            work.turn = executor.turn;
-        }
-        if work.open_calls == 0 && work.receiving == Receiving::InTurn {
-            self.resting.push((work.span.tid, id));
-        }
-    }
-
-    /// Returns the work of an event loop's thread whose turn has passed while nothing of it was under way: nothing can
-    /// be told to belong to it any more.
-    pub(super) fn passed(&self, executor: &Executor) -> Vec<ExchangeId> {
-        let has_passed = |id: &ExchangeId| self.open.get(id).is_none_or(|work| work.turn != executor.turn);
-        let of_thread = self.resting.iter().filter(|(tid, _)| *tid == executor.tid);
-        of_thread.map(|(_, id)| *id).filter(has_passed).collect()
     }
 
     /// Returns the work of a process.
@@ -180,7 +151,6 @@ impl Works {
         messages: &mut Messages,
     ) -> Option<Span> {
         let mut work = self.open.remove(&id)?;
-        self.resting.retain(|(_, resting)| *resting != id);
         if work.calls == 0 {
             return None;
         }

@@ -4,6 +4,7 @@ use super::{Found, Key, Owner, Parents, Server};
 use crate::connection::Stamp;
 use crate::event::{ConnectionId, Executor, Scheduling};
 use crate::pairing::ExchangeId;
+use crate::protocol::Source;
 use crate::span::Evidence;
 
 /// How a message was received, and with that until when it is worked on.
@@ -11,10 +12,8 @@ use crate::span::Evidence;
 pub(in crate::correlation) enum Receiving {
     /// A thread has waited for it, and does nothing else until it asks the same queue again.
     Alone,
-    /// A task or goroutine has waited for it; others that it starts may work on after it asks again.
+    /// A task or goroutine has waited for it; others that it started may work on after it asks again.
     AsTask,
-    /// An event loop has read it: what it does in this turn, and what follows from that, is for it.
-    InTurn,
 }
 
 /// A message that is worked on.
@@ -51,11 +50,13 @@ impl Parents {
 
     /// Begins the work that a message asks for, which `asked` has asked for and `read` has brought. Returns how it is
     /// followed; none where nobody is known to work on it.
+    ///
+    /// Only who is ready to wait for a message has none left to work on. An event loop always may.
     pub(in crate::correlation) fn begin_work(
         &mut self,
         work: ExchangeId,
         connection: ConnectionId,
-        source: u64,
+        source: &Source,
         asked: &Stamp,
         read: &Stamp,
     ) -> Option<Receiving> {
@@ -67,19 +68,18 @@ impl Parents {
             self.ambiguous += 1;
             return None;
         }
-        let (key, receiving) = match (key, self.scheduling(asker.tgid)) {
-            (Key::Goroutine { .. } | Key::Context { .. } | Key::Token { .. }, _) => (key, Receiving::AsTask),
+        if !source.may_wait {
+            return None;
+        }
+        let receiving = match (key, self.scheduling(asker.tgid)) {
+            (Key::Goroutine { .. } | Key::Context { .. } | Key::Token { .. }, _) => Receiving::AsTask,
             (Key::Thread { .. }, Scheduling::Threads) if has_waited_itself(&asker, &read.executor) => {
-                (key, Receiving::Alone)
+                Receiving::Alone
             }
-            (Key::Thread { .. }, Scheduling::EventLoop) => (self.key(&read.executor), Receiving::InTurn),
             _ => return None,
         };
         self.insert_work(work, key, connection, read.at_ns);
-        match receiving {
-            Receiving::InTurn => self.take_turn(work, &read.executor),
-            Receiving::Alone | Receiving::AsTask => self.attach(key, work, source),
-        }
+        self.attach(key, work, source.hash);
         Some(receiving)
     }
 
@@ -130,9 +130,9 @@ impl Parents {
         self.servers.contains_key(&server).then_some(Found { server, evidence: Evidence::Thread })
     }
 
-    /// Returns whether a connection was opened for some work and has not been used.
-    pub(in crate::correlation) fn has_unused(&self, work: ExchangeId) -> bool {
-        self.unused.values().any(|unused| unused.server == Some(work))
+    /// Returns whether a goroutine works on a message. Those that it has started may work on earlier ones.
+    pub(super) fn has_receipt(&self, key: Key) -> bool {
+        self.receipts.contains_key(&key)
     }
 
     /// Forgets who works on it.

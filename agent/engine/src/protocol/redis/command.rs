@@ -3,7 +3,7 @@
 use super::request::Words;
 use super::{known, queues};
 use crate::protocol::marks::{Marks, Search};
-use crate::protocol::{Category, Name, Request, Source, set, text};
+use crate::protocol::{Category, Name, Request, set, text};
 use crate::semconv::{self, Attributes};
 
 /// Most arguments that `db.query.text` shows one by one.
@@ -115,7 +115,7 @@ pub(super) fn request(
     let name = Name { verb: name, path: None };
     let marks = marks(words, options.mark_key);
     let sent = queues::sent(words);
-    let source = queues::source(words).map(|(hash, name)| Source { hash, name });
+    let source = queues::source(words);
     Request { name, attributes, marks, category: Category::Database, sent, source, ..Request::default() }
 }
 

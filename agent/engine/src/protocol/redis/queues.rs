@@ -8,7 +8,7 @@ use super::request::Words;
 use super::{MAX_BULK_BYTES, Watch};
 use crate::mix::mix;
 use crate::protocol::message_key::{Keys, MessageKey};
-use crate::protocol::text;
+use crate::protocol::{Source, text};
 
 /// Names the keys' origin, so that no other system makes the same.
 const SYSTEM: &str = "redis";
@@ -99,18 +99,23 @@ pub(super) fn sent(words: &Words<'_>) -> Keys {
     keys
 }
 
-/// Returns a hash of the queues that a command asks for messages, which does not depend on their order; and the name of
-/// the queue where it is one. None where the command asks for none.
-pub(super) fn source(words: &Words<'_>) -> Option<(u64, Option<String>)> {
+/// Returns the queues that a command asks for messages, in whatever order; none where it asks for none.
+pub(super) fn source(words: &Words<'_>) -> Option<Source> {
     let (Use::Pop { queues, .. } | Use::Read { queues, .. }) = usage(words)? else { return None };
     let names = queue_names(words, queues);
     let hash = |name: &&[u8]| name.iter().fold(1, |hash, &byte| mix(hash ^ u64::from(byte)));
-    let all = names.iter().map(hash).fold(0, |all, one| all ^ one);
+    let hash = names.iter().map(hash).fold(0, |all, one| all ^ one);
     let name = match names {
         [name] if name.len() <= MAX_QUEUE_BYTES => Some(text::lossy(name, MAX_QUEUE_BYTES)),
         _ => None,
     };
-    Some((all, name))
+    let command = words.kept.first()?.to_ascii_lowercase();
+    let has_block = || words.kept.iter().any(|word| word.eq_ignore_ascii_case(b"block"));
+    Some(Source {
+        hash,
+        name,
+        may_wait: command.starts_with(b"b") || (command.starts_with(b"xread") && has_block()),
+    })
 }
 
 fn queue_names<'w, 'a>(words: &'w Words<'a>, queues: Queues) -> &'w [&'a [u8]] {

@@ -26,11 +26,11 @@ use std::thread;
 use std::time::Duration;
 
 use remora_engine::Engine;
-use remora_engine::event::{Event, EventKind};
+use remora_engine::event::{Event, EventKind, Executor};
 use remora_engine::span::Span;
 
 use crate::attach::Platforms;
-use crate::capture::{self, Capture, CaptureSettings, Observation, ProcessMode, WriteSettings};
+use crate::capture::{self, Capture, CaptureSettings, Handover, Observation, ProcessMode, WriteSettings};
 use crate::discover::{Discovery, Notice, Processes, Selection, Verdict};
 use crate::enrich::{ClockAnchor, Enricher, ResourceSpan};
 use crate::health::{Counter, Ledger, Readiness, Sample};
@@ -295,16 +295,26 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
             Observation::Task { executor, context, at_ns, .. } => {
                 self.engine.handle_task(executor, context, at_ns);
             }
+            Observation::Gift { handover, giver, token, at_ns } => {
+                self.hand_over(handover, &giver, token, at_ns);
+            }
             Observation::TaskEnd { tgid, context, .. } => self.engine.handle_task_end(tgid, context),
             Observation::Thread { maker, tid, at_ns } => self.engine.handle_thread(&maker, tid, at_ns),
             Observation::ThreadEnd { tgid, tid, at_ns } => self.engine.handle_thread_end(tgid, tid, at_ns),
             Observation::HandoversLost { .. } => self.engine.handle_lost_handovers(),
-            Observation::Gift { giver, token, at_ns } => self.engine.handle_gift(&giver, token, at_ns),
             Observation::Beginning { sock, own, told, at_ns } => {
                 self.engine.handle_beginning(sock, own, told, at_ns);
             }
             // The engine was told when they came.
             Observation::Exec { .. } | Observation::Fork { .. } => {}
+        }
+    }
+
+    fn hand_over(&mut self, handover: Handover, giver: &Executor, token: u64, at_ns: u64) {
+        match handover {
+            Handover::Gift => self.engine.handle_gift(giver, token, at_ns),
+            Handover::Spawn => self.engine.handle_spawn(giver, token, at_ns),
+            Handover::Wake => self.engine.handle_wake(giver, token, at_ns),
         }
     }
 

@@ -38,7 +38,16 @@ pub(crate) fn install() -> Result<()> {
     python()?;
     let items = testenv().join("bin/items");
     go(&workspace::root().join("tests/apps/go"), &["-o".as_ref(), items.as_ref()])?;
+    tokio()?;
     node()
+}
+
+/// Builds the service on tokio as people do: where a debug build keeps things is not of interest.
+fn tokio() -> Result<()> {
+    let mut cargo = shell::cargo("build");
+    cargo.args(["--quiet", "--locked", "--release", "--target-dir"]).arg(testenv().join("tokio"));
+    cargo.arg("--manifest-path").arg(workspace::root().join("tests/apps/tokio/Cargo.toml"));
+    shell::run("build the service on tokio", "it needs access to crates.io", &mut cargo)
 }
 
 /// Installs the packages of the distribution that are missing.

@@ -30,7 +30,7 @@ enum Entry {
     Transfer { descriptor: u64, direction: u8, memory: Memory },
     Splice,
     Close,
-    Wait,
+    Wait { descriptors: u64 },
     Mark,
     Nothing,
 }
@@ -54,7 +54,7 @@ pub(crate) fn sys_enter(context: BtfTracePointContext) -> i32 {
         Entry::Close => {
             close::handle_close(registers.first(), read::now_ns());
         }
-        Entry::Wait => count_turn(),
+        Entry::Wait { descriptors } => count_turn(descriptors),
         Entry::Mark => tokens::marked(registers),
         Entry::Nothing => {}
     }
@@ -135,11 +135,16 @@ fn entry(call: i64, registers: &Registers) -> Entry {
         number::SPLICE => return Entry::Splice,
         number::CLOSE => return Entry::Close,
         number::KILL => return Entry::Mark,
-        number::EPOLL_WAIT | number::EPOLL_PWAIT | number::EPOLL_PWAIT2 | number::IO_URING_ENTER => {
-            return Entry::Wait;
+        number::EPOLL_WAIT | number::EPOLL_PWAIT | number::EPOLL_PWAIT2 => {
+            return Entry::Wait { descriptors: registers.third() };
         }
-        number::POLL | number::PPOLL if registers.second() >= LOOP_DESCRIPTORS => return Entry::Wait,
-        number::SELECT | number::PSELECT6 if is_of_loop(registers) => return Entry::Wait,
+        number::IO_URING_ENTER => return Entry::Wait { descriptors: LOOP_DESCRIPTORS },
+        number::POLL | number::PPOLL if registers.second() >= LOOP_DESCRIPTORS => {
+            return Entry::Wait { descriptors: LOOP_DESCRIPTORS };
+        }
+        number::SELECT | number::PSELECT6 if is_of_loop(registers) => {
+            return Entry::Wait { descriptors: LOOP_DESCRIPTORS };
+        }
         _ => return Entry::Nothing,
     };
     let is_empty_buffer = kind == memory::BUFFER && registers.third() == 0;
@@ -186,9 +191,12 @@ fn exit_accept(result: i64) {
     open::announce(found.sock, found.inode, found.family, ROLE_ACCEPTED, now_ns);
 }
 
+/// Python asks `epoll_wait` for as many events as descriptors are watched: with few it waits for its own connection. Others
+/// ask for any number.
 #[inline(always)]
-fn count_turn() {
-    if observed_process().is_none() {
+fn count_turn(descriptors: u64) {
+    let Some(process) = observed_process() else { return };
+    if process.has_tokens != 0 && descriptors < LOOP_DESCRIPTORS {
         return;
     }
     if let Some(thread) = thread::this() {

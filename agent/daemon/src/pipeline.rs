@@ -13,6 +13,7 @@
 //! The capture thread owns the engine: no lock, no queue between an event and its span. Everything that leaves the
 //! thread goes through a bounded channel whose refusals are counted.
 
+mod handovers;
 mod order;
 mod parts;
 mod roster;
@@ -35,6 +36,7 @@ use crate::discover::{Discovery, Notice, Processes, Selection, Verdict};
 use crate::enrich::{ClockAnchor, Enricher, ResourceSpan};
 use crate::health::{Counter, Ledger, Readiness, Sample};
 use crate::propagate::{self, Mechanisms, Servers};
+use handovers::LostHandovers;
 use order::Order;
 use parts::Parts;
 use roster::Roster;
@@ -125,8 +127,7 @@ pub fn run(
             servers: Servers::default(),
             processes: shared.processes.clone(),
             is_ready: false,
-            lost_handovers: 0,
-            looked_at_ns: 0,
+            lost_handovers: LostHandovers::default(),
             notices,
             verdicts,
             sink,
@@ -156,9 +157,7 @@ struct Pipeline<S> {
     servers: Servers,
     processes: Processes,
     is_ready: bool,
-    /// Records of tasks and gifts that were lost so far, and when they were counted.
-    lost_handovers: u64,
-    looked_at_ns: u64,
+    lost_handovers: LostHandovers,
     sink: S,
     next_publish_ns: u64,
 }
@@ -199,7 +198,9 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
 
     /// One round: what the kernel told, what discovery judged, what became of it.
     fn turn(&mut self, now_ns: u64) -> usize {
-        self.note_lost_handovers(now_ns);
+        if let Some(at_ns) = self.lost_handovers.look(self.capture.lost_handovers(), now_ns) {
+            self.order.push(Observation::HandoversLost { at_ns });
+        }
         let (order, roster, engine) = (&mut self.order, &mut self.roster, &mut self.engine);
         let parts = &mut self.parts;
         let notices = &self.notices;
@@ -233,16 +234,6 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
         self.engine.handle_timeout(settled_ns);
         self.collect();
         records
-    }
-
-    /// What is missing by now went missing after the last look.
-    fn note_lost_handovers(&mut self, now_ns: u64) {
-        let lost = self.capture.lost_handovers();
-        if lost != self.lost_handovers {
-            self.lost_handovers = lost;
-            self.order.push(Observation::HandoversLost { at_ns: self.looked_at_ns });
-        }
-        self.looked_at_ns = now_ns;
     }
 
     fn take_verdicts(&mut self) {

@@ -37,7 +37,7 @@ impl Agent {
     pub(crate) fn start(binary: &Path, sink: &Sink, content: &str) -> Result<Self> {
         let scratch = Scratch::new("lab-agent")?;
         let configuration =
-            scratch.write("remora.toml", &format!("{CONFIGURATION}content = \"{content}\"\n"))?;
+            scratch.write("remora.toml", format!("{CONFIGURATION}content = \"{content}\"\n"))?;
         let spans = scratch.path().join("spans.jsonl");
         let metrics = net::free_address()?;
         let mut command = Command::new(binary);

@@ -11,7 +11,8 @@
 //! ```
 //!
 //! The capture thread owns the engine: no lock, no queue between an event and its span. Everything that leaves the
-//! thread goes through a bounded channel whose refusals are counted.
+//! thread goes through a bounded channel whose refusals are counted. The discovery thread attaches probes, before it
+//! tells the verdicts that rely on them: the kernel takes its time for that, and the ring is read meanwhile.
 
 mod handovers;
 mod order;
@@ -102,7 +103,9 @@ pub fn run(
     capture.set_process(std::process::id(), ProcessMode::Ignore);
     let (notices, notices_rx) = sync_channel(CHANNEL_LENGTH);
     let (verdicts_tx, verdicts) = sync_channel(CHANNEL_LENGTH);
-    let discovery = Discovery::new(settings.selection.clone(), shared.processes.clone(), &shared.ledger);
+    let mut attached = Attached::new(capture.prober(), &shared.ledger);
+    let discovery = Discovery::new(settings.selection.clone(), shared.processes.clone(), &shared.ledger)
+        .attaching(move |probe| attached.attach(probe));
     shared.readiness.fails("capture", "the processes of this host are being looked at");
     capture.attach()?;
     for cgroup in &settings.writes.cgroups {
@@ -121,7 +124,6 @@ pub fn run(
             enricher: Enricher::new(shared.processes.clone(), ClockAnchor::measure(), &shared.ledger),
             notices_refused: shared.ledger.loss("capture", "notice_queue_full"),
             unselected: shared.ledger.counter("remora_agent_spans_unselected_total"),
-            attached: Attached::new(&shared.ledger),
             parts: Parts::start(&settings.attach, &shared.ledger),
             unnamed: Unnamed::default(),
             servers: Servers::default(),
@@ -149,7 +151,6 @@ struct Pipeline<S> {
     verdicts: Receiver<Verdict>,
     notices_refused: Counter,
     unselected: Counter,
-    attached: Attached,
     parts: Parts,
     /// Spans of processes that discovery has not looked at yet.
     unnamed: Unnamed,
@@ -259,11 +260,6 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
         self.capture.set_process(tgid, if observe { how.mode() } else { ProcessMode::Ignore });
         self.engine.handle_process(tgid, how.scheduling);
         waiting.into_iter().for_each(|tid| self.engine.handle_waiting(tid));
-        if observe {
-            for probe in probes {
-                self.attached.attach(&mut self.capture, &probe);
-            }
-        }
     }
 
     fn observe(&mut self, observation: Observation) {

@@ -16,6 +16,7 @@ mod nginx;
 mod node;
 mod older;
 mod postgres;
+mod queue;
 mod redis;
 
 use remora_tests::span::{Names, Show, Span, check_times, outline};

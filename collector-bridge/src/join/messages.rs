@@ -93,7 +93,8 @@ impl Messages {
     /// Returns who sent a message that was received by `until_unix_ns`: of several, the last before. Clocks of hosts
     /// differ, so that one alone is believed whenever it was.
     fn producer(&self, key: u64, until_unix_ns: u64) -> Option<(Producer, f64)> {
-        let equal: Vec<Producer> = self.sent.find_both(&key).into_iter().flatten().flatten().copied().collect();
+        let equal: Vec<Producer> =
+            self.sent.find_both(&key).into_iter().flatten().flatten().copied().collect();
         if let [only] = equal[..] {
             return Some((only, SURE));
         }

@@ -10,7 +10,8 @@ const WAITS: [&str; 4] = ["232", "281", "441", "426"];
 /// Returns the threads of a process that wait for events now.
 pub(super) fn threads(tgid: u32) -> Vec<u32> {
     let Ok(entries) = std::fs::read_dir(format!("/proc/{tgid}/task")) else { return Vec::new() };
-    let threads = entries.take(MAX_THREADS).filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    let threads =
+        entries.take(MAX_THREADS).filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
     threads.filter(|tid| is_waiting(tgid, *tid)).collect()
 }
 

@@ -14,6 +14,7 @@
 //! thread goes through a bounded channel whose refusals are counted.
 
 mod order;
+mod parts;
 mod roster;
 mod runtime;
 mod unnamed;
@@ -28,12 +29,14 @@ use remora_engine::Engine;
 use remora_engine::event::{Event, EventKind};
 use remora_engine::span::Span;
 
+use crate::attach::Platforms;
 use crate::capture::{self, Capture, CaptureSettings, Observation, ProcessMode, WriteSettings};
 use crate::discover::{Discovery, Notice, Processes, Selection, Verdict};
 use crate::enrich::{ClockAnchor, Enricher, ResourceSpan};
 use crate::health::{Counter, Ledger, Readiness, Sample};
 use crate::propagate::{self, Servers};
 use order::Order;
+use parts::Parts;
 use roster::Roster;
 use runtime::Attached;
 use unnamed::Unnamed;
@@ -58,6 +61,8 @@ pub struct Settings {
     pub selection: Selection,
     /// Cgroups whose selected processes write contexts into requests, which was proven harmless.
     pub writes_in: Vec<PathBuf>,
+    /// Which processes get a part.
+    pub attach: Platforms,
 }
 
 /// What the pipeline shares with the rest of the agent.
@@ -106,6 +111,7 @@ pub fn run(
             notices_refused: shared.ledger.loss("capture", "notice_queue_full"),
             unselected: shared.ledger.counter("remora_agent_spans_unselected_total"),
             attached: Attached::new(&shared.ledger),
+            parts: Parts::start(&settings.attach, &shared.ledger),
             unnamed: Unnamed::default(),
             servers: Servers::default(),
             processes: shared.processes.clone(),
@@ -134,6 +140,7 @@ struct Pipeline<S> {
     notices_refused: Counter,
     unselected: Counter,
     attached: Attached,
+    parts: Parts,
     /// Spans of processes that discovery has not looked at yet.
     unnamed: Unnamed,
     /// Servers towards which contexts may be written.
@@ -161,6 +168,11 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
                 thread::sleep(PAUSE);
             }
         }
+        self.parts.leave();
+        while !self.parts.have_left() {
+            self.turn(now_ns());
+            thread::sleep(PAUSE);
+        }
         self.turn(now_ns());
         self.finish();
         self.publish(ledger);
@@ -180,13 +192,18 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
     fn turn(&mut self, now_ns: u64) -> usize {
         self.note_lost_handovers(now_ns);
         let (order, roster, engine) = (&mut self.order, &mut self.roster, &mut self.engine);
+        let parts = &mut self.parts;
         let notices = &self.notices;
         let refused = &self.notices_refused;
         let records = self.capture.drain(DRAIN_LIMIT, |observation| {
             // At once: what discovery finds out comes later, and must not be undone.
             match &observation {
                 Observation::Fork { parent, child } => engine.handle_fork(*parent, *child),
-                Observation::Exec { tgid, .. } => engine.handle_exec(*tgid),
+                Observation::Exec { tgid, .. } => {
+                    engine.handle_exec(*tgid);
+                    parts.forget(*tgid);
+                }
+                Observation::Exit { tgid, .. } => parts.forget(*tgid),
                 _ => {}
             }
             if let Some(notice) = notice(&observation, roster)
@@ -199,6 +216,7 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
             order.push(observation);
         });
         self.take_verdicts();
+        self.take_parts();
         let settled_ns = self.order.settled_ns(now_ns);
         while let Some(observation) = self.order.pop(settled_ns) {
             self.observe(observation);
@@ -224,15 +242,23 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
         }
     }
 
+    /// A process got a part, or lost it.
+    fn take_parts(&mut self) {
+        while let Some((tgid, how)) = self.parts.poll() {
+            self.capture.set_process(tgid, how.mode());
+            self.engine.handle_process(tgid, how.scheduling);
+        }
+    }
+
     fn apply(&mut self, verdict: Verdict) {
         let Verdict { tgid, programs, observe, runtime, probes, waiting, reason: _ } = verdict;
         if !self.roster.judge(tgid, programs, observe) {
             return;
         }
-        let (tasks, has_tokens) = (runtime::tasks(&runtime), runtime::has_tokens(&runtime));
-        let mode = if observe { ProcessMode::Observe { tasks, has_tokens } } else { ProcessMode::Ignore };
-        self.capture.set_process(tgid, mode);
-        self.engine.handle_process(tgid, runtime::scheduling(&runtime, &probes));
+        let plain = runtime::plain(&runtime, &probes);
+        let how = self.parts.judge(tgid, observe, &runtime, plain);
+        self.capture.set_process(tgid, if observe { how.mode() } else { ProcessMode::Ignore });
+        self.engine.handle_process(tgid, how.scheduling);
         waiting.into_iter().for_each(|tid| self.engine.handle_waiting(tid));
         if observe {
             for probe in probes {
@@ -262,6 +288,8 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
                 self.engine.handle_task(executor, context, at_ns);
             }
             Observation::TaskEnd { tgid, context, .. } => self.engine.handle_task_end(tgid, context),
+            Observation::Thread { maker, tid, at_ns } => self.engine.handle_thread(&maker, tid, at_ns),
+            Observation::ThreadEnd { tgid, tid, at_ns } => self.engine.handle_thread_end(tgid, tid, at_ns),
             Observation::HandoversLost { .. } => self.engine.handle_lost_handovers(),
             Observation::Gift { giver, token, at_ns } => self.engine.handle_gift(&giver, token, at_ns),
             // The engine was told when they came.
@@ -419,6 +447,8 @@ fn notice(observation: &Observation, roster: &mut Roster) -> Option<Notice> {
         | Observation::Task { .. }
         | Observation::TaskEnd { .. }
         | Observation::Gift { .. }
+        | Observation::Thread { .. }
+        | Observation::ThreadEnd { .. }
         | Observation::HandoversLost { .. } => None,
     }
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::settings::LogFormat;
+use crate::attach::Platforms;
 
 /// remora
 #[derive(Debug, Parser)]
@@ -76,6 +77,7 @@ Examples:
   remora run --otlp http://collector:4318
   remora run --select port=8080 --select 'cmd=*celery*' --exclude 'exe=*/curl'
   remora run --print text
+  remora run --select 'cmd=*server.js*' --attach node
 
 OTEL_EXPORTER_OTLP_ENDPOINT, _PROTOCOL, _HEADERS, _TIMEOUT, _COMPRESSION and _CERTIFICATE, and the same with TRACES_, are honoured.
 Precedence: flag, environment, file, default."))]
@@ -113,6 +115,9 @@ pub struct RunArguments {
     /// What is made of ids (in paths, statements, keys) that a call shares with one request only, where nothing else tells its cause: 'links' also makes a parent where the request was alone in its process, 'parents' where no other can be meant [default: links]
     #[arg(long, value_name = "WHAT")]
     pub content_evidence: Option<ContentEvidence>,
+    /// Put a part into the processes of these platforms, for parents across their timers, queues and pools: 'off' or a comma-separated list of: node [default: off]
+    #[arg(long, value_name = "PLATFORMS")]
+    pub attach: Option<Platforms>,
     /// Address of /metrics, /healthz and /readyz, or 'off' [default: 127.0.0.1:7655]
     #[arg(long, value_name = "ADDRESS")]
     pub metrics_listen: Option<String>,

@@ -18,6 +18,8 @@ pub struct File {
     pub exclude: Option<Vec<String>>,
     /// `none`, `text` or `json`: `--print`.
     pub print: Option<String>,
+    /// `off`, or platforms with commas between them: `--attach`; default `off`.
+    pub attach: Option<String>,
     /// Where spans go.
     pub otlp: Otlp,
     /// Spans on disk while the receiver is away.

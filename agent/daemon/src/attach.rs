@@ -5,6 +5,7 @@
 //! it refuses, and says why.
 
 mod jvm;
+mod node;
 mod platform;
 mod refusal;
 mod target;
@@ -14,10 +15,8 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 
 pub use platform::{Platform, Platforms, UnknownPlatform};
-pub use refusal::Refusal;
 
 use crate::health::{Counter, Ledger};
-use platform::Mechanism;
 use worker::Worker;
 
 /// Orders and outcomes under way, for each platform. One more order is refused and counted.
@@ -117,8 +116,7 @@ impl Lane {
     fn start(platform: Platform, ledger: &Ledger) -> Option<Self> {
         let (orders, orders_rx) = sync_channel(CHANNEL_LENGTH);
         let (outcomes_tx, outcomes) = sync_channel(CHANNEL_LENGTH);
-        let mechanism: Box<dyn Mechanism> = platform.mechanism()?;
-        let worker = Worker::new(platform, mechanism, outcomes_tx, ledger);
+        let worker = Worker::new(platform, outcomes_tx, ledger);
         let builder = std::thread::Builder::new().name(format!("remora-{platform}"));
         match builder.spawn(move || worker.run(&orders_rx)) {
             Ok(thread) => Some(Self { platform, orders: Some(orders), outcomes, thread }),

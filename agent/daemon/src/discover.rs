@@ -25,9 +25,10 @@ mod worker;
 pub use container::{Membership, cgroup2_mount};
 pub use environment::Environment;
 pub use notice::{Notice, Verdict};
-pub use probes::{FileIdentity, Probe, Purpose};
+pub use probes::{FileIdentity, Probe, Purpose, symbol_address};
 pub use process::{ContextOffsets, GoOffsets, Instance, NameSource, Process, Runtime};
 pub use selection::{Decision, Error, KEYS, Rule, Selection};
+pub use sockets::{socket_inodes, tcp_sockets};
 pub use table::{LINGER, MAX_PROCESSES, Processes};
 pub use worker::Discovery;
 

@@ -34,7 +34,7 @@ use crate::capture::{self, Capture, CaptureSettings, Observation, ProcessMode, W
 use crate::discover::{Discovery, Notice, Processes, Selection, Verdict};
 use crate::enrich::{ClockAnchor, Enricher, ResourceSpan};
 use crate::health::{Counter, Ledger, Readiness, Sample};
-use crate::propagate::{self, Servers};
+use crate::propagate::{self, Mechanisms, Servers};
 use order::Order;
 use parts::Parts;
 use roster::Roster;
@@ -59,10 +59,19 @@ pub struct Settings {
     pub engine: remora_engine::Settings,
     /// Which processes are observed.
     pub selection: Selection,
-    /// Cgroups whose selected processes write contexts into requests, which was proven harmless.
-    pub writes_in: Vec<PathBuf>,
     /// Which processes get a part.
     pub attach: Platforms,
+    /// What was proven harmless of writing contexts into requests, and where it is done.
+    pub writes: Writes,
+}
+
+/// Who writes contexts into requests.
+#[derive(Clone, Debug, Default)]
+pub struct Writes {
+    /// In which manners.
+    pub mechanisms: Mechanisms,
+    /// The cgroups whose selected processes do.
+    pub cgroups: Vec<PathBuf>,
 }
 
 /// What the pipeline shares with the rest of the agent.
@@ -94,7 +103,7 @@ pub fn run(
     let discovery = Discovery::new(settings.selection.clone(), shared.processes.clone(), &shared.ledger);
     shared.readiness.fails("capture", "the processes of this host are being looked at");
     capture.attach()?;
-    for cgroup in &settings.writes_in {
+    for cgroup in &settings.writes.cgroups {
         capture.write_in(cgroup)?;
     }
     thread::scope(|scope| {
@@ -255,8 +264,7 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
         if !self.roster.judge(tgid, programs, observe) {
             return;
         }
-        let plain = runtime::plain(&runtime, &probes);
-        let how = self.parts.judge(tgid, observe, &runtime, plain);
+        let how = self.parts.judge(tgid, observe, &runtime, runtime::plain(&runtime, &probes));
         self.capture.set_process(tgid, if observe { how.mode() } else { ProcessMode::Ignore });
         self.engine.handle_process(tgid, how.scheduling);
         waiting.into_iter().for_each(|tid| self.engine.handle_waiting(tid));
@@ -292,6 +300,9 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
             Observation::ThreadEnd { tgid, tid, at_ns } => self.engine.handle_thread_end(tgid, tid, at_ns),
             Observation::HandoversLost { .. } => self.engine.handle_lost_handovers(),
             Observation::Gift { giver, token, at_ns } => self.engine.handle_gift(&giver, token, at_ns),
+            Observation::Beginning { sock, own, told, at_ns } => {
+                self.engine.handle_beginning(sock, own, told, at_ns);
+            }
             // The engine was told when they came.
             Observation::Exec { .. } | Observation::Fork { .. } => {}
         }
@@ -382,13 +393,15 @@ fn load(settings: &Settings) -> Result<Capture, capture::Error> {
         observes_by_default: true,
         exec_resets_verdict: true,
     };
-    if settings.writes_in.is_empty() {
+    let Writes { mechanisms: Mechanisms { headers, option }, cgroups } = &settings.writes;
+    if cgroups.is_empty() {
         return Capture::load(capture);
     }
     let mut capture = Capture::load_for_writing(capture)?;
     if let Some(writing) = capture.writing() {
         writing.set(WriteSettings {
-            headers: true,
+            headers: *headers,
+            option: *option,
             control: propagate::CONTROL,
             ..WriteSettings::default()
         })?;
@@ -449,6 +462,7 @@ fn notice(observation: &Observation, roster: &mut Roster) -> Option<Notice> {
         | Observation::Gift { .. }
         | Observation::Thread { .. }
         | Observation::ThreadEnd { .. }
+        | Observation::Beginning { .. }
         | Observation::HandoversLost { .. } => None,
     }
 }

@@ -291,9 +291,12 @@ impl Correlation {
         self.parents.note_gift(giver, token, at_ns);
     }
 
-    /// Notes for whom a connection is written to.
+    /// Notes for whom a connection is written to next.
     pub(crate) fn claim(&mut self, connection: ConnectionId, claim: &Claim, at_ns: u64) {
-        self.parents.claim(connection, claim, at_ns);
+        match claim.from {
+            Some(from) => self.parents.claim_from(connection, from, &claim.executor, at_ns),
+            None => self.parents.claim(connection, claim.executor),
+        }
     }
 
     /// Notes that a connection is written to.

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use foldhash::HashMap;
 
 use crate::command::Command;
-use crate::connection::{Stamp, Stream};
+use crate::connection::{Stamp, Stream, Told, Translation};
 use crate::correlation::{Asked, ContentEvidence, Correlation};
 use crate::event::{
     Closed, ConnectionId, Data, Direction, Event, EventKind, Executor, FirstPositions, Insertion, Opened,
@@ -61,6 +61,7 @@ pub struct Engine {
     parsers: ParserSettings,
     max_capture_bytes: u32,
     connections: HashMap<ConnectionId, Connection>,
+    told: Told,
     correlation: Correlation,
     spans: VecDeque<Span>,
     commands: VecDeque<Command>,
@@ -89,6 +90,8 @@ struct Connection {
     ended_at_ns: Option<u64>,
     /// Where the agent has written a context into a request that was not told yet.
     written_at: Option<u32>,
+    /// From this end's positions to those of the other end.
+    translation: Translation,
     is_waiting: bool,
 }
 
@@ -106,6 +109,7 @@ impl Connection {
             held_bytes: 0,
             ended_at_ns: None,
             written_at: None,
+            translation: Translation::default(),
             opened,
             egress: Stream::default(),
             ingress: Stream::default(),
@@ -134,6 +138,7 @@ impl Engine {
             parsers: ParserSettings { mark_key, ..settings.parsers },
             max_capture_bytes: settings.max_capture_bytes,
             connections: HashMap::default(),
+            told: Told::default(),
             correlation: Correlation::new(settings.id_seed, settings.content_evidence),
             spans: VecDeque::new(),
             commands: VecDeque::new(),
@@ -202,6 +207,12 @@ impl Engine {
         self.correlation.handle_gift(giver, token, at_ns);
     }
 
+    /// Tells that the other end of a connection, which need not have been accepted yet, has said where it begins as that
+    /// end counts: what carries it rewrites positions.
+    pub fn handle_beginning(&mut self, sock: u64, own: FirstPositions, told: FirstPositions, at_ns: u64) {
+        self.told.note(sock, own, told, at_ns);
+    }
+
     /// Tells that a process was made, which runs on with the program of the other.
     pub fn handle_fork(&mut self, parent: u32, child: u32) {
         self.correlation.handle_fork(parent, child);
@@ -253,6 +264,7 @@ impl Engine {
         self.spans.extend(self.correlation.take_ended());
         if now_ns >= self.next_sweep_ns {
             self.next_sweep_ns = now_ns.saturating_add(SWEEP_NS);
+            self.told.expire(now_ns);
             self.expire_idle(now_ns);
         }
     }
@@ -312,7 +324,11 @@ impl Engine {
     pub fn counters(&self) -> Vec<Counter> {
         let outstanding = self.correlation.active_len() as u64;
         let connections = self.connections.len() as u64;
-        self.tally.counters(self.correlation.tally(), connections, outstanding, self.held_bytes as u64)
+        let mut counters =
+            self.tally.counters(self.correlation.tally(), connections, outstanding, self.held_bytes as u64);
+        let value = self.told.refused();
+        counters.push(Counter { family: "loss", label: "beginning_not_remembered", protocol: "", value });
+        counters
     }
 
     fn open(&mut self, connection: ConnectionId, opened: Opened, at_ns: u64) {
@@ -350,6 +366,12 @@ impl Engine {
         }
         if connection.opened.first.is_none() && data.is_absolute && connection.opened.role != Role::Unknown {
             connection.opened.first = Some(FirstPositions::of(&data, connection.opened.role));
+        }
+        if let Some(own) = connection.opened.first
+            && let Some((first, translation)) = self.told.take(id.sock, own)
+        {
+            connection.opened.first = Some(first);
+            connection.translation = translation;
         }
         let direction = data.direction;
         let stamp = Stamp { at_ns, executor: data.executor };
@@ -470,6 +492,10 @@ impl Engine {
 
     fn step(&mut self, id: ConnectionId, mut step: Step) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
+        // The place counts for requests only.
+        let place = &mut step.place;
+        (place.position, place.reverse_position) =
+            connection.translation.apply(step.client, place.position, place.reverse_position);
         let protocol = step.protocol;
         self.tally.message(protocol);
         let kind = kind(step.client);

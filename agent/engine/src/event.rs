@@ -105,6 +105,8 @@ pub enum Scheduling {
     Proxy,
     /// An event loop with timers, queues and pools, where a turn proves little (Node).
     EventLoop,
+    /// As above, and a part inside tells by tokens for whom calls are made. A turn tells only which request was read.
+    TokenLoop,
 }
 
 /// Something that happened to a connection.

@@ -26,6 +26,8 @@ pub const KIND_TASK_END: u8 = 10;
 pub const KIND_THREAD: u8 = 11;
 /// `EventHeader::kind` of a [`ThreadEndEvent`].
 pub const KIND_THREAD_END: u8 = 12;
+/// `EventHeader::kind` of a [`BeginningEvent`].
+pub const KIND_BEGINNING: u8 = 13;
 
 /// Bytes leave the observed process.
 pub const DIRECTION_EGRESS: u8 = 0;
@@ -283,6 +285,23 @@ pub struct GiftEvent {
     pub padding: u32,
 }
 
+/// The other end of a connection has told where the connection begins as it counts, which is not as this end does:
+/// something on the way rewrites sequence numbers.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BeginningEvent {
+    /// Head, of no process and without inode number: the connection may not be accepted yet.
+    pub header: EventHeader,
+    /// As in [`OpenedEvent::first_egress`].
+    pub own_egress: u32,
+    /// As in [`OpenedEvent::first_ingress`].
+    pub own_ingress: u32,
+    /// The first of them as the other end counts.
+    pub told_egress: u32,
+    /// The second of them as the other end counts.
+    pub told_ingress: u32,
+}
+
 /// A process whose last thread ended.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -305,4 +324,5 @@ const _: () = {
     assert!(size_of::<ThreadEndEvent>() == 32);
     assert!(size_of::<ClaimEvent>() == 56);
     assert!(size_of::<GiftEvent>() == 64);
+    assert!(size_of::<BeginningEvent>() == 48);
 };

@@ -19,7 +19,7 @@ pub const TASKS_LIBUV: u8 = 3;
 pub const MARK_TAKE: u64 = 0x52e0;
 /// `kill(token, MARK_GIVE)`: the unit works for whom the caller works for.
 pub const MARK_GIVE: u64 = 0x52e1;
-/// `kill(1, MARK_LEAVE)`: the unit of work is over.
+/// `kill(any, MARK_LEAVE)`: the unit of work is over.
 pub const MARK_LEAVE: u64 = 0x52e2;
 /// `kill(token, MARK_CLAIM, descriptor, ahead)`: what is written to the socket behind the next `ahead` bytes is written
 /// for the unit, by whichever thread. The last two arguments are none of `kill`'s: they are left in their registers.

@@ -47,7 +47,8 @@ const HOUSES: [House; 3] = [
         // Counters and readiness are handles that every room is given.
         vocabulary: &["health"],
         rooms: &[
-            ("attach", &[]),
+            // Symbols and sockets of processes.
+            ("attach", &["discover"]),
             ("capture", &[]),
             ("discover", &[]),
             // Process.

@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::time::Instant;
 
 use super::jvm::Jvm;
+use super::node::Node;
 use super::refusal::Refusal;
 use super::target::Target;
 
@@ -31,10 +32,10 @@ impl Platform {
     }
 
     /// Returns the means to put its part into processes.
-    pub(super) fn mechanism(self) -> Option<Box<dyn Mechanism>> {
+    pub(super) fn mechanism(self) -> Box<dyn Mechanism> {
         match self {
-            Platform::Jvm => Some(Box::new(Jvm)),
-            Platform::Node => None,
+            Platform::Jvm => Box::new(Jvm),
+            Platform::Node => Box::new(Node),
         }
     }
 }

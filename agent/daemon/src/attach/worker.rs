@@ -41,12 +41,7 @@ struct Try {
 }
 
 impl Worker {
-    pub(super) fn new(
-        platform: Platform,
-        mechanism: Box<dyn Mechanism>,
-        outcomes: SyncSender<Outcome>,
-        ledger: &Ledger,
-    ) -> Self {
+    pub(super) fn new(platform: Platform, outcomes: SyncSender<Outcome>, ledger: &Ledger) -> Self {
         let attached_len = Arc::new(AtomicU64::new(0));
         let shown = Arc::clone(&attached_len);
         ledger.gauge("remora_agent_attached", vec![("platform", platform.label().into())], move || {
@@ -54,7 +49,7 @@ impl Worker {
         });
         Self {
             platform,
-            mechanism,
+            mechanism: platform.mechanism(),
             outcomes,
             ledger: ledger.clone(),
             due: HashMap::new(),
@@ -117,7 +112,7 @@ impl Worker {
                 self.attached.insert(tgid, target);
                 self.tell(tgid, true);
             }
-            Err(Refusal::Early) if number < MAX_TRIES => {
+            Err(refusal) if refusal.is_passing() && number < MAX_TRIES => {
                 self.due.insert(tgid, Try { at: now + RETRY, number: number + 1 });
             }
             Err(Refusal::Gone) => {}

@@ -1,6 +1,6 @@
 //! What the kernel told.
 
-use remora_engine::event::{Event, Executor};
+use remora_engine::event::{Event, Executor, FirstPositions};
 
 /// One record of the ring, decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,6 +64,17 @@ pub enum Observation {
         /// When, `CLOCK_MONOTONIC`.
         at_ns: u64,
     },
+    /// The other end of a connection has told where it begins as that end counts.
+    Beginning {
+        /// Address of this end's `struct sock`.
+        sock: u64,
+        /// Where it begins as this end counts.
+        own: FirstPositions,
+        /// The same places as the other end counts.
+        told: FirstPositions,
+        /// When, `CLOCK_MONOTONIC`.
+        at_ns: u64,
+    },
     /// A process runs a new program.
     Exec {
         /// The process.
@@ -108,7 +119,8 @@ impl Observation {
             | Observation::Thread { at_ns, .. }
             | Observation::ThreadEnd { at_ns, .. }
             | Observation::HandoversLost { at_ns }
-            | Observation::Gift { at_ns, .. } => Some(*at_ns),
+            | Observation::Gift { at_ns, .. }
+            | Observation::Beginning { at_ns, .. } => Some(*at_ns),
             Observation::Fork { .. } => None,
         }
     }

@@ -39,7 +39,7 @@ pub(super) fn plain(runtime: &Runtime, probes: &[Probe]) -> How {
 pub(super) fn with_part(platform: Platform) -> How {
     match platform {
         Platform::Jvm => How { tasks: Tasks::None, has_tokens: true, scheduling: Scheduling::Unproven },
-        Platform::Node => How { tasks: Tasks::Libuv, has_tokens: true, scheduling: Scheduling::EventLoop },
+        Platform::Node => How { tasks: Tasks::Libuv, has_tokens: true, scheduling: Scheduling::TokenLoop },
     }
 }
 

@@ -11,7 +11,7 @@ mod threads;
 use foldhash::{HashMap, HashSet};
 
 use crate::connection::Stamp;
-use crate::event::{Claim, ConnectionId, Endpoint, Executor, Opened, Scheduling, Task};
+use crate::event::{ConnectionId, Endpoint, Executor, Opened, Scheduling, Task};
 use crate::pairing::{ExchangeId, Started};
 use crate::span::Evidence;
 use claims::{Claims, Writer};
@@ -66,6 +66,8 @@ struct Server {
     /// When the end of its head was read.
     read_at_ns: u64,
     is_answering: bool,
+    /// A unit of work of its own was made for it when it was read.
+    is_given: bool,
     /// The thread had waited for events since its last answer, as event loops do.
     has_waited: bool,
     /// The thread that read it has made a call since.
@@ -83,6 +85,8 @@ struct Turn {
     read: u64,
     /// None where one call has read answers to several requests.
     server: Option<ExchangeId>,
+    /// Requests that began with what was read.
+    begun: u32,
 }
 
 /// A connection that was opened and has not been used.
@@ -259,25 +263,28 @@ impl Parents {
         }
     }
 
-    /// Something is written to a connection for somebody.
-    pub(super) fn claim(&mut self, connection: ConnectionId, claim: &Claim, at_ns: u64) {
-        let Claim { executor, from } = claim;
-        let Some(from) = *from else {
-            let known = match executor.task {
-                Some(Task::Context(context)) => self.contexts.known(executor.tgid, context),
-                _ => None,
-            };
-            return self.claims.claim(connection, *executor, known);
+    /// What is written to a connection next is written for `executor`.
+    pub(super) fn claim(&mut self, connection: ConnectionId, executor: Executor) {
+        let known = match executor.task {
+            Some(Task::Context(context)) => self.contexts.known(executor.tgid, context),
+            _ => None,
         };
+        self.claims.claim(connection, executor, known);
+    }
+
+    /// What is written to a connection from a position on is written for `executor`; for nobody if that has neither a
+    /// task nor a unit of work.
+    pub(super) fn claim_from(
+        &mut self,
+        connection: ConnectionId,
+        from: u32,
+        executor: &Executor,
+        at_ns: u64,
+    ) {
         let is_anybody = executor.task.is_some() || executor.token.is_some();
         // The unit's number may mean another one by the time the bytes are written.
         let found = if is_anybody { self.of_executor(executor, None, at_ns) } else { None };
         self.places.claim(connection, from, found.map(|found| found.server));
-    }
-
-    /// A connection is written to.
-    pub(super) fn write(&mut self, connection: ConnectionId, at_ns: u64) {
-        self.claims.write(connection, at_ns);
     }
 
     /// A unit of work has read something on behalf of a request, or of none that is known.
@@ -288,11 +295,13 @@ impl Parents {
             return;
         }
         let before = self.reads_of_units.entry((executor.tgid, token)).or_insert(server);
-        if *before != server && before.is_none_or(|before| self.servers.contains_key(&before)) {
-            *before = None;
-        } else {
-            *before = server;
-        }
+        let is_over = before.is_some_and(|before| !self.servers.contains_key(&before));
+        *before = server.filter(|_| *before == server || is_over);
+    }
+
+    /// A connection is written to.
+    pub(super) fn write(&mut self, connection: ConnectionId, at_ns: u64) {
+        self.claims.write(connection, at_ns);
     }
 
     /// A Python has made a context for a new task: it works for whom its maker works for.
@@ -361,7 +370,9 @@ impl Parents {
     /// A unit of work was handed over: whoever takes it works for whom the giver works for.
     pub(super) fn note_gift(&mut self, giver: &Executor, token: u64, at_ns: u64) {
         let place = (giver.tgid, token);
-        let Some(found) = self.of_executor(giver, None, at_ns) else {
+        let is_read = giver.token.is_none() && self.scheduling(giver.tgid) == Scheduling::TokenLoop;
+        let found = if is_read { self.of_reader(giver) } else { self.of_executor(giver, None, at_ns) };
+        let Some(found) = found else {
             self.gifts.remove(&place);
             return;
         };
@@ -375,6 +386,19 @@ impl Parents {
         } else {
             self.gifts.insert(place, (found.server, at_ns));
         }
+    }
+
+    /// Returns the request that an event loop has just read, once: a loop that parses what it read earlier, or several
+    /// requests at once, may mean another.
+    fn of_reader(&mut self, executor: &Executor) -> Option<Found> {
+        let is_only = self.turns.get(&executor.tid).is_some_and(|turn| turn.begun == 1);
+        let server = self.turn_owner(executor).filter(|_| is_only);
+        let Some((id, found)) = server.and_then(|id| Some((id, self.servers.get_mut(&id)?))) else {
+            self.ambiguous += 1;
+            return None;
+        };
+        let is_first = !std::mem::replace(&mut found.is_given, true);
+        is_first.then_some(Found { server: id, evidence: Evidence::Turn })
     }
 
     /// Returns the request that is being served on a connection.
@@ -397,7 +421,7 @@ impl Parents {
         }
         self.reads += 1;
         self.accepted.remove(&executor.tid);
-        self.turns.insert(executor.tid, Turn { number: executor.turn, read: self.reads, server });
+        self.turns.insert(executor.tid, Turn { number: executor.turn, read: self.reads, server, begun: 0 });
     }
 
     /// A thread answers a request. nginx goes on with that one; elsewhere another request may tell its own news to those
@@ -452,6 +476,7 @@ impl Parents {
             started_at_ns: first.at_ns,
             read_at_ns: *read_at_ns,
             is_answering: false,
+            is_given: false,
             has_waited: first.executor.turn != last_turn,
             has_called: false,
             calls: 0,
@@ -465,6 +490,9 @@ impl Parents {
             _ => self.alone.remove(&tgid),
         };
         self.take_turn(id, reader);
+        if let Some(turn) = self.turns.get_mut(&reader.tid).filter(|turn| turn.number == reader.turn) {
+            turn.begun += 1;
+        }
     }
 
     /// A thread waits for events while the agent begins to look: its first request is read by an event loop.
@@ -481,9 +509,9 @@ impl Parents {
 
     fn set_turn(&mut self, executor: &Executor, server: Option<ExchangeId>) {
         let before = self.turns.get(&executor.tid).filter(|turn| turn.number == executor.turn);
-        let read = before.map_or(self.reads, |turn| turn.read);
+        let (read, begun) = before.map_or((self.reads, 0), |turn| (turn.read, turn.begun));
         self.accepted.remove(&executor.tid);
-        self.turns.insert(executor.tid, Turn { number: executor.turn, read, server });
+        self.turns.insert(executor.tid, Turn { number: executor.turn, read, server, begun });
     }
 
     /// Returns the unit that serves one request at a time, as far as is known.
@@ -623,7 +651,7 @@ impl Parents {
         connection: ConnectionId,
         peer: &Endpoint,
     ) -> Option<Found> {
-        let Started { first, place, content, .. } = started;
+        let Started { first, content, .. } = started;
         let unused = self.unused.remove(&connection);
         let is_loop = self.scheduling(first.executor.tgid) == Scheduling::EventLoop;
         let (churn, may_be_others) =
@@ -636,7 +664,7 @@ impl Parents {
         let unused = unused.map(|unused| unused.server.filter(|_| churn == unused.churn));
         match self.scheduling(first.executor.tgid) {
             Scheduling::Proxy => self.of_content(first.executor.tgid, *content),
-            _ => self.find(connection, place.position, unused, first),
+            _ => self.find(connection, started.place.position, unused, first),
         }
     }
 
@@ -718,14 +746,14 @@ impl Parents {
     /// Returns the request of the unit of work that a thread has taken, or of the thread where it has taken none.
     fn of_unit(&mut self, executor: &Executor, opened_during: Option<Option<ExchangeId>>) -> Option<Found> {
         let Some(token) = executor.token else { return self.of_thread(executor, opened_during) };
-        let place = (executor.tgid, token);
         let key = Key::Token { tgid: executor.tgid, id: token };
         let server = if self.by_key.contains_key(&key) {
             // What serves several connections at once is no unit of work, but a loop.
             self.only(key)?
         } else {
-            let read = || self.reads_of_units.get(&place).copied().flatten();
-            self.gifts.get(&place).map(|(server, _)| *server).or_else(read)?
+            let unit = (executor.tgid, token);
+            let given = self.gifts.get(&unit).map(|(server, _)| *server);
+            given.or_else(|| self.reads_of_units.get(&unit).copied().flatten())?
         };
         self.servers.contains_key(&server).then_some(Found { server, evidence: Evidence::Task })
     }
@@ -804,6 +832,9 @@ impl Parents {
             return Some(found);
         }
         let scheduling = self.scheduling(executor.tgid);
+        if scheduling == Scheduling::TokenLoop {
+            return None;
+        }
         if matches!(scheduling, Scheduling::Turns | Scheduling::EventLoop) {
             // A new connection is often written to in a later turn, which may be another request's.
             let server = opened_during.unwrap_or_else(|| self.turn_owner(executor))?;
@@ -1228,6 +1259,34 @@ mod tests {
         parents.write(connection(99), 17);
         parents.forget_handovers();
         assert_eq!(evidence(&mut parents, &of(50, 17)), None, "what was told may be out of date");
+    }
+
+    #[test]
+    fn a_loop_with_tokens_gives_each_request_once_in_the_turn_that_read_it() {
+        let mut parents = of_scheduling(Scheduling::TokenLoop);
+        let with = |token, stamp: Stamp| Stamp { executor: Executor { token, ..stamp.executor }, ..stamp };
+        let read = |parents: &mut Parents, id, sock, at_ns| {
+            let stamp = thread(7, 1, at_ns);
+            parents.touch(&stamp.executor, None);
+            begin(parents, id, connection(sock), stamp);
+        };
+        read(&mut parents, REQUEST, 1, 10);
+        parents.note_gift(&thread(7, 1, 11).executor, 50, 11);
+        parents.note_gift(&thread(7, 1, 12).executor, 51, 12);
+        read(&mut parents, OTHER, 2, 13);
+        parents.note_gift(&thread(7, 2, 14).executor, 52, 14);
+        let of = |parents: &mut Parents, token| evidence(parents, &with(token, thread(7, 9, 20)));
+        assert_eq!(of(&mut parents, Some(50)), Some((1, Evidence::Task)));
+        assert_eq!(of(&mut parents, Some(51)), None, "it is somebody's already");
+        assert_eq!(of(&mut parents, Some(52)), None, "the loop has gone on");
+        assert_eq!(of(&mut parents, None), None, "turns do not tell whose calls are made");
+        // Two requests in one read.
+        let stamp = thread(7, 3, 30);
+        parents.touch(&stamp.executor, None);
+        begin(&mut parents, ExchangeId(8), connection(3), stamp);
+        begin(&mut parents, ExchangeId(9), connection(3), stamp);
+        parents.note_gift(&thread(7, 3, 31).executor, 53, 31);
+        assert_eq!(of(&mut parents, Some(53)), None, "either may be meant");
     }
 
     #[test]

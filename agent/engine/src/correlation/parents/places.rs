@@ -1,4 +1,4 @@
-//! Whose the bytes are that are written to a connection, where that was told by their positions.
+//! Whose the bytes of connections are, by their positions: a message waits behind others until somebody writes them all.
 
 use std::collections::VecDeque;
 
@@ -10,10 +10,10 @@ use crate::pairing::ExchangeId;
 /// Claims of one connection that may wait for their bytes. For one more, the oldest is forgotten.
 const MAX_PLACES: usize = 256;
 
-/// The claimed places of all connections. Connections are bounded, and their places go with them.
+/// Whose the bytes are from some positions on, in the order of the positions.
 #[derive(Debug, Default)]
 pub(super) struct Places {
-    /// Whose the bytes are from some positions on, in the order of the positions.
+    // Connections are bounded, and their places go with them.
     places: HashMap<ConnectionId, VecDeque<Place>>,
 }
 
@@ -45,7 +45,7 @@ impl Places {
         Some(place.server)
     }
 
-    /// Forgets what was told: some of it may be out of date. What was claimed once stays nobody's.
+    /// Forgets whose the bytes are: some of what was told is out of date. What was claimed stays nobody's.
     pub(super) fn invalidate(&mut self) {
         self.places.values_mut().flatten().for_each(|place| place.server = None);
     }

@@ -18,8 +18,11 @@ use crate::links::Links;
 
 /// How long it may take until it observes.
 const READY_WITHIN: Duration = Duration::from_secs(60);
-/// The numbers of the requests stand in statements, where literals would be replaced.
-const CONFIGURATION: &str = "[redaction]\nstatements = false\n";
+/// The numbers of the requests stand in statements, where literals would be replaced. They are how the truth is known,
+/// so that the agent must not conclude anything from them, unless just this is measured.
+const CONFIGURATION: &str = "[redaction]\nstatements = false\n[evidence]\n";
+/// Conclude nothing from ids.
+pub(crate) const NO_CONTENT: &str = "off";
 
 /// What an agent saw in one run.
 pub(crate) struct Seen {
@@ -39,10 +42,12 @@ pub(crate) struct Agent {
 }
 
 impl Agent {
-    /// Starts it. It observes the whole host but this process, which is the receiver of its spans.
-    pub(crate) fn start(binary: &Path, sink: &Sink) -> Result<Self> {
+    /// Starts it. It observes the whole host but this process, which is the receiver of its spans. `content` says what
+    /// it may conclude from ids.
+    pub(crate) fn start(binary: &Path, sink: &Sink, content: &str) -> Result<Self> {
         let scratch = Scratch::new("lab-agent")?;
-        let configuration = scratch.write("remora.toml", CONFIGURATION)?;
+        let configuration =
+            scratch.write("remora.toml", &format!("{CONFIGURATION}content = \"{content}\"\n"))?;
         let spans = scratch.path().join("spans.jsonl");
         let metrics = net::free_address()?;
         let mut command = Command::new(binary);

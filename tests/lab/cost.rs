@@ -18,6 +18,8 @@ use crate::measure::Bench;
 use crate::site::Site;
 
 const IN_FLIGHT: usize = 16;
+/// What the agent concludes from ids, as usual.
+const CONTENT: &str = "links";
 /// Requests before anything is measured: pools are filled, code is compiled.
 const WARM_UP: u64 = 300;
 /// Seconds that a round is meant to take.
@@ -61,7 +63,7 @@ impl Bench<'_> {
 
     /// Returns the requests a second that are answered beside the agent.
     fn observed(&mut self, site: &Site, mode: Mode, requests: u64) -> Result<f64> {
-        let agent = Agent::start(self.agent, self.sink)?;
+        let agent = Agent::start(self.agent, self.sink, CONTENT)?;
         self.rate(site, mode, WARM_UP)?;
         let rate = self.rate(site, mode, requests)?;
         agent.finish()?;
@@ -73,7 +75,8 @@ impl Bench<'_> {
         let numbers = self.next_number..self.next_number + requests;
         self.next_number = numbers.end;
         let begin = Instant::now();
-        let failures = load::http(site.address(), mode.route(), numbers, IN_FLIGHT)?;
+        let failures =
+            load::http(site.address(), numbers, IN_FLIGHT, |number| format!("/{}/{number}", mode.route()))?;
         ensure!(failures.count == 0, "{} requests failed: {:?}", failures.count, failures.first);
         Ok(requests as f64 / begin.elapsed().as_secs_f64())
     }
@@ -82,7 +85,7 @@ impl Bench<'_> {
     /// meanwhile.
     fn programs(&mut self, framework: &Framework, site: &Site, mode: Mode, requests: u64) -> Result<()> {
         let _counting = enable_stats(Stats::RunTime).context("let the kernel count the programs' time")?;
-        let agent = Agent::start(self.agent, self.sink)?;
+        let agent = Agent::start(self.agent, self.sink, CONTENT)?;
         self.rate(site, mode, WARM_UP)?;
         let before = runs();
         self.rate(site, mode, requests)?;

@@ -1,26 +1,35 @@
 //! From what the agent printed to what is right: each call carries the number of the request that it was made for.
 
+mod claims;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
 
 use serde::Serialize;
 use serde_json::Value;
 
+pub(crate) use claims::{Claims, Ids};
+
 use crate::links::{Link, SURE};
 
 /// The first number that the lab gives. Numbers have nine digits and begin with a seven, which nothing else does.
 pub(crate) const FIRST_NUMBER: u64 = 700_000_001;
+/// Likewise where long numbers are needed: thirteen digits, twelve of which nobody chooses twice.
+pub(crate) const FIRST_LONG_NUMBER: u64 = 7_000_000_000_001;
 /// Digits of a number.
-const DIGITS: usize = 9;
+const DIGITS: [usize; 2] = [9, 13];
 /// Kept examples of each kind of mistake.
 const EXAMPLES: usize = 5;
+/// Spans between a call and the request that it was made for.
+const MAX_STEPS: usize = 16;
 
 /// Where the parent of a call has to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Truth {
     /// The span of the request with this number, in the process that makes the call.
     Server,
-    /// Any span with this number: the request was answered by one process, the work is done by another.
+    /// Below the work that was asked for, which is linked to a span of the request with this number: one process
+    /// answered it, another does the work.
     Job,
     /// Nowhere: nobody asked for the calls.
     Roots,
@@ -44,7 +53,9 @@ pub(crate) struct Span {
     evidence: String,
     is_server: bool,
     is_http: bool,
-    has_links: bool,
+    links: Vec<String>,
+    started_ns: u64,
+    ended_ns: u64,
     process: u64,
     peer_port: u64,
     number: Option<u64>,
@@ -60,6 +71,8 @@ impl Span {
         let attributes = &value["attributes"];
         let told = ["url.path", "url.full", "db.query.text"];
         let told = told.iter().find_map(|key| attributes[*key].as_str()).unwrap_or_default();
+        let started_ns = value["start_unix_ns"].as_u64().unwrap_or_default();
+        let links = value["links"].as_array().into_iter().flatten();
         Some(Self {
             id: value["span_id"].as_str()?.to_owned(),
             trace: text("trace_id"),
@@ -67,7 +80,9 @@ impl Span {
             evidence: value["parent_evidence"].as_str().unwrap_or("none").to_owned(),
             is_server: value["kind"] == "server",
             is_http: value["protocol"].as_str()?.starts_with("http"),
-            has_links: value["links"].as_array().is_some_and(|links| !links.is_empty()),
+            links: links.filter_map(|link| link["span_id"].as_str().map(str::to_owned)).collect(),
+            started_ns,
+            ended_ns: started_ns + value["duration_ns"].as_u64().unwrap_or_default(),
             process: value["resource"]["process.pid"].as_u64().unwrap_or_default(),
             peer_port: attributes["network.peer.port"].as_u64().unwrap_or_default(),
             number: number_in(told),
@@ -79,7 +94,7 @@ impl Span {
 /// Returns the number of the lab that stands in a text.
 fn number_in(text: &str) -> Option<u64> {
     text.split(|character: char| !character.is_ascii_digit())
-        .filter(|digits| digits.len() == DIGITS && digits.starts_with('7'))
+        .filter(|digits| DIGITS.contains(&digits.len()) && digits.starts_with('7'))
         .find_map(|digits| digits.parse().ok())
 }
 
@@ -149,9 +164,14 @@ pub(crate) struct Judge {
 }
 
 impl Judge {
-    pub(crate) fn new(spans: Vec<Span>, links: HashMap<String, Link>, neighbours: Neighbours) -> Self {
+    pub(crate) fn new(spans: Vec<Span>, neighbours: Neighbours) -> Self {
         let by_id = spans.iter().enumerate().map(|(index, span)| (span.id.clone(), index)).collect();
-        Self { spans, by_id, links, neighbours }
+        Self { spans, by_id, links: HashMap::new(), neighbours }
+    }
+
+    /// Judges what is inferred too: links by span id of the call.
+    pub(crate) fn with_links(self, links: HashMap<String, Link>) -> Self {
+        Self { links, ..self }
     }
 
     /// Judges the spans that carry one of `numbers`.
@@ -201,7 +221,7 @@ impl Judge {
             Verdict::Missing => &mut tally.missing,
             Verdict::Other => &mut tally.other,
         } += 1;
-        tally.linked += u64::from(verdict == Verdict::Missing && span.has_links);
+        tally.linked += u64::from(verdict == Verdict::Missing && !span.links.is_empty());
         *tally.evidence.entry(format!("{} {}", verdict.label(), span.evidence)).or_default() += 1;
         *tally.protocols.entry(format!("{} {protocol}", verdict.label())).or_default() += 1;
         self.judge_link(span, verdict, tally);
@@ -214,7 +234,7 @@ impl Judge {
     fn judge_link(&self, span: &Span, verdict: Verdict, tally: &mut Tally) {
         let Some(link) = self.links.get(&span.id).filter(|_| verdict == Verdict::Missing) else { return };
         let request = self.by_id.get(&link.request).and_then(|&index| self.spans.get(index));
-        let is_right = request.is_some_and(|request| request.is_server && request.number == span.number);
+        let is_right = request.is_some_and(|request| request.number == span.number);
         tally.inferred.add(is_right);
         if link.confidence >= SURE {
             tally.sure.add(is_right);
@@ -228,7 +248,11 @@ impl Judge {
         let Some(parent) = self.by_id.get(parent).and_then(|&index| self.spans.get(index)) else {
             return Verdict::Other;
         };
-        let is_same_request = parent.number == span.number && truth != Truth::Roots;
+        let is_same_request = match truth {
+            Truth::Server => parent.number == span.number,
+            Truth::Job => self.origin(parent) == span.number,
+            Truth::Roots => false,
+        };
         let is_in_place = match truth {
             Truth::Server => parent.is_server && parent.process == span.process,
             Truth::Job | Truth::Roots => true,
@@ -238,6 +262,19 @@ impl Judge {
             (true, true) if parent.trace == span.trace => Verdict::Right,
             (true, _) => Verdict::Other,
         }
+    }
+
+    /// Returns the number of the request that a span belongs to, by its parents and where it is linked to.
+    fn origin(&self, span: &Span) -> Option<u64> {
+        let mut span = span;
+        for _ in 0..MAX_STEPS {
+            if span.number.is_some() {
+                return span.number;
+            }
+            let next = span.parent.as_ref().or(span.links.first())?;
+            span = self.spans.get(*self.by_id.get(next)?)?;
+        }
+        None
     }
 
     fn join(&self, span: &Span, tally: &mut Tally) {
@@ -333,8 +370,7 @@ mod tests {
     fn tally(spans: &[Span], truth: Truth) -> Tally {
         let neighbours =
             Neighbours { downstream_port: 1, downstream_pid: DOWNSTREAM, postgres_port: 2, redis_port: 3 };
-        Judge::new(spans.to_vec(), HashMap::new(), neighbours)
-            .tally(&(FIRST_NUMBER..FIRST_NUMBER + 10), truth)
+        Judge::new(spans.to_vec(), neighbours).tally(&(FIRST_NUMBER..FIRST_NUMBER + 10), truth)
     }
 
     #[test]
@@ -384,7 +420,8 @@ mod tests {
         let links = links.map(|(call, link)| (call.to_owned(), link)).into();
         let neighbours =
             Neighbours { downstream_port: 1, downstream_pid: DOWNSTREAM, postgres_port: 2, redis_port: 3 };
-        let found = Judge::new(spans.to_vec(), links, neighbours).tally(&(one..two + 1), Truth::Server);
+        let found =
+            Judge::new(spans.to_vec(), neighbours).with_links(links).tally(&(one..two + 1), Truth::Server);
         assert_eq!(found.sure, Inferred { right: 1, all: 2 });
         assert_eq!(found.inferred, Inferred { right: 2, all: 3 });
     }
@@ -396,6 +433,23 @@ mod tests {
         let spans = [server("a", FIRST_NUMBER), elsewhere];
         assert_eq!(tally(&spans, Truth::Server).other, 1);
         assert_eq!(tally(&spans, Truth::Job).right, 1);
+    }
+
+    #[test]
+    fn work_is_told_by_the_request_that_it_is_linked_to() {
+        let (one, two) = (FIRST_NUMBER, FIRST_NUMBER + 1);
+        let mut sent = call("b", 3, Some("a"), one);
+        sent.number = None;
+        let work = Span {
+            id: "c".to_owned(),
+            trace: "t".to_owned(),
+            links: vec!["b".to_owned()],
+            ..Span::default()
+        };
+        let spans =
+            [server("a", one), sent, work, call("d", 1, Some("c"), one), call("e", 1, Some("c"), two)];
+        let found = tally(&spans, Truth::Job);
+        assert_eq!((found.right, found.wrong, found.spans), (1, 1, 2));
     }
 
     #[test]
@@ -425,5 +479,43 @@ mod tests {
         ];
         let found = tally(&spans, Truth::Server);
         assert_eq!((found.joined, found.misjoined, found.unjoined, found.servers), (1, 1, 1, 0));
+    }
+    #[test]
+    fn a_conclusion_is_right_where_it_names_the_only_request_that_can_be_meant() {
+        let (one, two) = (FIRST_NUMBER + 1, FIRST_NUMBER + 2);
+        assert_eq!(one ^ 1, FIRST_NUMBER);
+        let open = |mut span: Span, from, to| {
+            (span.started_ns, span.ended_ns) = (from, to);
+            span
+        };
+        let linked = |mut span: Span, to: &str| {
+            span.links = vec![to.to_owned()];
+            span
+        };
+        let spans = vec![
+            open(server("a", one), 0, 100),
+            open(server("b", two), 0, 100),
+            open(server("c", two), 50, 100),
+            open(call("d", 1, Some("a"), one), 10, 20),
+            open(linked(call("e", 2, None, two), "b"), 10, 20),
+            open(linked(call("f", 2, None, two), "b"), 60, 70),
+            open(call("g", 1, Some("b"), one), 10, 20),
+            open(call("h", 1, None, one), 10, 20),
+        ];
+        let neighbours =
+            Neighbours { downstream_port: 1, downstream_pid: DOWNSTREAM, postgres_port: 2, redis_port: 3 };
+        let judge = Judge::new(spans, neighbours);
+        let numbers = FIRST_NUMBER..FIRST_NUMBER + 10;
+        let expected = Claims {
+            calls: 5,
+            right_parents: 1,
+            wrong_parents: 1,
+            right_links: 1,
+            wrong_links: 1,
+            silent: 1,
+        };
+        assert_eq!(judge.claims(&numbers, Ids::Shared), expected);
+        let crossed = judge.claims(&numbers, Ids::Crossed);
+        assert_eq!((crossed.right_parents, crossed.wrong_parents, crossed.wrong_links), (0, 2, 2));
     }
 }

@@ -26,20 +26,21 @@ pub(crate) struct Failures {
     pub(crate) first: Option<String>,
 }
 
-/// Sends a GET for each of `numbers` to `server`, `in_flight` at a time.
+/// Sends a GET of its path for each of `numbers` to `server`, `in_flight` at a time.
 pub(crate) fn http(
     server: SocketAddr,
-    route: &str,
     numbers: Range<u64>,
     in_flight: usize,
+    path: impl Fn(u64) -> String + Sync,
 ) -> Result<Failures> {
+    let path = &path;
     in_parallel(numbers, in_flight, || {
         let mut kept = None;
         let mut sent = 0_u64;
         move |number| {
             sent += 1;
             let is_last = sent.is_multiple_of(NEW_CONNECTION_EVERY);
-            let answered = exchange(&mut kept, server, &format!("/{route}/{number}"), is_last);
+            let answered = exchange(&mut kept, server, &path(number), is_last);
             if is_last || answered.is_err() {
                 kept = None;
             }

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod agent;
+mod content;
 mod cost;
 mod downstream;
 mod framework;
@@ -77,6 +78,13 @@ fn measure(plan: &Plan) -> Result<ExitCode> {
     let servers = Servers::start()?;
     let sink = Sink::start()?;
     let mut bench = Bench::new(&servers, &sink, &binary, &plan.in_flight, plan.requests);
+    if plan.is_content {
+        let is_chosen = |framework: &&Framework| plan.frameworks.iter().any(|name| name == framework.name);
+        let chosen: Vec<_> =
+            framework::all().into_iter().filter(is_chosen).filter(|f| content::is_measurable(f)).collect();
+        content::run(plan, &mut bench, &chosen)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let mut report = Report {
         date: measure::today()?,
         kernel: measure::kernel()?,

@@ -12,7 +12,7 @@ use remora_tests::sink::Sink;
 use remora_tests::tools;
 use serde::Serialize;
 
-use crate::agent::{Agent, Seen};
+use crate::agent::{Agent, NO_CONTENT, Seen};
 use crate::framework::{Framework, Load, Mode};
 use crate::judge::{FIRST_NUMBER, Judge, Tally};
 use crate::load::{self, Failures};
@@ -80,7 +80,7 @@ impl<'a> Bench<'a> {
         let Framework { name, title, .. } = *framework;
         let versions = (framework.versions)().context("ask for versions")?;
         let site = Site::new(self.servers)?;
-        let agent = Agent::start(self.agent, self.sink)?;
+        let agent = Agent::start(self.agent, self.sink, NO_CONTENT)?;
         let processes = self.start(framework, &site)?;
         let mut loaded = Vec::new();
         for &mode in framework.modes {
@@ -91,7 +91,7 @@ impl<'a> Bench<'a> {
         }
         drop(processes);
         let Seen { spans, links, losses } = agent.finish()?;
-        let judge = Judge::new(spans, links.infer(), self.servers.neighbours());
+        let judge = Judge::new(spans, self.servers.neighbours()).with_links(links.infer());
         let cells = loaded.into_iter().map(|cell| cell.judged(&judge, framework)).collect();
         Ok(Measured { name, title, versions, cells, losses })
     }
@@ -121,10 +121,11 @@ impl<'a> Bench<'a> {
         self.next_number = numbers.end;
         let begin = Instant::now();
         let gets = self.servers.redis_gets()?;
+        let path = |number| format!("/{}/{number}", mode.route());
         let failures = match framework.load {
-            Load::Http(_) => load::http(site.address(), mode.route(), numbers.clone(), in_flight)?,
+            Load::Http(_) => load::http(site.address(), numbers.clone(), in_flight, path)?,
             Load::Jobs(_) => {
-                let failures = load::http(site.address(), mode.route(), numbers.clone(), in_flight)?;
+                let failures = load::http(site.address(), numbers.clone(), in_flight, path)?;
                 self.servers.wait_redis_gets(gets + requests - failures.count)?;
                 failures
             }
@@ -178,7 +179,7 @@ fn answers(address: SocketAddr) -> Result<bool> {
 }
 
 /// Returns what the programs printed, for errors.
-fn said(processes: &[Running]) -> String {
+pub(crate) fn said(processes: &[Running]) -> String {
     let printed: Vec<_> = processes.iter().map(Running::printed).collect();
     let printed = printed.join("\n");
     let tail = printed.char_indices().rev().nth(3000).map_or(0, |(at, _)| at);

@@ -18,6 +18,8 @@ pub(crate) struct Plan {
     pub(crate) in_flight: Vec<usize>,
     /// Requests of each cell.
     pub(crate) requests: u64,
+    /// Whether conclusions from ids are measured, instead of everything else.
+    pub(crate) is_content: bool,
     /// The agent's binary.
     pub(crate) agent: PathBuf,
     /// Whether budget and floors decide about success.

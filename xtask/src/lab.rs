@@ -26,6 +26,9 @@ const REQUESTS: u64 = 400;
 /// Requests of a cell of the short form.
 const SHORT_REQUESTS: u64 = 200;
 
+/// Frameworks whose calls have no other evidence, or little.
+const CONTENT: [&str; 3] = ["flask-executor", "axum", "worker-threads"];
+
 #[derive(Args)]
 #[command(
     after_help = "Each framework's program is as people write it: an HTTP server that asks another service, \
@@ -44,6 +47,7 @@ Examples:
   cargo xtask lab flask go --in-flight 16     two frameworks, one number of requests in flight
   cargo xtask lab --short                     the form for CI: exits with 1 above the budget or below a floor
   cargo xtask lab express --agent ./remora    another build of the agent
+  cargo xtask lab --content                   what is concluded from ids, and how often it is wrong
   cargo xtask lab --save                      everything, and rewrite docs/accuracy.md"
 )]
 pub(crate) struct Lab {
@@ -62,9 +66,13 @@ pub(crate) struct Lab {
     /// Print the frameworks and do nothing
     #[arg(long)]
     list: bool,
-    /// Rewrite docs/accuracy.md with the results
+    /// Rewrite docs/accuracy.md with the results, with --content docs/content-evidence.md
     #[arg(long)]
     save: bool,
+    /// Measure what the agent concludes from ids, which is switched off otherwise; without names, with programs for
+    /// which there is no other evidence
+    #[arg(long)]
+    content: bool,
     /// The agent to judge, instead of one built from this checkout
     #[arg(long, value_name = "PATH")]
     agent: Option<PathBuf>,
@@ -100,12 +108,13 @@ pub(crate) fn run(lab: &Lab) -> Result<()> {
     let plan = json!({
         "frameworks": names_of(chosen.iter().filter(|framework| !not_run.contains_key(&framework.name))),
         "not_run": not_run,
+        "is_content": lab.content,
         "in_flight": lab.in_flight,
         "requests": lab.requests.unwrap_or(if lab.short { SHORT_REQUESTS } else { REQUESTS }),
         "agent": agent(lab)?,
         "is_strict": lab.short,
         "results": workspace::target().join("lab"),
-        "page": lab.save.then(|| workspace::root().join("docs/accuracy.md")),
+        "page": lab.save.then(|| workspace::root().join(page(lab))),
     });
     measure(&program, &plan.to_string())
 }
@@ -122,6 +131,7 @@ pub(crate) fn cost(rounds: u32) -> Result<String> {
         "not_run": not_run,
         "in_flight": [1],
         "requests": 1,
+        "is_content": false,
         "agent": build::run(&Build { bpf_only: false })?.agent,
         "is_strict": false,
         "results": workspace::target().join("lab"),
@@ -131,8 +141,12 @@ pub(crate) fn cost(rounds: u32) -> Result<String> {
     shell::output(command.args(["cost", &plan.to_string(), &rounds.to_string()]).stderr(Stdio::inherit()))
 }
 
+fn page(lab: &Lab) -> &'static str {
+    if lab.content { "docs/content-evidence.md" } else { "docs/accuracy.md" }
+}
+
 fn build_lab() -> Result<PathBuf> {
-    build::bpf_objects()?;
+    build::embedded()?;
     let mut cargo = shell::cargo("build");
     cargo.args(["--quiet", "--release", "--package", "remora-tests", "--bin", "lab", "--target-dir"]);
     shell::run("build the lab", "the compiler's errors are above", cargo.arg(workspace::target()))?;
@@ -156,6 +170,7 @@ fn choose<'a>(lab: &Lab, frameworks: &'a [Framework]) -> Result<Vec<&'a Framewor
         bail!("there is no framework `{name}`: {}", known.join(", "));
     }
     let is_chosen = |framework: &&Framework| match lab.names.as_slice() {
+        [] if lab.content => CONTENT.contains(&framework.name.as_str()),
         [] => framework.is_short || !lab.short,
         names => names.contains(&framework.name),
     };

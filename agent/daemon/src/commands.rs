@@ -26,6 +26,7 @@ fn pipeline_settings(settings: &Settings) -> pipeline::Settings {
         engine: settings.engine.clone(),
         selection: settings.selection.clone(),
         writes_in: Vec::new(),
+        attach: settings.attach.clone(),
     }
 }
 

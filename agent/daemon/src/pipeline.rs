@@ -14,6 +14,7 @@
 //! thread goes through a bounded channel whose refusals are counted.
 
 mod order;
+mod parts;
 mod roster;
 mod runtime;
 mod unnamed;
@@ -28,12 +29,14 @@ use remora_engine::Engine;
 use remora_engine::event::{Event, EventKind};
 use remora_engine::span::Span;
 
+use crate::attach::Platforms;
 use crate::capture::{self, Capture, CaptureSettings, Observation, ProcessMode, WriteSettings};
 use crate::discover::{Discovery, Notice, Processes, Selection, Verdict};
 use crate::enrich::{ClockAnchor, Enricher, ResourceSpan};
 use crate::health::{Counter, Ledger, Readiness, Sample};
 use crate::propagate::{self, Servers};
 use order::Order;
+use parts::Parts;
 use roster::Roster;
 use runtime::Attached;
 use unnamed::Unnamed;
@@ -58,6 +61,8 @@ pub struct Settings {
     pub selection: Selection,
     /// Cgroups whose selected processes write contexts into requests, which was proven harmless.
     pub writes_in: Vec<PathBuf>,
+    /// Which processes get a part.
+    pub attach: Platforms,
 }
 
 /// What the pipeline shares with the rest of the agent.
@@ -106,10 +111,13 @@ pub fn run(
             notices_refused: shared.ledger.loss("capture", "notice_queue_full"),
             unselected: shared.ledger.counter("remora_agent_spans_unselected_total"),
             attached: Attached::new(&shared.ledger),
+            parts: Parts::start(&settings.attach, &shared.ledger),
             unnamed: Unnamed::default(),
             servers: Servers::default(),
             processes: shared.processes.clone(),
             is_ready: false,
+            lost_handovers: 0,
+            looked_at_ns: 0,
             notices,
             verdicts,
             sink,
@@ -132,12 +140,16 @@ struct Pipeline<S> {
     notices_refused: Counter,
     unselected: Counter,
     attached: Attached,
+    parts: Parts,
     /// Spans of processes that discovery has not looked at yet.
     unnamed: Unnamed,
     /// Servers towards which contexts may be written.
     servers: Servers,
     processes: Processes,
     is_ready: bool,
+    /// Records of tasks and gifts that were lost so far, and when they were counted.
+    lost_handovers: u64,
+    looked_at_ns: u64,
     sink: S,
     next_publish_ns: u64,
 }
@@ -156,6 +168,11 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
                 thread::sleep(PAUSE);
             }
         }
+        self.parts.leave();
+        while !self.parts.have_left() {
+            self.turn(now_ns());
+            thread::sleep(PAUSE);
+        }
         self.turn(now_ns());
         self.finish();
         self.publish(ledger);
@@ -173,14 +190,20 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
 
     /// One round: what the kernel told, what discovery judged, what became of it.
     fn turn(&mut self, now_ns: u64) -> usize {
+        self.note_lost_handovers(now_ns);
         let (order, roster, engine) = (&mut self.order, &mut self.roster, &mut self.engine);
+        let parts = &mut self.parts;
         let notices = &self.notices;
         let refused = &self.notices_refused;
         let records = self.capture.drain(DRAIN_LIMIT, |observation| {
             // At once: what discovery finds out comes later, and must not be undone.
             match &observation {
                 Observation::Fork { parent, child } => engine.handle_fork(*parent, *child),
-                Observation::Exec { tgid, .. } => engine.handle_exec(*tgid),
+                Observation::Exec { tgid, .. } => {
+                    engine.handle_exec(*tgid);
+                    parts.forget(*tgid);
+                }
+                Observation::Exit { tgid, .. } => parts.forget(*tgid),
                 _ => {}
             }
             if let Some(notice) = notice(&observation, roster)
@@ -193,6 +216,7 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
             order.push(observation);
         });
         self.take_verdicts();
+        self.take_parts();
         let settled_ns = self.order.settled_ns(now_ns);
         while let Some(observation) = self.order.pop(settled_ns) {
             self.observe(observation);
@@ -202,20 +226,40 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
         records
     }
 
+    /// What is missing by now went missing after the last look.
+    fn note_lost_handovers(&mut self, now_ns: u64) {
+        let lost = self.capture.lost_handovers();
+        if lost != self.lost_handovers {
+            self.lost_handovers = lost;
+            self.order.push(Observation::HandoversLost { at_ns: self.looked_at_ns });
+        }
+        self.looked_at_ns = now_ns;
+    }
+
     fn take_verdicts(&mut self) {
         while let Ok(verdict) = self.verdicts.try_recv() {
             self.apply(verdict);
         }
     }
 
+    /// A process got a part, or lost it.
+    fn take_parts(&mut self) {
+        while let Some((tgid, how)) = self.parts.poll() {
+            self.capture.set_process(tgid, how.mode());
+            self.engine.handle_process(tgid, how.scheduling);
+        }
+    }
+
     fn apply(&mut self, verdict: Verdict) {
-        let Verdict { tgid, observe, runtime, probes, reason: _ } = verdict;
-        self.roster.judge(tgid, observe);
-        let tasks = runtime::tasks(&runtime);
-        let mode =
-            if observe { ProcessMode::Observe { tasks, has_tokens: false } } else { ProcessMode::Ignore };
-        self.capture.set_process(tgid, mode);
-        self.engine.handle_process(tgid, runtime::scheduling(&runtime, &probes));
+        let Verdict { tgid, programs, observe, runtime, probes, waiting, reason: _ } = verdict;
+        if !self.roster.judge(tgid, programs, observe) {
+            return;
+        }
+        let plain = runtime::plain(&runtime, &probes);
+        let how = self.parts.judge(tgid, observe, &runtime, plain);
+        self.capture.set_process(tgid, if observe { how.mode() } else { ProcessMode::Ignore });
+        self.engine.handle_process(tgid, how.scheduling);
+        waiting.into_iter().for_each(|tid| self.engine.handle_waiting(tid));
         if observe {
             for probe in probes {
                 self.attached.attach(&mut self.capture, &probe);
@@ -226,7 +270,9 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
     fn observe(&mut self, observation: Observation) {
         match observation {
             Observation::Socket { event, tgid } => {
-                if !self.roster.is_ignored(tgid) {
+                // The end of a connection that somebody else has used, or that was known before the verdict.
+                let is_end = matches!(event.kind, EventKind::Closed(_));
+                if is_end || !self.roster.is_ignored(tgid) {
                     self.engine.handle_event(event);
                 }
             }
@@ -234,11 +280,17 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
                 self.engine.handle_process_exit(tgid, at_ns);
                 // Its last spans are judged by what is known of it now.
                 self.collect();
-                self.roster.forget(tgid);
+                self.roster.end(tgid, now_ns());
+                // A verdict may have come after the programs had removed it.
+                self.capture.forget_process(tgid);
             }
             Observation::Task { executor, context, at_ns, .. } => {
                 self.engine.handle_task(executor, context, at_ns);
             }
+            Observation::TaskEnd { tgid, context, .. } => self.engine.handle_task_end(tgid, context),
+            Observation::Thread { maker, tid, at_ns } => self.engine.handle_thread(&maker, tid, at_ns),
+            Observation::ThreadEnd { tgid, tid, at_ns } => self.engine.handle_thread_end(tgid, tid, at_ns),
+            Observation::HandoversLost { .. } => self.engine.handle_lost_handovers(),
             Observation::Gift { giver, token, at_ns } => self.engine.handle_gift(&giver, token, at_ns),
             // The engine was told when they came.
             Observation::Exec { .. } | Observation::Fork { .. } => {}
@@ -391,7 +443,13 @@ fn notice(observation: &Observation, roster: &mut Roster) -> Option<Notice> {
             let tgid = executor.tgid;
             roster.is_asking(tgid).then_some(Notice::Tasking { tgid, thread_pointer: *thread_pointer })
         }
-        Observation::Socket { .. } | Observation::Task { .. } | Observation::Gift { .. } => None,
+        Observation::Socket { .. }
+        | Observation::Task { .. }
+        | Observation::TaskEnd { .. }
+        | Observation::Gift { .. }
+        | Observation::Thread { .. }
+        | Observation::ThreadEnd { .. }
+        | Observation::HandoversLost { .. } => None,
     }
 }
 

@@ -3,22 +3,29 @@
 //! Takes the beginnings and ends of exchanges, makes [`Span`]s. It knows executors, turns and places on the wire, and no
 //! protocol. Its one hard problem is to name no parent rather than a wrong one: every rule below states what it proves.
 
+mod content;
 mod describe;
 mod identity;
+mod messages;
 mod parents;
 mod route;
+mod works;
 
 use foldhash::HashMap;
 
 use crate::connection::Stamp;
-use crate::event::{ConnectionId, Executor, Opened, Role, Scheduling};
+use crate::event::{Claim, ConnectionId, Executor, Opened, Role, Scheduling};
 use crate::pairing::{Exchange, ExchangeId, Started};
-use crate::protocol::WireContext;
-use crate::semconv::{self, Value};
+use crate::protocol::{Keys, Marks, Request, WireContext};
+use crate::semconv::{self, Attributes, Value};
 use crate::span::{Evidence, Link, Parent, Span, SpanId, SpanKind, TraceId};
+use content::Content;
+pub use content::ContentEvidence;
 use identity::{IdSource, Identity, WireKey};
+use messages::{Messages, Producer};
 use parents::{Found, Parents};
 use route::Routes;
+use works::{Receipt, Works};
 
 /// How long a finished client call is remembered for a server side that is told late.
 const MEMORY_NS: u64 = 2_000_000_000;
@@ -28,6 +35,9 @@ const MAX_REMEMBERED: usize = 131_072;
 /// Calls whose causes are noted before they are told; and for how long.
 const MAX_FORESEEN: usize = 65_536;
 const FORESIGHT_NS: u64 = 60_000_000_000;
+
+/// W3C `sampled` and, as the ids are derived by hashing, `random`.
+const ROOT_FLAGS: u8 = 0x03;
 
 /// Who a span is, for those that refer to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +65,23 @@ struct Active {
     is_written: bool,
 }
 
+impl Active {
+    /// Returns what begins a trace and is no exchange.
+    fn root(context: Context) -> Self {
+        Self {
+            own_trace: context.trace_id,
+            context,
+            parent: None,
+            links: Vec::new(),
+            wire: None,
+            keys: Vec::new(),
+            has_children: true,
+            caller: None,
+            is_written: false,
+        }
+    }
+}
+
 /// A client call, as the server's side looks it up.
 #[derive(Debug)]
 struct Call {
@@ -70,6 +97,39 @@ struct Foreseen {
     evidence: Evidence,
 }
 
+/// What a call belongs to, as far as is known.
+#[derive(Debug)]
+enum Cause {
+    Parent(Foreseen),
+    /// With this confidence.
+    Link(Foreseen, f64),
+    Unknown,
+}
+
+/// What a request says that matters for what it causes, and for what caused it.
+#[derive(Debug, Default)]
+pub(crate) struct Asked {
+    context: Option<WireContext>,
+    /// The ids in it.
+    marks: Marks,
+    /// The messages that it hands over.
+    sent: Keys,
+    /// The queues that it asks for messages.
+    source: Option<u64>,
+}
+
+impl Asked {
+    /// Returns what matters of a request, and takes its ids, which nothing else needs.
+    pub(crate) fn of(request: &mut Request) -> Self {
+        Self {
+            context: request.context.clone(),
+            marks: std::mem::take(&mut request.marks),
+            sent: request.sent.clone(),
+            source: request.source.as_ref().map(|source| source.hash),
+        }
+    }
+}
+
 /// Counts of what the rules decided.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Tally {
@@ -81,6 +141,21 @@ pub(crate) struct Tally {
     pub(crate) over_limit: u64,
     /// Client calls that could not be remembered.
     pub(crate) not_remembered: u64,
+    /// Calls that were given a parent, or a link, because of the ids in them.
+    pub(crate) content_parents: u64,
+    pub(crate) content_links: u64,
+    /// Calls that were not, although there were ids.
+    pub(crate) content: content::Tally,
+    /// Messages that were told from others by nothing, because an exchange moved too many.
+    pub(crate) messages_left_out: u64,
+    /// Messages that were forgotten before they were received.
+    pub(crate) messages_forgotten: u64,
+    /// Receipts of messages whose producer was not known.
+    pub(crate) messages_unknown: u64,
+    /// Receipts that were linked to the producer.
+    pub(crate) messages_linked: u64,
+    /// Work that messages asked for which was cut short because there was too much of it.
+    pub(crate) works_evicted: u64,
 }
 
 /// The state of all traces that pass through this host.
@@ -90,23 +165,32 @@ pub(crate) struct Correlation {
     active: HashMap<ExchangeId, Active>,
     calls: HashMap<WireKey, Call>,
     parents: Parents,
+    content: Content,
     /// Causes of calls that are told later than they were made, by where and when they were.
     foreseen: HashMap<(ConnectionId, u64), Foreseen>,
     routes: Routes,
+    messages: Messages,
+    works: Works,
+    /// Spans of work that has ended.
+    ended: Vec<Span>,
     tally: Tally,
     next_sweep_ns: u64,
 }
 
 impl Correlation {
     /// Returns the state before the first exchange.
-    pub(crate) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64, evidence: ContentEvidence) -> Self {
         Self {
             ids: IdSource::new(seed),
             active: HashMap::default(),
             calls: HashMap::default(),
             parents: Parents::default(),
+            content: Content::new(evidence),
             foreseen: HashMap::default(),
             routes: Routes::default(),
+            messages: Messages::default(),
+            works: Works::default(),
+            ended: Vec::new(),
             tally: Tally::default(),
             next_sweep_ns: 0,
         }
@@ -117,6 +201,9 @@ impl Correlation {
         let mut tally = self.tally;
         tally.ambiguous += self.parents.ambiguous();
         tally.over_limit += self.parents.over_limit();
+        tally.content = self.content.tally();
+        tally.messages_forgotten += self.messages.forgotten();
+        tally.works_evicted += self.works.evicted();
         tally
     }
 
@@ -130,6 +217,11 @@ impl Correlation {
         self.parents.set_scheduling(tgid, scheduling);
     }
 
+    /// Notes that a thread waits for events while the agent begins to look.
+    pub(crate) fn handle_waiting(&mut self, tid: u32) {
+        self.parents.note_waiting(tid);
+    }
+
     /// Notes that a process runs on with the program of another.
     pub(crate) fn handle_fork(&mut self, parent: u32, child: u32) {
         self.parents.inherit_scheduling(parent, child);
@@ -137,7 +229,26 @@ impl Correlation {
 
     /// Forgets a process that has ended, or runs another program.
     pub(crate) fn handle_process_exit(&mut self, tgid: u32) {
+        self.end_works(self.works.of_process(tgid), None);
         self.parents.forget_process(tgid);
+    }
+
+    /// Returns the spans of work that has ended since the last call.
+    pub(crate) fn take_ended(&mut self) -> Vec<Span> {
+        std::mem::take(&mut self.ended)
+    }
+
+    /// Ends all work that messages asked for.
+    pub(crate) fn end_all(&mut self) {
+        self.end_works(self.works.all(), None);
+    }
+
+    fn end_works(&mut self, works: Vec<ExchangeId>, at_ns: Option<u64>) {
+        for work in works {
+            self.parents.end_work(work);
+            self.active.remove(&work);
+            self.ended.extend(self.works.end(work, at_ns, &mut self.messages));
+        }
     }
 
     /// Notes who opened a connection, and during what.
@@ -154,14 +265,39 @@ impl Correlation {
         self.parents.note_context(maker, context, at_ns);
     }
 
+    /// Notes that a task's context ended.
+    pub(crate) fn handle_task_end(&mut self, tgid: u32, context: u64) {
+        self.parents.forget_context(tgid, context);
+    }
+
+    /// Notes that a thread was made.
+    pub(crate) fn handle_thread(&mut self, maker: &Executor, tid: u32, at_ns: u64) {
+        self.parents.note_thread(maker, tid, at_ns);
+    }
+
+    /// Notes that a thread ended.
+    pub(crate) fn handle_thread_end(&mut self, tgid: u32, tid: u32, at_ns: u64) {
+        self.parents.note_thread_end(tgid, tid, at_ns);
+    }
+
+    /// Notes that tasks or gifts may have been missed.
+    pub(crate) fn handle_lost_handovers(&mut self) {
+        self.parents.forget_handovers();
+    }
+
     /// Notes that a unit of work was handed over.
     pub(crate) fn handle_gift(&mut self, giver: &Executor, token: u64, at_ns: u64) {
         self.parents.note_gift(giver, token, at_ns);
     }
 
-    /// Notes for whom a connection is written to next.
-    pub(crate) fn claim(&mut self, connection: ConnectionId, executor: Executor) {
-        self.parents.claim(connection, executor);
+    /// Notes for whom a connection is written to.
+    pub(crate) fn claim(&mut self, connection: ConnectionId, claim: &Claim, at_ns: u64) {
+        self.parents.claim(connection, claim, at_ns);
+    }
+
+    /// Notes that a connection is written to.
+    pub(crate) fn write(&mut self, connection: ConnectionId, at_ns: u64) {
+        self.parents.write(connection, at_ns);
     }
 
     /// Forgets a connection.
@@ -170,29 +306,55 @@ impl Correlation {
     }
 
     /// Notes what a call belongs to that may be made here, before it is known whether it is one.
-    pub(crate) fn foresee(&mut self, connection: ConnectionId, stamp: &Stamp) {
+    pub(crate) fn foresee(&mut self, connection: ConnectionId, position: u32, stamp: &Stamp) {
         if self.foreseen.len() >= MAX_FORESEEN {
             self.tally.not_remembered += 1;
             return;
         }
-        let Some(found) = self.parents.foresee(connection, stamp) else { return };
-        let Some(server) = self.active.get_mut(&found.server) else { return };
-        server.has_children = true;
-        let foreseen = Foreseen {
-            cause: server.context.clone(),
-            received: server.wire.clone(),
-            evidence: found.evidence,
-        };
+        let Some(found) = self.parents.foresee(connection, position, stamp) else { return };
+        let Some(foreseen) = self.foresight(found.server, found.evidence) else { return };
         self.foreseen.insert((connection, stamp.at_ns), foreseen);
+    }
+
+    /// Notes who was seen at work.
+    pub(crate) fn see(&mut self, stamp: &Stamp) {
+        self.parents.see(stamp);
     }
 
     /// Notes that a connection is touched, while these exchanges are open on it, the oldest first.
     pub(crate) fn touch(&mut self, kind: SpanKind, open: Option<ExchangeId>, executor: &Executor) {
         let server = match kind {
-            SpanKind::Server => open,
             SpanKind::Client => open.and_then(|call| self.parents.parent_of(call)),
+            SpanKind::Server | SpanKind::Consumer => open,
         };
         self.parents.touch(executor, server);
+    }
+
+    /// Notes that something has arrived that is not understood yet.
+    pub(crate) fn disturb(&mut self, executor: &Executor) {
+        self.parents.disturb(executor.tgid);
+    }
+
+    /// Notes that a connection will not be understood.
+    pub(crate) fn handle_ignored(&mut self, connection: ConnectionId, opened: &Opened) {
+        if opened.role == Role::Accepted {
+            self.parents.note_blind(connection, opened.executor.tgid);
+        }
+    }
+
+    /// Notes that a unit of work has read something of the only exchange that is open on a connection, if it is the only.
+    pub(crate) fn read(&mut self, kind: SpanKind, only: Option<ExchangeId>, executor: &Executor) {
+        let Some(only) = only else { return };
+        let server = match kind {
+            SpanKind::Client => self.parents.parent_of(only),
+            _ => Some(only),
+        };
+        self.parents.note_read(executor, server);
+    }
+
+    /// Notes that something is written to a connection on which this request is being served.
+    pub(crate) fn touch_by_answer(&mut self, open: Option<ExchangeId>, executor: &Executor) {
+        self.parents.touch_by_answer(executor, open);
     }
 
     /// Notes that a connection is closed that was used, or meant to be used, for calls.
@@ -212,35 +374,99 @@ impl Correlation {
         &mut self,
         kind: SpanKind,
         started: &Started,
-        wire: Option<WireContext>,
+        asked: Asked,
         connection: ConnectionId,
         opened: &Opened,
     ) {
         let identity = Identity::of(kind, &started.place, opened, &mut self.ids);
         let keys = identity::wire_keys(kind, &started.place, connection, opened);
-        let active = match kind {
-            SpanKind::Client => self.begin_client(started, wire, connection, opened, identity, keys),
-            SpanKind::Server => self.begin_server(started, wire, connection, identity, keys),
+        let Asked { context: wire, mut marks, sent, source } = asked;
+        if let Some(wire) = &wire {
+            marks.add_context(wire);
+        }
+        let active = if kind == SpanKind::Client {
+            self.ask(connection, &started.first, source);
+            let cause = self.cause_of(started, &marks, connection, opened);
+            let active = self.begin_client(cause, wire, identity, keys);
+            self.send(&sent, &active.context, started.first.at_ns);
+            active
+        } else {
+            self.content.begin(started.id, started.first.executor.tgid, marks);
+            self.begin_server(started, wire, connection, identity, keys)
         };
         self.active.insert(started.id, active);
     }
 
-    fn begin_client(
+    /// Whoever asks for a message has done with the one before.
+    fn ask(&mut self, connection: ConnectionId, first: &Stamp, source: Option<u64>) {
+        let over = source.and_then(|source| self.parents.ask(connection, first, source));
+        self.end_works(over.into_iter().collect(), Some(first.at_ns));
+    }
+
+    fn send(&mut self, keys: &Keys, by: &Context, at_ns: u64) {
+        self.tally.messages_left_out += u64::from(keys.left_out());
+        let producer = Producer { trace_id: by.trace_id, span_id: by.span_id };
+        keys.as_slice().iter().for_each(|key| self.messages.send(*key, producer, at_ns));
+    }
+
+    /// Returns what a call belongs to, and what it may belong to.
+    fn cause_of(
         &mut self,
         started: &Started,
-        wire: Option<WireContext>,
+        marks: &Marks,
         connection: ConnectionId,
         opened: &Opened,
+    ) -> Cause {
+        let found = self.parents.of_call(started, connection, &opened.peer);
+        let foreseen = self.foreseen.remove(&(connection, started.first.at_ns));
+        let at_ns = started.first.at_ns;
+        if let Some(Found { server, evidence }) = found {
+            let is_admitted = self.parents.admits(server, at_ns);
+            let cause = if is_admitted { self.foresight(server, evidence) } else { None };
+            if cause.is_some() {
+                self.parents.adopt(started.id, server);
+            }
+            return cause.map_or(Cause::Unknown, Cause::Parent);
+        }
+        if let Some(foreseen) = foreseen {
+            return Cause::Parent(foreseen);
+        }
+        let parents = &self.parents;
+        let found =
+            self.content.of_call(started.first.executor.tgid, marks, |server| parents.is_alone(server));
+        let Some(found) = found.filter(|found| self.parents.admits(found.server, at_ns)) else {
+            return Cause::Unknown;
+        };
+        let cause = self.foresight(found.server, Evidence::Content);
+        match (cause, found.confidence) {
+            (Some(cause), None) => {
+                self.tally.content_parents += 1;
+                Cause::Parent(cause)
+            }
+            (Some(cause), Some(confidence)) => {
+                self.tally.content_links += 1;
+                Cause::Link(cause, confidence)
+            }
+            (None, _) => Cause::Unknown,
+        }
+    }
+
+    fn begin_client(
+        &mut self,
+        cause: Cause,
+        wire: Option<WireContext>,
         identity: Identity,
         keys: Vec<WireKey>,
     ) -> Active {
-        let found = self.parents.of_call(started, connection, &opened.peer);
-        let foreseen = self.foreseen.remove(&(connection, started.first.at_ns));
-        let server = match found {
-            Some(found) => self.cause(found),
-            None => foreseen,
+        let (server, maybe) = match cause {
+            Cause::Parent(server) => (Some(server), None),
+            Cause::Link(server, confidence) => (None, Some((server, confidence))),
+            Cause::Unknown => (None, None),
         };
-        let mut links = Vec::new();
+        let mut links: Vec<_> = maybe
+            .iter()
+            .map(|(server, confidence)| inferred_link(&server.cause, server.evidence, Some(*confidence)))
+            .collect();
         let (parent, mut context) = match (server, &wire) {
             (Some(server), wire) if is_of_same_trace(&server, wire.as_ref()) => {
                 let parent =
@@ -249,7 +475,7 @@ impl Correlation {
             }
             (server, Some(wire)) => {
                 // The application speaks for itself. What we believe to be the cause stays as a link.
-                links.extend(server.map(|server| inferred_link(&server.cause, server.evidence)));
+                links.extend(server.map(|server| inferred_link(&server.cause, server.evidence, None)));
                 continued(wire, identity.client_span)
             }
             (_, None) => (None, root(&identity, identity.client_span)),
@@ -286,14 +512,12 @@ impl Correlation {
         }
     }
 
-    fn cause(&mut self, found: Found) -> Option<Foreseen> {
-        let server = self.active.get_mut(&found.server)?;
+    /// Returns a request as the cause of something.
+    fn foresight(&mut self, id: ExchangeId, evidence: Evidence) -> Option<Foreseen> {
+        let server = self.active.get_mut(&id)?;
         server.has_children = true;
-        Some(Foreseen {
-            cause: server.context.clone(),
-            received: server.wire.clone(),
-            evidence: found.evidence,
-        })
+        self.works.call_began(id);
+        Some(Foreseen { cause: server.context.clone(), received: server.wire.clone(), evidence })
     }
 
     fn begin_server(
@@ -343,14 +567,27 @@ impl Correlation {
     /// Notes that the answer has begun.
     pub(crate) fn answering(&mut self, kind: SpanKind, id: ExchangeId, stamp: &Stamp) {
         match kind {
-            SpanKind::Server => self.parents.answering(id, &stamp.executor),
             SpanKind::Client => self.parents.answered(id, &stamp.executor),
+            SpanKind::Server | SpanKind::Consumer => self.parents.answering(id, stamp),
         }
     }
 
     /// Forgets an exchange that will never be complete.
-    pub(crate) fn abandon(&mut self, id: ExchangeId, now_ns: u64) {
+    pub(crate) fn abandon(
+        &mut self,
+        exchange: &Exchange,
+        connection: ConnectionId,
+        opened: &Opened,
+        now_ns: u64,
+    ) {
+        let id = exchange.id;
+        self.parents.note_abandoned(connection, &opened.peer, &exchange.request_first.executor);
+        if let Some(cause) = self.parents.parent_of(id) {
+            self.works.call_ended(cause, now_ns);
+        }
+        self.parents.note_end(id, now_ns);
         self.parents.end(id);
+        self.content.end(id);
         if let Some(active) = self.active.remove(&id) {
             self.release(&active, now_ns);
         }
@@ -366,21 +603,33 @@ impl Correlation {
         opened: &Opened,
     ) -> Option<Span> {
         let mut active = self.active.remove(&exchange.id)?;
+        let cause = self.parents.parent_of(exchange.id);
+        let last = exchange.response_last.unwrap_or(exchange.request_last);
+        self.parents.note_end(exchange.id, last.at_ns);
         self.parents.end(exchange.id);
-        let ended_at_ns = exchange.response_last.unwrap_or(exchange.request_last).at_ns;
-        match kind {
-            SpanKind::Client => {
-                self.release(&active, ended_at_ns);
-                if let Some(last) = &exchange.response_last {
-                    self.parents.note_free(connection, &opened.peer, &last.executor);
+        self.content.end(exchange.id);
+        if let Some(cause) = cause {
+            self.works.call_ended(cause, last.at_ns);
+        }
+        let mut moved = Attributes::new();
+        if kind == SpanKind::Client {
+            self.release(&active, last.at_ns);
+            match &exchange.response_last {
+                Some(last) => self.parents.note_free(connection, &opened.peer, &last.executor),
+                None => {
+                    let caller = &exchange.request_first.executor;
+                    self.parents.note_abandoned(connection, &opened.peer, caller);
                 }
             }
-            SpanKind::Server => self.match_late(&mut active),
+            moved = self.deliver(&exchange, &mut active, cause, protocol, connection, opened);
+        } else {
+            self.match_late(&mut active);
         }
         let mut span =
             describe::span(kind, exchange, protocol, connection, opened, &mut self.routes, &active.context);
         span.parent = active.parent;
         span.links = active.links;
+        span.attributes.extend(moved);
         let is_matched = span.parent.is_some_and(|parent| parent.evidence == Evidence::Position);
         if let Some(caller) = active.caller.filter(|_| !is_matched) {
             span.attributes.push((semconv::REMORA_PARENT_EXPECTED, Value::from(caller.to_string())));
@@ -392,6 +641,86 @@ impl Correlation {
             span.attributes.push((semconv::REMORA_PARENT_EVIDENCE, Value::from(parent.evidence.label())));
         }
         Some(span)
+    }
+
+    /// Notes the messages that a call has moved. Returns the attributes that tell of them.
+    fn deliver(
+        &mut self,
+        exchange: &Exchange,
+        active: &mut Active,
+        cause: Option<ExchangeId>,
+        protocol: &'static str,
+        connection: ConnectionId,
+        opened: &Opened,
+    ) -> Attributes {
+        let mut sent = exchange.request.sent.clone();
+        let mut attributes = Attributes::new();
+        if exchange.response.as_ref().is_some_and(|response| response.outcome.error_type.is_some()) {
+            self.retract(&sent, &active.context);
+            return attributes;
+        }
+        if let Some(response) = &exchange.response {
+            self.send(&response.sent, &active.context, exchange.request_first.at_ns);
+            response.sent.as_slice().iter().for_each(|key| sent.add(*key));
+        }
+        attributes.extend(works::told(semconv::REMORA_MESSAGE_SENT, &sent));
+        let response = exchange.response.as_ref().zip(exchange.response_last);
+        let Some((received, last)) = response.and_then(|(it, last)| Some((it.received.as_ref()?, last)))
+        else {
+            return attributes;
+        };
+        attributes.extend(works::told(semconv::REMORA_MESSAGE_RECEIVED, &received.keys));
+        let links = self.receive(&received.keys, active.context.span_id, last.at_ns);
+        self.tally.messages_linked += u64::from(!links.is_empty());
+        self.tally.messages_unknown += u64::from(links.is_empty() && received.is_certain);
+        active.links.extend_from_slice(&links);
+        // What a request receives while it is served is a part of it.
+        let is_part = cause.is_some_and(|cause| !self.works.contains(cause));
+        if let Some(source) = exchange.request.source.as_ref().filter(|_| received.is_certain && !is_part) {
+            let receipt = Receipt {
+                keys: &received.keys,
+                source,
+                asked: exchange.request_first,
+                read: last,
+                protocol,
+                links,
+            };
+            self.begin_work(exchange.id, receipt, &active.context, connection, opened);
+        }
+        attributes
+    }
+
+    fn retract(&mut self, keys: &Keys, by: &Context) {
+        let producer = Producer { trace_id: by.trace_id, span_id: by.span_id };
+        keys.as_slice().iter().for_each(|key| self.messages.retract(*key, producer));
+    }
+
+    /// Returns links to those who sent these messages, each once.
+    fn receive(&mut self, keys: &Keys, own: SpanId, at_ns: u64) -> Vec<Link> {
+        self.tally.messages_left_out += u64::from(keys.left_out());
+        let mut links: Vec<Link> = Vec::new();
+        for link in keys.as_slice().iter().filter_map(|key| self.messages.receive(*key, at_ns)) {
+            if link.span_id != own && links.iter().all(|known| known.span_id != link.span_id) {
+                links.push(link);
+            }
+        }
+        links
+    }
+
+    /// Begins the work that a message asks for; it takes the place of the exchange that brought it.
+    fn begin_work(
+        &mut self,
+        id: ExchangeId,
+        receipt: Receipt<'_>,
+        received: &Context,
+        connection: ConnectionId,
+        opened: &Opened,
+    ) {
+        let Receipt { source, asked, read, .. } = receipt;
+        let Some(receiving) = self.parents.begin_work(id, connection, source, &asked, &read) else { return };
+        let context = works::context(received);
+        self.works.begin(id, receipt, receiving, &context, connection, opened);
+        self.active.insert(id, Active::root(context));
     }
 
     /// The caller may have been told after its server.
@@ -407,7 +736,7 @@ impl Correlation {
                 Some(Parent { span_id: caller.span_id, is_remote: false, evidence: Evidence::Position });
         } else {
             self.tally.late_matches += 1;
-            active.links.push(inferred_link(&caller, Evidence::Position));
+            active.links.push(inferred_link(&caller, Evidence::Position, None));
         }
     }
 
@@ -431,6 +760,9 @@ impl Correlation {
         self.calls.retain(|_, call| call.forget_at_ns.is_none_or(|at_ns| at_ns > now_ns));
         self.foreseen.retain(|(_, at_ns), _| now_ns.saturating_sub(*at_ns) < FORESIGHT_NS);
         self.parents.sweep();
+        self.content.handle_timeout(now_ns);
+        let overdue = self.works.overdue(now_ns);
+        self.end_works(overdue, None);
     }
 }
 
@@ -450,15 +782,11 @@ fn continued(wire: &WireContext, span_id: SpanId) -> (Option<Parent>, Context) {
 }
 
 fn root(identity: &Identity, span_id: SpanId) -> Context {
-    /// W3C `sampled` and, as the ids are derived by hashing, `random`.
-    const FLAGS: u8 = 0x03;
-    Context { trace_id: identity.trace, span_id, flags: FLAGS, state: String::new() }
+    Context { trace_id: identity.trace, span_id, flags: ROOT_FLAGS, state: String::new() }
 }
 
-fn inferred_link(context: &Context, evidence: Evidence) -> Link {
-    Link {
-        trace_id: context.trace_id,
-        span_id: context.span_id,
-        attributes: vec![(semconv::REMORA_LINK_EVIDENCE, Value::from(evidence.label()))],
-    }
+fn inferred_link(context: &Context, evidence: Evidence, confidence: Option<f64>) -> Link {
+    let mut attributes = vec![(semconv::REMORA_LINK_EVIDENCE, Value::from(evidence.label()))];
+    attributes.extend(confidence.map(|share| (semconv::REMORA_LINK_CONFIDENCE, Value::Double(share))));
+    Link { trace_id: context.trace_id, span_id: context.span_id, attributes }
 }

@@ -6,7 +6,7 @@ use foldhash::HashMap;
 
 use crate::command::Command;
 use crate::connection::{Stamp, Stream};
-use crate::correlation::Correlation;
+use crate::correlation::{Asked, ContentEvidence, Correlation};
 use crate::event::{
     Closed, ConnectionId, Data, Direction, Event, EventKind, Executor, FirstPositions, Insertion, Opened,
     Role, Scheduling,
@@ -38,6 +38,8 @@ pub struct Settings {
     /// Bytes of each call that are asked for on connections where the usual capture cut off what matters; 0 to leave
     /// the capture alone.
     pub max_capture_bytes: u32,
+    /// What is made of ids that two requests have in common.
+    pub content_evidence: ContentEvidence,
 }
 
 /// Something the engine counts: discards by reason, and what it understood.
@@ -126,11 +128,13 @@ impl Engine {
     /// Returns an engine without connections.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
+        let is_searched = settings.content_evidence != ContentEvidence::Off;
+        let mark_key = settings.parsers.mark_key.or(is_searched.then_some(settings.id_seed));
         Self {
-            parsers: settings.parsers,
+            parsers: ParserSettings { mark_key, ..settings.parsers },
             max_capture_bytes: settings.max_capture_bytes,
             connections: HashMap::default(),
-            correlation: Correlation::new(settings.id_seed),
+            correlation: Correlation::new(settings.id_seed, settings.content_evidence),
             spans: VecDeque::new(),
             commands: VecDeque::new(),
             tally: Tally::default(),
@@ -147,9 +151,10 @@ impl Engine {
         match kind {
             EventKind::Opened(opened) => self.open(connection, opened, at_ns),
             EventKind::Data(data) => self.data(connection, data, at_ns),
-            EventKind::Claimed(executor) => {
+            EventKind::Claimed(claim) => {
                 if self.connections.contains_key(&connection) {
-                    self.correlation.claim(connection, executor);
+                    self.correlation.see(&Stamp { at_ns, executor: claim.executor });
+                    self.correlation.claim(connection, &claim, at_ns);
                 }
             }
             EventKind::Eof(executor) => self.eof(connection, Stamp { at_ns, executor }),
@@ -162,9 +167,34 @@ impl Engine {
         self.correlation.handle_process(tgid, scheduling);
     }
 
+    /// Tells that a thread waits for events, of which it began to wait before anything was seen of it.
+    pub fn handle_waiting(&mut self, tid: u32) {
+        self.correlation.handle_waiting(tid);
+    }
+
     /// Tells that a task was made, with a context of its own, by a Python.
     pub fn handle_task(&mut self, maker: Executor, context: u64, at_ns: u64) {
         self.correlation.handle_task(&maker, context, at_ns);
+    }
+
+    /// Tells that a task's context ended. Another context may have its address next.
+    pub fn handle_task_end(&mut self, tgid: u32, context: u64) {
+        self.correlation.handle_task_end(tgid, context);
+    }
+
+    /// Tells that a thread was made by another of its process.
+    pub fn handle_thread(&mut self, maker: &Executor, tid: u32, at_ns: u64) {
+        self.correlation.handle_thread(maker, tid, at_ns);
+    }
+
+    /// Tells that a thread ended.
+    pub fn handle_thread_end(&mut self, tgid: u32, tid: u32, at_ns: u64) {
+        self.correlation.handle_thread_end(tgid, tid, at_ns);
+    }
+
+    /// Tells that the making or end of tasks and threads, or gifts, may have been missed: what is known of them is void.
+    pub fn handle_lost_handovers(&mut self) {
+        self.correlation.handle_lost_handovers();
     }
 
     /// Tells that a unit of work was handed over: whoever takes the token works for whom the giver works for now.
@@ -196,6 +226,7 @@ impl Engine {
             self.commands.push_back(Command::Reannounce(connection));
         }
         self.correlation.handle_process_exit(tgid);
+        self.spans.extend(self.correlation.take_ended());
     }
 
     /// Lets time pass: expires what waited too long.
@@ -219,6 +250,7 @@ impl Engine {
             self.note_waiting(connection);
         }
         self.correlation.handle_timeout(now_ns);
+        self.spans.extend(self.correlation.take_ended());
         if now_ns >= self.next_sweep_ns {
             self.next_sweep_ns = now_ns.saturating_add(SWEEP_NS);
             self.expire_idle(now_ns);
@@ -254,6 +286,8 @@ impl Engine {
         }
         self.connections.clear();
         self.held_bytes = 0;
+        self.correlation.end_all();
+        self.spans.extend(self.correlation.take_ended());
     }
 
     /// Returns the next finished span.
@@ -319,6 +353,11 @@ impl Engine {
         }
         let direction = data.direction;
         let stamp = Stamp { at_ns, executor: data.executor };
+        let position = data.position;
+        self.correlation.see(&stamp);
+        if direction == Direction::Egress {
+            self.correlation.write(id, at_ns);
+        }
         connection.user = data.executor.tgid;
         if let Some(Insertion { at, length: _ }) = data.inserted {
             connection.written_at = Some(data.position.wrapping_add(at));
@@ -330,7 +369,7 @@ impl Engine {
         let is_call = direction == Direction::Egress
             && self.connections.get(&id).is_some_and(|connection| connection.session.is_rehearsing_client());
         if is_call {
-            self.correlation.foresee(id, &stamp);
+            self.correlation.foresee(id, position, &stamp);
         }
         self.note_waiting(id);
     }
@@ -340,15 +379,24 @@ impl Engine {
     fn touch(&mut self, id: ConnectionId, direction: Direction, executor: &Executor) {
         let Some(connection) = self.connections.get(&id) else { return };
         let open = connection.pairing.oldest();
+        if let (Direction::Ingress, Some(client)) = (direction, connection.session.client()) {
+            self.correlation.read(kind(client), connection.pairing.only(), executor);
+        }
         match connection.session.client() {
             Some(Direction::Egress) if direction == Direction::Egress => {
                 if let Some(sending) = connection.pairing.sending() {
                     self.correlation.touch(SpanKind::Client, Some(sending), executor);
                 }
             }
+            Some(Direction::Ingress) if direction == Direction::Egress => {
+                self.correlation.touch_by_answer(open, executor);
+            }
             Some(client) => self.correlation.touch(kind(client), open, executor),
             None if direction == Direction::Ingress => {
-                self.correlation.touch(SpanKind::Server, None, executor)
+                self.correlation.touch(SpanKind::Server, None, executor);
+                if connection.opened.role != Role::Connected {
+                    self.correlation.disturb(executor);
+                }
             }
             None => {}
         }
@@ -401,6 +449,9 @@ impl Engine {
                 Outcome::Ignored(reason) => {
                     self.tally.ignored(reason);
                     self.commands.push_back(Command::Ignore(id));
+                    if let Some(connection) = self.connections.get(&id) {
+                        self.correlation.handle_ignored(id, &connection.opened);
+                    }
                     self.lose_open(id, 0, LossReason::Opaque);
                 }
                 Outcome::Unproven => self.tally.unproven_connections += 1,
@@ -417,14 +468,14 @@ impl Engine {
         }
     }
 
-    fn step(&mut self, id: ConnectionId, step: Step) {
+    fn step(&mut self, id: ConnectionId, mut step: Step) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
         let protocol = step.protocol;
         self.tally.message(protocol);
         let kind = kind(step.client);
-        let context = match &step.message.kind {
-            MessageKind::Request(request) => request.context.clone(),
-            _ => None,
+        let mut asked = match &mut step.message.kind {
+            MessageKind::Request(request) => Asked::of(request),
+            _ => Asked::default(),
         };
         let stamp = step.first;
         let mut paired = Vec::with_capacity(2);
@@ -440,7 +491,8 @@ impl Engine {
         for paired in paired {
             match paired {
                 Paired::Started(started) => {
-                    self.correlation.begin(kind, &started, context.clone(), id, &connection.opened);
+                    let asked = std::mem::take(&mut asked);
+                    self.correlation.begin(kind, &started, asked, id, &connection.opened);
                     // A context stands behind the line with which the request begins.
                     if connection.written_at.take().is_some_and(|at| follows(at, started.place.position)) {
                         self.correlation.written(started.id);
@@ -457,6 +509,7 @@ impl Engine {
                 Paired::Refused => self.tally.refused_requests += 1,
             }
         }
+        self.spans.extend(self.correlation.take_ended());
     }
 
     fn eof(&mut self, id: ConnectionId, stamp: Stamp) {
@@ -561,7 +614,7 @@ impl Engine {
         let now_ns = now_ns.max(connection.last_seen_ns);
         self.tally.lost_exchanges(reason, lost.len() as u64);
         for exchange in lost {
-            self.correlation.abandon(exchange.id, now_ns);
+            self.correlation.abandon(&exchange, id, &connection.opened, now_ns);
         }
     }
 }

@@ -18,8 +18,10 @@ pub mod span;
 mod connection;
 mod correlation;
 mod engine;
+mod mix;
 mod pairing;
 mod session;
 mod tally;
 
+pub use correlation::ContentEvidence;
 pub use engine::{Counter, Engine, Settings};

@@ -83,7 +83,7 @@ impl Pairing {
             MessageKind::RequestEnd => self.request_end(message.pairing, last, out),
             MessageKind::Response(response) => self.response(message.pairing, response, first, last, out),
             MessageKind::ResponseEnd => self.finish(message.pairing, last, out),
-            MessageKind::Interim | MessageKind::OneWay => {}
+            MessageKind::Interim | MessageKind::OneWay | MessageKind::Delivered(_) => {}
         }
     }
 
@@ -193,6 +193,11 @@ impl Pairing {
     pub(crate) fn oldest(&self) -> Option<ExchangeId> {
         let ordered = self.in_order.front().map(|open| open.exchange.id);
         ordered.or_else(|| self.by_id.values().map(|open| open.exchange.id).min())
+    }
+
+    /// Returns the oldest exchange that is not over, if it is the only one.
+    pub(crate) fn only(&self) -> Option<ExchangeId> {
+        self.oldest().filter(|_| self.len() == 1)
     }
 
     /// Returns the exchange whose request is still being sent.

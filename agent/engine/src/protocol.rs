@@ -7,8 +7,11 @@
 use std::hash::BuildHasher as _;
 
 use crate::semconv::{Attributes, Key};
+pub use message_key::{KEYED_BYTES, Keys, MAX_KEYS, MIN_KEYED_BYTES, MessageKey};
 
 mod context;
+mod marks;
+mod message_key;
 mod sql;
 mod text;
 mod turns;
@@ -16,6 +19,8 @@ mod turns;
 pub mod http1;
 pub mod postgresql;
 pub mod redis;
+
+pub use marks::{Mark, Marks, Weight};
 
 /// All protocols, in the order in which they are asked whether bytes are theirs.
 pub static REGISTRY: &[&dyn Protocol] = &[&http1::Http1, &postgresql::Postgresql, &redis::Redis];
@@ -68,6 +73,8 @@ pub struct ParserSettings {
     pub recorded_baggage: Vec<String>,
     /// Headers (lower case) whose values are replaced by `REDACTED` where they are recorded.
     pub redacted_headers: Vec<String>,
+    /// Key of the hashes of ids in requests; without one, requests are not searched for ids.
+    pub mark_key: Option<u64>,
 }
 
 impl Default for ParserSettings {
@@ -116,6 +123,7 @@ impl Default for ParserSettings {
                 "x-amz-security-token",
                 "x-forwarded-access-token",
             ]),
+            mark_key: None,
         }
     }
 }
@@ -278,6 +286,8 @@ pub enum MessageKind {
     ResponseEnd,
     /// A message that asks for no answer and answers nothing (a push, a notification).
     OneWay,
+    /// Likewise, with messages of a queue.
+    Delivered(Box<Keys>),
 }
 
 /// What was asked.
@@ -293,18 +303,47 @@ pub struct Request {
     pub attributes: Attributes,
     /// Trace context found in the request.
     pub context: Option<WireContext>,
+    /// What the request is about.
+    pub marks: Marks,
     /// Host and port that the request itself names (`Host` header), for `server.address` and `server.port`.
     pub authority: Option<(String, Option<u16>)>,
     /// Whether the server's side is a span of its own kind (HTTP), or the server is a data store whose own span
     /// repeats the client's (databases and caches); both are emitted, the latter as `SERVER` spans too.
     pub category: Category,
+    /// Messages of queues that it hands over.
+    pub sent: Keys,
+    /// The queues that it asks for messages.
+    pub source: Option<Source>,
+}
+
+/// Queues that a request asks for messages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// Equal where the queues are.
+    pub hash: u64,
+    /// The name of the queue where it is one, as far as it may be told.
+    pub name: Option<String>,
+    /// Whether it waits for a message where there is none.
+    pub may_wait: bool,
+}
+
+/// Messages that came with a response.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Received {
+    /// Those that can be told from others.
+    pub keys: Keys,
+    /// The request asked for messages. Otherwise what came may be something else.
+    pub is_certain: bool,
 }
 
 impl Request {
     /// Returns a hash of what a proxy passes on as it got it; none where the name of the request says nothing rare.
+    ///
+    /// A proxy's own health check may ask for what a client asks for, but hardly for the same host.
     pub(crate) fn content(&self) -> Option<u64> {
         let path = self.name.path.as_ref()?;
-        Some(foldhash::quality::FixedState::default().hash_one((&self.name.verb, path)))
+        let host = self.authority.as_ref().map(|(host, _)| host.to_ascii_lowercase());
+        Some(foldhash::quality::FixedState::default().hash_one((&self.name.verb, path, host)))
     }
 }
 
@@ -338,6 +377,10 @@ pub struct Response {
     pub outcome: Outcome,
     /// A better name, known only when the exchange ends.
     pub name: Option<Name>,
+    /// Messages that the request handed over, where only the response tells how they are called.
+    pub sent: Keys,
+    /// Messages that came with it.
+    pub received: Option<Box<Received>>,
 }
 
 /// How an exchange went.
@@ -367,4 +410,28 @@ pub struct WireContext {
 /// Adds an attribute to a list: sugar for parsers.
 pub fn set(attributes: &mut Attributes, key: Key, value: impl Into<crate::semconv::Value>) {
     attributes.push((key, value.into()));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_proxy_passes_on_is_told_by_verb_path_and_host() {
+        let of = |verb: &str, path: Option<&str>, host: Option<&str>| {
+            let name = Name { verb: verb.to_owned(), path: path.map(str::to_owned) };
+            let authority = host.map(|host| (host.to_owned(), None));
+            Request { name, authority, ..Request::default() }.content()
+        };
+        let asked = of("GET", Some("/healthz"), Some("shop"));
+        assert_eq!(of("GET", Some("/healthz"), Some("Shop")), asked);
+        for other in [
+            of("HEAD", Some("/healthz"), Some("shop")),
+            of("GET", Some("/health"), Some("shop")),
+            of("GET", Some("/healthz"), None),
+            of("GET", None, Some("shop")),
+        ] {
+            assert_ne!(other, asked);
+        }
+    }
 }

@@ -128,6 +128,20 @@ keys! {
     REMORA_PARENT_EVIDENCE = "remora.parent.evidence";
     /// Id that the caller's span has if its host is traced too: the aggregator joins the two.
     REMORA_PARENT_EXPECTED = "remora.parent.expected";
+    /// `redis`: the system that passes messages on.
+    MESSAGING_SYSTEM = "messaging.system";
+    /// What is done with a message, in the system's words.
+    MESSAGING_OPERATION_NAME = "messaging.operation.name";
+    /// What is done with a message: `process`.
+    MESSAGING_OPERATION_TYPE = "messaging.operation.type";
+    /// The queue.
+    MESSAGING_DESTINATION_NAME = "messaging.destination.name";
+    /// Hashes that name the messages which were handed over: the aggregator links them to their receipts.
+    REMORA_MESSAGE_SENT = "remora.message.sent";
+    /// Hashes that name the messages which were received.
+    REMORA_MESSAGE_RECEIVED = "remora.message.received";
+    /// Why there is a link: `message`, for the span that sent the message.
+    REMORA_LINK_REASON = "remora.link.reason";
     /// Confidence of an inferred link, 0 to 1.
     REMORA_LINK_CONFIDENCE = "remora.link.confidence";
     /// Which kind of evidence a link rests on.

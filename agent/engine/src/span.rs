@@ -25,7 +25,7 @@ impl std::fmt::Display for SpanId {
     }
 }
 
-/// One side of one exchange.
+/// One side of one exchange, or work that a message asked for.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Span {
     /// The trace.
@@ -62,13 +62,15 @@ pub struct Span {
     pub connection: ConnectionId,
 }
 
-/// Which side of the exchange a span shows.
+/// Which side of an exchange a span shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SpanKind {
     /// The side that sent the request.
     Client,
     /// The side that answered it.
     Server,
+    /// Neither: the work that a message asked for.
+    Consumer,
 }
 
 /// How an exchange went, in OTLP's terms.

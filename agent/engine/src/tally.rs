@@ -73,17 +73,26 @@ impl Tally {
             ("too_many_outstanding_requests", self.refused_requests),
             ("connection_met_midway_unproven", self.unproven_connections),
             ("client_call_not_remembered", correlation.not_remembered),
+            ("message_of_many", correlation.messages_left_out),
+            ("message_forgotten", correlation.messages_forgotten),
+            ("work_cut_short", correlation.works_evicted),
         ];
         let parents = [
             ("late_match", correlation.late_matches),
             ("ambiguous", correlation.ambiguous),
             ("over_limit", correlation.over_limit),
+            ("content_ambiguous", correlation.content.ambiguous),
+            ("content_familiar", correlation.content.familiar),
         ];
+        let content = [("parent", correlation.content_parents), ("link", correlation.content_links)];
+        let messages = [("linked", correlation.messages_linked), ("unknown", correlation.messages_unknown)];
         let counter = |family, label, protocol, value| Counter { family, label, protocol, value };
         losses
             .into_iter()
             .map(|(label, value)| counter("loss", label, "", value))
             .chain(parents.into_iter().map(|(label, value)| counter("parent_refused", label, "", value)))
+            .chain(content.into_iter().map(|(label, value)| counter("content_matches", label, "", value)))
+            .chain(messages.into_iter().map(|(label, value)| counter("message_receipts", label, "", value)))
             .chain(self.ignored.iter().map(|(label, value)| counter("connection_ignored", label, "", *value)))
             .chain(self.messages.iter().map(|(protocol, value)| counter("messages", "", protocol, *value)))
             .chain(self.exchanges.iter().map(|(protocol, value)| counter("exchanges", "", protocol, *value)))

@@ -182,6 +182,7 @@ fn tree(spans: &[Span]) -> String {
         let kind = match span.kind {
             SpanKind::Client => "->",
             SpanKind::Server => "<-",
+            SpanKind::Consumer => "*",
         };
         let evidence = span.parent.map_or("root", |parent| parent.evidence.label());
         let status = match &span.status {
@@ -752,4 +753,122 @@ fn a_context_that_the_agent_wrote_is_no_gap_and_names_a_trace() {
     assert_eq!(alias.len(), 32);
     assert_ne!(**alias, calls[0].trace_id.to_string());
     assert_eq!(world.loss("gap"), 0);
+}
+
+/// A request to process 2, whose threads prove nothing, and the call that it makes to process 3.
+fn ask_and_call(world: &mut World, asked: &str, called: &str) -> [End; 4] {
+    world.engine.handle_process(2, Scheduling::Migrating);
+    let (mut client, mut front) = world.connect(1, 2, 80);
+    let (mut call, mut back) = world.connect(2, 3, 6379);
+    world.pass(&mut client, &mut front, asked);
+    world.pass(&mut call, &mut back, called);
+    [client, front, call, back]
+}
+
+fn call_of(spans: &[Span], connection: ConnectionId) -> &Span {
+    spans.iter().find(|span| span.connection == connection).unwrap()
+}
+
+fn order(number: u64, fields: &str) -> String {
+    format!("GET /orders/{number} HTTP/1.1\r\nHost: shop\r\n{fields}\r\n")
+}
+
+fn item(number: u64) -> String {
+    format!("*2\r\n$3\r\nGET\r\n$14\r\nitem:{number}\r\n")
+}
+
+const NOTHING: &str = "$-1\r\n";
+
+#[test]
+fn a_lone_request_is_the_parent_of_a_call_with_its_id() {
+    let mut world = World::new();
+    let [mut client, mut front, mut call, mut back] =
+        ask_and_call(&mut world, &order(700_000_001, ""), &item(700_000_001));
+    world.pass(&mut back, &mut call, NOTHING);
+    world.pass(&mut front, &mut client, OK);
+    check(
+        &mut world,
+        &expect![[r#"
+        1 -> GET (root)
+          2 <- GET /orders/{id} (position)
+            2 -> GET (content)
+              3 <- GET (position)
+    "#]],
+    );
+}
+
+#[test]
+fn one_of_several_requests_is_linked_to_a_call_with_its_id() {
+    let mut world = World::new();
+    let (mut other, mut other_front) = world.connect(1, 2, 80);
+    world.pass(&mut other, &mut other_front, &order(700_000_009, ""));
+    let [mut client, mut front, mut call, mut back] =
+        ask_and_call(&mut world, &order(700_000_001, ""), &item(700_000_001));
+    world.pass(&mut back, &mut call, NOTHING);
+    world.pass(&mut front, &mut client, OK);
+    let spans = world.spans();
+    let (call, server) = (call_of(&spans, call.connection), call_of(&spans, front.connection));
+    assert_eq!(call.parent, None);
+    let [link] = call.links.as_slice() else { panic!("{:?}", call.links) };
+    assert_eq!((link.trace_id, link.span_id), (server.trace_id, server.span_id));
+    let attributes = format!("{:?}", link.attributes);
+    assert!(attributes.contains("content") && attributes.contains("Double(0.5)"), "{attributes}");
+}
+
+#[test]
+fn an_id_that_two_requests_share_links_nothing() {
+    let mut world = World::new();
+    let (mut other, mut other_front) = world.connect(1, 2, 80);
+    world.pass(&mut other, &mut other_front, &order(700_000_001, ""));
+    let [.., mut call, mut back] = ask_and_call(&mut world, &order(700_000_001, ""), &item(700_000_001));
+    world.pass(&mut back, &mut call, NOTHING);
+    let spans = world.spans();
+    let call = call_of(&spans, call.connection);
+    assert_eq!((call.parent, call.links.as_slice()), (None, [].as_slice()));
+    assert_eq!(world.loss("content_familiar"), 1);
+}
+
+#[test]
+fn a_request_id_that_is_passed_on_tells_the_parent_among_many() {
+    let mut world = World::new();
+    let (mut other, mut other_front) = world.connect(1, 2, 80);
+    world.pass(&mut other, &mut other_front, &order(700_000_009, "X-Request-Id: 9f86d081884c7d65\r\n"));
+    let fields = "X-Request-Id: 60303ae22b998861\r\n";
+    let [mut client, mut front, mut call, mut back] =
+        ask_and_call(&mut world, &order(700_000_001, fields), &order(5, fields));
+    world.pass(&mut back, &mut call, OK);
+    world.pass(&mut front, &mut client, OK);
+    let spans = world.spans();
+    let (call, server) = (call_of(&spans, call.connection), call_of(&spans, front.connection));
+    assert_eq!(call.parent.map(|parent| (parent.span_id, parent.evidence.label())), {
+        Some((server.span_id, "content"))
+    });
+}
+
+#[test]
+fn a_context_that_is_passed_on_as_it_came_tells_the_parent() {
+    let mut world = World::new();
+    let (mut other, mut other_front) = world.connect(1, 2, 80);
+    world.pass(&mut other, &mut other_front, GET);
+    let fields = "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n";
+    let [mut client, mut front, mut call, mut back] =
+        ask_and_call(&mut world, &order(1, fields), &order(2, fields));
+    world.pass(&mut back, &mut call, OK);
+    world.pass(&mut front, &mut client, OK);
+    let spans = world.spans();
+    let (call, server) = (call_of(&spans, call.connection), call_of(&spans, front.connection));
+    assert_eq!(call.parent.map(|parent| parent.span_id), Some(server.span_id));
+    assert_eq!(call.trace_id, server.trace_id);
+}
+
+#[test]
+fn content_is_no_evidence_where_it_is_switched_off() {
+    let mut world = World::new();
+    let content_evidence = remora_engine::ContentEvidence::Off;
+    world.engine = Engine::new(Settings { content_evidence, ..Settings::default() });
+    let [.., mut call, mut back] = ask_and_call(&mut world, &order(700_000_001, ""), &item(700_000_001));
+    world.pass(&mut back, &mut call, NOTHING);
+    let spans = world.spans();
+    let call = call_of(&spans, call.connection);
+    assert_eq!((call.parent, call.links.as_slice()), (None, [].as_slice()));
 }

@@ -44,11 +44,14 @@ fn told(replay: &Replay) -> String {
 }
 
 /// Returns those of `pairs` that are none of `expected`. A request is told by its first byte, a response by its last;
-/// of a response whose head was cut only the first byte is known.
+/// of a response that was cut only the first byte is known, which lies behind the response before.
 fn wrong(pairs: &[Pair], expected: &[Pair]) -> Vec<(u64, u64)> {
-    let is_same = |found: &Pair, pair: &Pair| match found.response.is_cut {
-        true => found.response.start == pair.response.start,
-        false => found.response.end == pair.response.end,
+    let before = |end: u64| {
+        expected.iter().map(|pair| pair.response.end).filter(|&other| other < end).max().unwrap_or(0)
+    };
+    let is_same = |found: &Pair, pair: &Pair| match (found.response.is_cut, pair.response.end) {
+        (true, end) => (before(end)..end).contains(&found.response.start),
+        (false, end) => found.response.end == end,
     };
     let is_expected = |found: &&Pair| {
         expected.iter().any(|pair| pair.request.start == found.request.start && is_same(found, pair))

@@ -46,6 +46,7 @@ fn tell(kind: &MessageKind) -> String {
         }
         MessageKind::ResponseEnd => ">".to_owned(),
         MessageKind::OneWay => "one way".to_owned(),
+        MessageKind::Delivered(_) => panic!("no queues here"),
     }
 }
 

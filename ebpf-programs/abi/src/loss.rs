@@ -18,11 +18,14 @@ pub enum Loss {
     KernelMemory = 5,
     /// What is known of a process could not be copied to its child.
     ProcessMapFull = 6,
+    /// The ring had no room to tell that work was handed over (a task, a thread, a gift) or ended: what is known of such
+    /// may be out of date.
+    Handover = 7,
 }
 
 impl Loss {
     /// All reasons, in index order.
-    pub const ALL: [Loss; 7] = [
+    pub const ALL: [Loss; 8] = [
         Loss::RingFull,
         Loss::ThreadMapFull,
         Loss::SocketMapFull,
@@ -30,6 +33,7 @@ impl Loss {
         Loss::Segments,
         Loss::KernelMemory,
         Loss::ProcessMapFull,
+        Loss::Handover,
     ];
 
     /// The label under which the reason is exported.
@@ -42,6 +46,7 @@ impl Loss {
             Loss::Segments => "too_many_segments",
             Loss::KernelMemory => "kernel_memory_unreadable",
             Loss::ProcessMapFull => "process_map_full",
+            Loss::Handover => "handover_not_told",
         }
     }
 }

@@ -19,6 +19,12 @@ const TRUNCATE: u64 = 0x20;
 const OUT_OF_BAND: u64 = 0x01;
 const ERROR_QUEUE: u64 = 0x2000;
 
+/// Descriptors for which only an event loop waits at once: a server that serves one connection after the other waits for
+/// new ones and for a word of its master, and a client for its own connection and a way to be woken.
+const LOOP_DESCRIPTORS: u64 = 3;
+/// 64-bit words of an `fd_set`.
+const DESCRIPTOR_WORDS: usize = 16;
+
 /// What is to be done at the entry of a call.
 enum Entry {
     Transfer { descriptor: u64, direction: u8, memory: Memory },
@@ -81,6 +87,10 @@ fn is_entry_of_interest(call: i64) -> bool {
             call,
             number::CLOSE
                 | number::KILL
+                | number::POLL
+                | number::PPOLL
+                | number::SELECT
+                | number::PSELECT6
                 | number::EPOLL_WAIT
                 | number::EPOLL_PWAIT
                 | number::EPOLL_PWAIT2
@@ -128,6 +138,8 @@ fn entry(call: i64, registers: &Registers) -> Entry {
         number::EPOLL_WAIT | number::EPOLL_PWAIT | number::EPOLL_PWAIT2 | number::IO_URING_ENTER => {
             return Entry::Wait;
         }
+        number::POLL | number::PPOLL if registers.second() >= LOOP_DESCRIPTORS => return Entry::Wait,
+        number::SELECT | number::PSELECT6 if is_of_loop(registers) => return Entry::Wait,
         _ => return Entry::Nothing,
     };
     let is_empty_buffer = kind == memory::BUFFER && registers.third() == 0;
@@ -140,6 +152,26 @@ fn entry(call: i64, registers: &Registers) -> Entry {
     let is_of_socket = !matches!(call, number::READ | number::READV | number::WRITE | number::WRITEV);
     let memory = Memory { kind, address: registers.second(), elements: elements as u32, is_of_socket };
     Entry::Transfer { descriptor: registers.first(), direction, memory }
+}
+
+/// `select(nfds, readfds, …)`: returns whether as many descriptors are waited for as an event loop does.
+#[inline(always)]
+fn is_of_loop(registers: &Registers) -> bool {
+    let words = registers.first().div_ceil(64);
+    let mut count = 0;
+    for index in 0..DESCRIPTOR_WORDS as u64 {
+        if index >= words {
+            break;
+        }
+        let mut word = read::user::<u64>(registers.second() + 8 * index).unwrap_or(0);
+        for _ in 0..LOOP_DESCRIPTORS {
+            if word != 0 {
+                word &= word - 1;
+                count += 1;
+            }
+        }
+    }
+    count >= LOOP_DESCRIPTORS
 }
 
 /// `splice(fd_in, off_in, fd_out, …)`: one of the two is a pipe, the other may be a socket.

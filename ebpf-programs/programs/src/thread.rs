@@ -16,6 +16,10 @@ pub(crate) struct Thread {
     pub(crate) is_in_call: u32,
     /// The unit of work that it has taken; 0 where none.
     pub(crate) token: u64,
+    /// Python: the queue from which it takes its units of work.
+    pub(crate) queue: u64,
+    /// Python: the stack pointer where it entered the queue, while it is there; else 0.
+    pub(crate) frame: u64,
     /// Its present or last socket call.
     pub(crate) call: Call,
 }
@@ -34,7 +38,7 @@ pub(crate) fn this() -> Option<&'static mut Thread> {
     if let Some(thread) = known() {
         return Some(thread);
     }
-    let thread = Thread { turn: 0, is_in_call: 0, token: 0, call: Call::UNSET };
+    let thread = Thread { turn: 0, is_in_call: 0, token: 0, queue: 0, frame: 0, call: Call::UNSET };
     if THREADS.insert(&bpf_get_current_pid_tgid(), &thread, 0).is_err() {
         lose(Loss::ThreadMapFull);
         return None;
@@ -49,6 +53,15 @@ pub(crate) fn turn_away() {
     if let Some(thread) = known() {
         thread.turn = thread.turn.wrapping_add(1);
     }
+}
+
+/// Forgets the running thread, which runs another program, and was called `before` until now: it takes the place of the
+/// process's first thread.
+#[inline(always)]
+pub(crate) fn restart(before: u32) {
+    let key = bpf_get_current_pid_tgid();
+    let _ = THREADS.remove(&key);
+    let _ = THREADS.remove(&(key & !0xffff_ffff | u64::from(before)));
 }
 
 /// Forgets the running thread, which ends.

@@ -94,6 +94,19 @@ pub(super) const ALL: &[Framework] = &[
         truth: Truth::Job,
         versions: || versions("celery flask gunicorn psycopg2-binary requests redis"),
     },
+    Framework {
+        name: "brpop",
+        title: "Flask enqueues over Redis, four threads wait for jobs with BRPOP; psycopg2, requests, redis-py",
+        needs: NEEDS,
+        modes: SEQUENTIAL,
+        load: Load::Jobs(|site| {
+            let mut worker = site.command(program("python"));
+            worker.arg(app("brpop").join("worker.py"));
+            Ok(vec![gunicorn(site, "brpop", "app:app"), quiet(worker)])
+        }),
+        truth: Truth::Job,
+        versions: || versions("flask gunicorn psycopg2-binary requests redis"),
+    },
 ];
 
 fn gunicorn(site: &Site, folder: &str, application: &str) -> Command {

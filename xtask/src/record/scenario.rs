@@ -83,6 +83,8 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     }),
     tcp("redis/redis-py-2", Kind::Redis, |environment, to| redis_py(environment, "redis_py.py", to, "2")),
     tcp("redis/redis-py-3", Kind::Redis, |environment, to| redis_py(environment, "redis_py.py", to, "3")),
+    tcp("redis/queues-2", Kind::Redis, |environment, to| redis_py(environment, "redis_queues.py", to, "2")),
+    tcp("redis/queues-3", Kind::Redis, |environment, to| redis_py(environment, "redis_queues.py", to, "3")),
     tcp("redis/pubsub-2", Kind::Redis, |environment, to| redis_py(environment, "redis_pubsub.py", to, "2")),
     tcp("redis/pubsub-3", Kind::Redis, |environment, to| redis_py(environment, "redis_pubsub.py", to, "3")),
     tcp("redis/ioredis", Kind::Redis, |environment, to| vec![with_port(environment.node("redis.js"), to)]),

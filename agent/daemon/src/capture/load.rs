@@ -32,7 +32,16 @@ pub(super) const TRACEPOINTS: [&str; 6] = [
 ];
 
 /// The programs on functions of runtimes, attached where discovery finds such functions.
-const UPROBES: [&str; 4] = ["go_http_round_trip", "python_copy_context", "uvloop_write", "node_turn"];
+const UPROBES: [&str; 8] = [
+    "go_http_round_trip",
+    "python_context_copied",
+    "python_free_context",
+    "python_queue_put",
+    "python_queue_get",
+    "python_queue_got",
+    "uvloop_write",
+    "node_turn",
+];
 
 /// What the programs are to do.
 #[derive(Clone, Copy, Debug)]
@@ -223,12 +232,22 @@ impl Capture {
         self.policies.set_process(tgid, mode);
     }
 
+    /// Forgets what was set of a process that has ended.
+    pub fn forget_process(&mut self, tgid: u32) {
+        self.policies.forget_process(tgid);
+    }
+
     /// Returns every loss so far, by the reason's label.
     pub fn losses(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let kernel = Loss::ALL.map(|loss| (loss.label(), sum(&self.losses, loss as u32)));
         let own =
             [("record_undecodable", self.ring.undecodable()), ("policy_refused", self.policies.refused())];
         kernel.into_iter().chain(own)
+    }
+
+    /// Returns how many records were lost that told of tasks and gifts.
+    pub fn lost_handovers(&self) -> u64 {
+        sum(&self.losses, Loss::Handover as u32)
     }
 
     /// Returns every count so far, by its label.

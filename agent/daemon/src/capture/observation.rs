@@ -23,6 +23,38 @@ pub enum Observation {
         /// When, `CLOCK_MONOTONIC`.
         at_ns: u64,
     },
+    /// A Python task's context ended: another may have its address next.
+    TaskEnd {
+        /// The process.
+        tgid: u32,
+        /// Address of the context.
+        context: u64,
+        /// When, `CLOCK_MONOTONIC`.
+        at_ns: u64,
+    },
+    /// A thread was made by another of its process.
+    Thread {
+        /// Who made it.
+        maker: Executor,
+        /// The new thread.
+        tid: u32,
+        /// When, `CLOCK_MONOTONIC`.
+        at_ns: u64,
+    },
+    /// A thread ended, and its process did not.
+    ThreadEnd {
+        /// The process.
+        tgid: u32,
+        /// The thread.
+        tid: u32,
+        /// When, `CLOCK_MONOTONIC`.
+        at_ns: u64,
+    },
+    /// From some time on, beginnings and ends of tasks and gifts may be missing.
+    HandoversLost {
+        /// When, `CLOCK_MONOTONIC`.
+        at_ns: u64,
+    },
     /// A unit of work was handed over.
     Gift {
         /// Who did it.
@@ -72,6 +104,10 @@ impl Observation {
             Observation::Exec { at_ns, .. }
             | Observation::Exit { at_ns, .. }
             | Observation::Task { at_ns, .. }
+            | Observation::TaskEnd { at_ns, .. }
+            | Observation::Thread { at_ns, .. }
+            | Observation::ThreadEnd { at_ns, .. }
+            | Observation::HandoversLost { at_ns }
             | Observation::Gift { at_ns, .. } => Some(*at_ns),
             Observation::Fork { .. } => None,
         }

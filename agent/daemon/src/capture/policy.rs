@@ -79,6 +79,11 @@ impl Policies {
         self.count_refusal(&written);
     }
 
+    /// Forgets a process that has ended.
+    pub(super) fn forget_process(&mut self, tgid: u32) {
+        let _ = self.processes.remove(&tgid);
+    }
+
     /// Applies one wish of the engine.
     pub(super) fn apply(&mut self, command: Command) {
         match command {

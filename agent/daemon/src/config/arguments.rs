@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::settings::LogFormat;
+use crate::attach::Platforms;
 
 /// remora
 #[derive(Debug, Parser)]
@@ -76,6 +77,7 @@ Examples:
   remora run --otlp http://collector:4318
   remora run --select port=8080 --select 'cmd=*celery*' --exclude 'exe=*/curl'
   remora run --print text
+  remora run --select 'cmd=*server.js*' --attach node
 
 OTEL_EXPORTER_OTLP_ENDPOINT, _PROTOCOL, _HEADERS, _TIMEOUT, _COMPRESSION and _CERTIFICATE, and the same with TRACES_, are honoured.
 Precedence: flag, environment, file, default."))]
@@ -110,6 +112,12 @@ pub struct RunArguments {
     /// A cgroup (v2) whose selected processes write contexts; may be repeated
     #[arg(long, value_name = "CGROUP")]
     pub propagate_in: Vec<PathBuf>,
+    /// What is made of ids (in paths, statements, keys) that a call shares with one request only, where nothing else tells its cause: 'links' also makes a parent where the request was alone in its process, 'parents' where no other can be meant [default: links]
+    #[arg(long, value_name = "WHAT")]
+    pub content_evidence: Option<ContentEvidence>,
+    /// Put a part into the processes of these platforms, for parents across their timers, queues and pools: 'off' or a comma-separated list of: node [default: off]
+    #[arg(long, value_name = "PLATFORMS")]
+    pub attach: Option<Platforms>,
     /// Address of /metrics, /healthz and /readyz, or 'off' [default: 127.0.0.1:7655]
     #[arg(long, value_name = "ADDRESS")]
     pub metrics_listen: Option<String>,
@@ -209,6 +217,28 @@ pub enum Propagate {
     Off,
     /// Headers, if the trial proves them harmless; in all cgroups where none is named.
     Headers,
+}
+
+/// What is made of ids that two requests have in common.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum ContentEvidence {
+    /// Nothing.
+    Off,
+    /// Links, and parents where the request was alone or the id is that of the request itself.
+    #[default]
+    Links,
+    /// Parents wherever no other request can be meant.
+    Parents,
+}
+
+impl From<ContentEvidence> for remora_engine::ContentEvidence {
+    fn from(evidence: ContentEvidence) -> Self {
+        match evidence {
+            ContentEvidence::Off => Self::Off,
+            ContentEvidence::Links => Self::Links,
+            ContentEvidence::Parents => Self::Parents,
+        }
+    }
 }
 
 /// How spans are printed.

@@ -18,6 +18,8 @@ pub struct File {
     pub exclude: Option<Vec<String>>,
     /// `none`, `text` or `json`: `--print`.
     pub print: Option<String>,
+    /// `off`, or platforms with commas between them: `--attach`; default `off`.
+    pub attach: Option<String>,
     /// Where spans go.
     pub otlp: Otlp,
     /// Spans on disk while the receiver is away.
@@ -30,6 +32,8 @@ pub struct File {
     pub headers: Headers,
     /// What is written into requests.
     pub propagate: Propagate,
+    /// What parents may rest on.
+    pub evidence: Evidence,
     /// The agent's own metrics.
     pub metrics: Metrics,
     /// The agent's own log.
@@ -107,6 +111,14 @@ pub struct Propagate {
     pub what: Option<String>,
     /// Cgroups (v2) whose selected processes write contexts: `--propagate-in`; default none.
     pub cgroups: Vec<PathBuf>,
+}
+
+/// `[evidence]`
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Evidence {
+    /// `off`, `links` or `parents`: `--content-evidence`; default `links`.
+    pub content: Option<String>,
 }
 
 /// `[metrics]`

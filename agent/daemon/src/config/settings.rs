@@ -8,9 +8,10 @@ use clap::ValueEnum as _;
 use remora_engine::protocol::ParserSettings;
 
 use super::Error;
-use super::arguments::{LogArguments, Print, Propagate, RunArguments};
+use super::arguments::{ContentEvidence, LogArguments, Print, Propagate, RunArguments};
 use super::environment::{self, Environment};
 use super::file::{self, File};
+use crate::attach::Platforms;
 use crate::discover::{Rule, Selection};
 use crate::export::{self, Compression, Endpoint, Format, Protocol, SpoolSettings};
 
@@ -40,6 +41,8 @@ pub struct Settings {
     pub metrics: Option<Metrics>,
     /// What is written into requests.
     pub propagation: Propagation,
+    /// Which processes get a part.
+    pub attach: Platforms,
 }
 
 /// What is written into requests, and by whom.
@@ -102,11 +105,12 @@ impl Settings {
         Ok(Self {
             selection,
             capture: capture(arguments.capture_bytes, file)?,
-            engine: engine(file),
+            engine: engine(arguments.content_evidence, file)?,
             print: print(arguments.print, file)?,
             metrics: metrics(arguments.metrics_listen.as_deref(), file)?,
             export: Some(export),
             propagation: propagation(arguments, file)?,
+            attach: attach(arguments, file)?,
         })
     }
 
@@ -118,11 +122,12 @@ impl Settings {
         Ok(Self {
             selection: selection(select, exclude, file)?,
             capture: capture(None, file)?,
-            engine: engine(file),
+            engine: engine(None, file)?,
             export: None,
             print: None,
             metrics: None,
             propagation: Propagation { what: Propagate::Off, cgroups: Vec::new() },
+            attach: Platforms::default(),
         })
     }
 }
@@ -178,7 +183,7 @@ fn capture(flag: Option<u32>, file: &File) -> Result<Capture, Error> {
     Ok(Capture { bytes })
 }
 
-fn engine(file: &File) -> remora_engine::Settings {
+fn engine(evidence: Option<ContentEvidence>, file: &File) -> Result<remora_engine::Settings, Error> {
     let lower = |names: &[String]| names.iter().map(|name| name.to_lowercase()).collect::<Vec<_>>();
     let mut parsers = ParserSettings::default();
     parsers.redact_statements = file.redaction.statements.unwrap_or(parsers.redact_statements);
@@ -187,7 +192,21 @@ fn engine(file: &File) -> remora_engine::Settings {
     parsers.captured_request_headers = lower(&file.headers.request);
     parsers.captured_response_headers = lower(&file.headers.response);
     parsers.recorded_baggage.clone_from(&file.headers.baggage);
-    remora_engine::Settings { parsers, id_seed: id_seed(), ..remora_engine::Settings::default() }
+    Ok(remora_engine::Settings {
+        parsers,
+        id_seed: id_seed(),
+        content_evidence: content_evidence(evidence, file)?.into(),
+        ..remora_engine::Settings::default()
+    })
+}
+
+fn content_evidence(flag: Option<ContentEvidence>, file: &File) -> Result<ContentEvidence, Error> {
+    match (flag, &file.evidence.content) {
+        (Some(evidence), _) => Ok(evidence),
+        (None, Some(text)) => ContentEvidence::from_str(text, false)
+            .map_err(|_| value("evidence.content", text, "off, links or parents")),
+        (None, None) => Ok(ContentEvidence::default()),
+    }
 }
 
 /// Ids that are not derived from the wire must differ between agents and between runs.
@@ -221,6 +240,14 @@ fn propagation(arguments: &RunArguments, file: &File) -> Result<Propagation, Err
     let cgroups =
         if arguments.propagate_in.is_empty() { &file.propagate.cgroups } else { &arguments.propagate_in };
     Ok(Propagation { what, cgroups: cgroups.clone() })
+}
+
+fn attach(arguments: &RunArguments, file: &File) -> Result<Platforms, Error> {
+    match (&arguments.attach, &file.attach) {
+        (Some(platforms), _) => Ok(platforms.clone()),
+        (None, Some(text)) => Ok(text.parse()?),
+        (None, None) => Ok(Platforms::default()),
+    }
 }
 
 fn metrics(flag: Option<&str>, file: &File) -> Result<Option<Metrics>, Error> {

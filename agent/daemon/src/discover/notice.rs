@@ -64,12 +64,16 @@ impl Notice {
 pub struct Verdict {
     /// The process.
     pub tgid: u32,
+    /// How many programs it had begun, as far as was told, when it was judged.
+    pub programs: u32,
     /// Whether its sockets are observed.
     pub observe: bool,
     /// What executes it.
     pub runtime: Runtime,
     /// Places in its files that tell who works for whom.
     pub probes: Vec<Probe>,
+    /// Threads that were waiting for events when the agent began to look.
+    pub waiting: Vec<u32>,
     /// Why it is observed or not, for people.
     pub reason: String,
 }

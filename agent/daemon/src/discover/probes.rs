@@ -1,7 +1,10 @@
 //! Where in its files a program gives away who works for whom: functions of runtimes that the capture probes.
 
+mod data;
 mod elf;
 mod go_functions;
+mod python;
+mod returns;
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -19,7 +22,15 @@ pub enum Purpose {
     /// For which goroutine `net/http` sends a request.
     GoRoundTrip,
     /// Which Python context a task's context was copied from.
-    PythonCopyContext,
+    PythonContextCopied,
+    /// Where a Python's context ends.
+    PythonFreeContext,
+    /// For whom a work item is put into a Python's queue.
+    PythonQueuePut,
+    /// Where a Python's thread looks for work.
+    PythonQueueGet,
+    /// Where it has got some.
+    PythonQueueGot,
     /// For which Python task uvloop queues what it writes later.
     UvloopWrite,
     /// Where Node turns from what was read to timers and immediates.
@@ -44,13 +55,16 @@ pub struct Probe {
     pub path: PathBuf,
     /// The file.
     pub file: FileIdentity,
-    /// Offset of the function's first instruction.
+    /// Offset of the instruction: a function's first, or one by which it returns.
     pub offset: u64,
 }
 
 /// Looks for places, in each file once.
 #[derive(Debug, Default)]
-pub(super) struct Probes(HashMap<FileIdentity, Vec<(Purpose, u64)>>);
+pub(super) struct Probes(HashMap<FileIdentity, Places>);
+
+/// What is learned at which offsets of a file.
+type Places = Vec<(Purpose, u64)>;
 
 impl Probes {
     /// Returns the places that matter in the files of a process, as far as it has mapped them yet.
@@ -62,9 +76,11 @@ impl Probes {
             }
             Runtime::Node => self.in_file(executable, |file| in_symbols(file, NODE_FUNCTIONS)),
             Runtime::Python { .. } => {
-                let mut places = self.in_file(executable, |file| in_symbols(file, PYTHON_FUNCTIONS));
-                if let Some(path) = library(tgid, "libpython").filter(|_| places.is_empty()) {
-                    places = self.in_file(path, |file| in_symbols(file, PYTHON_FUNCTIONS));
+                let mut places = self.in_file(executable, python::in_file);
+                for name in PYTHON_LIBRARIES {
+                    if let Some(path) = library(tgid, name) {
+                        places.extend(self.in_file(path, python::in_file));
+                    }
                 }
                 if let Some(path) = library(tgid, "uvloop/loop.") {
                     places.extend(self.in_file(path, |file| in_symbols(file, UVLOOP_FUNCTIONS)));
@@ -75,7 +91,7 @@ impl Probes {
         }
     }
 
-    fn in_file(&mut self, path: PathBuf, find: impl FnOnce(&File) -> Vec<(Purpose, u64)>) -> Vec<Probe> {
+    fn in_file(&mut self, path: PathBuf, find: impl FnOnce(&File) -> Places) -> Vec<Probe> {
         let Ok(opened) = File::open(&path) else { return Vec::new() };
         let Ok(metadata) = opened.metadata() else { return Vec::new() };
         let file = FileIdentity {
@@ -96,7 +112,8 @@ impl Probes {
 type Functions = &'static [(&'static str, Purpose)];
 
 const GO_FUNCTIONS: Functions = &[("net/http.(*persistConn).roundTrip", Purpose::GoRoundTrip)];
-const PYTHON_FUNCTIONS: Functions = &[("PyContext_CopyCurrent", Purpose::PythonCopyContext)];
+/// Beginnings of the names of Python's libraries; what they hold may be in the executable instead.
+const PYTHON_LIBRARIES: [&str; 2] = ["libpython", "_queue."];
 const UVLOOP_FUNCTIONS: Functions =
     &[("__pyx_f_6uvloop_4loop_8UVStream__initiate_write", Purpose::UvloopWrite)];
 const NODE_FUNCTIONS: Functions = &[
@@ -104,14 +121,14 @@ const NODE_FUNCTIONS: Functions = &[
     ("_ZN4node11Environment14CheckImmediateEP10uv_check_s", Purpose::NodeTurn),
 ];
 
-fn in_symbols(file: &File, functions: Functions) -> Vec<(Purpose, u64)> {
+fn in_symbols(file: &File, functions: Functions) -> Places {
     let names: Vec<&str> = functions.iter().map(|(name, _)| *name).collect();
     let offsets = elf::function_offsets(file, &names);
     functions.iter().zip(offsets).filter_map(|((_, purpose), offset)| Some((*purpose, offset?))).collect()
 }
 
 /// Stripped Go programs keep the names of their functions for stack traces.
-fn in_go_program(file: &File, functions: Functions) -> Vec<(Purpose, u64)> {
+fn in_go_program(file: &File, functions: Functions) -> Places {
     let found = in_symbols(file, functions);
     if !found.is_empty() {
         return found;

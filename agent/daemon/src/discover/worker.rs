@@ -8,18 +8,21 @@ use std::time::{Duration, Instant};
 
 use super::inspect::{Hint, Inspector, namespace_pid};
 use super::notice::{Notice, Verdict};
-use super::probes::Probes;
+use super::probes::{Probe, Probes, Purpose};
 use super::process::{Process, Runtime};
 use super::python;
 use super::selection::{Decision, Selection, Surroundings};
 use super::sockets::Snapshot;
 use super::table::Processes;
+use super::waiting;
 use crate::health::{Counter, Ledger};
 
 /// How often dead processes are forgotten and, where rules are about ports, the living judged again.
 const TICK: Duration = Duration::from_secs(2);
 /// Ticks between two searches for the receiver, which cost a look at every socket of the host.
 const TICKS_PER_SEARCH: u32 = 8;
+/// Ticks during which a Python is looked at again: programs map their libraries after they have begun.
+const MAX_LOOKS: u32 = 15;
 /// Steps from child to parent that are followed.
 const MAX_GENERATIONS: usize = 64;
 
@@ -33,8 +36,8 @@ pub struct Discovery {
     processes: Processes,
     inspector: Inspector,
     probes: Probes,
-    /// Pythons whose library was not mapped yet when they were looked at.
-    unprobed: HashSet<u32>,
+    /// Pythons that may map more of their libraries, and how often they will be looked at again.
+    unprobed: HashMap<u32, u32>,
     decisions: HashMap<u32, Decision>,
     refused: Counter,
     ticks: u32,
@@ -52,7 +55,7 @@ impl Discovery {
             processes,
             inspector: Inspector::new(),
             probes: Probes::default(),
-            unprobed: HashSet::new(),
+            unprobed: HashMap::new(),
             decisions: HashMap::new(),
             refused,
             ticks: 0,
@@ -189,12 +192,14 @@ impl Discovery {
         self.answer(&process, decision, verdicts)
     }
 
-    /// Programs map their libraries after they have begun.
+    /// Looks again at what programs have mapped.
     fn look_again(&mut self, verdicts: &SyncSender<Verdict>) -> Result<(), Disconnected> {
-        for tgid in std::mem::take(&mut self.unprobed) {
+        for (tgid, looks) in std::mem::take(&mut self.unprobed) {
             let found = self.processes.get(tgid).zip(self.decisions.get(&tgid).cloned());
             if let Some((process, decision)) = found {
                 self.answer(&process, decision, verdicts)?;
+                self.unprobed.entry(tgid).and_modify(|left| *left = (*left).min(looks - 1));
+                self.unprobed.retain(|_, left| *left > 0);
             }
         }
         Ok(())
@@ -269,13 +274,19 @@ impl Discovery {
     ) -> Result<(), Disconnected> {
         let verdict = Verdict {
             tgid: process.tgid,
+            programs: process.programs,
             observe: decision.observe,
             runtime: process.runtime.clone(),
             probes: self.probes.of(process.tgid, &process.runtime),
+            waiting: if self.processes.is_complete() { Vec::new() } else { waiting::threads(process.tgid) },
             reason: decision.reason.clone(),
         };
-        if verdict.observe && verdict.probes.is_empty() && matches!(verdict.runtime, Runtime::Python { .. }) {
-            self.unprobed.insert(process.tgid);
+        let takes_work = |probe: &Probe| probe.purpose == Purpose::PythonQueueGot;
+        if verdict.observe
+            && matches!(verdict.runtime, Runtime::Python { .. })
+            && !verdict.probes.iter().any(takes_work)
+        {
+            self.unprobed.entry(process.tgid).or_insert(MAX_LOOKS);
         }
         self.decisions.insert(process.tgid, decision);
         // Waiting is right here: nothing upstream waits for this thread, and a lost verdict would stay lost.

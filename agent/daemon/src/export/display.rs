@@ -9,6 +9,7 @@ pub fn arrow(kind: SpanKind) -> &'static str {
     match kind {
         SpanKind::Server => "<-",
         SpanKind::Client => "->",
+        SpanKind::Consumer => "=>",
     }
 }
 

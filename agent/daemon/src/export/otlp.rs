@@ -20,9 +20,10 @@ const HAS_IS_REMOTE: u32 = 0x100;
 const IS_REMOTE: u32 = 0x200;
 /// `STATUS_CODE_ERROR`
 const STATUS_ERROR: u64 = 2;
-/// `SPAN_KIND_SERVER` and `SPAN_KIND_CLIENT`
+/// `SPAN_KIND_SERVER`, `SPAN_KIND_CLIENT` and `SPAN_KIND_CONSUMER`
 const KIND_SERVER: u64 = 2;
 const KIND_CLIENT: u64 = 3;
+const KIND_CONSUMER: u64 = 5;
 
 /// A request that is being written: a span becomes bytes as it comes, so that nothing else of it is kept.
 #[derive(Debug, Default)]
@@ -117,6 +118,7 @@ fn span(message: &mut Message, from: &ResourceSpan) {
         match span.kind {
             SpanKind::Server => KIND_SERVER,
             SpanKind::Client => KIND_CLIENT,
+            SpanKind::Consumer => KIND_CONSUMER,
         },
     );
     message.fixed64(7, from.started_at_unix_ns);

@@ -63,7 +63,11 @@ fn json_line(from: &ResourceSpan) -> String {
         "parent_span_id": span.parent.map(|parent| hex(&parent.span_id.0)),
         "parent_evidence": span.parent.map(|parent| parent.evidence.label()),
         "service": from.resource.service_name,
-        "kind": match span.kind { SpanKind::Server => "server", SpanKind::Client => "client" },
+        "kind": match span.kind {
+            SpanKind::Server => "server",
+            SpanKind::Client => "client",
+            SpanKind::Consumer => "consumer",
+        },
         "name": span.name,
         "protocol": span.protocol,
         "start_unix_ns": from.started_at_unix_ns,

@@ -4,15 +4,56 @@ use foldhash::HashSet;
 
 use remora_engine::event::Scheduling;
 
-use crate::capture::{Capture, Tasks};
+use crate::attach::Platform;
+use crate::capture::{Capture, ProcessMode, Tasks};
 use crate::discover::{FileIdentity, Probe, Purpose, Runtime};
 use crate::health::{Counter, Ledger};
 
 /// Places that are probed at most.
 const MAX_PROBES: usize = 4096;
 
+/// How a process is observed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct How {
+    /// By the programs: how its tasks are told apart,
+    tasks: Tasks,
+    /// and whether its threads take units of work by token.
+    has_tokens: bool,
+    /// By the engine.
+    pub(super) scheduling: Scheduling,
+}
+
+impl How {
+    /// Returns it in the words of the capture.
+    pub(super) fn mode(self) -> ProcessMode {
+        ProcessMode::Observe { tasks: self.tasks, has_tokens: self.has_tokens }
+    }
+}
+
+/// Returns how a process is observed that has no part inside.
+pub(super) fn plain(runtime: &Runtime, probes: &[Probe]) -> How {
+    How { tasks: tasks(runtime), has_tokens: has_tokens(runtime), scheduling: scheduling(runtime, probes) }
+}
+
+/// Returns how a process is observed that has a part inside.
+pub(super) fn with_part(platform: Platform) -> How {
+    match platform {
+        Platform::Jvm => How { tasks: Tasks::None, has_tokens: true, scheduling: Scheduling::Unproven },
+        Platform::Node => How { tasks: Tasks::Libuv, has_tokens: true, scheduling: Scheduling::EventLoop },
+    }
+}
+
+/// Returns whose parts a program may get.
+pub(super) fn platform(runtime: &Runtime) -> Option<Platform> {
+    match runtime {
+        Runtime::Java => Some(Platform::Jvm),
+        Runtime::Node => Some(Platform::Node),
+        _ => None,
+    }
+}
+
 /// Returns how the tasks of a program are told apart.
-pub(super) fn tasks(runtime: &Runtime) -> Tasks {
+fn tasks(runtime: &Runtime) -> Tasks {
     match runtime {
         Runtime::Go { offsets: Some(offsets), .. } => {
             Tasks::Goroutines { goid: offsets.goid, parent_goid: offsets.parent_goid }
@@ -23,6 +64,11 @@ pub(super) fn tasks(runtime: &Runtime) -> Tasks {
         Runtime::Node => Tasks::Libuv,
         _ => Tasks::None,
     }
+}
+
+/// Returns whether the threads of a program take units of work whose numbers can be told.
+fn has_tokens(runtime: &Runtime) -> bool {
+    matches!(runtime, Runtime::Python { .. })
 }
 
 /// The places that are probed, each once.
@@ -44,13 +90,6 @@ impl Attached {
         if self.places.len() >= MAX_PROBES || !self.places.insert(place) {
             return;
         }
-        if probe.purpose == Purpose::PythonCopyContext && is_return_refused() {
-            self.refused.add(1);
-            tracing::warn!(
-                "no parents by asyncio task: this kernel (Linux 6.11 to 6.13) may end confined programs at such probes"
-            );
-            return;
-        }
         if let Err(error) = capture.attach_probe(program(probe.purpose), &probe.path, probe.offset) {
             // The process through which the file was found may be gone; the next one may do.
             self.places.remove(&place);
@@ -63,17 +102,8 @@ impl Attached {
     }
 }
 
-/// Linux 6.11 to 6.13 return from a probed function by a system call (`uretprobe`), which a seccomp filter that does not
-/// know it refuses, and the process dies. Later ones let it pass every filter.
-fn is_return_refused() -> bool {
-    let name = rustix::system::uname();
-    let release = name.release().to_string_lossy();
-    let mut numbers = release.split(['.', '-']).map_while(|number| number.parse::<u32>().ok());
-    matches!((numbers.next(), numbers.next()), (Some(6), Some(11..=13)))
-}
-
 /// Returns how a program's threads serve requests. Without the probes that end Node's turns, they prove nothing.
-pub(super) fn scheduling(runtime: &Runtime, probes: &[Probe]) -> Scheduling {
+fn scheduling(runtime: &Runtime, probes: &[Probe]) -> Scheduling {
     const NODE_TURNS: usize = 2;
     match runtime {
         Runtime::Node if probes.len() < NODE_TURNS => Scheduling::Migrating,
@@ -84,7 +114,11 @@ pub(super) fn scheduling(runtime: &Runtime, probes: &[Probe]) -> Scheduling {
 fn program(purpose: Purpose) -> &'static str {
     match purpose {
         Purpose::GoRoundTrip => "go_http_round_trip",
-        Purpose::PythonCopyContext => "python_copy_context",
+        Purpose::PythonContextCopied => "python_context_copied",
+        Purpose::PythonFreeContext => "python_free_context",
+        Purpose::PythonQueuePut => "python_queue_put",
+        Purpose::PythonQueueGet => "python_queue_get",
+        Purpose::PythonQueueGot => "python_queue_got",
         Purpose::UvloopWrite => "uvloop_write",
         Purpose::NodeTurn => "node_turn",
     }

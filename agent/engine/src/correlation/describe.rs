@@ -25,7 +25,9 @@ pub(super) fn span(
     let last = exchange.response_last.unwrap_or(exchange.request_last);
     let executor = match kind {
         SpanKind::Client => exchange.request_first.executor,
-        SpanKind::Server => exchange.response_first.unwrap_or(exchange.request_first).executor,
+        SpanKind::Server | SpanKind::Consumer => {
+            exchange.response_first.unwrap_or(exchange.request_first).executor
+        }
     };
     let mut attributes = std::mem::take(&mut exchange.request.attributes);
     // Room for what is added below: growing would copy all of it.
@@ -82,7 +84,7 @@ fn service_key(local: &Endpoint) -> ServiceKey {
 fn add_addresses(attributes: &mut Attributes, kind: SpanKind, request: &mut Request, opened: &Opened) {
     let server = match kind {
         SpanKind::Client => &opened.peer,
-        SpanKind::Server => &opened.local,
+        SpanKind::Server | SpanKind::Consumer => &opened.local,
     };
     let (named_host, named_port) = match request.authority.take() {
         Some((host, port)) => (Some(host), port),
@@ -123,7 +125,7 @@ fn add_peer(attributes: &mut Attributes, kind: SpanKind, peer: &Endpoint) {
                 attributes.push((semconv::CLIENT_PORT, Value::from(i64::from(address.port()))));
             }
         }
-        SpanKind::Server => {}
+        SpanKind::Server | SpanKind::Consumer => {}
     }
     match peer {
         Endpoint::Ip(address) => {

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::event::{ConnectionId, Endpoint, FirstPositions, Opened, Role};
+use crate::mix::mix;
 use crate::session::Place;
 use crate::span::{SpanId, SpanKind, TraceId};
 
@@ -36,6 +37,10 @@ impl Identity {
                     ^ mix(u64::from(place.ordinal))
             }
         };
+        Self::of_number(pair)
+    }
+
+    fn of_number(pair: u64) -> Self {
         let [high, low] = [mix(pair ^ 0x7472_6163_6531), mix(pair ^ 0x7472_6163_6532)];
         let mut trace = [0; 16];
         for (target, source) in trace.iter_mut().zip(high.to_be_bytes().into_iter().chain(low.to_be_bytes()))
@@ -50,6 +55,11 @@ impl Identity {
     }
 }
 
+/// Returns the ids of what follows from an exchange, and is none itself.
+pub(super) fn following(trace: TraceId, span: SpanId) -> Identity {
+    Identity::of_number(mix(u128::from_be_bytes(trace.0) as u64) ^ u64::from_be_bytes(span.0))
+}
+
 /// Returns the positions of the first bytes of the client and of the server.
 fn beginning(kind: SpanKind, opened: &Opened) -> Option<(u32, u32)> {
     let FirstPositions { egress, ingress } = opened.first?;
@@ -61,14 +71,6 @@ fn beginning(kind: SpanKind, opened: &Opened) -> Option<(u32, u32)> {
     };
     let egress = egress.wrapping_add(u32::from(has_connected));
     Some(ordered(kind, egress, ingress))
-}
-
-/// The finaliser of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014), with 0 moved away.
-fn mix(value: u64) -> u64 {
-    let value = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    value ^ (value >> 31)
 }
 
 /// Gives numbers that do not repeat.
@@ -122,7 +124,7 @@ pub(super) fn wire_keys(
 fn ordered<T>(kind: SpanKind, own: T, peer: T) -> (T, T) {
     match kind {
         SpanKind::Client => (own, peer),
-        SpanKind::Server => (peer, own),
+        SpanKind::Server | SpanKind::Consumer => (peer, own),
     }
 }
 

@@ -1,23 +1,36 @@
 //! Which request a call belongs to, by who executed what.
 
+mod claims;
 mod contexts;
+mod goroutines;
+mod places;
+mod proofs;
+mod receipts;
+mod threads;
 
 use foldhash::{HashMap, HashSet};
 
 use crate::connection::Stamp;
-use crate::event::{ConnectionId, Endpoint, Executor, Opened, Scheduling, Task};
+use crate::event::{Claim, ConnectionId, Endpoint, Executor, Opened, Scheduling, Task};
 use crate::pairing::{ExchangeId, Started};
 use crate::span::Evidence;
-use contexts::{Contexts, Owner};
+use claims::{Claims, Writer};
+use contexts::{Contexts, Known, Owner};
+use goroutines::Goroutines;
+use places::Places;
+use proofs::Proofs;
+use receipts::Receipt;
+pub(super) use receipts::Receiving;
+use threads::Threads;
 
 /// Calls that one request may have. A request with more is a stream or a worker, not a cause.
 const MAX_CALLS: u32 = 1_000;
 /// Age of a request after which nothing is its consequence any more.
 const MAX_AGE_NS: u64 = 600_000_000_000;
-/// Answers by the thread that read the request after which an unproven process's threads are believed.
-const PROVEN_ANSWERS: u32 = 3;
 /// Goroutines and threads that are remembered before the older half is forgotten.
 const MAX_REMEMBERED: usize = 65_536;
+/// The turn of what a thread did before the agent began to look.
+const BEFORE_ALL_TURNS: u32 = u32::MAX;
 /// Goroutines between a call and the request it belongs to.
 const MAX_GENERATIONS: usize = 8;
 
@@ -44,14 +57,22 @@ impl Key {
 /// A request that is being served.
 #[derive(Debug)]
 struct Server {
+    /// The process, as it is counted.
+    tgid: u32,
     key: Key,
     connection: ConnectionId,
     content: Option<u64>,
     started_at_ns: u64,
+    /// When the end of its head was read.
+    read_at_ns: u64,
     is_answering: bool,
     /// The thread had waited for events since its last answer, as event loops do.
     has_waited: bool,
+    /// The thread that read it has made a call since.
+    has_called: bool,
     calls: u32,
+    /// The call that has not ended which was made for it last.
+    calling: Option<ExchangeId>,
 }
 
 /// What a thread works on in the present turn of its event loop.
@@ -108,11 +129,17 @@ pub(super) struct Parents {
     freed: HashMap<ConnectionId, u64>,
     /// Counts what was read.
     reads: u64,
-    /// For whom a connection is written to, where others write for them.
-    claims: HashMap<ConnectionId, Executor>,
+    claims: Claims,
+    places: Places,
     contexts: Contexts,
+    threads: Threads,
+    /// Messages that are worked on by whom has received them.
+    receipts: HashMap<Key, Receipt>,
     /// The request for which each unit of work was handed over, by process and token, and when.
     gifts: HashMap<(u32, u64), (ExchangeId, u64)>,
+    /// The request on whose behalf each unit of work has read something, by process and token; none where there were
+    /// several.
+    reads_of_units: HashMap<(u32, u64), Option<ExchangeId>>,
     /// The connection that a thread has accepted, and in which turn, if it has touched no other since.
     accepted: HashMap<u32, (u32, ConnectionId)>,
     /// Requests that each proxy has open, by the hash of what they ask for.
@@ -124,12 +151,15 @@ pub(super) struct Parents {
     interleaving: HashSet<u32>,
     /// Requests that each process serves at present.
     serving: HashMap<u32, u32>,
-    /// Answers of each unproven process that were given by the thread that had read the request.
-    proofs: HashMap<u32, u32>,
+    /// The request that was the only one of its process since it began.
+    alone: HashMap<u32, ExchangeId>,
+    proofs: Proofs,
+    /// Connections that a process has accepted and that are not understood.
+    blind: HashMap<ConnectionId, u32>,
+    blind_processes: HashMap<u32, u32>,
     /// The turn in which each thread gave its last answer.
     answer_turns: HashMap<u32, u32>,
-    /// When a goroutine was first seen to make a call, and which one had started it.
-    goroutines: HashMap<Key, (u64, u64)>,
+    goroutines: Goroutines,
     ambiguous: u64,
     over_limit: u64,
 }
@@ -160,9 +190,13 @@ impl Parents {
     pub(super) fn forget_process(&mut self, tgid: u32) {
         self.scheduling.remove(&tgid);
         self.interleaving.remove(&tgid);
-        self.proofs.remove(&tgid);
+        self.proofs.forget_process(tgid);
         self.contexts.forget_process(tgid);
+        self.threads.forget_process(tgid);
+        self.goroutines.forget_process(tgid);
+        self.receipts.retain(|key, _| key.tgid() != tgid);
         self.gifts.retain(|(owner, _), _| *owner != tgid);
+        self.reads_of_units.retain(|(owner, _), _| *owner != tgid);
         self.destinations.retain(|(owner, _), _| *owner != tgid);
     }
 
@@ -173,7 +207,16 @@ impl Parents {
         }
         self.unused.remove(&connection);
         self.freed.remove(&connection);
-        self.claims.remove(&connection);
+        self.claims.forget(connection);
+        self.places.forget(connection);
+        if let Some(tgid) = self.blind.remove(&connection)
+            && let Some(count) = self.blind_processes.get_mut(&tgid)
+        {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.blind_processes.remove(&tgid);
+            }
+        }
         self.by_connection.remove(&connection);
     }
 
@@ -209,10 +252,47 @@ impl Parents {
         }
     }
 
-    /// What is written to a connection from here on is written for `executor`.
-    pub(super) fn claim(&mut self, connection: ConnectionId, executor: Executor) {
-        // Connections are bounded, and their claims go with them.
-        self.claims.insert(connection, executor);
+    /// A call will not be seen to be answered: nobody waits on its connection, as far as is known.
+    pub(super) fn note_abandoned(&mut self, connection: ConnectionId, peer: &Endpoint, caller: &Executor) {
+        if let Some(destination) = self.destinations.get_mut(&(caller.tgid, peer.clone())) {
+            destination.busy.remove(&connection);
+        }
+    }
+
+    /// Something is written to a connection for somebody.
+    pub(super) fn claim(&mut self, connection: ConnectionId, claim: &Claim, at_ns: u64) {
+        let Claim { executor, from } = claim;
+        let Some(from) = *from else {
+            let known = match executor.task {
+                Some(Task::Context(context)) => self.contexts.known(executor.tgid, context),
+                _ => None,
+            };
+            return self.claims.claim(connection, *executor, known);
+        };
+        let is_anybody = executor.task.is_some() || executor.token.is_some();
+        // The unit's number may mean another one by the time the bytes are written.
+        let found = if is_anybody { self.of_executor(executor, None, at_ns) } else { None };
+        self.places.claim(connection, from, found.map(|found| found.server));
+    }
+
+    /// A connection is written to.
+    pub(super) fn write(&mut self, connection: ConnectionId, at_ns: u64) {
+        self.claims.write(connection, at_ns);
+    }
+
+    /// A unit of work has read something on behalf of a request, or of none that is known.
+    pub(super) fn note_read(&mut self, executor: &Executor, server: Option<ExchangeId>) {
+        let Some(token) = executor.token else { return };
+        if self.reads_of_units.len() >= MAX_REMEMBERED {
+            self.over_limit += 1;
+            return;
+        }
+        let before = self.reads_of_units.entry((executor.tgid, token)).or_insert(server);
+        if *before != server && before.is_none_or(|before| self.servers.contains_key(&before)) {
+            *before = None;
+        } else {
+            *before = server;
+        }
     }
 
     /// A Python has made a context for a new task: it works for whom its maker works for.
@@ -231,7 +311,7 @@ impl Parents {
             Some(owner @ Owner::Request(_)) => self.contexts.make(tgid, context, origin, owner, at_ns),
             known => {
                 // A thread's own context says nothing of the request that it serves; the thread may.
-                let by_thread = if known.is_none() { self.of_thread(maker, None) } else { None };
+                let by_thread = if known.is_none() { self.of_unit(maker, None) } else { None };
                 if let Some(found) = by_thread {
                     let owner = Owner::Request(found.server);
                     return self.contexts.make(tgid, context, origin, owner, at_ns);
@@ -241,10 +321,41 @@ impl Parents {
                     Some(&(_, connection)) => Some(Owner::Connection(connection)),
                     None => self.turn_owner(maker).map(Owner::Request),
                 };
-                let is_lone = self.serving.get(&tgid).is_none_or(|&serving| serving <= 1);
-                self.contexts.make_by_guess(tgid, context, origin, nearest, is_lone, at_ns);
+                self.contexts.make_by_guess(tgid, context, origin, nearest, at_ns);
             }
         }
+    }
+
+    /// A context has ended.
+    pub(super) fn forget_context(&mut self, tgid: u32, context: u64) {
+        self.contexts.forget(tgid, context);
+    }
+
+    /// Forgets what was told of tasks, gifts and claims: some of it may be out of date.
+    pub(super) fn forget_handovers(&mut self) {
+        self.contexts = Contexts::default();
+        self.threads = Threads::default();
+        self.gifts.clear();
+        self.claims.invalidate();
+        self.places.invalidate();
+        self.reads_of_units.clear();
+    }
+
+    /// A thread was made: it may work for whom its maker works for.
+    pub(super) fn note_thread(&mut self, maker: &Executor, tid: u32, at_ns: u64) {
+        let is_meant = matches!(self.scheduling(maker.tgid), Scheduling::Threads | Scheduling::Unproven);
+        let found = if is_meant { self.of_executor(maker, None, at_ns) } else { None };
+        if let Some(found) = found {
+            self.threads.start(maker.tgid, tid, found.server, at_ns);
+        }
+    }
+
+    /// A thread has ended.
+    pub(super) fn note_thread_end(&mut self, tgid: u32, tid: u32, at_ns: u64) {
+        self.threads.end(tgid, tid, at_ns);
+        self.answer_turns.remove(&tid);
+        self.turns.remove(&tid);
+        self.accepted.remove(&tid);
     }
 
     /// A unit of work was handed over: whoever takes it works for whom the giver works for.
@@ -271,6 +382,13 @@ impl Parents {
         self.by_connection.get(&connection)?.iter().copied().min()
     }
 
+    /// Notes who was seen at work.
+    pub(super) fn see(&mut self, stamp: &Stamp) {
+        if let Some(Task::Goroutine { id, parent }) = stamp.executor.task {
+            self.goroutines.see((stamp.executor.tgid, id), parent, stamp.at_ns);
+        }
+    }
+
     /// A thread touches a connection: from here to its next wait it works on the request that the connection is used
     /// for, or on something unknown.
     pub(super) fn touch(&mut self, executor: &Executor, server: Option<ExchangeId>) {
@@ -280,6 +398,17 @@ impl Parents {
         self.reads += 1;
         self.accepted.remove(&executor.tid);
         self.turns.insert(executor.tid, Turn { number: executor.turn, read: self.reads, server });
+    }
+
+    /// A thread answers a request. nginx goes on with that one; elsewhere another request may tell its own news to those
+    /// who listen, so that it is not known any more for whom the thread works, unless it is for that one.
+    pub(super) fn touch_by_answer(&mut self, executor: &Executor, server: Option<ExchangeId>) {
+        let is_same = server.is_some() && self.turn_owner(executor) == server;
+        if self.scheduling(executor.tgid) == Scheduling::Turns {
+            self.touch(executor, server);
+        } else if !is_same {
+            self.touch(executor, None);
+        }
     }
 
     /// Returns the request that a call belongs to.
@@ -296,32 +425,51 @@ impl Parents {
     ///
     /// Whoever reads the end of its head goes on with it: Go has another goroutine look for the first byte.
     pub(super) fn begin_server(&mut self, started: &Started, connection: ConnectionId) {
-        let Started { id, first, last: Stamp { executor: reader, .. }, content, .. } = started;
+        let Started { id, first, last: Stamp { executor: reader, at_ns: read_at_ns }, content, .. } = started;
         let (id, content) = (*id, *content);
         let key = self.key(reader);
+        // A request is no message: whoever reads one has done with what it had received.
+        self.detach(key);
         if matches!(key, Key::Thread { .. }) && self.is_busy(key, connection) {
             self.interleaving.insert(first.executor.tgid);
         }
+        // Whoever serves requests of its own was not started for one.
+        self.threads.disappoint(reader.tgid, reader.tid);
         self.by_key.entry(key).or_default().push(id);
         self.by_connection.entry(connection).or_default().push(id);
         let last_turn = self.answer_turns.get(&first.executor.tid).copied().unwrap_or(0);
         let is_proxy = self.scheduling(first.executor.tgid) == Scheduling::Proxy;
         let content = content.filter(|_| is_proxy);
         if let Some(content) = content {
-            self.by_content.entry((key.tgid(), content)).or_default().push(id);
+            self.by_content.entry((first.executor.tgid, content)).or_default().push(id);
         }
+        let tgid = first.executor.tgid;
         let server = Server {
+            tgid,
             key,
             connection,
             content,
             started_at_ns: first.at_ns,
+            read_at_ns: *read_at_ns,
             is_answering: false,
             has_waited: first.executor.turn != last_turn,
+            has_called: false,
             calls: 0,
+            calling: None,
         };
         self.servers.insert(id, server);
-        *self.serving.entry(first.executor.tgid).or_default() += 1;
+        let serving = self.serving.entry(tgid).or_default();
+        *serving += 1;
+        match *serving {
+            1 => self.alone.insert(tgid, id),
+            _ => self.alone.remove(&tgid),
+        };
         self.take_turn(id, reader);
+    }
+
+    /// A thread waits for events while the agent begins to look: its first request is read by an event loop.
+    pub(super) fn note_waiting(&mut self, tid: u32) {
+        self.answer_turns.entry(tid).or_insert(BEFORE_ALL_TURNS);
     }
 
     /// From here to its next wait, the thread works on `server`.
@@ -352,38 +500,64 @@ impl Parents {
     }
 
     /// The answer of a request has begun.
-    pub(super) fn answering(&mut self, id: ExchangeId, executor: &Executor) {
+    pub(super) fn answering(&mut self, id: ExchangeId, first: &Stamp) {
         let Some(server) = self.servers.get_mut(&id) else { return };
         server.is_answering = true;
         let (reader, connection) = (server.key, server.connection);
-        let executor = &self.writer(connection, executor);
+        let Some(Writer { executor, claimed }) = self.claims.writer(connection, first) else { return };
+        let executor = &executor;
         let answerer = self.key(executor);
-        self.learn_context(id, connection, executor);
+        self.learn_context(id, connection, executor, claimed);
         if !matches!(answerer, Key::Thread { .. }) {
             return;
         }
         self.answer_turns.insert(executor.tid, executor.turn);
+        let is_telling = self.servers.get(&id).is_some_and(|server| server.has_called)
+            && self.serves_others(executor.tgid, connection);
         if reader == answerer {
-            *self.proofs.entry(executor.tgid).or_default() += 1;
-        } else if self.is_busy(answerer, connection) {
+            self.proofs.stayed(executor.tgid, executor.tid, is_telling);
+        } else {
+            self.proofs.moved(executor.tgid);
+        }
+        if reader != answerer && self.is_busy(answerer, connection) {
             // It answers what another thread has read while it has a request of its own: tasks move.
             self.interleaving.insert(executor.tgid);
         }
     }
 
-    /// Where threads prove nothing, the context under which a connection is answered is that connection's.
-    fn learn_context(&mut self, server: ExchangeId, connection: ConnectionId, executor: &Executor) {
+    /// Where threads prove nothing, the context under which a connection is answered is that connection's. The context of
+    /// a claim may have ended since: `claimed` is what was known of it.
+    fn learn_context(
+        &mut self,
+        server: ExchangeId,
+        connection: ConnectionId,
+        executor: &Executor,
+        claimed: Option<Option<Known>>,
+    ) {
         let Some(Task::Context(context)) = executor.task else { return };
-        let scheduling = self.scheduling(executor.tgid);
-        if !self.is_serial(server, executor.tgid, scheduling) {
-            let at_ns = self.servers.get(&server).map_or(0, |server| server.started_at_ns);
-            self.contexts.answer(executor.tgid, context, connection, server, at_ns);
+        let tgid = executor.tgid;
+        let is_units =
+            self.servers.get(&server).is_some_and(|server| matches!(server.key, Key::Token { .. }));
+        if is_units || self.is_serial(server, tgid, self.scheduling(tgid)) {
+            return;
+        }
+        match claimed {
+            Some(known) if !self.contexts.is_still(tgid, context, known) => {
+                if let Some(known) = known {
+                    self.contexts.confirm(tgid, &known, connection, server);
+                }
+            }
+            _ => {
+                let at_ns = self.servers.get(&server).map_or(0, |server| server.started_at_ns);
+                self.contexts.answer(tgid, context, connection, server, at_ns);
+            }
         }
     }
 
-    /// Returns for whom `executor` writes to a connection.
-    fn writer(&self, connection: ConnectionId, executor: &Executor) -> Executor {
-        self.claims.get(&connection).copied().unwrap_or(*executor)
+    /// Returns whether a process has requests on other connections than this one.
+    fn serves_others(&self, tgid: u32, connection: ConnectionId) -> bool {
+        let here = self.by_connection.get(&connection).map_or(0, Vec::len);
+        self.serving.get(&tgid).is_some_and(|&serving| serving as usize > here)
     }
 
     /// Returns whether an executor has a request that is not answered yet, on another connection than this one.
@@ -397,44 +571,59 @@ impl Parents {
     /// A call was answered: its reader goes on with the request that made it.
     pub(super) fn answered(&mut self, call: ExchangeId, executor: &Executor) {
         let server = self.call_parents.get(&call).copied();
+        self.note_read(executor, server);
         let before = self.turns.get(&executor.tid).filter(|turn| turn.number == executor.turn);
         // The call that read this answer may have read that to another request, too.
         let is_other = before.is_some_and(|before| before.server != server);
         self.set_turn(executor, server.filter(|_| !is_other));
     }
 
+    /// A request has ended: so should the threads that it had started.
+    pub(super) fn note_end(&mut self, id: ExchangeId, at_ns: u64) {
+        self.threads.end_request(id, at_ns);
+    }
+
     /// Forgets a request or call.
     pub(super) fn end(&mut self, id: ExchangeId) {
-        self.call_parents.remove(&id);
+        if let Some(server) = self.call_parents.remove(&id).and_then(|server| self.servers.get_mut(&server)) {
+            server.calling = server.calling.filter(|&call| call != id);
+        }
         let Some(server) = self.servers.remove(&id) else { return };
-        if let Some(serving) = self.serving.get_mut(&server.key.tgid()) {
-            *serving -= 1;
+        if let Some(serving) = self.serving.get_mut(&server.tgid) {
+            *serving = serving.saturating_sub(1);
             if *serving == 0 {
-                self.serving.remove(&server.key.tgid());
+                self.serving.remove(&server.tgid);
+                self.alone.remove(&server.tgid);
             }
         }
         remove(&mut self.by_connection, &server.connection, id);
         if let Some(content) = server.content {
-            remove(&mut self.by_content, &(server.key.tgid(), content), id);
+            remove(&mut self.by_content, &(server.tgid, content), id);
         }
         remove(&mut self.by_key, &server.key, id);
     }
 
     /// Returns the request that a call would belong to which is made now.
-    pub(super) fn foresee(&mut self, connection: ConnectionId, first: &Stamp) -> Option<Found> {
-        let found = self.find(connection, None, first)?;
+    pub(super) fn foresee(
+        &mut self,
+        connection: ConnectionId,
+        position: u32,
+        first: &Stamp,
+    ) -> Option<Found> {
+        let found = self.find(connection, position, None, first)?;
         let started_at_ns = self.servers.get(&found.server)?.started_at_ns;
         (first.at_ns.saturating_sub(started_at_ns) <= MAX_AGE_NS).then_some(found)
     }
 
-    /// Returns the request that a call belongs to, if that is certain.
+    /// Returns the request that a call belongs to, if that is certain. It is up to the caller to ask whether it
+    /// [admits](Self::admits) the call, and to tell that it [adopts](Self::adopt) it.
     pub(super) fn of_call(
         &mut self,
         started: &Started,
         connection: ConnectionId,
         peer: &Endpoint,
     ) -> Option<Found> {
-        let Started { id: call, first, content, .. } = started;
+        let Started { first, place, content, .. } = started;
         let unused = self.unused.remove(&connection);
         let is_loop = self.scheduling(first.executor.tgid) == Scheduling::EventLoop;
         let (churn, may_be_others) =
@@ -445,29 +634,67 @@ impl Parents {
         }
         // Where others came or went since, the connection may have been given to whoever waited longest.
         let unused = unused.map(|unused| unused.server.filter(|_| churn == unused.churn));
-        let found = match self.scheduling(first.executor.tgid) {
+        match self.scheduling(first.executor.tgid) {
             Scheduling::Proxy => self.of_content(first.executor.tgid, *content),
-            _ => self.find(connection, unused, first),
-        }?;
-        let server = self.servers.get_mut(&found.server)?;
-        server.calls += 1;
-        let is_too_old = first.at_ns.saturating_sub(server.started_at_ns) > MAX_AGE_NS;
-        if server.calls > MAX_CALLS || is_too_old || first.at_ns < server.started_at_ns {
-            self.over_limit += 1;
-            return None;
+            _ => self.find(connection, place.position, unused, first),
         }
-        self.call_parents.insert(*call, found.server);
-        Some(found)
+    }
+
+    /// Returns whether a request can be the cause of one more call, which was made at this time, and counts it.
+    pub(super) fn admits(&mut self, server: ExchangeId, at_ns: u64) -> bool {
+        let Some(server) = self.servers.get_mut(&server) else { return false };
+        server.calls += 1;
+        let is_too_old = at_ns.saturating_sub(server.started_at_ns) > MAX_AGE_NS;
+        let is_admitted = server.calls <= MAX_CALLS && !is_too_old && at_ns >= server.started_at_ns;
+        self.over_limit += u64::from(!is_admitted);
+        is_admitted
+    }
+
+    /// Notes that a call belongs to a request: what its answer leads to does too.
+    pub(super) fn adopt(&mut self, call: ExchangeId, server: ExchangeId) {
+        self.call_parents.insert(call, server);
+        if let Some(server) = self.servers.get_mut(&server) {
+            server.calling = Some(call);
+        }
+    }
+
+    /// Returns whether a request was the only one of its process since it began, as far as its connections are
+    /// understood, and all of them are.
+    pub(super) fn is_alone(&self, server: ExchangeId) -> bool {
+        let Some(tgid) = self.servers.get(&server).map(|server| server.tgid) else { return false };
+        self.alone.get(&tgid) == Some(&server) && !self.blind_processes.contains_key(&tgid)
+    }
+
+    /// Something that is not understood yet has arrived: it may be a request.
+    pub(super) fn disturb(&mut self, tgid: u32) {
+        self.alone.remove(&tgid);
+    }
+
+    /// What a process reads on a connection that it has accepted will not be understood.
+    pub(super) fn note_blind(&mut self, connection: ConnectionId, tgid: u32) {
+        if self.blind.insert(connection, tgid).is_none() {
+            *self.blind_processes.entry(tgid).or_default() += 1;
+        }
     }
 
     fn find(
         &mut self,
         connection: ConnectionId,
+        position: u32,
         opened_during: Option<Option<ExchangeId>>,
         first: &Stamp,
     ) -> Option<Found> {
-        let executor = self.writer(connection, &first.executor);
-        self.of_executor(&executor, opened_during, first.at_ns)
+        if let Some(owner) = self.places.owner(connection, position) {
+            let server = owner.filter(|server| self.servers.contains_key(server))?;
+            return Some(Found { server, evidence: Evidence::Task });
+        }
+        let Writer { executor, claimed } = self.claims.writer(connection, first)?;
+        match (executor.task, claimed) {
+            (Some(Task::Context(_)), Some(Some(known))) => self.of_owner(known.owner),
+            // Another context may have its address by now.
+            (Some(Task::Context(_)), Some(None)) => self.of_unit(&executor, None),
+            _ => self.of_executor(&executor, opened_during, first.at_ns),
+        }
     }
 
     /// Returns the request that an executor works on.
@@ -491,9 +718,15 @@ impl Parents {
     /// Returns the request of the unit of work that a thread has taken, or of the thread where it has taken none.
     fn of_unit(&mut self, executor: &Executor, opened_during: Option<Option<ExchangeId>>) -> Option<Found> {
         let Some(token) = executor.token else { return self.of_thread(executor, opened_during) };
-        let own = self.oldest(Key::Token { tgid: executor.tgid, id: token });
-        let given = || self.gifts.get(&(executor.tgid, token)).map(|(server, _)| *server);
-        let server = own.or_else(given)?;
+        let place = (executor.tgid, token);
+        let key = Key::Token { tgid: executor.tgid, id: token };
+        let server = if self.by_key.contains_key(&key) {
+            // What serves several connections at once is no unit of work, but a loop.
+            self.only(key)?
+        } else {
+            let read = || self.reads_of_units.get(&place).copied().flatten();
+            self.gifts.get(&place).map(|(server, _)| *server).or_else(read)?
+        };
         self.servers.contains_key(&server).then_some(Found { server, evidence: Evidence::Task })
     }
 
@@ -516,10 +749,13 @@ impl Parents {
         (destination.churn, may_be_others && !is_lone)
     }
 
-    /// A proxy asks for what one of its requests asks for, and no other.
+    /// A proxy asks for what one of its requests asks for, and no other. It asks once, and again when that has failed:
+    /// meanwhile the same question is its own, about the server's health.
     fn of_content(&mut self, tgid: u32, content: Option<u64>) -> Option<Found> {
+        let is_calling =
+            |server| self.servers.get(&server).is_some_and(|server: &Server| server.calling.is_some());
         match *self.by_content.get(&(tgid, content?))?.as_slice() {
-            [server] => Some(Found { server, evidence: Evidence::Content }),
+            [server] if !is_calling(server) => Some(Found { server, evidence: Evidence::Content }),
             _ => {
                 self.ambiguous += 1;
                 None
@@ -541,31 +777,49 @@ impl Parents {
         if let Some(server) = self.oldest(Key::Goroutine { tgid, id }) {
             return Some(Found { server, evidence: Evidence::Goroutine });
         }
-        let (mut youngest_ns, mut parent) =
-            *self.goroutines.entry(Key::Goroutine { tgid, id }).or_insert((at_ns, parent));
+        self.goroutines.see((tgid, id), parent, at_ns);
+        let mut started = vec![id];
+        let mut parent = parent;
         for _ in 0..MAX_GENERATIONS {
             let key = Key::Goroutine { tgid, id: parent };
-            if let Some(server) = self.oldest(key) {
-                // A goroutine that made calls before this request began is a worker that an earlier request started.
-                let was_started_during = youngest_ns >= self.servers.get(&server)?.started_at_ns;
-                return was_started_during.then_some(Found { server, evidence: Evidence::Goroutine });
+            if self.has_receipt(key) {
+                return None;
             }
-            let (first_ns, next) = *self.goroutines.get(&key)?;
-            youngest_ns = youngest_ns.min(first_ns);
-            parent = next;
+            if let Some(server) = self.oldest(key) {
+                // One that was there before this request began is a worker that an earlier request started.
+                let read_at_ns = self.servers.get(&server)?.read_at_ns;
+                let is_worker = |id: &u64| self.goroutines.is_older((tgid, *id), read_at_ns);
+                return (!started.iter().any(is_worker))
+                    .then_some(Found { server, evidence: Evidence::Goroutine });
+            }
+            started.push(parent);
+            parent = self.goroutines.parent((tgid, parent))?;
         }
         None
     }
 
     fn of_thread(&mut self, executor: &Executor, opened_during: Option<Option<ExchangeId>>) -> Option<Found> {
         let key = Key::Thread { tgid: executor.tgid, tid: executor.tid };
+        if let Some(found) = self.of_receipt(key) {
+            return Some(found);
+        }
         let scheduling = self.scheduling(executor.tgid);
         if matches!(scheduling, Scheduling::Turns | Scheduling::EventLoop) {
             // A new connection is often written to in a later turn, which may be another request's.
             let server = opened_during.unwrap_or_else(|| self.turn_owner(executor))?;
             return self.servers.contains_key(&server).then_some(Found { server, evidence: Evidence::Turn });
         }
+        if !self.by_key.contains_key(&key) {
+            let server = self.threads.request(executor.tgid, executor.tid)?;
+            return self
+                .servers
+                .contains_key(&server)
+                .then_some(Found { server, evidence: Evidence::Thread });
+        }
         let only = self.only(key)?;
+        if let Some(server) = self.servers.get_mut(&only) {
+            server.has_called = true;
+        }
         let is_certain = matches!(scheduling, Scheduling::Threads | Scheduling::Unproven)
             && self.is_serial(only, executor.tgid, scheduling);
         self.ambiguous += u64::from(!is_certain);
@@ -575,14 +829,13 @@ impl Parents {
     /// Returns whether the thread that read a request works on nothing else until it has answered.
     fn is_serial(&self, server: ExchangeId, tgid: u32, scheduling: Scheduling) -> bool {
         let Some(found) = self.servers.get(&server) else { return false };
-        let Key::Thread { tgid: main, tid } = found.key else { return false };
-        let is_main = main == tid;
-        // Python's event loops run in the main thread; a pool's thread may wait for its one connection.
-        let is_from_event_loop = found.has_waited && (is_main || scheduling != Scheduling::Threads);
+        if !matches!(found.key, Key::Thread { .. }) {
+            return false;
+        }
         let is_proven = scheduling == Scheduling::Threads
-            || self.proofs.get(&tgid).is_some_and(|&proofs| proofs >= PROVEN_ANSWERS)
-            || self.serving.get(&tgid) == Some(&1);
-        !is_from_event_loop && is_proven && !self.interleaving.contains(&tgid)
+            || self.proofs.is_proven(tgid)
+            || (self.is_alone(server) && self.proofs.is_possible(tgid));
+        !found.has_waited && is_proven && !self.interleaving.contains(&tgid)
     }
 
     fn scheduling(&self, tgid: u32) -> Scheduling {
@@ -628,18 +881,14 @@ impl Parents {
         self.turns.retain(|_, turn| turn.server.is_some_and(|server| servers.contains_key(&server)));
         self.unused.retain(|_, unused| unused.server.is_some_and(|server| servers.contains_key(&server)));
         self.gifts.retain(|_, (server, _)| servers.contains_key(server));
+        self.reads_of_units.retain(|_, server| server.is_some_and(|server| servers.contains_key(&server)));
         if self.answer_turns.len() > MAX_REMEMBERED {
             self.answer_turns.clear();
         }
         if self.accepted.len() > MAX_REMEMBERED {
             self.accepted.clear();
         }
-        if self.goroutines.len() > MAX_REMEMBERED {
-            let mut times: Vec<u64> = self.goroutines.values().map(|(at_ns, _)| *at_ns).collect();
-            let middle = times.len() / 2;
-            let (_, &mut median, _) = times.select_nth_unstable(middle);
-            self.goroutines.retain(|_, (at_ns, _)| *at_ns > median);
-        }
+        self.goroutines.sweep();
     }
 }
 
@@ -686,7 +935,10 @@ mod tests {
     }
 
     fn call(parents: &mut Parents, id: ExchangeId, connection: ConnectionId, stamp: &Stamp) -> Option<Found> {
-        parents.of_call(&started(id, stamp, None), connection, &peer())
+        let found = parents.of_call(&started(id, stamp, None), connection, &peer())?;
+        let is_admitted = parents.admits(found.server, stamp.at_ns);
+        is_admitted.then(|| parents.adopt(id, found.server))?;
+        Some(found)
     }
 
     fn begin(parents: &mut Parents, id: ExchangeId, connection: ConnectionId, stamp: Stamp) {
@@ -736,14 +988,24 @@ mod tests {
         const MAIN: u32 = 1;
         begin(&mut parents, REQUEST, connection(1), thread(MAIN, 1, 10));
         assert_eq!(evidence(&mut parents, &thread(MAIN, 1, 11)), None);
-        parents.answering(REQUEST, &thread(MAIN, 3, 20).executor);
+        parents.answering(REQUEST, &thread(MAIN, 3, 20));
         parents.end(REQUEST);
         // The waits were during the request: a driver's, not a loop's.
         begin(&mut parents, OTHER, connection(1), thread(MAIN, 3, 30));
         assert_eq!(evidence(&mut parents, &thread(MAIN, 4, 31)), Some((2, Evidence::Thread)));
         parents.end(OTHER);
         begin(&mut parents, REQUEST, connection(1), thread(7, 1, 40));
-        assert_eq!(evidence(&mut parents, &thread(7, 1, 41)), Some((1, Evidence::Thread)), "a pool's thread");
+        assert_eq!(evidence(&mut parents, &thread(7, 1, 41)), None, "a loop in another thread");
+    }
+
+    #[test]
+    fn a_loop_that_waited_when_the_agent_began_is_known_at_its_first_request() {
+        let mut parents = of_scheduling(Scheduling::Threads);
+        parents.note_waiting(7);
+        begin(&mut parents, REQUEST, connection(1), thread(7, 0, 10));
+        assert_eq!(evidence(&mut parents, &thread(7, 0, 11)), None);
+        begin(&mut parents, OTHER, connection(2), thread(8, 0, 12));
+        assert_eq!(evidence(&mut parents, &thread(8, 0, 13)), Some((2, Evidence::Thread)));
     }
 
     #[test]
@@ -751,23 +1013,62 @@ mod tests {
         let mut parents = of_scheduling(Scheduling::Threads);
         begin(&mut parents, REQUEST, connection(1), thread(7, 0, 10));
         begin(&mut parents, OTHER, connection(2), thread(8, 0, 11));
-        parents.answering(REQUEST, &thread(8, 0, 12).executor);
+        parents.answering(REQUEST, &thread(8, 0, 12));
         assert_eq!(evidence(&mut parents, &thread(8, 0, 20)), None);
     }
 
     #[test]
-    fn an_unproven_process_is_believed_alone_or_after_some_answers() {
+    fn an_unproven_process_is_believed_while_a_request_is_alone_since_it_began() {
         let mut parents = of_scheduling(Scheduling::Unproven);
         begin(&mut parents, REQUEST, connection(1), thread(7, 0, 10));
         assert_eq!(evidence(&mut parents, &thread(7, 0, 11)), Some((1, Evidence::Thread)));
         begin(&mut parents, OTHER, connection(2), thread(8, 0, 12));
         assert_eq!(evidence(&mut parents, &thread(7, 0, 13)), None);
-        for id in 10..10 + u64::from(PROVEN_ANSWERS) {
-            begin(&mut parents, ExchangeId(id), connection(id), thread(9, 0, 20));
-            parents.answering(ExchangeId(id), &thread(9, 0, 21).executor);
+        parents.end(REQUEST);
+        assert_eq!(
+            evidence(&mut parents, &thread(8, 0, 14)),
+            None,
+            "what the other left behind may be at work"
+        );
+        parents.end(OTHER);
+        begin(&mut parents, REQUEST, connection(1), thread(7, 0, 20));
+        assert_eq!(evidence(&mut parents, &thread(7, 0, 21)), Some((1, Evidence::Thread)));
+        parents.disturb(1);
+        assert_eq!(evidence(&mut parents, &thread(7, 0, 22)), None, "something else has arrived");
+        parents.end(REQUEST);
+        parents.note_blind(connection(5), 1);
+        begin(&mut parents, REQUEST, connection(1), thread(7, 0, 30));
+        assert_eq!(evidence(&mut parents, &thread(7, 0, 31)), None, "requests may come unseen");
+        let executor = thread(7, 0, 0).executor;
+        let unix = || Endpoint::Unix(String::new());
+        let opened = Opened {
+            executor,
+            local: unix(),
+            peer: unix(),
+            role: crate::event::Role::Accepted,
+            peer_sock: None,
+            first: None,
+        };
+        parents.forget_connection(connection(5), &opened);
+        assert_eq!(evidence(&mut parents, &thread(7, 0, 32)), Some((1, Evidence::Thread)));
+    }
+
+    #[test]
+    fn an_unproven_process_is_believed_after_many_requests_that_overlapped_and_stayed() {
+        let mut parents = of_scheduling(Scheduling::Unproven);
+        begin(&mut parents, REQUEST, connection(1), thread(7, 0, 10));
+        parents.disturb(1);
+        for id in 10..40 {
+            assert_eq!(evidence(&mut parents, &thread(7, 0, 19)).is_some(), id > 21, "{id}");
+            let stamp = thread(8 + (id as u32) % 2, 0, 20);
+            begin(&mut parents, ExchangeId(id), connection(id), stamp);
+            call(&mut parents, CALL, connection(99), &stamp);
+            parents.answering(ExchangeId(id), &stamp);
             parents.end(ExchangeId(id));
         }
-        assert_eq!(evidence(&mut parents, &thread(7, 0, 30)), Some((1, Evidence::Thread)));
+        begin(&mut parents, OTHER, connection(2), thread(8, 0, 50));
+        parents.answering(OTHER, &thread(9, 0, 51));
+        assert_eq!(evidence(&mut parents, &thread(7, 0, 52)), None, "one has moved");
     }
 
     #[test]
@@ -833,6 +1134,19 @@ mod tests {
     }
 
     #[test]
+    fn a_late_first_call_for_an_earlier_request_belongs_to_none() {
+        let mut parents = Parents::default();
+        begin(&mut parents, REQUEST, connection(1), goroutine(5, 1, 10));
+        parents.end(REQUEST);
+        // It reads something on another connection, and makes its first call during the second request.
+        parents.see(&goroutine(38, 5, 20));
+        begin(&mut parents, OTHER, connection(1), goroutine(5, 1, 30));
+        assert_eq!(evidence(&mut parents, &goroutine(38, 5, 40)), None);
+        assert_eq!(evidence(&mut parents, &goroutine(40, 5, 41)), Some((2, Evidence::Goroutine)));
+        assert_eq!(evidence(&mut parents, &goroutine(50, 38, 42)), None, "started by a worker");
+    }
+
+    #[test]
     fn fan_out_and_age_are_capped() {
         let mut parents = of_scheduling(Scheduling::Threads);
         begin(&mut parents, REQUEST, connection(1), thread(7, 0, 0));
@@ -867,6 +1181,56 @@ mod tests {
     }
 
     #[test]
+    fn a_thread_that_a_request_started_belongs_to_it_where_such_threads_end_with_their_requests() {
+        let mut parents = of_scheduling(Scheduling::Threads);
+        begin(&mut parents, REQUEST, connection(1), thread(7, 0, 10));
+        for tid in 20..23 {
+            parents.note_thread(&thread(7, 0, 11).executor, tid, 11);
+            assert_eq!(evidence(&mut parents, &thread(tid, 0, 12)), None, "not seen yet");
+            parents.note_thread_end(1, tid, 13);
+        }
+        parents.note_thread(&thread(7, 0, 14).executor, 30, 14);
+        assert_eq!(evidence(&mut parents, &thread(30, 0, 15)), Some((1, Evidence::Thread)));
+        // One that serves by itself was not started for the request.
+        begin(&mut parents, OTHER, connection(2), thread(30, 0, 16));
+        assert_eq!(evidence(&mut parents, &thread(30, 0, 17)), Some((2, Evidence::Thread)));
+        parents.note_thread(&thread(7, 0, 18).executor, 31, 18);
+        assert_eq!(evidence(&mut parents, &thread(31, 0, 19)), None);
+    }
+
+    #[test]
+    fn what_served_several_connections_at_once_was_no_unit_of_work() {
+        let mut parents = of_scheduling(Scheduling::Threads);
+        let under = |stamp: Stamp| Stamp { executor: Executor { token: Some(5), ..stamp.executor }, ..stamp };
+        begin(&mut parents, REQUEST, connection(1), under(thread(7, 0, 10)));
+        assert_eq!(evidence(&mut parents, &under(thread(7, 0, 11))), Some((1, Evidence::Task)));
+        begin(&mut parents, OTHER, connection(2), under(thread(7, 0, 12)));
+        assert_eq!(evidence(&mut parents, &under(thread(7, 0, 13))), None);
+    }
+
+    #[test]
+    fn a_claim_is_for_the_context_that_made_it_and_for_no_later_one() {
+        let mut parents = of_scheduling(Scheduling::Threads);
+        let of = |context, at_ns| {
+            let stamp = thread(7, 1, at_ns);
+            Stamp { executor: Executor { task: Some(Task::Context(context)), ..stamp.executor }, ..stamp }
+        };
+        begin(&mut parents, REQUEST, connection(1), thread(7, 1, 10));
+        begin(&mut parents, OTHER, connection(2), thread(7, 1, 11));
+        parents.contexts.make(1, 50, 0, Owner::Request(REQUEST), 12);
+        parents.claim(connection(99), of(50, 13).executor);
+        // The task ends before the loop writes, and another gets its context's address.
+        parents.forget_context(1, 50);
+        parents.contexts.make(1, 50, 0, Owner::Request(OTHER), 14);
+        parents.write(connection(99), 15);
+        assert_eq!(evidence(&mut parents, &of(60, 15)), Some((1, Evidence::Task)));
+        parents.claim(connection(99), of(50, 16).executor);
+        parents.write(connection(99), 17);
+        parents.forget_handovers();
+        assert_eq!(evidence(&mut parents, &of(50, 17)), None, "what was told may be out of date");
+    }
+
+    #[test]
     fn a_proxy_passes_on_what_one_request_asks_for() {
         let mut parents = of_scheduling(Scheduling::Proxy);
         let stamp = thread(7, 0, 10);
@@ -883,5 +1247,46 @@ mod tests {
         assert_eq!(ask(&mut parents, Some(2)), None, "either may be meant");
         parents.end(OTHER);
         assert_eq!(ask(&mut parents, Some(2)), Some((ExchangeId(9), Evidence::Content)));
+    }
+    #[test]
+    fn a_proxy_asks_once_for_a_request_and_again_when_that_failed() {
+        let mut parents = of_scheduling(Scheduling::Proxy);
+        parents.begin_server(&started(REQUEST, &thread(7, 0, 10), Some(1)), connection(1));
+        let ask = |parents: &mut Parents, id| {
+            let started = started(ExchangeId(id), &thread(8, 9, 20), Some(1));
+            let found = parents.of_call(&started, connection(id), &peer())?;
+            parents.adopt(started.id, found.server);
+            Some(found.server)
+        };
+        assert_eq!(ask(&mut parents, 3), Some(REQUEST));
+        assert_eq!(ask(&mut parents, 4), None, "a health check");
+        parents.end(ExchangeId(3));
+        assert_eq!(ask(&mut parents, 5), Some(REQUEST), "a retry");
+    }
+    #[test]
+    fn news_for_others_do_not_make_their_requests_the_cause() {
+        let mut parents = of_scheduling(Scheduling::EventLoop);
+        begin(&mut parents, OTHER, connection(2), thread(7, 1, 9));
+        begin(&mut parents, REQUEST, connection(1), thread(7, 2, 10));
+        parents.touch_by_answer(&thread(7, 2, 11).executor, Some(REQUEST));
+        assert_eq!(evidence(&mut parents, &thread(7, 2, 12)), Some((1, Evidence::Turn)));
+        parents.touch_by_answer(&thread(7, 2, 13).executor, Some(OTHER));
+        assert_eq!(evidence(&mut parents, &thread(7, 2, 14)), None);
+    }
+    #[test]
+    fn a_call_that_was_given_up_does_not_overlap_with_the_next() {
+        let mut parents = of_scheduling(Scheduling::EventLoop);
+        begin(&mut parents, OTHER, connection(2), thread(7, 1, 9));
+        begin(&mut parents, REQUEST, connection(1), thread(7, 2, 10));
+        assert!(call(&mut parents, CALL, connection(50), &thread(7, 2, 11)).is_some());
+        parents.note_abandoned(connection(50), &peer(), &thread(7, 2, 12).executor);
+        parents.end(CALL);
+        assert!(call(&mut parents, ExchangeId(4), connection(50), &thread(7, 2, 13)).is_some());
+        // Its answer makes the connection free for whoever waits for it.
+        let answer = thread(7, 3, 14);
+        parents.answered(ExchangeId(4), &answer.executor);
+        parents.note_free(connection(50), &peer(), &answer.executor);
+        parents.end(ExchangeId(4));
+        assert_eq!(call(&mut parents, ExchangeId(5), connection(50), &thread(7, 3, 15)), None);
     }
 }

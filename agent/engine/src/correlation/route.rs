@@ -89,7 +89,7 @@ impl Service {
 
 /// Returns whether a segment is more likely a value than a word of the API: numbers, UUIDs, hashes, tokens, dates,
 /// e-mail addresses.
-fn is_identifier(segment: &str) -> bool {
+pub(super) fn is_identifier(segment: &str) -> bool {
     let digits = segment.bytes().filter(u8::is_ascii_digit).count();
     if digits == 0 {
         return segment.contains('@') || segment.contains('%') || segment.len() > 40;

@@ -10,6 +10,7 @@ mod ending;
 mod failure;
 mod message;
 mod outcome;
+mod parameters;
 mod parser;
 mod pending;
 mod prepared;

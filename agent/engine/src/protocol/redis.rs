@@ -8,8 +8,10 @@ mod command;
 mod detect;
 mod known;
 mod parser;
+mod queues;
 mod reply;
 mod request;
+mod sightings;
 mod subscriptions;
 
 use super::{Detection, Parser, ParserSettings, Protocol};
@@ -45,6 +47,24 @@ impl Protocol for Redis {
 const MAX_LENGTH_LINE_BYTES: usize = 32;
 /// Longest string (`proto-max-bulk-len` is 512 MiB unless changed).
 const MAX_BULK_BYTES: u64 = 1 << 32;
+
+/// What is looked for in a reply.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Watch {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// Messages, all of them; `is_keyed` says that the queue's name comes first.
+    Elements { is_keyed: bool },
+    /// Entries of a stream; where it is 0, the text before them names it.
+    Entries { stream: u64 },
+    /// Where an entry was appended to a stream.
+    Position { stream: u64 },
+    /// Texts that may be messages.
+    Texts,
+    /// A message on a channel.
+    Push,
+}
 
 /// What a line with a type and a length says.
 enum LengthLine {

@@ -10,6 +10,7 @@ mod token;
 
 use super::WireContext;
 use super::context;
+use super::marks::{Marks, Search};
 use summary::Summaries;
 use token::Tokens;
 
@@ -30,6 +31,8 @@ pub(super) struct Statement {
     pub(super) count: usize,
     /// Trace context in a comment (sqlcommenter).
     pub(super) context: Option<WireContext>,
+    /// What its literals and comments are about.
+    pub(super) marks: Marks,
 }
 
 /// How statements are read.
@@ -41,6 +44,8 @@ pub(super) struct Options {
     pub(super) max_bytes: usize,
     /// A backslash escapes in plain string literals (`standard_conforming_strings` is off).
     pub(super) backslash_escapes: bool,
+    /// Key of the hashes of ids.
+    pub(super) mark_key: Option<u64>,
 }
 
 /// Returns what `statement` says.
@@ -49,16 +54,23 @@ pub(super) fn read(statement: &[u8], options: Options) -> Statement {
     let mut redacted = redact::Redacted::default();
     let mut summaries = Summaries::default();
     let mut context = None;
+    let mut search = Search::new(options.mark_key);
+    if shown.len() < statement.len() {
+        search.skip();
+    }
     for token in Tokens::new(shown, options.backslash_escapes) {
         redacted.push(token);
         summaries.push(token);
         if token.kind == token::Kind::Comment && context.is_none() {
             context = commented_context(token.text);
         }
+        if matches!(token.kind, token::Kind::Text | token::Kind::Number | token::Kind::Comment) {
+            search.text(token.text);
+        }
     }
     let text =
         if options.redact { redacted.finish() } else { String::from_utf8_lossy(shown).trim().to_owned() };
-    Statement { text, context, ..summaries.finish() }
+    Statement { text, context, marks: search.finish(), ..summaries.finish() }
 }
 
 /// Returns the trace context of a comment such as `/*traceparent='00-…-01',tracestate='a%3D1'*/`.

@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 
-use remora_engine::protocol::{Answer, Message, MessageKind, Parser, Side};
+use remora_engine::protocol::{Answer, Keys, Message, MessageKind, Parser, Side};
 use remora_engine::semconv::{Attributes, Value};
 
 /// The sides in the order in which arrays here hold them.
@@ -293,7 +293,10 @@ pub fn tell(kind: &MessageKind) -> String {
                     context.trace_id, context.span_id, context.flags, context.state
                 ));
             }
-            text + &tell_attributes(&request.attributes)
+            if request.source.is_some() {
+                text.push_str(" asking for messages");
+            }
+            text + &tell_keys("sent", &request.sent) + &tell_attributes(&request.attributes)
         }
         MessageKind::RequestEnd => "request end".to_owned(),
         MessageKind::Interim => "interim".to_owned(),
@@ -313,11 +316,26 @@ pub fn tell(kind: &MessageKind) -> String {
                     outcome.message.as_deref().unwrap_or("")
                 ));
             }
+            text.push_str(&tell_keys("sent", &response.sent));
+            if let Some(received) = &response.received {
+                let certainty = if received.is_certain { "received" } else { "maybe received" };
+                text.push_str(&format!(" ({certainty})"));
+                text.push_str(&tell_keys("received", &received.keys));
+            }
             text + &tell_attributes(&response.attributes)
         }
         MessageKind::ResponseEnd => "response end".to_owned(),
         MessageKind::OneWay => "one way".to_owned(),
+        MessageKind::Delivered(keys) => "delivered".to_owned() + &tell_keys("received", keys),
     }
+}
+
+fn tell_keys(label: &str, keys: &Keys) -> String {
+    let mut text: String = keys.as_slice().iter().map(|key| format!(" {label}:{key}")).collect();
+    if keys.left_out() > 0 {
+        text.push_str(&format!(" ({} left out)", keys.left_out()));
+    }
+    text
 }
 
 fn tell_attributes(attributes: &Attributes) -> String {

@@ -102,8 +102,10 @@ pub(crate) mod number {
     pub(crate) const READ: i64 = 0;
     pub(crate) const WRITE: i64 = 1;
     pub(crate) const CLOSE: i64 = 3;
+    pub(crate) const POLL: i64 = 7;
     pub(crate) const READV: i64 = 19;
     pub(crate) const WRITEV: i64 = 20;
+    pub(crate) const SELECT: i64 = 23;
     pub(crate) const SENDFILE: i64 = 40;
     pub(crate) const CONNECT: i64 = 42;
     pub(crate) const ACCEPT: i64 = 43;
@@ -113,6 +115,8 @@ pub(crate) mod number {
     pub(crate) const RECVMSG: i64 = 47;
     pub(crate) const KILL: i64 = 62;
     pub(crate) const EPOLL_WAIT: i64 = 232;
+    pub(crate) const PSELECT6: i64 = 270;
+    pub(crate) const PPOLL: i64 = 271;
     pub(crate) const SPLICE: i64 = 275;
     pub(crate) const EPOLL_PWAIT: i64 = 281;
     pub(crate) const ACCEPT4: i64 = 288;

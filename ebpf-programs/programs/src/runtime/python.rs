@@ -1,12 +1,16 @@
 //! Python: the current `Context` (PEP 567), which every asyncio task has of its own.
 
-use aya_ebpf::macros::{uprobe, uretprobe};
-use aya_ebpf::programs::{ProbeContext, RetProbeContext};
-use remora_abi::{DATA_CONTEXT, KIND_TASK, ProcessPolicy, TASKS_PYTHON, TaskEvent};
+mod queue;
+
+use aya_ebpf::macros::uprobe;
+use aya_ebpf::programs::ProbeContext;
+use remora_abi::{
+    DATA_CONTEXT, KIND_TASK, KIND_TASK_END, Loss, ProcessPolicy, TASKS_PYTHON, TaskEndEvent, TaskEvent,
+};
 
 use super::{Task, claim};
 use crate::arch::Registers;
-use crate::maps::offsets;
+use crate::maps::{lose, offsets};
 use crate::socket::transfer::observed_process;
 use crate::{emit, read, thread};
 
@@ -55,21 +59,52 @@ pub(crate) fn uvloop_write(context: ProbeContext) -> u32 {
     0
 }
 
-/// `PyObject *PyContext_CopyCurrent(void)`
-#[uretprobe]
-pub(crate) fn python_copy_context(context: RetProbeContext) -> u32 {
+/// `PyObject *PyContext_CopyCurrent(void)`, where it returns.
+#[uprobe]
+pub(crate) fn python_context_copied(context: ProbeContext) -> u32 {
     let Some(process) = observed_process() else { return 0 };
     let made = Registers::of(context.regs.cast()).returned();
+    if made == 0 {
+        return 0;
+    }
     let is_known = process.tasks == TASKS_PYTHON;
-    let (parent, pointer) = if is_known { (current(&process), 0) } else { (0, thread_pointer()) };
+    let (maker, pointer) = if is_known {
+        (super::task(Registers::of(context.regs.cast()), &process), 0)
+    } else {
+        (Task::UNKNOWN, thread_pointer())
+    };
     let now_ns = read::now_ns();
-    emit::record::<TaskEvent>(|event| {
+    let is_told = emit::record::<TaskEvent>(|event| {
         event.header = emit::header(KIND_TASK, now_ns);
+        event.header.flags = maker.flags as u8;
         event.task = made;
-        event.parent = parent;
+        event.maker = maker.id;
+        event.maker_parent = maker.parent;
         event.thread_pointer = pointer;
         event.turn = thread::known().map_or(0, |thread| thread.turn);
         event.padding = 0;
     });
+    if !is_told {
+        lose(Loss::Handover);
+    }
+    0
+}
+
+/// `context_tp_dealloc(PyContext *self)`: another context may have its address next, made in whatever way.
+#[uprobe]
+pub(crate) fn python_free_context(context: ProbeContext) -> u32 {
+    let Some(process) = observed_process() else { return 0 };
+    if process.tasks != TASKS_PYTHON {
+        return 0;
+    }
+    let freed = Registers::of(context.regs.cast()).first();
+    let now_ns = read::now_ns();
+    let is_told = emit::record::<TaskEndEvent>(|event| {
+        event.header = emit::header(KIND_TASK_END, now_ns);
+        event.task = freed;
+    });
+    if !is_told {
+        lose(Loss::Handover);
+    }
     0
 }

@@ -75,3 +75,14 @@ def fan(number):
     futures = [executor.submit(call, number) for call in (fetch, item, cached)]
     down, name, kept = (future.result() for future in futures)
     return jsonify(id=number, down=down, name=name, cached=kept)
+
+
+@app.get("/crossed/<int:number>")
+def crossed(number):
+    """Works on what another request asks for at the same time."""
+    other = number ^ 1
+    pause()
+    down = executor.submit(fetch, other).result()
+    pause()
+    name = executor.submit(item, other).result()
+    return jsonify(id=number, down=down, name=name, cached=executor.submit(cached, other).result())

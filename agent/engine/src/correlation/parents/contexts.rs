@@ -26,15 +26,16 @@ pub(super) enum Owner {
 /// What a task is probably for, made by a context that serves nobody itself: a server's own, which makes a task for each
 /// connection or request right after it was accepted or read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Guess {
+pub(super) struct Guess {
     owner: Owner,
     /// The context that made the task.
     voucher: u64,
 }
 
-#[derive(Debug)]
-struct Known {
-    owner: Owner,
+/// What is known of a context that exists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Known {
+    pub(super) owner: Owner,
     guess: Option<Guess>,
     made_at_ns: u64,
 }
@@ -58,14 +59,17 @@ pub(super) struct Contexts {
     known: HashMap<(u32, u64), Known>,
     vouchers: HashMap<(u32, u64), Trust>,
     answers: HashMap<(u32, u64), Answers>,
-    /// Vouchers of each process that are believed.
-    believed: HashMap<u32, u32>,
 }
 
 impl Contexts {
     /// Returns what a context is for; none where it was not seen being made and has not shown it.
     pub(super) fn owner(&self, tgid: u32, context: u64) -> Option<Owner> {
-        self.known.get(&(tgid, context)).map(|known| known.owner)
+        self.known(tgid, context).map(|known| known.owner)
+    }
+
+    /// Returns all that is known of a context.
+    pub(super) fn known(&self, tgid: u32, context: u64) -> Option<Known> {
+        self.known.get(&(tgid, context)).copied()
     }
 
     /// Notes a new context, at an address that may have been another's.
@@ -76,38 +80,67 @@ impl Contexts {
     }
 
     /// Notes a new context, made by one that serves nobody; `nearest` is what its thread had just accepted or read.
-    /// `is_lone` says that nothing else could have been meant.
     pub(super) fn make_by_guess(
         &mut self,
         tgid: u32,
         context: u64,
         maker: u64,
         nearest: Option<Owner>,
-        is_lone: bool,
         at_ns: u64,
     ) {
         let inherited = self.known.get(&(tgid, maker)).and_then(|maker| maker.guess);
         let guess = inherited.or(nearest.map(|owner| Guess { owner, voucher: maker }));
         let is_believed = |guess: &Guess| {
             let voucher = self.vouchers.get(&(tgid, guess.voucher));
-            let is_first = is_lone && !self.believed.contains_key(&tgid);
-            voucher.map_or(is_first, |trust| {
-                trust.came_true >= trust.required || trust.came_true > 0 && is_first
-            })
+            voucher.is_some_and(|trust| trust.came_true >= trust.required)
         };
         let owner = guess.filter(is_believed).map_or(Owner::Nobody, |guess| guess.owner);
         self.insert(tgid, context, Known { owner, guess, made_at_ns: at_ns });
     }
 
+    /// Says what a known context is for from here on. Returns what it was for.
+    pub(super) fn lend(&mut self, tgid: u32, context: u64, owner: Owner) -> Option<Owner> {
+        let known = self.known.get_mut(&(tgid, context))?;
+        Some(std::mem::replace(&mut known.owner, owner))
+    }
+
     fn insert(&mut self, tgid: u32, context: u64, known: Known) {
-        if self.known.len() >= MAX_CONTEXTS {
-            let mut times: Vec<u64> = self.known.values().map(|known| known.made_at_ns).collect();
-            let middle = times.len() / 2;
-            let (_, &mut median, _) = times.select_nth_unstable(middle);
-            self.known.retain(|_, known| known.made_at_ns > median);
-        }
-        self.answers.remove(&(tgid, context));
+        self.make_room();
+        self.forget(tgid, context);
         self.known.insert((tgid, context), known);
+    }
+
+    fn make_room(&mut self) {
+        if self.known.len() < MAX_CONTEXTS {
+            return;
+        }
+        let mut times: Vec<_> = self.known.iter().map(|(place, known)| (known.made_at_ns, *place)).collect();
+        let middle = times.len() / 2;
+        let (older, _, _) = times.select_nth_unstable(middle);
+        for &mut (_, (tgid, context)) in older {
+            self.forget(tgid, context);
+        }
+    }
+
+    /// Forgets a context that has ended, and what it was trusted with: its address may become another's.
+    pub(super) fn forget(&mut self, tgid: u32, context: u64) {
+        self.known.remove(&(tgid, context));
+        self.answers.remove(&(tgid, context));
+        self.vouchers.remove(&(tgid, context));
+    }
+
+    /// Returns whether a context is still the one of which this was known.
+    pub(super) fn is_still(&self, tgid: u32, context: u64, known: Option<Known>) -> bool {
+        let made_at_ns = |known: Known| known.made_at_ns;
+        self.known(tgid, context).map(made_at_ns) == known.map(made_at_ns)
+    }
+
+    /// Notes that a request was answered under a context that may have ended since; `known` is what was known of it.
+    pub(super) fn confirm(&mut self, tgid: u32, known: &Known, connection: ConnectionId, server: ExchangeId) {
+        if let Some(guess) = known.guess {
+            let is_true = [Owner::Request(server), Owner::Connection(connection)].contains(&guess.owner);
+            self.judge((tgid, guess.voucher), is_true);
+        }
     }
 
     /// Notes that a request of a connection was answered under a context.
@@ -120,9 +153,8 @@ impl Contexts {
         at_ns: u64,
     ) {
         let place = (tgid, context);
-        if let Some(guess) = self.known.get(&place).and_then(|known| known.guess) {
-            let is_true = [Owner::Request(server), Owner::Connection(connection)].contains(&guess.owner);
-            self.judge((tgid, guess.voucher), is_true);
+        if let Some(known) = self.known(tgid, context) {
+            self.confirm(tgid, &known, connection, server);
         }
         if self.answers.len() >= MAX_CONTEXTS {
             self.answers.clear();
@@ -146,6 +178,7 @@ impl Contexts {
             },
             None if is_proven => {
                 let known = Known { owner: Owner::Connection(connection), guess: None, made_at_ns: at_ns };
+                self.make_room();
                 self.known.insert(place, known);
             }
             None => {}
@@ -155,21 +188,13 @@ impl Contexts {
     fn judge(&mut self, voucher: (u32, u64), is_true: bool) {
         if self.vouchers.len() >= MAX_CONTEXTS {
             self.vouchers.clear();
-            self.believed.clear();
         }
         let trust = self.vouchers.entry(voucher).or_insert(Trust { came_true: 0, required: PROVEN_GUESSES });
-        let was_believed = trust.came_true >= trust.required;
         if is_true {
             trust.came_true = trust.came_true.saturating_add(1);
         } else {
             trust.came_true = 0;
             trust.required = trust.required.saturating_mul(4);
-        }
-        let is_believed = trust.came_true >= trust.required;
-        let believed = self.believed.entry(voucher.0).or_default();
-        *believed = (*believed + u32::from(is_believed)).saturating_sub(u32::from(was_believed));
-        if *believed == 0 {
-            self.believed.remove(&voucher.0);
         }
     }
 
@@ -178,7 +203,6 @@ impl Contexts {
         self.known.retain(|(owner, _), _| *owner != tgid);
         self.answers.retain(|(owner, _), _| *owner != tgid);
         self.vouchers.retain(|(owner, _), _| *owner != tgid);
-        self.believed.remove(&tgid);
     }
 }
 
@@ -201,36 +225,67 @@ mod tests {
     fn a_server_that_makes_a_task_for_what_it_just_read_is_believed_after_a_while() {
         let mut contexts = Contexts::default();
         for id in 1..4 {
-            contexts.make_by_guess(P, id, SERVER, Some(request(id)), false, id);
+            contexts.make_by_guess(P, id, SERVER, Some(request(id)), id);
             let expected = if id < 3 { Owner::Nobody } else { request(3) };
             assert_eq!(contexts.owner(P, id), Some(expected), "{id}");
             contexts.answer(P, id, connection(id), ExchangeId(id), id);
         }
         // A background task that is made in the same round of the loop has another maker.
-        contexts.make_by_guess(P, 50, 200, Some(request(9)), true, 5);
+        contexts.make_by_guess(P, 50, 200, Some(request(9)), 5);
         assert_eq!(contexts.owner(P, 50), Some(Owner::Nobody));
         // A guess that did not come true costs the belief.
-        contexts.make_by_guess(P, 10, SERVER, Some(request(10)), false, 10);
+        contexts.make_by_guess(P, 10, SERVER, Some(request(10)), 10);
         contexts.answer(P, 10, connection(11), ExchangeId(11), 11);
-        contexts.make_by_guess(P, 12, SERVER, Some(request(12)), true, 12);
+        contexts.make_by_guess(P, 12, SERVER, Some(request(12)), 12);
         assert_eq!(contexts.owner(P, 12), Some(Owner::Nobody));
     }
 
     #[test]
-    fn the_first_request_of_all_is_linked() {
+    fn a_guess_without_proof_is_believed_of_nobody() {
         let mut contexts = Contexts::default();
-        contexts.make_by_guess(P, 1, SERVER, Some(request(1)), true, 1);
-        assert_eq!(contexts.owner(P, 1), Some(request(1)));
+        contexts.make_by_guess(P, 1, SERVER, Some(request(1)), 1);
+        // A background task, made in the same round of the loop.
+        contexts.make_by_guess(P, 2, 200, Some(request(1)), 1);
+        for context in [1, 2] {
+            assert_eq!(contexts.owner(P, context), Some(Owner::Nobody));
+        }
+    }
+
+    #[test]
+    fn an_address_that_is_used_again_starts_over() {
+        let mut contexts = Contexts::default();
+        contexts.make(P, 1, SERVER, request(1), 1);
+        contexts.forget(P, 1);
+        assert_eq!(contexts.owner(P, 1), None);
+        // The trust of the former user is not the next one's.
+        for id in 10..12 {
+            contexts.make_by_guess(P, id, 5, Some(request(id)), id);
+            contexts.answer(P, id, connection(id), ExchangeId(id), id);
+        }
+        contexts.make(P, 5, SERVER, Owner::Nobody, 20);
+        contexts.make_by_guess(P, 30, 5, Some(request(30)), 30);
+        assert_eq!(contexts.owner(P, 30), Some(Owner::Nobody));
+    }
+
+    #[test]
+    fn contexts_of_one_moment_are_bounded_too() {
+        let mut contexts = Contexts::default();
+        let last = 2 * MAX_CONTEXTS as u64;
+        for id in 1..=last {
+            contexts.make(P, id, 0, request(id), 7);
+            assert!(contexts.known.len() <= MAX_CONTEXTS);
+        }
+        assert_eq!(contexts.owner(P, last), Some(request(last)));
     }
 
     #[test]
     fn what_a_connections_task_makes_is_guessed_alike() {
         let mut contexts = Contexts::default();
-        contexts.make_by_guess(P, 1, SERVER, Some(Owner::Connection(connection(1))), false, 1);
-        contexts.make_by_guess(P, 2, 1, Some(request(7)), false, 2);
+        contexts.make_by_guess(P, 1, SERVER, Some(Owner::Connection(connection(1))), 1);
+        contexts.make_by_guess(P, 2, 1, Some(request(7)), 2);
         contexts.answer(P, 2, connection(1), ExchangeId(3), 3);
         contexts.answer(P, 2, connection(1), ExchangeId(4), 4);
-        contexts.make_by_guess(P, 5, SERVER, Some(Owner::Connection(connection(5))), false, 5);
+        contexts.make_by_guess(P, 5, SERVER, Some(Owner::Connection(connection(5))), 5);
         assert_eq!(contexts.owner(P, 5), Some(Owner::Connection(connection(5))));
     }
 

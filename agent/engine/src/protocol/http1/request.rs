@@ -4,12 +4,16 @@ use super::client_address::client_address;
 use super::field::{self, Field, Framing, MAX_VALUE_BYTES, lists, value, values};
 use super::head::Head;
 use super::url::{self, Target};
-use crate::protocol::{Category, Name, ParserSettings, Request, context, set, text};
+use crate::protocol::marks::{Marks, Search};
+use crate::protocol::{Name, ParserSettings, Request, context, set, text};
 use crate::semconv::{self, Attributes};
 
 /// Methods of RFC 9110, RFC 5789 and the draft for `QUERY`: the conventions' own list.
 const CONVENTIONAL_METHODS: &[&str] =
     &["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY"];
+/// Fields that name a request and are passed on with what is asked for it (W3C contexts and their like apart).
+const REQUEST_IDS: &[&str] =
+    &["x-request-id", "request-id", "x-correlation-id", "x-amzn-trace-id", "idempotency-key"];
 /// Longest unknown method that is recorded, in bytes.
 const MAX_METHOD_BYTES: usize = 32;
 
@@ -53,14 +57,15 @@ pub(super) fn read(head: &Head<'_>, settings: &ParserSettings) -> Result<Read, &
         false => parsed.authority.clone().or_else(|| value(&head.fields, "host").and_then(url::authority)),
     };
     let name = Name { verb: verb(method), path: parsed.path.clone() };
+    let marks = marks(&parsed, &head.fields, framing, settings);
     let request = Request {
         is_open: framing != Framing::None,
-        is_one_way: false,
         name,
         attributes: attributes(method, parsed, version, &head.fields, framing, settings),
         context: context::of_fields(|name| values(&head.fields, name)),
+        marks,
         authority,
-        category: Category::Call,
+        ..Request::default()
     };
     Ok(Read { request, framing, asked })
 }
@@ -77,6 +82,24 @@ fn request_line(line: &[u8]) -> Option<(&[u8], &[u8], u8)> {
         &[digit @ b'0'..=b'9'] if !method.is_empty() => Some((method, target.trim_ascii(), digit - b'0')),
         _ => None,
     }
+}
+
+/// Returns what a request is about. Redacted parameters are not looked at.
+fn marks(target: &Target, fields: &[Field<'_>], framing: Framing, settings: &ParserSettings) -> Marks {
+    let mut search = Search::new(settings.mark_key);
+    for name in REQUEST_IDS {
+        values(fields, name).for_each(|value| search.request_id(value));
+    }
+    for part in [&target.path, &target.query].into_iter().flatten() {
+        match part.contains('%') {
+            true => search.text(&text::percent_decoded(part.as_bytes())),
+            false => search.text(part.as_bytes()),
+        }
+    }
+    if framing != Framing::None {
+        search.skip();
+    }
+    search.finish()
 }
 
 fn verb(method: &[u8]) -> String {

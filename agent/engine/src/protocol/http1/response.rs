@@ -31,8 +31,12 @@ pub(super) fn read(head: &Head<'_>, asked: Asked, settings: &ParserSettings) -> 
     }
     let (captured, redacted) = (&settings.captured_response_headers, &settings.redacted_headers);
     field::record(&mut attributes, &head.fields, "http.response.header", captured, redacted);
-    let response =
-        Response { is_open: framing != Framing::None, attributes, outcome: outcome(status), name: None };
+    let response = Response {
+        is_open: framing != Framing::None,
+        attributes,
+        outcome: outcome(status),
+        ..Response::default()
+    };
     Ok(Read { response, framing, is_interim, is_switch })
 }
 

@@ -91,7 +91,7 @@ impl Answered {
             let (error_type, message) = (Some(failure.code), Some(failure.message));
             outcome = Outcome { error_type, message, is_client_fault: false };
         }
-        Response { is_open: false, attributes, outcome, name }
+        Response { attributes, outcome, name, ..Response::default() }
     }
 }
 

@@ -13,6 +13,7 @@ use super::pending::Pending;
 use super::prepared::Names;
 use super::request::Identity;
 use super::startup::{self, Found, Session, Startup};
+use crate::protocol::marks::Marks;
 use crate::protocol::sql::{self, Statement};
 use crate::protocol::turns::Turns;
 use crate::protocol::{
@@ -90,6 +91,8 @@ struct Batch {
     parsed: Option<Arc<Statement>>,
     /// What the last portal was bound to.
     bound: Option<Arc<Statement>>,
+    /// And what its values are about.
+    bound_marks: Marks,
 }
 
 /// What a message means.
@@ -112,6 +115,7 @@ impl PostgresqlParser {
             redact: settings.redact_statements,
             max_bytes: settings.max_statement_bytes,
             backslash_escapes: false,
+            mark_key: settings.mark_key,
         };
         Self {
             options,

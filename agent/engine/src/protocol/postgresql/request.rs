@@ -74,6 +74,7 @@ fn request(verb: String, attributes: Attributes, statement: Option<&Statement>) 
         name: Name { verb, path: None },
         attributes,
         context: statement.and_then(|statement| statement.context.clone()),
+        marks: statement.map(|statement| statement.marks.clone()).unwrap_or_default(),
         category: Category::Database,
         ..Request::default()
     }

@@ -1,7 +1,8 @@
 //! What a command means for what follows, and what is recorded of it.
 
-use super::known;
 use super::request::Words;
+use super::{known, queues};
+use crate::protocol::marks::{Marks, Search};
 use crate::protocol::{Category, Name, Request, set, text};
 use crate::semconv::{self, Attributes};
 
@@ -9,6 +10,15 @@ use crate::semconv::{self, Attributes};
 const MAX_SHOWN_ARGUMENTS: u64 = 16;
 /// Longest argument that is shown where arguments are shown, in bytes.
 const MAX_ARGUMENT_BYTES: usize = 64;
+
+/// What is recorded of commands.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Options {
+    /// Arguments are replaced by `?`.
+    pub(super) redact: bool,
+    /// Key of the hashes of ids.
+    pub(super) mark_key: Option<u64>,
+}
 
 /// What a command means for what follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,7 +92,12 @@ pub(super) fn meaning(words: &Words<'_>) -> Meaning {
 }
 
 /// Returns what is recorded of a command. `batch` is the number of commands that it executes.
-pub(super) fn request(words: &Words<'_>, redact: bool, database: Option<u64>, batch: Option<i64>) -> Request {
+pub(super) fn request(
+    words: &Words<'_>,
+    options: Options,
+    database: Option<u64>,
+    batch: Option<i64>,
+) -> Request {
     let name = name(words);
     let mut attributes = Attributes::new();
     set(&mut attributes, semconv::DB_SYSTEM_NAME, "redis");
@@ -96,9 +111,26 @@ pub(super) fn request(words: &Words<'_>, redact: bool, database: Option<u64>, ba
     if let Some(procedure) = procedure(words) {
         set(&mut attributes, semconv::DB_STORED_PROCEDURE_NAME, procedure);
     }
-    set(&mut attributes, semconv::DB_QUERY_TEXT, query_text(&name, words, redact));
+    set(&mut attributes, semconv::DB_QUERY_TEXT, query_text(&name, words, options.redact));
     let name = Name { verb: name, path: None };
-    Request { name, attributes, category: Category::Database, ..Request::default() }
+    let marks = marks(words, options.mark_key);
+    let sent = queues::sent(words);
+    let source = queues::source(words);
+    Request { name, attributes, marks, category: Category::Database, sent, source, ..Request::default() }
+}
+
+/// Returns what a command's keys and values are about; nothing of passwords.
+fn marks(words: &Words<'_>, key: Option<u64>) -> Marks {
+    let mut search = Search::new(key);
+    let (first, arguments) =
+        words.kept.split_first().map_or((&[][..], &[][..]), |(first, rest)| (*first, rest));
+    if !known::is_secret(first) {
+        arguments.iter().for_each(|argument| search.text(argument));
+    }
+    if words.arguments > arguments.len() as u64 {
+        search.skip();
+    }
+    search.finish()
 }
 
 /// Returns the command's name as it was sent, with its second word where it has one.

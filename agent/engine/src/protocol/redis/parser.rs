@@ -3,10 +3,11 @@
 use std::collections::VecDeque;
 
 use super::command::{self, Channels, Meaning};
-use super::detect;
 use super::reply::{Reply, Step, Summary};
-use super::request::{self, Found, Words};
+use super::request::{self, Found, Rest, Words};
+use super::sightings::Sightings;
 use super::subscriptions::Subscriptions;
+use super::{Watch, detect, queues};
 use crate::protocol::turns::Turns;
 use crate::protocol::{
     Answer, Cut, Message, MessageKind, Outcome, Pairing, Parser, ParserSettings, Response, Side, set,
@@ -22,7 +23,7 @@ const TURNS: u32 = 2;
 /// State of one connection.
 #[derive(Debug)]
 pub(super) struct RedisParser {
-    redact: bool,
+    options: command::Options,
     /// A command begins where the client's bytes begin.
     is_aligned: bool,
     /// What the server sends belongs to what was not seen, until the client speaks again.
@@ -39,6 +40,8 @@ pub(super) struct RedisParser {
     database: Option<u64>,
     /// Commands queued since `MULTI`.
     queued: Option<i64>,
+    /// What is to be looked for in the reply to `EXEC`.
+    queued_watch: Watch,
     subscriptions: Subscriptions,
     is_opaque: bool,
 }
@@ -48,6 +51,7 @@ pub(super) struct RedisParser {
 struct Outstanding {
     expected: Expected,
     is_reported: bool,
+    watch: Watch,
 }
 
 /// What a command is answered with.
@@ -75,7 +79,7 @@ enum Replies {
 impl RedisParser {
     pub(super) fn new(settings: &ParserSettings, is_start: bool) -> Self {
         Self {
-            redact: settings.redact_statements,
+            options: command::Options { redact: settings.redact_statements, mark_key: settings.mark_key },
             is_aligned: is_start,
             is_draining: !is_start,
             may_wait: is_start,
@@ -86,6 +90,7 @@ impl RedisParser {
             replies: Replies::On,
             database: is_start.then_some(0),
             queued: None,
+            queued_watch: Watch::Nothing,
             subscriptions: Subscriptions::new(!is_start),
             is_opaque: false,
         }
@@ -131,19 +136,35 @@ impl RedisParser {
     fn command(&mut self, words: &Words<'_>) -> Option<Message> {
         let meaning = command::meaning(words);
         let batch = if meaning == Meaning::Exec { self.queued } else { None };
-        let mut request = command::request(words, self.redact, self.database, batch);
+        let mut request = command::request(words, self.options, self.database, batch);
+        let watch = self.watch_of(meaning, words);
         self.follow(meaning);
         request.is_one_way = !self.is_answered(meaning);
         let is_reported = match request.is_one_way {
             true => self.turns.are_known(),
-            false => self.expect(meaning),
+            false => self.expect(meaning, watch),
         };
         let kind = MessageKind::Request(Box::new(request));
         is_reported.then_some(Message { pairing: Pairing::InOrder, kind })
     }
 
+    /// Returns what is to be looked for in the reply of a command.
+    fn watch_of(&mut self, meaning: Meaning, words: &Words<'_>) -> Watch {
+        match meaning {
+            Meaning::Exec => std::mem::take(&mut self.queued_watch),
+            Meaning::Plain => {
+                let watch = queues::watch(words);
+                if self.queued.is_some() && self.queued_watch == Watch::Nothing {
+                    self.queued_watch = watch;
+                }
+                watch
+            }
+            _ => Watch::Nothing,
+        }
+    }
+
     /// Notes a command that will be answered; returns whether it is reported.
-    fn expect(&mut self, meaning: Meaning) -> bool {
+    fn expect(&mut self, meaning: Meaning, watch: Watch) -> bool {
         if matches!(meaning, Meaning::Unsubscribe { count: 0, .. }) && self.subscriptions.are_unknown() {
             // How many confirmations follow is not known.
             self.lose();
@@ -174,7 +195,7 @@ impl RedisParser {
             self.lose();
             return false;
         }
-        self.outstanding.push_back(Outstanding { expected, is_reported });
+        self.outstanding.push_back(Outstanding { expected, is_reported, watch });
         is_reported
     }
 
@@ -185,7 +206,10 @@ impl RedisParser {
                 self.database = database;
                 self.queue();
             }
-            Meaning::Multi => self.queued = Some(0),
+            Meaning::Multi => {
+                self.queued = Some(0);
+                self.queued_watch = Watch::Nothing;
+            }
             Meaning::Exec | Meaning::Discard => self.queued = None,
             Meaning::Reset => {
                 self.database = Some(0);
@@ -233,6 +257,10 @@ impl RedisParser {
         if self.reply.is_new() && is_unasked && self.may_wait {
             return Answer::Wait;
         }
+        if self.reply.is_new() {
+            let asked = self.outstanding.front().map_or(Watch::Nothing, |outstanding| outstanding.watch);
+            self.reply.watch(if self.subscriptions.are_any() { Watch::Push } else { asked });
+        }
         match self.reply.step(bytes) {
             Step::Eat(eaten) => Answer::Nothing { eaten },
             Step::Skip(length) => Answer::Skip { length },
@@ -248,14 +276,14 @@ impl RedisParser {
 
     /// Takes a whole reply.
     fn replied(&mut self) -> Option<Message> {
-        let summary = self.reply.take();
+        let (summary, sightings) = self.reply.take();
         if let Some(left) = self.pushed(&summary) {
             return match left {
-                0 => self.answered(summary),
-                _ => one_way(self.turns.are_known()),
+                0 => self.answered(summary, sightings),
+                _ => one_way(self.turns.are_known(), sightings),
             };
         }
-        self.answered(summary)
+        self.answered(summary, sightings)
     }
 
     /// Returns how many more of such replies the first outstanding command is answered with (0: this was the last),
@@ -291,7 +319,7 @@ impl RedisParser {
     }
 
     /// Answers the first outstanding command.
-    fn answered(&mut self, summary: Summary) -> Option<Message> {
+    fn answered(&mut self, summary: Summary, sightings: Sightings) -> Option<Message> {
         let front = self.outstanding.pop_front();
         if front.is_none() && self.turns.are_known() {
             // More replies than commands: what was paired before was wrong.
@@ -300,8 +328,18 @@ impl RedisParser {
         self.turns.response();
         let front = front?;
         self.is_opaque |= front.expected == Expected::Monitor && summary.kind == b'+';
-        let kind = MessageKind::Response(Box::new(response(summary)));
+        let kind = MessageKind::Response(Box::new(response(summary, sightings)));
         front.is_reported.then_some(Message { pairing: Pairing::InOrder, kind })
+    }
+
+    /// A message whose beginning was not captured is like any other string.
+    fn cut_reply(&mut self, bytes: &[u8], seen: u64) -> Option<Cut> {
+        if self.is_draining || self.reply.is_passed() {
+            return None;
+        }
+        let length = self.reply.string_length(bytes).filter(|&length| length >= seen)?;
+        let message = if self.reply.pass_unseen(length) { self.replied() } else { None };
+        Some(Cut { message, length })
     }
 
     fn broken(&mut self, reason: &'static str) -> Answer {
@@ -319,6 +357,7 @@ impl RedisParser {
         self.reply = Reply::default();
         self.database = None;
         self.queued = None;
+        self.queued_watch = Watch::Nothing;
         self.replies = Replies::On;
         self.subscriptions.doubt();
     }
@@ -348,13 +387,20 @@ impl Parser for RedisParser {
     }
 
     fn cut(&mut self, side: Side, bytes: &[u8], missing: u64) -> Option<Cut> {
-        if side == Side::Server || !self.is_aligned || self.arguments_left > 0 {
+        let seen = u64::try_from(bytes.len()).ok()?.checked_add(missing)?;
+        if side == Side::Server {
+            return self.cut_reply(bytes, seen);
+        }
+        if !self.is_aligned || self.arguments_left > 0 {
             return None;
         }
-        let Found::Unfinished { at_least, words: Some(words) } = request::find(bytes) else { return None };
-        let length = u64::try_from(at_least).ok()?;
-        let is_inside = length >= u64::try_from(bytes.len()).ok()?.checked_add(missing)?;
-        is_inside.then(|| Cut { message: self.command(&words), length })
+        let Found::Unfinished { rest: Some(Rest { words, end, left }), .. } = request::find(bytes) else {
+            return None;
+        };
+        (end >= seen).then(|| {
+            self.arguments_left = left;
+            Cut { message: self.command(&words), length: end }
+        })
     }
 
     fn end(&mut self, _side: Side) -> Option<Message> {
@@ -371,8 +417,9 @@ impl Parser for RedisParser {
     }
 }
 
-fn response(summary: Summary) -> Response {
-    let mut response = Response::default();
+fn response(summary: Summary, mut sightings: Sightings) -> Response {
+    let mut response =
+        Response { sent: sightings.appended(), received: sightings.received(), ..Response::default() };
     if let Some(failure) = summary.error {
         let mut attributes = Attributes::new();
         set(&mut attributes, semconv::DB_RESPONSE_STATUS_CODE, failure.prefix.clone());
@@ -383,8 +430,12 @@ fn response(summary: Summary) -> Response {
     response
 }
 
-fn one_way(is_reported: bool) -> Option<Message> {
-    is_reported.then_some(Message { pairing: Pairing::InOrder, kind: MessageKind::OneWay })
+fn one_way(is_reported: bool, mut sightings: Sightings) -> Option<Message> {
+    let kind = match sightings.received() {
+        Some(received) => MessageKind::Delivered(Box::new(received.keys)),
+        None => MessageKind::OneWay,
+    };
+    is_reported.then_some(Message { pairing: Pairing::InOrder, kind })
 }
 
 /// Passes over what cannot be a command; the beginning of one may be at the end.

@@ -1,7 +1,8 @@
 //! Replies, walked over by their structure (RESP3 specification; RESP2 is a part of it).
 
-use super::{LengthLine, MAX_BULK_BYTES, length_line};
-use crate::protocol::text;
+use super::sightings::Sightings;
+use super::{LengthLine, MAX_BULK_BYTES, Watch, length_line};
+use crate::protocol::{KEYED_BYTES, text};
 
 /// Deepest nesting of a reply. `COMMAND DOCS` has seven levels.
 const MAX_DEPTH: usize = 64;
@@ -18,6 +19,8 @@ pub(super) struct Reply {
     /// All of it was passed over, and nobody told so yet.
     is_passed: bool,
     summary: Summary,
+    /// Messages in it, where any are looked for.
+    sightings: Sightings,
 }
 
 /// What is remembered of a reply.
@@ -106,9 +109,34 @@ impl Reply {
         self.is_passed
     }
 
+    /// Says what is to be looked for in the reply that begins.
+    pub(super) fn watch(&mut self, watch: Watch) {
+        self.sightings.watch(watch);
+    }
+
     /// Returns what is remembered, and makes ready for the next reply.
-    pub(super) fn take(&mut self) -> Summary {
-        std::mem::take(self).summary
+    pub(super) fn take(&mut self) -> (Summary, Sightings) {
+        let Self { summary, sightings, .. } = std::mem::take(self);
+        (summary, sightings)
+    }
+
+    /// Returns the length of the string that `bytes` begin with, if it is only looked at for messages.
+    pub(super) fn string_length(&self, bytes: &[u8]) -> Option<u64> {
+        let is_string = bytes.first() == Some(&b'$') && self.open.last() != Some(&Open::Chunks);
+        match length_line(bytes) {
+            LengthLine::Is(Some(length @ 0..), start) if is_string && self.sightings.is_watching() => {
+                let whole = start as u64 + length.unsigned_abs() + 2;
+                let tells_kind = self.is_first_element() && whole <= MAX_KEPT_BYTES as u64 * 2;
+                (!tells_kind).then_some(whole)
+            }
+            _ => None,
+        }
+    }
+
+    /// Passes over a string of as many bytes whose beginning is missing; returns whether the reply ends with it.
+    pub(super) fn pass_unseen(&mut self, length: u64) -> bool {
+        self.remember(b"$", &Item::Long(length));
+        self.complete()
     }
 
     /// Advances over the first of `bytes`.
@@ -221,7 +249,11 @@ impl Reply {
             Ok(whole) if is_error || (self.is_first_element() && whole <= MAX_KEPT_BYTES * 2) => {
                 Err(Step::Need(whole))
             }
-            _ => Ok(Item::Long(whole)),
+            _ => {
+                let wanted = usize::try_from(length).unwrap_or(usize::MAX).min(KEYED_BYTES);
+                let is_wanted = self.sightings.is_watching() && bytes.len() < start + wanted;
+                if is_wanted { Err(Step::Need(start + wanted)) } else { Ok(Item::Long(whole)) }
+            }
         }
     }
 
@@ -241,6 +273,12 @@ impl Reply {
             self.summary.kind = kind;
         } else if self.summary.kind == 0 {
             self.summary.kind = b'|';
+        }
+        if kind == b'>' && self.open.is_empty() {
+            self.sightings.watch(Watch::Push);
+        }
+        if kind == b'$' && self.sightings.is_watching() && !is_attribute {
+            self.sightings.see(bytes, self.open.len(), self.summary.elements, &self.summary.first);
         }
         if matches!(kind, b'-' | b'!') && self.summary.error.is_none() && !is_attribute {
             let text = if kind == b'!' { bulk_contents(contents) } else { contents };

@@ -1,6 +1,7 @@
 //! Commands as they stand on the wire: arrays of strings, or lines.
 
-use super::{LengthLine, MAX_BULK_BYTES, length_line};
+use super::{LengthLine, MAX_BULK_BYTES, length_line, queues};
+use crate::protocol::KEYED_BYTES;
 
 /// A command is read to its end if that is not further away; of a longer one only the beginning is read.
 const MAX_READ_BYTES: usize = 1024;
@@ -18,6 +19,18 @@ pub(super) struct Words<'a> {
     pub(super) kept: Vec<&'a [u8]>,
     /// Number of arguments, without the name.
     pub(super) arguments: u64,
+    /// The beginning of the argument behind those, and its length, where it is too long to be kept and is a message.
+    pub(super) beyond: Option<(u64, &'a [u8])>,
+}
+
+impl Words<'_> {
+    /// Returns the length and the bytes of a word, or at least those that a message's key is made of.
+    pub(super) fn argument(&self, index: usize) -> Option<(u64, &[u8])> {
+        match self.kept.get(index) {
+            Some(word) => Some((word.len() as u64, word)),
+            None => self.beyond.filter(|_| index == self.kept.len()),
+        }
+    }
 }
 
 /// What was found at the beginning of some bytes.
@@ -27,10 +40,19 @@ pub(super) enum Found<'a> {
     Command { words: Words<'a>, eaten: usize, left: u64 },
     /// An empty command, which Redis ignores.
     Empty { eaten: usize },
-    /// More bytes are needed. If all but the end of the last argument is there, it tells where the command ends.
-    Unfinished { at_least: usize, words: Option<Words<'a>> },
+    /// More bytes are needed. If they are only for an argument that can be done without, it tells what there is.
+    Unfinished { at_least: usize, rest: Option<Rest<'a>> },
     /// No command.
     Broken(&'static str),
+}
+
+/// What is known of a command whose next argument is not seen.
+#[derive(Debug, PartialEq)]
+pub(super) struct Rest<'a> {
+    pub(super) words: Words<'a>,
+    /// Where that argument ends, and how many follow it.
+    pub(super) end: u64,
+    pub(super) left: u64,
 }
 
 /// Returns what `bytes` begin with.
@@ -60,7 +82,7 @@ fn array(bytes: &[u8]) -> Found<'_> {
     let (count, mut at) = match length_line(bytes) {
         LengthLine::Is(Some(..=0), eaten) => return Found::Empty { eaten },
         LengthLine::Is(Some(count), length) if count <= MAX_ARGUMENTS => (count.unsigned_abs(), length),
-        LengthLine::Unfinished => return Found::Unfinished { at_least: bytes.len() + 1, words: None },
+        LengthLine::Unfinished => return Found::Unfinished { at_least: bytes.len() + 1, rest: None },
         _ => return Found::Broken("not a command"),
     };
     let mut kept = Vec::new();
@@ -75,18 +97,21 @@ fn array(bytes: &[u8]) -> Found<'_> {
         let is_beyond =
             at + super::MAX_LENGTH_LINE_BYTES > MAX_READ_BYTES || end.is_some_and(|end| end > MAX_READ_BYTES);
         if is_beyond {
-            let words = Words { kept, arguments: count - 1 };
+            let words = Words { kept, arguments: count - 1, beyond: None };
             return if read == 0 {
                 Found::Broken("name too long")
             } else {
-                Found::Command { words, eaten: at, left: count - read }
+                long(words, bytes, at, count - read)
             };
         }
         let argument = length.zip(end).and_then(|(_, end)| bytes.get(at..end));
         let Some(argument) = argument else {
-            let words = (read > 0 && read + 1 == count && end.is_some())
-                .then(|| Words { kept, arguments: count - 1 });
-            return Found::Unfinished { at_least: end.unwrap_or(bytes.len() + 1), words };
+            let rest = end.filter(|_| read > 0 && read + 1 == count).map(|end| Rest {
+                words: Words { kept, arguments: count - 1, beyond: None },
+                end: end as u64,
+                left: 0,
+            });
+            return Found::Unfinished { at_least: end.unwrap_or(bytes.len() + 1), rest };
         };
         let start = memchr::memchr(b'\n', argument).map_or(0, |end| end + 1);
         let Some(argument) = argument.get(start..).and_then(|text| text.strip_suffix(b"\r\n")) else {
@@ -97,13 +122,40 @@ fn array(bytes: &[u8]) -> Found<'_> {
         }
         at = end.unwrap_or(at);
     }
-    Found::Command { words: Words { kept, arguments: count - 1 }, eaten: at, left: 0 }
+    Found::Command { words: Words { kept, arguments: count - 1, beyond: None }, eaten: at, left: 0 }
+}
+
+/// Returns a command whose argument at `at` is too long to be kept. Of a message the beginning is looked at.
+fn long<'a>(words: Words<'a>, bytes: &'a [u8], at: usize, left: u64) -> Found<'a> {
+    let rest = bytes.get(at..).unwrap_or_default();
+    if !queues::is_message(&words, words.kept.len()) {
+        return Found::Command { words, eaten: at, left };
+    }
+    let (length, start) = match length_line(rest) {
+        LengthLine::Is(Some(length @ 0..), start) => (length.unsigned_abs(), start),
+        LengthLine::Unfinished => return Found::Unfinished { at_least: bytes.len() + 1, rest: None },
+        _ => return Found::Broken("argument has no length"),
+    };
+    let wanted = usize::try_from(length).unwrap_or(usize::MAX).min(KEYED_BYTES);
+    match rest.get(start..start + wanted) {
+        Some(beginning) => {
+            let words = Words { beyond: Some((length, beginning)), ..words };
+            Found::Command { words, eaten: at, left }
+        }
+        None => {
+            let end = (at + start) as u64 + length + 2;
+            Found::Unfinished {
+                at_least: at + start + wanted,
+                rest: Some(Rest { words, end, left: left.saturating_sub(1) }),
+            }
+        }
+    }
 }
 
 fn inline(bytes: &[u8]) -> Found<'_> {
     let Some(end) = memchr::memchr(b'\n', bytes) else {
         return match bytes.len() < MAX_INLINE_BYTES && bytes.iter().all(|&byte| is_text(byte)) {
-            true => Found::Unfinished { at_least: bytes.len() + 1, words: None },
+            true => Found::Unfinished { at_least: bytes.len() + 1, rest: None },
             false => Found::Broken("not a command"),
         };
     };
@@ -115,7 +167,9 @@ fn inline(bytes: &[u8]) -> Found<'_> {
     let kept: Vec<&[u8]> = words.by_ref().take(MAX_KEPT_ARGUMENTS).collect();
     let count = (kept.len() + words.count()) as u64;
     match count.checked_sub(1) {
-        Some(arguments) => Found::Command { words: Words { kept, arguments }, eaten: end + 1, left: 0 },
+        Some(arguments) => {
+            Found::Command { words: Words { kept, arguments, beyond: None }, eaten: end + 1, left: 0 }
+        }
         None => Found::Empty { eaten: end + 1 },
     }
 }

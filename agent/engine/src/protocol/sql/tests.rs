@@ -2,7 +2,8 @@
 
 use super::{Options, Statement, read};
 
-const OPTIONS: Options = Options { redact: true, max_bytes: 4096, backslash_escapes: false };
+const OPTIONS: Options =
+    Options { redact: true, max_bytes: 4096, backslash_escapes: false, mark_key: Some(1) };
 
 fn redacted(statement: &str) -> String {
     read(statement.as_bytes(), OPTIONS).text

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{Batch, Meaning, PostgresqlParser, tell_request};
 use crate::protocol::Request;
 use crate::protocol::postgresql::message::text;
+use crate::protocol::postgresql::parameters;
 use crate::protocol::postgresql::pending::Kind;
 use crate::protocol::postgresql::request;
 use crate::protocol::sql;
@@ -46,7 +47,9 @@ impl PostgresqlParser {
             }
             b'B' => {
                 let (portal, rest) = text(body);
-                self.batch.bound = self.statements.find(text(rest).0);
+                let (statement, values) = text(rest);
+                self.batch.bound = self.statements.find(statement);
+                self.batch.bound_marks = parameters::marks(values, self.options.mark_key);
                 match self.batch.bound.clone() {
                     Some(statement) => self.portals.insert(portal, statement),
                     None => self.portals.remove(portal),
@@ -56,7 +59,9 @@ impl PostgresqlParser {
             b'E' => {
                 self.batch.has_execute = true;
                 let statement = self.portals.find(text(body).0);
-                let request = request::execute(statement.as_deref(), &self.identity);
+                let mut request = request::execute(statement.as_deref(), &self.identity);
+                // Drivers execute what they have just bound; a portal that was left open says nothing.
+                request.marks.extend_front(std::mem::take(&mut self.batch.bound_marks));
                 self.ask(Kind::Execute, Some(request), statement.is_none())
             }
             b'C' => {

@@ -98,6 +98,7 @@ impl PostgresqlParser {
             Some(eaten) => return Answer::Nothing { eaten },
         }
         let bound = self.batch.bound.take();
+        let bound_marks = std::mem::take(&mut self.batch.bound_marks);
         let Some(statement) = bound.or_else(|| self.batch.parsed.take()) else { return self.give_up() };
         self.client.is_seeking = false;
         self.batch = Batch { is_reported: true, has_execute: true, ..Batch::default() };
@@ -105,7 +106,8 @@ impl PostgresqlParser {
         if self.pending.push(Kind::Unseen, false).is_err() {
             return self.give_up();
         }
-        let request = request::execute(Some(&statement), &self.identity);
+        let mut request = request::execute(Some(&statement), &self.identity);
+        request.marks.extend_front(bound_marks);
         Answer::Message { eaten: bytes.len(), message: in_order(MessageKind::Request(Box::new(request))) }
     }
 

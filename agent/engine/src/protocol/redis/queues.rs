@@ -1,0 +1,187 @@
+//! Commands that move messages: which of their arguments are messages, and what a reply to them holds.
+//!
+//! Lists, sorted sets, streams and channels are queues by the commands that are used on them; a script may be anything,
+//! so that any long enough text in its arguments and replies may be a message. Commands that store and load values move
+//! none.
+
+use super::request::Words;
+use super::{MAX_BULK_BYTES, Watch};
+use crate::mix::mix;
+use crate::protocol::message_key::{Keys, MessageKey};
+use crate::protocol::{Source, text};
+
+/// Names the keys' origin, so that no other system makes the same.
+const SYSTEM: &str = "redis";
+/// Longest name of a queue that is told.
+const MAX_QUEUE_BYTES: usize = 128;
+
+/// What a command does with messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Use {
+    /// Its arguments from this one on are messages.
+    Push(usize),
+    /// `PUBLISH channel message`.
+    Publish,
+    /// `XADD key … id field value …`: the reply says where the message stands.
+    Append,
+    /// The reply is a message, or a list of them; `is_keyed` says that the queue's name comes first.
+    Pop { queues: Queues, is_keyed: bool },
+    /// The reply has entries of streams; `is_named` says that each stream is named in it.
+    Read { queues: Queues, is_named: bool },
+    /// A script: arguments and reply may be messages.
+    Script,
+}
+
+/// Where the queues' names stand among the words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Queues {
+    /// The first argument.
+    First,
+    /// All but the last argument, which is a timeout.
+    ButLast,
+    /// As many as the argument at this place says, behind it.
+    Counted(usize),
+    /// The first half of what follows `STREAMS`.
+    Streams,
+}
+
+fn usage(words: &Words<'_>) -> Option<Use> {
+    let name = words.kept.first()?.to_ascii_lowercase();
+    let pop = |queues, is_keyed| Some(Use::Pop { queues, is_keyed });
+    match name.as_slice() {
+        b"lpush" | b"rpush" | b"lpushx" | b"rpushx" => Some(Use::Push(2)),
+        b"zadd" => Some(Use::Push(3)),
+        b"publish" | b"spublish" => Some(Use::Publish),
+        b"xadd" => Some(Use::Append),
+        b"lpop" | b"rpop" | b"lmove" | b"blmove" | b"rpoplpush" | b"brpoplpush" | b"zpopmin" | b"zpopmax" => {
+            pop(Queues::First, false)
+        }
+        b"blpop" | b"brpop" | b"bzpopmin" | b"bzpopmax" => pop(Queues::ButLast, true),
+        b"lmpop" | b"zmpop" => pop(Queues::Counted(1), true),
+        b"blmpop" | b"bzmpop" => pop(Queues::Counted(2), true),
+        b"xread" | b"xreadgroup" => Some(Use::Read { queues: Queues::Streams, is_named: true }),
+        b"xclaim" | b"xautoclaim" => Some(Use::Read { queues: Queues::First, is_named: false }),
+        b"eval" | b"evalsha" | b"fcall" => Some(Use::Script),
+        _ => None,
+    }
+}
+
+/// Returns whether the beginning of a long argument is wanted, which follows these words.
+pub(super) fn is_message(words: &Words<'_>, index: usize) -> bool {
+    match usage(words) {
+        Some(Use::Push(first)) => index >= first,
+        Some(Use::Publish) => index == 2,
+        Some(Use::Script) => first_argument(words).is_some_and(|first| index >= first),
+        _ => false,
+    }
+}
+
+/// Returns the messages that a command hands over.
+pub(super) fn sent(words: &Words<'_>) -> Keys {
+    let mut keys = Keys::default();
+    let first = match usage(words) {
+        Some(Use::Push(first)) => first,
+        Some(Use::Script) => first_argument(words).unwrap_or(usize::MAX),
+        Some(Use::Publish) => {
+            if let (Some(channel), Some((length, message))) = (words.kept.get(1), words.argument(2)) {
+                keys.add(published(channel, length, message));
+            }
+            return keys;
+        }
+        _ => return keys,
+    };
+    for index in first..words.kept.len() + 1 {
+        let Some((length, content)) = words.argument(index) else { continue };
+        if let Some(key) = MessageKey::of_content(SYSTEM, length, content) {
+            keys.add(key);
+        }
+    }
+    keys
+}
+
+/// Returns the queues that a command asks for messages, in whatever order; none where it asks for none.
+pub(super) fn source(words: &Words<'_>) -> Option<Source> {
+    let (Use::Pop { queues, .. } | Use::Read { queues, .. }) = usage(words)? else { return None };
+    let names = queue_names(words, queues);
+    let hash = |name: &&[u8]| name.iter().fold(1, |hash, &byte| mix(hash ^ u64::from(byte)));
+    let hash = names.iter().map(hash).fold(0, |all, one| all ^ one);
+    let name = match names {
+        [name] if name.len() <= MAX_QUEUE_BYTES => Some(text::lossy(name, MAX_QUEUE_BYTES)),
+        _ => None,
+    };
+    let command = words.kept.first()?.to_ascii_lowercase();
+    let has_block = || words.kept.iter().any(|word| word.eq_ignore_ascii_case(b"block"));
+    Some(Source {
+        hash,
+        name,
+        may_wait: command.starts_with(b"b") || (command.starts_with(b"xread") && has_block()),
+    })
+}
+
+fn queue_names<'w, 'a>(words: &'w Words<'a>, queues: Queues) -> &'w [&'a [u8]] {
+    let kept = words.kept.as_slice();
+    let range = match queues {
+        Queues::First => 1..2,
+        Queues::ButLast => 1..usize::try_from(words.arguments).unwrap_or(usize::MAX).min(kept.len()),
+        Queues::Counted(at) => {
+            let count = kept.get(at).and_then(|count| text::decimal(count));
+            let count = count.and_then(|count| usize::try_from(count).ok()).unwrap_or(0);
+            at + 1..(at + 1).saturating_add(count).min(kept.len())
+        }
+        Queues::Streams => {
+            let keyword = kept.iter().position(|word| word.eq_ignore_ascii_case(b"streams"));
+            let first = keyword.map_or(kept.len(), |at| at + 1);
+            first..first + kept.len().saturating_sub(first).div_ceil(2)
+        }
+    };
+    kept.get(range).unwrap_or_default()
+}
+
+/// Returns the place of a script's first argument, after its keys.
+fn first_argument(words: &Words<'_>) -> Option<usize> {
+    let keys = text::decimal(words.kept.get(2)?)?;
+    usize::try_from(keys).ok()?.checked_add(3)
+}
+
+/// Returns what is to be looked for in the reply of a command.
+pub(super) fn watch(words: &Words<'_>) -> Watch {
+    let first_key = || words.kept.get(1).copied().map_or(0, stream);
+    match usage(words) {
+        Some(Use::Pop { is_keyed, .. }) => Watch::Elements { is_keyed },
+        Some(Use::Read { is_named: true, .. }) => Watch::Entries { stream: 0 },
+        Some(Use::Read { is_named: false, .. }) => Watch::Entries { stream: first_key() },
+        Some(Use::Append) => Watch::Position { stream: first_key() },
+        Some(Use::Script) => Watch::Texts,
+        Some(Use::Push(_) | Use::Publish) | None => Watch::Nothing,
+    }
+}
+
+/// Returns the key of a message that stands alone for itself, where it can be told from others.
+pub(super) fn content(length: u64, beginning: &[u8]) -> Option<MessageKey> {
+    MessageKey::of_content(SYSTEM, length.min(MAX_BULK_BYTES), beginning)
+}
+
+/// Returns the key of an entry of a stream, which is exact.
+pub(super) fn entry(stream: u64, id: &[u8]) -> MessageKey {
+    MessageKey::of_place(SYSTEM, &[&stream.to_be_bytes(), id])
+}
+
+/// Returns what stands for a stream's name.
+pub(super) fn stream(name: &[u8]) -> u64 {
+    name.iter().fold(2, |hash, &byte| mix(hash ^ u64::from(byte)))
+}
+
+/// Returns the key of a message on a channel.
+pub(super) fn published(channel: &[u8], length: u64, beginning: &[u8]) -> MessageKey {
+    let beginning = beginning.get(..crate::protocol::message_key::KEYED_BYTES).unwrap_or(beginning);
+    MessageKey::of_place(SYSTEM, &[channel, &length.to_be_bytes(), beginning])
+}
+
+/// Returns whether a text has the form of an entry's id: `1700000000000-0`.
+pub(super) fn is_entry_id(text: &[u8]) -> bool {
+    let mut parts = text.split(|&byte| byte == b'-');
+    let is_number = |part: Option<&[u8]>| {
+        part.is_some_and(|part| (1..=20).contains(&part.len()) && part.iter().all(u8::is_ascii_digit))
+    };
+    is_number(parts.next()) && is_number(parts.next()) && parts.next().is_none()
+}

@@ -1,0 +1,366 @@
+//! Messages of queues: links from their receipt to who sent them, and the work that they ask for.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use remora_engine::event::{
+    ConnectionId, Data, Direction, Endpoint, Event, EventKind, Executor, Opened, Role, Scheduling, Task,
+};
+use remora_engine::span::{Span, SpanKind};
+use remora_engine::{Engine, Settings};
+
+const JOB: &str = "5f3a9e70-12cd-4e8b-9a61-3b1c8f0d7e21";
+const OTHER_JOB: &str = "0d4b7c1e-93a5-4a0e-8f6b-2c5d1e9f8a70";
+const REDIS: u16 = 6379;
+const PRODUCER: u32 = 1;
+const WORKER: u32 = 2;
+
+/// A client's end of a connection to a server that is not observed.
+struct Client {
+    connection: ConnectionId,
+    executor: Executor,
+    egress: u32,
+    ingress: u32,
+}
+
+struct World {
+    engine: Engine,
+    now_ns: u64,
+    sockets: u64,
+}
+
+impl World {
+    fn new(scheduling: Scheduling) -> Self {
+        let mut engine = Engine::new(Settings::default());
+        [PRODUCER, WORKER].into_iter().for_each(|tgid| engine.handle_process(tgid, scheduling));
+        Self { engine, now_ns: 0, sockets: 0 }
+    }
+
+    fn send(&mut self, connection: ConnectionId, kind: EventKind) {
+        self.now_ns += 1_000_000;
+        self.engine.handle_event(Event { connection, at_ns: self.now_ns, kind });
+    }
+
+    fn connect(&mut self, tgid: u32, port: u16) -> Client {
+        self.sockets += 1;
+        let connection = ConnectionId { sock: self.sockets, inode: 1 };
+        let executor = Executor { tgid, tid: tgid, ..Executor::default() };
+        let address = |port| Endpoint::Ip(SocketAddr::from(([127, 0, 0, 1], port)));
+        let opened = Opened {
+            executor,
+            local: address(40_000 + self.sockets as u16),
+            peer: address(port),
+            role: Role::Connected,
+            peer_sock: None,
+            first: None,
+        };
+        self.send(connection, EventKind::Opened(opened));
+        let first = self.sockets as u32 * 1_000_000;
+        Client { connection, executor, egress: first, ingress: first + 500_000 }
+    }
+
+    fn moved(&mut self, client: &mut Client, direction: Direction, text: &str) {
+        let (position, reverse_position) = match direction {
+            Direction::Egress => (client.egress, client.ingress),
+            Direction::Ingress => (client.ingress, client.egress),
+        };
+        match direction {
+            Direction::Egress => client.egress += text.len() as u32,
+            Direction::Ingress => client.ingress += text.len() as u32,
+        }
+        let data = Data {
+            direction,
+            position,
+            reverse_position,
+            is_absolute: true,
+            length: text.len() as u32,
+            bytes: Bytes::copy_from_slice(text.as_bytes()),
+            inserted: None,
+            executor: client.executor,
+        };
+        self.send(client.connection, EventKind::Data(data));
+    }
+
+    fn ask(&mut self, client: &mut Client, words: &[&str]) {
+        self.moved(client, Direction::Egress, &array(words));
+    }
+
+    fn answer(&mut self, client: &mut Client, reply: &str) {
+        self.moved(client, Direction::Ingress, reply);
+    }
+
+    fn call(&mut self, client: &mut Client, words: &[&str], reply: &str) {
+        self.ask(client, words);
+        self.answer(client, reply);
+    }
+
+    /// A request over HTTP.
+    fn fetch(&mut self, client: &mut Client) {
+        self.moved(client, Direction::Egress, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        self.moved(client, Direction::Ingress, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    }
+
+    /// Returns all spans, also of work that is not known to be over.
+    fn spans(&mut self) -> Vec<Span> {
+        self.engine.finish(self.now_ns);
+        std::iter::from_fn(|| self.engine.poll_span()).collect()
+    }
+
+    fn counter(&self, family: &str, label: &str) -> u64 {
+        let counters = self.engine.counters();
+        let is_meant = |family_label: (&str, &str)| family_label == (family, label);
+        counters.iter().filter(|counter| is_meant((counter.family, counter.label))).map(|c| c.value).sum()
+    }
+}
+
+fn array(words: &[&str]) -> String {
+    let strings: String = words.iter().map(|word| format!("${}\r\n{word}\r\n", word.len())).collect();
+    format!("*{}\r\n{strings}", words.len())
+}
+
+fn named<'a>(spans: &'a [Span], name: &str) -> Vec<&'a Span> {
+    spans.iter().filter(|span| span.name == name).collect()
+}
+
+fn only<'a>(spans: &'a [Span], name: &str) -> &'a Span {
+    let found = named(spans, name);
+    assert_eq!(found.len(), 1, "{name} in {spans:?}");
+    found[0]
+}
+
+fn is_linked(from: &Span, to: &Span) -> bool {
+    from.links.len() == 1 && from.links[0].trace_id == to.trace_id && from.links[0].span_id == to.span_id
+}
+
+fn is_child(child: &Span, parent: &Span) -> bool {
+    child.trace_id == parent.trace_id && child.parent.is_some_and(|it| it.span_id == parent.span_id)
+}
+
+/// A producer pushes, a worker's thread waits for messages, and both have other connections.
+struct Scene {
+    world: World,
+    producer: Client,
+    queue: Client,
+    service: Client,
+}
+
+fn scene(scheduling: Scheduling) -> Scene {
+    let mut world = World::new(scheduling);
+    let producer = world.connect(PRODUCER, REDIS);
+    let queue = world.connect(WORKER, REDIS);
+    let service = world.connect(WORKER, 80);
+    Scene { world, producer, queue, service }
+}
+
+const ASK: &[&str] = &["BRPOP", "jobs", "0"];
+
+#[test]
+fn a_thread_that_waited_for_a_message_works_on_it_until_it_asks_again() {
+    let Scene { mut world, mut producer, mut queue, mut service } = scene(Scheduling::Threads);
+    world.ask(&mut queue, ASK);
+    world.call(&mut producer, &["LPUSH", "jobs", JOB], ":1\r\n");
+    world.answer(&mut queue, &array(&["jobs", JOB]));
+    world.fetch(&mut service);
+    world.fetch(&mut service);
+    world.ask(&mut queue, ASK);
+    let asked_ns = world.now_ns;
+    world.fetch(&mut service);
+    let spans = world.spans();
+    let (sent, received, work) =
+        (only(&spans, "LPUSH"), named(&spans, "BRPOP")[0], only(&spans, "process jobs"));
+    assert!(is_linked(work, sent) && is_linked(received, sent));
+    assert_eq!((work.kind, work.parent, work.tgid), (SpanKind::Consumer, None, WORKER));
+    assert_eq!(work.ended_at_ns, asked_ns);
+    let calls = named(&spans, "GET");
+    assert_eq!(calls.iter().filter(|call| is_child(call, work)).count(), 2);
+    assert_eq!(calls[2].parent, None, "nobody knows what it is for: {:?}", calls[2]);
+    assert_eq!(world.counter("message_receipts", "linked"), 1);
+}
+
+#[test]
+fn each_message_has_its_own_work() {
+    let Scene { mut world, mut producer, mut queue, mut service } = scene(Scheduling::Threads);
+    world.call(&mut producer, &["LPUSH", "jobs", JOB, OTHER_JOB], ":2\r\n");
+    for job in [JOB, OTHER_JOB] {
+        world.call(&mut queue, ASK, &array(&["jobs", job]));
+        world.fetch(&mut service);
+    }
+    let spans = world.spans();
+    let works = named(&spans, "process jobs");
+    assert_eq!(works.len(), 2);
+    assert_ne!(works[0].trace_id, works[1].trace_id);
+    assert!(works.iter().all(|work| is_linked(work, only(&spans, "LPUSH"))));
+    let calls = named(&spans, "GET");
+    for (work, call) in works.iter().zip(calls) {
+        assert!(is_child(call, work));
+    }
+}
+
+#[test]
+fn the_value_of_a_key_is_no_message() {
+    let Scene { mut world, mut producer, mut queue, mut service } = scene(Scheduling::Threads);
+    world.call(&mut producer, &["SET", "job", JOB], "+OK\r\n");
+    world.call(&mut queue, &["GET", "job"], &format!("$36\r\n{JOB}\r\n"));
+    world.call(&mut producer, &["LPUSH", "jobs", JOB], ":1\r\n");
+    world.call(&mut queue, &["GET", "job"], &format!("$36\r\n{JOB}\r\n"));
+    world.fetch(&mut service);
+    let spans = world.spans();
+    assert!(spans.iter().all(|span| span.links.is_empty() && span.parent.is_none()));
+}
+
+#[test]
+fn a_thread_that_waited_for_events_meanwhile_works_on_anything() {
+    let Scene { mut world, mut producer, mut queue, mut service } = scene(Scheduling::Threads);
+    world.call(&mut producer, &["LPUSH", "jobs", JOB], ":1\r\n");
+    world.ask(&mut queue, ASK);
+    queue.executor.turn += 1;
+    service.executor.turn += 1;
+    world.answer(&mut queue, &array(&["jobs", JOB]));
+    world.fetch(&mut service);
+    let spans = world.spans();
+    assert!(is_linked(only(&spans, "BRPOP"), only(&spans, "LPUSH")));
+    assert_eq!(only(&spans, "GET").parent, None);
+}
+
+#[test]
+fn a_message_of_another_queue_makes_it_ambiguous() {
+    let Scene { mut world, mut producer, mut queue, mut service } = scene(Scheduling::Threads);
+    world.call(&mut producer, &["LPUSH", "jobs", JOB], ":1\r\n");
+    world.call(&mut queue, ASK, &array(&["jobs", JOB]));
+    world.fetch(&mut service);
+    world.call(&mut queue, &["RPOP", "parts"], &format!("$36\r\n{OTHER_JOB}\r\n"));
+    world.fetch(&mut service);
+    let spans = world.spans();
+    let calls = named(&spans, "GET");
+    assert!(is_child(calls[0], only(&spans, "process jobs")));
+    assert_eq!(calls[1].parent, None, "of either");
+    assert_eq!(world.counter("parent_refused", "ambiguous"), 1);
+}
+
+#[test]
+fn a_queue_that_is_empty_asks_for_nothing() {
+    let Scene { mut world, mut queue, mut service, .. } = scene(Scheduling::Threads);
+    world.call(&mut queue, ASK, "*-1\r\n");
+    world.fetch(&mut service);
+    assert_eq!(only(&world.spans(), "GET").parent, None);
+}
+
+#[test]
+fn a_stream_reaches_every_group() {
+    let Scene { mut world, mut producer, mut queue, mut service } = scene(Scheduling::Threads);
+    let mut other = world.connect(WORKER + 1, REDIS);
+    world.engine.handle_process(WORKER + 1, Scheduling::Threads);
+    let entries =
+        "*1\r\n*2\r\n$6\r\norders\r\n*1\r\n*2\r\n$15\r\n1700000000000-0\r\n*2\r\n$1\r\na\r\n$1\r\nb\r\n";
+    // The consumer often hears of it before the producer knows its position.
+    world.ask(&mut producer, &["XADD", "orders", "*", "a", "b"]);
+    world.call(
+        &mut queue,
+        &["XREADGROUP", "GROUP", "g", "c", "BLOCK", "0", "STREAMS", "orders", ">"],
+        entries,
+    );
+    world.answer(&mut producer, "$15\r\n1700000000000-0\r\n");
+    world.fetch(&mut service);
+    world.call(&mut other, &["XREADGROUP", "GROUP", "h", "c", "STREAMS", "orders", ">"], entries);
+    let spans = world.spans();
+    let sent = only(&spans, "XADD");
+    let work = only(&spans, "process orders");
+    assert!(is_linked(work, sent) && is_child(only(&spans, "GET"), work));
+    assert!(is_linked(named(&spans, "XREADGROUP")[1], sent));
+}
+
+#[test]
+fn a_script_that_brings_what_another_took_moves_messages() {
+    let Scene { mut world, mut producer, mut queue, mut service } = scene(Scheduling::EventLoop);
+    let add = &["EVALSHA", "aa", "1", "q:wait", JOB];
+    let next = &["EVALSHA", "bb", "1", "q:wait", "token"];
+    world.call(&mut producer, add, "$1\r\n1\r\n");
+    world.call(&mut queue, next, &format!("*2\r\n*2\r\n$4\r\ndata\r\n$36\r\n{JOB}\r\n$1\r\n1\r\n"));
+    world.fetch(&mut service);
+    let spans = world.spans();
+    let scripts = named(&spans, "EVALSHA");
+    assert!(is_linked(scripts[1], scripts[0]));
+    assert_eq!(only(&spans, "GET").parent, None, "an event loop may have others to work on");
+}
+
+#[test]
+fn who_does_not_wait_for_messages_may_have_others_left() {
+    let Scene { mut world, mut producer, mut queue, mut service } = scene(Scheduling::Threads);
+    world.call(&mut producer, &["LPUSH", "jobs", JOB, OTHER_JOB], ":2\r\n");
+    for job in [JOB, OTHER_JOB] {
+        world.call(&mut queue, &["RPOP", "jobs"], &format!("$36\r\n{job}\r\n"));
+    }
+    world.fetch(&mut service);
+    let spans = world.spans();
+    assert!(named(&spans, "RPOP").iter().all(|received| is_linked(received, only(&spans, "LPUSH"))));
+    assert_eq!(only(&spans, "GET").parent, None);
+}
+
+#[test]
+fn tasks_that_were_started_for_a_message_work_on_it() {
+    let Scene { mut world, mut producer, mut queue, mut service } = scene(Scheduling::Threads);
+    const LOOP: u64 = 100;
+    let of = |client: &mut Client, context| client.executor.task = Some(Task::Context(context));
+    world.call(&mut producer, &["LPUSH", "jobs", JOB, OTHER_JOB], ":2\r\n");
+    world.engine.handle_task(
+        Executor { tgid: WORKER, tid: WORKER, ..Executor::default() },
+        LOOP,
+        world.now_ns,
+    );
+    for (task, job) in [(101, JOB), (102, OTHER_JOB)] {
+        of(&mut queue, LOOP);
+        world.ask(&mut queue, ASK);
+        // The loop has waited, and has read the answer under some other context.
+        queue.executor =
+            Executor { turn: queue.executor.turn + 1, task: Some(Task::Context(1)), ..queue.executor };
+        world.answer(&mut queue, &array(&["jobs", job]));
+        of(&mut queue, LOOP);
+        world.engine.handle_task(queue.executor, task, world.now_ns);
+    }
+    for task in [101, 102] {
+        of(&mut service, task);
+        world.fetch(&mut service);
+    }
+    let spans = world.spans();
+    let (works, calls) = (named(&spans, "process jobs"), named(&spans, "GET"));
+    assert_eq!(works.len(), 2);
+    assert!(calls.iter().zip(works).all(|(call, work)| is_child(call, work)));
+}
+
+#[test]
+fn a_goroutine_works_on_its_message_and_those_it_started_on_any() {
+    let Scene { mut world, mut queue, mut service, .. } = scene(Scheduling::Migrating);
+    let of = |client: &mut Client, id, parent| client.executor.task = Some(Task::Goroutine { id, parent });
+    of(&mut queue, 10, 1);
+    world.call(&mut queue, ASK, &array(&["jobs", JOB]));
+    of(&mut service, 10, 1);
+    world.fetch(&mut service);
+    of(&mut service, 11, 10);
+    world.fetch(&mut service);
+    let spans = world.spans();
+    let calls = named(&spans, "GET");
+    assert!(is_child(calls[0], only(&spans, "process jobs")));
+    assert_eq!(calls[1].parent, None);
+}
+
+#[test]
+fn a_message_that_was_refused_was_not_sent() {
+    let Scene { mut world, mut producer, mut queue, .. } = scene(Scheduling::Threads);
+    world.call(&mut producer, &["LPUSH", "string", JOB], "-WRONGTYPE Operation\r\n");
+    world.call(&mut producer, &["LPUSH", "jobs", JOB], ":1\r\n");
+    world.call(&mut queue, ASK, &array(&["jobs", JOB]));
+    let spans = world.spans();
+    let pushes = named(&spans, "LPUSH");
+    assert!(is_linked(only(&spans, "BRPOP"), pushes[1]));
+}
+
+#[test]
+fn work_is_told_at_last_when_nothing_more_comes() {
+    let Scene { mut world, mut queue, mut service, .. } = scene(Scheduling::Threads);
+    world.call(&mut queue, ASK, &array(&["jobs", JOB]));
+    world.fetch(&mut service);
+    world.engine.handle_process_exit(WORKER, world.now_ns);
+    let spans: Vec<_> = std::iter::from_fn(|| world.engine.poll_span()).collect();
+    assert!(is_child(only(&spans, "GET"), only(&spans, "process jobs")));
+    assert_eq!(world.counter("message_receipts", "unknown"), 1);
+}

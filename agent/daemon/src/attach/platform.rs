@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::time::Instant;
 
 use super::node::Node;
+use super::own::OwnConnections;
 use super::refusal::Refusal;
 use super::target::Target;
 
@@ -28,9 +29,16 @@ impl Platform {
     }
 
     /// Returns the means to put its part into processes.
-    pub(super) fn mechanism(self) -> Box<dyn Mechanism> {
+    pub(super) fn mechanism(self, own: &OwnConnections) -> Box<dyn Mechanism> {
         match self {
-            Platform::Node => Box::new(Node),
+            Platform::Node => Box::new(Node::new(own.clone())),
+        }
+    }
+
+    /// Returns why its part cannot be put into a process, as far as that can be told without doing it.
+    pub(super) fn obstacle(self, target: &Target) -> Option<Refusal> {
+        match self {
+            Platform::Node => Node::new(OwnConnections::default()).check(target).err(),
         }
     }
 }

@@ -1128,7 +1128,7 @@ mod tests {
     fn a_loop_with_tokens_gives_each_request_once_in_the_turn_that_read_it() {
         let mut parents = of_scheduling(Scheduling::TokenLoop);
         let with = |token, stamp: Stamp| Stamp { executor: Executor { token, ..stamp.executor }, ..stamp };
-        let mut read = |parents: &mut Parents, id, sock, at_ns| {
+        let read = |parents: &mut Parents, id, sock, at_ns| {
             let stamp = thread(7, 1, at_ns);
             parents.touch(&stamp.executor, None);
             begin(parents, id, connection(sock), stamp);

@@ -93,6 +93,7 @@ impl Parents {
             started_at_ns,
             read_at_ns: started_at_ns,
             is_answering: true,
+            is_given: false,
             has_waited: false,
             has_called: false,
             calls: 0,

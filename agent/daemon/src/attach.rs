@@ -4,6 +4,7 @@
 //! spans or sockets' bytes. Its one hard problem is to do nothing to a process that is not certainly harmless: in doubt
 //! it refuses, and says why.
 
+mod jvm;
 mod node;
 mod own;
 mod platform;
@@ -18,6 +19,7 @@ use std::thread::JoinHandle;
 pub use platform::{Platform, Platforms, UnknownPlatform};
 
 use crate::health::{Counter, Ledger};
+use node::Node;
 use own::OwnConnections;
 use target::Target;
 use worker::Worker;
@@ -45,11 +47,11 @@ pub struct Outcome {
     pub is_attached: bool,
 }
 
-/// Returns why the part of a platform cannot be put into a process, as far as that can be told without doing it.
+/// Returns why the part for Node cannot be put into a process, as far as that can be told without doing it.
 #[must_use]
-pub fn obstacle(tgid: u32, platform: Platform) -> Option<String> {
-    let target = Target::open(tgid).map_err(|refusal| refusal.to_string());
-    target.map_or_else(Some, |target| platform.obstacle(&target).map(|refusal| refusal.to_string()))
+pub fn obstacle_in_node(tgid: u32) -> Option<String> {
+    let checked = Target::open(tgid).and_then(|target| Node::new(OwnConnections::default()).check(&target));
+    checked.err().map(|refusal| refusal.to_string())
 }
 
 /// The threads that attach, one for each platform that was asked for.

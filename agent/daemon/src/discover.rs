@@ -4,6 +4,7 @@
 //! It never sees a span or a socket's bytes. Its one hard problem is that processes vanish while being looked at: a
 //! notice carries enough to name them all the same.
 
+mod bounded;
 mod container;
 mod environment;
 mod glob;

@@ -287,6 +287,8 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
                 self.engine.handle_task(executor, context, at_ns);
             }
             Observation::TaskEnd { tgid, context, .. } => self.engine.handle_task_end(tgid, context),
+            Observation::Thread { maker, tid, at_ns } => self.engine.handle_thread(&maker, tid, at_ns),
+            Observation::ThreadEnd { tgid, tid, at_ns } => self.engine.handle_thread_end(tgid, tid, at_ns),
             Observation::HandoversLost { .. } => self.engine.handle_lost_handovers(),
             Observation::Gift { giver, token, at_ns } => self.engine.handle_gift(&giver, token, at_ns),
             // The engine was told when they came.
@@ -444,6 +446,8 @@ fn notice(observation: &Observation, roster: &mut Roster) -> Option<Notice> {
         | Observation::Task { .. }
         | Observation::TaskEnd { .. }
         | Observation::Gift { .. }
+        | Observation::Thread { .. }
+        | Observation::ThreadEnd { .. }
         | Observation::HandoversLost { .. } => None,
     }
 }

@@ -14,7 +14,7 @@ mod works;
 use foldhash::HashMap;
 
 use crate::connection::Stamp;
-use crate::event::{ConnectionId, Executor, Opened, Role, Scheduling};
+use crate::event::{Claim, ConnectionId, Executor, Opened, Role, Scheduling};
 use crate::pairing::{Exchange, ExchangeId, Started};
 use crate::protocol::{Keys, Marks, Request, WireContext};
 use crate::semconv::{self, Attributes, Value};
@@ -270,6 +270,16 @@ impl Correlation {
         self.parents.forget_context(tgid, context);
     }
 
+    /// Notes that a thread was made.
+    pub(crate) fn handle_thread(&mut self, maker: &Executor, tid: u32, at_ns: u64) {
+        self.parents.note_thread(maker, tid, at_ns);
+    }
+
+    /// Notes that a thread ended.
+    pub(crate) fn handle_thread_end(&mut self, tgid: u32, tid: u32, at_ns: u64) {
+        self.parents.note_thread_end(tgid, tid, at_ns);
+    }
+
     /// Notes that tasks or gifts may have been missed.
     pub(crate) fn handle_lost_handovers(&mut self) {
         self.parents.forget_handovers();
@@ -281,8 +291,11 @@ impl Correlation {
     }
 
     /// Notes for whom a connection is written to next.
-    pub(crate) fn claim(&mut self, connection: ConnectionId, executor: Executor) {
-        self.parents.claim(connection, executor);
+    pub(crate) fn claim(&mut self, connection: ConnectionId, claim: &Claim, at_ns: u64) {
+        match claim.from {
+            Some(from) => self.parents.claim_from(connection, from, &claim.executor, at_ns),
+            None => self.parents.claim(connection, claim.executor),
+        }
     }
 
     /// Notes that a connection is written to.
@@ -296,12 +309,12 @@ impl Correlation {
     }
 
     /// Notes what a call belongs to that may be made here, before it is known whether it is one.
-    pub(crate) fn foresee(&mut self, connection: ConnectionId, stamp: &Stamp) {
+    pub(crate) fn foresee(&mut self, connection: ConnectionId, position: u32, stamp: &Stamp) {
         if self.foreseen.len() >= MAX_FORESEEN {
             self.tally.not_remembered += 1;
             return;
         }
-        let Some(found) = self.parents.foresee(connection, stamp) else { return };
+        let Some(found) = self.parents.foresee(connection, position, stamp) else { return };
         let Some(foreseen) = self.foresight(found.server, found.evidence) else { return };
         self.foreseen.insert((connection, stamp.at_ns), foreseen);
     }
@@ -330,6 +343,16 @@ impl Correlation {
         if opened.role == Role::Accepted {
             self.parents.note_blind(connection, opened.executor.tgid);
         }
+    }
+
+    /// Notes that a unit of work has read something of the only exchange that is open on a connection, if it is the only.
+    pub(crate) fn read(&mut self, kind: SpanKind, only: Option<ExchangeId>, executor: &Executor) {
+        let Some(only) = only else { return };
+        let server = match kind {
+            SpanKind::Client => self.parents.parent_of(only),
+            _ => Some(only),
+        };
+        self.parents.note_read(executor, server);
     }
 
     /// Notes that something is written to a connection on which this request is being served.
@@ -565,6 +588,7 @@ impl Correlation {
         if let Some(cause) = self.parents.parent_of(id) {
             self.works.call_ended(cause, now_ns);
         }
+        self.parents.note_end(id, now_ns);
         self.parents.end(id);
         self.content.end(id);
         if let Some(active) = self.active.remove(&id) {
@@ -583,9 +607,10 @@ impl Correlation {
     ) -> Option<Span> {
         let mut active = self.active.remove(&exchange.id)?;
         let cause = self.parents.parent_of(exchange.id);
+        let last = exchange.response_last.unwrap_or(exchange.request_last);
+        self.parents.note_end(exchange.id, last.at_ns);
         self.parents.end(exchange.id);
         self.content.end(exchange.id);
-        let last = exchange.response_last.unwrap_or(exchange.request_last);
         if let Some(cause) = cause {
             self.works.call_ended(cause, last.at_ns);
         }

@@ -151,9 +151,10 @@ impl Engine {
         match kind {
             EventKind::Opened(opened) => self.open(connection, opened, at_ns),
             EventKind::Data(data) => self.data(connection, data, at_ns),
-            EventKind::Claimed(executor) => {
+            EventKind::Claimed(claim) => {
                 if self.connections.contains_key(&connection) {
-                    self.correlation.claim(connection, executor);
+                    self.correlation.see(&Stamp { at_ns, executor: claim.executor });
+                    self.correlation.claim(connection, &claim, at_ns);
                 }
             }
             EventKind::Eof(executor) => self.eof(connection, Stamp { at_ns, executor }),
@@ -181,7 +182,17 @@ impl Engine {
         self.correlation.handle_task_end(tgid, context);
     }
 
-    /// Tells that the making or end of tasks, or gifts, may have been missed: what is known of them is void.
+    /// Tells that a thread was made by another of its process.
+    pub fn handle_thread(&mut self, maker: &Executor, tid: u32, at_ns: u64) {
+        self.correlation.handle_thread(maker, tid, at_ns);
+    }
+
+    /// Tells that a thread ended.
+    pub fn handle_thread_end(&mut self, tgid: u32, tid: u32, at_ns: u64) {
+        self.correlation.handle_thread_end(tgid, tid, at_ns);
+    }
+
+    /// Tells that the making or end of tasks and threads, or gifts, may have been missed: what is known of them is void.
     pub fn handle_lost_handovers(&mut self) {
         self.correlation.handle_lost_handovers();
     }
@@ -342,6 +353,7 @@ impl Engine {
         }
         let direction = data.direction;
         let stamp = Stamp { at_ns, executor: data.executor };
+        let position = data.position;
         self.correlation.see(&stamp);
         if direction == Direction::Egress {
             self.correlation.write(id, at_ns);
@@ -357,7 +369,7 @@ impl Engine {
         let is_call = direction == Direction::Egress
             && self.connections.get(&id).is_some_and(|connection| connection.session.is_rehearsing_client());
         if is_call {
-            self.correlation.foresee(id, &stamp);
+            self.correlation.foresee(id, position, &stamp);
         }
         self.note_waiting(id);
     }
@@ -367,6 +379,9 @@ impl Engine {
     fn touch(&mut self, id: ConnectionId, direction: Direction, executor: &Executor) {
         let Some(connection) = self.connections.get(&id) else { return };
         let open = connection.pairing.oldest();
+        if let (Direction::Ingress, Some(client)) = (direction, connection.session.client()) {
+            self.correlation.read(kind(client), connection.pairing.only(), executor);
+        }
         match connection.session.client() {
             Some(Direction::Egress) if direction == Direction::Egress => {
                 if let Some(sending) = connection.pairing.sending() {

@@ -22,6 +22,10 @@ pub const KIND_CLAIM: u8 = 8;
 pub const KIND_GIFT: u8 = 9;
 /// `EventHeader::kind` of a [`TaskEndEvent`].
 pub const KIND_TASK_END: u8 = 10;
+/// `EventHeader::kind` of a [`ThreadEvent`].
+pub const KIND_THREAD: u8 = 11;
+/// `EventHeader::kind` of a [`ThreadEndEvent`].
+pub const KIND_THREAD_END: u8 = 12;
 
 /// Bytes leave the observed process.
 pub const DIRECTION_EGRESS: u8 = 0;
@@ -52,6 +56,8 @@ pub const DATA_COUNTED: u8 = 1 << 2;
 pub const DATA_CONTEXT: u8 = 1 << 3;
 /// `task_parent` is the token of the unit of work that the thread executes.
 pub const DATA_TOKEN: u8 = 1 << 4;
+/// `position` of a claim record is valid.
+pub const CLAIM_POSITION: u8 = 1 << 5;
 /// The first positions of an opened record are valid.
 pub const OPENED_POSITIONS: u8 = 1 << 0;
 
@@ -61,7 +67,7 @@ pub const OPENED_POSITIONS: u8 = 1 << 0;
 pub struct EventHeader {
     /// One of the `KIND_*` values.
     pub kind: u8,
-    /// `DATA_*` flags of a data, task, claim or gift record, `OPENED_*` flags of an opened record, else 0.
+    /// `DATA_*` flags of a data, task, thread, claim or gift record, `CLAIM_*` and `OPENED_*` flags of those records, else 0.
     pub flags: u8,
     /// `DIRECTION_*` of a data record, else 0.
     pub direction: u8,
@@ -185,8 +191,32 @@ pub struct ForkEvent {
     pub header: EventHeader,
     /// Thread id of the child.
     pub child_tid: u32,
-    /// Process id of the child; equal to the parent's for a new thread, which is not reported.
+    /// Process id of the child.
     pub child_tgid: u32,
+}
+
+/// A thread that was made by another of its process.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ThreadEvent {
+    /// Head, with the flags of a data record, of the maker.
+    pub header: EventHeader,
+    /// As in [`DataEvent::task`], of the maker.
+    pub task: u64,
+    /// As in [`DataEvent::task_parent`], of the maker.
+    pub task_parent: u64,
+    /// As in [`DataEvent::turn`], of the maker.
+    pub turn: u32,
+    /// Thread id of the new thread.
+    pub child_tid: u32,
+}
+
+/// A thread that ended, not the last of its process.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ThreadEndEvent {
+    /// Head.
+    pub header: EventHeader,
 }
 
 /// A Python `Context` that was copied from the current one, as every new task does.
@@ -231,8 +261,8 @@ pub struct ClaimEvent {
     pub task_parent: u64,
     /// As in [`DataEvent::turn`].
     pub turn: u32,
-    /// Zero.
-    pub padding: u32,
+    /// Position of the first byte that is written for the task, if the flag says so; else it is whatever comes next.
+    pub position: u32,
 }
 
 /// A unit of work that was handed over: whoever executes it works for whom the giver works for.
@@ -271,6 +301,8 @@ const _: () = {
     assert!(size_of::<ExitEvent>() == 32);
     assert!(size_of::<TaskEvent>() == 72);
     assert!(size_of::<TaskEndEvent>() == 40);
+    assert!(size_of::<ThreadEvent>() == 56);
+    assert!(size_of::<ThreadEndEvent>() == 32);
     assert!(size_of::<ClaimEvent>() == 56);
     assert!(size_of::<GiftEvent>() == 64);
 };

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Instant;
 
+use super::jvm::Jvm;
 use super::node::Node;
 use super::own::OwnConnections;
 use super::refusal::Refusal;
@@ -12,18 +13,21 @@ use super::target::Target;
 /// A runtime with a mechanism of its own for letting parts in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Platform {
+    /// The JVM: HotSpot's way in for tools.
+    Jvm,
     /// Node.js: the inspector.
     Node,
 }
 
 /// All platforms, in the order in which they are named in messages.
-const PLATFORMS: &[Platform] = &[Platform::Node];
+const PLATFORMS: &[Platform] = &[Platform::Jvm, Platform::Node];
 
 impl Platform {
     /// Returns its name on the command line.
     #[must_use]
     pub fn label(self) -> &'static str {
         match self {
+            Platform::Jvm => "jvm",
             Platform::Node => "node",
         }
     }
@@ -31,14 +35,8 @@ impl Platform {
     /// Returns the means to put its part into processes.
     pub(super) fn mechanism(self, own: &OwnConnections) -> Box<dyn Mechanism> {
         match self {
+            Platform::Jvm => Box::new(Jvm),
             Platform::Node => Box::new(Node::new(own.clone())),
-        }
-    }
-
-    /// Returns why its part cannot be put into a process, as far as that can be told without doing it.
-    pub(super) fn obstacle(self, target: &Target) -> Option<Refusal> {
-        match self {
-            Platform::Node => Node::new(OwnConnections::default()).check(target).err(),
         }
     }
 }
@@ -110,6 +108,7 @@ mod tests {
         assert_eq!(read("off"), Ok(vec![]));
         assert_eq!(read("node"), Ok(vec![Platform::Node]));
         assert_eq!(read("node, node"), Ok(vec![Platform::Node]));
+        assert_eq!(read("node,jvm"), Ok(vec![Platform::Node, Platform::Jvm]));
         let error = |text| read(text).unwrap_err().to_string();
         assert!(error("php").starts_with("\"php\" is neither 'off' nor a list of: "));
         assert!(error("").starts_with("\"\" is neither"));

@@ -1,10 +1,13 @@
 //! Why a part is not put in, or not taken out.
 
-use super::node;
+use super::{jvm, node};
 
 /// Why nothing was done to a process, or not all.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Refusal {
+    /// The JVM's mechanism does not work here, or must not.
+    #[error(transparent)]
+    Jvm(#[from] jvm::Error),
     /// Node's mechanism does not work here, or must not.
     #[error(transparent)]
     Node(#[from] node::Error),
@@ -25,13 +28,14 @@ impl Refusal {
         match self {
             Refusal::Early => true,
             Refusal::Node(error) => error.is_passing(),
-            Refusal::Gone | Refusal::Signal(_) => false,
+            Refusal::Jvm(_) | Refusal::Gone | Refusal::Signal(_) => false,
         }
     }
 
     /// Returns a short name for counters.
     pub(super) fn label(&self) -> &'static str {
         match self {
+            Refusal::Jvm(error) => error.label(),
             Refusal::Node(error) => error.label(),
             Refusal::Early => "starting",
             Refusal::Gone => "gone",

@@ -4,14 +4,15 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use bytes::{Bytes, BytesMut};
 use remora_abi::{
-    ClaimEvent, ClosedEvent, DATA_CONTEXT, DATA_COUNTED, DATA_EOF, DATA_GOROUTINE, DATA_TOKEN,
-    DIRECTION_EGRESS, DataEvent, EventHeader, ExecEvent, FAMILY_INET, FAMILY_UNIX, ForkEvent, GiftEvent,
-    KIND_CLAIM, KIND_CLOSED, KIND_DATA, KIND_EXEC, KIND_EXIT, KIND_FORK, KIND_GIFT, KIND_OPENED, KIND_TASK,
-    KIND_TASK_END, OPENED_POSITIONS, OpenedEvent, ROLE_ACCEPTED, ROLE_CONNECTED, TaskEndEvent, TaskEvent,
+    CLAIM_POSITION, ClaimEvent, ClosedEvent, DATA_CONTEXT, DATA_COUNTED, DATA_EOF, DATA_GOROUTINE,
+    DATA_TOKEN, DIRECTION_EGRESS, DataEvent, EventHeader, ExecEvent, FAMILY_INET, FAMILY_UNIX, ForkEvent,
+    GiftEvent, KIND_CLAIM, KIND_CLOSED, KIND_DATA, KIND_EXEC, KIND_EXIT, KIND_FORK, KIND_GIFT, KIND_OPENED,
+    KIND_TASK, KIND_TASK_END, KIND_THREAD, KIND_THREAD_END, OPENED_POSITIONS, OpenedEvent, ROLE_ACCEPTED,
+    ROLE_CONNECTED, TaskEndEvent, TaskEvent, ThreadEvent,
 };
 use remora_engine::event::{
-    Closed, ConnectionId, Data, Direction, Endpoint, Event, EventKind, Executor, FirstPositions, Insertion,
-    Opened, Role, Task,
+    Claim, Closed, ConnectionId, Data, Direction, Endpoint, Event, EventKind, Executor, FirstPositions,
+    Insertion, Opened, Role, Task,
 };
 
 use super::observation::Observation;
@@ -44,6 +45,10 @@ impl Decoder {
             }
             KIND_TASK => Ok(task(&read(record)?)),
             KIND_TASK_END => Ok(task_end(&read(record)?)),
+            KIND_THREAD => Ok(thread(&read(record)?)),
+            KIND_THREAD_END => {
+                Ok(Observation::ThreadEnd { tgid: header.tgid, tid: header.tid, at_ns: header.time_ns })
+            }
             KIND_CLAIM => Ok(claim(&read(record)?)),
             KIND_GIFT => Ok(gift(&read(record)?)),
             KIND_EXIT => Ok(Observation::Exit { tgid: header.tgid, at_ns: header.time_ns }),
@@ -114,9 +119,17 @@ fn task_end(event: &TaskEndEvent) -> Observation {
     Observation::TaskEnd { tgid: header.tgid, context: task, at_ns: header.time_ns }
 }
 
+fn thread(event: &ThreadEvent) -> Observation {
+    let ThreadEvent { header, task, task_parent, turn, child_tid } = *event;
+    let maker = executor(&header, task, task_parent, turn);
+    Observation::Thread { maker, tid: child_tid, at_ns: header.time_ns }
+}
+
 fn claim(event: &ClaimEvent) -> Observation {
-    let ClaimEvent { header, task, task_parent, turn, padding: _ } = *event;
-    socket(&header, EventKind::Claimed(executor(&header, task, task_parent, turn)))
+    let ClaimEvent { header, task, task_parent, turn, position } = *event;
+    let from = (header.flags & CLAIM_POSITION != 0).then_some(position);
+    let executor = executor(&header, task, task_parent, turn);
+    socket(&header, EventKind::Claimed(Claim { executor, from }))
 }
 
 fn gift(event: &GiftEvent) -> Observation {
@@ -230,6 +243,8 @@ unsafe impl Record for TaskEvent {}
 unsafe impl Record for GiftEvent {}
 // SAFETY: as above.
 unsafe impl Record for TaskEndEvent {}
+// SAFETY: as above.
+unsafe impl Record for ThreadEvent {}
 // SAFETY: as above.
 unsafe impl Record for ClaimEvent {}
 

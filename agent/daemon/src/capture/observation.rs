@@ -32,6 +32,24 @@ pub enum Observation {
         /// When, `CLOCK_MONOTONIC`.
         at_ns: u64,
     },
+    /// A thread was made by another of its process.
+    Thread {
+        /// Who made it.
+        maker: Executor,
+        /// The new thread.
+        tid: u32,
+        /// When, `CLOCK_MONOTONIC`.
+        at_ns: u64,
+    },
+    /// A thread ended, and its process did not.
+    ThreadEnd {
+        /// The process.
+        tgid: u32,
+        /// The thread.
+        tid: u32,
+        /// When, `CLOCK_MONOTONIC`.
+        at_ns: u64,
+    },
     /// From some time on, beginnings and ends of tasks and gifts may be missing.
     HandoversLost {
         /// When, `CLOCK_MONOTONIC`.
@@ -87,6 +105,8 @@ impl Observation {
             | Observation::Exit { at_ns, .. }
             | Observation::Task { at_ns, .. }
             | Observation::TaskEnd { at_ns, .. }
+            | Observation::Thread { at_ns, .. }
+            | Observation::ThreadEnd { at_ns, .. }
             | Observation::HandoversLost { at_ns }
             | Observation::Gift { at_ns, .. } => Some(*at_ns),
             Observation::Fork { .. } => None,

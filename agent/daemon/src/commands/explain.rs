@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use self::mapped::Tls;
 use self::sockets::Sockets;
-use crate::attach::{self, Platform};
+use crate::attach;
 use crate::discover::{self, Decision, Process, Runtime, Selection};
 
 /// Everything that is known.
@@ -148,7 +148,7 @@ fn not_seen(process: &Process, tls: &[Tls], sockets: &Sockets) -> Vec<String> {
 
 /// Says what a part inside Node would add, or why there can be none.
 fn with_part(tgid: u32) -> String {
-    match attach::obstacle(tgid, Platform::Node) {
+    match attach::obstacle_in_node(tgid) {
         None => "a part inside would tell them ('remora run --attach node': it opens the inspector by SIGUSR1, puts a \
                  few functions of net, http and database clients in place of their own, and closes it again; Node \
                  says so on its standard error)"

@@ -38,6 +38,7 @@ pub(super) fn plain(runtime: &Runtime, probes: &[Probe]) -> How {
 /// Returns how a process is observed that has a part inside.
 pub(super) fn with_part(platform: Platform) -> How {
     match platform {
+        Platform::Jvm => How { tasks: Tasks::None, has_tokens: true, scheduling: Scheduling::Unproven },
         Platform::Node => How { tasks: Tasks::Libuv, has_tokens: true, scheduling: Scheduling::TokenLoop },
     }
 }
@@ -45,6 +46,7 @@ pub(super) fn with_part(platform: Platform) -> How {
 /// Returns whose parts a program may get.
 pub(super) fn platform(runtime: &Runtime) -> Option<Platform> {
     match runtime {
+        Runtime::Java => Some(Platform::Jvm),
         Runtime::Node => Some(Platform::Node),
         _ => None,
     }

@@ -96,7 +96,6 @@ impl Parents {
             is_given: false,
             has_waited: false,
             has_called: false,
-            is_given: false,
             calls: 0,
             calling: None,
         };

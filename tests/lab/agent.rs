@@ -14,6 +14,7 @@ use remora_tests::sink::Sink;
 use remora_tests::{net, tools, wait};
 
 use crate::judge::Span;
+use crate::links::Links;
 
 /// How long it may take until it observes.
 const READY_WITHIN: Duration = Duration::from_secs(60);
@@ -24,6 +25,15 @@ const ATTACHED_WITHIN: Duration = Duration::from_secs(60);
 const CONFIGURATION: &str = "[redaction]\nstatements = false\n[evidence]\n";
 /// Conclude nothing from ids.
 pub(crate) const NO_CONTENT: &str = "off";
+
+/// What an agent saw in one run.
+pub(crate) struct Seen {
+    pub(crate) spans: Vec<Span>,
+    /// The same spans, for what can be inferred about them.
+    pub(crate) links: Links,
+    /// What it lost.
+    pub(crate) losses: Vec<String>,
+}
 
 /// A running agent.
 pub(crate) struct Agent {
@@ -77,17 +87,19 @@ impl Agent {
         })
     }
 
-    /// Ends it, which prints all it knows, and returns the spans and what it lost.
-    pub(crate) fn finish(mut self) -> Result<(Vec<Span>, Vec<String>)> {
+    /// Ends it, which prints all it knows, and returns that.
+    pub(crate) fn finish(mut self) -> Result<Seen> {
         let losses = losses(&tools::curl(&[&format!("http://{}/metrics", self.metrics)])?);
         let status = self.running.stop()?;
         ensure!(status.success(), "the agent ended with {status}; it said:\n{}", self.running.printed());
         let file = File::open(&self.spans).with_context(|| format!("open {}", self.spans.display()))?;
-        let mut spans = Vec::new();
+        let (mut spans, mut links) = (Vec::new(), Links::default());
         for line in BufReader::new(file).lines() {
-            spans.extend(Span::read(&line?));
+            let line = line?;
+            spans.extend(Span::read(&line));
+            links.read(&line);
         }
-        Ok((spans, losses))
+        Ok(Seen { spans, links, losses })
     }
 }
 

@@ -113,7 +113,8 @@ pub(crate) fn platform(name: &str) -> Option<&'static str> {
 pub(crate) const SHORT: [&str; 5] = ["flask", "fastapi", "go", "express", "nginx"];
 
 /// The frameworks of `cargo xtask bench mechanisms`: one for each way to tell who works for whom.
-pub(crate) const COSTED: [&str; 7] = ["flask", "flask-executor", "fastapi", "go", "express", "nginx", "axum"];
+pub(crate) const COSTED: [&str; 8] =
+    ["flask", "flask-executor", "fastapi", "go", "express", "express+attach", "nginx", "axum"];
 
 /// The least share of right links, in percent of all judged, for each framework. A framework without a row has 0.
 const FLOORS: [(&str, f64); 5] =

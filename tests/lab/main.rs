@@ -10,6 +10,7 @@ mod downstream;
 mod framework;
 mod interrupt;
 mod judge;
+mod links;
 mod load;
 mod measure;
 mod plan;
@@ -78,9 +79,10 @@ fn measure(plan: &Plan) -> Result<ExitCode> {
     let sink = Sink::start()?;
     let mut bench = Bench::new(&servers, &sink, &binary, &plan.in_flight, plan.requests);
     if plan.is_content {
-        let is_chosen = |framework: &&Framework| plan.frameworks.iter().any(|name| name == framework.name);
-        let chosen: Vec<_> =
-            framework::all().into_iter().filter(is_chosen).filter(|f| content::is_measurable(f)).collect();
+        let is_chosen = |framework: &Framework| {
+            plan.frameworks.iter().any(|name| name == framework.name) && content::is_measurable(framework)
+        };
+        let chosen: Vec<_> = framework::all().into_iter().filter(is_chosen).collect();
         content::run(plan, &mut bench, &chosen)?;
         return Ok(ExitCode::SUCCESS);
     }
@@ -128,7 +130,7 @@ fn cost(plan: &Plan, rounds: usize) -> Result<()> {
     let mut bench = Bench::new(&servers, &sink, &plan.agent, &plan.in_flight, plan.requests);
     for framework in framework::all() {
         if plan.frameworks.iter().any(|name| name == framework.name) {
-            bench.cost(framework, rounds).with_context(|| framework.name)?;
+            bench.cost(&framework, rounds).with_context(|| framework.name)?;
         }
     }
     Ok(())

@@ -12,7 +12,7 @@ use remora_tests::sink::Sink;
 use remora_tests::tools;
 use serde::Serialize;
 
-use crate::agent::{Agent, NO_CONTENT};
+use crate::agent::{Agent, NO_CONTENT, Seen};
 use crate::framework::{self, Framework, Load, Mode};
 use crate::judge::{FIRST_NUMBER, Judge, Tally};
 use crate::load::{self, Failures};
@@ -94,8 +94,8 @@ impl<'a> Bench<'a> {
             }
         }
         drop(processes);
-        let (spans, losses) = agent.finish()?;
-        let judge = Judge::new(spans, self.servers.neighbours());
+        let Seen { spans, links, losses } = agent.finish()?;
+        let judge = Judge::new(spans, links.infer(), self.servers.neighbours());
         let cells = loaded.into_iter().map(|cell| cell.judged(&judge, framework)).collect();
         Ok(Measured { name, title, versions, cells, losses })
     }

@@ -17,6 +17,7 @@ mod node;
 mod older;
 mod postgres;
 mod redis;
+mod tokio;
 
 use remora_tests::span::{Names, Show, Span, check_times, outline};
 

@@ -18,7 +18,7 @@ mod writing;
 pub const MAX_CAPTURE_BYTES: u32 = remora_abi::MAX_CAPTURE;
 
 pub use load::{Capture, CaptureSettings, Error};
-pub use observation::Observation;
+pub use observation::{Handover, Observation};
 pub use offsets::{OffsetError, resolve as resolve_offsets};
 pub use policy::{ProcessMode, Tasks};
 pub use socket_option::{set as set_socket_option, zero_copy_calls};

@@ -26,15 +26,15 @@ use std::thread;
 use std::time::Duration;
 
 use remora_engine::Engine;
-use remora_engine::event::{Event, EventKind};
+use remora_engine::event::{Event, EventKind, Executor};
 use remora_engine::span::Span;
 
 use crate::attach::Platforms;
-use crate::capture::{self, Capture, CaptureSettings, Observation, ProcessMode, WriteSettings};
+use crate::capture::{self, Capture, CaptureSettings, Handover, Observation, ProcessMode, WriteSettings};
 use crate::discover::{Discovery, Notice, Processes, Selection, Verdict};
 use crate::enrich::{ClockAnchor, Enricher, ResourceSpan};
 use crate::health::{Counter, Ledger, Readiness, Sample};
-use crate::propagate::{self, Servers};
+use crate::propagate::{self, Mechanisms, Servers};
 use order::Order;
 use parts::Parts;
 use roster::Roster;
@@ -59,10 +59,19 @@ pub struct Settings {
     pub engine: remora_engine::Settings,
     /// Which processes are observed.
     pub selection: Selection,
-    /// Cgroups whose selected processes write contexts into requests, which was proven harmless.
-    pub writes_in: Vec<PathBuf>,
     /// Which processes get a part.
     pub attach: Platforms,
+    /// What was proven harmless of writing contexts into requests, and where it is done.
+    pub writes: Writes,
+}
+
+/// Who writes contexts into requests.
+#[derive(Clone, Debug, Default)]
+pub struct Writes {
+    /// In which manners.
+    pub mechanisms: Mechanisms,
+    /// The cgroups whose selected processes do.
+    pub cgroups: Vec<PathBuf>,
 }
 
 /// What the pipeline shares with the rest of the agent.
@@ -94,7 +103,7 @@ pub fn run(
     let discovery = Discovery::new(settings.selection.clone(), shared.processes.clone(), &shared.ledger);
     shared.readiness.fails("capture", "the processes of this host are being looked at");
     capture.attach()?;
-    for cgroup in &settings.writes_in {
+    for cgroup in &settings.writes.cgroups {
         capture.write_in(cgroup)?;
     }
     thread::scope(|scope| {
@@ -286,11 +295,26 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
             Observation::Task { executor, context, at_ns, .. } => {
                 self.engine.handle_task(executor, context, at_ns);
             }
+            Observation::Gift { handover, giver, token, at_ns } => {
+                self.hand_over(handover, &giver, token, at_ns);
+            }
             Observation::TaskEnd { tgid, context, .. } => self.engine.handle_task_end(tgid, context),
+            Observation::Thread { maker, tid, at_ns } => self.engine.handle_thread(&maker, tid, at_ns),
+            Observation::ThreadEnd { tgid, tid, at_ns } => self.engine.handle_thread_end(tgid, tid, at_ns),
             Observation::HandoversLost { .. } => self.engine.handle_lost_handovers(),
-            Observation::Gift { giver, token, at_ns } => self.engine.handle_gift(&giver, token, at_ns),
+            Observation::Beginning { sock, own, told, at_ns } => {
+                self.engine.handle_beginning(sock, own, told, at_ns);
+            }
             // The engine was told when they came.
             Observation::Exec { .. } | Observation::Fork { .. } => {}
+        }
+    }
+
+    fn hand_over(&mut self, handover: Handover, giver: &Executor, token: u64, at_ns: u64) {
+        match handover {
+            Handover::Gift => self.engine.handle_gift(giver, token, at_ns),
+            Handover::Spawn => self.engine.handle_spawn(giver, token, at_ns),
+            Handover::Wake => self.engine.handle_wake(giver, token, at_ns),
         }
     }
 
@@ -379,13 +403,15 @@ fn load(settings: &Settings) -> Result<Capture, capture::Error> {
         observes_by_default: true,
         exec_resets_verdict: true,
     };
-    if settings.writes_in.is_empty() {
+    let Writes { mechanisms: Mechanisms { headers, option }, cgroups } = &settings.writes;
+    if cgroups.is_empty() {
         return Capture::load(capture);
     }
     let mut capture = Capture::load_for_writing(capture)?;
     if let Some(writing) = capture.writing() {
         writing.set(WriteSettings {
-            headers: true,
+            headers: *headers,
+            option: *option,
             control: propagate::CONTROL,
             ..WriteSettings::default()
         })?;
@@ -444,6 +470,9 @@ fn notice(observation: &Observation, roster: &mut Roster) -> Option<Notice> {
         | Observation::Task { .. }
         | Observation::TaskEnd { .. }
         | Observation::Gift { .. }
+        | Observation::Thread { .. }
+        | Observation::ThreadEnd { .. }
+        | Observation::Beginning { .. }
         | Observation::HandoversLost { .. } => None,
     }
 }

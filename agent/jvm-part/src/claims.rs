@@ -64,12 +64,8 @@ mod netty {
         (c"flushedEntry", ENTRY),
         (c"unflushedEntry", ENTRY),
     ]);
-    pub(super) static ENTRIES: Fields<4> = Fields::new([
-        (c"next", ENTRY),
-        (c"total", c"J"),
-        (c"progress", c"J"),
-        (c"cancelled", c"Z"),
-    ]);
+    pub(super) static ENTRIES: Fields<4> =
+        Fields::new([(c"next", ENTRY), (c"total", c"J"), (c"progress", c"J"), (c"cancelled", c"Z")]);
     pub(super) static CHANNEL: Fields<1> = Fields::new([(c"parent", c"Lio/netty/channel/Channel;")]);
     pub(super) static NIO: Fields<1> = Fields::new([(c"ch", c"Ljava/nio/channels/SelectableChannel;")]);
     pub(super) static EPOLL: Fields<1> = Fields::new([(c"socket", c"Lio/netty/channel/epoll/LinuxSocket;")]);

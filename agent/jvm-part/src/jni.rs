@@ -108,9 +108,8 @@ impl Env {
     /// Returns what a static method without arguments returns.
     pub(crate) fn call_static(self, class: Object, name: &CStr) -> Result<i32, Failed> {
         // SAFETY: the class is a reference of this thread, the names end with noughts.
-        let method = unsafe {
-            (self.functions().get_static_method_id)(self, class, name.as_ptr(), c"()I".as_ptr())
-        };
+        let method =
+            unsafe { (self.functions().get_static_method_id)(self, class, name.as_ptr(), c"()I".as_ptr()) };
         let Some(method) = self.known(method) else { return Err(Failed) };
         // SAFETY: the method takes no arguments and is of this class.
         let returned = unsafe { (self.functions().call_static_int_method)(self, class, method, ptr::null()) };
@@ -277,8 +276,7 @@ struct ToolsFunctions {
     _to_46: Unused<43>,
     allocate: unsafe extern "system" fn(Tools, i64, *mut *mut u8) -> i32,
     deallocate: unsafe extern "system" fn(Tools, *mut u8) -> i32,
-    get_class_signature:
-        unsafe extern "system" fn(Tools, Object, *mut *mut c_char, *mut *mut c_char) -> i32,
+    get_class_signature: unsafe extern "system" fn(Tools, Object, *mut *mut c_char, *mut *mut c_char) -> i32,
     _to_58: Unused<9>,
     get_object_hash_code: unsafe extern "system" fn(Tools, Object, *mut i32) -> i32,
     _to_78: Unused<19>,

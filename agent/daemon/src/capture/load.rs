@@ -32,7 +32,7 @@ pub(super) const TRACEPOINTS: [&str; 6] = [
 ];
 
 /// The programs on functions of runtimes, attached where discovery finds such functions.
-const UPROBES: [&str; 8] = [
+const UPROBES: [&str; 10] = [
     "go_http_round_trip",
     "python_context_copied",
     "python_free_context",
@@ -41,6 +41,8 @@ const UPROBES: [&str; 8] = [
     "python_queue_got",
     "uvloop_write",
     "node_turn",
+    "tokio_spawn",
+    "tokio_wake",
 ];
 
 /// What the programs are to do.

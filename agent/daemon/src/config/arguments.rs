@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::propagate::Mechanisms;
+
 use super::settings::LogFormat;
 use crate::attach::Platforms;
 
@@ -106,10 +108,10 @@ pub struct RunArguments {
     /// Bytes of each read or write that are looked at, 256 to 16384 [default: 4096]
     #[arg(long, value_name = "BYTES")]
     pub capture_bytes: Option<u32>,
-    /// Write contexts into requests: 'auto' where it is proven harmless in the cgroups of --propagate-in, 'headers' likewise, and in all cgroups where none is named [default: auto]
+    /// Write contexts: 'headers' into requests, 'tcp' into the headers of TCP, towards private networks, where servers read them too; 'auto' both. Only what is proven harmless, in the cgroups of --propagate-in; 'headers' and 'tcp' in all cgroups where none is named [default: auto]
     #[arg(long, value_name = "WHAT")]
     pub propagate: Option<Propagate>,
-    /// A cgroup (v2) whose selected processes write contexts; may be repeated
+    /// A cgroup (v2) whose selected processes write contexts, and whose servers read those in TCP headers; may be repeated
     #[arg(long, value_name = "CGROUP")]
     pub propagate_in: Vec<PathBuf>,
     /// Put a part into the processes of these platforms, for parents across their timers, queues and pools: 'off' or a comma-separated list of: node [default: off]
@@ -205,6 +207,9 @@ pub struct TrySocketsArguments {
     /// With sockets that stay in the socket map, to show what that does
     #[arg(long)]
     pub lasting: bool,
+    /// What is tried
+    #[arg(long, value_name = "WHAT", default_value = "headers")]
+    pub what: Propagate,
 }
 
 /// Which contexts are written into requests.
@@ -217,6 +222,21 @@ pub enum Propagate {
     Off,
     /// Headers, if the trial proves them harmless; in all cgroups where none is named.
     Headers,
+    /// A TCP option, likewise.
+    Tcp,
+}
+
+impl Propagate {
+    /// Returns the manners of writing that are wanted.
+    #[must_use]
+    pub fn mechanisms(self) -> Mechanisms {
+        match self {
+            Propagate::Auto => Mechanisms { headers: true, option: true },
+            Propagate::Off => Mechanisms::default(),
+            Propagate::Headers => Mechanisms { headers: true, option: false },
+            Propagate::Tcp => Mechanisms { headers: false, option: true },
+        }
+    }
 }
 
 /// What is made of ids that two requests have in common.

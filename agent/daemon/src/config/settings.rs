@@ -234,7 +234,7 @@ fn propagation(arguments: &RunArguments, file: &File) -> Result<Propagation, Err
     let what = match (arguments.propagate, &file.propagate.what) {
         (Some(what), _) => what,
         (None, Some(text)) => Propagate::from_str(text, false)
-            .map_err(|_| value("propagate.what", text, "auto, off or headers"))?,
+            .map_err(|_| value("propagate.what", text, "auto, off, headers or tcp"))?,
         (None, None) => Propagate::default(),
     };
     let cgroups =

@@ -207,8 +207,9 @@ fn contexts_are_written_only_where_somebody_said_so() {
     let flags =
         settings("--propagate off --propagate-in /a --propagate-in /b", &[], file).unwrap().propagation;
     assert_eq!(flags, Propagation { what: Propagate::Off, cgroups: vec!["/a".into(), "/b".into()] });
+    assert_eq!(settings("--propagate tcp", &[], file).unwrap().propagation.what, Propagate::Tcp);
     let error = settings("", &[], "[propagate]\nwhat = \"all\"").unwrap_err();
-    assert_eq!(error.to_string(), "propagate.what: \"all\" is not auto, off or headers");
+    assert_eq!(error.to_string(), "propagate.what: \"all\" is not auto, off, headers or tcp");
 }
 
 #[test]

@@ -12,6 +12,8 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use super::process::Runtime;
+use super::tokio;
+pub(super) use elf::offset_of;
 
 /// Files whose places are remembered; beyond it the memory starts over.
 const MAX_FILES: usize = 4096;
@@ -35,6 +37,10 @@ pub enum Purpose {
     UvloopWrite,
     /// Where Node turns from what was read to timers and immediates.
     NodeTurn,
+    /// For whom a new task of tokio works.
+    TokioSpawn,
+    /// Which task of tokio wakes which.
+    TokioWake,
 }
 
 /// Which bytes a file has: device, inode and time of change.
@@ -44,6 +50,19 @@ pub struct FileIdentity {
     inode: u64,
     changed_s: i64,
     changed_ns: i64,
+}
+
+impl FileIdentity {
+    /// Returns the identity of an open file; none if the system does not tell.
+    pub(super) fn of(file: &File) -> Option<Self> {
+        let metadata = file.metadata().ok()?;
+        Some(Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            changed_s: metadata.mtime(),
+            changed_ns: metadata.mtime_nsec(),
+        })
+    }
 }
 
 /// A place in a file, which all processes share that map it.
@@ -74,6 +93,7 @@ impl Probes {
             Runtime::Go { offsets: Some(_), .. } => {
                 self.in_file(executable, |file| in_go_program(file, GO_FUNCTIONS))
             }
+            Runtime::Tokio { .. } => self.in_file(executable, tokio::functions),
             Runtime::Node => self.in_file(executable, |file| in_symbols(file, NODE_FUNCTIONS)),
             Runtime::Python { .. } => {
                 let mut places = self.in_file(executable, python::in_file);
@@ -93,13 +113,7 @@ impl Probes {
 
     fn in_file(&mut self, path: PathBuf, find: impl FnOnce(&File) -> Places) -> Vec<Probe> {
         let Ok(opened) = File::open(&path) else { return Vec::new() };
-        let Ok(metadata) = opened.metadata() else { return Vec::new() };
-        let file = FileIdentity {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-            changed_s: metadata.mtime(),
-            changed_ns: metadata.mtime_nsec(),
-        };
+        let Some(file) = FileIdentity::of(&opened) else { return Vec::new() };
         if self.0.len() >= MAX_FILES {
             self.0.clear();
         }

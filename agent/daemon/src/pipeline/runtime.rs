@@ -61,6 +61,7 @@ fn tasks(runtime: &Runtime) -> Tasks {
         Runtime::Python { contexts: Some(contexts) } => {
             Tasks::Contexts { thread_state: contexts.thread_state, context: contexts.context }
         }
+        Runtime::Tokio { offsets } => Tasks::Tokio { current_task: offsets.current_task },
         Runtime::Node => Tasks::Libuv,
         _ => Tasks::None,
     }
@@ -121,5 +122,7 @@ fn program(purpose: Purpose) -> &'static str {
         Purpose::PythonQueueGot => "python_queue_got",
         Purpose::UvloopWrite => "uvloop_write",
         Purpose::NodeTurn => "node_turn",
+        Purpose::TokioSpawn => "tokio_spawn",
+        Purpose::TokioWake => "tokio_wake",
     }
 }

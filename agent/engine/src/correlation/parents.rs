@@ -6,6 +6,9 @@ mod goroutines;
 mod places;
 mod proofs;
 mod receipts;
+mod tasks;
+mod threads;
+mod wakes;
 
 use foldhash::{HashMap, HashSet};
 
@@ -20,6 +23,8 @@ use places::Places;
 use proofs::Proofs;
 use receipts::Receipt;
 pub(super) use receipts::Receiving;
+use tasks::Tasks;
+use threads::Threads;
 
 /// Calls that one request may have. A request with more is a stream or a worker, not a cause.
 const MAX_CALLS: u32 = 1_000;
@@ -134,6 +139,7 @@ pub(super) struct Parents {
     claims: Claims,
     places: Places,
     contexts: Contexts,
+    threads: Threads,
     /// Messages that are worked on by whom has received them.
     receipts: HashMap<Key, Receipt>,
     /// The request for which each unit of work was handed over, by process and token, and when.
@@ -141,6 +147,7 @@ pub(super) struct Parents {
     /// The request on whose behalf each unit of work has read something, by process and token; none where there were
     /// several.
     reads_of_units: HashMap<(u32, u64), Option<ExchangeId>>,
+    tasks: Tasks,
     /// The connection that a thread has accepted, and in which turn, if it has touched no other since.
     accepted: HashMap<u32, (u32, ConnectionId)>,
     /// Requests that each proxy has open, by the hash of what they ask for.
@@ -193,6 +200,8 @@ impl Parents {
         self.interleaving.remove(&tgid);
         self.proofs.forget_process(tgid);
         self.contexts.forget_process(tgid);
+        self.threads.forget_process(tgid);
+        self.tasks.forget_process(tgid);
         self.goroutines.forget_process(tgid);
         self.receipts.retain(|key, _| key.tgid() != tgid);
         self.gifts.retain(|(owner, _), _| *owner != tgid);
@@ -205,6 +214,7 @@ impl Parents {
             destination.idle.remove(&connection);
             destination.busy.remove(&connection);
         }
+        self.tasks.forget_connection(connection);
         self.unused.remove(&connection);
         self.freed.remove(&connection);
         self.claims.forget(connection);
@@ -224,6 +234,7 @@ impl Parents {
     pub(super) fn note_connect(&mut self, connection: ConnectionId, peer: &Endpoint, executor: &Executor) {
         let churn = match self.scheduling(executor.tgid) {
             Scheduling::Turns => 0,
+            Scheduling::Tasks => return self.tasks.open(connection, executor.token),
             Scheduling::EventLoop => {
                 let destination = self.destinations.entry((executor.tgid, peer.clone())).or_default();
                 destination.churn += 1;
@@ -339,9 +350,28 @@ impl Parents {
     /// Forgets what was told of tasks, gifts and claims: some of it may be out of date.
     pub(super) fn forget_handovers(&mut self) {
         self.contexts = Contexts::default();
+        self.threads = Threads::default();
         self.gifts.clear();
         self.claims.invalidate();
         self.places.invalidate();
+        self.reads_of_units.clear();
+    }
+
+    /// A thread was made: it may work for whom its maker works for.
+    pub(super) fn note_thread(&mut self, maker: &Executor, tid: u32, at_ns: u64) {
+        let is_meant = matches!(self.scheduling(maker.tgid), Scheduling::Threads | Scheduling::Unproven);
+        let found = if is_meant { self.of_executor(maker, None, at_ns) } else { None };
+        if let Some(found) = found {
+            self.threads.start(maker.tgid, tid, found.server, at_ns);
+        }
+    }
+
+    /// A thread has ended.
+    pub(super) fn note_thread_end(&mut self, tgid: u32, tid: u32, at_ns: u64) {
+        self.threads.end(tgid, tid, at_ns);
+        self.answer_turns.remove(&tid);
+        self.turns.remove(&tid);
+        self.accepted.remove(&tid);
     }
 
     /// A unit of work was handed over: whoever takes it works for whom the giver works for.
@@ -434,6 +464,8 @@ impl Parents {
         if matches!(key, Key::Thread { .. }) && self.is_busy(key, connection) {
             self.interleaving.insert(first.executor.tgid);
         }
+        // Whoever serves requests of its own was not started for one.
+        self.threads.disappoint(reader.tgid, reader.tid);
         self.by_key.entry(key).or_default().push(id);
         self.by_connection.entry(connection).or_default().push(id);
         let last_turn = self.answer_turns.get(&first.executor.tid).copied().unwrap_or(0);
@@ -581,6 +613,11 @@ impl Parents {
         self.set_turn(executor, server.filter(|_| !is_other));
     }
 
+    /// A request has ended: so should the threads that it had started.
+    pub(super) fn note_request_end(&mut self, id: ExchangeId, at_ns: u64) {
+        self.threads.end_request(id, at_ns);
+    }
+
     /// Forgets a request or call.
     pub(super) fn end(&mut self, id: ExchangeId) {
         if let Some(server) = self.call_parents.remove(&id).and_then(|server| self.servers.get_mut(&server)) {
@@ -634,6 +671,7 @@ impl Parents {
         let unused = unused.map(|unused| unused.server.filter(|_| churn == unused.churn));
         match self.scheduling(first.executor.tgid) {
             Scheduling::Proxy => self.of_content(first.executor.tgid, *content),
+            Scheduling::Tasks => self.begin_task_call(started.id, connection, first),
             _ => self.find(connection, started.place.position, unused, first),
         }
     }
@@ -685,6 +723,9 @@ impl Parents {
         if let Some(owner) = self.places.owner(connection, position) {
             let server = owner.filter(|server| self.servers.contains_key(server))?;
             return Some(Found { server, evidence: Evidence::Task });
+        }
+        if self.scheduling(first.executor.tgid) == Scheduling::Tasks {
+            return self.foresee_task_call(connection, first);
         }
         let Writer { executor, claimed } = self.claims.writer(connection, first)?;
         match (executor.task, claimed) {
@@ -809,6 +850,13 @@ impl Parents {
             // A new connection is often written to in a later turn, which may be another request's.
             let server = opened_during.unwrap_or_else(|| self.turn_owner(executor))?;
             return self.servers.contains_key(&server).then_some(Found { server, evidence: Evidence::Turn });
+        }
+        if !self.by_key.contains_key(&key) {
+            let server = self.threads.request(executor.tgid, executor.tid)?;
+            return self
+                .servers
+                .contains_key(&server)
+                .then_some(Found { server, evidence: Evidence::Thread });
         }
         let only = self.only(key)?;
         if let Some(server) = self.servers.get_mut(&only) {
@@ -1132,8 +1180,8 @@ mod tests {
         let mut parents = Parents::default();
         begin(&mut parents, REQUEST, connection(1), goroutine(5, 1, 10));
         parents.end(REQUEST);
-        // 39 was started after 38, and was there before the second request.
-        parents.see(&goroutine(39, 1, 20));
+        // It reads something on another connection, and makes its first call during the second request.
+        parents.see(&goroutine(38, 5, 20));
         begin(&mut parents, OTHER, connection(1), goroutine(5, 1, 30));
         assert_eq!(evidence(&mut parents, &goroutine(38, 5, 40)), None);
         assert_eq!(evidence(&mut parents, &goroutine(40, 5, 41)), Some((2, Evidence::Goroutine)));
@@ -1175,10 +1223,60 @@ mod tests {
     }
 
     #[test]
+    fn a_thread_that_a_request_started_belongs_to_it_where_such_threads_end_with_their_requests() {
+        let mut parents = of_scheduling(Scheduling::Threads);
+        begin(&mut parents, REQUEST, connection(1), thread(7, 0, 10));
+        for tid in 20..23 {
+            parents.note_thread(&thread(7, 0, 11).executor, tid, 11);
+            assert_eq!(evidence(&mut parents, &thread(tid, 0, 12)), None, "not seen yet");
+            parents.note_thread_end(1, tid, 13);
+        }
+        parents.note_thread(&thread(7, 0, 14).executor, 30, 14);
+        assert_eq!(evidence(&mut parents, &thread(30, 0, 15)), Some((1, Evidence::Thread)));
+        // One that serves by itself was not started for the request.
+        begin(&mut parents, OTHER, connection(2), thread(30, 0, 16));
+        assert_eq!(evidence(&mut parents, &thread(30, 0, 17)), Some((2, Evidence::Thread)));
+        parents.note_thread(&thread(7, 0, 18).executor, 31, 18);
+        assert_eq!(evidence(&mut parents, &thread(31, 0, 19)), None);
+    }
+
+    #[test]
+    fn what_served_several_connections_at_once_was_no_unit_of_work() {
+        let mut parents = of_scheduling(Scheduling::Threads);
+        let under = |stamp: Stamp| Stamp { executor: Executor { token: Some(5), ..stamp.executor }, ..stamp };
+        begin(&mut parents, REQUEST, connection(1), under(thread(7, 0, 10)));
+        assert_eq!(evidence(&mut parents, &under(thread(7, 0, 11))), Some((1, Evidence::Task)));
+        begin(&mut parents, OTHER, connection(2), under(thread(7, 0, 12)));
+        assert_eq!(evidence(&mut parents, &under(thread(7, 0, 13))), None);
+    }
+
+    #[test]
+    fn a_claim_is_for_the_context_that_made_it_and_for_no_later_one() {
+        let mut parents = of_scheduling(Scheduling::Threads);
+        let of = |context, at_ns| {
+            let stamp = thread(7, 1, at_ns);
+            Stamp { executor: Executor { task: Some(Task::Context(context)), ..stamp.executor }, ..stamp }
+        };
+        begin(&mut parents, REQUEST, connection(1), thread(7, 1, 10));
+        begin(&mut parents, OTHER, connection(2), thread(7, 1, 11));
+        parents.contexts.make(1, 50, 0, Owner::Request(REQUEST), 12);
+        parents.claim(connection(99), of(50, 13).executor);
+        // The task ends before the loop writes, and another gets its context's address.
+        parents.forget_context(1, 50);
+        parents.contexts.make(1, 50, 0, Owner::Request(OTHER), 14);
+        parents.write(connection(99), 15);
+        assert_eq!(evidence(&mut parents, &of(60, 15)), Some((1, Evidence::Task)));
+        parents.claim(connection(99), of(50, 16).executor);
+        parents.write(connection(99), 17);
+        parents.forget_handovers();
+        assert_eq!(evidence(&mut parents, &of(50, 17)), None, "what was told may be out of date");
+    }
+
+    #[test]
     fn a_loop_with_tokens_gives_each_request_once_in_the_turn_that_read_it() {
         let mut parents = of_scheduling(Scheduling::TokenLoop);
         let with = |token, stamp: Stamp| Stamp { executor: Executor { token, ..stamp.executor }, ..stamp };
-        let mut read = |parents: &mut Parents, id, sock, at_ns| {
+        let read = |parents: &mut Parents, id, sock, at_ns| {
             let stamp = thread(7, 1, at_ns);
             parents.touch(&stamp.executor, None);
             begin(parents, id, connection(sock), stamp);

@@ -25,10 +25,15 @@ pub(crate) fn take(token: u64) {
 /// Whoever takes this unit of work does so for whom the running thread works for.
 #[inline(always)]
 pub(crate) fn give(token: u64, registers: &Registers, process: &ProcessPolicy) {
-    let giver = super::task(registers, process);
+    tell(KIND_GIFT, token, super::task(registers, process));
+}
+
+/// Tells what one unit of work has to do with another; `kind` is that of a `GiftEvent`.
+#[inline(always)]
+pub(super) fn tell(kind: u8, token: u64, giver: Task) {
     let now_ns = read::now_ns();
     let is_told = emit::record::<GiftEvent>(|event| {
-        event.header = emit::header(KIND_GIFT, now_ns);
+        event.header = emit::header(kind, now_ns);
         event.header.flags = giver.flags as u8;
         event.token = token;
         event.task = giver.id;

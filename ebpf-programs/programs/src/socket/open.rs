@@ -4,8 +4,8 @@ use core::num::NonZero;
 
 use aya_ebpf::helpers::bpf_get_current_comm;
 use remora_abi::{
-    FAMILY_INET, FAMILY_INET6, FAMILY_UNIX, KIND_OPENED, Loss, MAX_UNIX_PATH, OPENED_POSITIONS, OpenedEvent,
-    ROLE_CONNECTED, ROLE_UNKNOWN, SocketState,
+    DATA_TOKEN, FAMILY_INET, FAMILY_INET6, FAMILY_UNIX, KIND_OPENED, Loss, MAX_UNIX_PATH, OPENED_POSITIONS,
+    OpenedEvent, ROLE_CONNECTED, ROLE_UNKNOWN, SocketState,
 };
 
 use crate::emit;
@@ -45,6 +45,7 @@ pub(crate) fn announce(sock: u64, inode: u32, family: u8, role: u8, time_ns: u64
         event.path_length = 0;
         event.padding = [0; 2];
         event.peer_sock = 0;
+        event.token = if role == ROLE_CONNECTED { token() } else { 0 };
         event.comm = bpf_get_current_comm().unwrap_or_default();
         event.turn = thread::known().map_or(0, |thread| thread.turn);
         event.first_egress = 0;
@@ -64,6 +65,14 @@ pub(crate) fn announce(sock: u64, inode: u32, family: u8, role: u8, time_ns: u64
         // What is there may be another socket's at the same address.
         let _ = SOCKETS.remove(&sock);
     }
+}
+
+/// Returns the unit of work in which the running thread makes its call.
+#[inline(always)]
+fn token() -> u64 {
+    let Some(thread) = thread::known() else { return 0 };
+    let task = &thread.call.task;
+    if task.flags & u64::from(DATA_TOKEN) == 0 { 0 } else { task.parent }
 }
 
 #[inline(always)]
@@ -87,23 +96,32 @@ fn fill_inet(event: &mut OpenedEvent, sock: u64, family: u8) {
     }
 }
 
+#[inline(always)]
+fn fill_first_positions(event: &mut OpenedEvent, sock: u64) {
+    if let Some((egress, ingress)) = first_positions(sock) {
+        event.first_egress = egress;
+        event.first_ingress = ingress;
+        event.header.flags |= OPENED_POSITIONS;
+    }
+}
+
+/// Returns the positions of the first bytes of a connection, of this end and of the other one.
+///
 /// The kernel counts from the first byte on, so that it can be told where the connection began. The counts may move
 /// meanwhile: then they are read once more. A connection that is only being opened has none yet.
 #[inline(always)]
-fn fill_first_positions(event: &mut OpenedEvent, sock: u64) {
+pub(crate) fn first_positions(sock: u64) -> Option<(u32, u32)> {
     let before = counts(sock);
     let mut now = counts(sock);
     if before != now {
         let before = now;
         now = counts(sock);
         if before != now {
-            return;
+            return None;
         }
     }
     let Counts { acknowledged, acked_bytes, expected, received_bytes } = now;
-    event.first_egress = acknowledged.wrapping_sub(acked_bytes);
-    event.first_ingress = expected.wrapping_sub(received_bytes);
-    event.header.flags |= OPENED_POSITIONS;
+    Some((acknowledged.wrapping_sub(acked_bytes), expected.wrapping_sub(received_bytes)))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -23,7 +23,9 @@ pub(super) fn read(answer: &str) -> Result<(), Error> {
         Some(0) => Ok(()),
         Some(code) => {
             let reason = REASONS.iter().find(|(known, _)| *known == code);
-            Err(Error::NotLoaded(reason.map_or_else(|| format!("code {code}"), |(_, text)| (*text).to_owned())))
+            Err(Error::NotLoaded(
+                reason.map_or_else(|| format!("code {code}"), |(_, text)| (*text).to_owned()),
+            ))
         }
         None => Err(Error::NotLoaded(answer.trim().to_owned())),
     }

@@ -31,12 +31,7 @@ impl<'a> File<'a> {
     }
 
     /// Writes a file that belongs to the process's user.
-    pub(super) fn write(
-        process: &'a Process,
-        path: String,
-        bytes: &[u8],
-        mode: Mode,
-    ) -> Result<Self, Error> {
+    pub(super) fn write(process: &'a Process, path: String, bytes: &[u8], mode: Mode) -> Result<Self, Error> {
         let refused = |error: Errno| Error::NoFile(error.into());
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;

@@ -107,7 +107,9 @@ mod tests {
 
     #[test]
     fn only_hotspot_is_let_in() {
-        assert!(is_hotspot("7f-80 r-xp 0 08:01 5   /usr/lib/jvm/lib/server/libjvm.so\n7f-80 rw-p 0 00:00 0\n"));
+        assert!(is_hotspot(
+            "7f-80 r-xp 0 08:01 5   /usr/lib/jvm/lib/server/libjvm.so\n7f-80 rw-p 0 00:00 0\n"
+        ));
         assert!(!is_hotspot("7f-80 r-xp 0 08:01 5   /usr/bin/libjvm.so.bak\n"));
         assert!(!is_hotspot("7f r-xp 0 08:01 5 /j9/libjvm.so\n7f r-xp 0 08:01 6 /j9/libj9vm29.so\n"));
     }

@@ -262,7 +262,8 @@ impl Judge {
     fn origin(&self, span: &Span) -> Option<u64> {
         let mut span = span;
         for _ in 0..MAX_STEPS {
-            if span.number.is_some() {
+            // A job's own id may look like a number.
+            if span.is_server && span.is_http {
                 return span.number;
             }
             let next = span.parent.as_ref().or(span.links.first())?;

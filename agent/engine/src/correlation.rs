@@ -77,7 +77,7 @@ impl Active {
             links: Vec::new(),
             wire: None,
             keys: Vec::new(),
-            has_children: true,
+            has_children: false,
             caller: None,
             is_written: false,
         }
@@ -251,8 +251,9 @@ impl Correlation {
     fn end_works(&mut self, works: Vec<ExchangeId>, at_ns: Option<u64>) {
         for work in works {
             self.parents.end_work(work);
-            self.active.remove(&work);
-            self.ended.extend(self.works.end(work, at_ns, &mut self.messages));
+            let has_calls = self.active.remove(&work).is_some_and(|work| work.has_children);
+            let span = self.works.end(work, at_ns, &mut self.messages);
+            self.ended.extend(span.filter(|_| has_calls));
         }
     }
 
@@ -726,8 +727,9 @@ impl Correlation {
         };
         attributes.extend(works::told(semconv::REMORA_MESSAGE_RECEIVED, &received.keys));
         let links = self.receive(&received.keys, active.context.span_id, last.at_ns);
-        self.tally.messages_linked += u64::from(!links.is_empty());
-        self.tally.messages_unknown += u64::from(links.is_empty() && received.is_certain);
+        if received.is_certain || !links.is_empty() {
+            self.note_receipt(!links.is_empty());
+        }
         active.links.extend_from_slice(&links);
         // What a request receives while it is served is a part of it.
         let is_part = cause.is_some_and(|cause| !self.works.contains(cause));
@@ -743,6 +745,29 @@ impl Correlation {
             self.begin_work(exchange.id, receipt, &active.context, connection, opened);
         }
         attributes
+    }
+
+    /// Returns the span of a consumer to whom the server brought messages, unasked.
+    pub(crate) fn push(
+        &mut self,
+        keys: &Keys,
+        protocol: &'static str,
+        read: &Stamp,
+        connection: ConnectionId,
+        opened: &Opened,
+    ) -> Span {
+        let Identity { trace, client_span, .. } = identity::new(&mut self.ids);
+        let context =
+            Context { trace_id: trace, span_id: client_span, flags: ROOT_FLAGS, state: String::new() };
+        let mut span = works::span(works::RECEIVE, &context, keys, protocol, read, connection, opened);
+        span.links = self.receive(keys, span.span_id, read.at_ns);
+        self.note_receipt(!span.links.is_empty());
+        span
+    }
+
+    fn note_receipt(&mut self, is_linked: bool) {
+        self.tally.messages_linked += u64::from(is_linked);
+        self.tally.messages_unknown += u64::from(!is_linked);
     }
 
     fn retract(&mut self, keys: &Keys, by: &Context) {

@@ -518,6 +518,13 @@ impl Engine {
             MessageKind::Request(request) => Asked::of(request),
             _ => Asked::default(),
         };
+        if let MessageKind::Delivered(keys) = &step.message.kind {
+            if kind == SpanKind::Client {
+                let span = self.correlation.push(keys, protocol, &step.last, id, &connection.opened);
+                self.spans.push_back(span);
+            }
+            return;
+        }
         let stamp = step.first;
         let mut paired = Vec::with_capacity(2);
         let next_exchange = &mut self.next_exchange;

@@ -43,7 +43,8 @@ fn judge(spans: &[Span], leaf: &TokioService) -> BTreeMap<String, Found> {
         .filter(|span| span.kind == "server")
         .filter_map(|span| Some((span.span_id.as_str(), span.text("url.path")?)))
         .collect();
-    let ways: HashMap<_, _> = requests.values().filter_map(|path| split(path)).map(|(way, number)| (number, way)).collect();
+    let ways: HashMap<_, _> =
+        requests.values().filter_map(|path| split(path)).map(|(way, number)| (number, way)).collect();
     let mut found = BTreeMap::new();
     let prefix = format!("http://{}/leaf/", leaf.address());
     for call in spans.iter().filter(|span| span.kind == "client") {

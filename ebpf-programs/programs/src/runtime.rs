@@ -4,8 +4,8 @@
 mod go;
 mod libuv;
 mod python;
-mod tokio;
 pub(crate) mod tokens;
+mod tokio;
 
 use remora_abi::{ClaimEvent, KIND_CLAIM, Loss, ProcessPolicy, TASKS_GO, TASKS_PYTHON, TASKS_TOKIO};
 

@@ -122,7 +122,9 @@ impl Inspector {
     }
 
     fn native(&mut self, tgid: u32) -> Runtime {
-        self.tokio.look_at(tgid).map_or(Runtime::Native, |program| Runtime::Tokio { offsets: program.offsets })
+        self.tokio
+            .look_at(tgid)
+            .map_or(Runtime::Native, |program| Runtime::Tokio { offsets: program.offsets })
     }
 }
 

@@ -143,7 +143,10 @@ mod tests {
     #[test]
     fn functions_are_known_in_both_manglings() {
         let names = [
-            ("_RNvMs2_NtNtNtCs9hJRFE9JEAS_5tokio7runtime4task4coreNtB5_11TaskIdGuard5enter", Some(Wanted::Enter)),
+            (
+                "_RNvMs2_NtNtNtCs9hJRFE9JEAS_5tokio7runtime4task4coreNtB5_11TaskIdGuard5enter",
+                Some(Wanted::Enter),
+            ),
             ("_ZN5tokio7runtime4task4core11TaskIdGuard5enter17h0123456789abcdefE", Some(Wanted::Enter)),
             (
                 "_RNvXs3_NtNtNtCs9hJRFE9JEAS_5tokio7runtime4task4coreNtB5_11TaskIdGuardNtNtNtCskADBYZwJmSU_4core3ops4drop4Drop4drop",

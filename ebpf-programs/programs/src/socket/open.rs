@@ -4,8 +4,8 @@ use core::num::NonZero;
 
 use aya_ebpf::helpers::bpf_get_current_comm;
 use remora_abi::{
-    DATA_TOKEN, FAMILY_INET, FAMILY_INET6, FAMILY_UNIX, KIND_OPENED, Loss, MAX_UNIX_PATH, OPENED_POSITIONS, OpenedEvent,
-    ROLE_CONNECTED, ROLE_UNKNOWN, SocketState,
+    DATA_TOKEN, FAMILY_INET, FAMILY_INET6, FAMILY_UNIX, KIND_OPENED, Loss, MAX_UNIX_PATH, OPENED_POSITIONS,
+    OpenedEvent, ROLE_CONNECTED, ROLE_UNKNOWN, SocketState,
 };
 
 use crate::emit;

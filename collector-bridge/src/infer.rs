@@ -27,6 +27,8 @@ use scene::{Origin, Scene};
 pub const MAX_CONFIDENCE: f64 = 0.97;
 /// Nor than this where calls wait for each other, so that what looks like a habit may be the queue's.
 const MAX_CONFIDENCE_IN_QUEUE: f64 = 0.85;
+/// Each further request that is under way makes it so much less certain: whatever the method overlooks has more room.
+const DOUBT_PER_REQUEST: f64 = 0.005;
 
 /// What is shown of what is inferred; [`InferSettings::default`] has the defaults.
 #[derive(Clone, Debug, PartialEq)]
@@ -105,10 +107,11 @@ fn likeliest(
     let Origin::Open(candidates) = &call.origin else { return None };
     let (request, share) = candidates.iter().zip(odds).max_by(|one, other| one.1.total_cmp(other.1))?;
     let request = scene.requests.get(*request)?;
+    let doubt = DOUBT_PER_REQUEST * call.under_way.saturating_sub(1) as f64;
     Some(Inferred {
         call: Sighting::clone(sightings.get(call.sighting)?),
         request: Sighting::clone(sightings.get(request.sighting)?),
-        confidence: share.clamp(0.0, 1.0) * trust,
+        confidence: share.clamp(0.0, 1.0) * (trust - doubt).max(0.0),
     })
 }
 

@@ -9,6 +9,7 @@ mod aging;
 mod counters;
 mod index;
 mod late;
+mod messages;
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -17,8 +18,9 @@ pub use counters::JoinCounters;
 pub use index::Sightings;
 pub use late::Late;
 
-use crate::model::Join;
+use crate::model::{Join, Span};
 use index::Index;
+use messages::Messages;
 
 /// Limits of joining; [`JoinSettings::default`] has the defaults.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,7 +28,7 @@ pub struct JoinSettings {
     /// How long either side waits for the other one, at least, if there is room. Default 60 s.
     pub hold: Duration,
     /// Client spans, and server spans without theirs, that are known at most, each. Default 1,000,000, which takes up to
-    /// 60 MiB for client spans, and twice that for server spans.
+    /// 60 MiB for client spans, and twice that for server spans. So many messages, too.
     pub max_waiting: usize,
 }
 
@@ -40,6 +42,7 @@ impl Default for JoinSettings {
 #[derive(Debug)]
 pub struct Joiner {
     index: Mutex<Index>,
+    messages: Mutex<Messages>,
     counters: JoinCounters,
 }
 
@@ -47,7 +50,11 @@ impl Joiner {
     /// Returns one that has seen nothing.
     #[must_use]
     pub fn new(settings: &JoinSettings, now: Instant) -> Self {
-        Self { index: Mutex::new(Index::new(settings, now)), counters: JoinCounters::default() }
+        Self {
+            index: Mutex::new(Index::new(settings, now)),
+            messages: Mutex::new(Messages::new(settings.max_waiting, now)),
+            counters: JoinCounters::default(),
+        }
     }
 
     /// Takes what was seen, and returns the sides that are complete by it. Cost: a map entry for each client span.
@@ -56,6 +63,12 @@ impl Joiner {
             return Vec::new();
         }
         self.index.lock().unwrap_or_else(PoisonError::into_inner).observe(sightings, now, &self.counters)
+    }
+
+    /// Links those of the spans that received messages to the spans that sent them, as far as these are known: those that
+    /// came before, or come with them.
+    pub fn link(&self, spans: &mut [Span], now: Instant) {
+        self.messages.lock().unwrap_or_else(PoisonError::into_inner).link(spans, now, &self.counters);
     }
 
     /// Returns what came late since the last call and found no other side; none without any.

@@ -11,7 +11,9 @@ mod summary;
 mod trace;
 mod value;
 
-pub use agent::{EVIDENCE_POSITION, EVIDENCE_WIRE, Join, PARENT_EVIDENCE, PARENT_EXPECTED};
+pub use agent::{
+    EVIDENCE_POSITION, EVIDENCE_WIRE, Join, MESSAGE_RECEIVED, MESSAGE_SENT, PARENT_EVIDENCE, PARENT_EXPECTED,
+};
 pub use id::{IdError, SpanId, TraceId};
 pub use predicate::{AttributeMatch, AttributeOperator, SpanPredicate};
 pub use span::{Event, Link, Resource, Scope, Span, SpanKind, Status, StatusCode};

@@ -142,7 +142,11 @@ async fn open(settings: &Settings, joiner: &Arc<Joiner>) -> Result<Store, Pipeli
     let (store, hold) = (settings.store.clone(), settings.join.hold);
     let joiner = Arc::clone(joiner);
     let opening: JoinHandle<_> = tokio::task::spawn_blocking(move || {
-        let store = Store::open(store, decode_logged)?;
+        let store = Store::open(store, |request| {
+            let mut spans = decode_logged(request)?;
+            joiner.link(&mut spans, Instant::now());
+            Ok(spans)
+        })?;
         // The other halves of what came shortly before the end of the last process may still come.
         store.visit_recent(hold, &mut |span| join(&store, &joiner, &Sightings::of([span], 0)))?;
         Ok::<_, StoreError>(store)
@@ -161,11 +165,13 @@ fn decode_logged(request: &[u8]) -> Result<Vec<Span>, String> {
 fn deliver(store: Store, joiner: Arc<Joiner>, hold: Duration) -> Deliver {
     // Both sides end at about the same time: if one comes within the hold, the other one is known or to come.
     let hold_ns = u64::try_from(hold.as_nanos()).unwrap_or(u64::MAX);
-    Arc::new(move |raw: Bytes, spans: Vec<Span>| {
+    Arc::new(move |raw: Bytes, mut spans: Vec<Span>| {
         let (store, joiner) = (store.clone(), Arc::clone(&joiner));
         let late_unix_ns = unix_now_ns().saturating_sub(hold_ns);
         Box::pin(async move {
+            let linker = Arc::clone(&joiner);
             let (sightings, prepared) = offload(raw.len(), move || {
+                linker.link(&mut spans, Instant::now());
                 (Sightings::of(&spans, late_unix_ns), Store::prepare(Batch { raw, spans }))
             })
             .await;

@@ -63,7 +63,7 @@ use view::View;
 use writer::{Append, Command, MAX_WAITING};
 
 /// Returns the spans of an OTLP protobuf request, or why they cannot be told; the log is read with it.
-pub type DecodeRequest = fn(&[u8]) -> Result<Vec<Span>, String>;
+pub type DecodeRequest<'a> = dyn Fn(&[u8]) -> Result<Vec<Span>, String> + 'a;
 
 /// Spans of one request, as bytes for the log and as what they say.
 #[derive(Clone, Debug)]
@@ -104,8 +104,11 @@ impl Store {
     ///
     /// # Errors
     /// If files cannot be read or written or are damaged, or another process has the directory.
-    pub fn open(settings: StoreSettings, decode: DecodeRequest) -> Result<Self, StoreError> {
-        open::open(settings, decode).map(|inner| Self { inner: Arc::new(inner) })
+    pub fn open(
+        settings: StoreSettings,
+        decode: impl Fn(&[u8]) -> Result<Vec<Span>, String>,
+    ) -> Result<Self, StoreError> {
+        open::open(settings, &decode).map(|inner| Self { inner: Arc::new(inner) })
     }
 
     /// Returns a batch made ready for the log: compressed and sorted, which costs about 2 µs per span.

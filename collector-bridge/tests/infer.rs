@@ -66,18 +66,20 @@ fn scene(began_ns: u64) -> Vec<Span> {
 
 /// Sends each span in a request of its own, in that order.
 fn send(bridge: &Bridge, scope: &str, process: &str, spans: impl IntoIterator<Item = Span>) {
-    for span in spans {
-        let resource = Resource {
-            attributes: vec![text("service.name", "shop"), text("process.pid", process)],
-            ..Resource::default()
-        };
-        let scope = Some(InstrumentationScope { name: scope.to_owned(), ..InstrumentationScope::default() });
-        let scope_spans = vec![ScopeSpans { scope, spans: vec![span], ..ScopeSpans::default() }];
-        let resource_spans =
-            vec![ResourceSpans { resource: Some(resource), scope_spans, ..ResourceSpans::default() }];
-        let request = ExportTraceServiceRequest { resource_spans };
-        assert_eq!(bridge.post(&request.encode_to_vec()), 200);
-    }
+    spans.into_iter().for_each(|span| send_together(bridge, scope, process, vec![span]));
+}
+
+fn send_together(bridge: &Bridge, scope: &str, process: &str, spans: Vec<Span>) {
+    let resource = Resource {
+        attributes: vec![text("service.name", "shop"), text("process.pid", process)],
+        ..Resource::default()
+    };
+    let scope = Some(InstrumentationScope { name: scope.to_owned(), ..InstrumentationScope::default() });
+    let scope_spans = vec![ScopeSpans { scope, spans, ..ScopeSpans::default() }];
+    let resource_spans =
+        vec![ResourceSpans { resource: Some(resource), scope_spans, ..ResourceSpans::default() }];
+    let request = ExportTraceServiceRequest { resource_spans };
+    assert_eq!(bridge.post(&request.encode_to_vec()), 200);
 }
 
 fn start(dir: &Path, config: &str) -> Bridge {
@@ -156,6 +158,48 @@ fn the_answer_depends_neither_on_the_order_of_arrival_nor_on_where_spans_are() {
     send(&sealed, AGENT, "7", spans.into_iter().rev());
     wait_for("segments", || (sealed.metric("remora_bridge_live_spans") == 0.0).then_some(()));
     assert_eq!(all(&sealed), expected, "in the other order, from segments");
+}
+
+/// Returns calls outside of all requests, one every so often.
+fn lone_calls(count: u64, began_ns: u64, every_ns: u64) -> Vec<Span> {
+    let call = |number| {
+        at(span(1_000_000 + number, 1_000_000 + number), CLIENT, "PING", began_ns + number * every_ns, 1000)
+    };
+    (0..count).map(call).collect()
+}
+
+/// Links for one call, and how often no look was taken.
+fn looked_at(bridge: &Bridge) -> (usize, String, f64) {
+    let answer = inferred(bridge, call(30, 1));
+    let refused = bridge.metric("remora_bridge_infer_stretches_refused_total");
+    (answer["links"].as_array().unwrap().len(), answer["state"].as_str().unwrap().to_owned(), refused)
+}
+
+#[test]
+fn a_busy_process_is_looked_at_in_shorter_stretches() {
+    let dir = tempfile::tempdir().unwrap();
+    let bridge = start(dir.path(), "");
+    let began_ns = long_ago_ns();
+    send_together(&bridge, AGENT, "7", scene(began_ns));
+    // More than are looked at together, from two minutes before until two minutes after.
+    let first_ns = began_ns - 120_000 * MILLISECOND;
+    send_together(&bridge, AGENT, "7", lone_calls(24_000, first_ns, 10 * MILLISECOND));
+    assert_eq!(looked_at(&bridge), (1, "final".to_owned(), 0.0));
+}
+
+#[test]
+fn what_is_too_much_is_refused_and_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let bridge = start(dir.path(), "");
+    let began_ns = long_ago_ns();
+    let scene = scene(began_ns);
+    let call_ns =
+        scene.iter().find(|span| span.span_id == call(30, 1).to_be_bytes()).unwrap().start_time_unix_nano;
+    send_together(&bridge, AGENT, "7", scene);
+    send_together(&bridge, AGENT, "7", lone_calls(4000, call_ns, 1));
+    let (links, state, refused) = looked_at(&bridge);
+    assert_eq!((links, state.as_str()), (0, "partial"));
+    assert!(refused >= 1.0);
 }
 
 #[test]

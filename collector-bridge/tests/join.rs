@@ -10,5 +10,7 @@ mod doubles;
 mod hostile;
 #[path = "join/hosts.rs"]
 mod hosts;
+#[path = "join/messages.rs"]
+mod messages;
 #[path = "join/world.rs"]
 mod world;

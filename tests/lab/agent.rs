@@ -11,17 +11,29 @@ use anyhow::{Context as _, Result, ensure};
 use remora_tests::running::Running;
 use remora_tests::scratch::Scratch;
 use remora_tests::sink::Sink;
-use remora_tests::{net, tools};
+use remora_tests::{net, tools, wait};
 
 use crate::judge::Span;
+use crate::links::Links;
 
 /// How long it may take until it observes.
 const READY_WITHIN: Duration = Duration::from_secs(60);
+/// How long it may take until its parts are in: processes are left alone at first, and some runtimes are slow.
+const ATTACHED_WITHIN: Duration = Duration::from_secs(60);
 /// The numbers of the requests stand in statements, where literals would be replaced. They are how the truth is known,
 /// so that the agent must not conclude anything from them, unless just this is measured.
 const CONFIGURATION: &str = "[redaction]\nstatements = false\n[evidence]\n";
 /// Conclude nothing from ids.
 pub(crate) const NO_CONTENT: &str = "off";
+
+/// What an agent saw in one run.
+pub(crate) struct Seen {
+    pub(crate) spans: Vec<Span>,
+    /// The same spans, for what can be inferred about them.
+    pub(crate) links: Links,
+    /// What it lost.
+    pub(crate) losses: Vec<String>,
+}
 
 /// A running agent.
 pub(crate) struct Agent {
@@ -35,15 +47,26 @@ impl Agent {
     /// Starts it. It observes the whole host but this process, which is the receiver of its spans. `content` says what
     /// it may conclude from ids.
     pub(crate) fn start(binary: &Path, sink: &Sink, content: &str) -> Result<Self> {
+        Self::start_attaching(binary, sink, content, None)
+    }
+
+    /// As [`start`](Self::start), and it puts parts into the processes of `platform`, if one is named.
+    pub(crate) fn start_attaching(
+        binary: &Path,
+        sink: &Sink,
+        content: &str,
+        platform: Option<&str>,
+    ) -> Result<Self> {
         let scratch = Scratch::new("lab-agent")?;
         let configuration =
-            scratch.write("remora.toml", &format!("{CONFIGURATION}content = \"{content}\"\n"))?;
+            scratch.write("remora.toml", format!("{CONFIGURATION}content = \"{content}\"\n"))?;
         let spans = scratch.path().join("spans.jsonl");
         let metrics = net::free_address()?;
         let mut command = Command::new(binary);
         command.current_dir(scratch.path()).args(["run", "--print", "json", "--config"]).arg(configuration);
         command.args(["--otlp", &format!("http://{}", sink.address())]);
         command.env("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf");
+        command.args(["--attach", platform.unwrap_or("off")]);
         command.args(["--metrics-listen", &metrics.to_string(), "--spool"]).arg(scratch.path().join("spool"));
         let output = File::create(&spans).with_context(|| format!("create {}", spans.display()))?;
         let mut running = Running::start_printing_to("agent", &scratch, output, &mut command)?;
@@ -54,17 +77,29 @@ impl Agent {
         Ok(Self { running, metrics, spans, _scratch: scratch })
     }
 
-    /// Ends it, which prints all it knows, and returns the spans and what it lost.
-    pub(crate) fn finish(mut self) -> Result<(Vec<Span>, Vec<String>)> {
+    /// Waits until it has put its parts into so many processes.
+    pub(crate) fn wait_attached(&self, platform: &str, processes: usize) -> Result<()> {
+        let wanted = format!("remora_agent_attached{{platform=\"{platform}\"}} ");
+        wait::until("the parts are attached", ATTACHED_WITHIN, || {
+            let metrics = tools::curl(&[&format!("http://{}/metrics", self.metrics)])?;
+            let attached = metrics.lines().find_map(|line| line.strip_prefix(&wanted)?.parse::<f64>().ok());
+            Ok(attached.is_some_and(|attached| attached >= processes as f64).then_some(()))
+        })
+    }
+
+    /// Ends it, which prints all it knows, and returns that.
+    pub(crate) fn finish(mut self) -> Result<Seen> {
         let losses = losses(&tools::curl(&[&format!("http://{}/metrics", self.metrics)])?);
         let status = self.running.stop()?;
         ensure!(status.success(), "the agent ended with {status}; it said:\n{}", self.running.printed());
         let file = File::open(&self.spans).with_context(|| format!("open {}", self.spans.display()))?;
-        let mut spans = Vec::new();
+        let (mut spans, mut links) = (Vec::new(), Links::default());
         for line in BufReader::new(file).lines() {
-            spans.extend(Span::read(&line?));
+            let line = line?;
+            spans.extend(Span::read(&line));
+            links.read(&line);
         }
-        Ok((spans, losses))
+        Ok(Seen { spans, links, losses })
     }
 }
 

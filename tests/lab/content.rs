@@ -1,5 +1,6 @@
 //! How often conclusions from ids are right: with ids as they should be, and with ids that mislead.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::ops::Range;
@@ -48,7 +49,7 @@ const HEADER: [&str; 11] = [
 ];
 
 /// Measures the frameworks of a plan, prints the table, and keeps it where the plan says.
-pub(crate) fn run(plan: &Plan, bench: &mut Bench<'_>, frameworks: &[&Framework]) -> Result<()> {
+pub(crate) fn run(plan: &Plan, bench: &mut Bench<'_>, frameworks: &[Framework]) -> Result<()> {
     let mut rows = Vec::new();
     for framework in frameworks {
         for setting in SETTINGS {
@@ -83,8 +84,8 @@ impl Bench<'_> {
             }
         }
         drop(processes);
-        let (spans, _) = agent.finish()?;
-        let judge = Judge::new(spans, self.servers.neighbours());
+        let spans = agent.finish()?.spans;
+        let judge = Judge::new(spans, HashMap::new(), self.servers.neighbours());
         let row = |Sent { ids, in_flight, requests, failed, numbers }| Row {
             framework: framework.name,
             setting,

@@ -11,7 +11,7 @@ use aya::sys::{Stats, enable_stats};
 use remora_tests::figure;
 
 use crate::agent::Agent;
-use crate::framework::{Framework, Mode};
+use crate::framework::{self, Framework, Mode};
 use crate::interrupt;
 use crate::load;
 use crate::measure::Bench;
@@ -43,9 +43,9 @@ impl Bench<'_> {
             eprintln!("{:>18}  round {} of {rounds}, {requests} requests each", framework.name, round + 1);
             let (bare, seen) = if round % 2 == 0 {
                 let bare = self.rate(&site, mode, requests)?;
-                (bare, self.observed(&site, mode, requests)?)
+                (bare, self.observed(framework, processes.len(), &site, mode, requests)?)
             } else {
-                let seen = self.observed(&site, mode, requests)?;
+                let seen = self.observed(framework, processes.len(), &site, mode, requests)?;
                 (self.rate(&site, mode, requests)?, seen)
             };
             without.push(bare);
@@ -56,18 +56,35 @@ impl Bench<'_> {
         figure::print(format!("{name}: requests/s without agent"), "1/s", &without);
         figure::print(format!("{name}: requests/s with agent"), "1/s", &with);
         figure::print(format!("{name}: throughput lost"), "%", &lost);
-        self.programs(framework, &site, mode, requests)?;
+        self.programs(framework, processes.len(), &site, mode, requests)?;
         drop(processes);
         Ok(())
     }
 
     /// Returns the requests a second that are answered beside the agent.
-    fn observed(&mut self, site: &Site, mode: Mode, requests: u64) -> Result<f64> {
-        let agent = Agent::start(self.agent, self.sink, CONTENT)?;
+    fn observed(
+        &mut self,
+        framework: &Framework,
+        processes: usize,
+        site: &Site,
+        mode: Mode,
+        requests: u64,
+    ) -> Result<f64> {
+        let agent = self.agent_of(framework, processes)?;
         self.rate(site, mode, WARM_UP)?;
         let rate = self.rate(site, mode, requests)?;
         agent.finish()?;
         Ok(rate)
+    }
+
+    /// Starts an agent, and waits until it has put its parts in where it is to.
+    fn agent_of(&self, framework: &Framework, processes: usize) -> Result<Agent> {
+        let platform = framework::platform(framework.name);
+        let agent = Agent::start_attaching(self.agent, self.sink, CONTENT, platform)?;
+        if let Some(platform) = platform {
+            agent.wait_attached(platform, processes)?;
+        }
+        Ok(agent)
     }
 
     fn rate(&mut self, site: &Site, mode: Mode, requests: u64) -> Result<f64> {
@@ -83,9 +100,16 @@ impl Bench<'_> {
 
     /// Tells each program's time, as the kernel counts it. Counting costs time itself, so that rates are not measured
     /// meanwhile.
-    fn programs(&mut self, framework: &Framework, site: &Site, mode: Mode, requests: u64) -> Result<()> {
+    fn programs(
+        &mut self,
+        framework: &Framework,
+        processes: usize,
+        site: &Site,
+        mode: Mode,
+        requests: u64,
+    ) -> Result<()> {
         let _counting = enable_stats(Stats::RunTime).context("let the kernel count the programs' time")?;
-        let agent = Agent::start(self.agent, self.sink, CONTENT)?;
+        let agent = self.agent_of(framework, processes)?;
         self.rate(site, mode, WARM_UP)?;
         let before = runs();
         self.rate(site, mode, requests)?;

@@ -16,6 +16,7 @@ use crate::judge::Truth;
 use crate::site::Site;
 
 /// One program that is measured.
+#[derive(Clone, Copy)]
 pub(crate) struct Framework {
     /// How it is named on the command line.
     pub(crate) name: &'static str,
@@ -78,17 +79,42 @@ impl Mode {
 const SEQUENTIAL: &[Mode] = &[Mode::Work, Mode::Await];
 const EVERY: &[Mode] = &[Mode::Work, Mode::Await, Mode::Fan];
 
+/// Frameworks that are measured once more, with a part of the agent inside: the name of that row, the framework, the
+/// platform as `remora run --attach` names it.
+const ATTACHED: [(&str, &str, &str); 5] = [
+    ("express+attach", "express", "node"),
+    ("koa+attach", "koa", "node"),
+    ("nestjs+attach", "nestjs", "node"),
+    ("worker-threads+attach", "worker-threads", "node"),
+    ("bullmq+attach", "bullmq", "node"),
+];
+
 /// Everything that can be measured, in the order in which it is.
-pub(crate) fn all() -> Vec<&'static Framework> {
+pub(crate) fn all() -> Vec<Framework> {
     let families: [&[Framework]; 6] = [python::ALL, go::ALL, node::ALL, java::ALL, native::ALL, proxy::ALL];
-    families.into_iter().flatten().collect()
+    families
+        .into_iter()
+        .flatten()
+        .flat_map(|framework| [*framework].into_iter().chain(with_part(framework)))
+        .collect()
+}
+
+fn with_part(framework: &Framework) -> Option<Framework> {
+    let (name, _, _) = ATTACHED.iter().find(|(_, plain, _)| *plain == framework.name)?;
+    Some(Framework { name, ..*framework })
+}
+
+/// Returns the platform whose parts the agent puts into the processes of a row, if it does.
+pub(crate) fn platform(name: &str) -> Option<&'static str> {
+    ATTACHED.iter().find(|(row, _, _)| *row == name).map(|(_, _, platform)| *platform)
 }
 
 /// The frameworks of `--short`: quick to install, one for each kind of runtime.
 pub(crate) const SHORT: [&str; 5] = ["flask", "fastapi", "go", "express", "nginx"];
 
 /// The frameworks of `cargo xtask bench mechanisms`: one for each way to tell who works for whom.
-pub(crate) const COSTED: [&str; 7] = ["flask", "flask-executor", "fastapi", "go", "express", "nginx", "axum"];
+pub(crate) const COSTED: [&str; 8] =
+    ["flask", "flask-executor", "fastapi", "go", "express", "express+attach", "nginx", "axum"];
 
 /// The least share of right links, in percent of all judged, for each framework. A framework without a row has 0.
 const FLOORS: [(&str, f64); 6] =
@@ -112,6 +138,7 @@ mod tests {
         for (index, name) in names.iter().enumerate() {
             assert!(!names[..index].contains(name), "{name}");
         }
+        assert!(ATTACHED.iter().all(|(row, plain, _)| names.contains(row) && names.contains(plain)));
         assert!(
             SHORT
                 .iter()

@@ -8,6 +8,7 @@ use std::ops::Range;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::links::{Link, SURE};
 pub(crate) use claims::{Claims, Ids};
 
 /// The first number that the lab gives. Numbers have nine digits and begin with a seven, which nothing else does.
@@ -120,6 +121,10 @@ pub(crate) struct Tally {
     pub(crate) missing: u64,
     /// Of those without a parent, the ones that are linked to something.
     pub(crate) linked: u64,
+    /// Of those without a parent, what is inferred by their times: surely, …
+    pub(crate) sure: Inferred,
+    /// …and at all.
+    pub(crate) inferred: Inferred,
     /// Those whose parent has their number but is in the wrong place, or was not seen.
     pub(crate) other: u64,
     /// Downstream SERVER spans below the CLIENT span with their number.
@@ -136,17 +141,34 @@ pub(crate) struct Tally {
     pub(crate) examples: Vec<String>,
 }
 
+/// How many inferred links there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Inferred {
+    /// Those to the span of their own request.
+    pub(crate) right: u64,
+    pub(crate) all: u64,
+}
+
+impl Inferred {
+    fn add(&mut self, is_right: bool) {
+        self.right += u64::from(is_right);
+        self.all += 1;
+    }
+}
+
 /// All spans of one run of the agent.
 pub(crate) struct Judge {
     spans: Vec<Span>,
     by_id: HashMap<String, usize>,
+    /// By call.
+    links: HashMap<String, Link>,
     neighbours: Neighbours,
 }
 
 impl Judge {
-    pub(crate) fn new(spans: Vec<Span>, neighbours: Neighbours) -> Self {
+    pub(crate) fn new(spans: Vec<Span>, links: HashMap<String, Link>, neighbours: Neighbours) -> Self {
         let by_id = spans.iter().enumerate().map(|(index, span)| (span.id.clone(), index)).collect();
-        Self { spans, by_id, neighbours }
+        Self { spans, by_id, links, neighbours }
     }
 
     /// Judges the spans that carry one of `numbers`.
@@ -199,9 +221,20 @@ impl Judge {
         tally.linked += u64::from(verdict == Verdict::Missing && !span.links.is_empty());
         *tally.evidence.entry(format!("{} {}", verdict.label(), span.evidence)).or_default() += 1;
         *tally.protocols.entry(format!("{} {protocol}", verdict.label())).or_default() += 1;
+        self.judge_link(span, verdict, tally);
         let is_mistake = matches!(verdict, Verdict::Wrong | Verdict::Other);
         if is_mistake && tally.examples.len() < EXAMPLES {
             tally.examples.push(self.example(span, verdict.label()));
+        }
+    }
+
+    fn judge_link(&self, span: &Span, verdict: Verdict, tally: &mut Tally) {
+        let Some(link) = self.links.get(&span.id).filter(|_| verdict == Verdict::Missing) else { return };
+        let request = self.by_id.get(&link.request).and_then(|&index| self.spans.get(index));
+        let is_right = request.is_some_and(|request| request.is_server && request.number == span.number);
+        tally.inferred.add(is_right);
+        if link.confidence >= SURE {
+            tally.sure.add(is_right);
         }
     }
 
@@ -232,7 +265,8 @@ impl Judge {
     fn origin(&self, span: &Span) -> Option<u64> {
         let mut span = span;
         for _ in 0..MAX_STEPS {
-            if span.number.is_some() {
+            // A job's own id may look like a number.
+            if span.is_server && span.is_http {
                 return span.number;
             }
             let next = span.parent.as_ref().or(span.links.first())?;
@@ -335,7 +369,8 @@ mod tests {
     fn tally(spans: &[Span], truth: Truth) -> Tally {
         let neighbours =
             Neighbours { downstream_port: 1, downstream_pid: DOWNSTREAM, postgres_port: 2, redis_port: 3 };
-        Judge::new(spans.to_vec(), neighbours).tally(&(FIRST_NUMBER..FIRST_NUMBER + 10), truth)
+        Judge::new(spans.to_vec(), HashMap::new(), neighbours)
+            .tally(&(FIRST_NUMBER..FIRST_NUMBER + 10), truth)
     }
 
     #[test]
@@ -366,6 +401,28 @@ mod tests {
         assert_eq!((found.servers, found.http, found.postgresql, found.redis), (2, 1, 1, 1));
         let verdicts = (found.spans, found.right, found.wrong, found.missing, found.other);
         assert_eq!(verdicts, (4, 1, 1, 1, 1));
+    }
+
+    #[test]
+    fn links_are_judged_only_where_parents_are_missing() {
+        let (one, two) = (FIRST_NUMBER, FIRST_NUMBER + 1);
+        let spans = [
+            server("a", one),
+            server("b", two),
+            call("c", 1, Some("a"), one),
+            call("d", 1, None, one),
+            call("e", 2, None, one),
+            call("f", 3, None, one),
+        ];
+        let link = |request: &str, confidence| Link { request: request.to_owned(), confidence };
+        let links =
+            [("c", link("b", 0.95)), ("d", link("a", 0.9)), ("e", link("b", 0.95)), ("f", link("a", 0.6))];
+        let links = links.map(|(call, link)| (call.to_owned(), link)).into();
+        let neighbours =
+            Neighbours { downstream_port: 1, downstream_pid: DOWNSTREAM, postgres_port: 2, redis_port: 3 };
+        let found = Judge::new(spans.to_vec(), links, neighbours).tally(&(one..two + 1), Truth::Server);
+        assert_eq!(found.sure, Inferred { right: 1, all: 2 });
+        assert_eq!(found.inferred, Inferred { right: 2, all: 3 });
     }
 
     #[test]
@@ -446,7 +503,7 @@ mod tests {
         ];
         let neighbours =
             Neighbours { downstream_port: 1, downstream_pid: DOWNSTREAM, postgres_port: 2, redis_port: 3 };
-        let judge = Judge::new(spans, neighbours);
+        let judge = Judge::new(spans, HashMap::new(), neighbours);
         let numbers = FIRST_NUMBER..FIRST_NUMBER + 10;
         let expected = Claims {
             calls: 5,

@@ -10,6 +10,7 @@ mod downstream;
 mod framework;
 mod interrupt;
 mod judge;
+mod links;
 mod load;
 mod measure;
 mod plan;
@@ -60,10 +61,10 @@ fn run() -> Result<ExitCode> {
 /// Prints the frameworks for xtask, one JSON object a line.
 fn list() {
     for Framework { name, title, needs, .. } in framework::all() {
-        let is_short = framework::SHORT.contains(name);
+        let is_short = framework::SHORT.contains(&name);
         println!(
             "{}",
-            json!({ "name": name, "title": title, "needs": needs, "is_short": is_short, "is_costed": framework::COSTED.contains(name) })
+            json!({ "name": name, "title": title, "needs": needs, "is_short": is_short, "is_costed": framework::COSTED.contains(&name) })
         );
     }
 }
@@ -78,9 +79,10 @@ fn measure(plan: &Plan) -> Result<ExitCode> {
     let sink = Sink::start()?;
     let mut bench = Bench::new(&servers, &sink, &binary, &plan.in_flight, plan.requests);
     if plan.is_content {
-        let is_chosen = |framework: &&Framework| plan.frameworks.iter().any(|name| name == framework.name);
-        let chosen: Vec<_> =
-            framework::all().into_iter().filter(is_chosen).filter(|f| content::is_measurable(f)).collect();
+        let is_chosen = |framework: &Framework| {
+            plan.frameworks.iter().any(|name| name == framework.name) && content::is_measurable(framework)
+        };
+        let chosen: Vec<_> = framework::all().into_iter().filter(is_chosen).collect();
         content::run(plan, &mut bench, &chosen)?;
         return Ok(ExitCode::SUCCESS);
     }
@@ -97,7 +99,7 @@ fn measure(plan: &Plan) -> Result<ExitCode> {
         if !plan.frameworks.iter().any(|name| name == framework.name) {
             continue;
         }
-        match bench.measure(framework) {
+        match bench.measure(&framework) {
             Ok(measured) => {
                 println!("{}", report::table(std::slice::from_ref(&measured)));
                 report::explain(&measured);
@@ -128,7 +130,7 @@ fn cost(plan: &Plan, rounds: usize) -> Result<()> {
     let mut bench = Bench::new(&servers, &sink, &plan.agent, &plan.in_flight, plan.requests);
     for framework in framework::all() {
         if plan.frameworks.iter().any(|name| name == framework.name) {
-            bench.cost(framework, rounds).with_context(|| framework.name)?;
+            bench.cost(&framework, rounds).with_context(|| framework.name)?;
         }
     }
     Ok(())

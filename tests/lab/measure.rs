@@ -12,8 +12,8 @@ use remora_tests::sink::Sink;
 use remora_tests::tools;
 use serde::Serialize;
 
-use crate::agent::{Agent, NO_CONTENT};
-use crate::framework::{Framework, Load, Mode};
+use crate::agent::{Agent, NO_CONTENT, Seen};
+use crate::framework::{self, Framework, Load, Mode};
 use crate::judge::{FIRST_NUMBER, Judge, Tally};
 use crate::load::{self, Failures};
 use crate::site::{Servers, Site};
@@ -80,8 +80,12 @@ impl<'a> Bench<'a> {
         let Framework { name, title, .. } = *framework;
         let versions = (framework.versions)().context("ask for versions")?;
         let site = Site::new(self.servers)?;
-        let agent = Agent::start(self.agent, self.sink, NO_CONTENT)?;
+        let platform = framework::platform(name);
+        let agent = Agent::start_attaching(self.agent, self.sink, NO_CONTENT, platform)?;
         let processes = self.start(framework, &site)?;
+        if let Some(platform) = platform {
+            agent.wait_attached(platform, processes.len()).with_context(|| said(&processes))?;
+        }
         let mut loaded = Vec::new();
         for &mode in framework.modes {
             for &in_flight in self.in_flight {
@@ -90,8 +94,8 @@ impl<'a> Bench<'a> {
             }
         }
         drop(processes);
-        let (spans, losses) = agent.finish()?;
-        let judge = Judge::new(spans, self.servers.neighbours());
+        let Seen { spans, links, losses } = agent.finish()?;
+        let judge = Judge::new(spans, links.infer(), self.servers.neighbours());
         let cells = loaded.into_iter().map(|cell| cell.judged(&judge, framework)).collect();
         Ok(Measured { name, title, versions, cells, losses })
     }

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 use serde::Serialize;
 
 use crate::framework::{self, WRONG_AT_MOST};
-use crate::judge::Tally;
+use crate::judge::{Inferred, Tally};
 use crate::measure::{Cell, Measured};
 
 /// All results of one run.
@@ -24,7 +24,7 @@ pub(crate) struct Report {
     pub(crate) not_run: BTreeMap<String, String>,
 }
 
-const HEADER: [&str; 14] = [
+const HEADER: [&str; 16] = [
     "framework",
     "mode",
     "in flight",
@@ -38,12 +38,27 @@ const HEADER: [&str; 14] = [
     "wrong",
     "missing",
     "other",
+    "by timing, surely",
+    "by timing",
     "joined",
 ];
 
-fn row(framework: &str, cell: &Cell) -> [String; 14] {
-    let Tally { servers, http, postgresql, redis, spans, right, wrong, missing, linked, other, .. } =
-        &cell.tally;
+fn row(framework: &str, cell: &Cell) -> [String; 16] {
+    let Tally {
+        servers,
+        http,
+        postgresql,
+        redis,
+        spans,
+        right,
+        wrong,
+        missing,
+        linked,
+        other,
+        sure,
+        inferred,
+        ..
+    } = &cell.tally;
     let missing = if *linked > 0 { format!("{missing} ({linked} linked)") } else { missing.to_string() };
     let requests = if cell.failed > 0 {
         format!("{} ({} failed)", cell.requests, cell.failed)
@@ -64,6 +79,8 @@ fn row(framework: &str, cell: &Cell) -> [String; 14] {
         wrong.to_string(),
         missing,
         other.to_string(),
+        inferred_right(*sure),
+        inferred_right(*inferred),
         joined(&cell.tally),
     ]
 }
@@ -76,6 +93,11 @@ fn joined(tally: &Tally) -> String {
         0 => format!("{joined}/{seen}"),
         wrong => format!("{joined}/{seen}, {wrong} wrong"),
     }
+}
+
+/// Right links of all links.
+fn inferred_right(Inferred { right, all }: Inferred) -> String {
+    if all == 0 { "–".to_owned() } else { format!("{right}/{all}") }
 }
 
 /// Rounded down, so that 100 % means all.
@@ -98,7 +120,7 @@ pub(crate) fn table(frameworks: &[Measured]) -> String {
         frameworks.iter().flat_map(|measured| measured.cells.iter().map(|cell| row(measured.name, cell)));
     let rows: Vec<_> = std::iter::once(header).chain(rows).collect();
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: [usize; 14] = std::array::from_fn(width);
+    let widths: [usize; 16] = std::array::from_fn(width);
     let mut text = String::new();
     for row in &rows {
         let cells = row.iter().zip(widths).enumerate().map(|(column, (cell, width))| match column {

@@ -25,18 +25,33 @@ pub(crate) fn host_writes() -> bool {
 
 #[test]
 #[ignore = "needs root"]
-fn check_says_whether_headers_are_written_and_why_not() {
+fn check_says_what_is_written_and_why_not() {
     let printed = Command::new(binary("remora").unwrap()).args(["check", "--json"]).output().unwrap();
     let report: serde_json::Value = serde_json::from_slice(&printed.stdout).unwrap();
     let findings = report["findings"].as_array().unwrap();
-    let finding = findings.iter().find(|finding| finding["name"] == "writing headers").unwrap();
-    let (state, found) = if is_expected_to_write() {
-        ("ok", "harmless: ")
-    } else {
-        ("limited", "off, since programs would notice: a request with MSG_ZEROCOPY: expected ")
+    let check = |name: &str, state: &str, found: &str| {
+        let finding = findings.iter().find(|finding| finding["name"] == name).unwrap();
+        assert_eq!(finding["state"], state, "{finding:#}");
+        assert!(finding["found"].as_str().unwrap().starts_with(found), "{finding:#}");
     };
-    assert_eq!(finding["state"], state, "{finding:#}");
-    assert!(finding["found"].as_str().unwrap().starts_with(found), "{finding:#}");
+    if is_expected_to_write() {
+        check("writing headers", "ok", "harmless: ");
+    } else {
+        let found = "off, since programs would notice: a request with MSG_ZEROCOPY: expected ";
+        check("writing headers", "limited", found);
+    }
+    // Every kernel that is tried has what options need.
+    check("writing TCP options", "ok", "harmless: ");
+}
+
+#[test]
+#[ignore = "needs root"]
+fn headers_and_options_get_along() {
+    let mut command = Command::new(binary("remora").unwrap());
+    let told = tools::printed(command.args(["try-sockets", "--what", "auto"])).unwrap();
+    println!("{told}");
+    assert_eq!(told.starts_with("harmless: "), is_expected_to_write(), "{told}");
+    assert!(!is_expected_to_write() || told.contains(" headers and "), "{told}");
 }
 
 /// Why a socket leaves the socket map at once: programs notice if it stays.

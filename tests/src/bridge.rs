@@ -114,7 +114,12 @@ fn read_span(trace_id: &str, span: &Value, resources: &Value) -> Result<Span> {
         end_ns: text(span, "end_time_unix_nano")?.parse()?,
         attributes: object(&span["attributes"]),
         resource: object(&resource.context("no resource")?["attributes"]),
+        links: span["links"].as_array().into_iter().flatten().filter_map(linked).collect(),
     })
+}
+
+fn linked(link: &Value) -> Option<String> {
+    link["span_id"].as_str().map(str::to_owned)
 }
 
 fn object(value: &Value) -> BTreeMap<String, Value> {

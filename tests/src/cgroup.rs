@@ -31,6 +31,14 @@ impl Cgroup {
         &self.0
     }
 
+    /// Returns a command that does in it what another one does.
+    #[must_use]
+    pub fn enclose(&self, inner: &Command) -> Command {
+        let mut command = self.command(Path::new(inner.get_program()));
+        command.args(inner.get_args());
+        command
+    }
+
     /// Returns a command that runs `program` in it.
     #[must_use]
     pub fn command(&self, program: &Path) -> Command {

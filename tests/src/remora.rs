@@ -15,7 +15,7 @@ use crate::scratch::Scratch;
 use crate::{locate, net, tools};
 
 /// How long the agent or the bridge may take until it is ready.
-const READY_WITHIN: Duration = Duration::from_secs(60);
+const READY_WITHIN: Duration = Duration::from_secs(120);
 /// How many times as long things may take in an emulated machine.
 const EMULATED: u32 = 10;
 
@@ -24,7 +24,7 @@ const EMULATED: u32 = 10;
 pub struct Remora {
     // Dropped in this order: the agent sends what it holds to the bridge.
     agent: Running,
-    others: Vec<Running>,
+    others: Vec<(Running, SocketAddr)>,
     bridge_process: Running,
     bridge: Bridge,
     otlp: SocketAddr,
@@ -67,7 +67,7 @@ impl Remora {
         command.args(flags).arg("--spool").arg(self.scratch.path().join(&name));
         let mut agent = Running::start(&name, &self.scratch, &mut command)?;
         agent.wait_ready(patience(READY_WITHIN), || is_ready(metrics))?;
-        self.others.push(agent);
+        self.others.push((agent, metrics));
         Ok(())
     }
 
@@ -75,7 +75,8 @@ impl Remora {
     ///
     /// This is how a test waits for "everything", including spans that should not be there.
     pub fn finish(&mut self) -> Result<&Bridge> {
-        for agent in std::iter::once(&mut self.agent).chain(&mut self.others) {
+        let others = self.others.iter_mut().map(|(agent, _)| agent);
+        for agent in std::iter::once(&mut self.agent).chain(others) {
             let status = agent.stop()?;
             ensure!(status.success(), "the agent ended with {status}; it printed:\n{}", agent.printed());
         }
@@ -85,6 +86,11 @@ impl Remora {
     /// Returns the agent's own metrics as text.
     pub fn metrics(&self) -> Result<String> {
         tools::curl(&[&format!("http://{}/metrics", self.metrics)])
+    }
+
+    /// Returns the metrics of the agents that were added, as text.
+    pub fn other_metrics(&self) -> Result<Vec<String>> {
+        self.others.iter().map(|(_, metrics)| tools::curl(&[&format!("http://{metrics}/metrics")])).collect()
     }
 
     /// Returns what the agent printed.

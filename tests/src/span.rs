@@ -31,6 +31,8 @@ pub struct Span {
     pub attributes: BTreeMap<String, Value>,
     /// Attributes of its resource.
     pub resource: BTreeMap<String, Value>,
+    /// Ids of the spans that it is linked to.
+    pub links: Vec<String>,
 }
 
 impl Span {
@@ -203,6 +205,7 @@ mod tests {
             ]
             .into(),
             resource: BTreeMap::new(),
+            links: Vec::new(),
         }
     }
 

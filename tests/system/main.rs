@@ -16,6 +16,7 @@ mod nginx;
 mod node;
 mod older;
 mod postgres;
+mod queue;
 mod redis;
 mod tokio;
 

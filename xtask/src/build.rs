@@ -1,4 +1,4 @@
-//! `build`: the BPF objects, then the agent (which embeds it) and the bridge.
+//! `build`: the BPF objects and the library for JVMs, then the agent (which embeds them) and the bridge.
 
 use std::env;
 use std::ffi::OsString;
@@ -16,7 +16,7 @@ const BPF_TARGET: &str = "bpfel-unknown-none";
 
 #[derive(Args)]
 pub(crate) struct Build {
-    /// Build only the BPF objects
+    /// Build only what the agent embeds: the BPF objects and the library for JVMs
     #[arg(long)]
     pub(crate) bpf_only: bool,
 }
@@ -29,7 +29,7 @@ pub(crate) struct Built {
 
 /// Builds everything in release and returns where the two programs are.
 pub(crate) fn run(build: &Build) -> Result<Built> {
-    bpf_objects()?;
+    embedded()?;
     if !build.bpf_only {
         shell::run(
             "build agent and bridge (release)",
@@ -48,14 +48,30 @@ pub(crate) fn outputs() -> Built {
     Built { agent: folder.join("remora"), bridge: folder.join("remora-bridge") }
 }
 
+/// Builds what the agent's build script looks for.
+pub(crate) fn embedded() -> Result<()> {
+    bpf_objects()?;
+    jvm_part()
+}
+
 /// Builds the BPF objects and puts them where the agent's build script looks for them.
-pub(crate) fn bpf_objects() -> Result<()> {
+fn bpf_objects() -> Result<()> {
     one_object("build the BPF object", &[], &workspace::bpf_object())?;
     one_object(
         "build the BPF object that writes contexts too",
         &["--features", "propagation"],
         &workspace::bpf_propagation_object(),
     )
+}
+
+/// Builds the library that is attached inside JVMs: without a libc of some version, and without code for panics, which
+/// only an optimised build leaves out.
+fn jvm_part() -> Result<()> {
+    let mut cargo = shell::cargo("rustc");
+    cargo.args(["--quiet", "--package", "remora-jvm-part", "--lib", "--crate-type", "cdylib"]);
+    cargo.args(["--profile", "attached", "--target-dir"]).arg(workspace::target());
+    cargo.args(["--", "-Clink-arg=-nostdlib", "-Clink-arg=-Wl,-z,relro,-z,now"]);
+    shell::run("build the library for JVMs", "the compiler's message is above", &mut cargo)
 }
 
 fn one_object(what: &str, features: &[&str], object: &Path) -> Result<()> {

@@ -146,7 +146,7 @@ fn page(lab: &Lab) -> &'static str {
 }
 
 fn build_lab() -> Result<PathBuf> {
-    build::bpf_objects()?;
+    build::embedded()?;
     let mut cargo = shell::cargo("build");
     cargo.args(["--quiet", "--release", "--package", "remora-tests", "--bin", "lab", "--target-dir"]);
     shell::run("build the lab", "the compiler's errors are above", cargo.arg(workspace::target()))?;

@@ -10,7 +10,7 @@ pub(crate) fn run() -> Result<()> {
         "run `cargo fmt --all`",
         shell::cargo("fmt").args(["--all", "--check"]),
     )?;
-    build::bpf_objects()?;
+    build::embedded()?;
     let deny = ["--", "-D", "warnings"];
     for features in [&[][..], &["--features", "propagation"]] {
         let mut clippy = build::bpf_cargo("clippy")?;

@@ -65,7 +65,7 @@ pub(crate) fn run(test: &Test) -> Result<()> {
         }
     };
     if targets.is_empty() {
-        build::bpf_objects()?;
+        build::embedded()?;
     } else {
         environment::install()?;
         build::run(&Build { bpf_only: false })?;

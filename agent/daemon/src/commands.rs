@@ -25,7 +25,8 @@ fn pipeline_settings(settings: &Settings) -> pipeline::Settings {
         capture_bytes: settings.capture.bytes,
         engine: settings.engine.clone(),
         selection: settings.selection.clone(),
-        writes_in: Vec::new(),
+        writes: pipeline::Writes::default(),
+        attach: settings.attach.clone(),
     }
 }
 
@@ -68,7 +69,7 @@ pub fn execute(line: CommandLine) -> anyhow::Result<ExitCode> {
             match arguments.cgroup {
                 Some(cgroup) => propagate::answer(&cgroup)?,
                 None if arguments.lasting => println!("{}", propagate::headers_with_lasting_membership()),
-                None => println!("{}", propagate::headers()),
+                None => println!("{}", propagate::tried(arguments.what.mechanisms())),
             }
             Ok(ExitCode::SUCCESS)
         }

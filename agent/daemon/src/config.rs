@@ -20,6 +20,7 @@ pub use file::File;
 pub use quantity::{ByteCount, Period, QuantityError};
 pub use settings::{Capture, DEFAULT_ENDPOINT, LogFormat, LogSettings, Metrics, Propagation, Settings};
 
+use crate::attach::UnknownPlatform;
 use crate::discover;
 use crate::export::EndpointError;
 
@@ -48,6 +49,9 @@ pub enum Error {
     /// The receiver's address is none.
     #[error(transparent)]
     Endpoint(#[from] EndpointError),
+    /// A part is asked for that does not exist.
+    #[error("attach: {0}")]
+    Platform(#[from] UnknownPlatform),
     /// A variable or key holds something else than it should.
     #[error("{name}: {value:?} is not {expected}")]
     Value {

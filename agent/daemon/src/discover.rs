@@ -4,6 +4,7 @@
 //! It never sees a span or a socket's bytes. Its one hard problem is that processes vanish while being looked at: a
 //! notice carries enough to name them all the same.
 
+mod bounded;
 mod container;
 mod environment;
 mod glob;
@@ -25,9 +26,10 @@ mod worker;
 pub use container::{Membership, cgroup2_mount};
 pub use environment::Environment;
 pub use notice::{Notice, Verdict};
-pub use probes::{FileIdentity, Probe, Purpose};
+pub use probes::{FileIdentity, Probe, Purpose, symbol_address};
 pub use process::{ContextOffsets, GoOffsets, Instance, NameSource, Process, Runtime, TokioOffsets};
 pub use selection::{Decision, Error, KEYS, Rule, Selection};
+pub use sockets::{socket_inodes, tcp_sockets};
 pub use table::{LINGER, MAX_PROCESSES, Processes};
 pub use worker::Discovery;
 

@@ -11,9 +11,12 @@
 //! ```
 //!
 //! The capture thread owns the engine: no lock, no queue between an event and its span. Everything that leaves the
-//! thread goes through a bounded channel whose refusals are counted.
+//! thread goes through a bounded channel whose refusals are counted. The discovery thread attaches probes, before it
+//! tells the verdicts that rely on them: the kernel takes its time for that, and the ring is read meanwhile.
 
+mod handovers;
 mod order;
+mod parts;
 mod roster;
 mod runtime;
 mod unnamed;
@@ -28,12 +31,15 @@ use remora_engine::Engine;
 use remora_engine::event::{Event, EventKind, Executor};
 use remora_engine::span::Span;
 
+use crate::attach::Platforms;
 use crate::capture::{self, Capture, CaptureSettings, Handover, Observation, ProcessMode, WriteSettings};
 use crate::discover::{Discovery, Notice, Processes, Selection, Verdict};
 use crate::enrich::{ClockAnchor, Enricher, ResourceSpan};
 use crate::health::{Counter, Ledger, Readiness, Sample};
-use crate::propagate::{self, Servers};
+use crate::propagate::{self, Mechanisms, Servers};
+use handovers::LostHandovers;
 use order::Order;
+use parts::Parts;
 use roster::Roster;
 use runtime::Attached;
 use unnamed::Unnamed;
@@ -56,8 +62,19 @@ pub struct Settings {
     pub engine: remora_engine::Settings,
     /// Which processes are observed.
     pub selection: Selection,
-    /// Cgroups whose selected processes write contexts into requests, which was proven harmless.
-    pub writes_in: Vec<PathBuf>,
+    /// Which processes get a part.
+    pub attach: Platforms,
+    /// What was proven harmless of writing contexts into requests, and where it is done.
+    pub writes: Writes,
+}
+
+/// Who writes contexts into requests.
+#[derive(Clone, Debug, Default)]
+pub struct Writes {
+    /// In which manners.
+    pub mechanisms: Mechanisms,
+    /// The cgroups whose selected processes do.
+    pub cgroups: Vec<PathBuf>,
 }
 
 /// What the pipeline shares with the rest of the agent.
@@ -86,10 +103,12 @@ pub fn run(
     capture.set_process(std::process::id(), ProcessMode::Ignore);
     let (notices, notices_rx) = sync_channel(CHANNEL_LENGTH);
     let (verdicts_tx, verdicts) = sync_channel(CHANNEL_LENGTH);
-    let discovery = Discovery::new(settings.selection.clone(), shared.processes.clone(), &shared.ledger);
+    let mut attached = Attached::new(capture.prober(), &shared.ledger);
+    let discovery = Discovery::new(settings.selection.clone(), shared.processes.clone(), &shared.ledger)
+        .attaching(move |probe| attached.attach(probe));
     shared.readiness.fails("capture", "the processes of this host are being looked at");
     capture.attach()?;
-    for cgroup in &settings.writes_in {
+    for cgroup in &settings.writes.cgroups {
         capture.write_in(cgroup)?;
     }
     thread::scope(|scope| {
@@ -105,13 +124,12 @@ pub fn run(
             enricher: Enricher::new(shared.processes.clone(), ClockAnchor::measure(), &shared.ledger),
             notices_refused: shared.ledger.loss("capture", "notice_queue_full"),
             unselected: shared.ledger.counter("remora_agent_spans_unselected_total"),
-            attached: Attached::new(&shared.ledger),
+            parts: Parts::start(&settings.attach, &shared.ledger),
             unnamed: Unnamed::default(),
             servers: Servers::default(),
             processes: shared.processes.clone(),
             is_ready: false,
-            lost_handovers: 0,
-            looked_at_ns: 0,
+            lost_handovers: LostHandovers::default(),
             notices,
             verdicts,
             sink,
@@ -133,16 +151,14 @@ struct Pipeline<S> {
     verdicts: Receiver<Verdict>,
     notices_refused: Counter,
     unselected: Counter,
-    attached: Attached,
+    parts: Parts,
     /// Spans of processes that discovery has not looked at yet.
     unnamed: Unnamed,
     /// Servers towards which contexts may be written.
     servers: Servers,
     processes: Processes,
     is_ready: bool,
-    /// Records of tasks and gifts that were lost so far, and when they were counted.
-    lost_handovers: u64,
-    looked_at_ns: u64,
+    lost_handovers: LostHandovers,
     sink: S,
     next_publish_ns: u64,
 }
@@ -161,6 +177,11 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
                 thread::sleep(PAUSE);
             }
         }
+        self.parts.leave();
+        while !self.parts.have_left() {
+            self.turn(now_ns());
+            thread::sleep(PAUSE);
+        }
         self.turn(now_ns());
         self.finish();
         self.publish(ledger);
@@ -178,15 +199,22 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
 
     /// One round: what the kernel told, what discovery judged, what became of it.
     fn turn(&mut self, now_ns: u64) -> usize {
-        self.note_lost_handovers(now_ns);
+        if let Some(at_ns) = self.lost_handovers.look(self.capture.lost_handovers(), now_ns) {
+            self.order.push(Observation::HandoversLost { at_ns });
+        }
         let (order, roster, engine) = (&mut self.order, &mut self.roster, &mut self.engine);
+        let parts = &mut self.parts;
         let notices = &self.notices;
         let refused = &self.notices_refused;
         let records = self.capture.drain(DRAIN_LIMIT, |observation| {
             // At once: what discovery finds out comes later, and must not be undone.
             match &observation {
                 Observation::Fork { parent, child } => engine.handle_fork(*parent, *child),
-                Observation::Exec { tgid, .. } => engine.handle_exec(*tgid),
+                Observation::Exec { tgid, .. } => {
+                    engine.handle_exec(*tgid);
+                    parts.forget(*tgid);
+                }
+                Observation::Exit { tgid, .. } => parts.forget(*tgid),
                 _ => {}
             }
             if let Some(notice) = notice(&observation, roster)
@@ -199,6 +227,7 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
             order.push(observation);
         });
         self.take_verdicts();
+        self.take_parts();
         let settled_ns = self.order.settled_ns(now_ns);
         while let Some(observation) = self.order.pop(settled_ns) {
             self.observe(observation);
@@ -208,19 +237,17 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
         records
     }
 
-    /// What is missing by now went missing after the last look.
-    fn note_lost_handovers(&mut self, now_ns: u64) {
-        let lost = self.capture.lost_handovers();
-        if lost != self.lost_handovers {
-            self.lost_handovers = lost;
-            self.order.push(Observation::HandoversLost { at_ns: self.looked_at_ns });
-        }
-        self.looked_at_ns = now_ns;
-    }
-
     fn take_verdicts(&mut self) {
         while let Ok(verdict) = self.verdicts.try_recv() {
             self.apply(verdict);
+        }
+    }
+
+    /// A process got a part, or lost it.
+    fn take_parts(&mut self) {
+        while let Some((tgid, how)) = self.parts.poll() {
+            self.capture.set_process(tgid, how.mode());
+            self.engine.handle_process(tgid, how.scheduling);
         }
     }
 
@@ -229,16 +256,10 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
         if !self.roster.judge(tgid, programs, observe) {
             return;
         }
-        let (tasks, has_tokens) = (runtime::tasks(&runtime), runtime::has_tokens(&runtime));
-        let mode = if observe { ProcessMode::Observe { tasks, has_tokens } } else { ProcessMode::Ignore };
-        self.capture.set_process(tgid, mode);
-        self.engine.handle_process(tgid, runtime::scheduling(&runtime, &probes));
+        let how = self.parts.judge(tgid, observe, &runtime, runtime::plain(&runtime, &probes));
+        self.capture.set_process(tgid, if observe { how.mode() } else { ProcessMode::Ignore });
+        self.engine.handle_process(tgid, how.scheduling);
         waiting.into_iter().for_each(|tid| self.engine.handle_waiting(tid));
-        if observe {
-            for probe in probes {
-                self.attached.attach(&mut self.capture, &probe);
-            }
-        }
     }
 
     fn observe(&mut self, observation: Observation) {
@@ -265,7 +286,12 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
                 self.hand_over(handover, &giver, token, at_ns);
             }
             Observation::TaskEnd { tgid, context, .. } => self.engine.handle_task_end(tgid, context),
+            Observation::Thread { maker, tid, at_ns } => self.engine.handle_thread(&maker, tid, at_ns),
+            Observation::ThreadEnd { tgid, tid, at_ns } => self.engine.handle_thread_end(tgid, tid, at_ns),
             Observation::HandoversLost { .. } => self.engine.handle_lost_handovers(),
+            Observation::Beginning { sock, own, told, at_ns } => {
+                self.engine.handle_beginning(sock, own, told, at_ns);
+            }
             // The engine was told when they came.
             Observation::Exec { .. } | Observation::Fork { .. } => {}
         }
@@ -364,13 +390,15 @@ fn load(settings: &Settings) -> Result<Capture, capture::Error> {
         observes_by_default: true,
         exec_resets_verdict: true,
     };
-    if settings.writes_in.is_empty() {
+    let Writes { mechanisms: Mechanisms { headers, option }, cgroups } = &settings.writes;
+    if cgroups.is_empty() {
         return Capture::load(capture);
     }
     let mut capture = Capture::load_for_writing(capture)?;
     if let Some(writing) = capture.writing() {
         writing.set(WriteSettings {
-            headers: true,
+            headers: *headers,
+            option: *option,
             control: propagate::CONTROL,
             ..WriteSettings::default()
         })?;
@@ -429,6 +457,9 @@ fn notice(observation: &Observation, roster: &mut Roster) -> Option<Notice> {
         | Observation::Task { .. }
         | Observation::TaskEnd { .. }
         | Observation::Gift { .. }
+        | Observation::Thread { .. }
+        | Observation::ThreadEnd { .. }
+        | Observation::Beginning { .. }
         | Observation::HandoversLost { .. } => None,
     }
 }

@@ -12,27 +12,48 @@ mod trial;
 
 use std::fmt;
 
-use serde::Serialize;
-
 pub use breaker::{CONTROL, Tripped, judge};
 pub use cgroup::resolve as resolve_cgroup;
 pub use checks::Failure;
 pub use servers::Servers;
-pub use trial::{answer, headers, headers_with_lasting_membership};
+pub use trial::{answer, headers_with_lasting_membership, tried};
 
-/// A manner of writing contexts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Mechanism {
+/// Manners of writing contexts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mechanisms {
     /// A header of HTTP/1 requests.
-    Headers,
+    pub headers: bool,
+    /// An option in the header of TCP.
+    pub option: bool,
 }
 
-impl fmt::Display for Mechanism {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Mechanism::Headers => formatter.write_str("header rung"),
+impl Mechanisms {
+    /// Returns those of these that the trial proves harmless, together or else alone, and what it gave, for the operator.
+    #[must_use]
+    pub fn harmless(self) -> (Self, Vec<(Self, Outcome)>) {
+        let alone = [Self { option: false, ..self }, Self { headers: false, ..self }];
+        let all = std::iter::once(self).chain(alone.into_iter().filter(|part| *part != self));
+        let mut outcomes = Vec::new();
+        for mechanisms in all.filter(|part| *part != Self::default()) {
+            let outcome = tried(mechanisms);
+            let is_harmless = outcome.is_harmless();
+            outcomes.push((mechanisms, outcome));
+            if is_harmless {
+                return (mechanisms, outcomes);
+            }
         }
+        (Self::default(), outcomes)
+    }
+}
+
+impl fmt::Display for Mechanisms {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match (self.headers, self.option) {
+            (true, true) => "headers and TCP options",
+            (true, false) => "headers",
+            (false, true) => "TCP options",
+            (false, false) => "nothing",
+        })
     }
 }
 
@@ -43,8 +64,10 @@ pub enum Outcome {
     Harmless {
         /// Checks that were made.
         checks: u32,
-        /// Headers that were written by them.
-        headers: u32,
+        /// Headers that were written by them, and arrived.
+        headers: u64,
+        /// TCP options, likewise.
+        options: u64,
     },
     /// Somebody would.
     Harmful {
@@ -71,8 +94,13 @@ impl Outcome {
 impl fmt::Display for Outcome {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Outcome::Harmless { checks, headers } => {
-                write!(formatter, "harmless: {checks} checks passed, {headers} headers written by them")
+            Outcome::Harmless { checks, headers, options } => {
+                write!(formatter, "harmless: {checks} checks passed, ")?;
+                match (headers, options) {
+                    (headers, 0) => write!(formatter, "{headers} headers written by them"),
+                    (0, options) => write!(formatter, "{options} TCP options written by them"),
+                    _ => write!(formatter, "{headers} headers and {options} TCP options written by them"),
+                }
             }
             Outcome::Harmful { failed, first } => {
                 let Failure { check, expected, got } = first;

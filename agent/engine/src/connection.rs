@@ -5,5 +5,7 @@
 //! threads shared the work, from one that never comes.
 
 mod stream;
+mod translation;
 
 pub(crate) use stream::{Chunk, Content, Stamp, Stream};
+pub(crate) use translation::{Told, Translation};

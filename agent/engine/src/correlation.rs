@@ -15,7 +15,7 @@ mod works;
 use foldhash::HashMap;
 
 use crate::connection::Stamp;
-use crate::event::{ConnectionId, Executor, Opened, Role, Scheduling};
+use crate::event::{Claim, ConnectionId, Executor, Opened, Role, Scheduling};
 use crate::pairing::{Exchange, ExchangeId, Started};
 use crate::protocol::{Keys, Marks, Request, WireContext};
 use crate::semconv::{self, Attributes, Value};
@@ -77,7 +77,7 @@ impl Active {
             links: Vec::new(),
             wire: None,
             keys: Vec::new(),
-            has_children: true,
+            has_children: false,
             caller: None,
             is_written: false,
         }
@@ -251,8 +251,9 @@ impl Correlation {
     fn end_works(&mut self, works: Vec<ExchangeId>, at_ns: Option<u64>) {
         for work in works {
             self.parents.end_work(work);
-            self.active.remove(&work);
-            self.ended.extend(self.works.end(work, at_ns, &mut self.messages));
+            let has_calls = self.active.remove(&work).is_some_and(|work| work.has_children);
+            let span = self.works.end(work, at_ns, &mut self.messages);
+            self.ended.extend(span.filter(|_| has_calls));
         }
     }
 
@@ -273,6 +274,16 @@ impl Correlation {
     /// Notes that a task's context ended.
     pub(crate) fn handle_task_end(&mut self, tgid: u32, context: u64) {
         self.parents.forget_context(tgid, context);
+    }
+
+    /// Notes that a thread was made.
+    pub(crate) fn handle_thread(&mut self, maker: &Executor, tid: u32, at_ns: u64) {
+        self.parents.note_thread(maker, tid, at_ns);
+    }
+
+    /// Notes that a thread ended.
+    pub(crate) fn handle_thread_end(&mut self, tgid: u32, tid: u32, at_ns: u64) {
+        self.parents.note_thread_end(tgid, tid, at_ns);
     }
 
     /// Notes that tasks or gifts may have been missed.
@@ -325,8 +336,11 @@ impl Correlation {
     }
 
     /// Notes for whom a connection is written to next.
-    pub(crate) fn claim(&mut self, connection: ConnectionId, executor: Executor) {
-        self.parents.claim(connection, executor);
+    pub(crate) fn claim(&mut self, connection: ConnectionId, claim: &Claim, at_ns: u64) {
+        match claim.from {
+            Some(from) => self.parents.claim_from(connection, from, &claim.executor, at_ns),
+            None => self.parents.claim(connection, claim.executor),
+        }
     }
 
     /// Notes that a connection is written to.
@@ -340,12 +354,12 @@ impl Correlation {
     }
 
     /// Notes what a call belongs to that may be made here, before it is known whether it is one.
-    pub(crate) fn foresee(&mut self, connection: ConnectionId, stamp: &Stamp) {
+    pub(crate) fn foresee(&mut self, connection: ConnectionId, position: u32, stamp: &Stamp) {
         if self.foreseen.len() >= MAX_FORESEEN {
             self.tally.not_remembered += 1;
             return;
         }
-        let Some(found) = self.parents.foresee(connection, stamp) else { return };
+        let Some(found) = self.parents.foresee(connection, position, stamp) else { return };
         let Some(foreseen) = self.foresight(found.server, found.evidence) else { return };
         self.foreseen.insert((connection, stamp.at_ns), foreseen);
     }
@@ -374,6 +388,16 @@ impl Correlation {
         if opened.role == Role::Accepted {
             self.parents.note_blind(connection, opened.executor.tgid);
         }
+    }
+
+    /// Notes that a unit of work has read something of the only exchange that is open on a connection, if it is the only.
+    pub(crate) fn read(&mut self, kind: SpanKind, only: Option<ExchangeId>, executor: &Executor) {
+        let Some(only) = only else { return };
+        let server = match kind {
+            SpanKind::Client => self.parents.parent_of(only),
+            _ => Some(only),
+        };
+        self.parents.note_read(executor, server);
     }
 
     /// Notes that something is written to a connection on which this request is being served.
@@ -610,6 +634,7 @@ impl Correlation {
             self.works.call_ended(cause, now_ns);
         }
         self.parents.note_ended(id, now_ns);
+        self.parents.note_request_end(id, now_ns);
         self.parents.end(id);
         self.content.end(id);
         if let Some(active) = self.active.remove(&id) {
@@ -632,6 +657,7 @@ impl Correlation {
         let cause = self.parents.parent_of(exchange.id);
         let last = exchange.response_last.unwrap_or(exchange.request_last);
         self.parents.note_ended(exchange.id, last.at_ns);
+        self.parents.note_request_end(exchange.id, last.at_ns);
         self.parents.end(exchange.id);
         self.content.end(exchange.id);
         if let Some(cause) = cause {
@@ -701,8 +727,9 @@ impl Correlation {
         };
         attributes.extend(works::told(semconv::REMORA_MESSAGE_RECEIVED, &received.keys));
         let links = self.receive(&received.keys, active.context.span_id, last.at_ns);
-        self.tally.messages_linked += u64::from(!links.is_empty());
-        self.tally.messages_unknown += u64::from(links.is_empty() && received.is_certain);
+        if received.is_certain || !links.is_empty() {
+            self.note_receipt(!links.is_empty());
+        }
         active.links.extend_from_slice(&links);
         // What a request receives while it is served is a part of it.
         let is_part = cause.is_some_and(|cause| !self.works.contains(cause));
@@ -718,6 +745,29 @@ impl Correlation {
             self.begin_work(exchange.id, receipt, &active.context, connection, opened);
         }
         attributes
+    }
+
+    /// Returns the span of a consumer to whom the server brought messages, unasked.
+    pub(crate) fn push(
+        &mut self,
+        keys: &Keys,
+        protocol: &'static str,
+        read: &Stamp,
+        connection: ConnectionId,
+        opened: &Opened,
+    ) -> Span {
+        let Identity { trace, client_span, .. } = identity::new(&mut self.ids);
+        let context =
+            Context { trace_id: trace, span_id: client_span, flags: ROOT_FLAGS, state: String::new() };
+        let mut span = works::span(works::RECEIVE, &context, keys, protocol, read, connection, opened);
+        span.links = self.receive(keys, span.span_id, read.at_ns);
+        self.note_receipt(!span.links.is_empty());
+        span
+    }
+
+    fn note_receipt(&mut self, is_linked: bool) {
+        self.tally.messages_linked += u64::from(is_linked);
+        self.tally.messages_unknown += u64::from(!is_linked);
     }
 
     fn retract(&mut self, keys: &Keys, by: &Context) {

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use foldhash::HashMap;
 
 use crate::command::Command;
-use crate::connection::{Stamp, Stream};
+use crate::connection::{Stamp, Stream, Told, Translation};
 use crate::correlation::{Asked, ContentEvidence, Correlation};
 use crate::event::{
     Closed, ConnectionId, Data, Direction, Event, EventKind, Executor, FirstPositions, Insertion, Opened,
@@ -61,6 +61,7 @@ pub struct Engine {
     parsers: ParserSettings,
     max_capture_bytes: u32,
     connections: HashMap<ConnectionId, Connection>,
+    told: Told,
     correlation: Correlation,
     spans: VecDeque<Span>,
     commands: VecDeque<Command>,
@@ -89,6 +90,8 @@ struct Connection {
     ended_at_ns: Option<u64>,
     /// Where the agent has written a context into a request that was not told yet.
     written_at: Option<u32>,
+    /// From this end's positions to those of the other end.
+    translation: Translation,
     is_waiting: bool,
 }
 
@@ -106,6 +109,7 @@ impl Connection {
             held_bytes: 0,
             ended_at_ns: None,
             written_at: None,
+            translation: Translation::default(),
             opened,
             egress: Stream::default(),
             ingress: Stream::default(),
@@ -134,6 +138,7 @@ impl Engine {
             parsers: ParserSettings { mark_key, ..settings.parsers },
             max_capture_bytes: settings.max_capture_bytes,
             connections: HashMap::default(),
+            told: Told::default(),
             correlation: Correlation::new(settings.id_seed, settings.content_evidence),
             spans: VecDeque::new(),
             commands: VecDeque::new(),
@@ -151,9 +156,10 @@ impl Engine {
         match kind {
             EventKind::Opened(opened) => self.open(connection, opened, at_ns),
             EventKind::Data(data) => self.data(connection, data, at_ns),
-            EventKind::Claimed(executor) => {
+            EventKind::Claimed(claim) => {
                 if self.connections.contains_key(&connection) {
-                    self.correlation.claim(connection, executor);
+                    self.correlation.see(&Stamp { at_ns, executor: claim.executor });
+                    self.correlation.claim(connection, &claim, at_ns);
                 }
             }
             EventKind::Eof(executor) => self.eof(connection, Stamp { at_ns, executor }),
@@ -181,7 +187,17 @@ impl Engine {
         self.correlation.handle_task_end(tgid, context);
     }
 
-    /// Tells that the making or end of tasks, or gifts, may have been missed: what is known of them is void.
+    /// Tells that a thread was made by another of its process.
+    pub fn handle_thread(&mut self, maker: &Executor, tid: u32, at_ns: u64) {
+        self.correlation.handle_thread(maker, tid, at_ns);
+    }
+
+    /// Tells that a thread ended.
+    pub fn handle_thread_end(&mut self, tgid: u32, tid: u32, at_ns: u64) {
+        self.correlation.handle_thread_end(tgid, tid, at_ns);
+    }
+
+    /// Tells that the making or end of tasks and threads, or gifts, may have been missed: what is known of them is void.
     pub fn handle_lost_handovers(&mut self) {
         self.correlation.handle_lost_handovers();
     }
@@ -189,6 +205,12 @@ impl Engine {
     /// Tells that a unit of work was handed over: whoever takes the token works for whom the giver works for now.
     pub fn handle_gift(&mut self, giver: &Executor, token: u64, at_ns: u64) {
         self.correlation.handle_gift(giver, token, at_ns);
+    }
+
+    /// Tells that the other end of a connection, which need not have been accepted yet, has said where it begins as that
+    /// end counts: what carries it rewrites positions.
+    pub fn handle_beginning(&mut self, sock: u64, own: FirstPositions, told: FirstPositions, at_ns: u64) {
+        self.told.note(sock, own, told, at_ns);
     }
 
     /// Tells that a task has made another, whose number is not used again: it works for whom its maker works for.
@@ -253,6 +275,7 @@ impl Engine {
         self.spans.extend(self.correlation.take_ended());
         if now_ns >= self.next_sweep_ns {
             self.next_sweep_ns = now_ns.saturating_add(SWEEP_NS);
+            self.told.expire(now_ns);
             self.expire_idle(now_ns);
         }
     }
@@ -314,7 +337,11 @@ impl Engine {
     pub fn counters(&self) -> Vec<Counter> {
         let outstanding = self.correlation.active_len() as u64;
         let connections = self.connections.len() as u64;
-        self.tally.counters(self.correlation.tally(), connections, outstanding, self.held_bytes as u64)
+        let mut counters =
+            self.tally.counters(self.correlation.tally(), connections, outstanding, self.held_bytes as u64);
+        let value = self.told.refused();
+        counters.push(Counter { family: "loss", label: "beginning_not_remembered", protocol: "", value });
+        counters
     }
 
     fn open(&mut self, connection: ConnectionId, opened: Opened, at_ns: u64) {
@@ -355,8 +382,15 @@ impl Engine {
         if connection.opened.first.is_none() && data.is_absolute && connection.opened.role != Role::Unknown {
             connection.opened.first = Some(FirstPositions::of(&data, connection.opened.role));
         }
+        if let Some(own) = connection.opened.first
+            && let Some((first, translation)) = self.told.take(id.sock, own)
+        {
+            connection.opened.first = Some(first);
+            connection.translation = translation;
+        }
         let direction = data.direction;
         let stamp = Stamp { at_ns, executor: data.executor };
+        let position = data.position;
         self.correlation.see(&stamp);
         if direction == Direction::Egress {
             self.correlation.write(id, at_ns);
@@ -372,7 +406,7 @@ impl Engine {
         let is_call = direction == Direction::Egress
             && self.connections.get(&id).is_some_and(|connection| connection.session.is_rehearsing_client());
         if is_call {
-            self.correlation.foresee(id, &stamp);
+            self.correlation.foresee(id, position, &stamp);
         }
         self.note_waiting(id);
     }
@@ -382,6 +416,9 @@ impl Engine {
     fn touch(&mut self, id: ConnectionId, direction: Direction, executor: &Executor) {
         let Some(connection) = self.connections.get(&id) else { return };
         let open = connection.pairing.oldest();
+        if let (Direction::Ingress, Some(client)) = (direction, connection.session.client()) {
+            self.correlation.read(kind(client), connection.pairing.only(), executor);
+        }
         match connection.session.client() {
             Some(Direction::Egress) if direction == Direction::Egress => {
                 if let Some(sending) = connection.pairing.sending() {
@@ -470,6 +507,10 @@ impl Engine {
 
     fn step(&mut self, id: ConnectionId, mut step: Step) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
+        // The place counts for requests only.
+        let place = &mut step.place;
+        (place.position, place.reverse_position) =
+            connection.translation.apply(step.client, place.position, place.reverse_position);
         let protocol = step.protocol;
         self.tally.message(protocol);
         let kind = kind(step.client);
@@ -477,6 +518,13 @@ impl Engine {
             MessageKind::Request(request) => Asked::of(request),
             _ => Asked::default(),
         };
+        if let MessageKind::Delivered(keys) = &step.message.kind {
+            if kind == SpanKind::Client {
+                let span = self.correlation.push(keys, protocol, &step.last, id, &connection.opened);
+                self.spans.push_back(span);
+            }
+            return;
+        }
         let stamp = step.first;
         let mut paired = Vec::with_capacity(2);
         let next_exchange = &mut self.next_exchange;

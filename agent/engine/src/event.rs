@@ -107,6 +107,8 @@ pub enum Scheduling {
     Proxy,
     /// An event loop with timers, queues and pools, where a turn proves little (Node).
     EventLoop,
+    /// As above, and a part inside tells by tokens for whom calls are made. A turn tells only which request was read.
+    TokenLoop,
 }
 
 /// Something that happened to a connection.
@@ -127,12 +129,21 @@ pub enum EventKind {
     Opened(Opened),
     /// Bytes were moved.
     Data(Data),
-    /// This executor has something written here next, by whichever task does it.
-    Claimed(Executor),
+    /// Something is written here for somebody, by whichever task.
+    Claimed(Claim),
     /// The peer will send no more, as this executor has learned.
     Eof(Executor),
     /// The connection is gone.
     Closed(Closed),
+}
+
+/// For whom something is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// Who has it written. Without a task or unit of work, and with a position: nobody.
+    pub executor: Executor,
+    /// Position of the first byte; none where it is whatever is written next, until there is another claim.
+    pub from: Option<u32>,
 }
 
 /// The end of a connection.

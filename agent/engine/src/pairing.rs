@@ -195,6 +195,11 @@ impl Pairing {
         ordered.or_else(|| self.by_id.values().map(|open| open.exchange.id).min())
     }
 
+    /// Returns the oldest exchange that is not over, if it is the only one.
+    pub(crate) fn only(&self) -> Option<ExchangeId> {
+        self.oldest().filter(|_| self.len() == 1)
+    }
+
     /// Returns the exchange whose request is still being sent.
     pub(crate) fn sending(&self) -> Option<ExchangeId> {
         let mut open = self.in_order.iter().rev().chain(self.by_id.values());

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use expect_test::{Expect, expect};
 use remora_engine::command::Command;
 use remora_engine::event::{
-    Closed, ConnectionId, Data, Direction, Endpoint, Event, EventKind, Executor, Insertion, Opened, Role,
-    Scheduling, Task,
+    Closed, ConnectionId, Data, Direction, Endpoint, Event, EventKind, Executor, FirstPositions, Insertion,
+    Opened, Role, Scheduling, Task,
 };
 use remora_engine::semconv::Value;
 use remora_engine::span::{Span, SpanKind, Status};
@@ -755,6 +755,45 @@ fn a_context_that_the_agent_wrote_is_no_gap_and_names_a_trace() {
     assert_eq!(world.loss("gap"), 0);
 }
 
+/// Two requests on a connection whose positions are other ones at the server, which another agent observes; returns the
+/// client's span ids, and those that the server's agent expects.
+fn rewritten(is_told: bool) -> (Vec<String>, Vec<String>) {
+    let (mut here, mut there) = (World::new(), World::new());
+    let (mut client, _) = here.connect(1, 2, 80);
+    let (_, mut server) = there.connect(1, 2, 80);
+    let as_client = FirstPositions { egress: server.egress, ingress: server.ingress };
+    server.egress = server.egress.wrapping_sub(7_777_777);
+    server.ingress = server.ingress.wrapping_add(0xf000_0000);
+    if is_told {
+        let own = FirstPositions { egress: server.egress, ingress: server.ingress };
+        there.engine.handle_beginning(server.connection.sock, own, as_client, 0);
+    }
+    for _ in 0..2 {
+        here.write(&mut client, GET);
+        here.read(&mut client, OK);
+        there.read(&mut server, GET);
+        there.write(&mut server, OK);
+    }
+    let calls = here.spans().iter().map(|span| span.span_id.to_string()).collect();
+    let expected = |span: &Span| match span.attributes.iter().find(|(key, _)| key == "remora.parent.expected")
+    {
+        Some((_, Value::Text(id))) => id.to_string(),
+        other => panic!("{other:?}"),
+    };
+    let served = there.spans();
+    assert!(served.iter().all(|span| span.parent.is_none()), "{served:?}");
+    (calls, served.iter().map(expected).collect())
+}
+
+#[test]
+fn rewritten_positions_join_once_the_other_end_has_told_where_it_begins() {
+    let (calls, expected) = rewritten(true);
+    assert_eq!((calls.len(), &calls), (2, &expected));
+    let (calls, expected) = rewritten(false);
+    assert_eq!(expected.len(), 2);
+    assert!(expected.iter().all(|id| !calls.contains(id)), "{calls:?} {expected:?}");
+}
+
 /// A request to process 2, whose threads prove nothing, and the call that it makes to process 3.
 fn ask_and_call(world: &mut World, asked: &str, called: &str) -> [End; 4] {
     world.engine.handle_process(2, Scheduling::Migrating);
@@ -766,7 +805,8 @@ fn ask_and_call(world: &mut World, asked: &str, called: &str) -> [End; 4] {
 }
 
 fn call_of(spans: &[Span], connection: ConnectionId) -> &Span {
-    spans.iter().find(|span| span.connection == connection).unwrap()
+    let found = spans.iter().find(|span| span.connection == connection);
+    found.unwrap_or_else(|| panic!("no span of {connection:?} in {spans:?}"))
 }
 
 fn order(number: u64, fields: &str) -> String {

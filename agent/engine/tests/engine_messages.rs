@@ -270,6 +270,26 @@ fn a_stream_reaches_every_group() {
 }
 
 #[test]
+fn what_is_published_reaches_every_subscriber() {
+    let Scene { mut world, mut producer, mut queue, .. } = scene(Scheduling::Threads);
+    let mut other = world.connect(WORKER, REDIS);
+    for subscriber in [&mut queue, &mut other] {
+        world.call(subscriber, &["SUBSCRIBE", "news"], "*3\r\n$9\r\nsubscribe\r\n$4\r\nnews\r\n:1\r\n");
+    }
+    world.call(&mut producer, &["PUBLISH", "news", "hello"], ":2\r\n");
+    for subscriber in [&mut queue, &mut other] {
+        world.answer(subscriber, &array(&["message", "news", "hello"]));
+    }
+    world.answer(&mut other, &array(&["message", "news", "somebody else's"]));
+    let spans = world.spans();
+    let (sent, received) = (only(&spans, "PUBLISH"), named(&spans, "receive"));
+    assert_eq!(received.len(), 3);
+    assert!(is_linked(received[0], sent) && is_linked(received[1], sent));
+    assert!(received[2].links.is_empty());
+    assert!(received.iter().all(|span| span.kind == SpanKind::Consumer && span.tgid == WORKER));
+}
+
+#[test]
 fn a_script_that_brings_what_another_took_moves_messages() {
     let Scene { mut world, mut producer, mut queue, mut service } = scene(Scheduling::EventLoop);
     let add = &["EVALSHA", "aa", "1", "q:wait", JOB];

@@ -73,6 +73,17 @@ fn write_join(text: &mut Text, counters: &JoinCounters) {
     text.head(name, "Spans that were forgotten before the hold was over, for lack of room", "counter");
     text.line(name, "{side=\"client\"}", value(&counters.evicted_clients));
     text.line(name, "{side=\"server\"}", value(&counters.evicted_servers));
+    text.line(name, "{side=\"message\"}", value(&counters.evicted_messages));
+    text.counter(
+        "remora_bridge_message_links_total",
+        "Links from receipts of messages to the spans that sent them",
+        &counters.linked_messages,
+    );
+    text.counter(
+        "remora_bridge_messages_unknown_total",
+        "Messages that were received and whose sender was not known",
+        &counters.unknown_messages,
+    );
 }
 
 fn write_infer(text: &mut Text, counters: &InferCounters) {

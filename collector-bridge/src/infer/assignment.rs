@@ -84,9 +84,11 @@ impl<'a> Assignment<'a> {
             return None;
         }
         let (before, after) = self.neighbours(call, at);
-        let into = self.habits.likelihood(self.habits.step(request, before, Some(seen)));
-        let onward = self.habits.likelihood(self.habits.step(request, Some(seen), after));
-        let instead_of = self.habits.likelihood(self.habits.step(request, before, after));
+        // The step that is taken without the call is no evidence for itself.
+        let without = self.habits.step(request, before, after);
+        let instead_of = self.habits.likelihood(without, without);
+        let into = self.habits.likelihood(self.habits.step(request, before, Some(seen)), without);
+        let onward = self.habits.likelihood(self.habits.step(request, Some(seen), after), without);
         let count = self.count(at, seen.kind);
         let likelihood = into * onward / instead_of * self.habits.one_more(request.class, seen.kind, count);
         Some(if self.coldness < 1.0 { likelihood.powf(self.coldness) } else { likelihood })

@@ -16,7 +16,7 @@ const BUCKETS: usize = ((HIGHEST_OCTAVE - LOWEST_OCTAVE) * PER_OCTAVE) as usize 
 const PRIOR_WEIGHT: f64 = 2.0;
 /// Without observations, the density of a delay d falls with d to this power: shorter is likelier, but an eighth of
 /// the delay is not eight times as likely.
-const PRIOR_POWER: f64 = 0.5;
+const PRIOR_POWER: f64 = 0.7;
 /// Shares of an observation that fall into its own bucket and into either neighbour.
 const OWN_SHARE: f64 = 0.5;
 const NEIGHBOUR_SHARE: f64 = 0.25;
@@ -94,14 +94,16 @@ impl Delays {
         }
     }
 
-    /// Returns how likely the next delay is in that bucket, per nanosecond.
-    pub(super) fn density(&self, Bucket(bucket): Bucket) -> f64 {
-        let count = |bucket: Option<usize>| {
-            bucket.and_then(|bucket| self.counts.get(bucket)).map_or(0.0, |count| f64::from(*count))
+    /// Returns how likely the next delay is in that bucket, per nanosecond; as if one of those seen were not.
+    pub(super) fn density(&self, Bucket(bucket): Bucket, without: Option<Bucket>) -> f64 {
+        let count = |place: Option<usize>| {
+            let seen = place.and_then(|place| self.counts.get(place)).copied().unwrap_or(0);
+            let is_without = place.is_some() && place == without.map(|Bucket(without)| without);
+            f64::from(seen.saturating_sub(u32::from(is_without)))
         };
         let beside = count(bucket.checked_sub(1)) + count(bucket.checked_add(1));
         let smooth = OWN_SHARE * count(Some(bucket)) + NEIGHBOUR_SHARE * beside;
-        density(smooth, f64::from(self.seen), bucket)
+        density(smooth, f64::from(self.seen.saturating_sub(u32::from(without.is_some()))), bucket)
     }
 }
 
@@ -142,7 +144,8 @@ mod tests {
         assert!((whole - 1.0).abs() < 1e-9, "{whole}");
         let (short, long) = (Bucket::of(1_000_000), Bucket::of(64_000_000));
         let ratio = prior_density(short) / prior_density(long);
-        assert!((6.0..10.0).contains(&ratio), "{ratio}");
+        // 64 to the power of 0.7.
+        assert!((15.0..23.0).contains(&ratio), "{ratio}");
     }
 
     #[test]
@@ -150,8 +153,10 @@ mod tests {
         let mut delays = Delays::new();
         let (usual, unusual) = (Bucket::of(3_000_000), Bucket::of(40_000_000));
         (0..50).for_each(|_| delays.add(usual));
-        assert!(delays.density(usual) > 1000.0 * delays.density(unusual));
-        (0..50).for_each(|_| delays.remove(usual));
-        assert_eq!((delays.seen(), delays.density(usual)), (0, prior_density(usual)));
+        assert!(delays.density(usual, None) > 1000.0 * delays.density(unusual, None));
+        (1..50).for_each(|_| delays.remove(usual));
+        assert_eq!((delays.seen(), delays.density(usual, Some(usual))), (1, prior_density(usual)));
+        delays.remove(usual);
+        assert_eq!((delays.seen(), delays.density(usual, None)), (0, prior_density(usual)));
     }
 }

@@ -84,13 +84,23 @@ impl Habits {
         step.context * Self::nexts(self.kinds) + step.next
     }
 
-    /// Returns how likely a step is among those that may be taken, per nanosecond.
-    pub(super) fn likelihood(&self, step: Step) -> f64 {
-        let all = f64::from(self.contexts.get(step.context).copied().unwrap_or(0));
-        let delays = self.delays.get(self.place(step)).and_then(Option::as_ref);
-        let seen = f64::from(delays.map_or(0, |delays| delays.seen()));
-        let share = (seen + STEP_PRIOR / Self::nexts(self.kinds) as f64) / (all + STEP_PRIOR);
-        share * delays.map_or_else(|| prior_density(step.bucket), |delays| delays.density(step.bucket))
+    /// Returns how likely a step is among those that may be taken, per nanosecond; as if one of those that were added
+    /// were not.
+    pub(super) fn likelihood(&self, step: Step, without: Step) -> f64 {
+        let is_context = without.context == step.context;
+        let is_alike = is_context && without.next == step.next;
+        let all = self.contexts.get(step.context).copied().unwrap_or(0).saturating_sub(u32::from(is_context));
+        let share = |seen: u32| {
+            let prior = STEP_PRIOR / Self::nexts(self.kinds) as f64;
+            (f64::from(seen) + prior) / (f64::from(all) + STEP_PRIOR)
+        };
+        match self.delays.get(self.place(step)).and_then(Option::as_ref) {
+            Some(delays) => {
+                let seen = delays.seen().saturating_sub(u32::from(is_alike));
+                share(seen) * delays.density(step.bucket, is_alike.then_some(without.bucket))
+            }
+            None => share(0) * prior_density(step.bucket),
+        }
     }
 
     pub(super) fn add(&mut self, step: Step) {

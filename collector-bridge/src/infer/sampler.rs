@@ -17,7 +17,7 @@ const ROUNDS_COOLING: usize = 16;
 const FIRST_COLDNESS: f64 = 0.3;
 /// In these rounds that a call is for nobody counts so much less: else all calls of a kind leave at once, and do not come
 /// back.
-const FIRST_DOUBT: f64 = 0.02;
+const FIRST_DOUBT: f64 = 0.001;
 /// Rounds in which they settle.
 const ROUNDS_SETTLING: usize = 8;
 /// Rounds that count.

@@ -15,6 +15,9 @@ const MAX_LABELS: usize = 48;
 /// Requests that may have made a call, at most: where more are open, time tells little and costs much.
 const MAX_CANDIDATES: usize = 64;
 
+/// So long is looked at at least, though spans may fill less.
+const SHORTEST_SPAN_NS: u64 = 1_000_000_000;
+
 /// Share of the calls that find all places taken, above which calls are believed to wait for each other.
 const QUEUE_SHARE: f64 = 0.15;
 
@@ -35,6 +38,8 @@ pub(super) struct Call {
     pub(super) end_ns: u64,
     pub(super) kind: usize,
     pub(super) origin: Origin,
+    /// Requests that were under way when it began.
+    pub(super) under_way: usize,
     /// Place in the sightings.
     pub(super) sighting: usize,
 }
@@ -61,7 +66,7 @@ pub(super) struct Scene {
     pub(super) calls: Vec<Call>,
     pub(super) classes: usize,
     pub(super) kinds: usize,
-    /// From the first start to the last one, at least a nanosecond.
+    /// From the first start to the last end, at least [`SHORTEST_SPAN_NS`].
     pub(super) span_ns: u64,
 }
 
@@ -86,25 +91,27 @@ impl Scene {
         let mut calls = Vec::new();
         for (index, sighting) in sightings.iter().enumerate() {
             let Role::Call { parent } = sighting.role else { continue };
+            open.advance(sighting.start_unix_ns);
             let origin = match parent {
                 // A parent that is no request of this process: what it means for the others cannot be told.
                 Some(parent) => match request_at.get(&parent) {
                     Some(request) => Origin::Known(*request),
                     None => continue,
                 },
-                None => open.around(sighting),
+                None => open.around(sighting.end_unix_ns),
             };
             calls.push(Call {
                 start_ns: sighting.start_unix_ns,
                 end_ns: sighting.end_unix_ns,
                 kind: kinds.number(&sighting.label),
                 origin,
+                under_way: open.active.len(),
                 sighting: index,
             });
         }
         let first = sightings.iter().map(|sighting| sighting.start_unix_ns).min().unwrap_or(0);
         let last = sightings.iter().map(|sighting| sighting.end_unix_ns).max().unwrap_or(0);
-        let span_ns = last.saturating_sub(first).max(1);
+        let span_ns = last.saturating_sub(first).max(SHORTEST_SPAN_NS);
         Self { requests, calls, classes: classes.len(), kinds: kinds.len(), span_ns }
     }
 }
@@ -114,20 +121,13 @@ impl Scene {
     /// more requests are. One call's end is then another one's beginning, of whatever request, and looks like a habit.
     pub(super) fn has_queue(&self) -> bool {
         let mut ends: BinaryHeap<Reverse<u64>> = BinaryHeap::new();
-        let mut request_ends: BinaryHeap<Reverse<u64>> = BinaryHeap::new();
-        let mut requests = self.requests.iter().peekable();
         let mut under_way: Vec<(usize, usize)> = Vec::with_capacity(self.calls.len());
         for call in &self.calls {
-            while let Some(request) = requests.next_if(|request| request.start_ns <= call.start_ns) {
-                request_ends.push(Reverse(request.end_ns));
-            }
-            for ends in [&mut ends, &mut request_ends] {
-                while ends.peek().is_some_and(|Reverse(end_ns)| *end_ns < call.start_ns) {
-                    ends.pop();
-                }
+            while ends.peek().is_some_and(|Reverse(end_ns)| *end_ns < call.start_ns) {
+                ends.pop();
             }
             ends.push(Reverse(call.end_ns));
-            under_way.push((ends.len(), request_ends.len()));
+            under_way.push((ends.len(), call.under_way));
         }
         let most = under_way.iter().map(|(calls, _)| *calls).max().unwrap_or(0);
         let waiting = under_way.iter().filter(|(calls, requests)| *calls == most && *requests > most).count();
@@ -162,22 +162,29 @@ struct Open<'a> {
 }
 
 impl Open<'_> {
-    /// Returns the requests that lie around a call.
-    fn around(&mut self, call: &Sighting) -> Origin {
+    /// Goes on to the requests that are under way at that moment.
+    fn advance(&mut self, to_ns: u64) {
         while let Some(request) = self.requests.get(self.next)
-            && request.start_ns <= call.start_unix_ns
+            && request.start_ns <= to_ns
         {
             self.active.push(self.next);
             self.next += 1;
         }
-        let end_of = |index: &usize| self.requests.get(*index).map_or(0, |request| request.end_ns);
-        self.active.retain(|index| end_of(index) >= call.start_unix_ns);
-        let around: Vec<usize> =
-            self.active.iter().copied().filter(|index| end_of(index) >= call.end_unix_ns).collect();
+        self.active.retain(|index| end_of(self.requests, *index) >= to_ns);
+    }
+
+    /// Returns the requests that lie around a call which begins at that moment.
+    fn around(&self, end_ns: u64) -> Origin {
+        let ends_later = |index: &usize| end_of(self.requests, *index) >= end_ns;
+        let around: Vec<usize> = self.active.iter().copied().filter(ends_later).collect();
         match around.len() {
             0 => Origin::Nobody,
             1..=MAX_CANDIDATES => Origin::Open(around),
             _ => Origin::Crowded,
         }
     }
+}
+
+fn end_of(requests: &[Request], index: usize) -> u64 {
+    requests.get(index).map_or(0, |request| request.end_ns)
 }

@@ -20,6 +20,12 @@ pub struct JoinCounters {
     pub evicted_clients: AtomicU64,
     /// Server spans, likewise.
     pub evicted_servers: AtomicU64,
+    /// Links from the receipt of a message to who sent it.
+    pub linked_messages: AtomicU64,
+    /// Receipts of messages whose sender was not known when they came.
+    pub unknown_messages: AtomicU64,
+    /// Messages that were forgotten too early, for lack of room.
+    pub evicted_messages: AtomicU64,
 }
 
 impl JoinCounters {

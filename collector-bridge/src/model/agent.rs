@@ -8,6 +8,14 @@ pub const PARENT_EXPECTED: &str = "remora.parent.expected";
 /// Attribute of a client span: the trace that the agent named in the request it wrote a context into, before it knew
 /// what the request belongs to.
 const TRACE_ALIAS: &str = "remora.trace.alias";
+/// Attribute of a span that handed messages over: hashes which name them.
+pub const MESSAGE_SENT: &str = "remora.message.sent";
+/// Attribute of a span that received messages, likewise.
+pub const MESSAGE_RECEIVED: &str = "remora.message.received";
+/// Attribute of a link: what it rests on.
+const LINK_REASON: &str = "remora.link.reason";
+/// [`LINK_REASON`] of a link to the span that sent a message.
+const REASON_MESSAGE: &str = "message";
 /// Attribute: why the parent is believed to be one.
 pub const PARENT_EVIDENCE: &str = "remora.parent.evidence";
 /// [`PARENT_EVIDENCE`] of a parent that was found by positions on the wire.
@@ -60,6 +68,24 @@ impl Span {
         }
         let alias = find(&self.attributes, TRACE_ALIAS)?.as_str()?.parse().ok()?;
         (alias != self.trace_id).then_some(alias)
+    }
+
+    /// Returns the names of the messages that the span tells of under this attribute.
+    #[must_use]
+    pub fn message_keys(&self, name: &str) -> &[AnyValue] {
+        match find(&self.attributes, name) {
+            Some(AnyValue::Array(keys)) => keys,
+            _ => &[],
+        }
+    }
+
+    /// Returns whether the agent has linked it to who sent its messages.
+    #[must_use]
+    pub fn is_linked_to_message(&self) -> bool {
+        let reason = |link: &super::Link| {
+            find(&link.attributes, LINK_REASON).and_then(AnyValue::as_str) == Some(REASON_MESSAGE)
+        };
+        self.links.iter().any(reason)
     }
 
     /// Makes the expected client span the parent.

@@ -9,7 +9,7 @@ mod stretch;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::infer::{InferCounters, InferSettings, Inference, Inferred};
 use crate::model::{Span, TimeRange};
@@ -25,6 +25,8 @@ const MAX_PROCESSES: usize = 32;
 const MAX_LINKS: usize = 1000;
 /// Links of other questions that are remembered (some 500 bytes each).
 const MAX_REMEMBERED_LINKS: usize = 50_000;
+/// How long a look may take: a trace is worth more than its links.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Requests that take longer are looked at for so long.
 const LONGEST_REQUEST_NS: u64 = 1 << 36;
 /// Calls that began so lately are not linked: the request that made them may not be over.
@@ -75,7 +77,7 @@ impl Inferrer {
     /// calls of the process around them.
     ///
     /// # Errors
-    /// If the store cannot be read, or the deadline passes.
+    /// If the store cannot be read. What cannot be found before the deadline is left out.
     pub fn links(
         &self,
         store: &Store,
@@ -96,11 +98,9 @@ impl Inferrer {
             return none(InferState::Busy);
         };
         let began = Instant::now();
-        let mut walk = Walk::new(store, self, &mut remembered, now_unix_ns, deadline);
-        for (process, ranges) in wanted.iter().take(MAX_PROCESSES) {
-            walk.process(process, ranges)?;
-        }
-        if wanted.len() > MAX_PROCESSES {
+        let mut walk = Walk::new(store, self, &mut remembered, now_unix_ns, deadline.min(began + PATIENCE));
+        let is_whole = walk.processes(&wanted)?;
+        if !is_whole || wanted.len() > MAX_PROCESSES {
             walk.refuse();
         }
         let (mut state, found) = walk.finish();

@@ -23,7 +23,7 @@ use super::wal::{self, Logged, Wal};
 use super::writer::{Command, MAX_WAITING, SealCommand, SealJob, Writer};
 use super::{DecodeRequest, Inner};
 
-pub(super) fn open(settings: StoreSettings, decode: DecodeRequest) -> Result<Inner, StoreError> {
+pub(super) fn open(settings: StoreSettings, decode: &DecodeRequest<'_>) -> Result<Inner, StoreError> {
     let data_dir = settings.data_dir.clone();
     let (wal_dir, segments_dir) = (data_dir.join("wal"), data_dir.join("segments"));
     for dir in [&data_dir, &wal_dir, &segments_dir] {
@@ -159,7 +159,7 @@ fn refuse_without_manifest(data_dir: &Path, wal_dir: &Path, segments_dir: &Path)
 struct Replay<'a> {
     wal_dir: &'a Path,
     settings: &'a StoreSettings,
-    decode: DecodeRequest,
+    decode: &'a DecodeRequest<'a>,
     view: &'a View,
     budget: &'a Budget,
     counters: &'a StoreCounters,

@@ -16,6 +16,7 @@ use crate::bridge::{Bridge, get, hex, span, text, trace_id, wait_for};
 pub(crate) const INTERNAL: i32 = 1;
 pub(crate) const SERVER: i32 = 2;
 pub(crate) const CLIENT: i32 = 3;
+pub(crate) const CONSUMER: i32 = 5;
 
 pub(crate) const HTTP: (&str, &str) = ("http.request.method", "GET");
 pub(crate) const POSTGRESQL: (&str, &str) = ("db.system.name", "postgresql");
@@ -31,7 +32,7 @@ static BEGAN_NS: LazyLock<u64> = LazyLock::new(|| {
 pub(crate) struct Sent {
     scope: &'static str,
     service: &'static str,
-    span: Span,
+    pub(crate) span: Span,
 }
 
 /// Returns a span of the agent; parent 0 is none.

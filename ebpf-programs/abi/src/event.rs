@@ -22,11 +22,17 @@ pub const KIND_CLAIM: u8 = 8;
 pub const KIND_GIFT: u8 = 9;
 /// `EventHeader::kind` of a [`TaskEndEvent`].
 pub const KIND_TASK_END: u8 = 10;
+/// `EventHeader::kind` of a [`ThreadEvent`].
+pub const KIND_THREAD: u8 = 11;
+/// `EventHeader::kind` of a [`ThreadEndEvent`].
+pub const KIND_THREAD_END: u8 = 12;
+/// `EventHeader::kind` of a [`BeginningEvent`].
+pub const KIND_BEGINNING: u8 = 13;
 /// `EventHeader::kind` of a [`GiftEvent`]: the unit was made by the giver, and keeps its number for good.
-pub const KIND_SPAWN: u8 = 11;
+pub const KIND_SPAWN: u8 = 14;
 /// `EventHeader::kind` of a [`GiftEvent`]: the unit goes on because of something that the giver did, which may be no
 /// more than to make room.
-pub const KIND_WAKE: u8 = 12;
+pub const KIND_WAKE: u8 = 15;
 
 /// Bytes leave the observed process.
 pub const DIRECTION_EGRESS: u8 = 0;
@@ -57,6 +63,8 @@ pub const DATA_COUNTED: u8 = 1 << 2;
 pub const DATA_CONTEXT: u8 = 1 << 3;
 /// `task_parent` is the token of the unit of work that the thread executes.
 pub const DATA_TOKEN: u8 = 1 << 4;
+/// `position` of a claim record is valid.
+pub const CLAIM_POSITION: u8 = 1 << 5;
 /// The first positions of an opened record are valid.
 pub const OPENED_POSITIONS: u8 = 1 << 0;
 
@@ -66,7 +74,7 @@ pub const OPENED_POSITIONS: u8 = 1 << 0;
 pub struct EventHeader {
     /// One of the `KIND_*` values.
     pub kind: u8,
-    /// `DATA_*` flags of a data, task, claim or gift record, `OPENED_*` flags of an opened record, else 0.
+    /// `DATA_*` flags of a data, task, thread, claim or gift record, `CLAIM_*` and `OPENED_*` flags of those records, else 0.
     pub flags: u8,
     /// `DIRECTION_*` of a data record, else 0.
     pub direction: u8,
@@ -192,8 +200,32 @@ pub struct ForkEvent {
     pub header: EventHeader,
     /// Thread id of the child.
     pub child_tid: u32,
-    /// Process id of the child; equal to the parent's for a new thread, which is not reported.
+    /// Process id of the child.
     pub child_tgid: u32,
+}
+
+/// A thread that was made by another of its process.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ThreadEvent {
+    /// Head, with the flags of a data record, of the maker.
+    pub header: EventHeader,
+    /// As in [`DataEvent::task`], of the maker.
+    pub task: u64,
+    /// As in [`DataEvent::task_parent`], of the maker.
+    pub task_parent: u64,
+    /// As in [`DataEvent::turn`], of the maker.
+    pub turn: u32,
+    /// Thread id of the new thread.
+    pub child_tid: u32,
+}
+
+/// A thread that ended, not the last of its process.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ThreadEndEvent {
+    /// Head.
+    pub header: EventHeader,
 }
 
 /// A Python `Context` that was copied from the current one, as every new task does.
@@ -238,8 +270,8 @@ pub struct ClaimEvent {
     pub task_parent: u64,
     /// As in [`DataEvent::turn`].
     pub turn: u32,
-    /// Zero.
-    pub padding: u32,
+    /// Position of the first byte that is written for the task, if the flag says so; else it is whatever comes next.
+    pub position: u32,
 }
 
 /// A unit of work that was handed over: whoever executes it works for whom the giver works for.
@@ -260,6 +292,23 @@ pub struct GiftEvent {
     pub padding: u32,
 }
 
+/// The other end of a connection has told where the connection begins as it counts, which is not as this end does:
+/// something on the way rewrites sequence numbers.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BeginningEvent {
+    /// Head, of no process and without inode number: the connection may not be accepted yet.
+    pub header: EventHeader,
+    /// As in [`OpenedEvent::first_egress`].
+    pub own_egress: u32,
+    /// As in [`OpenedEvent::first_ingress`].
+    pub own_ingress: u32,
+    /// The first of them as the other end counts.
+    pub told_egress: u32,
+    /// The second of them as the other end counts.
+    pub told_ingress: u32,
+}
+
 /// A process whose last thread ended.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -278,6 +327,9 @@ const _: () = {
     assert!(size_of::<ExitEvent>() == 32);
     assert!(size_of::<TaskEvent>() == 72);
     assert!(size_of::<TaskEndEvent>() == 40);
+    assert!(size_of::<ThreadEvent>() == 56);
+    assert!(size_of::<ThreadEndEvent>() == 32);
     assert!(size_of::<ClaimEvent>() == 56);
     assert!(size_of::<GiftEvent>() == 64);
+    assert!(size_of::<BeginningEvent>() == 48);
 };

@@ -46,6 +46,8 @@ pub mod names {
     pub const WRITER_SOCKETS: &str = "WRITER_SOCKETS";
     /// LRU hash: tgid → when it was last seen to read first, written by the programs.
     pub const EARLY_READERS: &str = "EARLY_READERS";
+    /// LRU hash: [`ServerAddress`](crate::ServerAddress) → [`Doubt`](crate::Doubt), written by the programs.
+    pub const DOUBTED: &str = "DOUBTED";
     /// Per-CPU array of [`Write`](crate::Write) counters.
     pub const WRITES: &str = "WRITES";
     /// Global of type [`Offsets`](crate::Offsets), set at load.

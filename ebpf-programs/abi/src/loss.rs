@@ -18,7 +18,7 @@ pub enum Loss {
     KernelMemory = 5,
     /// What is known of a process could not be copied to its child.
     ProcessMapFull = 6,
-    /// The ring had no room to tell that work was handed over (a task, a gift) or that a task ended: what is known of such
+    /// The ring had no room to tell that work was handed over (a task, a thread, a gift) or ended: what is known of such
     /// may be out of date.
     Handover = 7,
 }

@@ -21,8 +21,13 @@ pub const TASKS_TOKIO: u8 = 4;
 pub const MARK_TAKE: u64 = 0x52e0;
 /// `kill(token, MARK_GIVE)`: the unit works for whom the caller works for.
 pub const MARK_GIVE: u64 = 0x52e1;
-/// `kill(1, MARK_LEAVE)`: the unit of work is over.
+/// `kill(any, MARK_LEAVE)`: the unit of work is over.
 pub const MARK_LEAVE: u64 = 0x52e2;
+/// `kill(token, MARK_CLAIM, descriptor, ahead)`: what is written to the socket behind the next `ahead` bytes is written
+/// for the unit, by whichever thread. The last two arguments are none of `kill`'s: they are left in their registers.
+pub const MARK_CLAIM: u64 = 0x52e3;
+/// `kill(1, MARK_CLAIM_NOBODY, descriptor, ahead)`: as above, for no unit.
+pub const MARK_CLAIM_NOBODY: u64 = 0x52e4;
 
 /// Capture up to [`SocketPolicy::capture_bytes`] of each call: a few hundred for headers only, more for all.
 pub const SOCKET_FULL: u8 = 0;

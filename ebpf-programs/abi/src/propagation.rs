@@ -19,10 +19,36 @@ pub const MAX_SERVERS: u32 = 4096;
 /// Processes that were seen to wait for bytes before they sent any. The map evicts the one that was seen longest ago.
 pub const MAX_EARLY_READERS: u32 = 4096;
 
+/// Servers towards which segments with an option were lost. The map evicts the one that was looked at least recently.
+pub const MAX_DOUBTED: u32 = 4096;
+
+/// Segments with an option that must be lost in a row for a server to get no more of them.
+pub const DOUBT_LOSSES: u32 = 2;
+
+/// How long such a server gets none.
+pub const DOUBT_NS: u64 = 600_000_000_000;
+
+/// Kind of the TCP option: one of the two for experiments (RFC 4727).
+pub const OPTION_KIND: u8 = 253;
+
+/// Which experiment it is (RFC 6994, of 32 bits; not registered).
+pub const OPTION_EXPERIMENT: [u8; 4] = *b"RMRA";
+
+/// Bytes of the option: kind, length, experiment, the first positions of the sender and of the receiver.
+pub const OPTION_BYTES: u32 = 14;
+
+/// What it takes in a TCP header, whose length is told in words of four bytes.
+pub const OPTION_ROOM: u32 = 16;
+
 /// Nothing is written.
 pub const HEADERS_OFF: u8 = 0;
 /// A header is written into the first request of a connection.
 pub const HEADERS_ON: u8 = 1;
+
+/// No option is written, and none is read.
+pub const OPTION_OFF: u8 = 0;
+/// An option is written into the first segment of a connection, and read.
+pub const OPTION_ON: u8 = 1;
 
 /// The socket leaves the socket map before its first bytes leave the host.
 pub const MEMBERSHIP_BRIEF: u8 = 0;
@@ -35,12 +61,16 @@ pub const MEMBERSHIP_LASTING: u8 = 1;
 pub struct PropagationSettings {
     /// `HEADERS_*`.
     pub headers: u8,
+    /// `OPTION_*`.
+    pub option: u8,
     /// `MEMBERSHIP_*`.
     pub membership: u8,
-    /// 1: a server need not be known to be asked by HTTP/1.
+    /// 1: a server need not be known to be asked by HTTP/1, and its address need not be private.
     pub any_server: u8,
     /// One of so many connections is left alone and watched, for comparison; 0 for none.
     pub control: u8,
+    /// Zero.
+    pub padding: [u8; 3],
 }
 
 /// The address of a server.
@@ -53,6 +83,18 @@ pub struct ServerAddress {
     pub port: u32,
 }
 
+/// What became of the segments with an option that were sent to a server.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Doubt {
+    /// When the last one was lost, monotonic nanoseconds.
+    pub lost_at_ns: u64,
+    /// How many were lost in a row.
+    pub losses: u32,
+    /// Zero.
+    pub padding: u32,
+}
+
 /// The process has called `connect`.
 pub const WRITER_CONNECTING: u32 = 0;
 /// The socket is in the socket map, and nothing was sent yet.
@@ -61,6 +103,19 @@ pub const WRITER_READY: u32 = 1;
 pub const WRITER_DONE: u32 = 2;
 /// It is left alone, and its end is counted for comparison.
 pub const WRITER_CONTROL: u32 = 3;
+/// It is not in the socket map, or no longer.
+pub const WRITER_OUTSIDE: u32 = 4;
+
+/// It carries no option.
+pub const CARRIER_NONE: u32 = 0;
+/// Its first segment with data will carry the option.
+pub const CARRIER_WAITING: u32 = 1;
+/// That segment has left.
+pub const CARRIER_SENT: u32 = 2;
+/// It could have carried the option, and is left alone for comparison.
+pub const CARRIER_WATCHED: u32 = 3;
+/// Its first segment with data was sent again.
+pub const CARRIER_LOST: u32 = 4;
 
 /// A socket that may write.
 #[repr(C)]
@@ -72,6 +127,12 @@ pub struct Writer {
     pub has_written: u32,
     /// The programs' own: how far the first request was read.
     pub scan: [u32; 3],
+    /// `CARRIER_*`.
+    pub carrier: u32,
+    /// Position of the first byte that the socket sends.
+    pub first_egress: u32,
+    /// Position of the first byte that the other end sends.
+    pub first_ingress: u32,
 }
 
 /// Things that the programs count about contexts. The value is the index in the `WRITES` map.
@@ -110,11 +171,29 @@ pub enum Write {
     ControlReset = 14,
     /// One of those had to send again what was lost until it gave up.
     ControlTimedOut = 15,
+    /// An option was written.
+    Option = 16,
+    /// The TCP header had no room for the option.
+    OptionNoRoom = 17,
+    /// A segment with an option had to be sent again, which was done without.
+    OptionLost = 18,
+    /// A connection that could have carried an option was left alone for comparison.
+    OptionWatched = 19,
+    /// The first segment of one of those had to be sent again.
+    OptionWatchedLost = 20,
+    /// A connection got no option since those that were sent to its server were lost.
+    OptionDoubted = 21,
+    /// An option came in that tells other positions than this end knows.
+    OptionRead = 22,
+    /// An option came in that tells the positions that this end knows.
+    OptionSame = 23,
+    /// An option came in that is not of the form that is written.
+    OptionStrange = 24,
 }
 
 impl Write {
     /// All counters, in index order.
-    pub const ALL: [Write; 16] = [
+    pub const ALL: [Write; 25] = [
         Write::Enrolled,
         Write::Refused,
         Write::Header,
@@ -131,6 +210,15 @@ impl Write {
         Write::ControlEnded,
         Write::ControlReset,
         Write::ControlTimedOut,
+        Write::Option,
+        Write::OptionNoRoom,
+        Write::OptionLost,
+        Write::OptionWatched,
+        Write::OptionWatchedLost,
+        Write::OptionDoubted,
+        Write::OptionRead,
+        Write::OptionSame,
+        Write::OptionStrange,
     ];
 
     /// The label under which the counter is exported.
@@ -152,6 +240,15 @@ impl Write {
             Write::ControlEnded => "control_ended",
             Write::ControlReset => "control_reset",
             Write::ControlTimedOut => "control_timed_out",
+            Write::Option => "option",
+            Write::OptionNoRoom => "option_no_room",
+            Write::OptionLost => "option_lost",
+            Write::OptionWatched => "option_watched",
+            Write::OptionWatchedLost => "option_watched_lost",
+            Write::OptionDoubted => "option_doubted",
+            Write::OptionRead => "option_read",
+            Write::OptionSame => "option_same",
+            Write::OptionStrange => "option_strange",
         }
     }
 }
@@ -160,9 +257,11 @@ impl Write {
 pub const WRITE_KINDS: u32 = Write::ALL.len() as u32;
 
 const _: () = {
-    assert!(size_of::<PropagationSettings>() == 4);
+    assert!(size_of::<PropagationSettings>() == 8);
     assert!(size_of::<ServerAddress>() == 20);
-    assert!(size_of::<Writer>() == 20);
+    assert!(size_of::<Writer>() == 32);
+    assert!(size_of::<Doubt>() == 16);
+    assert!(OPTION_ROOM.is_multiple_of(4) && OPTION_ROOM >= OPTION_BYTES);
     let mut index = 0;
     while index < Write::ALL.len() {
         assert!(Write::ALL[index] as usize == index);

@@ -11,7 +11,8 @@ use remora_abi::{
 use aya_ebpf::maps::SockHash;
 #[cfg(feature = "propagation")]
 use remora_abi::{
-    MAX_EARLY_READERS, MAX_SERVERS, MAX_WRITERS, PropagationSettings, ServerAddress, WRITE_KINDS, Writer,
+    Doubt, MAX_DOUBTED, MAX_EARLY_READERS, MAX_SERVERS, MAX_WRITERS, PropagationSettings, ServerAddress,
+    WRITE_KINDS, Writer,
 };
 
 use crate::thread::Thread;
@@ -61,6 +62,10 @@ pub(crate) static WRITERS: LruHashMap<u64, Writer> = LruHashMap::with_max_entrie
 #[cfg(feature = "propagation")]
 #[map]
 pub(crate) static EARLY_READERS: LruHashMap<u32, u64> = LruHashMap::with_max_entries(MAX_EARLY_READERS, 0);
+
+#[cfg(feature = "propagation")]
+#[map]
+pub(crate) static DOUBTED: LruHashMap<ServerAddress, Doubt> = LruHashMap::with_max_entries(MAX_DOUBTED, 0);
 
 /// Sockets by their address. A socket that has no room is not enrolled.
 #[cfg(feature = "propagation")]

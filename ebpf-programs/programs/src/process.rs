@@ -5,13 +5,15 @@ use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
 use aya_log_ebpf::{debug, warn};
 use remora_abi::{
-    ExecEvent, ExitEvent, ForkEvent, KIND_EXEC, KIND_EXIT, KIND_FORK, Loss, MAX_ARGUMENTS, TASKS_NONE,
+    ExecEvent, ExitEvent, ForkEvent, KIND_EXEC, KIND_EXIT, KIND_FORK, KIND_THREAD, KIND_THREAD_END, Loss,
+    MAX_ARGUMENTS, ProcessPolicy, TASKS_GO, TASKS_LIBUV, TASKS_NONE, ThreadEndEvent, ThreadEvent,
 };
 
 use crate::emit;
 use crate::maps::{PROCESSES, SETTINGS, lose, offsets};
 use crate::socket::close;
-use crate::{read, thread};
+use crate::socket::transfer::observed_process;
+use crate::{read, runtime, thread};
 
 /// `TCP_CLOSE` of `include/net/tcp_states.h`.
 const TCP_CLOSE: u64 = 7;
@@ -88,6 +90,7 @@ fn handle_fork(context: &RawTracePointContext) -> Option<()> {
     let child_tgid = read::kernel::<u32>(child, offsets.task_tgid)?;
     let tgid = tgid();
     if child_tgid == tgid {
+        tell_thread(child_tid);
         return None;
     }
     if let Some(policy) = PROCESSES.get_ptr(&tgid) {
@@ -110,12 +113,47 @@ fn handle_fork(context: &RawTracePointContext) -> Option<()> {
     Some(())
 }
 
+/// Tells of a new thread, which may work for whom its maker works for. Where a runtime schedules by itself, threads mean
+/// nothing.
+#[inline(always)]
+fn tell_thread(child_tid: u32) {
+    let Some(process) = observed_process().filter(has_meaning) else { return };
+    let (maker, now_ns) = (runtime::task_of_thread(&process), read::now_ns());
+    let is_told = emit::record::<ThreadEvent>(|event| {
+        event.header = emit::header(KIND_THREAD, now_ns);
+        event.header.flags = maker.flags as u8;
+        event.task = maker.id;
+        event.task_parent = maker.parent;
+        event.turn = thread::known().map_or(0, |thread| thread.turn);
+        event.child_tid = child_tid;
+    });
+    if !is_told {
+        lose(Loss::Handover);
+    }
+}
+
+#[inline(always)]
+fn has_meaning(process: &ProcessPolicy) -> bool {
+    process.tasks != TASKS_GO && process.tasks != TASKS_LIBUV
+}
+
+#[inline(always)]
+fn tell_thread_end() {
+    if observed_process().is_some_and(|process| has_meaning(&process)) {
+        let now_ns = read::now_ns();
+        if !emit::record::<ThreadEndEvent>(|event| event.header = emit::header(KIND_THREAD_END, now_ns)) {
+            lose(Loss::Handover);
+        }
+    }
+}
+
 /// `sched_process_exit(struct task_struct *p, …)`
 #[raw_tracepoint(tracepoint = "sched_process_exit")]
 pub(crate) fn sched_process_exit(_context: RawTracePointContext) -> i32 {
     thread::forget();
     let (task, now_ns) = (read::task(), read::now_ns());
     if !is_last_thread(task) {
+        tell_thread_end();
         return 0;
     }
     let tgid = tgid();

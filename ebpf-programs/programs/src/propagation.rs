@@ -1,12 +1,17 @@
 //! Contexts written into what selected processes send: the only programs that change anything.
 //!
-//! A socket may write one context, into the first request of its connection. The kernel offers a program the bytes of
+//! There are two manners. A TCP option tells the other end where the connection begins, so that both know the ids of all
+//! its requests; it is beside the stream, and touches nothing of it (`option`). A header is for those behind a proxy.
+//!
+//! A socket may write one header, into the first request of its connection. The kernel offers a program the bytes of
 //! a call before TCP gets them (`sk_msg`) if the socket is in a socket map, and a socket in such a map is not what it
 //! was: its reads take another way, and on newer kernels `FIONREAD` tells 0. So a socket is in the map only while
 //! there is nothing to be read: from the end of the handshake until its first bytes go out, or others come in.
 
 pub(crate) mod context;
 pub(crate) mod header;
+mod option;
+mod server;
 pub(crate) mod sockets;
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
@@ -22,7 +27,14 @@ const NON_BLOCKING: u32 = 0o4000;
 fn settings() -> PropagationSettings {
     match PROPAGATION.get(0) {
         Some(settings) => *settings,
-        None => PropagationSettings { headers: 0, membership: 0, any_server: 0, control: 0 },
+        None => PropagationSettings {
+            headers: 0,
+            option: 0,
+            membership: 0,
+            any_server: 0,
+            control: 0,
+            padding: [0; 3],
+        },
     }
 }
 

@@ -34,8 +34,16 @@ impl Task {
 /// Returns who executes. The registers are those of user space.
 #[inline(always)]
 pub(crate) fn task(registers: &Registers, process: &ProcessPolicy) -> Task {
+    match process.tasks {
+        TASKS_GO => go::task(registers, process),
+        _ => task_of_thread(process),
+    }
+}
+
+/// Returns who executes, as far as it does not take registers to tell.
+#[inline(always)]
+pub(crate) fn task_of_thread(process: &ProcessPolicy) -> Task {
     let task = match process.tasks {
-        TASKS_GO => return go::task(registers, process),
         TASKS_TOKIO => return tokio::task(process),
         TASKS_PYTHON => python::task(process),
         _ => Task::UNKNOWN,
@@ -63,7 +71,7 @@ fn claim(descriptor: u64, task: Task) {
         event.task = task.id;
         event.task_parent = task.parent;
         event.turn = thread::known().map_or(0, |thread| thread.turn);
-        event.padding = 0;
+        event.position = 0;
     });
     if !is_told {
         lose(Loss::Handover);

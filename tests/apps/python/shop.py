@@ -2,6 +2,7 @@
 
 import os
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import redis
@@ -10,6 +11,7 @@ from flask import Flask, abort, jsonify, request
 
 app = Flask(__name__)
 local = threading.local()
+pool = ThreadPoolExecutor(max_workers=8)
 
 
 def database():
@@ -97,6 +99,21 @@ def cached(key):
 def many(number):
     """Asks for as many keys as tell this number from its neighbours."""
     cache().mget([f"greeting:{number}"] * (number % 13 + 1))
+    return f"many {number}"
+
+
+@app.get("/pooled/<int:number>")
+def pooled(number):
+    """Asks in a thread of a pool that all requests share."""
+    return pool.submit(many, number).result()
+
+
+@app.get("/threaded/<int:number>")
+def threaded(number):
+    """Asks in a thread of its own."""
+    thread = threading.Thread(target=many, args=(number,))
+    thread.start()
+    thread.join()
     return f"many {number}"
 
 

@@ -47,6 +47,8 @@ const HOUSES: [House; 3] = [
         // Counters and readiness are handles that every room is given.
         vocabulary: &["health"],
         rooms: &[
+            // Symbols and sockets of processes.
+            ("attach", &["discover"]),
             ("capture", &[]),
             ("discover", &[]),
             // Process.
@@ -57,7 +59,7 @@ const HOUSES: [House; 3] = [
             // It tries the programs that capture loads, in a cgroup that discover finds.
             ("propagate", &["capture", "discover"]),
             // The settings of each room.
-            ("config", &["capture", "discover", "export"]),
+            ("config", &["attach", "capture", "discover", "export"]),
         ],
     },
     House {

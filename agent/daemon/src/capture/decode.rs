@@ -4,15 +4,16 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use bytes::{Bytes, BytesMut};
 use remora_abi::{
-    ClaimEvent, ClosedEvent, DATA_CONTEXT, DATA_COUNTED, DATA_EOF, DATA_GOROUTINE, DATA_TOKEN,
-    DIRECTION_EGRESS, DataEvent, EventHeader, ExecEvent, FAMILY_INET, FAMILY_UNIX, ForkEvent, GiftEvent,
-    KIND_CLAIM, KIND_CLOSED, KIND_DATA, KIND_EXEC, KIND_EXIT, KIND_FORK, KIND_GIFT, KIND_OPENED, KIND_SPAWN,
-    KIND_TASK, KIND_TASK_END, KIND_WAKE, OPENED_POSITIONS, OpenedEvent, ROLE_ACCEPTED, ROLE_CONNECTED,
-    TaskEndEvent, TaskEvent,
+    BeginningEvent, CLAIM_POSITION, ClaimEvent, ClosedEvent, DATA_CONTEXT, DATA_COUNTED, DATA_EOF,
+    DATA_GOROUTINE, DATA_TOKEN, DIRECTION_EGRESS, DataEvent, EventHeader, ExecEvent, FAMILY_INET,
+    FAMILY_UNIX, ForkEvent, GiftEvent, KIND_BEGINNING, KIND_CLAIM, KIND_CLOSED, KIND_DATA, KIND_EXEC,
+    KIND_EXIT, KIND_FORK, KIND_GIFT, KIND_OPENED, KIND_SPAWN, KIND_TASK, KIND_TASK_END, KIND_THREAD,
+    KIND_THREAD_END, KIND_WAKE, OPENED_POSITIONS, OpenedEvent, ROLE_ACCEPTED, ROLE_CONNECTED, TaskEndEvent,
+    TaskEvent, ThreadEvent,
 };
 use remora_engine::event::{
-    Closed, ConnectionId, Data, Direction, Endpoint, Event, EventKind, Executor, FirstPositions, Insertion,
-    Opened, Role, Task,
+    Claim, Closed, ConnectionId, Data, Direction, Endpoint, Event, EventKind, Executor, FirstPositions,
+    Insertion, Opened, Role, Task,
 };
 
 use super::observation::{Handover, Observation};
@@ -45,10 +46,15 @@ impl Decoder {
             }
             KIND_TASK => Ok(task(&read(record)?)),
             KIND_TASK_END => Ok(task_end(&read(record)?)),
+            KIND_THREAD => Ok(thread(&read(record)?)),
+            KIND_THREAD_END => {
+                Ok(Observation::ThreadEnd { tgid: header.tgid, tid: header.tid, at_ns: header.time_ns })
+            }
             KIND_CLAIM => Ok(claim(&read(record)?)),
             KIND_GIFT => Ok(gift(&read(record)?, Handover::Gift)),
             KIND_SPAWN => Ok(gift(&read(record)?, Handover::Spawn)),
             KIND_WAKE => Ok(gift(&read(record)?, Handover::Wake)),
+            KIND_BEGINNING => Ok(beginning(&read(record)?)),
             KIND_EXIT => Ok(Observation::Exit { tgid: header.tgid, at_ns: header.time_ns }),
             _ => Err(Undecodable),
         }
@@ -117,15 +123,33 @@ fn task_end(event: &TaskEndEvent) -> Observation {
     Observation::TaskEnd { tgid: header.tgid, context: task, at_ns: header.time_ns }
 }
 
+fn thread(event: &ThreadEvent) -> Observation {
+    let ThreadEvent { header, task, task_parent, turn, child_tid } = *event;
+    let maker = executor(&header, task, task_parent, turn);
+    Observation::Thread { maker, tid: child_tid, at_ns: header.time_ns }
+}
+
 fn claim(event: &ClaimEvent) -> Observation {
-    let ClaimEvent { header, task, task_parent, turn, padding: _ } = *event;
-    socket(&header, EventKind::Claimed(executor(&header, task, task_parent, turn)))
+    let ClaimEvent { header, task, task_parent, turn, position } = *event;
+    let from = (header.flags & CLAIM_POSITION != 0).then_some(position);
+    let executor = executor(&header, task, task_parent, turn);
+    socket(&header, EventKind::Claimed(Claim { executor, from }))
 }
 
 fn gift(event: &GiftEvent, handover: Handover) -> Observation {
     let GiftEvent { header, token, task, task_parent, turn, padding: _ } = *event;
     let giver = executor(&header, task, task_parent, turn);
     Observation::Gift { handover, giver, token, at_ns: header.time_ns }
+}
+
+fn beginning(event: &BeginningEvent) -> Observation {
+    let BeginningEvent { header, own_egress, own_ingress, told_egress, told_ingress } = *event;
+    Observation::Beginning {
+        sock: header.sock,
+        own: FirstPositions { egress: own_egress, ingress: own_ingress },
+        told: FirstPositions { egress: told_egress, ingress: told_ingress },
+        at_ns: header.time_ns,
+    }
 }
 
 fn closed(event: &ClosedEvent) -> Observation {
@@ -235,7 +259,11 @@ unsafe impl Record for GiftEvent {}
 // SAFETY: as above.
 unsafe impl Record for TaskEndEvent {}
 // SAFETY: as above.
+unsafe impl Record for ThreadEvent {}
+// SAFETY: as above.
 unsafe impl Record for ClaimEvent {}
+// SAFETY: as above.
+unsafe impl Record for BeginningEvent {}
 
 fn read<T: Record>(record: &[u8]) -> Result<T, Undecodable> {
     if record.len() < size_of::<T>() {
@@ -322,5 +350,19 @@ mod tests {
         address[10..].copy_from_slice(&[0xff, 0xff, 10, 0, 0, 1]);
         let endpoint = internet_endpoint(false, address, 80);
         assert_eq!(endpoint, Endpoint::Ip("10.0.0.1:80".parse().unwrap()));
+    }
+
+    #[test]
+    fn beginnings_are_told_as_this_end_and_the_other_one_count() {
+        let header = EventHeader { sock: 7, ..header(KIND_BEGINNING) };
+        let event = BeginningEvent { header, own_egress: 1, own_ingress: 2, told_egress: 3, told_ingress: 4 };
+        let expected = Observation::Beginning {
+            sock: 7,
+            own: FirstPositions { egress: 1, ingress: 2 },
+            told: FirstPositions { egress: 3, ingress: 4 },
+            at_ns: header.time_ns,
+        };
+        assert_eq!(Decoder::default().decode(bytes_of(&event)), Ok(expected));
+        assert_eq!(Decoder::default().decode(&bytes_of(&event)[..40]), Err(Undecodable));
     }
 }

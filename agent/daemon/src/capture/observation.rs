@@ -1,6 +1,6 @@
 //! What the kernel told.
 
-use remora_engine::event::{Event, Executor};
+use remora_engine::event::{Event, Executor, FirstPositions};
 
 /// One record of the ring, decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +32,24 @@ pub enum Observation {
         /// When, `CLOCK_MONOTONIC`.
         at_ns: u64,
     },
+    /// A thread was made by another of its process.
+    Thread {
+        /// Who made it.
+        maker: Executor,
+        /// The new thread.
+        tid: u32,
+        /// When, `CLOCK_MONOTONIC`.
+        at_ns: u64,
+    },
+    /// A thread ended, and its process did not.
+    ThreadEnd {
+        /// The process.
+        tgid: u32,
+        /// The thread.
+        tid: u32,
+        /// When, `CLOCK_MONOTONIC`.
+        at_ns: u64,
+    },
     /// From some time on, beginnings and ends of tasks and gifts may be missing.
     HandoversLost {
         /// When, `CLOCK_MONOTONIC`.
@@ -45,6 +63,17 @@ pub enum Observation {
         giver: Executor,
         /// The unit.
         token: u64,
+        /// When, `CLOCK_MONOTONIC`.
+        at_ns: u64,
+    },
+    /// The other end of a connection has told where it begins as that end counts.
+    Beginning {
+        /// Address of this end's `struct sock`.
+        sock: u64,
+        /// Where it begins as this end counts.
+        own: FirstPositions,
+        /// The same places as the other end counts.
+        told: FirstPositions,
         /// When, `CLOCK_MONOTONIC`.
         at_ns: u64,
     },
@@ -100,8 +129,11 @@ impl Observation {
             | Observation::Exit { at_ns, .. }
             | Observation::Task { at_ns, .. }
             | Observation::TaskEnd { at_ns, .. }
+            | Observation::Thread { at_ns, .. }
+            | Observation::ThreadEnd { at_ns, .. }
             | Observation::HandoversLost { at_ns }
-            | Observation::Gift { at_ns, .. } => Some(*at_ns),
+            | Observation::Gift { at_ns, .. }
+            | Observation::Beginning { at_ns, .. } => Some(*at_ns),
             Observation::Fork { .. } => None,
         }
     }

@@ -9,8 +9,8 @@ use aya::maps::{Array, HashMap, MapData, MapType, PerCpuArray, SockHash};
 use aya::programs::sock_ops::SockOpsLinkId;
 use aya::programs::{CgroupAttachMode, SkMsg, SockOps};
 use remora_abi::{
-    HEADERS_OFF, HEADERS_ON, MEMBERSHIP_BRIEF, MEMBERSHIP_LASTING, PropagationSettings, ServerAddress, Write,
-    Writer, names,
+    HEADERS_OFF, HEADERS_ON, MEMBERSHIP_BRIEF, MEMBERSHIP_LASTING, OPTION_OFF, OPTION_ON,
+    PropagationSettings, ServerAddress, Write, Writer, names,
 };
 
 use super::load::{Error, at, failed, program, sum};
@@ -33,9 +33,11 @@ pub enum Membership {
 pub struct WriteSettings {
     /// A header into the first request of a connection.
     pub headers: bool,
-    /// How long a socket that may write is in the socket map.
+    /// A TCP option into the first segment of a connection; those of others are read.
+    pub option: bool,
+    /// How long a socket that may write a header is in the socket map.
     pub membership: Membership,
-    /// Whether a server need not be known to be asked by HTTP/1.
+    /// Whether a server need not be known to be asked by HTTP/1, nor its address be private.
     pub to_any_server: bool,
     /// One of so many connections is left alone and watched, for comparison; 0 for none.
     pub control: u8,
@@ -81,12 +83,14 @@ impl Writing {
     pub fn set(&mut self, settings: WriteSettings) -> Result<(), Error> {
         let settings = PropagationSettings {
             headers: if settings.headers { HEADERS_ON } else { HEADERS_OFF },
+            option: if settings.option { OPTION_ON } else { OPTION_OFF },
             membership: match settings.membership {
                 Membership::Brief => MEMBERSHIP_BRIEF,
                 Membership::Lasting => MEMBERSHIP_LASTING,
             },
             any_server: u8::from(settings.to_any_server),
             control: settings.control,
+            padding: [0; 3],
         };
         self.settings.set(0, &settings, 0).map_err(at(names::PROPAGATION))
     }

@@ -9,8 +9,8 @@ use crate::config::{Propagate, Propagation, Settings};
 use crate::enrich::ResourceSpan;
 use crate::export::Exporter;
 use crate::health;
-use crate::pipeline;
-use crate::propagate;
+use crate::pipeline::{self, Writes};
+use crate::propagate::{self, Mechanisms};
 use crate::stop::Stop;
 
 /// How long the last spans may take to be sent at the end; what is left then stays in the spool.
@@ -43,7 +43,7 @@ pub(super) fn run(settings: &Settings) -> anyhow::Result<()> {
         tracing::info!(address = %server.address(), "metrics");
     }
     let pipeline =
-        pipeline::Settings { writes_in: writes_in(&settings.propagation)?, ..pipeline_settings(settings) };
+        pipeline::Settings { writes: writes(&settings.propagation)?, ..pipeline_settings(settings) };
     let ended = pipeline::run(pipeline, &shared, stop.flag(), &mut take);
     let spooled = exporter.map_or(0, |exporter| exporter.shutdown(PATIENCE));
     tracing::info!(
@@ -56,25 +56,29 @@ pub(super) fn run(settings: &Settings) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Returns the cgroups in which contexts are written: none unless the trial proves it harmless.
-fn writes_in(wanted: &Propagation) -> anyhow::Result<Vec<PathBuf>> {
+/// Returns what is written, and in which cgroups: nothing unless the trial proves it harmless.
+fn writes(wanted: &Propagation) -> anyhow::Result<Writes> {
     let everywhere = [PathBuf::from("/")];
     let cgroups: &[PathBuf] = match wanted.what {
         Propagate::Off => &[],
-        Propagate::Headers if wanted.cgroups.is_empty() => &everywhere,
-        Propagate::Auto | Propagate::Headers => &wanted.cgroups,
+        Propagate::Headers | Propagate::Tcp if wanted.cgroups.is_empty() => &everywhere,
+        Propagate::Auto | Propagate::Headers | Propagate::Tcp => &wanted.cgroups,
     };
     if cgroups.is_empty() {
-        return Ok(Vec::new());
+        return Ok(Writes::default());
     }
     let found = cgroups.iter().map(|cgroup| propagate::resolve_cgroup(cgroup));
-    let found = found.collect::<Result<Vec<_>, _>>().map_err(anyhow::Error::msg)?;
-    let outcome = propagate::headers();
-    if outcome.is_harmless() {
-        tracing::info!(%outcome, cgroups = ?found, "contexts are written into headers");
-        Ok(found)
-    } else {
-        tracing::warn!(reason = %outcome, "no contexts are written");
-        Ok(Vec::new())
+    let cgroups = found.collect::<Result<Vec<_>, _>>().map_err(anyhow::Error::msg)?;
+    let (mechanisms, outcomes) = wanted.what.mechanisms().harmless();
+    for (what, outcome) in outcomes {
+        if outcome.is_harmless() {
+            tracing::info!(%what, %outcome, ?cgroups, "contexts are written");
+        } else {
+            tracing::warn!(%what, reason = %outcome, "no contexts are written");
+        }
     }
+    if mechanisms == Mechanisms::default() {
+        return Ok(Writes::default());
+    }
+    Ok(Writes { mechanisms, cgroups })
 }

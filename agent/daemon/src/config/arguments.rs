@@ -5,7 +5,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::propagate::Mechanisms;
+
 use super::settings::LogFormat;
+use crate::attach::Platforms;
 
 /// remora
 #[derive(Debug, Parser)]
@@ -76,6 +79,7 @@ Examples:
   remora run --otlp http://collector:4318
   remora run --select port=8080 --select 'cmd=*celery*' --exclude 'exe=*/curl'
   remora run --print text
+  remora run --select 'cmd=*server.js*' --attach node
 
 OTEL_EXPORTER_OTLP_ENDPOINT, _PROTOCOL, _HEADERS, _TIMEOUT, _COMPRESSION and _CERTIFICATE, and the same with TRACES_, are honoured.
 Precedence: flag, environment, file, default."))]
@@ -104,12 +108,15 @@ pub struct RunArguments {
     /// Bytes of each read or write that are looked at, 256 to 16384 [default: 4096]
     #[arg(long, value_name = "BYTES")]
     pub capture_bytes: Option<u32>,
-    /// Write contexts into requests: 'auto' where it is proven harmless in the cgroups of --propagate-in, 'headers' likewise, and in all cgroups where none is named [default: auto]
+    /// Write contexts: 'headers' into requests, 'tcp' into the headers of TCP, towards private networks, where servers read them too; 'auto' both. Only what is proven harmless, in the cgroups of --propagate-in; 'headers' and 'tcp' in all cgroups where none is named [default: auto]
     #[arg(long, value_name = "WHAT")]
     pub propagate: Option<Propagate>,
-    /// A cgroup (v2) whose selected processes write contexts; may be repeated
+    /// A cgroup (v2) whose selected processes write contexts, and whose servers read those in TCP headers; may be repeated
     #[arg(long, value_name = "CGROUP")]
     pub propagate_in: Vec<PathBuf>,
+    /// Put a part into the processes of these platforms, for parents across their timers, queues and pools: 'off' or a comma-separated list of: node [default: off]
+    #[arg(long, value_name = "PLATFORMS")]
+    pub attach: Option<Platforms>,
     /// What is made of ids (in paths, statements, keys) that a call shares with one request only, where nothing else tells its cause: 'links' also makes a parent where the request was alone in its process, 'parents' where no other can be meant [default: links]
     #[arg(long, value_name = "WHAT")]
     pub content_evidence: Option<ContentEvidence>,
@@ -200,6 +207,9 @@ pub struct TrySocketsArguments {
     /// With sockets that stay in the socket map, to show what that does
     #[arg(long)]
     pub lasting: bool,
+    /// What is tried
+    #[arg(long, value_name = "WHAT", default_value = "headers")]
+    pub what: Propagate,
 }
 
 /// Which contexts are written into requests.
@@ -212,6 +222,21 @@ pub enum Propagate {
     Off,
     /// Headers, if the trial proves them harmless; in all cgroups where none is named.
     Headers,
+    /// A TCP option, likewise.
+    Tcp,
+}
+
+impl Propagate {
+    /// Returns the manners of writing that are wanted.
+    #[must_use]
+    pub fn mechanisms(self) -> Mechanisms {
+        match self {
+            Propagate::Auto => Mechanisms { headers: true, option: true },
+            Propagate::Off => Mechanisms::default(),
+            Propagate::Headers => Mechanisms { headers: true, option: false },
+            Propagate::Tcp => Mechanisms { headers: false, option: true },
+        }
+    }
 }
 
 /// What is made of ids that two requests have in common.

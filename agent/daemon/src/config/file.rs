@@ -18,6 +18,8 @@ pub struct File {
     pub exclude: Option<Vec<String>>,
     /// `none`, `text` or `json`: `--print`.
     pub print: Option<String>,
+    /// `off`, or platforms with commas between them: `--attach`; default `off`.
+    pub attach: Option<String>,
     /// Where spans go.
     pub otlp: Otlp,
     /// Spans on disk while the receiver is away.
@@ -105,7 +107,7 @@ pub struct Headers {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Propagate {
-    /// `auto`, `off` or `headers`: `--propagate`; default `auto`.
+    /// `auto`, `off`, `headers` or `tcp`: `--propagate`; default `auto`.
     pub what: Option<String>,
     /// Cgroups (v2) whose selected processes write contexts: `--propagate-in`; default none.
     pub cgroups: Vec<PathBuf>,

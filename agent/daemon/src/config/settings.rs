@@ -11,6 +11,7 @@ use super::Error;
 use super::arguments::{ContentEvidence, LogArguments, Print, Propagate, RunArguments};
 use super::environment::{self, Environment};
 use super::file::{self, File};
+use crate::attach::Platforms;
 use crate::discover::{Rule, Selection};
 use crate::export::{self, Compression, Endpoint, Format, Protocol, SpoolSettings};
 
@@ -40,6 +41,8 @@ pub struct Settings {
     pub metrics: Option<Metrics>,
     /// What is written into requests.
     pub propagation: Propagation,
+    /// Which processes get a part.
+    pub attach: Platforms,
 }
 
 /// What is written into requests, and by whom.
@@ -107,6 +110,7 @@ impl Settings {
             metrics: metrics(arguments.metrics_listen.as_deref(), file)?,
             export: Some(export),
             propagation: propagation(arguments, file)?,
+            attach: attach(arguments, file)?,
         })
     }
 
@@ -123,6 +127,7 @@ impl Settings {
             print: None,
             metrics: None,
             propagation: Propagation { what: Propagate::Off, cgroups: Vec::new() },
+            attach: Platforms::default(),
         })
     }
 }
@@ -229,12 +234,20 @@ fn propagation(arguments: &RunArguments, file: &File) -> Result<Propagation, Err
     let what = match (arguments.propagate, &file.propagate.what) {
         (Some(what), _) => what,
         (None, Some(text)) => Propagate::from_str(text, false)
-            .map_err(|_| value("propagate.what", text, "auto, off or headers"))?,
+            .map_err(|_| value("propagate.what", text, "auto, off, headers or tcp"))?,
         (None, None) => Propagate::default(),
     };
     let cgroups =
         if arguments.propagate_in.is_empty() { &file.propagate.cgroups } else { &arguments.propagate_in };
     Ok(Propagation { what, cgroups: cgroups.clone() })
+}
+
+fn attach(arguments: &RunArguments, file: &File) -> Result<Platforms, Error> {
+    match (&arguments.attach, &file.attach) {
+        (Some(platforms), _) => Ok(platforms.clone()),
+        (None, Some(text)) => Ok(text.parse()?),
+        (None, None) => Ok(Platforms::default()),
+    }
 }
 
 fn metrics(flag: Option<&str>, file: &File) -> Result<Option<Metrics>, Error> {

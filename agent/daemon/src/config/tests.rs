@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::Parser as _;
 
 use super::*;
+use crate::attach::{Platform, Platforms};
 use crate::export::{Compression, Format, Protocol};
 
 fn arguments(words: &str) -> RunArguments {
@@ -90,6 +91,7 @@ fn a_file_with_every_key() {
         select = ["exe=/usr/bin/python*", "port=8080"]
         exclude = ["cmd=*test*"]
         print = "json"
+        attach = "node"
         [otlp]
         endpoint = "http://c:4317"
         protocol = "grpc"
@@ -122,6 +124,7 @@ fn a_file_with_every_key() {
     let settings = settings("", &[], file).unwrap();
     assert_eq!(settings.selection.include.len(), 2);
     assert_eq!(settings.print, Some(Format::Json));
+    assert_eq!(settings.attach, "node".parse().unwrap());
     let export = settings.export.unwrap();
     assert_eq!((export.queue_bytes, export.timeout), (8 << 20, Duration::from_secs(3)));
     assert_eq!(export.spool.unwrap().max_bytes, 1 << 30);
@@ -140,6 +143,14 @@ fn a_file_with_every_key() {
         "info",
     );
     assert_eq!(log.unwrap(), LogSettings { filter: "debug".to_owned(), format: LogFormat::Json });
+}
+
+#[test]
+fn nothing_is_attached_unless_somebody_said_so() {
+    let platforms = |words: &str, file: &str| settings(words, &[], file).unwrap().attach;
+    assert_eq!(platforms("", ""), Platforms::default());
+    assert_eq!(platforms("--attach node", "").iter().collect::<Vec<_>>(), [Platform::Node]);
+    assert_eq!(platforms("--attach off", "attach = \"node\""), Platforms::default());
 }
 
 #[test]
@@ -165,6 +176,7 @@ fn mistakes_are_named() {
     let expected = "OTEL_EXPORTER_OTLP_TIMEOUT: \"10s\" is not a number of milliseconds";
     assert_eq!(error("", &[("OTEL_EXPORTER_OTLP_TIMEOUT", "10s")], ""), expected);
     assert!(!error("", &[("OTEL_EXPORTER_OTLP_HEADERS", "secret")], "").contains("secret"));
+    assert!(error("", &[], "attach = \"php\"").starts_with("attach: \"php\" is neither 'off' nor"));
     assert_eq!(error("", &[], "print = \"xml\""), "print: \"xml\" is not none, text or json");
     assert!(error("", &[], "[spool]\nsize = \"big\"").contains("\"big\" is no size"));
 }
@@ -195,8 +207,9 @@ fn contexts_are_written_only_where_somebody_said_so() {
     let flags =
         settings("--propagate off --propagate-in /a --propagate-in /b", &[], file).unwrap().propagation;
     assert_eq!(flags, Propagation { what: Propagate::Off, cgroups: vec!["/a".into(), "/b".into()] });
+    assert_eq!(settings("--propagate tcp", &[], file).unwrap().propagation.what, Propagate::Tcp);
     let error = settings("", &[], "[propagate]\nwhat = \"all\"").unwrap_err();
-    assert_eq!(error.to_string(), "propagate.what: \"all\" is not auto, off or headers");
+    assert_eq!(error.to_string(), "propagate.what: \"all\" is not auto, off, headers or tcp");
 }
 
 #[test]

@@ -9,7 +9,7 @@ mod returns;
 use std::collections::HashMap;
 use std::fs::File;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::process::Runtime;
 use super::tokio;
@@ -171,12 +171,20 @@ fn library(tgid: u32, name: &str) -> Option<PathBuf> {
 pub(super) fn python_symbol(tgid: u32, name: &str) -> Option<u64> {
     let executable = PathBuf::from(format!("/proc/{tgid}/exe"));
     let candidates = [Some(executable), library(tgid, "libpython")];
-    candidates.into_iter().flatten().find_map(|path| {
-        let file = File::open(path).ok()?;
-        let address = elf::symbol_address(&file, name)?;
-        let metadata = file.metadata().ok()?;
-        Some(address.wrapping_add(load_bias(tgid, metadata.ino(), &file)?))
-    })
+    candidates.into_iter().flatten().find_map(|path| address_in(tgid, &path, name))
+}
+
+/// Returns the address at which a process has a symbol of its executable.
+#[must_use]
+pub fn symbol_address(tgid: u32, name: &str) -> Option<u64> {
+    address_in(tgid, &PathBuf::from(format!("/proc/{tgid}/exe")), name)
+}
+
+fn address_in(tgid: u32, path: &Path, name: &str) -> Option<u64> {
+    let file = File::open(path).ok()?;
+    let address = elf::symbol_address(&file, name)?;
+    let metadata = file.metadata().ok()?;
+    Some(address.wrapping_add(load_bias(tgid, metadata.ino(), &file)?))
 }
 
 /// Returns what a process adds to the addresses in a file that it has mapped.

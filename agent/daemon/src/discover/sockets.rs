@@ -6,7 +6,8 @@ use std::fs;
 use procfs::net::{TcpNetEntry, TcpState};
 
 /// Returns the TCP sockets that a process sees in its network namespace; none where `/proc` does not say.
-fn table(tgid: u32) -> Vec<TcpNetEntry> {
+#[must_use]
+pub fn tcp_sockets(tgid: u32) -> Vec<TcpNetEntry> {
     let Some(process) = i32::try_from(tgid).ok().and_then(|pid| procfs::process::Process::new(pid).ok())
     else {
         return Vec::new();
@@ -16,7 +17,8 @@ fn table(tgid: u32) -> Vec<TcpNetEntry> {
 }
 
 /// Returns the inode numbers of the sockets that a process has open.
-pub(super) fn inodes(tgid: u32) -> HashSet<u64> {
+#[must_use]
+pub fn socket_inodes(tgid: u32) -> HashSet<u64> {
     let Ok(entries) = fs::read_dir(format!("/proc/{tgid}/fd")) else {
         return HashSet::new();
     };
@@ -40,7 +42,7 @@ impl Snapshot {
             let entry = |entry: TcpNetEntry| {
                 (entry.inode, entry.local_address.port(), entry.state == TcpState::Listen)
             };
-            table(tgid).into_iter().map(entry).collect()
+            tcp_sockets(tgid).into_iter().map(entry).collect()
         });
         let wanted =
             |&&(_, local, is_listening): &&(u64, u16, bool)| local == port && (is_listening || !listening);
@@ -48,7 +50,7 @@ impl Snapshot {
         if candidates.peek().is_none() {
             return false;
         }
-        let open = inodes(tgid);
+        let open = socket_inodes(tgid);
         candidates.any(|(inode, _, _)| open.contains(inode))
     }
 }

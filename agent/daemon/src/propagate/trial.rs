@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::checks::{self, Round};
-use super::{Outcome, cgroup};
+use super::{Mechanisms, Outcome, cgroup};
 use crate::capture::{
     Capture, CaptureSettings, Membership, ProcessMode, Tasks, WriteSettings, other_socket_maps,
 };
@@ -17,24 +17,26 @@ use crate::causes::with_causes;
 const COMMAND: &str = "try-sockets";
 /// Bytes captured by the programs that observe, which are loaded too, but not attached.
 const CAPTURE_BYTES: u32 = 256;
+/// The programs' count of options that arrived and were understood.
+const ARRIVED: &str = "option_same";
 /// How long the kernel may take to free the maps of a program that has ended, and how often that is looked at.
 const GONE_WITHIN: Duration = Duration::from_secs(2);
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
-/// Tries the header rung as it is used.
+/// Tries these as they are used, together: some two seconds.
 #[must_use]
-pub fn headers() -> Outcome {
-    tried(Membership::Brief)
+pub fn tried(mechanisms: Mechanisms) -> Outcome {
+    tried_with(mechanisms, Membership::Brief)
 }
 
-/// Tries the header rung with sockets that stay in the socket map, which shows what that does to them.
+/// Tries headers with sockets that stay in the socket map, which shows what that does to them.
 #[must_use]
 pub fn headers_with_lasting_membership() -> Outcome {
-    tried(Membership::Lasting)
+    tried_with(Mechanisms { headers: true, option: false }, Membership::Lasting)
 }
 
-fn tried(membership: Membership) -> Outcome {
-    match attempt(membership) {
+fn tried_with(mechanisms: Mechanisms, membership: Membership) -> Outcome {
+    match attempt(mechanisms, membership) {
         Ok(outcome) => outcome,
         Err(reason) => Outcome::Untried { reason },
     }
@@ -52,9 +54,10 @@ fn lasting_socket_maps() -> Vec<String> {
     }
 }
 
-fn attempt(membership: Membership) -> Result<Outcome, String> {
+fn attempt(mechanisms: Mechanisms, membership: Membership) -> Result<Outcome, String> {
+    let Mechanisms { headers, option } = mechanisms;
     let others = lasting_socket_maps();
-    if !others.is_empty() {
+    if headers && !others.is_empty() {
         return Err(format!(
             "another program keeps sockets in socket maps ({}), and a socket can be in one only",
             others.join(", ")
@@ -73,30 +76,32 @@ fn attempt(membership: Membership) -> Result<Outcome, String> {
     })
     .map_err(|error| with_causes(&error))?;
     capture.set_process(subject.process.id(), ProcessMode::Observe { tasks: Tasks::None, has_tokens: false });
-    let settings = WriteSettings { headers: true, membership, to_any_server: true, control: 0 };
+    let settings = WriteSettings { headers, option, membership, to_any_server: true, control: 0 };
     let writing = capture.writing().ok_or("the programs that write are not loaded")?;
     writing.set(settings).map_err(|error| with_causes(&error))?;
     // The programs that observe see to it that who reads before it writes is left alone.
     capture.attach().map_err(|error| with_causes(&error))?;
     capture.write_in(cgroup.path()).map_err(|error| with_causes(&error))?;
     let round = subject.round()?;
-    if let Some(writing) = capture.writing() {
-        let counts: Vec<_> = writing.counts().filter(|(_, count)| *count > 0).collect();
-        tracing::debug!(?counts, "contexts written by the trial");
-    }
+    let counts: Vec<_> = capture.writing().map(|writing| writing.counts().collect()).unwrap_or_default();
+    tracing::debug!(?counts, "contexts written by the trial");
     for failure in &round.failures {
         tracing::debug!(failure.check, failure.expected, failure.got, "a check failed");
     }
-    Ok(judge(round))
+    // On loopback nothing is rewritten.
+    let options = counts.iter().find(|(what, _)| *what == ARRIVED).map_or(0, |(_, count)| *count);
+    Ok(judge(mechanisms, round, options))
 }
 
-fn judge(round: Round) -> Outcome {
+fn judge(mechanisms: Mechanisms, round: Round, options: u64) -> Outcome {
     let Round { failures, checks, headers } = round;
     let failed = failures.len();
+    let untried = |reason: &str| Outcome::Untried { reason: reason.to_owned() };
     match failures.into_iter().next() {
         Some(first) => Outcome::Harmful { failed, first },
-        None if headers == 0 => Outcome::Untried { reason: "no header was written in the trial".to_owned() },
-        None => Outcome::Harmless { checks, headers },
+        None if mechanisms.headers && headers == 0 => untried("no header was written in the trial"),
+        None if mechanisms.option && options == 0 => untried("no TCP option arrived in the trial"),
+        None => Outcome::Harmless { checks, headers: headers.into(), options },
     }
 }
 

@@ -10,7 +10,8 @@ use std::sync::LazyLock;
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use remora_engine::event::{
-    Closed, ConnectionId, Data, Direction, Endpoint, Event, EventKind, Executor, Insertion, Opened, Role,
+    Closed, ConnectionId, Data, Direction, Endpoint, Event, EventKind, Executor, FirstPositions, Insertion, Opened,
+    Role,
 };
 use remora_engine::protocol::Side;
 use remora_engine::{Engine, Settings};
@@ -118,6 +119,11 @@ fuzz_target!(|bytes: &[u8]| {
             }
             5 => {
                 engine.handle_timeout(now);
+                continue;
+            }
+            6 => {
+                let first = |input: &mut Input<'_>| FirstPositions { egress: input.word(), ingress: input.word() };
+                engine.handle_beginning(connection.sock, first(&mut input), first(&mut input), now);
                 continue;
             }
             _ => data(&mut input, &mut positions[usize::from(control >> 5)]),

@@ -55,6 +55,11 @@ impl Identity {
     }
 }
 
+/// Returns the ids of what nobody else can tell of.
+pub(super) fn new(ids: &mut IdSource) -> Identity {
+    Identity::of_number(ids.next())
+}
+
 /// Returns the ids of what follows from an exchange, and is none itself.
 pub(super) fn following(trace: TraceId, span: SpanId) -> Identity {
     Identity::of_number(mix(u128::from_be_bytes(trace.0) as u64) ^ u64::from_be_bytes(span.0))

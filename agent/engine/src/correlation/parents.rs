@@ -3,9 +3,11 @@
 mod claims;
 mod contexts;
 mod goroutines;
+mod places;
 mod proofs;
 mod receipts;
 mod tasks;
+mod threads;
 mod wakes;
 
 use foldhash::{HashMap, HashSet};
@@ -17,10 +19,12 @@ use crate::span::Evidence;
 use claims::{Claims, Writer};
 use contexts::{Contexts, Known, Owner};
 use goroutines::Goroutines;
+use places::Places;
 use proofs::Proofs;
 use receipts::Receipt;
 pub(super) use receipts::Receiving;
 use tasks::Tasks;
+use threads::Threads;
 
 /// Calls that one request may have. A request with more is a stream or a worker, not a cause.
 const MAX_CALLS: u32 = 1_000;
@@ -65,6 +69,8 @@ struct Server {
     /// When the end of its head was read.
     read_at_ns: u64,
     is_answering: bool,
+    /// A unit of work of its own was made for it when it was read.
+    is_given: bool,
     /// The thread had waited for events since its last answer, as event loops do.
     has_waited: bool,
     /// The thread that read it has made a call since.
@@ -82,6 +88,8 @@ struct Turn {
     read: u64,
     /// None where one call has read answers to several requests.
     server: Option<ExchangeId>,
+    /// Requests that began with what was read.
+    begun: u32,
 }
 
 /// A connection that was opened and has not been used.
@@ -129,11 +137,16 @@ pub(super) struct Parents {
     /// Counts what was read.
     reads: u64,
     claims: Claims,
+    places: Places,
     contexts: Contexts,
+    threads: Threads,
     /// Messages that are worked on by whom has received them.
     receipts: HashMap<Key, Receipt>,
     /// The request for which each unit of work was handed over, by process and token, and when.
     gifts: HashMap<(u32, u64), (ExchangeId, u64)>,
+    /// The request on whose behalf each unit of work has read something, by process and token; none where there were
+    /// several.
+    reads_of_units: HashMap<(u32, u64), Option<ExchangeId>>,
     tasks: Tasks,
     /// The connection that a thread has accepted, and in which turn, if it has touched no other since.
     accepted: HashMap<u32, (u32, ConnectionId)>,
@@ -187,10 +200,12 @@ impl Parents {
         self.interleaving.remove(&tgid);
         self.proofs.forget_process(tgid);
         self.contexts.forget_process(tgid);
+        self.threads.forget_process(tgid);
         self.tasks.forget_process(tgid);
         self.goroutines.forget_process(tgid);
         self.receipts.retain(|key, _| key.tgid() != tgid);
         self.gifts.retain(|(owner, _), _| *owner != tgid);
+        self.reads_of_units.retain(|(owner, _), _| *owner != tgid);
         self.destinations.retain(|(owner, _), _| *owner != tgid);
     }
 
@@ -203,6 +218,7 @@ impl Parents {
         self.unused.remove(&connection);
         self.freed.remove(&connection);
         self.claims.forget(connection);
+        self.places.forget(connection);
         if let Some(tgid) = self.blind.remove(&connection)
             && let Some(count) = self.blind_processes.get_mut(&tgid)
         {
@@ -263,6 +279,33 @@ impl Parents {
         self.claims.claim(connection, executor, known);
     }
 
+    /// What is written to a connection from a position on is written for `executor`; for nobody if that has neither a
+    /// task nor a unit of work.
+    pub(super) fn claim_from(
+        &mut self,
+        connection: ConnectionId,
+        from: u32,
+        executor: &Executor,
+        at_ns: u64,
+    ) {
+        let is_anybody = executor.task.is_some() || executor.token.is_some();
+        // The unit's number may mean another one by the time the bytes are written.
+        let found = if is_anybody { self.of_executor(executor, None, at_ns) } else { None };
+        self.places.claim(connection, from, found.map(|found| found.server));
+    }
+
+    /// A unit of work has read something on behalf of a request, or of none that is known.
+    pub(super) fn note_read(&mut self, executor: &Executor, server: Option<ExchangeId>) {
+        let Some(token) = executor.token else { return };
+        if self.reads_of_units.len() >= MAX_REMEMBERED {
+            self.over_limit += 1;
+            return;
+        }
+        let before = self.reads_of_units.entry((executor.tgid, token)).or_insert(server);
+        let is_over = before.is_some_and(|before| !self.servers.contains_key(&before));
+        *before = server.filter(|_| *before == server || is_over);
+    }
+
     /// A connection is written to.
     pub(super) fn write(&mut self, connection: ConnectionId, at_ns: u64) {
         self.claims.write(connection, at_ns);
@@ -307,14 +350,36 @@ impl Parents {
     /// Forgets what was told of tasks, gifts and claims: some of it may be out of date.
     pub(super) fn forget_handovers(&mut self) {
         self.contexts = Contexts::default();
+        self.threads = Threads::default();
         self.gifts.clear();
         self.claims.invalidate();
+        self.places.invalidate();
+        self.reads_of_units.clear();
+    }
+
+    /// A thread was made: it may work for whom its maker works for.
+    pub(super) fn note_thread(&mut self, maker: &Executor, tid: u32, at_ns: u64) {
+        let is_meant = matches!(self.scheduling(maker.tgid), Scheduling::Threads | Scheduling::Unproven);
+        let found = if is_meant { self.of_executor(maker, None, at_ns) } else { None };
+        if let Some(found) = found {
+            self.threads.start(maker.tgid, tid, found.server, at_ns);
+        }
+    }
+
+    /// A thread has ended.
+    pub(super) fn note_thread_end(&mut self, tgid: u32, tid: u32, at_ns: u64) {
+        self.threads.end(tgid, tid, at_ns);
+        self.answer_turns.remove(&tid);
+        self.turns.remove(&tid);
+        self.accepted.remove(&tid);
     }
 
     /// A unit of work was handed over: whoever takes it works for whom the giver works for.
     pub(super) fn note_gift(&mut self, giver: &Executor, token: u64, at_ns: u64) {
         let place = (giver.tgid, token);
-        let Some(found) = self.of_executor(giver, None, at_ns) else {
+        let is_read = giver.token.is_none() && self.scheduling(giver.tgid) == Scheduling::TokenLoop;
+        let found = if is_read { self.of_reader(giver) } else { self.of_executor(giver, None, at_ns) };
+        let Some(found) = found else {
             self.gifts.remove(&place);
             return;
         };
@@ -328,6 +393,19 @@ impl Parents {
         } else {
             self.gifts.insert(place, (found.server, at_ns));
         }
+    }
+
+    /// Returns the request that an event loop has just read, once: a loop that parses what it read earlier, or several
+    /// requests at once, may mean another.
+    fn of_reader(&mut self, executor: &Executor) -> Option<Found> {
+        let is_only = self.turns.get(&executor.tid).is_some_and(|turn| turn.begun == 1);
+        let server = self.turn_owner(executor).filter(|_| is_only);
+        let Some((id, found)) = server.and_then(|id| Some((id, self.servers.get_mut(&id)?))) else {
+            self.ambiguous += 1;
+            return None;
+        };
+        let is_first = !std::mem::replace(&mut found.is_given, true);
+        is_first.then_some(Found { server: id, evidence: Evidence::Turn })
     }
 
     /// Returns the request that is being served on a connection.
@@ -350,7 +428,7 @@ impl Parents {
         }
         self.reads += 1;
         self.accepted.remove(&executor.tid);
-        self.turns.insert(executor.tid, Turn { number: executor.turn, read: self.reads, server });
+        self.turns.insert(executor.tid, Turn { number: executor.turn, read: self.reads, server, begun: 0 });
     }
 
     /// A thread answers a request. nginx goes on with that one; elsewhere another request may tell its own news to those
@@ -386,6 +464,8 @@ impl Parents {
         if matches!(key, Key::Thread { .. }) && self.is_busy(key, connection) {
             self.interleaving.insert(first.executor.tgid);
         }
+        // Whoever serves requests of its own was not started for one.
+        self.threads.disappoint(reader.tgid, reader.tid);
         self.by_key.entry(key).or_default().push(id);
         self.by_connection.entry(connection).or_default().push(id);
         let last_turn = self.answer_turns.get(&first.executor.tid).copied().unwrap_or(0);
@@ -403,6 +483,7 @@ impl Parents {
             started_at_ns: first.at_ns,
             read_at_ns: *read_at_ns,
             is_answering: false,
+            is_given: false,
             has_waited: first.executor.turn != last_turn,
             has_called: false,
             calls: 0,
@@ -416,6 +497,9 @@ impl Parents {
             _ => self.alone.remove(&tgid),
         };
         self.take_turn(id, reader);
+        if let Some(turn) = self.turns.get_mut(&reader.tid).filter(|turn| turn.number == reader.turn) {
+            turn.begun += 1;
+        }
     }
 
     /// A thread waits for events while the agent begins to look: its first request is read by an event loop.
@@ -432,9 +516,9 @@ impl Parents {
 
     fn set_turn(&mut self, executor: &Executor, server: Option<ExchangeId>) {
         let before = self.turns.get(&executor.tid).filter(|turn| turn.number == executor.turn);
-        let read = before.map_or(self.reads, |turn| turn.read);
+        let (read, begun) = before.map_or((self.reads, 0), |turn| (turn.read, turn.begun));
         self.accepted.remove(&executor.tid);
-        self.turns.insert(executor.tid, Turn { number: executor.turn, read, server });
+        self.turns.insert(executor.tid, Turn { number: executor.turn, read, server, begun });
     }
 
     /// Returns the unit that serves one request at a time, as far as is known.
@@ -522,10 +606,16 @@ impl Parents {
     /// A call was answered: its reader goes on with the request that made it.
     pub(super) fn answered(&mut self, call: ExchangeId, executor: &Executor) {
         let server = self.call_parents.get(&call).copied();
+        self.note_read(executor, server);
         let before = self.turns.get(&executor.tid).filter(|turn| turn.number == executor.turn);
         // The call that read this answer may have read that to another request, too.
         let is_other = before.is_some_and(|before| before.server != server);
         self.set_turn(executor, server.filter(|_| !is_other));
+    }
+
+    /// A request has ended: so should the threads that it had started.
+    pub(super) fn note_request_end(&mut self, id: ExchangeId, at_ns: u64) {
+        self.threads.end_request(id, at_ns);
     }
 
     /// Forgets a request or call.
@@ -549,8 +639,13 @@ impl Parents {
     }
 
     /// Returns the request that a call would belong to which is made now.
-    pub(super) fn foresee(&mut self, connection: ConnectionId, first: &Stamp) -> Option<Found> {
-        let found = self.find(connection, None, first)?;
+    pub(super) fn foresee(
+        &mut self,
+        connection: ConnectionId,
+        position: u32,
+        first: &Stamp,
+    ) -> Option<Found> {
+        let found = self.find(connection, position, None, first)?;
         let started_at_ns = self.servers.get(&found.server)?.started_at_ns;
         (first.at_ns.saturating_sub(started_at_ns) <= MAX_AGE_NS).then_some(found)
     }
@@ -577,7 +672,7 @@ impl Parents {
         match self.scheduling(first.executor.tgid) {
             Scheduling::Proxy => self.of_content(first.executor.tgid, *content),
             Scheduling::Tasks => self.begin_task_call(started.id, connection, first),
-            _ => self.find(connection, unused, first),
+            _ => self.find(connection, started.place.position, unused, first),
         }
     }
 
@@ -621,9 +716,14 @@ impl Parents {
     fn find(
         &mut self,
         connection: ConnectionId,
+        position: u32,
         opened_during: Option<Option<ExchangeId>>,
         first: &Stamp,
     ) -> Option<Found> {
+        if let Some(owner) = self.places.owner(connection, position) {
+            let server = owner.filter(|server| self.servers.contains_key(server))?;
+            return Some(Found { server, evidence: Evidence::Task });
+        }
         if self.scheduling(first.executor.tgid) == Scheduling::Tasks {
             return self.foresee_task_call(connection, first);
         }
@@ -662,7 +762,9 @@ impl Parents {
             // What serves several connections at once is no unit of work, but a loop.
             self.only(key)?
         } else {
-            self.gifts.get(&(executor.tgid, token)).map(|(server, _)| *server)?
+            let unit = (executor.tgid, token);
+            let given = self.gifts.get(&unit).map(|(server, _)| *server);
+            given.or_else(|| self.reads_of_units.get(&unit).copied().flatten())?
         };
         self.servers.contains_key(&server).then_some(Found { server, evidence: Evidence::Task })
     }
@@ -741,10 +843,20 @@ impl Parents {
             return Some(found);
         }
         let scheduling = self.scheduling(executor.tgid);
+        if scheduling == Scheduling::TokenLoop {
+            return None;
+        }
         if matches!(scheduling, Scheduling::Turns | Scheduling::EventLoop) {
             // A new connection is often written to in a later turn, which may be another request's.
             let server = opened_during.unwrap_or_else(|| self.turn_owner(executor))?;
             return self.servers.contains_key(&server).then_some(Found { server, evidence: Evidence::Turn });
+        }
+        if !self.by_key.contains_key(&key) {
+            let server = self.threads.request(executor.tgid, executor.tid)?;
+            return self
+                .servers
+                .contains_key(&server)
+                .then_some(Found { server, evidence: Evidence::Thread });
         }
         let only = self.only(key)?;
         if let Some(server) = self.servers.get_mut(&only) {
@@ -811,6 +923,7 @@ impl Parents {
         self.turns.retain(|_, turn| turn.server.is_some_and(|server| servers.contains_key(&server)));
         self.unused.retain(|_, unused| unused.server.is_some_and(|server| servers.contains_key(&server)));
         self.gifts.retain(|_, (server, _)| servers.contains_key(server));
+        self.reads_of_units.retain(|_, server| server.is_some_and(|server| servers.contains_key(&server)));
         if self.answer_turns.len() > MAX_REMEMBERED {
             self.answer_turns.clear();
         }
@@ -1067,8 +1180,8 @@ mod tests {
         let mut parents = Parents::default();
         begin(&mut parents, REQUEST, connection(1), goroutine(5, 1, 10));
         parents.end(REQUEST);
-        // 39 was started after 38, and was there before the second request.
-        parents.see(&goroutine(39, 1, 20));
+        // It reads something on another connection, and makes its first call during the second request.
+        parents.see(&goroutine(38, 5, 20));
         begin(&mut parents, OTHER, connection(1), goroutine(5, 1, 30));
         assert_eq!(evidence(&mut parents, &goroutine(38, 5, 40)), None);
         assert_eq!(evidence(&mut parents, &goroutine(40, 5, 41)), Some((2, Evidence::Goroutine)));
@@ -1107,6 +1220,84 @@ mod tests {
         assert_eq!(evidence(&mut parents, &worker), None);
         parents.end(REQUEST);
         assert_eq!(evidence(&mut parents, &with(Some(51), thread(9, 0, 18))), None);
+    }
+
+    #[test]
+    fn a_thread_that_a_request_started_belongs_to_it_where_such_threads_end_with_their_requests() {
+        let mut parents = of_scheduling(Scheduling::Threads);
+        begin(&mut parents, REQUEST, connection(1), thread(7, 0, 10));
+        for tid in 20..23 {
+            parents.note_thread(&thread(7, 0, 11).executor, tid, 11);
+            assert_eq!(evidence(&mut parents, &thread(tid, 0, 12)), None, "not seen yet");
+            parents.note_thread_end(1, tid, 13);
+        }
+        parents.note_thread(&thread(7, 0, 14).executor, 30, 14);
+        assert_eq!(evidence(&mut parents, &thread(30, 0, 15)), Some((1, Evidence::Thread)));
+        // One that serves by itself was not started for the request.
+        begin(&mut parents, OTHER, connection(2), thread(30, 0, 16));
+        assert_eq!(evidence(&mut parents, &thread(30, 0, 17)), Some((2, Evidence::Thread)));
+        parents.note_thread(&thread(7, 0, 18).executor, 31, 18);
+        assert_eq!(evidence(&mut parents, &thread(31, 0, 19)), None);
+    }
+
+    #[test]
+    fn what_served_several_connections_at_once_was_no_unit_of_work() {
+        let mut parents = of_scheduling(Scheduling::Threads);
+        let under = |stamp: Stamp| Stamp { executor: Executor { token: Some(5), ..stamp.executor }, ..stamp };
+        begin(&mut parents, REQUEST, connection(1), under(thread(7, 0, 10)));
+        assert_eq!(evidence(&mut parents, &under(thread(7, 0, 11))), Some((1, Evidence::Task)));
+        begin(&mut parents, OTHER, connection(2), under(thread(7, 0, 12)));
+        assert_eq!(evidence(&mut parents, &under(thread(7, 0, 13))), None);
+    }
+
+    #[test]
+    fn a_claim_is_for_the_context_that_made_it_and_for_no_later_one() {
+        let mut parents = of_scheduling(Scheduling::Threads);
+        let of = |context, at_ns| {
+            let stamp = thread(7, 1, at_ns);
+            Stamp { executor: Executor { task: Some(Task::Context(context)), ..stamp.executor }, ..stamp }
+        };
+        begin(&mut parents, REQUEST, connection(1), thread(7, 1, 10));
+        begin(&mut parents, OTHER, connection(2), thread(7, 1, 11));
+        parents.contexts.make(1, 50, 0, Owner::Request(REQUEST), 12);
+        parents.claim(connection(99), of(50, 13).executor);
+        // The task ends before the loop writes, and another gets its context's address.
+        parents.forget_context(1, 50);
+        parents.contexts.make(1, 50, 0, Owner::Request(OTHER), 14);
+        parents.write(connection(99), 15);
+        assert_eq!(evidence(&mut parents, &of(60, 15)), Some((1, Evidence::Task)));
+        parents.claim(connection(99), of(50, 16).executor);
+        parents.write(connection(99), 17);
+        parents.forget_handovers();
+        assert_eq!(evidence(&mut parents, &of(50, 17)), None, "what was told may be out of date");
+    }
+
+    #[test]
+    fn a_loop_with_tokens_gives_each_request_once_in_the_turn_that_read_it() {
+        let mut parents = of_scheduling(Scheduling::TokenLoop);
+        let with = |token, stamp: Stamp| Stamp { executor: Executor { token, ..stamp.executor }, ..stamp };
+        let read = |parents: &mut Parents, id, sock, at_ns| {
+            let stamp = thread(7, 1, at_ns);
+            parents.touch(&stamp.executor, None);
+            begin(parents, id, connection(sock), stamp);
+        };
+        read(&mut parents, REQUEST, 1, 10);
+        parents.note_gift(&thread(7, 1, 11).executor, 50, 11);
+        parents.note_gift(&thread(7, 1, 12).executor, 51, 12);
+        read(&mut parents, OTHER, 2, 13);
+        parents.note_gift(&thread(7, 2, 14).executor, 52, 14);
+        let of = |parents: &mut Parents, token| evidence(parents, &with(token, thread(7, 9, 20)));
+        assert_eq!(of(&mut parents, Some(50)), Some((1, Evidence::Task)));
+        assert_eq!(of(&mut parents, Some(51)), None, "it is somebody's already");
+        assert_eq!(of(&mut parents, Some(52)), None, "the loop has gone on");
+        assert_eq!(of(&mut parents, None), None, "turns do not tell whose calls are made");
+        // Two requests in one read.
+        let stamp = thread(7, 3, 30);
+        parents.touch(&stamp.executor, None);
+        begin(&mut parents, ExchangeId(8), connection(3), stamp);
+        begin(&mut parents, ExchangeId(9), connection(3), stamp);
+        parents.note_gift(&thread(7, 3, 31).executor, 53, 31);
+        assert_eq!(of(&mut parents, Some(53)), None, "either may be meant");
     }
 
     #[test]

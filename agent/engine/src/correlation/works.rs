@@ -15,6 +15,10 @@ use crate::protocol::{Keys, MessageKey, Source};
 use crate::semconv::{self, Attributes, Value};
 use crate::span::{Link, Span, SpanKind, Status};
 
+/// `messaging.operation.type` of the OpenTelemetry conventions.
+const PROCESS: &str = "process";
+pub(super) const RECEIVE: &str = "receive";
+
 /// Work that is under way. For one more, the one that rests longest ends.
 const MAX_WORKS: usize = 16_384;
 /// How long work may rest between two calls, where nobody tells that it is over.
@@ -39,7 +43,6 @@ pub(super) struct Receipt<'a> {
 struct Work {
     span: Span,
     receiving: Receiving,
-    calls: u32,
     open_calls: u32,
     /// Messages whose producer was not known when they came.
     unknown: Vec<MessageKey>,
@@ -73,34 +76,22 @@ impl Works {
         connection: ConnectionId,
         opened: &Opened,
     ) {
-        let Receipt { keys, source, protocol, read: Stamp { at_ns, executor }, links, .. } = receipt;
-        let queue = source.name.clone();
+        let Receipt { keys, source, protocol, read, links, .. } = receipt;
         let unknown = if links.is_empty() { keys.as_slice().to_vec() } else { Vec::new() };
-        let span = Span {
-            trace_id: context.trace_id,
-            span_id: context.span_id,
-            parent: None,
-            trace_state: String::new(),
-            flags: context.flags,
-            kind: SpanKind::Consumer,
-            name: name(queue.as_deref()),
-            started_at_ns: at_ns,
-            ended_at_ns: at_ns,
-            attributes: attributes(keys, queue, protocol, &opened.peer),
-            status: Status::Unset,
-            links,
-            protocol,
-            tgid: executor.tgid,
-            tid: executor.tid,
-            connection,
-        };
-        self.open.insert(id, Work { span, receiving, calls: 0, open_calls: 0, unknown });
+        let mut span = span(PROCESS, context, keys, protocol, &read, connection, opened);
+        if let Some(queue) = source.name.clone() {
+            if !super::route::is_identifier(&queue) {
+                span.name = format!("{PROCESS} {queue}");
+            }
+            span.attributes.push((semconv::MESSAGING_DESTINATION_NAME, Value::from(queue)));
+        }
+        span.links = links;
+        self.open.insert(id, Work { span, receiving, open_calls: 0, unknown });
     }
 
     /// Notes a call that was made for it.
     pub(super) fn call_began(&mut self, id: ExchangeId) {
         let Some(work) = self.open.get_mut(&id) else { return };
-        work.calls += 1;
         work.open_calls += 1;
     }
 
@@ -143,7 +134,7 @@ impl Works {
         meant
     }
 
-    /// Ends work, at `at_ns` where that is known and with its last call otherwise. Returns its span if calls were made.
+    /// Ends work, at `at_ns` where that is known and with its last call otherwise. Returns its span.
     pub(super) fn end(
         &mut self,
         id: ExchangeId,
@@ -151,9 +142,6 @@ impl Works {
         messages: &mut Messages,
     ) -> Option<Span> {
         let mut work = self.open.remove(&id)?;
-        if work.calls == 0 {
-            return None;
-        }
         // A position in a stream is often told to the consumer first.
         let started_at_ns = work.span.started_at_ns;
         for key in work.unknown.drain(..) {
@@ -170,21 +158,42 @@ pub(super) fn context(received: &super::Context) -> super::Context {
     super::Context { trace_id: trace, span_id: server_span, flags: super::ROOT_FLAGS, state: String::new() }
 }
 
-/// OpenTelemetry's messaging conventions: the operation and the destination, where that is no passing one.
-fn name(queue: Option<&str>) -> String {
-    match queue.filter(|queue| !super::route::is_identifier(queue)) {
-        Some(queue) => format!("process {queue}"),
-        None => "process".to_owned(),
+/// Returns the span of a consumer that does something with messages, from the moment on when they were read.
+pub(super) fn span(
+    operation: &'static str,
+    context: &super::Context,
+    keys: &Keys,
+    protocol: &'static str,
+    read: &Stamp,
+    connection: ConnectionId,
+    opened: &Opened,
+) -> Span {
+    Span {
+        trace_id: context.trace_id,
+        span_id: context.span_id,
+        parent: None,
+        trace_state: String::new(),
+        flags: context.flags,
+        kind: SpanKind::Consumer,
+        name: operation.to_owned(),
+        started_at_ns: read.at_ns,
+        ended_at_ns: read.at_ns,
+        attributes: attributes(operation, keys, protocol, &opened.peer),
+        status: Status::Unset,
+        links: Vec::new(),
+        protocol,
+        tgid: read.executor.tgid,
+        tid: read.executor.tid,
+        connection,
     }
 }
 
-fn attributes(keys: &Keys, queue: Option<String>, protocol: &'static str, peer: &Endpoint) -> Attributes {
+fn attributes(operation: &'static str, keys: &Keys, protocol: &'static str, peer: &Endpoint) -> Attributes {
     let mut attributes = vec![
         (semconv::MESSAGING_SYSTEM, Value::from(protocol)),
-        (semconv::MESSAGING_OPERATION_NAME, Value::from("process")),
-        (semconv::MESSAGING_OPERATION_TYPE, Value::from("process")),
+        (semconv::MESSAGING_OPERATION_NAME, Value::from(operation)),
+        (semconv::MESSAGING_OPERATION_TYPE, Value::from(operation)),
     ];
-    attributes.extend(queue.map(|queue| (semconv::MESSAGING_DESTINATION_NAME, Value::from(queue))));
     if let Endpoint::Ip(address) = peer {
         attributes.push((semconv::SERVER_ADDRESS, Value::from(address.ip().to_string())));
         attributes.push((semconv::SERVER_PORT, Value::from(i64::from(address.port()))));

@@ -3,7 +3,7 @@
 //! Stretches are cut by the clock, not by the question, so that either end of a link gives the same answer. One that
 //! holds too much is cut in two.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Instant;
@@ -13,7 +13,7 @@ use crate::model::{Span, SpanKind, SpanPredicate, TimeRange, TraceId};
 use crate::store::Store;
 
 use super::process::Process;
-use super::{FRESH_NS, InferState, Inferrer, LONGEST_REQUEST_NS, QueryError, Remembered};
+use super::{FRESH_NS, InferState, Inferrer, LONGEST_REQUEST_NS, MAX_PROCESSES, QueryError, Remembered};
 
 /// The longest stretch: 69 s.
 const LONGEST_NS: u64 = 1 << 36;
@@ -62,8 +62,23 @@ impl<'a> Walk<'a> {
         self.state = self.state.max(InferState::Partial);
     }
 
-    /// Solves the stretches in which calls of a process begin at a wanted time.
-    pub(super) fn process(&mut self, process: &Process, wanted: &[TimeRange]) -> Result<(), QueryError> {
+    /// Solves the stretches in which calls begin at a wanted time, of as many processes as may be; returns false if there
+    /// was no time for all.
+    pub(super) fn processes(
+        &mut self,
+        wanted: &BTreeMap<Process, Vec<TimeRange>>,
+    ) -> Result<bool, QueryError> {
+        for (process, ranges) in wanted.iter().take(MAX_PROCESSES) {
+            match self.process(process, ranges) {
+                Ok(()) => {}
+                Err(QueryError::Deadline) => return Ok(false),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(true)
+    }
+
+    fn process(&mut self, process: &Process, wanted: &[TimeRange]) -> Result<(), QueryError> {
         if !self.has_orphans(process, wanted)? {
             return Ok(());
         }

@@ -3,7 +3,8 @@
 use aya_ebpf::macros::sk_msg;
 use aya_ebpf::programs::SkMsgContext;
 use remora_abi::{
-    HEADER_LINE_BYTES, HEADERS_ON, MAX_HEADER_VIEW, MAX_JOINED_BYTES, WRITER_DONE, WRITER_READY, Write,
+    CARRIER_WAITING, HEADER_LINE_BYTES, HEADERS_ON, MAX_HEADER_VIEW, MAX_JOINED_BYTES, OPTION_ROOM,
+    WRITER_DONE, WRITER_READY, Write,
 };
 
 use super::context::Context;
@@ -56,7 +57,8 @@ fn write(context: &SkMsgContext) -> Result<(), Write> {
         return Ok(());
     }
     let line = request_line(context, &mut Scan(&mut writer.scan))?;
-    let positions = positions(sock, line)?;
+    let room = if writer.carrier == CARRIER_WAITING { OPTION_ROOM } else { 0 };
+    let positions = positions(sock, line + room)?;
     insert(context, line, Context::of(positions.0, positions.1))?;
     writer.has_written = 1;
     count(Write::Header);
@@ -64,13 +66,13 @@ fn write(context: &SkMsgContext) -> Result<(), Write> {
     Ok(())
 }
 
-/// Returns the positions of both directions, if request line and header fit into the first segment: a call that cannot
+/// Returns the positions of both directions, if header and what else is wanted (request line, TCP option) fit into the first segment: a call that cannot
 /// send all of its bytes has then sent the header too, so that the kernel counts right what of the call is left.
 #[inline(always)]
-fn positions(sock: u64, line: u32) -> Result<(u32, u32), Write> {
+fn positions(sock: u64, wanted: u32) -> Result<(u32, u32), Write> {
     let offsets = offsets();
     let segment = read::kernel::<u32>(sock, offsets.tcp_mss_cache).unwrap_or(0);
-    if line + HEADER_LINE_BYTES > segment {
+    if wanted + HEADER_LINE_BYTES > segment {
         return Err(Write::NoRoom);
     }
     let position = read::kernel::<u32>(sock, offsets.tcp_write_seq).ok_or(Write::NoRoom)?;

@@ -1,21 +1,24 @@
-//! Which sockets may write: those that selected processes connect to servers which are asked by HTTP/1.
+//! Which sockets may write: those that selected processes connect, for the header to servers that are asked by HTTP/1.
 //!
 //! All of this happens in the programs' hook of a cgroup (`sockops`), with the socket locked.
 
 use aya_ebpf::bindings::{
     BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB, BPF_SOCK_OPS_HDR_OPT_LEN_CB, BPF_SOCK_OPS_PARSE_ALL_HDR_OPT_CB_FLAG,
-    BPF_SOCK_OPS_PARSE_HDR_OPT_CB, BPF_SOCK_OPS_STATE_CB, BPF_SOCK_OPS_STATE_CB_FLAG,
-    BPF_SOCK_OPS_TCP_CONNECT_CB, BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG,
+    BPF_SOCK_OPS_PARSE_HDR_OPT_CB, BPF_SOCK_OPS_PARSE_UNKNOWN_HDR_OPT_CB_FLAG,
+    BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB, BPF_SOCK_OPS_RETRANS_CB, BPF_SOCK_OPS_RETRANS_CB_FLAG,
+    BPF_SOCK_OPS_STATE_CB, BPF_SOCK_OPS_STATE_CB_FLAG, BPF_SOCK_OPS_TCP_CONNECT_CB,
+    BPF_SOCK_OPS_WRITE_HDR_OPT_CB, BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG,
 };
 use aya_ebpf::helpers::bpf_get_prandom_u32;
 use aya_ebpf::macros::sock_ops;
 use aya_ebpf::programs::SockOpsContext;
 use remora_abi::{
-    FAMILY_INET, FAMILY_INET6, HEADERS_ON, MEMBERSHIP_BRIEF, PROCESS_OBSERVE, ServerAddress,
-    WRITER_CONNECTING, WRITER_CONTROL, WRITER_DONE, WRITER_READY, Write, Writer,
+    CARRIER_NONE, CARRIER_SENT, CARRIER_WAITING, CARRIER_WATCHED, HEADERS_ON, MEMBERSHIP_BRIEF, OPTION_ON,
+    PROCESS_OBSERVE, WRITER_CONNECTING, WRITER_CONTROL, WRITER_DONE, WRITER_OUTSIDE, WRITER_READY, Write,
+    Writer,
 };
 
-use super::{count, settings};
+use super::{count, option, server, settings};
 use crate::maps::{EARLY_READERS, PROCESSES, SERVERS, WRITER_SOCKETS, WRITERS, leave_socket_map, offsets};
 use crate::read;
 
@@ -27,10 +30,11 @@ const FIN_OR_RESET: u32 = 0x05;
 const RESET: i32 = 104;
 const TIMED_OUT: i32 = 110;
 
-/// The calls that are wanted of a socket that is in the socket map: before a segment is built, with each segment that
-/// comes in, and at the end.
-const WHILE_READY: u32 =
-    BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG | BPF_SOCK_OPS_PARSE_ALL_HDR_OPT_CB_FLAG | BPF_SOCK_OPS_STATE_CB_FLAG;
+/// The calls that are wanted of a socket that is in the socket map: before a segment is built, and with each segment that
+/// comes in.
+const WHILE_READY: u32 = BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG | BPF_SOCK_OPS_PARSE_ALL_HDR_OPT_CB_FLAG;
+/// All calls that are ever wanted of a socket that may write.
+const ALL_CALLS: u32 = WHILE_READY | BPF_SOCK_OPS_RETRANS_CB_FLAG | BPF_SOCK_OPS_STATE_CB_FLAG;
 
 /// What happens to the TCP sockets of a cgroup.
 #[sock_ops]
@@ -41,49 +45,60 @@ pub(crate) fn follow_sockets(context: SockOpsContext) -> u32 {
 
 #[inline(always)]
 fn follow(context: &SockOpsContext) -> Option<()> {
-    match context.op() {
+    let operation = context.op();
+    match operation {
         BPF_SOCK_OPS_TCP_CONNECT_CB => connecting(read::socket_of_operations(context)?),
         BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB => established(context, read::socket_of_operations(context)?),
+        BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB => accepted(context, read::socket_of_operations(context)?),
         BPF_SOCK_OPS_HDR_OPT_LEN_CB => sending(context, read::socket_of_operations(context)?),
+        BPF_SOCK_OPS_WRITE_HDR_OPT_CB => writing(context, read::socket_of_operations(context)?),
         BPF_SOCK_OPS_PARSE_HDR_OPT_CB => receiving(context, read::socket_of_operations(context)?),
-        BPF_SOCK_OPS_STATE_CB if context.arg(1) == TCP_CLOSE => {
-            ended(read::socket_of_operations(context)?);
-            Some(())
-        }
+        BPF_SOCK_OPS_RETRANS_CB => sent_again(context, read::socket_of_operations(context)?),
+        BPF_SOCK_OPS_STATE_CB if context.arg(1) == TCP_CLOSE => ended(read::socket_of_operations(context)?),
         _ => None,
     }
+}
+
+/// Returns what is noted of a socket that may write.
+#[inline(always)]
+fn writer(sock: u64) -> Option<&'static mut Writer> {
+    let writer = WRITERS.get_ptr_mut(&sock)?;
+    // SAFETY: the pointer is that of a map entry, and the socket is locked.
+    Some(unsafe { &mut *writer })
 }
 
 /// The process calls `connect`: the only moment at which it is known whose socket it is.
 #[inline(always)]
 fn connecting(sock: u64) -> Option<()> {
-    let settings = settings();
-    if settings.headers != HEADERS_ON || !is_selected()? {
-        return None;
-    }
-    let offsets = offsets();
-    if is_zero_copy(sock) {
-        return None;
-    }
+    let tgid = read::kernel::<u32>(read::task(), offsets().task_tgid)?;
     // MPTCP, TLS in the kernel, and whatever else stands between the socket and TCP.
-    if read::kernel::<u64>(sock, offsets.inet_ulp_ops)? != 0 {
+    if !is_selected(tgid)? || read::kernel::<u64>(sock, offsets().inet_ulp_ops)? != 0 {
         return None;
     }
-    if settings.any_server == 0 {
-        SERVERS.get_ptr(&server(sock)?)?;
+    let stage = if may_write_header(sock, tgid) { WRITER_CONNECTING } else { WRITER_OUTSIDE };
+    let carrier = option::carrier(sock);
+    if stage == WRITER_OUTSIDE && carrier == CARRIER_NONE {
+        return None;
     }
-    let writer = Writer { stage: WRITER_CONNECTING, has_written: 0, scan: [0; 3] };
+    let writer = Writer { stage, has_written: 0, scan: [0; 3], carrier, first_egress: 0, first_ingress: 0 };
     WRITERS.insert(&sock, &writer, 0).ok()
+}
+
+#[inline(always)]
+fn may_write_header(sock: u64, tgid: u32) -> bool {
+    let settings = settings();
+    if settings.headers != HEADERS_ON || EARLY_READERS.get_ptr(&tgid).is_some() || is_zero_copy(sock) {
+        return false;
+    }
+    settings.any_server != 0 || server::of(sock).is_some_and(|server| SERVERS.get_ptr(&server).is_some())
 }
 
 /// Only a process that was judged writes; what the default would make of it does not matter.
 #[inline(always)]
-fn is_selected() -> Option<bool> {
-    let tgid = read::kernel::<u32>(read::task(), offsets().task_tgid)?;
+fn is_selected(tgid: u32) -> Option<bool> {
     let policy = PROCESSES.get_ptr(&tgid)?;
     // SAFETY: the pointer is that of a map entry.
-    let is_observed = unsafe { (*policy).mode } == PROCESS_OBSERVE;
-    Some(is_observed && EARLY_READERS.get_ptr(&tgid).is_none())
+    Some(unsafe { (*policy).mode } == PROCESS_OBSERVE)
 }
 
 /// Returns whether the process wants to be told when its memory is free again: the kernel tells it of each piece in
@@ -95,53 +110,72 @@ pub(super) fn is_zero_copy(sock: u64) -> bool {
     flags >> (offsets.sock_zero_copy & 63) & 1 != 0
 }
 
-#[inline(always)]
-fn server(sock: u64) -> Option<ServerAddress> {
-    let offsets = offsets();
-    let port = u32::from(u16::from_be(read::kernel(sock, offsets.sock_dport)?));
-    let family = read::kernel::<u16>(sock, offsets.sock_family)?;
-    let address = if family == u16::from(FAMILY_INET) {
-        let [a, b, c, d] = read::kernel::<[u8; 4]>(sock, offsets.sock_daddr)?;
-        [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d]
-    } else if family == u16::from(FAMILY_INET6) {
-        read::kernel::<[u8; 16]>(sock, offsets.sock_v6_daddr)?
-    } else {
-        return None;
-    };
-    Some(ServerAddress { address, port })
-}
-
 /// The handshake is complete: nothing was sent (a Fast Open would have) and nothing came, so that nobody notices the
 /// socket map.
 #[inline(always)]
 fn established(context: &SockOpsContext, sock: u64) -> Option<()> {
-    let writer = WRITERS.get_ptr_mut(&sock)?;
+    let writer = writer(sock)?;
     if read::segments_with_data(context) != (0, 0) {
         let _ = WRITERS.remove(&sock);
         return None;
     }
+    option::begin(sock, writer);
     if is_control() {
-        // SAFETY: the pointer is that of a map entry.
-        unsafe { (*writer).stage = WRITER_CONTROL };
-        let _ = context.set_cb_flags((context.cb_flags() | BPF_SOCK_OPS_STATE_CB_FLAG) as i32);
+        writer.stage = WRITER_CONTROL;
+        if writer.carrier == CARRIER_WAITING {
+            writer.carrier = CARRIER_WATCHED;
+            count(Write::OptionWatched);
+        }
+        let _ = ask(context, writer);
         return None;
     }
-    let wanted = match settings().membership {
-        MEMBERSHIP_BRIEF => WHILE_READY,
-        _ => BPF_SOCK_OPS_STATE_CB_FLAG,
-    };
+    let enters = writer.stage == WRITER_CONNECTING;
+    if enters {
+        writer.stage = WRITER_READY;
+    }
     // In this order: a socket in the map is one whose leaving is seen to.
-    if context.set_cb_flags((context.cb_flags() | wanted) as i32).is_err()
-        || read::enter_socket_map(&WRITER_SOCKETS, context, sock).is_err()
-    {
+    let is_asked = ask(context, writer).is_ok();
+    if is_asked && !enters {
+        return Some(());
+    }
+    if !is_asked || read::enter_socket_map(&WRITER_SOCKETS, context, sock).is_err() {
         count(Write::Refused);
-        let _ = context.set_cb_flags((context.cb_flags() & !WHILE_READY) as i32);
+        let _ = context.set_cb_flags((context.cb_flags() & !ALL_CALLS) as i32);
         let _ = WRITERS.remove(&sock);
         return None;
     }
-    // SAFETY: the pointer is that of a map entry.
-    unsafe { (*writer).stage = WRITER_READY };
     count(Write::Enrolled);
+    Some(())
+}
+
+/// Asks the kernel for the calls that are needed of a socket as it stands.
+#[inline(always)]
+fn ask(context: &SockOpsContext, writer: &Writer) -> Result<(), i32> {
+    let mut wanted = BPF_SOCK_OPS_STATE_CB_FLAG;
+    let is_in_map = writer.stage == WRITER_READY || writer.stage == WRITER_DONE;
+    if is_in_map && settings().membership == MEMBERSHIP_BRIEF {
+        wanted |= WHILE_READY;
+    }
+    match writer.carrier {
+        CARRIER_WAITING => wanted |= BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG | BPF_SOCK_OPS_RETRANS_CB_FLAG,
+        CARRIER_SENT | CARRIER_WATCHED => wanted |= BPF_SOCK_OPS_RETRANS_CB_FLAG,
+        _ => {}
+    }
+    context.set_cb_flags((context.cb_flags() & !ALL_CALLS | wanted) as i32)
+}
+
+/// A server's handshake is complete, perhaps by a segment that has data already. The further ones are shown if they have
+/// an option that TCP does not know.
+#[inline(always)]
+fn accepted(context: &SockOpsContext, sock: u64) -> Option<()> {
+    if settings().option != OPTION_ON {
+        return None;
+    }
+    let wanted = context.cb_flags() | BPF_SOCK_OPS_PARSE_UNKNOWN_HDR_OPT_CB_FLAG;
+    let _ = context.set_cb_flags(wanted as i32);
+    // What is there under the address was another socket's.
+    let _ = WRITERS.remove(&sock);
+    option::receive(context, sock);
     Some(())
 }
 
@@ -157,41 +191,66 @@ fn is_control() -> bool {
 /// could answer them.
 #[inline(always)]
 fn sending(context: &SockOpsContext, sock: u64) -> Option<()> {
-    // SAFETY: the pointer is that of a map entry.
-    let stage = WRITERS.get_ptr(&sock).map_or(WRITER_DONE, |writer| unsafe { (*writer).stage });
-    if stage == WRITER_DONE {
-        leave(context, sock, Write::Left);
+    let Some(writer) = writer(sock) else {
+        // Evicted: nothing is known of it any more.
+        leave_socket_map(sock);
+        return context.set_cb_flags((context.cb_flags() & !ALL_CALLS) as i32).ok();
+    };
+    if writer.stage == WRITER_DONE {
+        leave(context, sock, writer, Write::Left);
+    }
+    if option::reserve(context, writer) {
+        let _ = ask(context, writer);
     }
     Some(())
+}
+
+/// A segment's header is being written.
+#[inline(always)]
+fn writing(context: &SockOpsContext, sock: u64) -> Option<()> {
+    let writer = writer(sock)?;
+    option::store(context, writer);
+    ask(context, writer).ok()
 }
 
 /// A segment came in: where the server speaks first, there will be bytes to read, and no reason to be in the map.
 #[inline(always)]
 fn receiving(context: &SockOpsContext, sock: u64) -> Option<()> {
+    let Some(writer) = writer(sock) else {
+        option::receive(context, sock);
+        return Some(());
+    };
+    let is_in_map = writer.stage == WRITER_READY || writer.stage == WRITER_DONE;
     let (payload, flags) = read::incoming_segment(context)?;
-    if payload != 0 || flags & FIN_OR_RESET != 0 {
-        leave(context, sock, Write::LeftUnused);
+    if is_in_map && (payload != 0 || flags & FIN_OR_RESET != 0) {
+        leave(context, sock, writer, Write::LeftUnused);
     }
     Some(())
 }
 
+/// Bytes that were sent are sent again.
 #[inline(always)]
-fn leave(context: &SockOpsContext, sock: u64, how: Write) {
+fn sent_again(context: &SockOpsContext, sock: u64) -> Option<()> {
+    option::sent_again(sock, writer(sock)?, context.arg(0));
+    Some(())
+}
+
+#[inline(always)]
+fn leave(context: &SockOpsContext, sock: u64, writer: &mut Writer, how: Write) {
     leave_socket_map(sock);
-    let kept = context.cb_flags() & !(WHILE_READY & !BPF_SOCK_OPS_STATE_CB_FLAG);
-    let _ = context.set_cb_flags(kept as i32);
+    writer.stage = WRITER_OUTSIDE;
+    let _ = ask(context, writer);
     count(how);
 }
 
 /// How the connections that were enrolled end tells whether they are well.
 #[inline(always)]
-fn ended(sock: u64) {
-    let Some(writer) = WRITERS.get_ptr(&sock) else { return };
-    // SAFETY: the pointer is that of a map entry, which is removed only below.
-    let is_control = unsafe { (*writer).stage } == WRITER_CONTROL;
+fn ended(sock: u64) -> Option<()> {
+    let writer = *writer(sock)?;
     let _ = WRITERS.remove(&sock);
     let error = read::kernel::<i32>(sock, offsets().sock_err);
-    let (ended, reset, timed_out) = if is_control {
+    option::end(sock, &writer, error == Some(RESET));
+    let (ended, reset, timed_out) = if writer.stage == WRITER_CONTROL {
         (Write::ControlEnded, Write::ControlReset, Write::ControlTimedOut)
     } else {
         (Write::Ended, Write::Reset, Write::TimedOut)
@@ -202,4 +261,5 @@ fn ended(sock: u64) {
         Some(TIMED_OUT) => count(timed_out),
         _ => {}
     }
+    Some(())
 }

@@ -1,6 +1,9 @@
 //! What the kernel hands to the programs that write contexts: sockets, segments, and the bytes of a call.
 
-use aya_ebpf::helpers::generated::{bpf_msg_pull_data, bpf_skc_to_tcp_sock};
+use aya_ebpf::bindings::_bindgen_ty_35::BPF_WRITE_HDR_TCP_CURRENT_MSS;
+use aya_ebpf::helpers::generated::{
+    bpf_load_hdr_opt, bpf_msg_pull_data, bpf_reserve_hdr_opt, bpf_skc_to_tcp_sock, bpf_store_hdr_opt,
+};
 use aya_ebpf::maps::SockHash;
 use aya_ebpf::programs::{SkMsgContext, SockOpsContext};
 
@@ -92,6 +95,53 @@ pub(crate) fn incoming_segment(context: &SockOpsContext) -> Option<(u32, u32)> {
     // SAFETY: as above.
     let flags = u32::from(unsafe { *((start + FLAGS_AT) as *const u8) });
     Some((operations.skb_len.saturating_sub(header), flags))
+}
+
+/// Returns whether the room for options is asked for to learn how many bytes a segment may hold, not for a segment.
+#[inline(always)]
+pub(crate) fn is_measuring(context: &SockOpsContext) -> bool {
+    context.arg(0) == BPF_WRITE_HDR_TCP_CURRENT_MSS
+}
+
+/// Returns the length of the payload of the segment that is about to be built.
+#[inline(always)]
+pub(crate) fn outgoing_bytes(context: &SockOpsContext) -> u32 {
+    // SAFETY: the context is valid while the program runs.
+    unsafe { (*context.ops).skb_len }
+}
+
+/// Asks for room in the header of the segment that is about to be built.
+#[inline(always)]
+pub(crate) fn reserve_option(context: &SockOpsContext, length: u32) -> Result<(), i64> {
+    // SAFETY: the context is valid while the program runs; the helper checks the length.
+    match unsafe { bpf_reserve_hdr_opt(context.ops, length, 0) } {
+        0 => Ok(()),
+        error => Err(error),
+    }
+}
+
+/// Writes an option into the room that was asked for.
+#[inline(always)]
+pub(crate) fn store_option<const N: usize>(context: &SockOpsContext, option: &[u8; N]) -> Result<(), i64> {
+    // SAFETY: the context is valid while the program runs; the helper reads no more than the option's bytes.
+    match unsafe { bpf_store_hdr_opt(context.ops, option.as_ptr().cast(), N as u32, 0) } {
+        0 => Ok(()),
+        error => Err(error),
+    }
+}
+
+/// Looks for an option in the segment that came in, by its first bytes (kind, their number, experiment), and completes it;
+/// returns its length.
+#[inline(always)]
+pub(crate) fn load_option<const N: usize>(
+    context: &SockOpsContext,
+    option: &mut [u8; N],
+) -> Result<u32, i64> {
+    // SAFETY: the context is valid while the program runs; the helper writes no more than the option's bytes.
+    match unsafe { bpf_load_hdr_opt(context.ops, option.as_mut_ptr().cast(), N as u32, 0) } {
+        length if length >= 0 => Ok(length as u32),
+        error => Err(error),
+    }
 }
 
 /// Makes the bytes from `start` to `end` of a message those that a [`View`] shows.

@@ -1,12 +1,16 @@
 //! Units of work that threads hand to each other: a thread *gives* one for the sake of whom it works for, another
 //! *takes* it. Who does so is told by probes, or by a part inside the process.
 
-use remora_abi::{DATA_TOKEN, GiftEvent, KIND_GIFT, Loss, MARK_GIVE, MARK_LEAVE, MARK_TAKE, ProcessPolicy};
+use remora_abi::{
+    CLAIM_POSITION, ClaimEvent, DATA_TOKEN, GiftEvent, KIND_CLAIM, KIND_GIFT, Loss, MARK_CLAIM,
+    MARK_CLAIM_NOBODY, MARK_GIVE, MARK_TAKE, ProcessPolicy,
+};
 
 use super::Task;
 use crate::arch::Registers;
 use crate::maps::lose;
-use crate::socket::transfer::observed_process;
+use crate::socket::find::find;
+use crate::socket::transfer::{observed_process, written_position};
 use crate::{emit, read, thread};
 
 /// From here on, the running thread executes this unit of work; 0 for none.
@@ -42,11 +46,33 @@ pub(super) fn tell(kind: u8, token: u64, giver: Task) {
     }
 }
 
+/// What is written to a socket from some position on is written for this unit of work; 0 for none.
+#[inline(always)]
+fn claim(token: u64, registers: &Registers) {
+    let Some(found) = find(registers.third()) else { return };
+    let position = written_position(&found).wrapping_add(registers.fourth() as u32);
+    let now_ns = read::now_ns();
+    let is_told = emit::record::<ClaimEvent>(|event| {
+        event.header = emit::header(KIND_CLAIM, now_ns);
+        event.header.flags = if token == 0 { CLAIM_POSITION } else { CLAIM_POSITION | DATA_TOKEN };
+        event.header.family = found.family;
+        event.header.inode = found.inode;
+        event.header.sock = found.sock;
+        event.task = 0;
+        event.task_parent = token;
+        event.turn = thread::known().map_or(0, |thread| thread.turn);
+        event.position = position;
+    });
+    if !is_told {
+        lose(Loss::Handover);
+    }
+}
+
 /// Handles `kill(token, mark)`. The signal is none, so that the kernel does nothing with it.
 #[inline(always)]
 pub(crate) fn marked(registers: &Registers) {
     let (token, mark) = (registers.first(), registers.second());
-    if mark < MARK_TAKE || mark > MARK_LEAVE {
+    if mark < MARK_TAKE || mark > MARK_CLAIM_NOBODY {
         return;
     }
     let Some(process) = observed_process() else { return };
@@ -56,6 +82,8 @@ pub(crate) fn marked(registers: &Registers) {
     match mark {
         MARK_TAKE => take(token),
         MARK_GIVE => give(token, registers, &process),
+        MARK_CLAIM => claim(token, registers),
+        MARK_CLAIM_NOBODY => claim(0, registers),
         _ => take(0),
     }
 }

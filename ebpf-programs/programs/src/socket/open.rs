@@ -96,23 +96,32 @@ fn fill_inet(event: &mut OpenedEvent, sock: u64, family: u8) {
     }
 }
 
+#[inline(always)]
+fn fill_first_positions(event: &mut OpenedEvent, sock: u64) {
+    if let Some((egress, ingress)) = first_positions(sock) {
+        event.first_egress = egress;
+        event.first_ingress = ingress;
+        event.header.flags |= OPENED_POSITIONS;
+    }
+}
+
+/// Returns the positions of the first bytes of a connection, of this end and of the other one.
+///
 /// The kernel counts from the first byte on, so that it can be told where the connection began. The counts may move
 /// meanwhile: then they are read once more. A connection that is only being opened has none yet.
 #[inline(always)]
-fn fill_first_positions(event: &mut OpenedEvent, sock: u64) {
+pub(crate) fn first_positions(sock: u64) -> Option<(u32, u32)> {
     let before = counts(sock);
     let mut now = counts(sock);
     if before != now {
         let before = now;
         now = counts(sock);
         if before != now {
-            return;
+            return None;
         }
     }
     let Counts { acknowledged, acked_bytes, expected, received_bytes } = now;
-    event.first_egress = acknowledged.wrapping_sub(acked_bytes);
-    event.first_ingress = expected.wrapping_sub(received_bytes);
-    event.header.flags |= OPENED_POSITIONS;
+    Some((acknowledged.wrapping_sub(acked_bytes), expected.wrapping_sub(received_bytes)))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -137,6 +137,16 @@ fn locate(call: &mut Call, found: &Found) {
         if call.direction == DIRECTION_EGRESS { (written, read) } else { (read, written) };
 }
 
+/// Returns the position of the byte that is written to a socket next.
+#[inline(always)]
+pub(crate) fn written_position(found: &Found) -> u32 {
+    if found.family == FAMILY_UNIX {
+        counted_positions(found).0
+    } else {
+        read::kernel(found.sock, offsets().tcp_write_seq).unwrap_or(0)
+    }
+}
+
 #[inline(always)]
 fn counted_positions(found: &Found) -> (u32, u32) {
     match SOCKETS.get_ptr(&found.sock) {

@@ -6,9 +6,9 @@
 use std::fs::File;
 
 use object::read::elf::{ElfFile32, ElfFile64};
-use object::{
-    FileKind, Object as _, ObjectSection as _, ObjectSegment as _, ReadCache, ReadRef, SegmentFlags,
-};
+use object::{FileKind, Object as _, ObjectSection as _, ObjectSegment as _, ReadRef, SegmentFlags};
+
+use crate::discover::bounded::Bounded;
 
 const MAGIC: &[u8; 14] = b"\xff Go buildinf:";
 const HEADER_BYTES: usize = 32;
@@ -22,10 +22,10 @@ const MAX_SEARCH_BYTES: u64 = 1 << 20;
 
 /// Returns the version and whether the program is 64-bit; none if the file is no Go program.
 pub(super) fn version(file: &File) -> Option<(String, bool)> {
-    let cache = ReadCache::new(file);
-    match FileKind::parse(&cache).ok()? {
-        FileKind::Elf64 => Some((find(&ElfFile64::<object::Endianness, _>::parse(&cache).ok()?)?, true)),
-        FileKind::Elf32 => Some((find(&ElfFile32::<object::Endianness, _>::parse(&cache).ok()?)?, false)),
+    let bounded = Bounded::new(file);
+    match FileKind::parse(&bounded).ok()? {
+        FileKind::Elf64 => Some((find(&ElfFile64::<object::Endianness, _>::parse(&bounded).ok()?)?, true)),
+        FileKind::Elf32 => Some((find(&ElfFile32::<object::Endianness, _>::parse(&bounded).ok()?)?, false)),
         _ => None,
     }
 }

@@ -2,16 +2,16 @@
 
 use std::fs::File;
 
-use object::read::ReadCache;
 use object::{Object as _, ObjectSection as _};
 
 use super::elf::offset_of;
+use crate::discover::bounded::Bounded;
 
 /// `runtime.pcHeader.magic` from Go 1.20, and from 1.18.
 const MAGIC_1_20: u32 = 0xffff_fff1;
 const MAGIC_1_18: u32 = 0xffff_fff0;
-/// Tables beyond this size are not read.
-const MAX_TABLE_BYTES: u64 = 512 << 20;
+/// Sections of an executable that are looked at.
+const MAX_SECTIONS: usize = 1024;
 /// Words of the header behind its first eight bytes.
 mod word {
     pub(super) const FUNCTIONS: usize = 0;
@@ -22,13 +22,11 @@ mod word {
 
 /// Returns the offset in the file of the function with this name.
 pub(super) fn offset(file: &File, name: &str) -> Option<u64> {
-    let cache = ReadCache::new(file);
-    let elf = object::File::parse(&cache).ok()?;
+    let bounded = Bounded::new(file);
+    let elf = object::File::parse(&bounded).ok()?;
     let is_table = |name: &str| name.ends_with(".gopclntab");
-    let section = elf.sections().find(|section| section.name().is_ok_and(is_table))?;
-    if section.size() > MAX_TABLE_BYTES {
-        return None;
-    }
+    let mut sections = elf.sections().take(MAX_SECTIONS);
+    let section = sections.find(|section| section.name().is_ok_and(is_table))?;
     let text = elf.section_by_name(".text")?.address();
     let address = find(section.data().ok()?, text, name)?;
     offset_of(&elf, address)

@@ -5,13 +5,13 @@
 
 use std::fs::File;
 
-use object::read::ReadCache;
 use object::{Object as _, ObjectSegment as _, ReadRef};
 
 use super::data::Data;
 use super::elf::{offset_of, symbol_in};
 use super::returns::Text;
 use super::{Places, Purpose};
+use crate::discover::bounded::Bounded;
 
 /// Offset of `tp_dealloc` in `PyTypeObject`, behind `PyVarObject`, `tp_name` and two sizes.
 const TYPE_DEALLOC: u64 = 48;
@@ -51,8 +51,8 @@ const METHODS: &[Method] = &[
 
 /// Returns what there is in one file: the executable, libpython or a module.
 pub(super) fn in_file(file: &File) -> Places {
-    let cache = ReadCache::new(file);
-    let Ok(elf) = object::File::parse(&cache) else { return Places::new() };
+    let bounded = Bounded::new(file);
+    let Ok(elf) = object::File::parse(&bounded) else { return Places::new() };
     let data = Data::of(&elf);
     let mut places = Places::new();
     let copy = symbol_in(&elf, "PyContext_CopyCurrent");
@@ -108,4 +108,47 @@ fn find_bytes<'a, R: ReadRef<'a>>(elf: &object::File<'a, R>, wanted: &[u8]) -> O
         let position = memchr::memmem::find(segment.data().ok()?, wanted)?;
         segment.address().checked_add(u64::try_from(position).ok()?)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::process::Command;
+
+    use super::*;
+
+    /// Returns the files of the Python that is installed: what holds the contexts, and what holds the queues.
+    fn installed() -> Option<Vec<String>> {
+        let script = "import sys, _queue; print(sys.executable); print(getattr(_queue, '__file__', ''))
+for line in open('/proc/self/maps'):
+    if '/libpython' in line: print(line.split()[-1])";
+        let output = Command::new("python3").args(["-c", script]).output().ok()?;
+        let text = String::from_utf8(output.stdout).ok()?;
+        output
+            .status
+            .success()
+            .then(|| text.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect())
+    }
+
+    #[test]
+    fn the_functions_of_an_installed_python_are_found() {
+        let Some(files) = installed() else {
+            eprintln!("skipped: there is no python3 with queues of its own");
+            return;
+        };
+        let files: BTreeSet<_> = files.into_iter().collect();
+        let found: Places = files.iter().flat_map(|path| in_file(&File::open(path).unwrap())).collect();
+        let count = |purpose| found.iter().filter(|(found, _)| *found == purpose).count();
+        assert!(count(Purpose::PythonContextCopied) >= 1, "{files:?}: {found:?}");
+        assert_eq!(count(Purpose::PythonFreeContext), 1, "{files:?}: {found:?}");
+        assert_eq!(count(Purpose::PythonQueuePut), 1, "{files:?}: {found:?}");
+        assert_eq!(count(Purpose::PythonQueueGet), 2, "{files:?}: {found:?}");
+        assert!(count(Purpose::PythonQueueGot) >= 2, "{files:?}: {found:?}");
+    }
+
+    #[test]
+    fn other_programs_have_none_of_them() {
+        assert_eq!(in_file(&File::open("/proc/self/exe").unwrap()), Places::new());
+        assert_eq!(in_file(&File::open("/proc/self/maps").unwrap()), Places::new());
+    }
 }

@@ -1,16 +1,14 @@
 //! Which goroutines there are, who started them, and before what.
 //!
 //! A goroutine works for the request that its parent served when it started it, and its parent may serve many requests
-//! one after the other. Nothing tells when a goroutine was started, only when it was first seen; but ids tell an order.
-//! A processor (`P`) takes 16 of them at a time (`runtime.newproc1`, `_GoidCacheBatch`) and gives them out one by one, so
-//! that of two goroutines of one batch the one with the smaller id is the older.
+//! one after the other. Nothing tells when a goroutine was started, only when it was first seen at work, on whatever
+//! connection. Ids do not help: a processor takes 16 at a time (`runtime.newproc1`) and uses them up at its own pace, and
+//! where a batch begins is not known either, since threads that call from C take single ids (`oneNewExtraM`).
 
 use foldhash::HashMap;
 
 /// Goroutines that are remembered before the older half is forgotten: nothing tells their end.
 const MAX_SEEN: usize = 65_536;
-/// Ids in a batch; the first batch begins with 1.
-const BATCH: u64 = 16;
 
 /// A goroutine, by process and id.
 pub(super) type Goroutine = (u32, u64);
@@ -48,12 +46,10 @@ impl Goroutines {
         self.processes.get(&tgid)?.seen.get(&id).map(|seen| seen.parent)
     }
 
-    /// Returns whether a goroutine is known to be older than this: it was seen by then, or one that is younger was.
+    /// Returns whether a goroutine was seen by then, or is one of those that were forgotten.
     pub(super) fn is_older(&self, (tgid, id): Goroutine, than_ns: u64) -> bool {
-        let Some(process) = self.processes.get(&tgid) else { return false };
-        let last_of_batch = (id.saturating_sub(1) | (BATCH - 1)).saturating_add(1);
-        let mut not_older = id..=last_of_batch;
-        not_older.any(|id| process.seen.get(&id).is_some_and(|seen| seen.first_ns <= than_ns))
+        let seen = self.processes.get(&tgid).and_then(|process| process.seen.get(&id));
+        seen.is_some_and(|seen| seen.first_ns <= than_ns)
     }
 
     /// Forgets the older half where there are too many.
@@ -85,17 +81,12 @@ mod tests {
     const P: u32 = 1;
 
     #[test]
-    fn of_one_batch_the_smaller_id_is_older() {
+    fn who_was_seen_is_no_younger() {
         let mut goroutines = Goroutines::default();
         goroutines.see((P, 22), 5, 10);
-        assert!(goroutines.is_older((P, 20), 10), "22 was there");
-        assert!(goroutines.is_older((P, 22), 10));
-        assert!(!goroutines.is_older((P, 23), 11), "it may be younger");
-        assert!(!goroutines.is_older((P, 20), 9), "22 may be just as young");
-        assert!(!goroutines.is_older((P, 16), 11), "another processor's batch");
-        assert!(!goroutines.is_older((P + 1, 20), 11));
-        goroutines.see((P, 48), 5, 10);
-        assert!(goroutines.is_older((P, 33), 11) && !goroutines.is_older((P, 49), 11));
+        goroutines.see((P, 22), 5, 20);
+        assert!(goroutines.is_older((P, 22), 10) && !goroutines.is_older((P, 22), 9));
+        assert!(!goroutines.is_older((P, 23), 10) && !goroutines.is_older((P + 1, 22), 10));
     }
 
     #[test]

@@ -95,6 +95,7 @@ impl Parents {
             is_answering: true,
             has_waited: false,
             has_called: false,
+            is_given: false,
             calls: 0,
             calling: None,
         };

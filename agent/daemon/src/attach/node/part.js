@@ -1,0 +1,316 @@
+// The part that runs inside Node. The agent has the inspector evaluate it, with `require` and an action; what comes back
+// is an object for the agent.
+//
+// It keeps, in Node's own `AsyncLocalStorage`, the number of the server request that the present code works for, and
+// tells the kernel's programs by a system call that does nothing: which number a request gets when it is read, and
+// under which number a client's bytes are written. Where it is not sure it tells nothing. It must never throw into the
+// application, and what it replaces it puts back.
+(function part(require, action) {
+  "use strict";
+
+  const KEY = Symbol.for("remora.part");
+  const VERSION = 1;
+  const TAKE = 0x52e0;
+  const GIVE = 0x52e1;
+  const LEAVE = 0x52e2;
+  // Above every process id, so that the system call finds nobody; and Node compares with its own.
+  const FIRST_TOKEN = 1 << 23;
+  const TOKENS_OF_THREAD = 1 << 24;
+  const THREADS = 63;
+  const NOBODY = undefined;
+
+  function detach() {
+    const present = process[KEY];
+    if (present === undefined) return { state: "absent" };
+    delete process[KEY];
+    present.undo();
+    return { state: "detached" };
+  }
+
+  function attach() {
+    const present = process[KEY];
+    if (present !== undefined && present.version === VERSION) return { state: "attached", present: true };
+    if (present !== undefined) detach();
+    const kill = process._kill;
+    if (typeof kill !== "function") return { state: "refused", reason: "process._kill is missing" };
+    const undone = [];
+    const undo = () => {
+      while (undone.length > 0) undone.pop()();
+    };
+    try {
+      install(kill, undone);
+    } catch (error) {
+      undo();
+      return { state: "refused", reason: String(error) };
+    }
+    Object.defineProperty(process, KEY, { value: { version: VERSION, undo }, configurable: true });
+    return { state: "attached", present: false };
+  }
+
+  function install(kill, undone) {
+    const { AsyncLocalStorage } = require("async_hooks");
+    const channels = require("diagnostics_channel");
+    const { threadId } = require("worker_threads");
+    const http = require("http");
+    const net = require("net");
+
+    // ---- the kernel's side -----------------------------------------------------------------------------------------
+
+    const base = FIRST_TOKEN + (threadId % THREADS) * TOKENS_OF_THREAD;
+    let count = 0;
+    const nextToken = () => base + (count = (count + 1) % TOKENS_OF_THREAD);
+
+    let taken = NOBODY;
+    function take(token) {
+      taken = token;
+      if (token === NOBODY) kill(FIRST_TOKEN, LEAVE);
+      else kill(token, TAKE);
+    }
+
+    // Calls a method while this thread executes the unit `token`.
+    function callUnder(token, method, self, parameters) {
+      if (token === taken) return Reflect.apply(method, self, parameters);
+      const before = taken;
+      take(token);
+      try {
+        return Reflect.apply(method, self, parameters);
+      } finally {
+        take(before);
+      }
+    }
+
+    // ---- who the present code works for ----------------------------------------------------------------------------
+
+    const store = new AsyncLocalStorage();
+    // Somebody may hold what replaced a method, and call it after the end.
+    let isAtWork = true;
+    undone.push(() => {
+      isAtWork = false;
+      store.disable();
+    });
+    const present = () => store.getStore();
+
+    function runFor(token, method, self, parameters) {
+      if (!isAtWork) return Reflect.apply(method, self, parameters);
+      return store.run(token, () => Reflect.apply(method, self, parameters));
+    }
+
+    // What is queued belongs to whom it was first seen with.
+    const owners = new WeakMap();
+    function adopt(queued) {
+      if (!owners.has(queued)) owners.set(queued, present());
+      return owners.get(queued);
+    }
+    // The owner of all of these, or nobody.
+    function common(queued) {
+      const [first, ...others] = queued.map(adopt);
+      return others.every((owner) => owner === first) ? first : NOBODY;
+    }
+
+    // Replaces a method, until all is undone.
+    function replace(target, name, make) {
+      const original = target[name];
+      if (typeof original !== "function") return;
+      const own = Object.getOwnPropertyDescriptor(target, name);
+      const replacement = make(original);
+      Object.defineProperty(replacement, "name", { value: original.name, configurable: true });
+      Object.defineProperty(replacement, "length", { value: original.length, configurable: true });
+      const descriptor = own ?? { writable: true, configurable: true, enumerable: false };
+      Object.defineProperty(target, name, { ...descriptor, value: replacement });
+      undone.push(() => {
+        if (Object.getOwnPropertyDescriptor(target, name)?.value !== replacement) return;
+        if (own === undefined) delete target[name];
+        else Object.defineProperty(target, name, own);
+      });
+    }
+
+    function subscribe(name, listener) {
+      const guarded = (message) => {
+        try {
+          listener(message);
+        } catch {
+          // A listener's error would end the process.
+        }
+      };
+      channels.channel(name).subscribe(guarded);
+      undone.push(() => channels.channel(name).unsubscribe(guarded));
+    }
+
+    // ---- requests that are read ------------------------------------------------------------------------------------
+
+    const requests = new WeakMap();
+    subscribe("http.server.request.start", ({ request }) => {
+      const token = nextToken();
+      kill(token, GIVE);
+      requests.set(request, token);
+      store.enterWith(token);
+    });
+
+    // A body's chunks are told by the connection, which may serve another request by now.
+    replace(http.IncomingMessage.prototype, "push", (push) => function (...parameters) {
+      const token = requests.get(this);
+      if (token === undefined) return Reflect.apply(push, this, parameters);
+      return runFor(token, push, this, parameters);
+    });
+
+    // ---- sockets of clients ----------------------------------------------------------------------------------------
+
+    const isClient = (socket) => !socket.server && !socket._server && !socket._isStdio;
+
+    // Connections are shared: what arrives on one is nobody's, until a promise or a parser knows better.
+    replace(net.Socket.prototype, "push", (push) => function (...parameters) {
+      if (present() === NOBODY || !isClient(this)) return Reflect.apply(push, this, parameters);
+      return runFor(NOBODY, push, this, parameters);
+    });
+
+    // Whose bytes wait in a socket, if all are the same one's; and whose wait for its connection.
+    const waiting = new WeakMap();
+    const opening = new WeakMap();
+    // The socket whose `write` runs, and whether it has reached the handle.
+    let writing;
+    let hasReached = false;
+    // The request that undici writes next, to which socket.
+    let announced;
+
+    replace(net.Socket.prototype, "write", (write) => function (...parameters) {
+      if (!isAtWork || !isClient(this)) return Reflect.apply(write, this, parameters);
+      const [outer, outerReached] = [writing, hasReached];
+      [writing, hasReached] = [this, false];
+      try {
+        return Reflect.apply(write, this, parameters);
+      } finally {
+        if (!hasReached) wait(this);
+        [writing, hasReached] = [outer, outerReached];
+      }
+    });
+
+    function wait(socket) {
+      const owner = writer(socket);
+      waiting.set(socket, waiting.has(socket) && waiting.get(socket) !== owner ? NOBODY : owner);
+    }
+
+    function writer(socket) {
+      if (announced?.socket !== socket) return present();
+      const { token } = announced;
+      announced = undefined;
+      return token;
+    }
+
+    replace(net.Socket.prototype, "_writeGeneric", (writeGeneric) => function (...parameters) {
+      if (!isAtWork || !isClient(this)) return Reflect.apply(writeGeneric, this, parameters);
+      const token = bytesOwner(this);
+      if (!this.connecting) return callUnder(token, writeGeneric, this, parameters);
+      // It is called again when the connection is there.
+      opening.set(this, token);
+      return Reflect.apply(writeGeneric, this, parameters);
+    });
+
+    function bytesOwner(socket) {
+      if (writing === socket && !hasReached) {
+        hasReached = true;
+        return writer(socket);
+      }
+      const kept = opening.has(socket) ? opening : waiting;
+      const token = kept.get(socket);
+      kept.delete(socket);
+      return token;
+    }
+
+    // ---- clients that write for somebody in another's time ---------------------------------------------------------
+
+    subscribe("undici:request:create", ({ request }) => {
+      adopt(request);
+      replaceDispatch();
+    });
+    subscribe("undici:client:sendHeaders", ({ request, socket }) => {
+      announced = { socket, token: adopt(request) };
+    });
+
+    const replaced = new WeakSet();
+    function replaceDispatch(dispatcher = globalThis[Symbol.for("undici.globalDispatcher.1")]) {
+      while (dispatcher && !Object.hasOwn(dispatcher, "dispatch")) dispatcher = Object.getPrototypeOf(dispatcher);
+      if (dispatcher && !replaced.has(dispatcher)) {
+        replaced.add(dispatcher);
+        carry(dispatcher, "dispatch", 1);
+      }
+    }
+
+    // A method is called for whom its argument was first seen with.
+    function carry(target, name, index) {
+      replace(target, name, (method) => function (...parameters) {
+        const queued = parameters[index];
+        if (queued === null || typeof queued !== "object") return Reflect.apply(method, this, parameters);
+        return runFor(adopt(queued), method, this, parameters);
+      });
+    }
+
+    // Callbacks are called for whom they were passed by.
+    function bind(target, name) {
+      replace(target, name, (method) => function (...parameters) {
+        const token = present();
+        const bound = (value) =>
+          typeof value === "function"
+            ? function (...results) {
+                return runFor(token, value, this, results);
+              }
+            : value;
+        return Reflect.apply(method, this, isAtWork ? parameters.map(bound) : parameters);
+      });
+    }
+
+    const libraries = [
+      [/\/pg-pool\/index\.js$/, (Pool) => bind(Pool.prototype, "connect")],
+      [/\/pg\/lib\/client\.js$/, (Client) => {
+        bind(Client.prototype, "query");
+        replace(Client.prototype, "_pulseQueryQueue", (pulse) => function () {
+          const queue = this._queryQueue ?? [];
+          queue.forEach(adopt);
+          if (queue.length === 0) return Reflect.apply(pulse, this, []);
+          const next = this.pipeline ? queue : queue.slice(0, 1);
+          return runFor(common(next), pulse, this, []);
+        });
+      }],
+      [/\/ioredis\/built\/(Redis|redis\/index|cluster\/index)\.js$/, (exports) => {
+        replace((exports.default ?? exports).prototype, "sendCommand", (send) => function (...parameters) {
+          const [command, stream] = parameters;
+          const pipeline = stream?.isPipeline ? stream.destination : undefined;
+          const token = Array.isArray(pipeline?._queue) ? common(pipeline._queue) : adopt(command);
+          return runFor(token, send, this, parameters);
+        });
+      }],
+      [/\/ioredis\/built\/[Pp]ipeline\.js$/, (exports) => carry((exports.default ?? exports).prototype, "sendCommand", 0)],
+      [/\/mysql2\/lib\/(base\/)?connection\.js$/, (Connection) => carry(Connection.prototype, "addCommand", 0)],
+      [/\/mysql2\/lib\/commands\/command\.js$/, (Command) => {
+        replace(Command.prototype, "execute", (execute) => function (...parameters) {
+          return runFor(adopt(this), execute, this, parameters);
+        });
+      }],
+      [/\/mysql2\/lib\/(base\/)?pool\.js$/, (Pool) => bind(Pool.prototype, "getConnection")],
+      [/\/undici\/lib\/(dispatcher\/)?dispatcher-base\.js$/, (Base) => replaceDispatch(Base.prototype)],
+    ];
+
+    const known = new WeakSet();
+    function look(filename, exports) {
+      const isKnown = exports === null || (typeof exports !== "object" && typeof exports !== "function");
+      if (isKnown || known.has(exports) || typeof filename !== "string") return;
+      const found = libraries.find(([path]) => path.test(filename));
+      if (found === undefined) return;
+      known.add(exports);
+      try {
+        found[1](exports);
+      } catch {
+        // Another version of it: its calls keep what Node itself knows.
+      }
+    }
+
+    const Module = require("module");
+    for (const [filename, module] of Object.entries(Module._cache ?? {})) look(filename, module?.exports);
+    replace(Module.prototype, "load", (load) => function (...parameters) {
+      const loaded = Reflect.apply(load, this, parameters);
+      look(parameters[0], this.exports);
+      return loaded;
+    });
+  }
+
+  return action === "attach" ? attach() : detach();
+})

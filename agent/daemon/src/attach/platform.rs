@@ -1,0 +1,116 @@
+//! What parts exist for, and how each is asked for.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Instant;
+
+use super::jvm::Jvm;
+use super::node::Node;
+use super::refusal::Refusal;
+use super::target::Target;
+
+/// A runtime with a mechanism of its own for letting parts in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Platform {
+    /// The JVM: HotSpot's way in for tools.
+    Jvm,
+    /// Node.js: the inspector.
+    Node,
+}
+
+/// All platforms, in the order in which they are named in messages.
+const PLATFORMS: &[Platform] = &[Platform::Jvm, Platform::Node];
+
+impl Platform {
+    /// Returns its name on the command line.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Platform::Jvm => "jvm",
+            Platform::Node => "node",
+        }
+    }
+
+    /// Returns the means to put its part into processes.
+    pub(super) fn mechanism(self) -> Box<dyn Mechanism> {
+        match self {
+            Platform::Jvm => Box::new(Jvm),
+            Platform::Node => Box::new(Node),
+        }
+    }
+}
+
+impl fmt::Display for Platform {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.label())
+    }
+}
+
+/// The platforms whose processes get a part: what `--attach` says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Platforms(Vec<Platform>);
+
+impl Platforms {
+    /// Returns each platform once.
+    pub fn iter(&self) -> impl Iterator<Item = Platform> + '_ {
+        self.0.iter().copied()
+    }
+}
+
+/// The text names something else.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{name:?} is neither 'off' nor a list of: {}", known())]
+pub struct UnknownPlatform {
+    name: String,
+}
+
+fn known() -> String {
+    PLATFORMS.iter().map(|platform| platform.label()).collect::<Vec<_>>().join(", ")
+}
+
+impl FromStr for Platforms {
+    type Err = UnknownPlatform;
+
+    /// Reads `off`, or names with commas between them.
+    fn from_str(text: &str) -> Result<Self, UnknownPlatform> {
+        if text.trim() == "off" {
+            return Ok(Self::default());
+        }
+        let mut platforms = Vec::new();
+        for name in text.split(',').map(str::trim) {
+            let found = PLATFORMS.iter().find(|platform| platform.label() == name);
+            let platform = found.ok_or_else(|| UnknownPlatform { name: name.to_owned() })?;
+            if !platforms.contains(platform) {
+                platforms.push(*platform);
+            }
+        }
+        Ok(Self(platforms))
+    }
+}
+
+/// How the part of one platform gets into a process, and out of it.
+pub(super) trait Mechanism: Send {
+    /// Puts the part in, or finds that it is there. A process that may become ready is [`Refusal::Early`].
+    fn attach(&mut self, target: &Target) -> Result<(), Refusal>;
+
+    /// Takes the part out, not later than `until` if that is possible.
+    fn detach(&mut self, target: &Target, until: Instant) -> Result<(), Refusal>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_are_read_and_mistakes_named() {
+        let read = |text: &str| text.parse::<Platforms>().map(|platforms| platforms.0);
+        assert_eq!(read("off"), Ok(vec![]));
+        assert_eq!(read("node"), Ok(vec![Platform::Node]));
+        assert_eq!(read("node, node"), Ok(vec![Platform::Node]));
+        assert_eq!(read("node,jvm"), Ok(vec![Platform::Node, Platform::Jvm]));
+        let error = |text| read(text).unwrap_err().to_string();
+        assert!(error("php").starts_with("\"php\" is neither 'off' nor a list of: "));
+        assert!(error("").starts_with("\"\" is neither"));
+        assert!(error("node,off").starts_with("\"off\" is neither"));
+    }
+}

@@ -1,0 +1,83 @@
+//! Which processes have a part inside, as far as the capture thread has been told.
+
+use foldhash::HashMap;
+
+use crate::attach::{Attacher, Platform, Platforms};
+use crate::discover::Runtime;
+use crate::health::Ledger;
+
+use super::runtime::{self, How};
+
+/// The capture thread's view of the parts.
+#[derive(Debug)]
+pub(super) struct Parts {
+    attacher: Attacher,
+    /// Processes that have a part, or may get one.
+    processes: HashMap<u32, Candidate>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Candidate {
+    platform: Platform,
+    /// How it is observed without a part.
+    plain: How,
+    is_attached: bool,
+}
+
+impl Candidate {
+    fn how(&self) -> How {
+        if self.is_attached { runtime::with_part(self.platform) } else { self.plain }
+    }
+}
+
+impl Parts {
+    pub(super) fn start(platforms: &Platforms, ledger: &Ledger) -> Self {
+        Self { attacher: Attacher::start(platforms, ledger), processes: HashMap::default() }
+    }
+
+    /// Discovery has judged a process. Returns how it is observed at present.
+    pub(super) fn judge(&mut self, tgid: u32, observe: bool, runtime: &Runtime, plain: How) -> How {
+        let Some(platform) = runtime::platform(runtime) else { return plain };
+        if !observe {
+            if self.processes.remove(&tgid).is_some() {
+                self.attacher.detach(tgid, platform);
+            }
+            return plain;
+        }
+        if !self.attacher.attach(tgid, platform) {
+            return plain;
+        }
+        let fresh = Candidate { platform, plain, is_attached: false };
+        let candidate = self.processes.entry(tgid).or_insert(fresh);
+        candidate.plain = plain;
+        candidate.how()
+    }
+
+    /// Returns a process that is to be observed otherwise from here on, and how.
+    pub(super) fn poll(&mut self) -> Option<(u32, How)> {
+        while let Some(outcome) = self.attacher.poll_outcome() {
+            if let Some(candidate) = self.processes.get_mut(&outcome.tgid) {
+                candidate.is_attached = outcome.is_attached;
+                return Some((outcome.tgid, candidate.how()));
+            }
+        }
+        None
+    }
+
+    /// A process is gone, or runs another program.
+    pub(super) fn forget(&mut self, tgid: u32) {
+        if let Some(candidate) = self.processes.remove(&tgid) {
+            self.attacher.forget(tgid, candidate.platform);
+        }
+    }
+
+    /// All parts are to leave.
+    pub(super) fn leave(&mut self) {
+        self.attacher.leave();
+    }
+
+    /// Returns whether all parts have left, or the time for it is over.
+    pub(super) fn have_left(&self) -> bool {
+        self.attacher.is_finished()
+    }
+}

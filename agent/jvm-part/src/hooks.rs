@@ -1,0 +1,296 @@
+//! Where a unit of work passes from one thread to another, by class and method.
+
+/// The class whose methods the hooks call. It lies in `java.lang`, which every class sees.
+pub const HELPER: &str = "java/lang/RemoraHandOver1";
+
+/// What a hook calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Call {
+    /// The object works for whom the thread works for.
+    Give,
+    /// As [`Call::Give`], but nothing where the thread works for nobody that is known.
+    Pass,
+    /// The thread works for the object, until [`Call::Leave`].
+    Enter,
+    /// The thread works for something that was never seen before, until [`Call::Leave`].
+    Fresh,
+    /// The thread works for whom it worked for before.
+    Leave,
+    /// The thread works for the object.
+    Take,
+    /// The thread works for nobody.
+    Drop,
+    /// The virtual thread runs on this thread.
+    Mount,
+    /// The virtual thread that ran on this thread does not any more.
+    Unmount,
+    /// The request of the JDK's HTTP client is written next, to its connection.
+    ClaimHttp,
+    /// A message is put behind those that Netty has to write to a channel.
+    ClaimNetty,
+}
+
+impl Call {
+    /// All, in the order of their constants.
+    pub const ALL: [Call; 11] = [
+        Call::Give,
+        Call::Pass,
+        Call::Enter,
+        Call::Fresh,
+        Call::Leave,
+        Call::Take,
+        Call::Drop,
+        Call::Mount,
+        Call::Unmount,
+        Call::ClaimHttp,
+        Call::ClaimNetty,
+    ];
+
+    /// Returns the name of its method.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Call::Give => "give",
+            Call::Pass => "pass",
+            Call::Enter => "enter",
+            Call::Fresh => "fresh",
+            Call::Leave => "leave",
+            Call::Take => "take",
+            Call::Drop => "drop",
+            Call::Mount => "mount",
+            Call::Unmount => "unmount",
+            Call::ClaimHttp => "claimHttp",
+            Call::ClaimNetty => "claimNetty",
+        }
+    }
+
+    /// Returns the descriptor of its method.
+    #[must_use]
+    pub fn descriptor(self) -> &'static str {
+        match self {
+            Call::Fresh | Call::Leave | Call::Drop | Call::Unmount => "()V",
+            _ => "(Ljava/lang/Object;)V",
+        }
+    }
+
+    /// Returns whether all that matters of its object is the identity.
+    #[must_use]
+    pub fn is_of_identity(self) -> bool {
+        matches!(self, Call::Give | Call::Pass | Call::Enter | Call::Take | Call::Mount)
+    }
+}
+
+/// A method that is changed.
+#[derive(Clone, Copy, Debug)]
+pub struct Hook {
+    /// The class, with slashes.
+    pub class: &'static str,
+    method: &'static str,
+    /// How the descriptor begins.
+    descriptor: &'static str,
+    /// What is called first.
+    pub call: Call,
+    /// The local variable with the object that is told.
+    pub argument: Option<u8>,
+    /// Whether [`Call::Leave`] is called at the end.
+    pub is_around: bool,
+}
+
+impl Hook {
+    const fn before(
+        class: &'static str,
+        method: &'static str,
+        descriptor: &'static str,
+        call: Call,
+        argument: Option<u8>,
+    ) -> Self {
+        Self { class, method, descriptor, call, argument, is_around: false }
+    }
+
+    const fn around(
+        class: &'static str,
+        method: &'static str,
+        descriptor: &'static str,
+        call: Call,
+        argument: Option<u8>,
+    ) -> Self {
+        Self { class, method, descriptor, call, argument, is_around: true }
+    }
+
+    /// Returns whether it is for this method of its class.
+    #[must_use]
+    pub fn is_for(&self, method: &[u8], descriptor: &[u8]) -> bool {
+        method == self.method.as_bytes() && descriptor.starts_with(self.descriptor.as_bytes())
+    }
+}
+
+/// Returns the hooks of a class; they stand together.
+#[must_use]
+pub fn of_class(name: &[u8]) -> &'static [Hook] {
+    let is_of_it = |hook: &&Hook| hook.class.as_bytes() == name;
+    let Some(begin) = ALL.iter().position(|hook| is_of_it(&hook)) else { return &[] };
+    let rest = ALL.get(begin..).unwrap_or(&[]);
+    let count = rest.iter().take_while(is_of_it).count();
+    rest.get(..count).unwrap_or(&[])
+}
+
+const THIS: Option<u8> = Some(0);
+const FIRST: Option<u8> = Some(1);
+const SECOND: Option<u8> = Some(2);
+
+const POOL: &str = "java/util/concurrent/ThreadPoolExecutor";
+const SCHEDULED: &str = "java/util/concurrent/ScheduledThreadPoolExecutor";
+const FORK_JOIN_POOL: &str = "java/util/concurrent/ForkJoinPool";
+const FORK_JOIN_TASK: &str = "java/util/concurrent/ForkJoinTask";
+const FUTURE: &str = "java/util/concurrent/CompletableFuture";
+const VIRTUAL: &str = "java/lang/VirtualThread";
+const TOMCAT_POOL: &str = "org/apache/tomcat/util/threads/ThreadPoolExecutor";
+const NETTY_EXECUTOR: &str = "io/netty/util/concurrent/AbstractEventExecutor";
+const REACTOR_BORROWER: &str = "reactor/pool/AbstractPool$Borrower";
+
+macro_rules! completion {
+    ($name:literal) => {
+        Hook::around(
+            concat!("java/util/concurrent/CompletableFuture$", $name),
+            "tryFire",
+            "(I)",
+            Call::Enter,
+            THIS,
+        )
+    };
+}
+
+/// All hooks. Threads that wait in a loop go on with the old code of that loop, so nothing here is such a loop.
+pub static ALL: &[Hook] = &[
+    // A task is given where it is handed in, also by the pool's own subclasses.
+    Hook::before(POOL, "execute", "(Ljava/lang/Runnable;)V", Call::Give, FIRST),
+    Hook::before(POOL, "beforeExecute", "(Ljava/lang/Thread;Ljava/lang/Runnable;)V", Call::Take, SECOND),
+    Hook::before(POOL, "afterExecute", "(Ljava/lang/Runnable;Ljava/lang/Throwable;)V", Call::Drop, None),
+    Hook::before(
+        SCHEDULED,
+        "delayedExecute",
+        "(Ljava/util/concurrent/RunnableScheduledFuture;)V",
+        Call::Give,
+        FIRST,
+    ),
+    Hook::before(
+        FORK_JOIN_POOL,
+        "externalSubmit",
+        "(Ljava/util/concurrent/ForkJoinTask;)",
+        Call::Give,
+        FIRST,
+    ),
+    Hook::before(FORK_JOIN_POOL, "poolSubmit", "(ZLjava/util/concurrent/ForkJoinTask;)", Call::Give, SECOND),
+    Hook::before(FORK_JOIN_TASK, "fork", "()", Call::Pass, THIS),
+    Hook::before(FORK_JOIN_TASK, "invoke", "()", Call::Pass, THIS),
+    Hook::around(FORK_JOIN_TASK, "doExec", "()", Call::Enter, THIS),
+    // What depends on a future works for whom it was asked by, whoever completes the future.
+    Hook::before(
+        FUTURE,
+        "unipush",
+        "(Ljava/util/concurrent/CompletableFuture$Completion;)",
+        Call::Pass,
+        FIRST,
+    ),
+    Hook::before(FUTURE, "bipush", "(Ljava/util/concurrent/CompletableFuture;", Call::Pass, SECOND),
+    Hook::before(FUTURE, "orpush", "(Ljava/util/concurrent/CompletableFuture;", Call::Pass, SECOND),
+    completion!("UniApply"),
+    completion!("UniAccept"),
+    completion!("UniRun"),
+    completion!("UniWhenComplete"),
+    completion!("UniHandle"),
+    completion!("UniExceptionally"),
+    completion!("UniComposeExceptionally"),
+    completion!("UniCompose"),
+    completion!("BiApply"),
+    completion!("BiAccept"),
+    completion!("BiRun"),
+    completion!("OrApply"),
+    completion!("OrAccept"),
+    completion!("OrRun"),
+    Hook::before(VIRTUAL, "start", "(Ljdk/internal/vm/ThreadContainer;)V", Call::Give, THIS),
+    Hook::before(VIRTUAL, "runContinuation", "()V", Call::Mount, THIS),
+    Hook::before(VIRTUAL, "afterYield", "()V", Call::Unmount, None),
+    Hook::before(VIRTUAL, "afterDone", "(Z)V", Call::Unmount, None),
+    Hook::before("jdk/internal/net/http/MultiExchange", "responseAsync", "(", Call::Give, THIS),
+    Hook::before(
+        "jdk/internal/net/http/Http1Request",
+        "headers",
+        "()Ljava/util/List;",
+        Call::ClaimHttp,
+        THIS,
+    ),
+    Hook::before(TOMCAT_POOL, "executeInternal", "(Ljava/lang/Runnable;)V", Call::Give, FIRST),
+    Hook::before(
+        TOMCAT_POOL,
+        "beforeExecute",
+        "(Ljava/lang/Thread;Ljava/lang/Runnable;)V",
+        Call::Take,
+        SECOND,
+    ),
+    Hook::before(
+        TOMCAT_POOL,
+        "afterExecute",
+        "(Ljava/lang/Runnable;Ljava/lang/Throwable;)V",
+        Call::Drop,
+        None,
+    ),
+    Hook::before(
+        "io/netty/util/concurrent/SingleThreadEventExecutor",
+        "addTask",
+        "(Ljava/lang/Runnable;)V",
+        Call::Give,
+        FIRST,
+    ),
+    Hook::around(NETTY_EXECUTOR, "safeExecute", "(Ljava/lang/Runnable;)V", Call::Enter, THIS),
+    Hook::around(NETTY_EXECUTOR, "runTask", "(Ljava/lang/Runnable;)V", Call::Enter, THIS),
+    Hook::before(
+        "io/netty/util/concurrent/AbstractScheduledEventExecutor",
+        "scheduleFromEventLoop",
+        "(Lio/netty/util/concurrent/ScheduledFutureTask;)",
+        Call::Give,
+        FIRST,
+    ),
+    // What a channel has to read is about one request, if any.
+    Hook::around(
+        "io/netty/channel/nio/AbstractNioByteChannel$NioByteUnsafe",
+        "read",
+        "()V",
+        Call::Fresh,
+        None,
+    ),
+    Hook::around(
+        "io/netty/channel/epoll/AbstractEpollStreamChannel$EpollStreamUnsafe",
+        "epollInReady",
+        "()V",
+        Call::Fresh,
+        None,
+    ),
+    Hook::before("io/netty/channel/ChannelOutboundBuffer", "addMessage", "(", Call::ClaimNetty, THIS),
+    // Who waits for a connection gets it from whoever gives it back.
+    Hook::before("reactor/pool/SimpleDequePool", "doAcquire", "(", Call::Give, FIRST),
+    Hook::around(REACTOR_BORROWER, "deliver", "(", Call::Enter, THIS),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hooks_of_a_class_stand_together() {
+        for hook in ALL {
+            let hooks = of_class(hook.class.as_bytes());
+            let count = ALL.iter().filter(|other| other.class == hook.class).count();
+            assert_eq!(hooks.len(), count, "{}", hook.class);
+            assert!(hooks.iter().all(|other| other.class == hook.class));
+        }
+        assert!(of_class(b"java/lang/String").is_empty());
+    }
+
+    #[test]
+    fn arguments_are_among_the_locals_that_one_byte_names() {
+        assert!(ALL.iter().all(|hook| hook.argument.is_none_or(|local| local <= 3)));
+        let takes_object = |hook: &Hook| hook.call.descriptor() != "()V";
+        assert!(ALL.iter().all(|hook| takes_object(hook) == hook.argument.is_some()));
+    }
+}

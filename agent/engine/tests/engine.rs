@@ -805,7 +805,7 @@ fn ask_and_call(world: &mut World, asked: &str, called: &str) -> [End; 4] {
 }
 
 fn call_of(spans: &[Span], connection: ConnectionId) -> &Span {
-    spans.iter().find(|span| span.connection == connection).unwrap()
+    spans.iter().find(|span| span.connection == connection).expect("a span of it")
 }
 
 fn order(number: u64, fields: &str) -> String {

@@ -59,7 +59,7 @@ impl Agent {
     ) -> Result<Self> {
         let scratch = Scratch::new("lab-agent")?;
         let configuration =
-            scratch.write("remora.toml", &format!("{CONFIGURATION}content = \"{content}\"\n"))?;
+            scratch.write("remora.toml", format!("{CONFIGURATION}content = \"{content}\"\n"))?;
         let spans = scratch.path().join("spans.jsonl");
         let metrics = net::free_address()?;
         let mut command = Command::new(binary);

@@ -1,6 +1,5 @@
 //! How often conclusions from ids are right: with ids as they should be, and with ids that mislead.
 
-use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::ops::Range;
@@ -9,7 +8,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 
-use crate::agent::Agent;
+use crate::agent::{Agent, Seen};
 use crate::framework::{Framework, Load};
 use crate::judge::{Claims, FIRST_LONG_NUMBER, FIRST_NUMBER, Ids, Judge};
 use crate::load;
@@ -84,8 +83,8 @@ impl Bench<'_> {
             }
         }
         drop(processes);
-        let spans = agent.finish()?.spans;
-        let judge = Judge::new(spans, HashMap::new(), self.servers.neighbours());
+        let Seen { spans, .. } = agent.finish()?;
+        let judge = Judge::new(spans, self.servers.neighbours());
         let row = |Sent { ids, in_flight, requests, failed, numbers }| Row {
             framework: framework.name,
             setting,

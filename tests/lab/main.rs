@@ -61,10 +61,10 @@ fn run() -> Result<ExitCode> {
 /// Prints the frameworks for xtask, one JSON object a line.
 fn list() {
     for Framework { name, title, needs, .. } in framework::all() {
-        let is_short = framework::SHORT.contains(&name);
+        let is_short = framework::SHORT.contains(name);
         println!(
             "{}",
-            json!({ "name": name, "title": title, "needs": needs, "is_short": is_short, "is_costed": framework::COSTED.contains(&name) })
+            json!({ "name": name, "title": title, "needs": needs, "is_short": is_short, "is_costed": framework::COSTED.contains(name) })
         );
     }
 }
@@ -99,7 +99,7 @@ fn measure(plan: &Plan) -> Result<ExitCode> {
         if !plan.frameworks.iter().any(|name| name == framework.name) {
             continue;
         }
-        match bench.measure(&framework) {
+        match bench.measure(framework) {
             Ok(measured) => {
                 println!("{}", report::table(std::slice::from_ref(&measured)));
                 report::explain(&measured);

@@ -65,7 +65,7 @@ impl Observer {
         let map = maps.iter().find(|map| (map.address.0..map.address.1).contains(&address));
         let map = map.context("the function is in no file")?;
         let offset = address - map.address.0 + map.offset;
-        Ok(self.capture.attach_probe(program, Path::new("/proc/self/exe"), offset)?)
+        Ok(self.capture.prober().attach(program, Path::new("/proc/self/exe"), offset)?)
     }
 
     /// Returns what was told since the last call.

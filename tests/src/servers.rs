@@ -7,6 +7,7 @@ mod nginx;
 mod node_service;
 mod postgres;
 mod redis;
+mod tokio_service;
 
 pub use go_service::GoService;
 pub use gunicorn::{Gunicorn, Workers};
@@ -15,6 +16,7 @@ pub use nginx::Nginx;
 pub use node_service::NodeService;
 pub use postgres::Postgres;
 pub use redis::Redis;
+pub use tokio_service::TokioService;
 
 use std::time::Duration;
 

@@ -14,10 +14,12 @@ mod hosts;
 mod live;
 mod nginx;
 mod node;
+mod node_attached;
 mod older;
 mod postgres;
 mod queue;
 mod redis;
+mod tokio;
 
 use remora_tests::span::{Names, Show, Span, check_times, outline};
 

@@ -10,6 +10,7 @@ mod load;
 mod observation;
 mod offsets;
 mod policy;
+mod prober;
 mod ring;
 mod socket_option;
 mod writing;
@@ -18,8 +19,9 @@ mod writing;
 pub const MAX_CAPTURE_BYTES: u32 = remora_abi::MAX_CAPTURE;
 
 pub use load::{Capture, CaptureSettings, Error};
-pub use observation::Observation;
+pub use observation::{Handover, Observation};
 pub use offsets::{OffsetError, resolve as resolve_offsets};
 pub use policy::{ProcessMode, Tasks};
+pub use prober::Prober;
 pub use socket_option::{set as set_socket_option, zero_copy_calls};
 pub use writing::{Membership, WriteSettings, Writing, other_socket_maps};

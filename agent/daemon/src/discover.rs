@@ -19,14 +19,15 @@ mod selection;
 mod service;
 mod sockets;
 mod table;
+mod tokio;
 mod waiting;
 mod worker;
 
 pub use container::{Membership, cgroup2_mount};
 pub use environment::Environment;
 pub use notice::{Notice, Verdict};
-pub use probes::{FileIdentity, Probe, Purpose, symbol_address};
-pub use process::{ContextOffsets, GoOffsets, Instance, NameSource, Process, Runtime};
+pub use probes::{FileIdentity, Probe, Purpose, Symbols};
+pub use process::{ContextOffsets, GoOffsets, Instance, NameSource, Process, Runtime, TokioOffsets};
 pub use selection::{Decision, Error, KEYS, Rule, Selection};
 pub use sockets::{socket_inodes, tcp_sockets};
 pub use table::{LINGER, MAX_PROCESSES, Processes};

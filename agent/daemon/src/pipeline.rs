@@ -11,8 +11,10 @@
 //! ```
 //!
 //! The capture thread owns the engine: no lock, no queue between an event and its span. Everything that leaves the
-//! thread goes through a bounded channel whose refusals are counted.
+//! thread goes through a bounded channel whose refusals are counted. The discovery thread attaches probes, before it
+//! tells the verdicts that rely on them: the kernel takes its time for that, and the ring is read meanwhile.
 
+mod handovers;
 mod order;
 mod parts;
 mod roster;
@@ -26,15 +28,16 @@ use std::thread;
 use std::time::Duration;
 
 use remora_engine::Engine;
-use remora_engine::event::{Event, EventKind};
+use remora_engine::event::{Event, EventKind, Executor};
 use remora_engine::span::Span;
 
 use crate::attach::Platforms;
-use crate::capture::{self, Capture, CaptureSettings, Observation, ProcessMode, WriteSettings};
+use crate::capture::{self, Capture, CaptureSettings, Handover, Observation, ProcessMode, WriteSettings};
 use crate::discover::{Discovery, Notice, Processes, Selection, Verdict};
 use crate::enrich::{ClockAnchor, Enricher, ResourceSpan};
 use crate::health::{Counter, Ledger, Readiness, Sample};
 use crate::propagate::{self, Mechanisms, Servers};
+use handovers::LostHandovers;
 use order::Order;
 use parts::Parts;
 use roster::Roster;
@@ -100,7 +103,9 @@ pub fn run(
     capture.set_process(std::process::id(), ProcessMode::Ignore);
     let (notices, notices_rx) = sync_channel(CHANNEL_LENGTH);
     let (verdicts_tx, verdicts) = sync_channel(CHANNEL_LENGTH);
-    let discovery = Discovery::new(settings.selection.clone(), shared.processes.clone(), &shared.ledger);
+    let mut attached = Attached::new(capture.prober(), &shared.ledger);
+    let discovery = Discovery::new(settings.selection.clone(), shared.processes.clone(), &shared.ledger)
+        .attaching(move |probe| attached.attach(probe));
     shared.readiness.fails("capture", "the processes of this host are being looked at");
     capture.attach()?;
     for cgroup in &settings.writes.cgroups {
@@ -119,14 +124,12 @@ pub fn run(
             enricher: Enricher::new(shared.processes.clone(), ClockAnchor::measure(), &shared.ledger),
             notices_refused: shared.ledger.loss("capture", "notice_queue_full"),
             unselected: shared.ledger.counter("remora_agent_spans_unselected_total"),
-            attached: Attached::new(&shared.ledger),
             parts: Parts::start(&settings.attach, &shared.ledger),
             unnamed: Unnamed::default(),
             servers: Servers::default(),
             processes: shared.processes.clone(),
             is_ready: false,
-            lost_handovers: 0,
-            looked_at_ns: 0,
+            lost_handovers: LostHandovers::default(),
             notices,
             verdicts,
             sink,
@@ -148,7 +151,6 @@ struct Pipeline<S> {
     verdicts: Receiver<Verdict>,
     notices_refused: Counter,
     unselected: Counter,
-    attached: Attached,
     parts: Parts,
     /// Spans of processes that discovery has not looked at yet.
     unnamed: Unnamed,
@@ -156,9 +158,7 @@ struct Pipeline<S> {
     servers: Servers,
     processes: Processes,
     is_ready: bool,
-    /// Records of tasks and gifts that were lost so far, and when they were counted.
-    lost_handovers: u64,
-    looked_at_ns: u64,
+    lost_handovers: LostHandovers,
     sink: S,
     next_publish_ns: u64,
 }
@@ -199,7 +199,9 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
 
     /// One round: what the kernel told, what discovery judged, what became of it.
     fn turn(&mut self, now_ns: u64) -> usize {
-        self.note_lost_handovers(now_ns);
+        if let Some(at_ns) = self.lost_handovers.look(self.capture.lost_handovers(), now_ns) {
+            self.order.push(Observation::HandoversLost { at_ns });
+        }
         let (order, roster, engine) = (&mut self.order, &mut self.roster, &mut self.engine);
         let parts = &mut self.parts;
         let notices = &self.notices;
@@ -235,16 +237,6 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
         records
     }
 
-    /// What is missing by now went missing after the last look.
-    fn note_lost_handovers(&mut self, now_ns: u64) {
-        let lost = self.capture.lost_handovers();
-        if lost != self.lost_handovers {
-            self.lost_handovers = lost;
-            self.order.push(Observation::HandoversLost { at_ns: self.looked_at_ns });
-        }
-        self.looked_at_ns = now_ns;
-    }
-
     fn take_verdicts(&mut self) {
         while let Ok(verdict) = self.verdicts.try_recv() {
             self.apply(verdict);
@@ -268,11 +260,6 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
         self.capture.set_process(tgid, if observe { how.mode() } else { ProcessMode::Ignore });
         self.engine.handle_process(tgid, how.scheduling);
         waiting.into_iter().for_each(|tid| self.engine.handle_waiting(tid));
-        if observe {
-            for probe in probes {
-                self.attached.attach(&mut self.capture, &probe);
-            }
-        }
     }
 
     fn observe(&mut self, observation: Observation) {
@@ -280,7 +267,7 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
             Observation::Socket { event, tgid } => {
                 // The end of a connection that somebody else has used, or that was known before the verdict.
                 let is_end = matches!(event.kind, EventKind::Closed(_));
-                if is_end || !self.roster.is_ignored(tgid) {
+                if !self.parts.is_own(tgid, &event) && (is_end || !self.roster.is_ignored(tgid)) {
                     self.engine.handle_event(event);
                 }
             }
@@ -295,16 +282,26 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
             Observation::Task { executor, context, at_ns, .. } => {
                 self.engine.handle_task(executor, context, at_ns);
             }
+            Observation::Gift { handover, giver, token, at_ns } => {
+                self.hand_over(handover, &giver, token, at_ns);
+            }
             Observation::TaskEnd { tgid, context, .. } => self.engine.handle_task_end(tgid, context),
             Observation::Thread { maker, tid, at_ns } => self.engine.handle_thread(&maker, tid, at_ns),
             Observation::ThreadEnd { tgid, tid, at_ns } => self.engine.handle_thread_end(tgid, tid, at_ns),
             Observation::HandoversLost { .. } => self.engine.handle_lost_handovers(),
-            Observation::Gift { giver, token, at_ns } => self.engine.handle_gift(&giver, token, at_ns),
             Observation::Beginning { sock, own, told, at_ns } => {
                 self.engine.handle_beginning(sock, own, told, at_ns);
             }
             // The engine was told when they came.
             Observation::Exec { .. } | Observation::Fork { .. } => {}
+        }
+    }
+
+    fn hand_over(&mut self, handover: Handover, giver: &Executor, token: u64, at_ns: u64) {
+        match handover {
+            Handover::Gift => self.engine.handle_gift(giver, token, at_ns),
+            Handover::Spawn => self.engine.handle_spawn(giver, token, at_ns),
+            Handover::Wake => self.engine.handle_wake(giver, token, at_ns),
         }
     }
 

@@ -7,6 +7,7 @@ mod content;
 mod deliveries;
 mod describe;
 mod identity;
+mod late;
 mod messages;
 mod parents;
 mod route;
@@ -23,6 +24,7 @@ use crate::span::{Evidence, Link, Parent, Span, SpanId, SpanKind, TraceId};
 use content::Content;
 pub use content::ContentEvidence;
 use identity::{IdSource, Identity, WireKey};
+use late::{Answers, Late};
 use messages::Messages;
 use parents::{Found, Parents};
 use route::Routes;
@@ -91,7 +93,7 @@ struct Call {
 }
 
 /// The cause of a call that has not been told yet.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Foreseen {
     cause: Context,
     received: Option<WireContext>,
@@ -169,6 +171,8 @@ pub(crate) struct Correlation {
     content: Content,
     /// Causes of calls that are told later than they were made, by where and when they were.
     foreseen: HashMap<(ConnectionId, u64), Foreseen>,
+    /// Calls that have been answered, and whose causes show by whom that wakes.
+    answers: Answers,
     routes: Routes,
     messages: Messages,
     works: Works,
@@ -188,6 +192,7 @@ impl Correlation {
             parents: Parents::default(),
             content: Content::new(evidence),
             foreseen: HashMap::default(),
+            answers: Answers::default(),
             routes: Routes::default(),
             messages: Messages::default(),
             works: Works::default(),
@@ -200,7 +205,7 @@ impl Correlation {
     /// Returns what the rules decided so far.
     pub(crate) fn tally(&self) -> Tally {
         let mut tally = self.tally;
-        tally.ambiguous += self.parents.ambiguous();
+        tally.ambiguous += self.parents.ambiguous() + self.answers.ambiguous();
         tally.over_limit += self.parents.over_limit();
         tally.content = self.content.tally();
         tally.messages_forgotten += self.messages.forgotten();
@@ -271,6 +276,45 @@ impl Correlation {
     /// Notes that a unit of work was handed over.
     pub(crate) fn handle_gift(&mut self, giver: &Executor, token: u64, at_ns: u64) {
         self.parents.note_gift(giver, token, at_ns);
+    }
+
+    /// Notes that a task has made another.
+    pub(crate) fn handle_spawn(&mut self, maker: &Executor, task: u64, at_ns: u64) {
+        self.parents.note_spawn(maker, task, at_ns);
+    }
+
+    /// Notes that a task has woken another.
+    pub(crate) fn handle_wake(&mut self, waker: &Executor, task: u64, at_ns: u64) {
+        let woken = self.parents.note_wake(waker, task, at_ns);
+        if self.answers.is_awaited(waker) {
+            let admitted = woken.filter(|&server| self.parents.admits(server, at_ns));
+            let cause = admitted.and_then(|server| Some((server, self.late_cause(server)?)));
+            self.answers.wake(waker, cause);
+        }
+    }
+
+    fn late_cause(&mut self, server: ExchangeId) -> Option<Foreseen> {
+        let server = self.active.get_mut(&server)?;
+        server.has_children = true;
+        let (cause, received) = (server.context.clone(), server.wire.clone());
+        Some(Foreseen { cause, received, evidence: Evidence::Task })
+    }
+
+    /// Notes that an executor has made another call: what it woke for the answers that it had read, it has woken.
+    pub(crate) fn conclude(&mut self, executor: &Executor) {
+        self.answers.conclude(executor);
+        self.learn();
+    }
+
+    fn learn(&mut self) {
+        for (connection, server) in self.answers.take_learned() {
+            self.parents.note_late(connection, server);
+        }
+    }
+
+    /// Returns a span that had to wait for its parent.
+    pub(crate) fn poll_late(&mut self) -> Option<Span> {
+        self.answers.pop()
     }
 
     /// Notes for whom a connection is written to next.
@@ -561,7 +605,8 @@ impl Correlation {
         if let Some(cause) = self.parents.parent_of(id) {
             self.works.call_ended(cause, now_ns);
         }
-        self.parents.note_end(id, now_ns);
+        self.parents.note_ended(id, now_ns);
+        self.parents.note_request_end(id, now_ns);
         self.parents.end(id);
         self.content.end(id);
         if let Some(active) = self.active.remove(&id) {
@@ -579,9 +624,12 @@ impl Correlation {
         opened: &Opened,
     ) -> Option<Span> {
         let mut active = self.active.remove(&exchange.id)?;
+        let is_late = self.parents.is_late(exchange.id) && active.parent.is_none();
+        let reader = exchange.response_last.filter(|_| is_late).map(|last| last.executor);
         let cause = self.parents.parent_of(exchange.id);
         let last = exchange.response_last.unwrap_or(exchange.request_last);
-        self.parents.note_end(exchange.id, last.at_ns);
+        self.parents.note_ended(exchange.id, last.at_ns);
+        self.parents.note_request_end(exchange.id, last.at_ns);
         self.parents.end(exchange.id);
         self.content.end(exchange.id);
         if let Some(cause) = cause {
@@ -616,6 +664,10 @@ impl Correlation {
         if let Some(parent) = span.parent {
             span.attributes.push((semconv::REMORA_PARENT_EVIDENCE, Value::from(parent.evidence.label())));
         }
+        if let Some(reader) = reader {
+            self.answers.read(&reader, Late { span, own_trace: active.own_trace });
+            return None;
+        }
         Some(span)
     }
 
@@ -649,6 +701,8 @@ impl Correlation {
 
     /// Lets time pass.
     pub(crate) fn handle_timeout(&mut self, now_ns: u64) {
+        self.answers.expire(now_ns);
+        self.learn();
         if now_ns < self.next_sweep_ns {
             return;
         }

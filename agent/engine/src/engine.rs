@@ -213,6 +213,16 @@ impl Engine {
         self.told.note(sock, own, told, at_ns);
     }
 
+    /// Tells that a task has made another, whose number is not used again: it works for whom its maker works for.
+    pub fn handle_spawn(&mut self, maker: &Executor, task: u64, at_ns: u64) {
+        self.correlation.handle_spawn(maker, task, at_ns);
+    }
+
+    /// Tells that a task has woken another: because it has something for it, or because it made room.
+    pub fn handle_wake(&mut self, waker: &Executor, task: u64, at_ns: u64) {
+        self.correlation.handle_wake(waker, task, at_ns);
+    }
+
     /// Tells that a process was made, which runs on with the program of the other.
     pub fn handle_fork(&mut self, parent: u32, child: u32) {
         self.correlation.handle_fork(parent, child);
@@ -261,6 +271,7 @@ impl Engine {
             self.note_waiting(connection);
         }
         self.correlation.handle_timeout(now_ns);
+        self.spans.extend(std::iter::from_fn(|| self.correlation.poll_late()));
         self.spans.extend(self.correlation.take_ended());
         if now_ns >= self.next_sweep_ns {
             self.next_sweep_ns = now_ns.saturating_add(SWEEP_NS);
@@ -300,6 +311,8 @@ impl Engine {
         self.held_bytes = 0;
         self.correlation.end_all();
         self.spans.extend(self.correlation.take_ended());
+        self.correlation.handle_timeout(u64::MAX);
+        self.spans.extend(std::iter::from_fn(|| self.correlation.poll_late()));
     }
 
     /// Returns the next finished span.
@@ -360,6 +373,8 @@ impl Engine {
             self.tally.unannounced_events += 1;
             return;
         };
+        self.correlation.conclude(&data.executor);
+        self.spans.extend(std::iter::from_fn(|| self.correlation.poll_late()));
         connection.last_seen_ns = connection.last_seen_ns.max(at_ns);
         if connection.session.is_ignored() {
             return;

@@ -97,6 +97,8 @@ pub enum Scheduling {
     /// As above, but not to be believed before it has shown it: native programs and the JVM know tasks that move
     /// between threads. A request that is alone in its process is believed from the start.
     Unproven,
+    /// Tasks move between threads, and are told apart; what they make and wake is told (tokio).
+    Tasks,
     /// Tasks move between threads, which prove nothing (Go, where the goroutine is not known).
     Migrating,
     /// An event loop whose turns never run work that belongs to another request (nginx).

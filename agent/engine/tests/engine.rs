@@ -805,7 +805,8 @@ fn ask_and_call(world: &mut World, asked: &str, called: &str) -> [End; 4] {
 }
 
 fn call_of(spans: &[Span], connection: ConnectionId) -> &Span {
-    spans.iter().find(|span| span.connection == connection).expect("a span of it")
+    let found = spans.iter().find(|span| span.connection == connection);
+    found.unwrap_or_else(|| panic!("no span of {connection:?} in {spans:?}"))
 }
 
 fn order(number: u64, fields: &str) -> String {

@@ -28,6 +28,11 @@ pub const KIND_THREAD: u8 = 11;
 pub const KIND_THREAD_END: u8 = 12;
 /// `EventHeader::kind` of a [`BeginningEvent`].
 pub const KIND_BEGINNING: u8 = 13;
+/// `EventHeader::kind` of a [`GiftEvent`]: the unit was made by the giver, and keeps its number for good.
+pub const KIND_SPAWN: u8 = 14;
+/// `EventHeader::kind` of a [`GiftEvent`]: the unit goes on because of something that the giver did, which may be no
+/// more than to make room.
+pub const KIND_WAKE: u8 = 15;
 
 /// Bytes leave the observed process.
 pub const DIRECTION_EGRESS: u8 = 0;
@@ -136,6 +141,8 @@ pub struct OpenedEvent {
     pub padding: [u8; 2],
     /// Address of the peer's `struct sock` for Unix sockets, else 0.
     pub peer_sock: u64,
+    /// The unit of work that the thread executed which connected; 0 where none or unknown.
+    pub token: u64,
     /// `task_struct::comm` of the thread.
     pub comm: [u8; 16],
     /// Name that the Unix socket's listening side is bound to. An abstract name begins with a zero byte.
@@ -313,7 +320,7 @@ pub struct ExitEvent {
 const _: () = {
     assert!(size_of::<EventHeader>() == 32);
     assert!(size_of::<DataEvent>() == 72);
-    assert!(size_of::<OpenedEvent>() == 216);
+    assert!(size_of::<OpenedEvent>() == 224);
     assert!(size_of::<ClosedEvent>() == 56);
     assert!(size_of::<ExecEvent>() == 576);
     assert!(size_of::<ForkEvent>() == 40);

@@ -13,6 +13,8 @@ pub const TASKS_GO: u8 = 1;
 pub const TASKS_PYTHON: u8 = 2;
 /// The process runs libuv: what it reads that is no socket is another thread's message, and begins a new turn.
 pub const TASKS_LIBUV: u8 = 3;
+/// The process runs tokio, whose threads keep the id of the task that they run.
+pub const TASKS_TOKIO: u8 = 4;
 
 /// Signal number, valid on no system, with which a process tells what a thread does: `kill(token, MARK_TAKE)` begins a
 /// unit of work.
@@ -54,7 +56,8 @@ pub struct ProcessPolicy {
     pub mode: u8,
     /// `TASKS_*`.
     pub tasks: u8,
-    /// Go: offset of `goid` in `runtime.g`. Python: offset from the thread pointer of the pointer to `PyThreadState`, an `i16`.
+    /// Go: offset of `goid` in `runtime.g`. Python: offset from the thread pointer of the pointer to `PyThreadState`, an
+    /// `i16`. Tokio: offset from the thread pointer of the task's id, an `i16`.
     pub first_offset: u16,
     /// Go: offset of `parentGoid` in `runtime.g`, 0 where the version has none. Python: offset of `context` in
     /// `PyThreadState`.

@@ -1,15 +1,16 @@
 //! Who is executing, where a program schedules by itself: goroutines, Python's contexts, the turns of libuv,
-//! units of work that are handed over.
+//! units of work that are handed over, the tasks of tokio.
 
 mod go;
 mod libuv;
 mod python;
 pub(crate) mod tokens;
+mod tokio;
 
-use remora_abi::{ClaimEvent, KIND_CLAIM, Loss, ProcessPolicy, TASKS_GO, TASKS_PYTHON};
+use remora_abi::{ClaimEvent, KIND_CLAIM, Loss, ProcessPolicy, TASKS_GO, TASKS_PYTHON, TASKS_TOKIO};
 
 use crate::arch::Registers;
-use crate::maps::lose;
+use crate::maps::{lose, offsets};
 use crate::socket::find::find;
 use crate::{emit, read, thread};
 
@@ -42,8 +43,18 @@ pub(crate) fn task(registers: &Registers, process: &ProcessPolicy) -> Task {
 /// Returns who executes, as far as it does not take registers to tell.
 #[inline(always)]
 pub(crate) fn task_of_thread(process: &ProcessPolicy) -> Task {
-    let task = if process.tasks == TASKS_PYTHON { python::task(process) } else { Task::UNKNOWN };
+    let task = match process.tasks {
+        TASKS_TOKIO => return tokio::task(process),
+        TASKS_PYTHON => python::task(process),
+        _ => Task::UNKNOWN,
+    };
     if process.has_tokens == 0 { task } else { tokens::with_token(task) }
+}
+
+/// Returns the thread pointer of user space.
+#[inline(always)]
+fn thread_pointer() -> u64 {
+    read::kernel(read::task(), offsets().task_thread_pointer).unwrap_or(0)
 }
 
 /// Tells that what is written to a socket next is written for this task, by whichever task writes it.

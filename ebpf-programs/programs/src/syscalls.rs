@@ -22,15 +22,15 @@ const ERROR_QUEUE: u64 = 0x2000;
 /// Descriptors for which only an event loop waits at once: a server that serves one connection after the other waits for
 /// new ones and for a word of its master, and a client for its own connection and a way to be woken.
 const LOOP_DESCRIPTORS: u64 = 3;
-/// 64-bit words of an `fd_set`.
-const DESCRIPTOR_WORDS: usize = 16;
+/// 64-bit words of an `fd_set` that are looked at: the first 256 descriptors.
+const DESCRIPTOR_WORDS: usize = 4;
 
 /// What is to be done at the entry of a call.
 enum Entry {
     Transfer { descriptor: u64, direction: u8, memory: Memory },
     Splice,
     Close,
-    Wait,
+    Wait { descriptors: u64 },
     Mark,
     Nothing,
 }
@@ -54,7 +54,7 @@ pub(crate) fn sys_enter(context: BtfTracePointContext) -> i32 {
         Entry::Close => {
             close::handle_close(registers.first(), read::now_ns());
         }
-        Entry::Wait => count_turn(),
+        Entry::Wait { descriptors } => count_turn(descriptors),
         Entry::Mark => tokens::marked(registers),
         Entry::Nothing => {}
     }
@@ -135,11 +135,16 @@ fn entry(call: i64, registers: &Registers) -> Entry {
         number::SPLICE => return Entry::Splice,
         number::CLOSE => return Entry::Close,
         number::KILL => return Entry::Mark,
-        number::EPOLL_WAIT | number::EPOLL_PWAIT | number::EPOLL_PWAIT2 | number::IO_URING_ENTER => {
-            return Entry::Wait;
+        number::EPOLL_WAIT | number::EPOLL_PWAIT | number::EPOLL_PWAIT2 => {
+            return Entry::Wait { descriptors: registers.third() };
         }
-        number::POLL | number::PPOLL if registers.second() >= LOOP_DESCRIPTORS => return Entry::Wait,
-        number::SELECT | number::PSELECT6 if is_of_loop(registers) => return Entry::Wait,
+        number::IO_URING_ENTER => return Entry::Wait { descriptors: LOOP_DESCRIPTORS },
+        number::POLL | number::PPOLL if registers.second() >= LOOP_DESCRIPTORS => {
+            return Entry::Wait { descriptors: LOOP_DESCRIPTORS };
+        }
+        number::SELECT | number::PSELECT6 if is_of_loop(registers) => {
+            return Entry::Wait { descriptors: LOOP_DESCRIPTORS };
+        }
         _ => return Entry::Nothing,
     };
     let is_empty_buffer = kind == memory::BUFFER && registers.third() == 0;
@@ -154,20 +159,13 @@ fn entry(call: i64, registers: &Registers) -> Entry {
     Entry::Transfer { descriptor: registers.first(), direction, memory }
 }
 
-/// `select(nfds, readfds, …)`: returns whether as many descriptors are waited for as an event loop does.
+/// `select(nfds, readfds, …)`: returns whether as many descriptors are waited for as an event loop does, among the low
+/// numbers, where its own descriptors are.
 #[inline(always)]
 fn is_of_loop(registers: &Registers) -> bool {
-    let words = registers.first().div_ceil(64);
-    let mut count = 0;
-    for index in 0..DESCRIPTOR_WORDS as u64 {
-        if index >= words {
-            break;
-        }
-        // Without branches, of which the verifier would try all combinations.
-        let word = read::user::<u64>(registers.second() + 8 * index).unwrap_or(0);
-        count += u64::from(word.count_ones());
-    }
-    count >= LOOP_DESCRIPTORS
+    let words = read::user::<[u64; DESCRIPTOR_WORDS]>(registers.second()).unwrap_or_default();
+    // Without branches, of which the verifier would follow every sequence.
+    words.iter().map(|word| u64::from(word.count_ones())).sum::<u64>() >= LOOP_DESCRIPTORS
 }
 
 /// `splice(fd_in, off_in, fd_out, …)`: one of the two is a pipe, the other may be a socket.
@@ -193,9 +191,12 @@ fn exit_accept(result: i64) {
     open::announce(found.sock, found.inode, found.family, ROLE_ACCEPTED, now_ns);
 }
 
+/// Python asks `epoll_wait` for as many events as descriptors are watched: with few it waits for its own connection. Others
+/// ask for any number.
 #[inline(always)]
-fn count_turn() {
-    if observed_process().is_none() {
+fn count_turn(descriptors: u64) {
+    let Some(process) = observed_process() else { return };
+    if process.has_tokens != 0 && descriptors < LOOP_DESCRIPTORS {
         return;
     }
     if let Some(thread) = thread::this() {

@@ -13,7 +13,7 @@ use crate::shell::{self, step};
 use crate::workspace;
 
 /// Programs, and the Debian package that has each.
-const PROGRAMS: [(&str, &str); 12] = [
+const PROGRAMS: [(&str, &str); 13] = [
     ("postgres", "postgresql"),
     ("psql", "postgresql-client"),
     ("redis-server", "redis-server"),
@@ -26,6 +26,7 @@ const PROGRAMS: [(&str, &str); 12] = [
     ("openssl", "openssl"),
     ("python3", "python3"),
     ("node", "nodejs"),
+    ("javac", "openjdk-17-jdk-headless"),
 ];
 /// The oldest Go that fetches by itself the version that `go.mod` asks for.
 const OLDEST_GO: (u32, u32) = (1, 21);
@@ -38,7 +39,16 @@ pub(crate) fn install() -> Result<()> {
     python()?;
     let items = testenv().join("bin/items");
     go(&workspace::root().join("tests/apps/go"), &["-o".as_ref(), items.as_ref()])?;
+    tokio()?;
     node()
+}
+
+/// Builds the service on tokio as people do: where a debug build keeps things is not of interest.
+fn tokio() -> Result<()> {
+    let mut cargo = shell::cargo("build");
+    cargo.args(["--quiet", "--locked", "--release", "--target-dir"]).arg(testenv().join("tokio"));
+    cargo.arg("--manifest-path").arg(workspace::root().join("tests/apps/tokio/Cargo.toml"));
+    shell::run("build the service on tokio", "it needs access to crates.io", &mut cargo)
 }
 
 /// Installs the packages of the distribution that are missing.

@@ -7,15 +7,16 @@ use remora_abi::{
     BeginningEvent, CLAIM_POSITION, ClaimEvent, ClosedEvent, DATA_CONTEXT, DATA_COUNTED, DATA_EOF,
     DATA_GOROUTINE, DATA_TOKEN, DIRECTION_EGRESS, DataEvent, EventHeader, ExecEvent, FAMILY_INET,
     FAMILY_UNIX, ForkEvent, GiftEvent, KIND_BEGINNING, KIND_CLAIM, KIND_CLOSED, KIND_DATA, KIND_EXEC,
-    KIND_EXIT, KIND_FORK, KIND_GIFT, KIND_OPENED, KIND_TASK, KIND_TASK_END, KIND_THREAD, KIND_THREAD_END,
-    OPENED_POSITIONS, OpenedEvent, ROLE_ACCEPTED, ROLE_CONNECTED, TaskEndEvent, TaskEvent, ThreadEvent,
+    KIND_EXIT, KIND_FORK, KIND_GIFT, KIND_OPENED, KIND_SPAWN, KIND_TASK, KIND_TASK_END, KIND_THREAD,
+    KIND_THREAD_END, KIND_WAKE, OPENED_POSITIONS, OpenedEvent, ROLE_ACCEPTED, ROLE_CONNECTED, TaskEndEvent,
+    TaskEvent, ThreadEvent,
 };
 use remora_engine::event::{
     Claim, Closed, ConnectionId, Data, Direction, Endpoint, Event, EventKind, Executor, FirstPositions,
     Insertion, Opened, Role, Task,
 };
 
-use super::observation::Observation;
+use super::observation::{Handover, Observation};
 
 /// Captured bytes are cut from blocks of this size: one allocation for many records.
 const BLOCK_BYTES: usize = 64 << 10;
@@ -50,7 +51,9 @@ impl Decoder {
                 Ok(Observation::ThreadEnd { tgid: header.tgid, tid: header.tid, at_ns: header.time_ns })
             }
             KIND_CLAIM => Ok(claim(&read(record)?)),
-            KIND_GIFT => Ok(gift(&read(record)?)),
+            KIND_GIFT => Ok(gift(&read(record)?, Handover::Gift)),
+            KIND_SPAWN => Ok(gift(&read(record)?, Handover::Spawn)),
+            KIND_WAKE => Ok(gift(&read(record)?, Handover::Wake)),
             KIND_BEGINNING => Ok(beginning(&read(record)?)),
             KIND_EXIT => Ok(Observation::Exit { tgid: header.tgid, at_ns: header.time_ns }),
             _ => Err(Undecodable),
@@ -133,9 +136,10 @@ fn claim(event: &ClaimEvent) -> Observation {
     socket(&header, EventKind::Claimed(Claim { executor, from }))
 }
 
-fn gift(event: &GiftEvent) -> Observation {
+fn gift(event: &GiftEvent, handover: Handover) -> Observation {
     let GiftEvent { header, token, task, task_parent, turn, padding: _ } = *event;
-    Observation::Gift { giver: executor(&header, task, task_parent, turn), token, at_ns: header.time_ns }
+    let giver = executor(&header, task, task_parent, turn);
+    Observation::Gift { handover, giver, token, at_ns: header.time_ns }
 }
 
 fn beginning(event: &BeginningEvent) -> Observation {
@@ -183,7 +187,7 @@ fn opened(event: &OpenedEvent) -> Result<Observation, Undecodable> {
         tgid: event.header.tgid,
         tid: event.header.tid,
         task: None,
-        token: None,
+        token: (event.token != 0).then_some(event.token),
         turn: event.turn,
     };
     let first = (event.header.flags & OPENED_POSITIONS != 0)

@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 
 use aya::maps::{Array, HashMap, MapData, PerCpuArray, RingBuf};
-use aya::programs::uprobe::{UProbeAttachLocation, UProbeScope};
 use aya::programs::{BtfTracePoint, Program, RawTracePoint, UProbe};
 use aya::{Btf, Ebpf, EbpfLoader, include_bytes_aligned};
 use aya_log::EbpfLogger;
@@ -14,6 +13,7 @@ use super::kernel_log::{self, KernelLog};
 use super::observation::Observation;
 use super::offsets::{self, OffsetError};
 use super::policy::{Policies, ProcessMode};
+use super::prober::{Object, Prober};
 use super::ring::Ring;
 use super::writing::Writing;
 
@@ -32,7 +32,7 @@ pub(super) const TRACEPOINTS: [&str; 6] = [
 ];
 
 /// The programs on functions of runtimes, attached where discovery finds such functions.
-const UPROBES: [&str; 8] = [
+const UPROBES: [&str; 10] = [
     "go_http_round_trip",
     "python_context_copied",
     "python_free_context",
@@ -41,6 +41,8 @@ const UPROBES: [&str; 8] = [
     "python_queue_got",
     "uvloop_write",
     "node_turn",
+    "tokio_spawn",
+    "tokio_wake",
 ];
 
 /// What the programs are to do.
@@ -116,7 +118,7 @@ pub enum Error {
 
 /// The attached programs. Dropping it detaches them and frees all maps.
 pub struct Capture {
-    ebpf: Ebpf,
+    object: Object,
     ring: Ring,
     policies: Policies,
     log: EbpfLogger<KernelLog>,
@@ -134,7 +136,7 @@ impl Capture {
     /// Loads the programs that write contexts beside those that observe. This needs `CAP_NET_ADMIN` too.
     pub fn load_for_writing(settings: CaptureSettings) -> Result<Self, Error> {
         let mut capture = Self::load_object(OBJECT_THAT_WRITES, settings)?;
-        capture.writing = Some(Writing::load(&mut capture.ebpf)?);
+        capture.writing = Some(Writing::load(&mut capture.object.lock())?);
         Ok(capture)
     }
 
@@ -148,13 +150,13 @@ impl Capture {
         let Some(writing) = &mut self.writing else {
             return Err(Error::Missing { name: names::PROPAGATION });
         };
-        writing.attach(&mut self.ebpf, cgroup)
+        writing.attach(&mut self.object.lock(), cgroup)
     }
 
     /// Ends the writing of contexts, for good.
     pub fn stop_writing(&mut self) {
         if let Some(mut writing) = self.writing.take() {
-            writing.stop(&mut self.ebpf);
+            writing.stop(&mut self.object.lock());
         }
     }
 
@@ -187,7 +189,7 @@ impl Capture {
             }
         }
         Ok(Self {
-            ebpf,
+            object: Object::new(ebpf),
             ring: Ring::new(ring),
             policies: Policies::new(processes, sockets, states, settings.capture_bytes),
             log,
@@ -200,16 +202,15 @@ impl Capture {
     /// Attaches the programs: from here on the host is observed.
     pub fn attach(&mut self) -> Result<(), Error> {
         for tracepoint in TRACEPOINTS {
-            attach_program(&mut self.ebpf, tracepoint)?;
+            attach_program(&mut self.object.lock(), tracepoint)?;
         }
         Ok(())
     }
 
-    /// Has a program run wherever the function at `offset` in a file is called, by whichever process.
-    pub fn attach_probe(&mut self, program: &'static str, path: &Path, offset: u64) -> Result<(), Error> {
-        let probe = uprobe(&mut self.ebpf, program)?;
-        let point = UProbeAttachLocation::AbsoluteOffset(offset);
-        probe.attach([point], path, UProbeScope::AllProcesses).map(drop).map_err(failed("attach", program))
+    /// Returns what attaches programs to functions, for another thread.
+    #[must_use]
+    pub fn prober(&self) -> Prober {
+        Prober::new(self.object.clone())
     }
 
     /// Hands what has happened to `sink`, at most `limit` records; returns how many there were.
@@ -284,7 +285,7 @@ fn attach_program(ebpf: &mut Ebpf, tracepoint: &'static str) -> Result<(), Error
     .map_err(failed("attach", tracepoint))
 }
 
-fn uprobe<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut UProbe, Error> {
+pub(super) fn uprobe<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut UProbe, Error> {
     program(ebpf, name)?.try_into().map_err(failed("load", name))
 }
 

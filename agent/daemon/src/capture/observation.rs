@@ -57,6 +57,8 @@ pub enum Observation {
     },
     /// A unit of work was handed over.
     Gift {
+        /// How.
+        handover: Handover,
         /// Who did it.
         giver: Executor,
         /// The unit.
@@ -104,6 +106,17 @@ pub enum Observation {
         /// When, `CLOCK_MONOTONIC`.
         at_ns: u64,
     },
+}
+
+/// How a unit of work comes to be executed for somebody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Handover {
+    /// It was given, under a number that may be used again.
+    Gift,
+    /// It was made, and keeps its number for good.
+    Spawn,
+    /// It was woken.
+    Wake,
 }
 
 impl Observation {

@@ -5,7 +5,7 @@ use std::collections::HashMap as Table;
 use aya::maps::{HashMap, MapData, MapError};
 use remora_abi::{
     PROCESS_IGNORE, PROCESS_OBSERVE, ProcessPolicy, SOCKET_FULL, SOCKET_IGNORE, SocketPolicy, SocketState,
-    TASKS_GO, TASKS_LIBUV, TASKS_NONE, TASKS_PYTHON,
+    TASKS_GO, TASKS_LIBUV, TASKS_NONE, TASKS_PYTHON, TASKS_TOKIO,
 };
 use remora_engine::command::Command;
 use remora_engine::event::{ConnectionId, Direction};
@@ -45,6 +45,11 @@ pub enum Tasks {
     },
     /// Not at all; but what a loop of libuv reads from other threads begins a new turn.
     Libuv,
+    /// By the task that a thread of tokio runs.
+    Tokio {
+        /// Offset of its id, from the thread pointer.
+        current_task: i16,
+    },
 }
 
 /// The maps that user space writes.
@@ -152,6 +157,7 @@ fn process_policy(mode: u8, tasks: Tasks, has_tokens: bool) -> ProcessPolicy {
         Tasks::Goroutines { goid, parent_goid } => (TASKS_GO, goid, parent_goid),
         Tasks::Contexts { thread_state, context } => (TASKS_PYTHON, thread_state.cast_unsigned(), context),
         Tasks::Libuv => (TASKS_LIBUV, 0, 0),
+        Tasks::Tokio { current_task } => (TASKS_TOKIO, current_task.cast_unsigned(), 0),
     };
     ProcessPolicy { mode, tasks, first_offset, second_offset, has_tokens: has_tokens.into(), padding: 0 }
 }

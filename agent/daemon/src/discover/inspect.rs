@@ -8,6 +8,7 @@ use super::go::GoPrograms;
 use super::process::{Instance, Process, Runtime};
 use super::root::{Root, read_proc};
 use super::service::{self, Program, family};
+use super::tokio::TokioPrograms;
 
 /// Longest command line that is kept, in bytes.
 const MAX_COMMAND_LINE_BYTES: u64 = 16 << 10;
@@ -27,13 +28,14 @@ pub(super) struct Hint {
 #[derive(Debug)]
 pub(super) struct Inspector {
     go: GoPrograms,
+    tokio: TokioPrograms,
     groups: Groups,
 }
 
 impl Inspector {
     /// Returns an inspector for this host.
     pub(super) fn new() -> Self {
-        Self { go: GoPrograms::default(), groups: Groups::of_host() }
+        Self { go: GoPrograms::default(), tokio: TokioPrograms::default(), groups: Groups::of_host() }
     }
 
     /// Returns what `/proc` says of a process; none if it is gone or a kernel thread.
@@ -115,8 +117,14 @@ impl Inspector {
             "ruby" => Runtime::Ruby,
             "nginx" | "openresty" => Runtime::Nginx,
             "haproxy" | "envoy" | "linkerd2-proxy" => Runtime::Proxy,
-            _ => self.go.look_at(tgid).map_or(Runtime::Native, Runtime::from),
+            _ => self.go.look_at(tgid).map(Runtime::from).unwrap_or_else(|| self.native(tgid)),
         }
+    }
+
+    fn native(&mut self, tgid: u32) -> Runtime {
+        self.tokio
+            .look_at(tgid)
+            .map_or(Runtime::Native, |program| Runtime::Tokio { offsets: program.offsets })
     }
 }
 

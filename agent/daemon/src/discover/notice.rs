@@ -70,7 +70,7 @@ pub struct Verdict {
     pub observe: bool,
     /// What executes it.
     pub runtime: Runtime,
-    /// Places in its files that tell who works for whom.
+    /// Places in its files that tell who works for whom, and are probed.
     pub probes: Vec<Probe>,
     /// Threads that were waiting for events when the agent began to look.
     pub waiting: Vec<u32>,

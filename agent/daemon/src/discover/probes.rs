@@ -9,9 +9,11 @@ mod returns;
 use std::collections::HashMap;
 use std::fs::File;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::process::Runtime;
+use super::tokio;
+pub(super) use elf::offset_of;
 
 /// Files whose places are remembered; beyond it the memory starts over.
 const MAX_FILES: usize = 4096;
@@ -35,6 +37,10 @@ pub enum Purpose {
     UvloopWrite,
     /// Where Node turns from what was read to timers and immediates.
     NodeTurn,
+    /// For whom a new task of tokio works.
+    TokioSpawn,
+    /// Which task of tokio wakes which.
+    TokioWake,
 }
 
 /// Which bytes a file has: device, inode and time of change.
@@ -44,6 +50,19 @@ pub struct FileIdentity {
     inode: u64,
     changed_s: i64,
     changed_ns: i64,
+}
+
+impl FileIdentity {
+    /// Returns the identity of an open file; none if the system does not tell.
+    pub(super) fn of(file: &File) -> Option<Self> {
+        let metadata = file.metadata().ok()?;
+        Some(Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            changed_s: metadata.mtime(),
+            changed_ns: metadata.mtime_nsec(),
+        })
+    }
 }
 
 /// A place in a file, which all processes share that map it.
@@ -74,6 +93,7 @@ impl Probes {
             Runtime::Go { offsets: Some(_), .. } => {
                 self.in_file(executable, |file| in_go_program(file, GO_FUNCTIONS))
             }
+            Runtime::Tokio { .. } => self.in_file(executable, tokio::functions),
             Runtime::Node => self.in_file(executable, |file| in_symbols(file, NODE_FUNCTIONS)),
             Runtime::Python { .. } => {
                 let mut places = self.in_file(executable, python::in_file);
@@ -93,13 +113,7 @@ impl Probes {
 
     fn in_file(&mut self, path: PathBuf, find: impl FnOnce(&File) -> Places) -> Vec<Probe> {
         let Ok(opened) = File::open(&path) else { return Vec::new() };
-        let Ok(metadata) = opened.metadata() else { return Vec::new() };
-        let file = FileIdentity {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-            changed_s: metadata.mtime(),
-            changed_ns: metadata.mtime_nsec(),
-        };
+        let Some(file) = FileIdentity::of(&opened) else { return Vec::new() };
         if self.0.len() >= MAX_FILES {
             self.0.clear();
         }
@@ -157,20 +171,30 @@ fn library(tgid: u32, name: &str) -> Option<PathBuf> {
 pub(super) fn python_symbol(tgid: u32, name: &str) -> Option<u64> {
     let executable = PathBuf::from(format!("/proc/{tgid}/exe"));
     let candidates = [Some(executable), library(tgid, "libpython")];
-    candidates.into_iter().flatten().find_map(|path| address_in(tgid, &path, name))
+    candidates.into_iter().flatten().find_map(|path| {
+        let file = File::open(path).ok()?;
+        let address = elf::symbol_address(&file, name)?;
+        let metadata = file.metadata().ok()?;
+        Some(address.wrapping_add(load_bias(tgid, metadata.ino(), &file)?))
+    })
 }
 
-/// Returns the address at which a process has a symbol of its executable.
-#[must_use]
-pub fn symbol_address(tgid: u32, name: &str) -> Option<u64> {
-    address_in(tgid, &PathBuf::from(format!("/proc/{tgid}/exe")), name)
-}
+/// Symbols of executables, each looked up once in each file.
+#[derive(Debug, Default)]
+pub struct Symbols(HashMap<(FileIdentity, &'static str), Option<u64>>);
 
-fn address_in(tgid: u32, path: &Path, name: &str) -> Option<u64> {
-    let file = File::open(path).ok()?;
-    let address = elf::symbol_address(&file, name)?;
-    let metadata = file.metadata().ok()?;
-    Some(address.wrapping_add(load_bias(tgid, metadata.ino(), &file)?))
+impl Symbols {
+    /// Returns the address at which a process has a symbol of its executable.
+    pub fn address(&mut self, tgid: u32, name: &'static str) -> Option<u64> {
+        let file = File::open(format!("/proc/{tgid}/exe")).ok()?;
+        let metadata = file.metadata().ok()?;
+        if self.0.len() >= MAX_FILES {
+            self.0.clear();
+        }
+        let place = (FileIdentity::of(&file)?, name);
+        let address = *self.0.entry(place).or_insert_with(|| elf::symbol_address(&file, name));
+        Some(address?.wrapping_add(load_bias(tgid, metadata.ino(), &file)?))
+    }
 }
 
 /// Returns what a process adds to the addresses in a file that it has mapped.

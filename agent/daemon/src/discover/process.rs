@@ -108,6 +108,11 @@ pub enum Runtime {
     Nginx,
     /// Another proxy that passes requests on as it got them: HAProxy, Envoy, Linkerd's.
     Proxy,
+    /// A native program on tokio, which tells what its threads run.
+    Tokio {
+        /// Where.
+        offsets: TokioOffsets,
+    },
     /// Another native program.
     Native,
     /// The executable could not be looked at.
@@ -127,6 +132,7 @@ impl Runtime {
             Runtime::Ruby => "ruby",
             Runtime::Nginx => "nginx",
             Runtime::Proxy => "proxy",
+            Runtime::Tokio { .. } => "tokio",
             Runtime::Native => "native",
             Runtime::Unknown => "unknown",
         }
@@ -140,6 +146,7 @@ impl Runtime {
             Runtime::Proxy => Scheduling::Proxy,
             Runtime::Node => Scheduling::EventLoop,
             Runtime::Go { .. } => Scheduling::Migrating,
+            Runtime::Tokio { .. } => Scheduling::Tasks,
             Runtime::Python { .. } | Runtime::Ruby => Scheduling::Threads,
             _ => Scheduling::Unproven,
         }
@@ -153,6 +160,13 @@ pub struct GoOffsets {
     pub goid: u16,
     /// `parentGoid`; 0 before Go 1.21, which has none.
     pub parent_goid: u16,
+}
+
+/// Where the threads of a program on tokio keep what they run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TokioOffsets {
+    /// Of the task's id, from the thread pointer.
+    pub current_task: i16,
 }
 
 /// Where a Python's threads keep their current `Context`.

@@ -2,9 +2,9 @@
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
-use std::fs;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
+use std::{fmt, fs};
 
 use super::inspect::{Hint, Inspector, namespace_pid};
 use super::notice::{Notice, Verdict};
@@ -26,6 +26,15 @@ const MAX_LOOKS: u32 = 15;
 /// Steps from child to parent that are followed.
 const MAX_GENERATIONS: usize = 64;
 
+/// What attaches probes.
+struct Attach(Box<dyn FnMut(&Probe) -> bool + Send>);
+
+impl fmt::Debug for Attach {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Attach")
+    }
+}
+
 /// The capture side is gone; the thread ends.
 struct Disconnected;
 
@@ -41,6 +50,7 @@ pub struct Discovery {
     decisions: HashMap<u32, Decision>,
     refused: Counter,
     ticks: u32,
+    attach: Attach,
 }
 
 impl Discovery {
@@ -59,7 +69,15 @@ impl Discovery {
             decisions: HashMap::new(),
             refused,
             ticks: 0,
+            attach: Attach(Box::new(|_| true)),
         }
+    }
+
+    /// Has `attach` called for every probe before the verdict is told that relies on it, and leaves out those that cannot
+    /// be attached. The same probes are found in many processes.
+    #[must_use]
+    pub fn attaching(self, attach: impl FnMut(&Probe) -> bool + Send + 'static) -> Self {
+        Self { attach: Attach(Box::new(attach)), ..self }
     }
 
     /// Scans `/proc`, then follows the notices until their senders, or the taker of verdicts, are gone.
@@ -272,12 +290,16 @@ impl Discovery {
         decision: Decision,
         verdicts: &SyncSender<Verdict>,
     ) -> Result<(), Disconnected> {
+        let mut probes = self.probes.of(process.tgid, &process.runtime);
+        if decision.observe {
+            probes.retain(&mut self.attach.0);
+        }
         let verdict = Verdict {
             tgid: process.tgid,
             programs: process.programs,
             observe: decision.observe,
             runtime: process.runtime.clone(),
-            probes: self.probes.of(process.tgid, &process.runtime),
+            probes,
             waiting: if self.processes.is_complete() { Vec::new() } else { waiting::threads(process.tgid) },
             reason: decision.reason.clone(),
         };

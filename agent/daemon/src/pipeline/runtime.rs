@@ -5,7 +5,7 @@ use foldhash::HashSet;
 use remora_engine::event::Scheduling;
 
 use crate::attach::Platform;
-use crate::capture::{Capture, ProcessMode, Tasks};
+use crate::capture::{Prober, ProcessMode, Tasks};
 use crate::discover::{FileIdentity, Probe, Purpose, Runtime};
 use crate::health::{Counter, Ledger};
 
@@ -61,6 +61,7 @@ fn tasks(runtime: &Runtime) -> Tasks {
         Runtime::Python { contexts: Some(contexts) } => {
             Tasks::Contexts { thread_state: contexts.thread_state, context: contexts.context }
         }
+        Runtime::Tokio { offsets } => Tasks::Tokio { current_task: offsets.current_task },
         Runtime::Node => Tasks::Libuv,
         _ => Tasks::None,
     }
@@ -72,32 +73,43 @@ fn has_tokens(runtime: &Runtime) -> bool {
 }
 
 /// The places that are probed, each once.
-#[derive(Debug)]
 pub(super) struct Attached {
+    prober: Prober,
     places: HashSet<(FileIdentity, u64)>,
     refused: Counter,
 }
 
 impl Attached {
     /// Returns none; what cannot be attached will be counted.
-    pub(super) fn new(ledger: &Ledger) -> Self {
-        Self { places: HashSet::default(), refused: ledger.counter("remora_agent_probes_refused_total") }
+    pub(super) fn new(prober: Prober, ledger: &Ledger) -> Self {
+        Self {
+            prober,
+            places: HashSet::default(),
+            refused: ledger.counter("remora_agent_probes_refused_total"),
+        }
     }
 
-    /// Attaches a probe unless it is attached already. Without it, parents are missing that it would have told.
-    pub(super) fn attach(&mut self, capture: &mut Capture, probe: &Probe) {
+    /// Returns whether a probe is attached, after trying to. Without it, parents are missing that it would have told.
+    pub(super) fn attach(&mut self, probe: &Probe) -> bool {
         let place = (probe.file, probe.offset);
-        if self.places.len() >= MAX_PROBES || !self.places.insert(place) {
-            return;
+        if self.places.contains(&place) {
+            return true;
         }
-        if let Err(error) = capture.attach_probe(program(probe.purpose), &probe.path, probe.offset) {
-            // The process through which the file was found may be gone; the next one may do.
-            self.places.remove(&place);
+        if self.places.len() >= MAX_PROBES {
             self.refused.add(1);
-            tracing::warn!(
-                "parents are missing that a probe in {} would tell: {error}",
-                probe.path.display()
-            );
+            return false;
+        }
+        match self.prober.attach(program(probe.purpose), &probe.path, probe.offset) {
+            Ok(()) => self.places.insert(place),
+            Err(error) => {
+                // The process through which the file was found may be gone; the next one may do.
+                self.refused.add(1);
+                tracing::warn!(
+                    "parents are missing that a probe in {} would tell: {error}",
+                    probe.path.display()
+                );
+                false
+            }
         }
     }
 }
@@ -121,5 +133,7 @@ fn program(purpose: Purpose) -> &'static str {
         Purpose::PythonQueueGot => "python_queue_got",
         Purpose::UvloopWrite => "uvloop_write",
         Purpose::NodeTurn => "node_turn",
+        Purpose::TokioSpawn => "tokio_spawn",
+        Purpose::TokioWake => "tokio_wake",
     }
 }

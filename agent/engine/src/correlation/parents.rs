@@ -6,7 +6,9 @@ mod goroutines;
 mod places;
 mod proofs;
 mod receipts;
+mod tasks;
 mod threads;
+mod wakes;
 
 use foldhash::{HashMap, HashSet};
 
@@ -21,6 +23,7 @@ use places::Places;
 use proofs::Proofs;
 use receipts::Receipt;
 pub(super) use receipts::Receiving;
+use tasks::Tasks;
 use threads::Threads;
 
 /// Calls that one request may have. A request with more is a stream or a worker, not a cause.
@@ -144,6 +147,7 @@ pub(super) struct Parents {
     /// The request on whose behalf each unit of work has read something, by process and token; none where there were
     /// several.
     reads_of_units: HashMap<(u32, u64), Option<ExchangeId>>,
+    tasks: Tasks,
     /// The connection that a thread has accepted, and in which turn, if it has touched no other since.
     accepted: HashMap<u32, (u32, ConnectionId)>,
     /// Requests that each proxy has open, by the hash of what they ask for.
@@ -197,6 +201,7 @@ impl Parents {
         self.proofs.forget_process(tgid);
         self.contexts.forget_process(tgid);
         self.threads.forget_process(tgid);
+        self.tasks.forget_process(tgid);
         self.goroutines.forget_process(tgid);
         self.receipts.retain(|key, _| key.tgid() != tgid);
         self.gifts.retain(|(owner, _), _| *owner != tgid);
@@ -209,6 +214,7 @@ impl Parents {
             destination.idle.remove(&connection);
             destination.busy.remove(&connection);
         }
+        self.tasks.forget_connection(connection);
         self.unused.remove(&connection);
         self.freed.remove(&connection);
         self.claims.forget(connection);
@@ -228,6 +234,7 @@ impl Parents {
     pub(super) fn note_connect(&mut self, connection: ConnectionId, peer: &Endpoint, executor: &Executor) {
         let churn = match self.scheduling(executor.tgid) {
             Scheduling::Turns => 0,
+            Scheduling::Tasks => return self.tasks.open(connection, executor.token),
             Scheduling::EventLoop => {
                 let destination = self.destinations.entry((executor.tgid, peer.clone())).or_default();
                 destination.churn += 1;
@@ -607,7 +614,7 @@ impl Parents {
     }
 
     /// A request has ended: so should the threads that it had started.
-    pub(super) fn note_end(&mut self, id: ExchangeId, at_ns: u64) {
+    pub(super) fn note_request_end(&mut self, id: ExchangeId, at_ns: u64) {
         self.threads.end_request(id, at_ns);
     }
 
@@ -664,6 +671,7 @@ impl Parents {
         let unused = unused.map(|unused| unused.server.filter(|_| churn == unused.churn));
         match self.scheduling(first.executor.tgid) {
             Scheduling::Proxy => self.of_content(first.executor.tgid, *content),
+            Scheduling::Tasks => self.begin_task_call(started.id, connection, first),
             _ => self.find(connection, started.place.position, unused, first),
         }
     }
@@ -715,6 +723,9 @@ impl Parents {
         if let Some(owner) = self.places.owner(connection, position) {
             let server = owner.filter(|server| self.servers.contains_key(server))?;
             return Some(Found { server, evidence: Evidence::Task });
+        }
+        if self.scheduling(first.executor.tgid) == Scheduling::Tasks {
+            return self.foresee_task_call(connection, first);
         }
         let Writer { executor, claimed } = self.claims.writer(connection, first)?;
         match (executor.task, claimed) {

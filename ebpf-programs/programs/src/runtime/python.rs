@@ -8,9 +8,9 @@ use remora_abi::{
     DATA_CONTEXT, KIND_TASK, KIND_TASK_END, Loss, ProcessPolicy, TASKS_PYTHON, TaskEndEvent, TaskEvent,
 };
 
-use super::{Task, claim};
+use super::{Task, claim, thread_pointer};
 use crate::arch::Registers;
-use crate::maps::{lose, offsets};
+use crate::maps::lose;
 use crate::socket::transfer::observed_process;
 use crate::{emit, read, thread};
 
@@ -32,11 +32,6 @@ fn current(process: &ProcessPolicy) -> u64 {
         return 0;
     }
     read::user::<u64>(thread_state + u64::from(process.second_offset)).unwrap_or(0)
-}
-
-#[inline(always)]
-fn thread_pointer() -> u64 {
-    read::kernel(read::task(), offsets().task_thread_pointer).unwrap_or(0)
 }
 
 /// Offset of `_handle` in uvloop's `UVHandle`, behind `PyObject` and the table of methods.

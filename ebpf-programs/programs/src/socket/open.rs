@@ -4,8 +4,8 @@ use core::num::NonZero;
 
 use aya_ebpf::helpers::bpf_get_current_comm;
 use remora_abi::{
-    FAMILY_INET, FAMILY_INET6, FAMILY_UNIX, KIND_OPENED, Loss, MAX_UNIX_PATH, OPENED_POSITIONS, OpenedEvent,
-    ROLE_CONNECTED, ROLE_UNKNOWN, SocketState,
+    DATA_TOKEN, FAMILY_INET, FAMILY_INET6, FAMILY_UNIX, KIND_OPENED, Loss, MAX_UNIX_PATH, OPENED_POSITIONS,
+    OpenedEvent, ROLE_CONNECTED, ROLE_UNKNOWN, SocketState,
 };
 
 use crate::emit;
@@ -45,6 +45,7 @@ pub(crate) fn announce(sock: u64, inode: u32, family: u8, role: u8, time_ns: u64
         event.path_length = 0;
         event.padding = [0; 2];
         event.peer_sock = 0;
+        event.token = if role == ROLE_CONNECTED { token() } else { 0 };
         event.comm = bpf_get_current_comm().unwrap_or_default();
         event.turn = thread::known().map_or(0, |thread| thread.turn);
         event.first_egress = 0;
@@ -64,6 +65,14 @@ pub(crate) fn announce(sock: u64, inode: u32, family: u8, role: u8, time_ns: u64
         // What is there may be another socket's at the same address.
         let _ = SOCKETS.remove(&sock);
     }
+}
+
+/// Returns the unit of work in which the running thread makes its call.
+#[inline(always)]
+fn token() -> u64 {
+    let Some(thread) = thread::known() else { return 0 };
+    let task = &thread.call.task;
+    if task.flags & u64::from(DATA_TOKEN) == 0 { 0 } else { task.parent }
 }
 
 #[inline(always)]

@@ -96,8 +96,8 @@ pub(crate) fn enter(registers: &Registers, descriptor: u64, direction: u8, memor
     }
     if memory.kind != memory::CONNECT {
         locate(call, &found);
-        call.task = runtime::task(registers, &process);
     }
+    call.task = runtime::task(registers, &process);
     thread.is_in_call = 1;
 }
 

@@ -75,7 +75,7 @@ pub(super) fn first_address(file: &File) -> Option<u64> {
 }
 
 /// Returns where in the file the byte is that is mapped to an address.
-pub(super) fn offset_of<'a>(elf: &impl object::Object<'a>, address: u64) -> Option<u64> {
+pub(in crate::discover) fn offset_of<'a>(elf: &impl object::Object<'a>, address: u64) -> Option<u64> {
     elf.segments().find_map(|segment| {
         let (offset, size) = segment.file_range();
         let inside = address.checked_sub(segment.address())?;

@@ -1,0 +1,158 @@
+//! Calls whose cause shows when they are answered.
+//!
+//! A task that sends the calls of many others over one connection reads their answers in order, and wakes who asked, one by
+//! one, before it makes another system call. So the spans of what it has read wait for whom it wakes: as many as there
+//! were answers, or always the same.
+
+use foldhash::HashMap;
+
+use super::Foreseen;
+use crate::event::{ConnectionId, Executor};
+use crate::pairing::ExchangeId;
+use crate::semconv::{self, Value};
+use crate::span::{Parent, Span, TraceId};
+
+/// How long a task takes from its reading of answers to its last waking, at most.
+const MAX_WAIT_NS: u64 = 50_000_000;
+/// Spans that wait. One more does not, and has no parent.
+const MAX_SPANS: usize = 4096;
+/// Tasks that are woken after one reading. One more makes the reading ambiguous.
+const MAX_WOKEN: usize = 1024;
+
+/// A span without a parent, and the trace that begins with it.
+#[derive(Debug)]
+pub(super) struct Late {
+    pub(super) span: Span,
+    pub(super) own_trace: TraceId,
+}
+
+/// The request that a woken task works for.
+type Woken = (ExchangeId, Foreseen);
+
+/// Answers that a task has read at once, and for whom the tasks work that it woke since.
+#[derive(Debug)]
+struct Reading {
+    spans: Vec<Late>,
+    woken: Vec<Option<Woken>>,
+    read_at_ns: u64,
+}
+
+/// The readings of all tasks, by process and task.
+#[derive(Debug, Default)]
+pub(super) struct Answers {
+    readings: HashMap<(u32, u64), Reading>,
+    spans: usize,
+    done: Vec<Span>,
+    /// For whom the last call was, by connection.
+    learned: Vec<(ConnectionId, ExchangeId)>,
+    ambiguous: u64,
+}
+
+impl Answers {
+    /// Returns how many spans have no parent because it did not show whom they were for.
+    pub(super) fn ambiguous(&self) -> u64 {
+        self.ambiguous
+    }
+
+    /// Returns a span that waits no longer.
+    pub(super) fn pop(&mut self) -> Option<Span> {
+        self.done.pop()
+    }
+
+    /// Returns what the answers have shown since, in order.
+    pub(super) fn take_learned(&mut self) -> Vec<(ConnectionId, ExchangeId)> {
+        std::mem::take(&mut self.learned)
+    }
+
+    /// Lets a span wait for whom its reader wakes.
+    pub(super) fn read(&mut self, reader: &Executor, late: Late) {
+        let Some(task) = reader.token.filter(|_| self.spans < MAX_SPANS) else {
+            self.ambiguous += 1;
+            self.done.push(late.span);
+            return;
+        };
+        self.spans += 1;
+        let first = Reading { spans: Vec::new(), woken: Vec::new(), read_at_ns: late.span.ended_at_ns };
+        self.readings.entry((reader.tgid, task)).or_insert(first).spans.push(late);
+    }
+
+    /// Returns whether spans wait for whom this task wakes.
+    pub(super) fn is_awaited(&self, waker: &Executor) -> bool {
+        waker.token.is_some_and(|task| self.readings.contains_key(&(waker.tgid, task)))
+    }
+
+    /// A task wakes another, which works for this request or for none.
+    pub(super) fn wake(&mut self, waker: &Executor, cause: Option<Woken>) {
+        let Some(task) = waker.token else { return };
+        if let Some(reading) = self.readings.get_mut(&(waker.tgid, task))
+            && reading.woken.len() <= MAX_WOKEN
+        {
+            reading.woken.push(cause);
+        }
+    }
+
+    /// A task goes on to something else: it has woken whom it had to.
+    pub(super) fn conclude(&mut self, executor: &Executor) {
+        let Some(task) = executor.token else { return };
+        if let Some(reading) = self.readings.remove(&(executor.tgid, task)) {
+            self.tell(reading);
+        }
+    }
+
+    /// Lets time pass.
+    pub(super) fn expire(&mut self, now_ns: u64) {
+        if self.readings.is_empty() {
+            return;
+        }
+        let is_over =
+            |_: &(u32, u64), reading: &mut Reading| now_ns.saturating_sub(reading.read_at_ns) > MAX_WAIT_NS;
+        let mut over: Vec<_> = self.readings.extract_if(is_over).map(|(_, reading)| reading).collect();
+        over.sort_unstable_by_key(|reading| reading.read_at_ns);
+        over.into_iter().for_each(|reading| self.tell(reading));
+    }
+
+    fn tell(&mut self, reading: Reading) {
+        let Reading { spans, mut woken, .. } = reading;
+        self.spans -= spans.len();
+        if woken.len() != spans.len() {
+            woken = shared(woken, spans.len());
+        }
+        let causes = woken.into_iter().chain(std::iter::repeat_with(|| None));
+        for (Late { mut span, own_trace }, cause) in spans.into_iter().zip(causes) {
+            match cause {
+                Some((server, cause)) => {
+                    self.learned.push((span.connection, server));
+                    belong(&mut span, own_trace, cause);
+                }
+                None => self.ambiguous += 1,
+            }
+            self.done.push(span);
+        }
+    }
+}
+
+/// Returns the request that all the woken work for, once for each of `count` answers; nothing where they differ, or are
+/// fewer than the answers: somebody did not wait for his.
+fn shared(woken: Vec<Option<Woken>>, count: usize) -> Vec<Option<Woken>> {
+    let is_enough = woken.len() >= count;
+    let mut causes = woken.into_iter();
+    let Some(Some(first)) = causes.next().filter(|_| is_enough) else { return Vec::new() };
+    if causes.any(|other| other.is_none_or(|(server, _)| server != first.0)) {
+        return Vec::new();
+    }
+    vec![Some(first); count]
+}
+
+/// Makes a span part of the trace of its cause. What was told of it meanwhile is in the trace that began with it.
+fn belong(span: &mut Span, own_trace: TraceId, cause: Foreseen) {
+    let Foreseen { cause, evidence, .. } = cause;
+    span.trace_id = cause.trace_id;
+    span.flags = cause.flags;
+    span.trace_state = cause.state;
+    span.parent = Some(Parent { span_id: cause.span_id, is_remote: false, evidence });
+    span.attributes.push((semconv::REMORA_PARENT_EVIDENCE, Value::from(evidence.label())));
+    let is_told = span.attributes.iter().any(|(key, _)| *key == semconv::REMORA_TRACE_ALIAS);
+    if !is_told {
+        span.attributes.push((semconv::REMORA_TRACE_ALIAS, Value::from(own_trace.to_string())));
+    }
+}

@@ -87,6 +87,9 @@ const ATTACHED: [(&str, &str, &str); 5] = [
     ("nestjs+attach", "nestjs", "node"),
     ("worker-threads+attach", "worker-threads", "node"),
     ("bullmq+attach", "bullmq", "node"),
+    ("spring+attach", "spring", "jvm"),
+    ("spring-virtual+attach", "spring-virtual", "jvm"),
+    ("spring-futures+attach", "spring-futures", "jvm"),
 ];
 
 /// Everything that can be measured, in the order in which it is.

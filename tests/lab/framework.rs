@@ -90,6 +90,7 @@ const ATTACHED: [(&str, &str, &str); 5] = [
     ("spring+attach", "spring", "jvm"),
     ("spring-virtual+attach", "spring-virtual", "jvm"),
     ("spring-futures+attach", "spring-futures", "jvm"),
+    ("webflux+attach", "webflux", "jvm"),
 ];
 
 /// Everything that can be measured, in the order in which it is.

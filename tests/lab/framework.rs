@@ -88,6 +88,10 @@ const ATTACHED: [(&str, &str, &str); 5] = [
     ("nestjs+attach", "nestjs", "node"),
     ("worker-threads+attach", "worker-threads", "node"),
     ("bullmq+attach", "bullmq", "node"),
+    ("spring+attach", "spring", "jvm"),
+    ("spring-virtual+attach", "spring-virtual", "jvm"),
+    ("spring-futures+attach", "spring-futures", "jvm"),
+    ("webflux+attach", "webflux", "jvm"),
 ];
 
 /// The rows that they make.

@@ -59,7 +59,7 @@ const HOUSES: [House; 3] = [
             // It tries the programs that capture loads, in a cgroup that discover finds.
             ("propagate", &["capture", "discover"]),
             // The settings of each room.
-            ("config", &["attach", "capture", "discover", "export"]),
+            ("config", &["attach", "capture", "discover", "export", "propagate"]),
         ],
     },
     House {

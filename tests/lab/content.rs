@@ -1,6 +1,5 @@
 //! How often conclusions from ids are right: with ids as they should be, and with ids that mislead.
 
-use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::ops::Range;
@@ -9,7 +8,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 
-use crate::agent::Agent;
+use crate::agent::{Agent, Seen};
 use crate::framework::{Framework, Load};
 use crate::judge::{Claims, FIRST_LONG_NUMBER, FIRST_NUMBER, Ids, Judge};
 use crate::load;
@@ -49,7 +48,7 @@ const HEADER: [&str; 11] = [
 ];
 
 /// Measures the frameworks of a plan, prints the table, and keeps it where the plan says.
-pub(crate) fn run(plan: &Plan, bench: &mut Bench<'_>, frameworks: &[Framework]) -> Result<()> {
+pub(crate) fn run(plan: &Plan, bench: &mut Bench<'_>, frameworks: &[&Framework]) -> Result<()> {
     let mut rows = Vec::new();
     for framework in frameworks {
         for setting in SETTINGS {
@@ -84,8 +83,8 @@ impl Bench<'_> {
             }
         }
         drop(processes);
-        let spans = agent.finish()?.spans;
-        let judge = Judge::new(spans, HashMap::new(), self.servers.neighbours());
+        let Seen { spans, .. } = agent.finish()?;
+        let judge = Judge::new(spans, self.servers.neighbours());
         let row = |Sent { ids, in_flight, requests, failed, numbers }| Row {
             framework: framework.name,
             setting,

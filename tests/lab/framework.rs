@@ -8,6 +8,7 @@ mod proxy;
 mod python;
 
 use std::process::Command;
+use std::sync::LazyLock;
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
@@ -89,19 +90,23 @@ const ATTACHED: [(&str, &str, &str); 5] = [
     ("bullmq+attach", "bullmq", "node"),
 ];
 
-/// Everything that can be measured, in the order in which it is.
-pub(crate) fn all() -> Vec<Framework> {
-    let families: [&[Framework]; 6] = [python::ALL, go::ALL, node::ALL, java::ALL, native::ALL, proxy::ALL];
-    families
-        .into_iter()
-        .flatten()
-        .flat_map(|framework| [*framework].into_iter().chain(with_part(framework)))
-        .collect()
+/// The rows that they make.
+static WITH_PART: LazyLock<Vec<Framework>> = LazyLock::new(|| {
+    let plain = || families().into_iter().flatten();
+    let rows = ATTACHED.iter().filter_map(|(name, framework, _)| {
+        let plain = plain().find(|plain| plain.name == *framework)?;
+        Some(Framework { name, ..*plain })
+    });
+    rows.collect()
+});
+
+fn families() -> [&'static [Framework]; 6] {
+    [python::ALL, go::ALL, node::ALL, java::ALL, native::ALL, proxy::ALL]
 }
 
-fn with_part(framework: &Framework) -> Option<Framework> {
-    let (name, _, _) = ATTACHED.iter().find(|(_, plain, _)| *plain == framework.name)?;
-    Some(Framework { name, ..*framework })
+/// Everything that can be measured, in the order in which it is.
+pub(crate) fn all() -> Vec<&'static Framework> {
+    families().into_iter().flatten().chain(WITH_PART.iter()).collect()
 }
 
 /// Returns the platform whose parts the agent puts into the processes of a row, if it does.

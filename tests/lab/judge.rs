@@ -166,9 +166,14 @@ pub(crate) struct Judge {
 }
 
 impl Judge {
-    pub(crate) fn new(spans: Vec<Span>, links: HashMap<String, Link>, neighbours: Neighbours) -> Self {
+    pub(crate) fn new(spans: Vec<Span>, neighbours: Neighbours) -> Self {
         let by_id = spans.iter().enumerate().map(|(index, span)| (span.id.clone(), index)).collect();
-        Self { spans, by_id, links, neighbours }
+        Self { spans, by_id, links: HashMap::new(), neighbours }
+    }
+
+    /// Judges what is inferred too: links by span id of the call.
+    pub(crate) fn with_links(self, links: HashMap<String, Link>) -> Self {
+        Self { links, ..self }
     }
 
     /// Judges the spans that carry one of `numbers`.
@@ -231,7 +236,7 @@ impl Judge {
     fn judge_link(&self, span: &Span, verdict: Verdict, tally: &mut Tally) {
         let Some(link) = self.links.get(&span.id).filter(|_| verdict == Verdict::Missing) else { return };
         let request = self.by_id.get(&link.request).and_then(|&index| self.spans.get(index));
-        let is_right = request.is_some_and(|request| request.is_server && request.number == span.number);
+        let is_right = request.is_some_and(|request| request.number == span.number);
         tally.inferred.add(is_right);
         if link.confidence >= SURE {
             tally.sure.add(is_right);
@@ -369,8 +374,7 @@ mod tests {
     fn tally(spans: &[Span], truth: Truth) -> Tally {
         let neighbours =
             Neighbours { downstream_port: 1, downstream_pid: DOWNSTREAM, postgres_port: 2, redis_port: 3 };
-        Judge::new(spans.to_vec(), HashMap::new(), neighbours)
-            .tally(&(FIRST_NUMBER..FIRST_NUMBER + 10), truth)
+        Judge::new(spans.to_vec(), neighbours).tally(&(FIRST_NUMBER..FIRST_NUMBER + 10), truth)
     }
 
     #[test]
@@ -420,7 +424,8 @@ mod tests {
         let links = links.map(|(call, link)| (call.to_owned(), link)).into();
         let neighbours =
             Neighbours { downstream_port: 1, downstream_pid: DOWNSTREAM, postgres_port: 2, redis_port: 3 };
-        let found = Judge::new(spans.to_vec(), links, neighbours).tally(&(one..two + 1), Truth::Server);
+        let found =
+            Judge::new(spans.to_vec(), neighbours).with_links(links).tally(&(one..two + 1), Truth::Server);
         assert_eq!(found.sure, Inferred { right: 1, all: 2 });
         assert_eq!(found.inferred, Inferred { right: 2, all: 3 });
     }
@@ -503,7 +508,7 @@ mod tests {
         ];
         let neighbours =
             Neighbours { downstream_port: 1, downstream_pid: DOWNSTREAM, postgres_port: 2, redis_port: 3 };
-        let judge = Judge::new(spans, HashMap::new(), neighbours);
+        let judge = Judge::new(spans, neighbours);
         let numbers = FIRST_NUMBER..FIRST_NUMBER + 10;
         let expected = Claims {
             calls: 5,

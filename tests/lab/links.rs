@@ -9,7 +9,7 @@ use serde_json::Value;
 
 /// Calls without parent that are decided together; the aggregator cuts time by itself, into parts of about this size.
 const CALLS_TOGETHER: usize = 2_000;
-/// Spans of no request are no link's end. What is this unlikely is not shown.
+/// What is less likely is not shown.
 const LEAST_CONFIDENCE: f64 = 0.5;
 /// From here on, the aggregator says that it is sure.
 pub(crate) const SURE: f64 = 0.9;
@@ -84,7 +84,11 @@ fn span(value: &Value) -> Option<Span> {
         trace_state: String::new(),
         flags: 0,
         name: value["name"].as_str()?.into(),
-        kind: if value["kind"] == "server" { SpanKind::Server } else { SpanKind::Client },
+        kind: match value["kind"].as_str()? {
+            "server" => SpanKind::Server,
+            "consumer" => SpanKind::Consumer,
+            _ => SpanKind::Client,
+        },
         start_unix_ns,
         end_unix_ns: start_unix_ns + value["duration_ns"].as_u64()?,
         attributes: attributes(&value["attributes"]),

@@ -61,10 +61,10 @@ fn run() -> Result<ExitCode> {
 /// Prints the frameworks for xtask, one JSON object a line.
 fn list() {
     for Framework { name, title, needs, .. } in framework::all() {
-        let is_short = framework::SHORT.contains(&name);
+        let is_short = framework::SHORT.contains(name);
         println!(
             "{}",
-            json!({ "name": name, "title": title, "needs": needs, "is_short": is_short, "is_costed": framework::COSTED.contains(&name) })
+            json!({ "name": name, "title": title, "needs": needs, "is_short": is_short, "is_costed": framework::COSTED.contains(name) })
         );
     }
 }
@@ -79,7 +79,7 @@ fn measure(plan: &Plan) -> Result<ExitCode> {
     let sink = Sink::start()?;
     let mut bench = Bench::new(&servers, &sink, &binary, &plan.in_flight, plan.requests);
     if plan.is_content {
-        let is_chosen = |framework: &Framework| {
+        let is_chosen = |framework: &&Framework| {
             plan.frameworks.iter().any(|name| name == framework.name) && content::is_measurable(framework)
         };
         let chosen: Vec<_> = framework::all().into_iter().filter(is_chosen).collect();
@@ -99,7 +99,7 @@ fn measure(plan: &Plan) -> Result<ExitCode> {
         if !plan.frameworks.iter().any(|name| name == framework.name) {
             continue;
         }
-        match bench.measure(&framework) {
+        match bench.measure(framework) {
             Ok(measured) => {
                 println!("{}", report::table(std::slice::from_ref(&measured)));
                 report::explain(&measured);
@@ -130,7 +130,7 @@ fn cost(plan: &Plan, rounds: usize) -> Result<()> {
     let mut bench = Bench::new(&servers, &sink, &plan.agent, &plan.in_flight, plan.requests);
     for framework in framework::all() {
         if plan.frameworks.iter().any(|name| name == framework.name) {
-            bench.cost(&framework, rounds).with_context(|| framework.name)?;
+            bench.cost(framework, rounds).with_context(|| framework.name)?;
         }
     }
     Ok(())

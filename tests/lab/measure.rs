@@ -95,7 +95,7 @@ impl<'a> Bench<'a> {
         }
         drop(processes);
         let Seen { spans, links, losses } = agent.finish()?;
-        let judge = Judge::new(spans, links.infer(), self.servers.neighbours());
+        let judge = Judge::new(spans, self.servers.neighbours()).with_links(links.infer());
         let cells = loaded.into_iter().map(|cell| cell.judged(&judge, framework)).collect();
         Ok(Measured { name, title, versions, cells, losses })
     }

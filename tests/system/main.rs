@@ -14,6 +14,7 @@ mod hosts;
 mod live;
 mod nginx;
 mod node;
+mod node_attached;
 mod older;
 mod postgres;
 mod queue;

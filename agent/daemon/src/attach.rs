@@ -6,17 +6,22 @@
 
 mod jvm;
 mod node;
+mod own;
 mod platform;
 mod refusal;
 mod target;
 mod worker;
 
+use std::net::SocketAddr;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 
 pub use platform::{Platform, Platforms, UnknownPlatform};
 
 use crate::health::{Counter, Ledger};
+use node::Node;
+use own::OwnConnections;
+use target::Target;
 use worker::Worker;
 
 /// Orders and outcomes under way, for each platform. One more order is refused and counted.
@@ -42,10 +47,18 @@ pub struct Outcome {
     pub is_attached: bool,
 }
 
+/// Returns why the part for Node cannot be put into a process, as far as that can be told without doing it.
+#[must_use]
+pub fn obstacle_in_node(tgid: u32) -> Option<String> {
+    let checked = Target::open(tgid).and_then(|target| Node::new(OwnConnections::default()).check(&target));
+    checked.err().map(|refusal| refusal.to_string())
+}
+
 /// The threads that attach, one for each platform that was asked for.
 #[derive(Debug)]
 pub struct Attacher {
     lanes: Vec<Lane>,
+    own: OwnConnections,
     refused: Counter,
 }
 
@@ -62,8 +75,9 @@ impl Attacher {
     /// Returns an attacher for these platforms; it does nothing where there is none.
     #[must_use]
     pub fn start(platforms: &Platforms, ledger: &Ledger) -> Self {
-        let lanes = platforms.iter().filter_map(|platform| Lane::start(platform, ledger)).collect();
-        Self { lanes, refused: ledger.loss("attach", "order_queue_full") }
+        let own = OwnConnections::default();
+        let lanes = platforms.iter().filter_map(|platform| Lane::start(platform, &own, ledger)).collect();
+        Self { lanes, own, refused: ledger.loss("attach", "order_queue_full") }
     }
 
     /// Wishes that the part of `platform` is in a process. Returns whether parts of that platform are attached at all.
@@ -93,6 +107,12 @@ impl Attacher {
         self.lanes.iter().find_map(|lane| lane.outcomes.try_recv().ok())
     }
 
+    /// Returns whether a process talks to this agent, which attaches.
+    #[must_use]
+    pub fn is_own(&self, tgid: u32, peer: SocketAddr) -> bool {
+        !self.lanes.is_empty() && self.own.contains(tgid, peer)
+    }
+
     /// Wishes that all parts leave. It is done when [`is_finished`](Self::is_finished) says so.
     pub fn leave(&mut self) {
         self.lanes.iter_mut().for_each(|lane| lane.orders = None);
@@ -113,10 +133,10 @@ impl Attacher {
 }
 
 impl Lane {
-    fn start(platform: Platform, ledger: &Ledger) -> Option<Self> {
+    fn start(platform: Platform, own: &OwnConnections, ledger: &Ledger) -> Option<Self> {
         let (orders, orders_rx) = sync_channel(CHANNEL_LENGTH);
         let (outcomes_tx, outcomes) = sync_channel(CHANNEL_LENGTH);
-        let worker = Worker::new(platform, outcomes_tx, ledger);
+        let worker = Worker::new(platform, own, outcomes_tx, ledger);
         let builder = std::thread::Builder::new().name(format!("remora-{platform}"));
         match builder.spawn(move || worker.run(&orders_rx)) {
             Ok(thread) => Some(Self { platform, orders: Some(orders), outcomes, thread }),

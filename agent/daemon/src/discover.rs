@@ -26,7 +26,7 @@ mod worker;
 pub use container::{Membership, cgroup2_mount};
 pub use environment::Environment;
 pub use notice::{Notice, Verdict};
-pub use probes::{FileIdentity, Probe, Purpose, symbol_address};
+pub use probes::{FileIdentity, Probe, Purpose, Symbols};
 pub use process::{ContextOffsets, GoOffsets, Instance, NameSource, Process, Runtime, TokioOffsets};
 pub use selection::{Decision, Error, KEYS, Rule, Selection};
 pub use sockets::{socket_inodes, tcp_sockets};

@@ -267,7 +267,7 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
             Observation::Socket { event, tgid } => {
                 // The end of a connection that somebody else has used, or that was known before the verdict.
                 let is_end = matches!(event.kind, EventKind::Closed(_));
-                if is_end || !self.roster.is_ignored(tgid) {
+                if !self.parts.is_own(tgid, &event) && (is_end || !self.roster.is_ignored(tgid)) {
                     self.engine.handle_event(event);
                 }
             }

@@ -4,6 +4,7 @@
 //! protocol. Its one hard problem is to name no parent rather than a wrong one: every rule below states what it proves.
 
 mod content;
+mod deliveries;
 mod describe;
 mod identity;
 mod late;
@@ -24,10 +25,10 @@ use content::Content;
 pub use content::ContentEvidence;
 use identity::{IdSource, Identity, WireKey};
 use late::{Answers, Late};
-use messages::{Messages, Producer};
+use messages::Messages;
 use parents::{Found, Parents};
 use route::Routes;
-use works::{Receipt, Works};
+use works::Works;
 
 /// How long a finished client call is remembered for a server side that is told late.
 const MEMORY_NS: u64 = 2_000_000_000;
@@ -139,8 +140,11 @@ pub(crate) struct Tally {
     pub(crate) late_matches: u64,
     /// Calls that were not given a parent because the thread was serving several requests.
     pub(crate) ambiguous: u64,
-    /// Calls that were not given a parent because a request had too many or was too old.
+    /// Hand-overs that were not remembered: there were too many.
     pub(crate) over_limit: u64,
+    /// Calls of requests that had made too many, or had begun too long before.
+    pub(crate) too_many_calls: u64,
+    pub(crate) too_old: u64,
     /// Client calls that could not be remembered.
     pub(crate) not_remembered: u64,
     /// Calls that were given a parent, or a link, because of the ids in them.
@@ -206,6 +210,8 @@ impl Correlation {
         let mut tally = self.tally;
         tally.ambiguous += self.parents.ambiguous() + self.answers.ambiguous();
         tally.over_limit += self.parents.over_limit();
+        tally.too_many_calls += self.parents.too_many_calls();
+        tally.too_old += self.parents.too_old();
         tally.content = self.content.tally();
         tally.messages_forgotten += self.messages.forgotten();
         tally.works_evicted += self.works.evicted();
@@ -236,25 +242,6 @@ impl Correlation {
     pub(crate) fn handle_process_exit(&mut self, tgid: u32) {
         self.end_works(self.works.of_process(tgid), None);
         self.parents.forget_process(tgid);
-    }
-
-    /// Returns the spans of work that has ended since the last call.
-    pub(crate) fn take_ended(&mut self) -> Vec<Span> {
-        std::mem::take(&mut self.ended)
-    }
-
-    /// Ends all work that messages asked for.
-    pub(crate) fn end_all(&mut self) {
-        self.end_works(self.works.all(), None);
-    }
-
-    fn end_works(&mut self, works: Vec<ExchangeId>, at_ns: Option<u64>) {
-        for work in works {
-            self.parents.end_work(work);
-            let has_calls = self.active.remove(&work).is_some_and(|work| work.has_children);
-            let span = self.works.end(work, at_ns, &mut self.messages);
-            self.ended.extend(span.filter(|_| has_calls));
-        }
     }
 
     /// Notes who opened a connection, and during what.
@@ -435,6 +422,9 @@ impl Correlation {
         let active = if kind == SpanKind::Client {
             self.ask(connection, &started.first, source);
             let cause = self.cause_of(started, &marks, connection, opened);
+            if let Some(cause) = self.parents.parent_of(started.id) {
+                self.works.call_began(cause);
+            }
             let active = self.begin_client(cause, wire, identity, keys);
             self.send(&sent, &active.context, started.first.at_ns);
             active
@@ -443,18 +433,6 @@ impl Correlation {
             self.begin_server(started, wire, connection, identity, keys)
         };
         self.active.insert(started.id, active);
-    }
-
-    /// Whoever asks for a message has done with the one before.
-    fn ask(&mut self, connection: ConnectionId, first: &Stamp, source: Option<u64>) {
-        let over = source.and_then(|source| self.parents.ask(connection, first, source));
-        self.end_works(over.into_iter().collect(), Some(first.at_ns));
-    }
-
-    fn send(&mut self, keys: &Keys, by: &Context, at_ns: u64) {
-        self.tally.messages_left_out += u64::from(keys.left_out());
-        let producer = Producer { trace_id: by.trace_id, span_id: by.span_id };
-        keys.as_slice().iter().for_each(|key| self.messages.send(*key, producer, at_ns));
     }
 
     /// Returns what a call belongs to, and what it may belong to.
@@ -564,7 +542,6 @@ impl Correlation {
     fn foresight(&mut self, id: ExchangeId, evidence: Evidence) -> Option<Foreseen> {
         let server = self.active.get_mut(&id)?;
         server.has_children = true;
-        self.works.call_began(id);
         Some(Foreseen { cause: server.context.clone(), received: server.wire.clone(), evidence })
     }
 
@@ -697,110 +674,6 @@ impl Correlation {
             return None;
         }
         Some(span)
-    }
-
-    /// Notes the messages that a call has moved. Returns the attributes that tell of them.
-    fn deliver(
-        &mut self,
-        exchange: &Exchange,
-        active: &mut Active,
-        cause: Option<ExchangeId>,
-        protocol: &'static str,
-        connection: ConnectionId,
-        opened: &Opened,
-    ) -> Attributes {
-        let mut sent = exchange.request.sent.clone();
-        let mut attributes = Attributes::new();
-        if exchange.response.as_ref().is_some_and(|response| response.outcome.error_type.is_some()) {
-            self.retract(&sent, &active.context);
-            return attributes;
-        }
-        if let Some(response) = &exchange.response {
-            self.send(&response.sent, &active.context, exchange.request_first.at_ns);
-            response.sent.as_slice().iter().for_each(|key| sent.add(*key));
-        }
-        attributes.extend(works::told(semconv::REMORA_MESSAGE_SENT, &sent));
-        let response = exchange.response.as_ref().zip(exchange.response_last);
-        let Some((received, last)) = response.and_then(|(it, last)| Some((it.received.as_ref()?, last)))
-        else {
-            return attributes;
-        };
-        attributes.extend(works::told(semconv::REMORA_MESSAGE_RECEIVED, &received.keys));
-        let links = self.receive(&received.keys, active.context.span_id, last.at_ns);
-        if received.is_certain || !links.is_empty() {
-            self.note_receipt(!links.is_empty());
-        }
-        active.links.extend_from_slice(&links);
-        // What a request receives while it is served is a part of it.
-        let is_part = cause.is_some_and(|cause| !self.works.contains(cause));
-        if let Some(source) = exchange.request.source.as_ref().filter(|_| received.is_certain && !is_part) {
-            let receipt = Receipt {
-                keys: &received.keys,
-                source,
-                asked: exchange.request_first,
-                read: last,
-                protocol,
-                links,
-            };
-            self.begin_work(exchange.id, receipt, &active.context, connection, opened);
-        }
-        attributes
-    }
-
-    /// Returns the span of a consumer to whom the server brought messages, unasked.
-    pub(crate) fn push(
-        &mut self,
-        keys: &Keys,
-        protocol: &'static str,
-        read: &Stamp,
-        connection: ConnectionId,
-        opened: &Opened,
-    ) -> Span {
-        let Identity { trace, client_span, .. } = identity::new(&mut self.ids);
-        let context =
-            Context { trace_id: trace, span_id: client_span, flags: ROOT_FLAGS, state: String::new() };
-        let mut span = works::span(works::RECEIVE, &context, keys, protocol, read, connection, opened);
-        span.links = self.receive(keys, span.span_id, read.at_ns);
-        self.note_receipt(!span.links.is_empty());
-        span
-    }
-
-    fn note_receipt(&mut self, is_linked: bool) {
-        self.tally.messages_linked += u64::from(is_linked);
-        self.tally.messages_unknown += u64::from(!is_linked);
-    }
-
-    fn retract(&mut self, keys: &Keys, by: &Context) {
-        let producer = Producer { trace_id: by.trace_id, span_id: by.span_id };
-        keys.as_slice().iter().for_each(|key| self.messages.retract(*key, producer));
-    }
-
-    /// Returns links to those who sent these messages, each once.
-    fn receive(&mut self, keys: &Keys, own: SpanId, at_ns: u64) -> Vec<Link> {
-        self.tally.messages_left_out += u64::from(keys.left_out());
-        let mut links: Vec<Link> = Vec::new();
-        for link in keys.as_slice().iter().filter_map(|key| self.messages.receive(*key, at_ns)) {
-            if link.span_id != own && links.iter().all(|known| known.span_id != link.span_id) {
-                links.push(link);
-            }
-        }
-        links
-    }
-
-    /// Begins the work that a message asks for; it takes the place of the exchange that brought it.
-    fn begin_work(
-        &mut self,
-        id: ExchangeId,
-        receipt: Receipt<'_>,
-        received: &Context,
-        connection: ConnectionId,
-        opened: &Opened,
-    ) {
-        let Receipt { source, asked, read, .. } = receipt;
-        let Some(receiving) = self.parents.begin_work(id, connection, source, &asked, &read) else { return };
-        let context = works::context(received);
-        self.works.begin(id, receipt, receiving, &context, connection, opened);
-        self.active.insert(id, Active::root(context));
     }
 
     /// The caller may have been told after its server.

@@ -107,7 +107,7 @@ impl Hook {
         Self { class, method, descriptor, call, argument, is_around: false }
     }
 
-    const fn around(
+    pub(crate) const fn around(
         class: &'static str,
         method: &'static str,
         descriptor: &'static str,
@@ -146,7 +146,16 @@ const FUTURE: &str = "java/util/concurrent/CompletableFuture";
 const VIRTUAL: &str = "java/lang/VirtualThread";
 const TOMCAT_POOL: &str = "org/apache/tomcat/util/threads/ThreadPoolExecutor";
 const NETTY_EXECUTOR: &str = "io/netty/util/concurrent/AbstractEventExecutor";
-const REACTOR_BORROWER: &str = "reactor/pool/AbstractPool$Borrower";
+const NIO_CHANNEL: &str = "io/netty/channel/nio/AbstractNioChannel$AbstractNioUnsafe";
+const EPOLL_CHANNEL: &str = "io/netty/channel/epoll/AbstractEpollChannel$AbstractEpollUnsafe";
+const REACTOR_ACQUIRE: &str = "reactor/netty/resources/DefaultPooledConnectionProvider$DisposableAcquire";
+
+/// Reactor Netty has a copy of Reactor's pool.
+macro_rules! reactor_netty {
+    () => {
+        "reactor/netty/internal/shaded/reactor/pool"
+    };
+}
 
 macro_rules! completion {
     ($name:literal) => {
@@ -266,10 +275,17 @@ pub static ALL: &[Hook] = &[
         Call::Fresh,
         None,
     ),
+    // A connection is for whoever will use it, and that is told later.
+    Hook::around(NIO_CHANNEL, "connect", "(", Call::Fresh, None),
+    Hook::around(EPOLL_CHANNEL, "connect", "(", Call::Fresh, None),
     Hook::before("io/netty/channel/ChannelOutboundBuffer", "addMessage", "(", Call::ClaimNetty, THIS),
     // Who waits for a connection gets it from whoever gives it back.
     Hook::before("reactor/pool/SimpleDequePool", "doAcquire", "(", Call::Give, FIRST),
-    Hook::around(REACTOR_BORROWER, "deliver", "(", Call::Enter, THIS),
+    Hook::around("reactor/pool/AbstractPool$Borrower", "deliver", "(", Call::Enter, THIS),
+    Hook::before(concat!(reactor_netty!(), "/SimpleDequePool"), "doAcquire", "(", Call::Give, FIRST),
+    Hook::around(concat!(reactor_netty!(), "/AbstractPool$Borrower"), "deliver", "(", Call::Enter, THIS),
+    Hook::before(REACTOR_ACQUIRE, "onSubscribe", "(", Call::Give, THIS),
+    Hook::around(REACTOR_ACQUIRE, "onStateChange", "(", Call::Enter, THIS),
 ];
 
 #[cfg(test)]

@@ -119,15 +119,14 @@ impl<'a> Assignment<'a> {
         }
     }
 
-    /// Makes a call undecided; returns for whom it was believed to be made.
-    pub(super) fn detach(&mut self, call: usize) -> Owner {
-        let owner = self.owner(call);
-        let Some(seen) = self.scene.calls.get(call) else { return owner };
-        match owner {
+    /// Makes a call undecided.
+    pub(super) fn detach(&mut self, call: usize) {
+        let Some(seen) = self.scene.calls.get(call) else { return };
+        match self.owner(call) {
             Owner::Undecided => {}
             Owner::Nobody => self.habits.remove_background(seen.kind),
             Owner::Request(at) => {
-                let Some(request) = self.scene.requests.get(at) else { return owner };
+                let Some(request) = self.scene.requests.get(at) else { return };
                 if let Some(walk) = self.walks.get_mut(at) {
                     walk.retain(|other| *other != call);
                 }
@@ -142,7 +141,6 @@ impl<'a> Assignment<'a> {
         if let Some(place) = self.owners.get_mut(call) {
             *place = Owner::Undecided;
         }
-        owner
     }
 
     /// Returns the calls of a request between which another one would come.

@@ -12,9 +12,11 @@ use super::scene::{Origin, Scene};
 
 /// Beliefs that are drawn independently.
 const CHAINS: u64 = 3;
-/// Rounds in which beliefs become stronger, from this coldness to 1.
+/// Rounds in which beliefs become stronger, from the first coldness to the last. The last one is below 1: the model is
+/// simpler than any process, so what it finds unlikely is not quite as unlikely.
 const ROUNDS_COOLING: usize = 16;
 const FIRST_COLDNESS: f64 = 0.3;
+const LAST_COLDNESS: f64 = 0.7;
 /// In these rounds that a call is for nobody counts so much less: else all calls of a kind leave at once, and do not come
 /// back.
 const FIRST_DOUBT: f64 = 0.001;
@@ -44,10 +46,10 @@ pub(super) fn odds(scene: &Scene, seed: u64) -> Vec<Odds> {
         let mut chain = Chain::new(scene, seed.wrapping_add(chain));
         for round in 0..ROUNDS_COOLING {
             let share = round as f64 / ROUNDS_COOLING as f64;
-            chain.assignment.set_coldness(FIRST_COLDNESS + (1.0 - FIRST_COLDNESS) * share);
+            chain.assignment.set_coldness(FIRST_COLDNESS + (LAST_COLDNESS - FIRST_COLDNESS) * share);
             chain.round(&mut []);
         }
-        chain.assignment.set_coldness(1.0);
+        chain.assignment.set_coldness(LAST_COLDNESS);
         chain.doubt = 1.0;
         let mut settling = even_odds(scene);
         (0..ROUNDS_SETTLING).for_each(|_| chain.round(&mut settling));

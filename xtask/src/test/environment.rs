@@ -13,7 +13,7 @@ use crate::shell::{self, step};
 use crate::workspace;
 
 /// Programs, and the Debian package that has each.
-const PROGRAMS: [(&str, &str); 12] = [
+const PROGRAMS: [(&str, &str); 13] = [
     ("postgres", "postgresql"),
     ("psql", "postgresql-client"),
     ("redis-server", "redis-server"),
@@ -26,6 +26,7 @@ const PROGRAMS: [(&str, &str); 12] = [
     ("openssl", "openssl"),
     ("python3", "python3"),
     ("node", "nodejs"),
+    ("javac", "openjdk-17-jdk-headless"),
 ];
 /// The oldest Go that fetches by itself the version that `go.mod` asks for.
 const OLDEST_GO: (u32, u32) = (1, 21);

@@ -15,10 +15,11 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use self::inspector::Inspector;
+use super::own::OwnConnections;
 use super::platform::Mechanism;
 use super::refusal::Refusal;
 use super::target::Target;
-use crate::discover::{socket_inodes, tcp_sockets};
+use crate::discover::{Symbols, socket_inodes, tcp_sockets};
 
 pub(super) use error::Error;
 
@@ -32,15 +33,49 @@ const STEP_WITHIN: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// The way into Node.
-pub(super) struct Node;
+pub(super) struct Node {
+    own: OwnConnections,
+    symbols: Symbols,
+}
 
 impl Mechanism for Node {
     fn attach(&mut self, target: &Target) -> Result<(), Refusal> {
-        visit(target, Action::Attach, Instant::now() + 3 * STEP_WITHIN)
+        self.visit(target, Action::Attach, Instant::now() + 3 * STEP_WITHIN)
     }
 
     fn detach(&mut self, target: &Target, until: Instant) -> Result<(), Refusal> {
-        visit(target, Action::Detach, until)
+        self.visit(target, Action::Detach, until)
+    }
+}
+
+impl Node {
+    /// Returns a way that notes its own connections.
+    pub(super) fn new(own: OwnConnections) -> Self {
+        Self { own, symbols: Symbols::default() }
+    }
+
+    /// Returns why a process is left alone, if there is a reason.
+    pub(super) fn check(&mut self, target: &Target) -> Result<(), Refusal> {
+        Ok(suitable::check(target.tgid, &mut self.symbols)?)
+    }
+
+    /// Opens the inspector, has the part act, and sees that the inspector is closed again.
+    fn visit(&mut self, target: &Target, action: Action, until: Instant) -> Result<(), Refusal> {
+        self.check(target)?;
+        let tgid = target.tgid;
+        let step = || until.min(Instant::now() + STEP_WITHIN);
+        let before = listening(tgid);
+        target.signal(Signal::USR1)?;
+        let is_new = |address: &SocketAddr| !before.contains(address);
+        let opened = wait(step(), || listening(tgid).into_iter().find(is_new));
+        let address = opened.ok_or(Error::NotOpened)?;
+        let note = |local| self.own.note(tgid, local);
+        let talked = namespace::within(tgid, || talk(tgid, address, action, &note, step()));
+        let is_closed = || (!listening(tgid).contains(&address)).then_some(());
+        let closed = wait(Instant::now() + STEP_WITHIN, is_closed);
+        self.own.forget(tgid);
+        closed.ok_or(Error::LeftOpen { address })?;
+        Ok(talked??)
     }
 }
 
@@ -60,25 +95,15 @@ impl Action {
     }
 }
 
-/// Opens the inspector, has the part act, and sees that the inspector is closed again.
-fn visit(target: &Target, action: Action, until: Instant) -> Result<(), Refusal> {
-    suitable::check(target.tgid)?;
-    let step = || until.min(Instant::now() + STEP_WITHIN);
-    let before = listening(target.tgid);
-    target.signal(Signal::USR1)?;
-    let is_new = |address: &SocketAddr| !before.contains(address);
-    let opened = wait(step(), || listening(target.tgid).into_iter().find(is_new));
-    let address = opened.ok_or(Error::NotOpened)?;
-    let talked = namespace::within(target.tgid, || talk(target.tgid, address, action, step()))?;
-    let is_closed = || (!listening(target.tgid).contains(&address)).then_some(());
-    // The process may be gone by now, and its port with it.
-    wait(Instant::now() + STEP_WITHIN, is_closed).ok_or(Error::LeftOpen { address })?;
-    Ok(talked?)
-}
-
 /// Has the part act, and the inspector close itself once this connection is gone.
-fn talk(tgid: u32, address: SocketAddr, action: Action, until: Instant) -> Result<(), Error> {
-    let mut inspector = Inspector::connect(address, until)?;
+fn talk(
+    tgid: u32,
+    address: SocketAddr,
+    action: Action,
+    note: &impl Fn(SocketAddr),
+    until: Instant,
+) -> Result<(), Error> {
+    let mut inspector = Inspector::connect(address, note, until)?;
     let acted = inspector.evaluate(&action.expression(), until);
     if acted.is_err() && action == Action::Attach {
         // It may act yet, when nobody counts on it any more.

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use super::jvm::Jvm;
 use super::node::Node;
+use super::own::OwnConnections;
 use super::refusal::Refusal;
 use super::target::Target;
 
@@ -32,10 +33,10 @@ impl Platform {
     }
 
     /// Returns the means to put its part into processes.
-    pub(super) fn mechanism(self) -> Box<dyn Mechanism> {
+    pub(super) fn mechanism(self, own: &OwnConnections) -> Box<dyn Mechanism> {
         match self {
             Platform::Jvm => Box::new(Jvm),
-            Platform::Node => Box::new(Node),
+            Platform::Node => Box::new(Node::new(own.clone())),
         }
     }
 }

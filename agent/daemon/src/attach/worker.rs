@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
+use super::own::OwnConnections;
 use super::platform::{Mechanism, Platform};
 use super::refusal::Refusal;
 use super::target::Target;
@@ -18,7 +19,7 @@ const SETTLED: Duration = Duration::from_secs(3);
 const RETRY: Duration = Duration::from_millis(500);
 const MAX_TRIES: u32 = 60;
 /// How long all parts together may take to leave when the agent ends.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(5);
 /// How long one part may take to leave a process that is no longer selected.
 const DETACH_WITHIN: Duration = Duration::from_secs(5);
 
@@ -41,7 +42,12 @@ struct Try {
 }
 
 impl Worker {
-    pub(super) fn new(platform: Platform, outcomes: SyncSender<Outcome>, ledger: &Ledger) -> Self {
+    pub(super) fn new(
+        platform: Platform,
+        own: &OwnConnections,
+        outcomes: SyncSender<Outcome>,
+        ledger: &Ledger,
+    ) -> Self {
         let attached_len = Arc::new(AtomicU64::new(0));
         let shown = Arc::clone(&attached_len);
         ledger.gauge("remora_agent_attached", vec![("platform", platform.label().into())], move || {
@@ -49,7 +55,7 @@ impl Worker {
         });
         Self {
             platform,
-            mechanism: platform.mechanism(),
+            mechanism: platform.mechanism(own),
             outcomes,
             ledger: ledger.clone(),
             due: HashMap::new(),
@@ -126,7 +132,8 @@ impl Worker {
         if target.age() < SETTLED {
             return Err(Refusal::Early);
         }
-        self.mechanism.attach(&target)?;
+        let attached = self.mechanism.attach(&target);
+        attached.map_err(|refusal| if target.is_alive() { refusal } else { Refusal::Gone })?;
         Ok(target)
     }
 
@@ -134,7 +141,7 @@ impl Worker {
         let tgid = target.tgid;
         match self.mechanism.detach(target, until) {
             Ok(()) => tracing::info!(pid = tgid, platform = %self.platform, "the part is gone"),
-            Err(Refusal::Gone) => {}
+            Err(_) if !target.is_alive() => {}
             Err(refusal) => self.refuse(tgid, "detached", &refusal),
         }
         self.tell(tgid, false);

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use self::mapped::Tls;
 use self::sockets::Sockets;
+use crate::attach;
 use crate::discover::{self, Decision, Process, Runtime, Selection};
 
 /// Everything that is known.
@@ -132,9 +133,10 @@ fn not_seen(process: &Process, tls: &[Tls], sockets: &Sockets) -> Vec<String> {
         Runtime::Go { offsets: Some(offsets), version } if offsets.parent_goid == 0 => {
             gaps.push(format!("which goroutine started another: {version} does not keep it (Go 1.21 does)"));
         }
-        Runtime::Node => gaps.push(
-            "parents across timers, queues and pools of Node: they are left out, not guessed".to_owned(),
-        ),
+        Runtime::Node => gaps.push(format!(
+            "parents across timers, queues and pools of Node: they are left out, not guessed; {}",
+            with_part(process.tgid)
+        )),
         Runtime::Python { .. } => gaps.push(
             "parents across thread pools that do not copy the context: they are left out, not guessed"
                 .to_owned(),
@@ -150,6 +152,17 @@ fn not_seen(process: &Process, tls: &[Tls], sockets: &Sockets) -> Vec<String> {
     }
     gaps.push("HTTP/2, gRPC, HTTP/3 and every protocol that is not named above".to_owned());
     gaps
+}
+
+/// Says what a part inside Node would add, or why there can be none.
+fn with_part(tgid: u32) -> String {
+    match attach::obstacle_in_node(tgid) {
+        None => "a part inside would tell them ('remora run --attach node': it opens the inspector by SIGUSR1, puts a \
+                 few functions of net, http and database clients in place of their own, and closes it again; Node \
+                 says so on its standard error)"
+            .to_owned(),
+        Some(obstacle) => format!("no part can be put inside ('remora run --attach node'): {obstacle}"),
+    }
 }
 
 fn text(report: &Report) -> String {

@@ -9,7 +9,7 @@ mod returns;
 use std::collections::HashMap;
 use std::fs::File;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::process::Runtime;
 use super::tokio;
@@ -171,20 +171,30 @@ fn library(tgid: u32, name: &str) -> Option<PathBuf> {
 pub(super) fn python_symbol(tgid: u32, name: &str) -> Option<u64> {
     let executable = PathBuf::from(format!("/proc/{tgid}/exe"));
     let candidates = [Some(executable), library(tgid, "libpython")];
-    candidates.into_iter().flatten().find_map(|path| address_in(tgid, &path, name))
+    candidates.into_iter().flatten().find_map(|path| {
+        let file = File::open(path).ok()?;
+        let address = elf::symbol_address(&file, name)?;
+        let metadata = file.metadata().ok()?;
+        Some(address.wrapping_add(load_bias(tgid, metadata.ino(), &file)?))
+    })
 }
 
-/// Returns the address at which a process has a symbol of its executable.
-#[must_use]
-pub fn symbol_address(tgid: u32, name: &str) -> Option<u64> {
-    address_in(tgid, &PathBuf::from(format!("/proc/{tgid}/exe")), name)
-}
+/// Symbols of executables, each looked up once in each file.
+#[derive(Debug, Default)]
+pub struct Symbols(HashMap<(FileIdentity, &'static str), Option<u64>>);
 
-fn address_in(tgid: u32, path: &Path, name: &str) -> Option<u64> {
-    let file = File::open(path).ok()?;
-    let address = elf::symbol_address(&file, name)?;
-    let metadata = file.metadata().ok()?;
-    Some(address.wrapping_add(load_bias(tgid, metadata.ino(), &file)?))
+impl Symbols {
+    /// Returns the address at which a process has a symbol of its executable.
+    pub fn address(&mut self, tgid: u32, name: &'static str) -> Option<u64> {
+        let file = File::open(format!("/proc/{tgid}/exe")).ok()?;
+        let metadata = file.metadata().ok()?;
+        if self.0.len() >= MAX_FILES {
+            self.0.clear();
+        }
+        let place = (FileIdentity::of(&file)?, name);
+        let address = *self.0.entry(place).or_insert_with(|| elf::symbol_address(&file, name));
+        Some(address?.wrapping_add(load_bias(tgid, metadata.ino(), &file)?))
+    }
 }
 
 /// Returns what a process adds to the addresses in a file that it has mapped.

@@ -1,6 +1,7 @@
 //! Which processes have a part inside, as far as the capture thread has been told.
 
-use foldhash::HashMap;
+use foldhash::{HashMap, HashSet};
+use remora_engine::event::{ConnectionId, Endpoint, Event, EventKind, Opened};
 
 use crate::attach::{Attacher, Platform, Platforms};
 use crate::discover::Runtime;
@@ -14,6 +15,8 @@ pub(super) struct Parts {
     attacher: Attacher,
     /// Processes that have a part, or may get one.
     processes: HashMap<u32, Candidate>,
+    /// Ends of the agent's own connections that are observed.
+    own: HashSet<ConnectionId>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -32,7 +35,11 @@ impl Candidate {
 
 impl Parts {
     pub(super) fn start(platforms: &Platforms, ledger: &Ledger) -> Self {
-        Self { attacher: Attacher::start(platforms, ledger), processes: HashMap::default() }
+        Self {
+            attacher: Attacher::start(platforms, ledger),
+            processes: HashMap::default(),
+            own: HashSet::default(),
+        }
     }
 
     /// Discovery has judged a process. Returns how it is observed at present.
@@ -68,6 +75,20 @@ impl Parts {
     pub(super) fn forget(&mut self, tgid: u32) {
         if let Some(candidate) = self.processes.remove(&tgid) {
             self.attacher.forget(tgid, candidate.platform);
+        }
+    }
+
+    /// Returns whether an event is about a connection of the agent's own, over which it attaches.
+    pub(super) fn is_own(&mut self, tgid: u32, event: &Event) -> bool {
+        match &event.kind {
+            EventKind::Opened(Opened { peer: Endpoint::Ip(peer), .. })
+                if self.attacher.is_own(tgid, *peer) =>
+            {
+                self.own.insert(event.connection);
+                true
+            }
+            EventKind::Closed(_) => self.own.remove(&event.connection),
+            _ => self.own.contains(&event.connection),
         }
     }
 

@@ -3,7 +3,7 @@
 
 use remora_abi::{
     CLAIM_POSITION, ClaimEvent, DATA_TOKEN, GiftEvent, KIND_CLAIM, KIND_GIFT, Loss, MARK_CLAIM,
-    MARK_CLAIM_NOBODY, MARK_GIVE, MARK_TAKE, ProcessPolicy,
+    MARK_CLAIM_NOBODY, MARK_GIVE, MARK_LEAVE, MARK_TAKE, ProcessPolicy,
 };
 
 use super::Task;
@@ -47,10 +47,12 @@ pub(super) fn tell(kind: u8, token: u64, giver: Task) {
 }
 
 /// What is written to a socket from some position on is written for this unit of work; 0 for none.
-#[inline(always)]
-fn claim(token: u64, registers: &Registers) {
-    let Some(found) = find(registers.third()) else { return };
-    let position = written_position(&found).wrapping_add(registers.fourth() as u32);
+///
+/// A program of its own for the verifier, which would go through all of it again for each way that leads here.
+#[inline(never)]
+fn claim(token: u64, descriptor: u64, ahead: u32) {
+    let Some(found) = find(descriptor) else { return };
+    let position = written_position(&found).wrapping_add(ahead);
     let now_ns = read::now_ns();
     let is_told = emit::record::<ClaimEvent>(|event| {
         event.header = emit::header(KIND_CLAIM, now_ns);
@@ -82,9 +84,8 @@ pub(crate) fn marked(registers: &Registers) {
     match mark {
         MARK_TAKE => take(token),
         MARK_GIVE => give(token, registers, &process),
-        MARK_CLAIM => claim(token, registers),
-        MARK_CLAIM_NOBODY => claim(0, registers),
-        _ => take(0),
+        MARK_LEAVE => take(0),
+        _ => claim(if mark == MARK_CLAIM { token } else { 0 }, registers.third(), registers.fourth() as u32),
     }
 }
 

@@ -27,9 +27,14 @@ pub(super) struct Inspector {
 
 impl Inspector {
     /// Returns a session with the only target of the inspector that listens there.
-    pub(super) fn connect(address: SocketAddr, until: Instant) -> Result<Self, Error> {
-        let target = target(address, until)?;
-        let stream = connect(address, until)?;
+    /// Each connection is noted before anything is sent.
+    pub(super) fn connect(
+        address: SocketAddr,
+        note: &impl Fn(SocketAddr),
+        until: Instant,
+    ) -> Result<Self, Error> {
+        let target = target(connect(address, note, until)?, address)?;
+        let stream = connect(address, note, until)?;
         let local = stream.local_addr()?;
         let config = WebSocketConfig::default()
             .max_message_size(Some(MAX_ANSWER_BYTES))
@@ -116,9 +121,10 @@ fn verdict(answer: &Value) -> Result<(), Error> {
     }
 }
 
-fn connect(address: SocketAddr, until: Instant) -> Result<TcpStream, Error> {
+fn connect(address: SocketAddr, note: &impl Fn(SocketAddr), until: Instant) -> Result<TcpStream, Error> {
     let wait = until.saturating_duration_since(Instant::now()).max(MIN_WAIT);
     let stream = TcpStream::connect_timeout(&address, wait)?;
+    note(stream.local_addr()?);
     stream.set_read_timeout(Some(wait))?;
     stream.set_write_timeout(Some(wait))?;
     stream.set_nodelay(true)?;
@@ -126,8 +132,7 @@ fn connect(address: SocketAddr, until: Instant) -> Result<TcpStream, Error> {
 }
 
 /// Asks which targets there are. Returns the path of the only one: the main thread.
-fn target(address: SocketAddr, until: Instant) -> Result<String, Error> {
-    let mut stream = connect(address, until)?;
+fn target(mut stream: TcpStream, address: SocketAddr) -> Result<String, Error> {
     write!(stream, "GET /json/list HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
     let mut answer = Vec::new();
     let mut block = [0; 4096];

@@ -6,7 +6,7 @@ use procfs::net::TcpState;
 
 use super::Error;
 use super::libuv;
-use crate::discover::{symbol_address, tcp_sockets};
+use crate::discover::{Symbols, tcp_sockets};
 
 /// `SIGUSR1`
 const SIGNAL: u32 = 10;
@@ -22,7 +22,7 @@ const WATCHERS: &str = "uv__signal_tree";
 const HANDLER: &str = "_ZN4node9inspector12_GLOBAL__N_1L19StartIoThreadWakeupEiP9siginfo_tPv";
 
 /// Returns why the signal must not be sent to a process, if there is a reason.
-pub(super) fn check(tgid: u32) -> Result<(), Error> {
+pub(super) fn check(tgid: u32, symbols: &mut Symbols) -> Result<(), Error> {
     let read = |file: &str| Ok::<_, Error>(fs::read(format!("/proc/{tgid}/{file}"))?);
     if let Some(option) = option(&read("cmdline")?, &read("environ")?) {
         return Err(Error::Option { option });
@@ -30,8 +30,8 @@ pub(super) fn check(tgid: u32) -> Result<(), Error> {
     if !is_caught(&String::from_utf8_lossy(&read("status")?)) {
         return Err(Error::NotCaught);
     }
-    let watchers = symbol_address(tgid, WATCHERS).ok_or(Error::NoSymbols)?;
-    symbol_address(tgid, HANDLER).ok_or(Error::NoSymbols)?;
+    let watchers = symbols.address(tgid, WATCHERS).ok_or(Error::NoSymbols)?;
+    symbols.address(tgid, HANDLER).ok_or(Error::NoSymbols)?;
     let memory = File::open(format!("/proc/{tgid}/mem"))?;
     if libuv::watched_signals(&memory, watchers).ok_or(Error::NoSymbols)?.contains(&SIGNAL) {
         return Err(Error::Handled);
@@ -102,6 +102,6 @@ mod tests {
 
     #[test]
     fn a_program_that_is_not_node_is_left_alone() {
-        assert!(matches!(check(std::process::id()), Err(Error::NotCaught)));
+        assert!(matches!(check(std::process::id(), &mut Symbols::default()), Err(Error::NotCaught)));
     }
 }

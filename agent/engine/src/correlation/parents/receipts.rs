@@ -93,9 +93,9 @@ impl Parents {
             started_at_ns,
             read_at_ns: started_at_ns,
             is_answering: true,
+            is_given: false,
             has_waited: false,
             has_called: false,
-            is_given: false,
             calls: 0,
             calling: None,
         };

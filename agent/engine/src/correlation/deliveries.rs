@@ -1,0 +1,149 @@
+//! Messages that calls have moved: links to who sent them, and the work that they ask for.
+
+use super::identity::{self, Identity};
+use super::messages::Producer;
+use super::works::{self, Receipt};
+use super::{Active, Context, Correlation, ROOT_FLAGS};
+use crate::connection::Stamp;
+use crate::event::{ConnectionId, Opened};
+use crate::pairing::{Exchange, ExchangeId};
+use crate::protocol::Keys;
+use crate::semconv::{self, Attributes};
+use crate::span::{Link, Span, SpanId};
+
+impl Correlation {
+    /// Returns the spans of work that has ended since the last call.
+    pub(crate) fn take_ended(&mut self) -> Vec<Span> {
+        std::mem::take(&mut self.ended)
+    }
+
+    /// Ends all work that messages asked for.
+    pub(crate) fn end_all(&mut self) {
+        self.end_works(self.works.all(), None);
+    }
+
+    pub(super) fn end_works(&mut self, works: Vec<ExchangeId>, at_ns: Option<u64>) {
+        for work in works {
+            self.parents.end_work(work);
+            let has_calls = self.active.remove(&work).is_some_and(|work| work.has_children);
+            let span = self.works.end(work, at_ns, &mut self.messages);
+            self.ended.extend(span.filter(|_| has_calls));
+        }
+    }
+
+    /// Whoever asks for a message has done with the one before.
+    pub(super) fn ask(&mut self, connection: ConnectionId, first: &Stamp, source: Option<u64>) {
+        let over = source.and_then(|source| self.parents.ask(connection, first, source));
+        self.end_works(over.into_iter().collect(), Some(first.at_ns));
+    }
+
+    pub(super) fn send(&mut self, keys: &Keys, by: &Context, at_ns: u64) {
+        self.tally.messages_left_out += u64::from(keys.left_out());
+        let producer = Producer { trace_id: by.trace_id, span_id: by.span_id };
+        keys.as_slice().iter().for_each(|key| self.messages.send(*key, producer, at_ns));
+    }
+
+    /// Notes the messages that a call has moved. Returns the attributes that tell of them.
+    pub(super) fn deliver(
+        &mut self,
+        exchange: &Exchange,
+        active: &mut Active,
+        cause: Option<ExchangeId>,
+        protocol: &'static str,
+        connection: ConnectionId,
+        opened: &Opened,
+    ) -> Attributes {
+        let mut sent = exchange.request.sent.clone();
+        let mut attributes = Attributes::new();
+        if exchange.response.as_ref().is_some_and(|response| response.outcome.error_type.is_some()) {
+            self.retract(&sent, &active.context);
+            return attributes;
+        }
+        if let Some(response) = &exchange.response {
+            self.send(&response.sent, &active.context, exchange.request_first.at_ns);
+            response.sent.as_slice().iter().for_each(|key| sent.add(*key));
+        }
+        attributes.extend(works::told(semconv::REMORA_MESSAGE_SENT, &sent));
+        let response = exchange.response.as_ref().zip(exchange.response_last);
+        let Some((received, last)) = response.and_then(|(it, last)| Some((it.received.as_ref()?, last)))
+        else {
+            return attributes;
+        };
+        attributes.extend(works::told(semconv::REMORA_MESSAGE_RECEIVED, &received.keys));
+        let links = self.receive(&received.keys, active.context.span_id, last.at_ns);
+        if received.is_certain || !links.is_empty() {
+            self.note_receipt(!links.is_empty());
+        }
+        active.links.extend_from_slice(&links);
+        // What a request receives while it is served is a part of it.
+        let is_part = cause.is_some_and(|cause| !self.works.contains(cause));
+        if let Some(source) = exchange.request.source.as_ref().filter(|_| received.is_certain && !is_part) {
+            let receipt = Receipt {
+                keys: &received.keys,
+                source,
+                asked: exchange.request_first,
+                read: last,
+                protocol,
+                links,
+            };
+            self.begin_work(exchange.id, receipt, &active.context, connection, opened);
+        }
+        attributes
+    }
+
+    /// Returns the span of a consumer to whom the server brought messages, unasked.
+    pub(crate) fn push(
+        &mut self,
+        keys: &Keys,
+        protocol: &'static str,
+        read: &Stamp,
+        connection: ConnectionId,
+        opened: &Opened,
+    ) -> Span {
+        let Identity { trace, client_span, .. } = identity::new(&mut self.ids);
+        let context =
+            Context { trace_id: trace, span_id: client_span, flags: ROOT_FLAGS, state: String::new() };
+        let mut span = works::span(works::RECEIVE, &context, keys, protocol, read, connection, opened);
+        span.links = self.receive(keys, span.span_id, read.at_ns);
+        self.note_receipt(!span.links.is_empty());
+        span
+    }
+
+    fn note_receipt(&mut self, is_linked: bool) {
+        self.tally.messages_linked += u64::from(is_linked);
+        self.tally.messages_unknown += u64::from(!is_linked);
+    }
+
+    fn retract(&mut self, keys: &Keys, by: &Context) {
+        let producer = Producer { trace_id: by.trace_id, span_id: by.span_id };
+        keys.as_slice().iter().for_each(|key| self.messages.retract(*key, producer));
+    }
+
+    /// Returns links to those who sent these messages, each once.
+    fn receive(&mut self, keys: &Keys, own: SpanId, at_ns: u64) -> Vec<Link> {
+        self.tally.messages_left_out += u64::from(keys.left_out());
+        let mut links: Vec<Link> = Vec::new();
+        for link in keys.as_slice().iter().filter_map(|key| self.messages.receive(*key, at_ns)) {
+            if link.span_id != own && links.iter().all(|known| known.span_id != link.span_id) {
+                links.push(link);
+            }
+        }
+        links
+    }
+
+    /// Begins the work that a message asks for; it takes the place of the exchange that brought it.
+    fn begin_work(
+        &mut self,
+        id: ExchangeId,
+        receipt: Receipt<'_>,
+        received: &Context,
+        connection: ConnectionId,
+        opened: &Opened,
+    ) {
+        let Receipt { source, asked, read, .. } = receipt;
+        let Some(receiving) = self.parents.begin_work(id, connection, source, &asked, &read) else { return };
+        let context = works::context(received);
+        self.works.begin(id, receipt, receiving, &context, connection, opened);
+        self.active.insert(id, Active::root(context));
+    }
+}

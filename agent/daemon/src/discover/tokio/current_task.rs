@@ -122,3 +122,34 @@ impl Places {
         (within.is_multiple_of(8) && within.checked_add(8)? <= self.length).then_some(within)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLACES: Places = Places { base: -0x150, length: 80 };
+
+    #[test]
+    fn moves_of_both_forms_are_found() {
+        // mov 0x30(%rax),%rcx; mov %rbx,0x30(%rax); mov %rcx,%rax
+        let enter = [0x48, 0x8b, 0x48, 0x30, 0x48, 0x89, 0x58, 0x30, 0x48, 0x89, 0xc8];
+        assert_eq!(PLACES.accessed(&enter, LOAD), BTreeSet::from([0x30]));
+        assert_eq!(PLACES.accessed(&enter, STORE), BTreeSet::from([0x30]));
+        // mov %rdi,%fs:0xfffffffffffffee0
+        let leave = [0x64, 0x48, 0x89, 0x3c, 0x25, 0xe0, 0xfe, 0xff, 0xff];
+        assert_eq!(PLACES.accessed(&leave, STORE), BTreeSet::from([0x30]));
+    }
+
+    #[test]
+    fn moves_elsewhere_do_not_count() {
+        // mov %rax,0x8(%rsp); mov %rax,-0x8(%rbp); mov %rax,0x50(%rdi); mov %rax,0x31(%rdi); movb $0,0x48(%r14)
+        let code = [
+            0x48, 0x89, 0x44, 0x24, 0x08, 0x48, 0x89, 0x45, 0xf8, 0x48, 0x89, 0x47, 0x50, 0x48, 0x89, 0x47,
+            0x31, 0x41, 0xc6, 0x46, 0x48, 0x00,
+        ];
+        assert_eq!(PLACES.accessed(&code, STORE), BTreeSet::new());
+        for length in 0..code.len() {
+            assert_eq!(PLACES.accessed(&code[..length], LOAD), BTreeSet::new(), "{length}");
+        }
+    }
+}

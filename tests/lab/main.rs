@@ -79,7 +79,7 @@ fn measure(plan: &Plan) -> Result<ExitCode> {
     let sink = Sink::start()?;
     let mut bench = Bench::new(&servers, &sink, &binary, &plan.in_flight, plan.requests);
     if plan.is_content {
-        let is_chosen = |framework: &Framework| {
+        let is_chosen = |framework: &&Framework| {
             plan.frameworks.iter().any(|name| name == framework.name) && content::is_measurable(framework)
         };
         let chosen: Vec<_> = framework::all().into_iter().filter(is_chosen).collect();
@@ -130,7 +130,7 @@ fn cost(plan: &Plan, rounds: usize) -> Result<()> {
     let mut bench = Bench::new(&servers, &sink, &plan.agent, &plan.in_flight, plan.requests);
     for framework in framework::all() {
         if plan.frameworks.iter().any(|name| name == framework.name) {
-            bench.cost(&framework, rounds).with_context(|| framework.name)?;
+            bench.cost(framework, rounds).with_context(|| framework.name)?;
         }
     }
     Ok(())

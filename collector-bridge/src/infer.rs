@@ -72,7 +72,7 @@ pub struct Inference {
 /// Returns what time says about the calls without parent of one process that start within `range`. What lies around the
 /// range is looked at too, and tells of habits. Equal sightings give equal answers, in whatever order they come.
 ///
-/// Cost: some 0.2 ms for each call where ten requests are under way at once, and more where there are more.
+/// Cost: some 0.1 ms for each call where four requests are under way at once, and more where there are more.
 #[must_use]
 pub fn infer(sightings: &[Sighting], range: TimeRange) -> Inference {
     let mut sorted: Vec<&Sighting> = sightings.iter().collect();

@@ -48,7 +48,7 @@ const HEADER: [&str; 11] = [
 ];
 
 /// Measures the frameworks of a plan, prints the table, and keeps it where the plan says.
-pub(crate) fn run(plan: &Plan, bench: &mut Bench<'_>, frameworks: &[Framework]) -> Result<()> {
+pub(crate) fn run(plan: &Plan, bench: &mut Bench<'_>, frameworks: &[&Framework]) -> Result<()> {
     let mut rows = Vec::new();
     for framework in frameworks {
         for setting in SETTINGS {

@@ -48,6 +48,8 @@ pub(crate) struct Neighbours {
 pub(crate) struct Span {
     id: String,
     trace: String,
+    /// The trace that began with it, and that the bridge makes part of its own.
+    alias: Option<String>,
     parent: Option<String>,
     evidence: String,
     is_server: bool,
@@ -75,6 +77,7 @@ impl Span {
         Some(Self {
             id: value["span_id"].as_str()?.to_owned(),
             trace: text("trace_id"),
+            alias: attributes["remora.trace.alias"].as_str().map(str::to_owned),
             parent: value["parent_span_id"].as_str().map(str::to_owned),
             evidence: value["parent_evidence"].as_str().unwrap_or("none").to_owned(),
             is_server: value["kind"] == "server",
@@ -292,7 +295,8 @@ impl Judge {
     }
 
     fn is_call_of(&self, call: &Span, served: &Span) -> bool {
-        !call.is_server && call.number == served.number && call.trace == served.trace
+        let is_of_trace = call.trace == served.trace || call.alias.as_ref() == Some(&served.trace);
+        !call.is_server && call.number == served.number && is_of_trace
     }
 
     fn example(&self, span: &Span, verdict: &str) -> String {

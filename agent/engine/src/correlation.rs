@@ -140,8 +140,11 @@ pub(crate) struct Tally {
     pub(crate) late_matches: u64,
     /// Calls that were not given a parent because the thread was serving several requests.
     pub(crate) ambiguous: u64,
-    /// Calls that were not given a parent because a request had too many or was too old.
+    /// Hand-overs that were not remembered: there were too many.
     pub(crate) over_limit: u64,
+    /// Calls of requests that had made too many, or had begun too long before.
+    pub(crate) too_many_calls: u64,
+    pub(crate) too_old: u64,
     /// Client calls that could not be remembered.
     pub(crate) not_remembered: u64,
     /// Calls that were given a parent, or a link, because of the ids in them.
@@ -207,6 +210,8 @@ impl Correlation {
         let mut tally = self.tally;
         tally.ambiguous += self.parents.ambiguous() + self.answers.ambiguous();
         tally.over_limit += self.parents.over_limit();
+        tally.too_many_calls += self.parents.too_many_calls();
+        tally.too_old += self.parents.too_old();
         tally.content = self.content.tally();
         tally.messages_forgotten += self.messages.forgotten();
         tally.works_evicted += self.works.evicted();

@@ -81,6 +81,8 @@ impl Tally {
             ("late_match", correlation.late_matches),
             ("ambiguous", correlation.ambiguous),
             ("over_limit", correlation.over_limit),
+            ("too_many_calls", correlation.too_many_calls),
+            ("too_old", correlation.too_old),
             ("content_ambiguous", correlation.content.ambiguous),
             ("content_familiar", correlation.content.familiar),
         ];

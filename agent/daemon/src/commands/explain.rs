@@ -96,6 +96,9 @@ fn seen(process: &Process) -> Vec<String> {
         Runtime::Python { .. } => {
             "parents by asyncio task, or by thread as long as a thread serves one request at a time".to_owned()
         }
+        Runtime::Tokio { .. } => {
+            "parents by task of tokio, and by the task that made it or has it send".to_owned()
+        }
         Runtime::Ruby => {
             "parents by thread, as long as a thread serves one request at a time".to_owned()
         }
@@ -136,6 +139,11 @@ fn not_seen(process: &Process, tls: &[Tls], sockets: &Sockets) -> Vec<String> {
         )),
         Runtime::Python { .. } => gaps.push(
             "parents across thread pools that do not copy the context: they are left out, not guessed"
+                .to_owned(),
+        ),
+        Runtime::Tokio { .. } => gaps.push(
+            "parents of calls that are sent for several requests at once and answered to nobody who waits, and of \
+             tasks of a LocalSet: they are left out, not guessed"
                 .to_owned(),
         ),
         Runtime::Java => gaps

@@ -156,3 +156,92 @@ fn belong(span: &mut Span, own_trace: TraceId, cause: Foreseen) {
         span.attributes.push((semconv::REMORA_TRACE_ALIAS, Value::from(own_trace.to_string())));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::correlation::Context;
+    use crate::span::{Evidence, SpanId, SpanKind, Status};
+
+    const READER: Executor = Executor { tgid: 1, tid: 2, task: None, token: Some(3), turn: 0 };
+
+    fn late(id: u8) -> Late {
+        let span = Span {
+            trace_id: TraceId([id; 16]),
+            span_id: SpanId([id; 8]),
+            parent: None,
+            trace_state: String::new(),
+            flags: 0,
+            kind: SpanKind::Client,
+            name: String::new(),
+            started_at_ns: 0,
+            ended_at_ns: 10,
+            attributes: Vec::new(),
+            status: Status::Unset,
+            links: Vec::new(),
+            protocol: "redis",
+            tgid: 1,
+            tid: 2,
+            connection: ConnectionId { sock: 1, inode: 1 },
+        };
+        Late { span, own_trace: TraceId([id; 16]) }
+    }
+
+    fn woken(id: u8) -> Woken {
+        let span_id = SpanId([100 + id; 8]);
+        let cause = Context { trace_id: TraceId([100 + id; 16]), span_id, flags: 3, state: String::new() };
+        (ExchangeId(id.into()), Foreseen { cause, received: None, evidence: Evidence::Task })
+    }
+
+    /// Reads as many answers as `spans`, wakes for these requests, and returns the parents by span.
+    fn parents(spans: u8, wakes: &[Option<u8>]) -> Vec<Option<u8>> {
+        let mut answers = Answers::default();
+        (0..spans).for_each(|id| answers.read(&READER, late(id)));
+        assert!(answers.is_awaited(&READER));
+        wakes.iter().for_each(|id| answers.wake(&READER, id.map(woken)));
+        answers.conclude(&READER);
+        assert!(!answers.is_awaited(&READER));
+        let mut done: Vec<_> = std::iter::from_fn(|| answers.pop()).collect();
+        done.sort_by_key(|span| span.span_id);
+        let of = |span: &Span| span.parent.map(|parent| parent.span_id.0[0] - 100);
+        assert_eq!(answers.ambiguous(), done.iter().filter(|span| span.parent.is_none()).count() as u64);
+        done.iter().map(of).collect()
+    }
+
+    #[test]
+    fn answers_are_for_whom_their_reader_wakes_in_order() {
+        assert_eq!(parents(3, &[Some(5), Some(6), Some(7)]), [Some(5), Some(6), Some(7)]);
+        assert_eq!(parents(2, &[Some(5), None]), [Some(5), None]);
+        assert_eq!(parents(2, &[Some(5), Some(5), Some(5)]), [Some(5), Some(5)], "several wakings each");
+    }
+
+    #[test]
+    fn answers_for_who_no_longer_waits_make_all_ambiguous() {
+        assert_eq!(parents(2, &[Some(5)]), [None, None]);
+        assert_eq!(parents(2, &[Some(5), Some(6), Some(7)]), [None, None]);
+        assert_eq!(parents(1, &[]), [None]);
+    }
+
+    #[test]
+    fn a_span_that_was_late_says_which_trace_began_with_it() {
+        let mut answers = Answers::default();
+        answers.read(&READER, late(1));
+        answers.wake(&READER, Some(woken(5)));
+        answers.expire(10 + MAX_WAIT_NS);
+        assert_eq!(answers.pop(), None);
+        answers.expire(11 + MAX_WAIT_NS);
+        let span = answers.pop().unwrap();
+        assert_eq!(span.trace_id, TraceId([105; 16]));
+        let alias = (semconv::REMORA_TRACE_ALIAS, Value::from(TraceId([1; 16]).to_string()));
+        assert!(span.attributes.contains(&alias));
+        assert_eq!(answers.take_learned(), [(span.connection, ExchangeId(5))]);
+    }
+
+    #[test]
+    fn spans_that_wait_are_bounded() {
+        let mut answers = Answers::default();
+        (0..=MAX_SPANS).for_each(|_| answers.read(&READER, late(1)));
+        assert!(answers.pop().is_some());
+        assert_eq!((answers.pop(), answers.ambiguous()), (None, 1));
+    }
+}

@@ -170,6 +170,8 @@ pub(super) struct Parents {
     goroutines: Goroutines,
     ambiguous: u64,
     over_limit: u64,
+    too_many_calls: u64,
+    too_old: u64,
 }
 
 impl Parents {
@@ -179,6 +181,14 @@ impl Parents {
 
     pub(super) fn over_limit(&self) -> u64 {
         self.over_limit
+    }
+
+    pub(super) fn too_many_calls(&self) -> u64 {
+        self.too_many_calls
+    }
+
+    pub(super) fn too_old(&self) -> u64 {
+        self.too_old
     }
 
     pub(super) fn set_scheduling(&mut self, tgid: u32, scheduling: Scheduling) {
@@ -680,10 +690,13 @@ impl Parents {
     pub(super) fn admits(&mut self, server: ExchangeId, at_ns: u64) -> bool {
         let Some(server) = self.servers.get_mut(&server) else { return false };
         server.calls += 1;
+        let has_too_many_calls = server.calls > MAX_CALLS;
         let is_too_old = at_ns.saturating_sub(server.started_at_ns) > MAX_AGE_NS;
-        let is_admitted = server.calls <= MAX_CALLS && !is_too_old && at_ns >= server.started_at_ns;
-        self.over_limit += u64::from(!is_admitted);
-        is_admitted
+        let is_too_early = at_ns < server.started_at_ns;
+        self.too_many_calls += u64::from(has_too_many_calls);
+        self.too_old += u64::from(is_too_old);
+        self.ambiguous += u64::from(is_too_early);
+        !has_too_many_calls && !is_too_old && !is_too_early
     }
 
     /// Notes that a call belongs to a request: what its answer leads to does too.
@@ -1197,7 +1210,7 @@ mod tests {
             assert!(evidence(&mut parents, &thread(7, 0, 1)).is_some());
         }
         assert_eq!(evidence(&mut parents, &thread(7, 0, 1)), None);
-        assert_eq!(parents.over_limit(), 2);
+        assert_eq!((parents.too_many_calls(), parents.too_old()), (1, 1));
     }
 
     #[test]

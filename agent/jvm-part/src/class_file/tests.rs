@@ -66,7 +66,7 @@ const CODE: [u8; 31] = [
     0xab, 0, 0, // 1: lookupswitch, padded to 4
     0, 0, 0, 27, // default: 28
     0, 0, 0, 1, // one pair
-    0, 0, 0, 7, 0, 0, 0, 19, // 7: 20
+    0, 0, 0, 7, 0, 0, 0, 19,   // 7: 20
     0xb1, // 20: return
     0x99, 0xff, 0xeb, // 21: ifeq 0
     0xa7, 0xff, 0xfc, // 24: goto 20

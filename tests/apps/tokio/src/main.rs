@@ -117,7 +117,7 @@ async fn ask_once(upstream: SocketAddr, number: &str) -> io::Result<()> {
 }
 
 async fn ask(stream: &mut TcpStream, number: &str) -> io::Result<()> {
-    stream.write_all(request(number).as_bytes()).await?;
+    stream.write_all(request(stream.peer_addr()?, number).as_bytes()).await?;
     let mut answer = [0; 512];
     let read = stream.read(&mut answer).await?;
     check(&answer[..read])
@@ -125,14 +125,14 @@ async fn ask(stream: &mut TcpStream, number: &str) -> io::Result<()> {
 
 fn ask_blocking(upstream: SocketAddr, number: &str) -> io::Result<()> {
     let mut stream = std::net::TcpStream::connect(upstream)?;
-    stream.write_all(request(number).as_bytes())?;
+    stream.write_all(request(upstream, number).as_bytes())?;
     let mut answer = [0; 512];
     let read = stream.read(&mut answer)?;
     check(&answer[..read])
 }
 
-fn request(number: &str) -> String {
-    format!("GET /leaf/{number} HTTP/1.1\r\nHost: upstream\r\n\r\n")
+fn request(upstream: SocketAddr, number: &str) -> String {
+    format!("GET /leaf/{number} HTTP/1.1\r\nHost: {upstream}\r\n\r\n")
 }
 
 fn check(answer: &[u8]) -> io::Result<()> {

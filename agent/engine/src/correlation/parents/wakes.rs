@@ -116,3 +116,116 @@ impl Parents {
         if connections.any(|other| other != first) { None } else { requests.iter().copied().min() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Endpoint, Scheduling};
+    use crate::pairing::Started;
+    use crate::session::Place;
+
+    const REQUEST: ExchangeId = ExchangeId(1);
+    const OTHER: ExchangeId = ExchangeId(2);
+    /// The tasks of the two requests, one that they make, and one that carries calls.
+    const OWN: u64 = 11;
+    const OWN_OF_OTHER: u64 = 12;
+    const CHILD: u64 = 13;
+    const CARRIER: u64 = 14;
+
+    fn connection(sock: u64) -> ConnectionId {
+        ConnectionId { sock, inode: 0 }
+    }
+
+    fn peer() -> Endpoint {
+        Endpoint::Unix(String::new())
+    }
+
+    fn task(id: u64, at_ns: u64) -> Stamp {
+        let executor = Executor { tgid: 1, tid: at_ns as u32, token: Some(id), ..Executor::default() };
+        Stamp { at_ns, executor }
+    }
+
+    fn started(id: ExchangeId, stamp: &Stamp) -> Started {
+        Started { id, first: *stamp, last: *stamp, place: Place::default(), content: None }
+    }
+
+    fn two_requests() -> Parents {
+        let mut parents = Parents::default();
+        parents.set_scheduling(1, Scheduling::Tasks);
+        parents.begin_server(&started(REQUEST, &task(OWN, 10)), connection(1));
+        parents.begin_server(&started(OTHER, &task(OWN_OF_OTHER, 11)), connection(2));
+        parents
+    }
+
+    /// Begins a call; returns the request that it belongs to, and whether that shows later.
+    fn call(parents: &mut Parents, id: u64, sock: u64, stamp: &Stamp) -> (Option<ExchangeId>, bool) {
+        let started = started(ExchangeId(id), stamp);
+        let found = parents.of_call(&started, connection(sock), &peer()).map(|found| found.server);
+        (found, parents.is_late(ExchangeId(id)))
+    }
+
+    fn end(parents: &mut Parents, id: u64, at_ns: u64) {
+        parents.note_ended(ExchangeId(id), at_ns);
+        parents.end(ExchangeId(id));
+    }
+
+    #[test]
+    fn a_task_works_for_the_request_that_it_read_or_was_made_for() {
+        let mut parents = two_requests();
+        assert_eq!(call(&mut parents, 50, 9, &task(OWN, 20)), (Some(REQUEST), false));
+        parents.note_spawn(&task(OWN, 21).executor, CHILD, 21);
+        parents.note_spawn(&task(CHILD, 22).executor, CHILD + 100, 22);
+        // Whoever frees what the child waits for wakes it.
+        parents.note_wake(&task(OWN_OF_OTHER, 23).executor, CHILD, 23);
+        assert_eq!(call(&mut parents, 51, 9, &task(CHILD, 24)), (Some(REQUEST), false));
+        assert_eq!(call(&mut parents, 52, 9, &task(CHILD + 100, 25)), (Some(REQUEST), false));
+        parents.end(REQUEST);
+        assert_eq!(call(&mut parents, 53, 9, &task(CHILD, 30)), (None, false), "its request is over");
+        assert_eq!(call(&mut parents, 54, 9, &task(99, 31)), (None, false), "nobody knows it");
+    }
+
+    #[test]
+    fn a_task_that_reads_requests_of_several_connections_is_ambiguous() {
+        let mut parents = two_requests();
+        parents.begin_server(&started(ExchangeId(3), &task(OWN, 12)), connection(1));
+        assert_eq!(call(&mut parents, 50, 9, &task(OWN, 20)), (Some(REQUEST), false), "pipelined");
+        parents.begin_server(&started(ExchangeId(4), &task(OWN, 13)), connection(3));
+        assert_eq!(call(&mut parents, 51, 9, &task(OWN, 21)), (None, false));
+    }
+
+    #[test]
+    fn a_carrier_sends_for_whoever_wakes_it_unless_that_one_has_sent_last() {
+        let mut parents = two_requests();
+        parents.note_connect(connection(9), &peer(), &task(99, 15).executor);
+        parents.note_wake(&task(OWN, 20).executor, CARRIER, 20);
+        assert_eq!(call(&mut parents, 50, 9, &task(CARRIER, 21)), (Some(REQUEST), false));
+        end(&mut parents, 50, 30);
+        // It cleans up; the other sends before the carrier has run, and so wakes nobody.
+        parents.note_wake(&task(OWN, 31).executor, CARRIER, 31);
+        assert_eq!(call(&mut parents, 51, 9, &task(CARRIER, 32)), (None, true));
+        end(&mut parents, 51, 40);
+        parents.note_late(connection(9), OTHER);
+        parents.note_wake(&task(OWN, 41).executor, CARRIER, 41);
+        assert_eq!(call(&mut parents, 52, 9, &task(CARRIER, 42)), (Some(REQUEST), false));
+        parents.note_wake(&task(OWN_OF_OTHER, 43).executor, CARRIER, 43);
+        assert_eq!(call(&mut parents, 53, 9, &task(CARRIER, 44)), (None, true), "calls overlap");
+    }
+
+    #[test]
+    fn tasks_of_no_request_wake_for_nobody() {
+        let mut parents = two_requests();
+        parents.note_connect(connection(9), &peer(), &task(99, 15).executor);
+        parents.note_wake(&task(OWN, 20).executor, CARRIER, 20);
+        parents.note_wake(&task(99, 21).executor, CARRIER, 21);
+        assert_eq!(call(&mut parents, 50, 9, &task(CARRIER, 22)), (None, true));
+    }
+
+    #[test]
+    fn a_call_that_is_told_late_is_not_for_who_woke_the_carrier_since() {
+        let mut parents = two_requests();
+        parents.note_connect(connection(9), &peer(), &task(99, 15).executor);
+        parents.note_wake(&task(OWN, 30).executor, CARRIER, 30);
+        assert_eq!(parents.foresee(connection(9), 0, &task(CARRIER, 25)), None);
+        assert_eq!(call(&mut parents, 50, 9, &task(CARRIER, 25)), (None, true));
+    }
+}

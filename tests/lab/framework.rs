@@ -82,7 +82,7 @@ const EVERY: &[Mode] = &[Mode::Work, Mode::Await, Mode::Fan];
 
 /// Frameworks that are measured once more, with a part of the agent inside: the name of that row, the framework, the
 /// platform as `remora run --attach` names it.
-const ATTACHED: [(&str, &str, &str); 5] = [
+const ATTACHED: [(&str, &str, &str); 9] = [
     ("express+attach", "express", "node"),
     ("koa+attach", "koa", "node"),
     ("nestjs+attach", "nestjs", "node"),

@@ -74,7 +74,7 @@ fn claim(token: u64, descriptor: u64, ahead: u32) {
 #[inline(always)]
 pub(crate) fn marked(registers: &Registers) {
     let (token, mark) = (registers.first(), registers.second());
-    if mark < MARK_TAKE || mark > MARK_CLAIM_NOBODY {
+    if !(MARK_TAKE..=MARK_CLAIM_NOBODY).contains(&mark) {
         return;
     }
     let Some(process) = observed_process() else { return };

@@ -76,8 +76,7 @@ fn id_of(header: u64) -> Option<u64> {
     let table = read::user::<u64>(header.wrapping_add(HEADER_VTABLE))?;
     let words = read::user::<[u64; 10]>(table)?;
     let (trailer, scheduler, id) = (words[TRAILER_OFFSET], words[SCHEDULER_OFFSET], words[ID_OFFSET]);
-    let is_table = scheduler >= MIN_HEADER
-        && scheduler <= MAX_HEADER
+    let is_table = (MIN_HEADER..=MAX_HEADER).contains(&scheduler)
         && id >= scheduler
         && id - scheduler <= MAX_SCHEDULER
         && trailer > id;

@@ -312,7 +312,7 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
         }
         let now_ns = now_ns();
         while let Some(span) =
-            self.unnamed.pop(now_ns, |tgid, programs| is_known(&self.processes, tgid, programs))
+            self.unnamed.pop(now_ns, |tgid, programs| is_known(&self.processes, &self.roster, tgid, programs))
         {
             self.report(span);
         }
@@ -323,7 +323,7 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
                 writing.note_server(server, now_ns);
             }
             let programs = self.roster.programs(span.tgid);
-            if is_known(&self.processes, span.tgid, programs) {
+            if is_known(&self.processes, &self.roster, span.tgid, programs) {
                 self.report(span);
             } else if let Some(oldest) = self.unnamed.push(span, programs, now_ns) {
                 self.report(oldest);
@@ -406,9 +406,9 @@ fn load(settings: &Settings) -> Result<Capture, capture::Error> {
     Ok(capture)
 }
 
-/// Returns whether discovery has looked at a process since it began its present program.
-fn is_known(processes: &Processes, tgid: u32, programs: u32) -> bool {
-    processes.get(tgid).is_some_and(|process| process.programs >= programs)
+/// Returns whether discovery has looked at a process since it began its present program, and has judged it.
+fn is_known(processes: &Processes, roster: &Roster, tgid: u32, programs: u32) -> bool {
+    roster.is_judged(tgid) && processes.get(tgid).is_some_and(|process| process.programs >= programs)
 }
 
 fn engine_sample(counter: remora_engine::Counter) -> Sample {

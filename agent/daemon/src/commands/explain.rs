@@ -146,8 +146,12 @@ fn not_seen(process: &Process, tls: &[Tls], sockets: &Sockets) -> Vec<String> {
              tasks of a LocalSet: they are left out, not guessed"
                 .to_owned(),
         ),
-        Runtime::Java => gaps
-            .push("parents across executors and virtual threads: they are left out, not guessed".to_owned()),
+        Runtime::Java => gaps.push(
+            "parents across executors, event loops and virtual threads: they are left out, not guessed; a part inside \
+             would tell many of them ('remora run --attach jvm': a library that is loaded as a tool, and changes methods \
+             of the JDK, Tomcat, Netty and Reactor until it leaves; JDK 21 and later print a warning)"
+                .to_owned(),
+        ),
         _ => {}
     }
     gaps.push("HTTP/2, gRPC, HTTP/3 and every protocol that is not named above".to_owned());

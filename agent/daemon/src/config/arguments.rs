@@ -114,7 +114,7 @@ pub struct RunArguments {
     /// A cgroup (v2) whose selected processes write contexts, and whose servers read those in TCP headers; may be repeated
     #[arg(long, value_name = "CGROUP")]
     pub propagate_in: Vec<PathBuf>,
-    /// Put a part into the processes of these platforms, for parents across their timers, queues and pools: 'off' or a comma-separated list of: node [default: off]
+    /// Put a part into the processes of these platforms, for parents across their timers, queues and pools: 'off' or a comma-separated list of: node, jvm [default: off]
     #[arg(long, value_name = "PLATFORMS")]
     pub attach: Option<Platforms>,
     /// What is made of ids (in paths, statements, keys) that a call shares with one request only, where nothing else tells its cause: 'links' also makes a parent where the request was alone in its process, 'parents' where no other can be meant [default: links]

@@ -2,7 +2,7 @@
 
 use foldhash::{HashMap, HashSet};
 
-/// How long it is remembered that a process has ended: a verdict on it may be under way.
+/// How long an ended process is remembered: its last spans, and a verdict on it, may be under way.
 const MOURNING_NS: u64 = 60_000_000_000;
 
 /// The capture thread's view of discovery's verdicts.
@@ -33,21 +33,26 @@ impl Roster {
         }
     }
 
-    /// Notes a verdict on a process that had begun so many programs; returns whether it comes in time. One that was made
-    /// before the last program, or comes after the end, is about something else.
+    /// Notes a verdict on a process that had begun so many programs; returns whether anything follows from it. One that was
+    /// made before the last program is about something else; one that comes after the end is only for the last spans.
     pub(super) fn judge(&mut self, tgid: u32, programs: u32, observe: bool) -> bool {
-        if programs < self.programs(tgid) || self.gone.contains_key(&tgid) {
+        if programs < self.programs(tgid) {
             return false;
         }
         self.verdicts.insert(tgid, observe);
-        self.told.insert(tgid);
-        true
+        let is_alive = !self.gone.contains_key(&tgid);
+        if is_alive {
+            self.told.insert(tgid);
+        }
+        is_alive
     }
 
     /// A process runs a new program: what was said of it is void.
     pub(super) fn start(&mut self, tgid: u32) {
+        if self.gone.contains_key(&tgid) {
+            self.forget(tgid);
+        }
         self.verdicts.remove(&tgid);
-        self.gone.remove(&tgid);
         self.asked.remove(&tgid);
         self.told.insert(tgid);
         *self.programs.entry(tgid).or_default() += 1;
@@ -55,12 +60,11 @@ impl Roster {
 
     /// A child is what its parent is until it is judged itself.
     pub(super) fn fork(&mut self, parent: u32, child: u32) {
-        self.gone.remove(&child);
+        self.forget(child);
         if let Some(&observe) = self.verdicts.get(&parent) {
             self.verdicts.insert(child, observe);
         }
         self.told.insert(child);
-        self.programs.remove(&child);
     }
 
     /// Discovery was not told after all: it is when the process is next seen.
@@ -71,12 +75,26 @@ impl Roster {
 
     /// A process has ended.
     pub(super) fn end(&mut self, tgid: u32, now_ns: u64) {
-        self.gone.retain(|_, at_ns| now_ns.saturating_sub(*at_ns) < MOURNING_NS);
+        let is_over = |at_ns: &u64| now_ns.saturating_sub(*at_ns) >= MOURNING_NS;
+        let over: Vec<u32> =
+            self.gone.iter().filter(|(_, at_ns)| is_over(at_ns)).map(|(&tgid, _)| tgid).collect();
+        over.into_iter().for_each(|tgid| self.forget(tgid));
         self.gone.insert(tgid, now_ns);
+        self.told.remove(&tgid);
+        self.asked.remove(&tgid);
+    }
+
+    fn forget(&mut self, tgid: u32) {
+        self.gone.remove(&tgid);
         self.verdicts.remove(&tgid);
         self.told.remove(&tgid);
         self.programs.remove(&tgid);
         self.asked.remove(&tgid);
+    }
+
+    /// Returns whether there is a verdict on the process's present program.
+    pub(super) fn is_judged(&self, tgid: u32) -> bool {
+        self.verdicts.contains_key(&tgid)
     }
 
     /// Returns how often the process began a program, as far as discovery was told.
@@ -95,6 +113,9 @@ impl Roster {
 
     /// Returns whether discovery has to be told of the process; at most once true.
     pub(super) fn is_new(&mut self, tgid: u32) -> bool {
+        if self.gone.contains_key(&tgid) {
+            self.forget(tgid);
+        }
         self.told.insert(tgid)
     }
 
@@ -114,20 +135,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_verdict_on_a_process_that_has_ended_comes_too_late() {
-        let mut roster = Roster::new(true);
-        assert!(roster.judge(1, 0, false));
+    fn a_verdict_on_a_process_that_has_ended_is_for_its_last_spans() {
+        let mut roster = Roster::new(false);
+        roster.start(1);
         roster.end(1, 5);
-        assert!(!roster.judge(1, 0, false));
-        assert!(!roster.is_ignored(1) && roster.verdicts.is_empty());
+        assert!(!roster.is_judged(1) && !roster.is_reported(1));
+        assert!(!roster.judge(1, 1, true), "nothing else follows from it");
+        assert!(roster.is_judged(1) && roster.is_reported(1));
         roster.fork(2, 1);
-        assert!(roster.judge(1, 0, false), "its number is used again");
+        assert!(!roster.is_judged(1), "its number is used again");
+        assert!(roster.judge(1, 0, true));
         roster.end(1, 6);
         roster.start(1);
         assert!(!roster.judge(1, 0, false), "that was about its parent's program");
+        assert!(!roster.is_judged(1));
         assert!(roster.judge(1, 1, true));
         roster.end(1, 7);
-        roster.end(3, 7 + MOURNING_NS);
+        assert!(roster.is_new(1), "a process whose beginning was not told");
+        assert!(!roster.is_judged(1));
+        roster.end(1, 8);
+        roster.end(3, 8 + MOURNING_NS);
         assert_eq!(roster.gone.len(), 1);
+        assert!(roster.programs.is_empty() && roster.verdicts.is_empty());
     }
 }

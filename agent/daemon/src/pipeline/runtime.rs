@@ -101,8 +101,9 @@ impl Attached {
         }
         match self.prober.attach(program(probe.purpose), &probe.path, probe.offset) {
             Ok(()) => self.places.insert(place),
+            // The process through which the file was found is gone; the next one will do.
+            Err(_) if probe.path.symlink_metadata().is_err() => false,
             Err(error) => {
-                // The process through which the file was found may be gone; the next one may do.
                 self.refused.add(1);
                 tracing::warn!(
                     "parents are missing that a probe in {} would tell: {error}",

@@ -7,8 +7,9 @@ use std::collections::VecDeque;
 
 use remora_engine::span::Span;
 
-/// How long a span waits. Discovery takes milliseconds; on a starved host more.
-const PATIENCE_NS: u64 = 1_000_000_000;
+/// How long a span waits. Discovery takes milliseconds; on a starved host, or for a program whose functions are looked
+/// for in large files, more.
+const PATIENCE_NS: u64 = 5_000_000_000;
 /// Spans that wait. One more, and the oldest goes without a name.
 const MAX_WAITING: usize = 16_384;
 

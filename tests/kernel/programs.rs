@@ -18,7 +18,18 @@ fn programs() -> BTreeMap<u32, (String, u64)> {
 }
 
 /// Programs on functions of runtimes, cut like the others: they run where a process has such functions, as the lab's do.
-const ON_RUNTIMES: [&str; 4] = ["go_http_round_t", "python_copy_con", "uvloop_write", "node_turn"];
+const ON_RUNTIMES: [&str; 10] = [
+    "go_http_round_t",
+    "python_context_",
+    "python_free_con",
+    "python_queue_pu",
+    "python_queue_ge",
+    "python_queue_go",
+    "uvloop_write",
+    "node_turn",
+    "tokio_spawn",
+    "tokio_wake",
+];
 
 #[test]
 #[ignore = "needs root"]

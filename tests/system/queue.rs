@@ -37,7 +37,8 @@ fn a_workers_calls_hang_below_the_job_that_is_linked_to_its_sender() {
     }
     tools::redis_cli(redis.address(), &["LPUSH", "jobs", "{}"]).unwrap();
     worker.wait(WITHIN).unwrap();
-    let spans = remora.finish().unwrap().spans_of_server(redis.address()).unwrap();
+    let mut spans = remora.finish().unwrap().spans_of_server(redis.address()).unwrap();
+    spans.sort_by_key(|span| span.start_ns);
 
     let of = |kind: &str, name: &str| -> Vec<&Span> {
         spans.iter().filter(|span| span.kind == kind && span.name == name).collect()

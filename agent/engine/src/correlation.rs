@@ -446,16 +446,19 @@ impl Correlation {
         let found = self.parents.of_call(started, connection, &opened.peer);
         let foreseen = self.foreseen.remove(&(connection, started.first.at_ns));
         let at_ns = started.first.at_ns;
-        if let Some(Found { server, evidence }) = found {
-            let is_admitted = self.parents.admits(server, at_ns);
-            let cause = if is_admitted { self.foresight(server, evidence) } else { None };
-            if cause.is_some() {
-                self.parents.adopt(started.id, server);
-            }
-            return cause.map_or(Cause::Unknown, Cause::Parent);
+        let admitted = found.filter(|found| self.parents.admits(found.server, at_ns));
+        if let Some(Found { server, evidence }) = admitted
+            && let Some(cause) = self.foresight(server, evidence)
+        {
+            self.parents.adopt(started.id, server);
+            return Cause::Parent(cause);
         }
+        // By now its thread may work on a later request.
         if let Some(foreseen) = foreseen {
             return Cause::Parent(foreseen);
+        }
+        if found.is_some() {
+            return Cause::Unknown;
         }
         let parents = &self.parents;
         let found =

@@ -10,6 +10,7 @@ use crate::semconv::{Attributes, Key};
 pub use message_key::{KEYED_BYTES, Keys, MAX_KEYS, MIN_KEYED_BYTES, MessageKey};
 
 mod context;
+mod http;
 mod marks;
 mod message_key;
 mod sql;

@@ -6,14 +6,12 @@
 
 mod align;
 mod body;
-mod client_address;
 mod detect;
-mod field;
+mod framing;
 mod head;
 mod parser;
 mod request;
 mod response;
-mod url;
 
 use super::{Detection, Parser, ParserSettings, Protocol};
 

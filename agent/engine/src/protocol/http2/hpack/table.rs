@@ -146,6 +146,8 @@ impl Table {
     /// Takes in a new size (section 6.3).
     pub(super) fn resize(&mut self, max_bytes: usize) {
         self.max_bytes = max_bytes;
+        // An empty table is a known one.
+        self.is_whole |= max_bytes == 0;
         self.evict(self.limit());
     }
 
@@ -192,6 +194,14 @@ mod tests {
         assert_eq!(table.get(62), Found::Field(b"b", b"2"));
         assert_eq!((table.get(63), table.get(64)), (Found::Nameless(b"1"), Found::Unknown));
         assert_eq!((table.get(0), table.get(61)), (Found::Nothing, Found::Field(b"www-authenticate", b"")));
+    }
+
+    #[test]
+    fn a_table_that_was_emptied_is_known() {
+        let mut table = Table::new(false);
+        table.resize(0);
+        table.resize(4096);
+        assert_eq!(table.get(62), Found::Nothing);
     }
 
     #[test]

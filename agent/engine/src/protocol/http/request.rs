@@ -59,9 +59,7 @@ impl Head<'_> {
     /// Returns what a request is about. Redacted parameters are not looked at.
     fn marks(&self, settings: &ParserSettings) -> Marks {
         let mut search = Search::new(settings.mark_key);
-        for name in REQUEST_IDS {
-            values(self.fields, name).for_each(|value| search.request_id(value));
-        }
+        request_ids(&mut search, self.fields);
         for part in [&self.target.path, &self.target.query].into_iter().flatten() {
             match part.contains('%') {
                 true => search.text(&text::percent_decoded(part.as_bytes())),
@@ -83,7 +81,9 @@ impl Head<'_> {
         if let Some(query) = self.target.query {
             set(&mut attributes, semconv::URL_QUERY, query);
         }
-        set(&mut attributes, semconv::URL_SCHEME, self.target.scheme.unwrap_or_else(|| "http".to_owned()));
+        if let Some(scheme) = self.target.scheme {
+            set(&mut attributes, semconv::URL_SCHEME, scheme);
+        }
         set(&mut attributes, semconv::NETWORK_PROTOCOL_VERSION, semconv::Value::Text(self.version));
         set_client(&mut attributes, self.fields);
         if let Body::Length(length) = self.body {
@@ -93,6 +93,13 @@ impl Head<'_> {
         field::record(&mut attributes, self.fields, "http.request.header", captured, redacted);
         context::record_baggage(&mut attributes, values(self.fields, "baggage"), &settings.recorded_baggage);
         attributes
+    }
+}
+
+/// Searches the fields that name a request.
+pub(in crate::protocol) fn request_ids(search: &mut Search, fields: &[Field<'_>]) {
+    for name in REQUEST_IDS {
+        values(fields, name).for_each(|value| search.request_id(value));
     }
 }
 

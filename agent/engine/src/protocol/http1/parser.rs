@@ -33,6 +33,8 @@ pub(super) struct Http1Parser {
     is_cut: bool,
     /// The connection carries something else.
     is_tunnel: bool,
+    /// Both sides go on by this protocol.
+    upgrade: Option<&'static str>,
     /// The final response came before the body of a request with `Expect: 100-continue`, which may not come at all.
     is_body_optional: bool,
 }
@@ -89,6 +91,7 @@ impl Http1Parser {
             may_wait: is_start,
             is_cut: false,
             is_tunnel: false,
+            upgrade: None,
             is_body_optional: false,
         }
     }
@@ -172,6 +175,10 @@ impl Http1Parser {
         let read = response::read(head, asked, &self.settings)?;
         let is_reported = self.outstanding.front().is_some_and(|outstanding| outstanding.is_reported);
         if read.is_interim {
+            return Ok(reported(is_reported, eaten, MessageKind::Interim));
+        }
+        if read.is_h2c {
+            self.upgrade = Some("h2c");
             return Ok(reported(is_reported, eaten, MessageKind::Interim));
         }
         // The end of the request was among what is missing, and maybe other requests.
@@ -301,6 +308,9 @@ impl Http1Parser {
 
 impl Parser for Http1Parser {
     fn parse(&mut self, side: Side, bytes: &[u8]) -> Answer {
+        if let Some(token) = self.upgrade {
+            return Answer::Upgraded { token };
+        }
         if self.is_tunnel {
             return Answer::Opaque;
         }

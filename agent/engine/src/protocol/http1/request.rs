@@ -46,7 +46,8 @@ pub(super) fn read(head: &Lines<'_>, settings: &ParserSettings) -> Result<Read, 
         Framing::Length(length) => Body::Length(length),
         Framing::Chunked | Framing::UntilEnd => Body::Open,
     };
-    let parsed = url::parse(target, &settings.redacted_query_parameters);
+    let mut parsed = url::parse(target, &settings.redacted_query_parameters);
+    parsed.scheme.get_or_insert_with(|| "http".to_owned());
     let authority = match asked.is_connect {
         true => url::authority(target),
         false => parsed.authority.clone().or_else(|| value(&head.fields, "host").and_then(url::authority)),

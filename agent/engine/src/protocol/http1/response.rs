@@ -3,6 +3,7 @@
 use super::framing::{self, Framing};
 use super::head::Head;
 use super::request::Asked;
+use crate::protocol::http::field::lists;
 use crate::protocol::{ParserSettings, Response, http, text};
 
 /// A response and what follows it.
@@ -14,6 +15,8 @@ pub(super) struct Read {
     pub(super) is_interim: bool,
     /// What follows on the connection is not HTTP/1.x.
     pub(super) is_switch: bool,
+    /// What follows is HTTP/2, and with it the final response.
+    pub(super) is_h2c: bool,
 }
 
 /// Returns what a response's head says, given what was asked. An error names the rule that was broken.
@@ -21,6 +24,7 @@ pub(super) fn read(head: &Head<'_>, asked: Asked, settings: &ParserSettings) -> 
     let status = status(head.start_line).ok_or("not a status line")?;
     let is_interim = (100..200).contains(&status) && status != 101;
     let is_switch = status == 101 || (asked.is_connect && (200..300).contains(&status));
+    let is_h2c = status == 101 && lists(&head.fields, "upgrade", "h2c");
     let has_no_body = status < 200 || status == 204 || status == 304 || asked.is_head || is_switch;
     let framing =
         if has_no_body { Framing::None } else { framing::framing(&head.fields, Framing::UntilEnd)? };
@@ -30,7 +34,7 @@ pub(super) fn read(head: &Head<'_>, asked: Asked, settings: &ParserSettings) -> 
     };
     let described = http::response::describe(Some(status), length, &head.fields, settings);
     let response = Response { is_open: framing != Framing::None, ..described };
-    Ok(Read { response, framing, is_interim, is_switch })
+    Ok(Read { response, framing, is_interim, is_switch, is_h2c })
 }
 
 fn status(line: &[u8]) -> Option<u16> {

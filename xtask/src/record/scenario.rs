@@ -56,6 +56,34 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         command.arg("client");
         vec![with_port(command, to)]
     }),
+    tcp("http2/curl-nginx", Kind::NginxHttp2, |_, to| vec![curl_http2(to, "--http2-prior-knowledge")]),
+    tcp("http1/curl-go-h2c", Kind::GoHttp2, |_, to| vec![curl_http2(to, "--http2")]),
+    tcp("http2/httpx-go", Kind::GoHttp2, |environment, to| {
+        vec![with_port(environment.python("http2_httpx.py"), to)]
+    }),
+    tcp("http2/go-go", Kind::GoHttp2, |environment, to| vec![with_port(environment.go("http2"), to)]),
+    tcp("http2/node-node", Kind::NodeHttp2, |environment, to| {
+        let mut command = environment.node("http2.js");
+        command.arg("call");
+        vec![with_port(command, to)]
+    }),
+    tcp("http2/grpc-go-go", Kind::GoGrpc, |environment, to| vec![with_port(environment.go("grpc"), to)]),
+    tcp("http2/grpc-python-go", Kind::GoGrpc, grpc_python),
+    tcp("http2/grpc-node-go", Kind::GoGrpc, grpc_node),
+    tcp("http2/grpc-go-python", Kind::PythonGrpc, |environment, to| {
+        let mut command = with_port(environment.go("grpc"), to);
+        command.env("BROKEN", "UNKNOWN");
+        vec![command]
+    }),
+    tcp("http2/grpc-python-python", Kind::PythonGrpc, |environment, to| {
+        let mut commands = grpc_python(environment, to);
+        for command in &mut commands {
+            command.env("BROKEN", "UNKNOWN");
+        }
+        commands
+    }),
+    tcp("http2/grpc-python-node", Kind::NodeGrpc, grpc_python),
+    tcp("http2/grpc-node-node", Kind::NodeGrpc, grpc_node),
     tcp("postgresql/psql", Kind::Postgresql, |_, to| vec![psql(to)]),
     unix("postgresql/psql-unix", Kind::Postgresql, |_, to| vec![psql(to)]),
     tcp("postgresql/psycopg", Kind::Postgresql, |environment, to| {
@@ -110,6 +138,36 @@ fn curl(to: &Address, options: &[&str]) -> Command {
             true => command.arg(format!("http://{to}{option}")).args(["--output", "/dev/null"]),
             false => command.arg(option),
         };
+    }
+    command
+}
+
+fn grpc_python(environment: &Environment, to: &Address) -> Vec<Command> {
+    let mut command = environment.python("grpc_shop.py");
+    command.arg("call");
+    vec![with_port(command, to)]
+}
+
+fn grpc_node(environment: &Environment, to: &Address) -> Vec<Command> {
+    let mut command = environment.node("grpc.js");
+    command.arg("call");
+    vec![with_port(command, to)]
+}
+
+/// Requests of curl on one connection.
+fn curl_http2(to: &Address, version: &str) -> Command {
+    let context = "traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let mut command = curl(to, &[version, "-H", context, "/users/1?a=b&sig=secret"]);
+    let requests: &[&[&str]] =
+        &[&["/a.txt"], &["--head", "/a.txt"], &["/missing"], &["/large.txt"], &["--data", "a=b", "/echo"]];
+    for request in requests {
+        command.args(["--next", "--silent", "--show-error", "--noproxy", "*", version]);
+        for option in *request {
+            match option.starts_with('/') {
+                true => command.arg(format!("http://{to}{option}")).args(["--output", "/dev/null"]),
+                false => command.arg(option),
+            };
+        }
     }
     command
 }

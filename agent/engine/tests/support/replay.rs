@@ -247,11 +247,15 @@ impl Replay {
                     (other.skipped, other.is_lost, other.needed) = (0, true, 0);
                     self.eat(side.reverse(), dropped);
                 }
-                Answer::Upgraded { token } => {
+                Answer::Upgraded { token, is_answering } => {
                     let next = REGISTRY.iter().find(|protocol| protocol.upgrade_token() == Some(token));
                     let settings = ParserSettings::default();
                     let conversation = Conversation::new(&settings, true);
-                    self.parser = next.expect("a protocol of this token").upgraded_parser(&conversation);
+                    let next = next.expect("a protocol of this token");
+                    self.parser = match is_answering {
+                        true => next.upgraded_parser(&conversation),
+                        false => next.parser(&conversation),
+                    };
                 }
                 Answer::Opaque => self.is_opaque = true,
                 Answer::Broken { reason } => {

@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 
-use remora_engine::protocol::{Answer, Keys, Message, MessageKind, Parser, Side};
+use remora_engine::protocol::{Answer, Keys, Message, MessageKind, Pairing, Parser, Side};
 use remora_engine::semconv::{Attributes, Value};
 
 /// The sides in the order in which arrays here hold them.
@@ -21,6 +21,7 @@ pub struct Said {
     pub end: u64,
     /// The message was made of its beginning: its true end is not known.
     pub is_cut: bool,
+    pub pairing: Pairing,
     pub kind: MessageKind,
 }
 
@@ -257,7 +258,14 @@ impl Replay {
     }
 
     fn say(&mut self, side: Side, place: Range<u64>, is_cut: bool, message: Message) {
-        let said = Said { side, start: place.start, end: place.end, is_cut, kind: message.kind };
+        let said = Said {
+            side,
+            start: place.start,
+            end: place.end,
+            is_cut,
+            pairing: message.pairing,
+            kind: message.kind,
+        };
         match &said.kind {
             MessageKind::Request(request) if !request.is_one_way => self.outstanding.push_back(said.clone()),
             MessageKind::Response(_) => {

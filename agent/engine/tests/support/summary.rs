@@ -4,7 +4,9 @@
 
 use std::collections::BTreeSet;
 
-use remora_engine::protocol::{Message, MessageKind, Outcome, Pairing, ParserSettings, Protocol};
+use remora_engine::protocol::{
+    Conversation, Message, MessageKind, Outcome, Pairing, ParserSettings, Protocol,
+};
 use remora_engine::semconv::Attributes;
 
 use crate::replay::Replay;
@@ -35,7 +37,7 @@ pub struct Summary {
 pub fn of(protocol: &dyn Protocol, sessions: &[Session]) -> Summary {
     let mut summary = Summary::default();
     for session in sessions.iter().filter(|session| session.protocol == protocol.name()) {
-        let mut replay = Replay::new(protocol.parser(&ParserSettings::default(), true));
+        let mut replay = Replay::new(protocol.parser(&Conversation::new(&ParserSettings::default(), true)));
         session.pieces.iter().for_each(|(side, bytes)| replay.feed(*side, bytes));
         replay.end();
         summary.add_speakers(session);
@@ -73,27 +75,44 @@ impl Summary {
                 self.note(request.is_one_way, "requests without a response");
                 self.note(request.source.is_some(), "asking for messages");
                 self.note(!request.sent.as_slice().is_empty(), "messages sent");
-                if request.context.is_some() {
-                    self.contexts.insert("in requests");
-                }
+                self.note_contexts(request.context.is_some(), "in requests");
+                self.note_contexts(!request.carried.is_empty(), "in messages sent");
             }
             MessageKind::Response(response) => {
                 self.note(response.is_open, "responses in parts");
                 self.note(response.received.is_some(), "messages received");
+                let received = response.received.as_deref();
+                let carries = received.is_some_and(|received| !received.contexts.is_empty());
+                self.note_contexts(carries, "in messages received");
                 self.add_attributes(&response.attributes);
                 self.add_outcome(&response.outcome);
                 response.name.iter().for_each(|name| self.add_name(&name.verb));
             }
             MessageKind::Interim => self.note(true, "interim responses"),
             MessageKind::OneWay => self.note(true, "messages that answer nothing"),
-            MessageKind::Delivered(_) => self.note(true, "messages brought unasked"),
-            MessageKind::RequestEnd | MessageKind::ResponseEnd => {}
+            MessageKind::Delivered(delivery) => {
+                self.note(true, "messages brought unasked");
+                self.note_contexts(!delivery.received.contexts.is_empty(), "in messages brought");
+                self.add_attributes(&delivery.attributes);
+            }
+            MessageKind::ResponseEnd(Some(ending)) => {
+                self.add_attributes(&ending.attributes);
+                ending.outcome.iter().for_each(|outcome| self.add_outcome(outcome));
+                ending.name.iter().for_each(|name| self.add_name(&name.verb));
+            }
+            MessageKind::RequestEnd | MessageKind::ResponseEnd(None) => {}
         }
     }
 
     fn note(&mut self, is: bool, what: &'static str) {
         if is {
             self.others.insert(what);
+        }
+    }
+
+    fn note_contexts(&mut self, are_there: bool, place: &'static str) {
+        if are_there {
+            self.contexts.insert(place);
         }
     }
 

@@ -272,7 +272,7 @@ mod tests {
             b"*",
             b"",
             b"*2\r\n$4\r\ntype\r\n$1\r\na\r\n",
-            b"*2\r\n$9\r\nFT.SEARCH\r\n$1\r\na\r\n",
+            b"*2\r\n$7\r\nMOD.ASK\r\n$1\r\na\r\n",
         ] {
             assert_eq!(detect(bytes), Detection::Unsure, "{}", bytes.escape_ascii());
         }

@@ -14,6 +14,7 @@ use anyhow::{Context as _, Result, bail};
 
 use super::environment::{Environment, program};
 use super::proxy::Address;
+use super::speaker::Speaker;
 use crate::run::host;
 
 /// How long a server may take to listen.
@@ -41,6 +42,26 @@ pub(super) enum Kind {
     PythonGrpc,
     Postgresql,
     Redis,
+}
+
+impl Kind {
+    /// Returns who answers.
+    pub(super) const fn speaker(self) -> Speaker {
+        match self {
+            Kind::Nginx | Kind::NginxHttp2 => Speaker::program("nginx", "nginx"),
+            Kind::GoHttp2 => Speaker::go("golang.org/x/net/http2", "golang.org/x/net"),
+            Kind::GoGrpc => Speaker::go("grpc-go", "google.golang.org/grpc"),
+            Kind::NodeHttp2 => Speaker::program("Node.js http2", "node"),
+            Kind::NodeGrpc => Speaker::node("@grpc/grpc-js", "@grpc/grpc-js"),
+            Kind::PythonGrpc => Speaker::python("grpcio", "grpcio"),
+            Kind::PythonHttp => Speaker::program("Python http.server", "python3"),
+            Kind::Gunicorn => Speaker::python("gunicorn", "gunicorn"),
+            Kind::Go => Speaker::program("Go net/http", "go"),
+            Kind::Node => Speaker::program("Node.js http", "node"),
+            Kind::Postgresql => Speaker::program("PostgreSQL", "postgres"),
+            Kind::Redis => Speaker::program("Redis", "redis-server"),
+        }
+    }
 }
 
 /// How it is reached.

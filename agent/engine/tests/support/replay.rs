@@ -24,6 +24,7 @@ pub struct Said {
     pub end: u64,
     /// The message was made of its beginning: its true end is not known.
     pub is_cut: bool,
+    pub pairing: Pairing,
     pub kind: MessageKind,
 }
 
@@ -32,6 +33,11 @@ pub struct Said {
 pub struct Pair {
     pub request: Said,
     pub response: Said,
+    /// The number by which they were told, and where the response ended if its end was told apart.
+    pub number: Option<u64>,
+    pub ended: Option<u64>,
+    /// It ended without a response, which is the end instead: one may have been under way.
+    pub is_given_up: bool,
 }
 
 /// One connection and its parser.
@@ -277,23 +283,53 @@ impl Replay {
     }
 
     fn say(&mut self, side: Side, place: Range<u64>, is_cut: bool, message: Message) {
-        let said = Said { side, start: place.start, end: place.end, is_cut, kind: message.kind };
+        let said = Said {
+            side,
+            start: place.start,
+            end: place.end,
+            is_cut,
+            pairing: message.pairing,
+            kind: message.kind,
+        };
         match &said.kind {
             MessageKind::Request(request) if !request.is_one_way => match message.pairing {
                 Pairing::InOrder => self.outstanding.push_back(said.clone()),
                 Pairing::Id(number) => drop(self.numbered.insert(number, said.clone())),
             },
             MessageKind::Response(_) => {
+                let number = number_of(message.pairing);
                 let request = match message.pairing {
                     Pairing::InOrder => Some(self.outstanding.pop_front().expect("a response to no request")),
                     // The request may have been lost: its number tells so.
                     Pairing::Id(number) => self.numbered.remove(&number),
                 };
-                self.pairs.extend(request.map(|request| Pair { request, response: said.clone() }));
+                self.pairs.extend(request.map(|request| {
+                    let response = said.clone();
+                    Pair { request, response, number, ended: None, is_given_up: false }
+                }));
+            }
+            MessageKind::ResponseEnd(_) => {
+                let number = number_of(message.pairing);
+                let given_up = number.and_then(|number| self.numbered.remove(&number));
+                self.pairs.extend(given_up.map(|request| {
+                    let response = said.clone();
+                    Pair { request, response, number, ended: None, is_given_up: true }
+                }));
+                let mut pairs = self.pairs.iter_mut().rev();
+                if let Some(pair) = pairs.find(|pair| number.is_some() && pair.number == number) {
+                    pair.ended.get_or_insert(said.end);
+                }
             }
             _ => {}
         }
         self.said.push(said);
+    }
+}
+
+fn number_of(pairing: Pairing) -> Option<u64> {
+    match pairing {
+        Pairing::InOrder => None,
+        Pairing::Id(number) => Some(number),
     }
 }
 

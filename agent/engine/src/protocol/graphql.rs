@@ -65,12 +65,14 @@ impl Operation {
 
 /// Returns whether a path says that GraphQL is spoken there.
 pub(super) fn is_endpoint(path: &str) -> bool {
-    path.split('/').any(|segment| segment.eq_ignore_ascii_case("graphql") || segment.eq_ignore_ascii_case("gql"))
+    path.split('/')
+        .any(|segment| segment.eq_ignore_ascii_case("graphql") || segment.eq_ignore_ascii_case("gql"))
 }
 
 /// Returns whether a body in JSON that begins so may be a request: says no as soon as it can.
 pub(super) fn may_begin(body: &[u8]) -> bool {
-    let beginning: Vec<u8> = body.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).take(20).collect();
+    let beginning: Vec<u8> =
+        body.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).take(20).collect();
     let object = beginning.strip_prefix(b"[").unwrap_or(&beginning);
     let Some(member) = object.strip_prefix(b"{") else { return object.is_empty() };
     let Some(name) = member.strip_prefix(b"\"") else { return member.is_empty() };
@@ -92,7 +94,9 @@ pub(super) fn of_body(body: &[u8], is_endpoint: bool) -> Option<Operation> {
         batch = Some(match batch {
             None => operation,
             // Several have a type in common, or none.
-            Some(before) => Operation { kind: before.kind.filter(|kind| operation.kind == Some(*kind)), name: None },
+            Some(before) => {
+                Operation { kind: before.kind.filter(|kind| operation.kind == Some(*kind)), name: None }
+            }
         });
         if !scanner.enter(b',') {
             break;
@@ -102,6 +106,9 @@ pub(super) fn of_body(body: &[u8], is_endpoint: bool) -> Option<Operation> {
 }
 
 fn of_object(scanner: &mut Scanner<'_>, is_endpoint: bool) -> Option<Operation> {
+    if !scanner.is_at(b'{') {
+        return None;
+    }
     let (mut document, mut name, mut is_persisted) = (None, None, false);
     let is_whole = scanner.object(|member, value| match member {
         b"query" => {
@@ -245,7 +252,10 @@ mod tests {
     #[test]
     fn operations_are_found_wherever_clients_put_them() {
         check(r#"{"query":"query GetUser($id: ID!) { user(id: $id) { name } }"}"#, "query GetUser");
-        check(r#"{"operationName":"A","variables":{"x":[1,{"y":"}"}]},"query":"mutation A { a }"}"#, "mutation A");
+        check(
+            r#"{"operationName":"A","variables":{"x":[1,{"y":"}"}]},"query":"mutation A { a }"}"#,
+            "mutation A",
+        );
         check(r#"{ "query" : "\n  # a comment\n  subscription   News{ a }" }"#, "subscription News");
         check(r#"{"query":"{ me { id } }","operationName":null}"#, "query -");
         check(r#"{"operationName":"B","query":"query A { a } mutation B { b }"}"#, "mutation B");
@@ -266,7 +276,7 @@ mod tests {
         check(r#"[{"query":"query A {a}"}]"#, "query A");
         check(r#"[{"query":"query A {a}"},{"query":"query B {a}"}]"#, "query -");
         check(r#"[{"query":"query A {a}"},{"query":"mutation B {a}"}]"#, "? -");
-        check("[]", "-");
+        assert_eq!(of_body(b"[]", true), None);
     }
 
     #[test]
@@ -300,7 +310,9 @@ mod tests {
 
     #[test]
     fn errors_are_found_first_and_behind_small_data() {
-        let of = |body: &str| failure(body.as_bytes()).map(|outcome| (outcome.error_type, outcome.is_client_fault));
+        let of = |body: &str| {
+            failure(body.as_bytes()).map(|outcome| (outcome.error_type, outcome.is_client_fault))
+        };
         let named = |name: &str, is_client_fault| Some((Some(name.to_owned()), is_client_fault));
         let code = r#"{"errors":[{"message":"m","locations":[{"line":1}],"extensions":{"code":"GRAPHQL_VALIDATION_FAILED"}}]}"#;
         assert_eq!(of(code), named("GRAPHQL_VALIDATION_FAILED", true));
@@ -317,7 +329,9 @@ mod tests {
     fn deep_and_broken_bodies_end_the_look() {
         let deep = format!(r#"{{"variables":{}"#, "[{\"a\":".repeat(5_000));
         assert_eq!(told(of_body(deep.as_bytes(), true)), "? -");
-        for body in ["{\"a\\", "{\"query\":\"\\u12", "{{{{", "[[[", "{\"query\":\"{\"", "\u{0}", "{:}", "{\"a\" 1}"] {
+        for body in
+            ["{\"a\\", "{\"query\":\"\\u12", "{{{{", "[[[", "{\"query\":\"{\"", "\u{0}", "{:}", "{\"a\" 1}"]
+        {
             let _ = of_body(body.as_bytes(), true);
             let _ = failure(body.as_bytes());
         }

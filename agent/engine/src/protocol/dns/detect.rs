@@ -30,7 +30,9 @@ pub(super) fn detect(bytes: &[u8]) -> Detection {
         return Detection::No;
     }
     let message = bytes.get(LENGTH_BYTES..).unwrap_or_default();
-    if number(message, 2).is_some_and(|flags| !are_flags(flags)) || number(message, 4).is_some_and(|count| count != 1) {
+    if number(message, 2).is_some_and(|flags| !are_flags(flags))
+        || number(message, 4).is_some_and(|count| count != 1)
+    {
         return Detection::No;
     }
     let Some(header) = Header::read(message) else { return Detection::Unsure };

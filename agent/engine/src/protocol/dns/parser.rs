@@ -6,7 +6,8 @@ use super::detect::{self, LENGTH_BYTES};
 use super::message::{self, Header, Question, Records, number};
 use super::registry;
 use crate::protocol::{
-    Answer, Cut, Detection, Message, MessageKind, Name, Outcome, Pairing, Parser, Request, Response, Side, set,
+    Answer, Cut, Detection, Message, MessageKind, Name, Outcome, Pairing, Parser, Request, Response, Side,
+    set,
 };
 use crate::semconv::{self, Value};
 

@@ -127,7 +127,10 @@ impl<'a> Iterator for Tokens<'a> {
         loop {
             let (&byte, after) = self.rest.split_first()?;
             match byte {
-                b'#' => self.rest = memchr::memchr(b'\n', after).and_then(|end| after.get(end..)).unwrap_or_default(),
+                b'#' => {
+                    self.rest =
+                        memchr::memchr(b'\n', after).and_then(|end| after.get(end..)).unwrap_or_default()
+                }
                 b'"' => self.rest = behind_text(after),
                 b' ' | b'\t' | b'\n' | b'\r' | b',' | 0xef | 0xbb | 0xbf => self.rest = after,
                 byte if is_of_name(&byte) => {
@@ -185,7 +188,10 @@ mod tests {
         check("{ a(b: \"query B { x }\") } mutation C { c }", "query -, mutation C");
         check("query A($a: T = {b: [1]}) @d(e: {f: 1}) { a } query B { b }", "query A, query B");
         check("fragment mutation on query { a } subscription S { s }", "subscription S");
-        check("query A { a(b: \"\"\"x } \" query B {\"\"\") } # query C { }\nquery D { d }", "query A, query D");
+        check(
+            "query A { a(b: \"\"\"x } \" query B {\"\"\") } # query C { }\nquery D { d }",
+            "query A, query D",
+        );
         check("query A { a(b: \"\\\"}\") } query B {b}", "query A, query B");
         check("}}}) query A {a}", "query A");
         check("", "");
@@ -193,7 +199,9 @@ mod tests {
 
     #[test]
     fn sentences_are_no_documents() {
-        for document in ["query A { a }", "{a}", "mutation($a: T) { a }", "query A @live {a}", "fragment F on T {a}"] {
+        for document in
+            ["query A { a }", "{a}", "mutation($a: T) { a }", "query A @live {a}", "fragment F on T {a}"]
+        {
             assert!(is_plausible(document.as_bytes(), false), "{document}");
         }
         for text in ["query", "query plan", "query plan of it", "select 1", "", "fragment of it", "[1]"] {

@@ -82,7 +82,10 @@ impl<'a> Scanner<'a> {
         if self.enter(b'{') || self.enter(b'[') {
             return self.leave();
         }
-        let end = self.rest.iter().position(|byte| matches!(byte, b',' | b'}' | b']') || byte.is_ascii_whitespace())?;
+        let end = self
+            .rest
+            .iter()
+            .position(|byte| matches!(byte, b',' | b'}' | b']') || byte.is_ascii_whitespace())?;
         self.rest = self.rest.get(end..)?;
         (end > 0).then_some(())
     }
@@ -130,7 +133,8 @@ impl Text<'_> {
                 b'u' => {
                     let (digits, after) = rest.split_at_checked(4).unwrap_or((rest, &[]));
                     rest = after;
-                    let code = str::from_utf8(digits).ok().and_then(|digits| u8::from_str_radix(digits, 16).ok());
+                    let code =
+                        str::from_utf8(digits).ok().and_then(|digits| u8::from_str_radix(digits, 16).ok());
                     code.filter(u8::is_ascii).unwrap_or(b'?')
                 }
                 other => other,

@@ -12,13 +12,17 @@ pub use learned::Learned;
 pub use message_key::{KEYED_BYTES, Keys, MAX_KEYS, MIN_KEYED_BYTES, MessageKey};
 
 mod context;
+mod event_stream;
+mod graphql;
 mod learned;
 mod marks;
 mod message_key;
 mod sql;
 mod text;
 mod turns;
+mod websocket;
 
+pub mod dns;
 pub mod http1;
 pub mod postgresql;
 pub mod redis;
@@ -26,7 +30,7 @@ pub mod redis;
 pub use marks::{Mark, Marks, Weight};
 
 /// All protocols, in the order in which they are asked whether bytes are theirs.
-pub static REGISTRY: &[&dyn Protocol] = &[&http1::Http1, &postgresql::Postgresql, &redis::Redis];
+pub static REGISTRY: &[&dyn Protocol] = &[&dns::Dns, &http1::Http1, &postgresql::Postgresql, &redis::Redis];
 
 /// Who sent the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -1,6 +1,7 @@
 //! The head of a request becomes a [`Request`].
 
 use super::client_address::client_address;
+use super::content::{self, Content, Graphql};
 use super::field::{self, Field, Framing, MAX_VALUE_BYTES, lists, value, values};
 use super::head::Head;
 use super::url::{self, Target};
@@ -36,6 +37,10 @@ pub(super) struct Read {
     pub(super) request: Request,
     pub(super) framing: Framing,
     pub(super) asked: Asked,
+    /// What is looked at in the body.
+    pub(super) content: Option<Content>,
+    /// The GraphQL request that the URL makes.
+    pub(super) graphql: Option<Graphql>,
 }
 
 /// Returns what a request's head says. An error names the rule that was broken.
@@ -56,6 +61,9 @@ pub(super) fn read(head: &Head<'_>, settings: &ParserSettings) -> Result<Read, &
         true => url::authority(target),
         false => parsed.authority.clone().or_else(|| value(&head.fields, "host").and_then(url::authority)),
     };
+    let path = parsed.path.as_deref();
+    let content = Content::of_request(method, &head.fields, path).filter(|_| framing != Framing::None);
+    let graphql = content::of_target(method, target, path);
     let name = Name { verb: verb(method), path: parsed.path.clone() };
     let marks = marks(&parsed, &head.fields, framing, settings);
     let request = Request {
@@ -67,7 +75,7 @@ pub(super) fn read(head: &Head<'_>, settings: &ParserSettings) -> Result<Read, &
         authority,
         ..Request::default()
     };
-    Ok(Read { request, framing, asked })
+    Ok(Read { request, framing, asked, content, graphql })
 }
 
 /// Returns method, target and minor version. Targets with spaces in them are let through: the server's answer to

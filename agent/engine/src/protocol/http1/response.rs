@@ -1,6 +1,6 @@
 //! The head of a response becomes a [`Response`].
 
-use super::field::{self, Framing};
+use super::field::{self, Framing, lists};
 use super::head::Head;
 use super::request::Asked;
 use crate::protocol::{Outcome, ParserSettings, Response, set, text};
@@ -15,6 +15,8 @@ pub(super) struct Read {
     pub(super) is_interim: bool,
     /// What follows on the connection is not HTTP/1.x.
     pub(super) is_switch: bool,
+    /// It is WebSocket.
+    pub(super) is_websocket: bool,
 }
 
 /// Returns what a response's head says, given what was asked. An error names the rule that was broken.
@@ -22,6 +24,7 @@ pub(super) fn read(head: &Head<'_>, asked: Asked, settings: &ParserSettings) -> 
     let status = status(head.start_line).ok_or("not a status line")?;
     let is_interim = (100..200).contains(&status) && status != 101;
     let is_switch = status == 101 || (asked.is_connect && (200..300).contains(&status));
+    let is_websocket = status == 101 && asked.may_switch && lists(&head.fields, "upgrade", "websocket");
     let has_no_body = status < 200 || status == 204 || status == 304 || asked.is_head || is_switch;
     let framing = if has_no_body { Framing::None } else { field::framing(&head.fields, Framing::UntilEnd)? };
     let mut attributes = Attributes::new();
@@ -32,12 +35,12 @@ pub(super) fn read(head: &Head<'_>, asked: Asked, settings: &ParserSettings) -> 
     let (captured, redacted) = (&settings.captured_response_headers, &settings.redacted_headers);
     field::record(&mut attributes, &head.fields, "http.response.header", captured, redacted);
     let response = Response {
-        is_open: framing != Framing::None,
+        is_open: framing != Framing::None || is_websocket,
         attributes,
         outcome: outcome(status),
         ..Response::default()
     };
-    Ok(Read { response, framing, is_interim, is_switch })
+    Ok(Read { response, framing, is_interim, is_switch, is_websocket })
 }
 
 fn status(line: &[u8]) -> Option<u16> {

@@ -119,6 +119,18 @@ keys! {
     DB_RESPONSE_RETURNED_ROWS = "db.response.returned_rows";
     /// User of the connection.
     DB_USER = "remora.db.user";
+    /// `grpc`: the system of remote procedure calls.
+    RPC_SYSTEM_NAME = "rpc.system.name";
+    /// Package, service and method that are called (`pkg.Service/Method`).
+    RPC_METHOD = "rpc.method";
+    /// Name of the status (`OK`, `DEADLINE_EXCEEDED`).
+    RPC_RESPONSE_STATUS_CODE = "rpc.response.status_code";
+    /// Seconds after which the caller gives up.
+    REMORA_RPC_TIMEOUT = "remora.rpc.timeout";
+    /// Messages that the client sent in one call.
+    REMORA_RPC_REQUEST_MESSAGES = "remora.rpc.request.messages";
+    /// Messages that the server sent in one call.
+    REMORA_RPC_RESPONSE_MESSAGES = "remora.rpc.response.messages";
     /// Why parts of the exchange are missing.
     REMORA_INCOMPLETE = "remora.incomplete";
     /// The trace that a context which the agent wrote into the request names: the receiver may have spans of that trace,

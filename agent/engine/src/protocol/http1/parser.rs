@@ -37,6 +37,8 @@ pub(super) struct Http1Parser {
     is_tunnel: bool,
     /// It is this, and the exchange that led to it is open.
     websocket: Option<WebSocket>,
+    /// Both sides go on by this protocol.
+    upgrade: Option<&'static str>,
     /// The final response came before the body of a request with `Expect: 100-continue`, which may not come at all.
     is_body_optional: bool,
 }
@@ -97,6 +99,7 @@ impl Http1Parser {
             is_cut: false,
             is_tunnel: false,
             websocket: None,
+            upgrade: None,
             is_body_optional: false,
         }
     }
@@ -182,6 +185,10 @@ impl Http1Parser {
         let mut read = response::read(head, asked, &self.settings)?;
         let is_reported = self.outstanding.front().is_some_and(|outstanding| outstanding.is_reported);
         if read.is_interim {
+            return Ok(reported(is_reported, eaten, MessageKind::Interim));
+        }
+        if read.is_h2c {
+            self.upgrade = Some("h2c");
             return Ok(reported(is_reported, eaten, MessageKind::Interim));
         }
         // The end of the request was among what is missing, and maybe other requests.
@@ -372,6 +379,9 @@ impl Http1Parser {
 
 impl Parser for Http1Parser {
     fn parse(&mut self, side: Side, bytes: &[u8]) -> Answer {
+        if let Some(token) = self.upgrade {
+            return Answer::Upgraded { token };
+        }
         if self.is_tunnel {
             return self.tunnel(side, bytes);
         }

@@ -85,6 +85,7 @@ impl World {
             local: Endpoint::Ip(end.local),
             peer: Endpoint::Ip(end.peer),
             role: end.role,
+            is_datagram: false,
             peer_sock: None,
             first: None,
         };
@@ -670,6 +671,7 @@ fn a_unix_socket_ends_with_the_process_that_used_it_last() {
         local: Endpoint::Unix("/run/shop".to_owned()),
         peer: Endpoint::Unix(String::new()),
         role: end.role,
+        is_datagram: false,
         peer_sock: Some(99),
         first: None,
     };

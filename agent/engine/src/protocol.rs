@@ -12,6 +12,8 @@ pub use learned::Learned;
 pub use message_key::{KEYED_BYTES, Keys, MAX_KEYS, MIN_KEYED_BYTES, MessageKey};
 
 mod context;
+mod event_stream;
+mod graphql;
 mod http;
 mod learned;
 mod marks;
@@ -19,7 +21,9 @@ mod message_key;
 mod sql;
 mod text;
 mod turns;
+mod websocket;
 
+pub mod dns;
 pub mod http1;
 pub mod http2;
 pub mod postgresql;
@@ -28,7 +32,8 @@ pub mod redis;
 pub use marks::{Mark, Marks, Weight};
 
 /// All protocols, in the order in which they are asked whether bytes are theirs.
-pub static REGISTRY: &[&dyn Protocol] = &[&http1::Http1, &http2::Http2, &postgresql::Postgresql, &redis::Redis];
+pub static REGISTRY: &[&dyn Protocol] =
+    &[&dns::Dns, &http1::Http1, &http2::Http2, &postgresql::Postgresql, &redis::Redis];
 
 /// Who sent the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -138,6 +138,24 @@ keys! {
     REMORA_TRACE_ALIAS = "remora.trace.alias";
     /// Which kind of evidence the parent rests on.
     REMORA_PARENT_EVIDENCE = "remora.parent.evidence";
+    /// Messages that the client of a WebSocket sent.
+    REMORA_WEBSOCKET_CLIENT_MESSAGES = "remora.websocket.client_messages";
+    /// Messages that the server of a WebSocket sent.
+    REMORA_WEBSOCKET_SERVER_MESSAGES = "remora.websocket.server_messages";
+    /// Code of the frame by which a WebSocket was closed first.
+    REMORA_WEBSOCKET_CLOSE_CODE = "remora.websocket.close_code";
+    /// Server-sent events of a response.
+    REMORA_SSE_EVENTS = "remora.sse.events";
+    /// `query`, `mutation` or `subscription`.
+    GRAPHQL_OPERATION_TYPE = "graphql.operation.type";
+    /// The name that the client gave the operation.
+    GRAPHQL_OPERATION_NAME = "graphql.operation.name";
+    /// The name that was asked for, lower case, without a dot at its end.
+    DNS_QUESTION_NAME = "dns.question.name";
+    /// The addresses that were answered.
+    DNS_ANSWERS = "dns.answers";
+    /// The type of the records that were asked for: `A`, or `TYPE65280` where it has no name.
+    REMORA_DNS_QUESTION_TYPE = "remora.dns.question.type";
     /// Id that the caller's span has if its host is traced too: the aggregator joins the two.
     REMORA_PARENT_EXPECTED = "remora.parent.expected";
     /// `redis`: the system that passes messages on.

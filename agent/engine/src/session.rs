@@ -263,6 +263,8 @@ impl Session {
         let side = side_of(direction, client);
         let lane = if direction == Direction::Egress { &mut self.egress } else { &mut self.ingress };
         let last = lane.last_stamp().unwrap_or(stamp);
+        // What lasts as long as its connection ends now, however long it has been silent.
+        let last = Stamp { at_ns: stamp.at_ns.max(last.at_ns), ..last };
         for message in std::iter::from_fn(|| parser.end(side)).take(MAX_LAST_MESSAGES) {
             let step = Step { message, protocol: name, client, first: last, last, place: lane.place() };
             out.push(Outcome::Step(Box::new(step)));

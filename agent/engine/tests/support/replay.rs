@@ -6,8 +6,8 @@ use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 
 use remora_engine::protocol::{
-    Answer, Conversation, Keys, Message, MessageKind, Outcome, Pairing, Parser, ParserSettings, REGISTRY, Received,
-    Side, WireContext,
+    Answer, Conversation, Keys, Message, MessageKind, Outcome, Pairing, Parser, ParserSettings, REGISTRY,
+    Received, Side, WireContext,
 };
 use remora_engine::semconv::{Attributes, Value};
 

@@ -1,5 +1,6 @@
 //! The head of a request becomes a [`Request`].
 
+use super::content::{self, Content, Graphql};
 use super::framing::{self, Framing};
 use super::head::Head as Lines;
 use crate::protocol::http::field::{lists, value};
@@ -26,6 +27,10 @@ pub(super) struct Read {
     pub(super) request: Request,
     pub(super) framing: Framing,
     pub(super) asked: Asked,
+    /// What is looked at in the body.
+    pub(super) content: Option<Content>,
+    /// The GraphQL request that the URL makes.
+    pub(super) graphql: Option<Graphql>,
 }
 
 /// Returns what a request's head says. An error names the rule that was broken.
@@ -52,10 +57,13 @@ pub(super) fn read(head: &Lines<'_>, settings: &ParserSettings) -> Result<Read, 
         true => url::authority(target),
         false => parsed.authority.clone().or_else(|| value(&head.fields, "host").and_then(url::authority)),
     };
+    let path = parsed.path.as_deref();
+    let content = Content::of_request(method, &head.fields, path).filter(|_| framing != Framing::None);
+    let graphql = content::of_target(method, target, path);
     let version = format!("1.{version}").into();
     let request = Head { method: Some(method), target: parsed, version, body, fields: &head.fields };
     let request = Request { authority, ..request.describe(settings) };
-    Ok(Read { request, framing, asked })
+    Ok(Read { request, framing, asked, content, graphql })
 }
 
 /// Returns method, target and minor version. Targets with spaces in them are let through: the server's answer to

@@ -15,6 +15,8 @@ pub(super) struct Read {
     pub(super) is_interim: bool,
     /// What follows on the connection is not HTTP/1.x.
     pub(super) is_switch: bool,
+    /// It is WebSocket.
+    pub(super) is_websocket: bool,
     /// What follows is HTTP/2, and with it the final response.
     pub(super) is_h2c: bool,
 }
@@ -24,6 +26,7 @@ pub(super) fn read(head: &Head<'_>, asked: Asked, settings: &ParserSettings) -> 
     let status = status(head.start_line).ok_or("not a status line")?;
     let is_interim = (100..200).contains(&status) && status != 101;
     let is_switch = status == 101 || (asked.is_connect && (200..300).contains(&status));
+    let is_websocket = status == 101 && asked.may_switch && lists(&head.fields, "upgrade", "websocket");
     let is_h2c = status == 101 && lists(&head.fields, "upgrade", "h2c");
     let has_no_body = status < 200 || status == 204 || status == 304 || asked.is_head || is_switch;
     let framing =
@@ -33,8 +36,8 @@ pub(super) fn read(head: &Head<'_>, asked: Asked, settings: &ParserSettings) -> 
         _ => None,
     };
     let described = http::response::describe(Some(status), length, &head.fields, settings);
-    let response = Response { is_open: framing != Framing::None, ..described };
-    Ok(Read { response, framing, is_interim, is_switch, is_h2c })
+    let response = Response { is_open: framing != Framing::None || is_websocket, ..described };
+    Ok(Read { response, framing, is_interim, is_switch, is_websocket, is_h2c })
 }
 
 fn status(line: &[u8]) -> Option<u16> {

@@ -124,7 +124,9 @@ impl Header {
             }),
             Kind::WindowUpdate => (1..1 << 31).contains(&number),
             Kind::ResetStream => number <= MAX_ERROR_CODE,
-            Kind::GoAway => payload.get(4..).and_then(self::number).is_some_and(|code| code <= MAX_ERROR_CODE),
+            Kind::GoAway => {
+                payload.get(4..).and_then(self::number).is_some_and(|code| code <= MAX_ERROR_CODE)
+            }
             _ => true,
         }
     }

@@ -180,10 +180,9 @@ pub(super) fn response(status: Option<u16>, fields: &[Field<'_>], settings: &Par
 pub(super) fn ending(status: Status, asked: &Count, answered: &Count) -> Ending {
     let mut attributes = Attributes::new();
     set(&mut attributes, semconv::RPC_RESPONSE_STATUS_CODE, status.name);
-    for (key, count) in [
-        (semconv::REMORA_RPC_REQUEST_MESSAGES, asked),
-        (semconv::REMORA_RPC_RESPONSE_MESSAGES, answered),
-    ] {
+    for (key, count) in
+        [(semconv::REMORA_RPC_REQUEST_MESSAGES, asked), (semconv::REMORA_RPC_RESPONSE_MESSAGES, answered)]
+    {
         if let Some(messages) = count.messages() {
             set(&mut attributes, key, i64::from(messages));
         }
@@ -202,7 +201,8 @@ mod tests {
     use super::*;
 
     fn fields<'a>(fields: &'a [(&'a str, &'a str)]) -> Vec<Field<'a>> {
-        let field = |&(name, value): &(&'a str, &'a str)| Field { name: name.as_bytes(), value: value.as_bytes() };
+        let field =
+            |&(name, value): &(&'a str, &'a str)| Field { name: name.as_bytes(), value: value.as_bytes() };
         fields.iter().map(field).collect()
     }
 

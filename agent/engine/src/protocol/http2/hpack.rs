@@ -271,7 +271,11 @@ mod tests {
         let block = hex(FIRST);
         let fields = decoder.decode_beginning(&block[..block.len() - 3]);
         assert_eq!(told(&fields), [":method=GET", ":scheme=http", ":path=/", "…"]);
-        check(&mut decoder, SECOND, &[":method=GET", ":scheme=http", ":path=/", "cache-control=no-cache", "…"]);
+        check(
+            &mut decoder,
+            SECOND,
+            &[":method=GET", ":scheme=http", ":path=/", "cache-control=no-cache", "…"],
+        );
     }
 
     #[test]

@@ -33,7 +33,8 @@ pub(in crate::protocol::http2) fn outline(block: &[u8], is_whole: bool) -> Optio
             _ => None,
         };
         // Pseudo-header fields come first, and only those of one side (RFC 9113 section 8.3).
-        let is_misplaced = side.is_some() && (is_regular || outline.side.is_some_and(|known| Some(known) != side));
+        let is_misplaced =
+            side.is_some() && (is_regular || outline.side.is_some_and(|known| Some(known) != side));
         if is_misplaced {
             return None;
         }

@@ -4,9 +4,7 @@ use std::borrow::Cow;
 
 use super::{Http2Parser, lost};
 use crate::protocol::http::field::Field;
-use crate::protocol::http2::frame::{
-    END_HEADERS, END_STREAM, HEADER_BYTES, Header, Kind, block, error_name,
-};
+use crate::protocol::http2::frame::{END_HEADERS, END_STREAM, HEADER_BYTES, Header, Kind, block, error_name};
 use crate::protocol::http2::grpc::{self, Status};
 use crate::protocol::http2::head;
 use crate::protocol::http2::hpack::Fields;
@@ -52,7 +50,13 @@ impl Http2Parser {
         }
     }
 
-    fn asked(&mut self, number: u32, is_open: bool, fields: &[Field<'_>], is_partial: bool) -> Option<Message> {
+    fn asked(
+        &mut self,
+        number: u32,
+        is_open: bool,
+        fields: &[Field<'_>],
+        is_partial: bool,
+    ) -> Option<Message> {
         let is_first_seen = self.streams.is_empty_so_far();
         let is_new = self.streams.is_new(number);
         if self.streams.hear(number).is_some() {

@@ -46,7 +46,13 @@ impl Http2Parser {
     }
 
     /// Reads what is shown of a frame, and returns its length as far as it is known.
-    fn cut_other(&mut self, side: Side, header: Header, bytes: &[u8], hole_end: u64) -> (Option<Message>, u64) {
+    fn cut_other(
+        &mut self,
+        side: Side,
+        header: Header,
+        bytes: &[u8],
+        hole_end: u64,
+    ) -> (Option<Message>, u64) {
         let payload = bytes.get(HEADER_BYTES..).unwrap_or_default();
         let length = header.frame_bytes() as u64;
         match header.kind {

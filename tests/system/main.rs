@@ -12,6 +12,7 @@ mod flask;
 mod go;
 mod grpc;
 mod hosts;
+mod http2;
 mod live;
 mod nginx;
 mod node;

@@ -15,6 +15,8 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("curl", "curl"),
     ("go", "golang-go"),
     ("initdb", "postgresql"),
+    ("java", "openjdk-17-jdk-headless"),
+    ("mvn", "maven"),
     ("nginx", "nginx-light"),
     ("node", "nodejs"),
     ("npm", "npm"),
@@ -47,6 +49,7 @@ impl Environment {
         environment.install_python()?;
         environment.install_node()?;
         environment.build_go()?;
+        environment.install_java()?;
         Ok(environment)
     }
 
@@ -81,6 +84,28 @@ impl Environment {
         let mut command = Command::new(self.folder.join("go/golden"));
         command.arg(role);
         command
+    }
+
+    /// Returns a command that runs a Java program of the clients.
+    pub(super) fn java(&self, source: &str) -> Command {
+        let mut command = program("java");
+        command.arg("-cp").arg(self.java_libraries().join("*")).arg(clients().join("java").join(source));
+        command
+    }
+
+    /// Returns the folder of the Java libraries.
+    pub(super) fn java_libraries(&self) -> PathBuf {
+        self.folder.join("java")
+    }
+
+    fn install_java(&self) -> Result<()> {
+        let mut maven = program("mvn");
+        maven.args(["--quiet", "--batch-mode", "dependency:copy-dependencies", "--file"]);
+        maven.arg(clients().join("java/pom.xml"));
+        let mut output = std::ffi::OsString::from("-DoutputDirectory=");
+        output.push(self.java_libraries());
+        maven.arg(output);
+        shell::run("install the Java clients", "it needs a Maven repository", &mut maven)
     }
 
     fn install_python(&self) -> Result<()> {

@@ -5,7 +5,7 @@ use std::process::Command;
 use super::environment::{Environment, clients, program};
 use super::proxy::Address;
 use super::server::{Kind, Socket};
-use super::speaker::Speaker;
+use super::speaker::{GRPC_JAVA, Speaker};
 
 /// A recording.
 pub(super) struct Scenario {
@@ -97,6 +97,12 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     tcp("http2/grpc-go-go", GRPC_GO, Kind::GoGrpc, |environment, to| vec![with_port(environment.go("grpc"), to)]),
     tcp("http2/grpc-python-go", GRPC_PYTHON, Kind::GoGrpc, grpc_python),
     tcp("http2/grpc-node-go", GRPC_NODE, Kind::GoGrpc, grpc_node),
+    tcp("http2/grpc-java-go", GRPC_JAVA, Kind::GoGrpc, |environment, to| {
+        let mut command = environment.java("GrpcShop.java");
+        command.arg("call");
+        vec![with_port(command, to)]
+    }),
+    tcp("http2/grpc-python-java", GRPC_PYTHON, Kind::JavaGrpc, grpc_python),
     tcp("http2/grpc-go-python", GRPC_GO, Kind::PythonGrpc, |environment, to| {
         let mut command = with_port(environment.go("grpc"), to);
         command.env("BROKEN", "UNKNOWN");

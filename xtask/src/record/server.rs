@@ -14,7 +14,7 @@ use anyhow::{Context as _, Result, bail};
 
 use super::environment::{Environment, program};
 use super::proxy::Address;
-use super::speaker::Speaker;
+use super::speaker::{GRPC_JAVA, Speaker};
 use crate::run::host;
 
 /// How long a server may take to listen.
@@ -36,6 +36,7 @@ pub(super) enum Kind {
     /// Go's `net/http` with `golang.org/x/net/http2/h2c`.
     GoHttp2,
     GoGrpc,
+    JavaGrpc,
     Node,
     NodeHttp2,
     NodeGrpc,
@@ -51,6 +52,7 @@ impl Kind {
             Kind::Nginx | Kind::NginxHttp2 => Speaker::program("nginx", "nginx"),
             Kind::GoHttp2 => Speaker::go("golang.org/x/net/http2", "golang.org/x/net"),
             Kind::GoGrpc => Speaker::go("grpc-go", "google.golang.org/grpc"),
+            Kind::JavaGrpc => GRPC_JAVA,
             Kind::NodeHttp2 => Speaker::program("Node.js http2", "node"),
             Kind::NodeGrpc => Speaker::node("@grpc/grpc-js", "@grpc/grpc-js"),
             Kind::PythonGrpc => Speaker::python("grpcio", "grpcio"),
@@ -149,6 +151,7 @@ impl Servers {
             Kind::Go => environment.go("http-serve"),
             Kind::GoHttp2 => environment.go("h2c-serve"),
             Kind::GoGrpc => environment.go("grpc-serve"),
+            Kind::JavaGrpc => environment.java("GrpcShop.java"),
             Kind::Node => environment.node("http.js"),
             Kind::NodeHttp2 => environment.node("http2.js"),
             Kind::NodeGrpc => environment.node("grpc.js"),
@@ -161,12 +164,14 @@ impl Servers {
                 command
             }
         };
-        if matches!(kind, Kind::Node | Kind::NodeHttp2 | Kind::NodeGrpc | Kind::PythonGrpc) {
-            command.arg("serve");
-        }
-        let takes_port = matches!(kind, Kind::Go | Kind::GoHttp2 | Kind::GoGrpc);
-        if takes_port || matches!(kind, Kind::Node | Kind::NodeHttp2 | Kind::NodeGrpc | Kind::PythonGrpc) {
-            command.arg(&number);
+        match kind {
+            Kind::Node | Kind::NodeHttp2 | Kind::NodeGrpc | Kind::PythonGrpc | Kind::JavaGrpc => {
+                command.args(["serve", &number]);
+            }
+            Kind::Go | Kind::GoHttp2 | Kind::GoGrpc => {
+                command.arg(&number);
+            }
+            _ => {}
         }
         let log = fs::File::create(self.folder.join(format!("{kind:?}.log")))?;
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);

@@ -1,5 +1,6 @@
 //! Who speaks in a recording, and in which version.
 
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
@@ -24,7 +25,12 @@ enum Source {
     Node(&'static str),
     /// The Go module of the clients, of the module with this path.
     Go(&'static str),
+    /// The Java libraries, of the artifact with this name.
+    Java(&'static str),
 }
+
+/// grpc-java with the Netty that comes with it.
+pub(super) const GRPC_JAVA: Speaker = Speaker::java("grpc-java", "grpc-netty-shaded");
 
 impl Speaker {
     /// Returns a program of the host, or what its version decides.
@@ -45,6 +51,11 @@ impl Speaker {
     /// Returns what a Go module makes.
     pub(super) const fn go(name: &'static str, module: &'static str) -> Self {
         Self { name, source: Source::Go(module) }
+    }
+
+    /// Returns what a Java library makes.
+    pub(super) const fn java(name: &'static str, artifact: &'static str) -> Self {
+        Self { name, source: Source::Java(artifact) }
     }
 
     /// Returns its name and its version, which it is asked for, separated by a space.
@@ -84,6 +95,7 @@ impl Source {
                     .arg(environment.node_modules().join(name).join("package.json"));
                 command
             }
+            Source::Java(artifact) => return jar(&environment.java_libraries(), artifact),
             Source::Go(module) => {
                 let mut command = program("go");
                 command.args(["list", "-m", "-f", "{{.Version}}", module]).current_dir(clients().join("go"));
@@ -92,6 +104,13 @@ impl Source {
         };
         said(&mut command)
     }
+}
+
+/// Returns the name of the file that holds an artifact, which ends in its version.
+fn jar(folder: &Path, artifact: &str) -> Result<String> {
+    let files = std::fs::read_dir(folder).with_context(|| format!("read {}", folder.display()))?;
+    let mut names = files.filter_map(|file| file.ok()?.file_name().into_string().ok());
+    names.find(|name| name.starts_with(artifact)).with_context(|| format!("find {artifact}"))
 }
 
 /// Returns what a command says, on whichever stream.

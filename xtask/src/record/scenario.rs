@@ -88,13 +88,17 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     tcp("http2/httpx-go", Speaker::python("httpx", "httpx"), Kind::GoHttp2, |environment, to| {
         vec![with_port(environment.python("http2_httpx.py"), to)]
     }),
-    tcp("http2/go-go", Speaker::program("Go net/http", "go"), Kind::GoHttp2, |environment, to| vec![with_port(environment.go("http2"), to)]),
+    tcp("http2/go-go", Speaker::program("Go net/http", "go"), Kind::GoHttp2, |environment, to| {
+        vec![with_port(environment.go("http2"), to)]
+    }),
     tcp("http2/node-node", Speaker::program("Node.js http2", "node"), Kind::NodeHttp2, |environment, to| {
         let mut command = environment.node("http2.js");
         command.arg("call");
         vec![with_port(command, to)]
     }),
-    tcp("http2/grpc-go-go", GRPC_GO, Kind::GoGrpc, |environment, to| vec![with_port(environment.go("grpc"), to)]),
+    tcp("http2/grpc-go-go", GRPC_GO, Kind::GoGrpc, |environment, to| {
+        vec![with_port(environment.go("grpc"), to)]
+    }),
     tcp("http2/grpc-python-go", GRPC_PYTHON, Kind::GoGrpc, grpc_python),
     tcp("http2/grpc-node-go", GRPC_NODE, Kind::GoGrpc, grpc_node),
     tcp("http2/grpc-java-go", GRPC_JAVA, Kind::GoGrpc, |environment, to| {

@@ -463,7 +463,14 @@ impl Parents {
         }
         self.reads += 1;
         self.accepted.remove(&executor.tid);
-        let turn = Turn { number: executor.turn, read: self.reads, server, begun: 0, is_told: false, of: Several::No };
+        let turn = Turn {
+            number: executor.turn,
+            read: self.reads,
+            server,
+            begun: 0,
+            is_told: false,
+            of: Several::No,
+        };
         self.turns.insert(executor.tid, turn);
     }
 
@@ -561,8 +568,7 @@ impl Parents {
         let is_numbered = self.servers.get(&server).is_some_and(|server| server.is_numbered);
         let before = self.turns.get(&executor.tid).filter(|turn| turn.number == executor.turn);
         // One read may have brought several, which are served one after the other, in the same turn.
-        let is_other = is_numbered
-            && before.is_some_and(|turn| turn.is_told && turn.server != Some(server));
+        let is_other = is_numbered && before.is_some_and(|turn| turn.is_told && turn.server != Some(server));
         self.set_turn(executor, Some(server).filter(|_| !is_other));
     }
 
@@ -1036,7 +1042,15 @@ mod tests {
     }
 
     fn started(id: ExchangeId, stamp: &Stamp, content: Option<u64>) -> Started {
-        Started { id, first: *stamp, last: *stamp, place: Place::default(), content, is_numbered: false, is_relayed: false }
+        Started {
+            id,
+            first: *stamp,
+            last: *stamp,
+            place: Place::default(),
+            content,
+            is_numbered: false,
+            is_relayed: false,
+        }
     }
 
     fn call(parents: &mut Parents, id: ExchangeId, connection: ConnectionId, stamp: &Stamp) -> Option<Found> {
@@ -1175,6 +1189,56 @@ mod tests {
         begin(&mut parents, OTHER, connection(2), thread(8, 0, 50));
         parents.answering(OTHER, &thread(9, 0, 51));
         assert_eq!(evidence(&mut parents, &thread(7, 0, 52)), None, "one has moved");
+    }
+
+    fn begin_numbered(parents: &mut Parents, id: ExchangeId, stamp: Stamp) {
+        let started = Started { is_numbered: true, ..started(id, &stamp, None) };
+        parents.begin_server(&started, connection(1));
+    }
+
+    #[test]
+    fn of_several_numbered_requests_none_is_the_one_that_a_goroutine_works_for() {
+        let mut parents = Parents::default();
+        begin_numbered(&mut parents, REQUEST, goroutine(5, 1, 10));
+        begin_numbered(&mut parents, OTHER, goroutine(5, 1, 11));
+        assert_eq!(evidence(&mut parents, &goroutine(6, 5, 12)), None);
+        parents.end(REQUEST);
+        assert_eq!(evidence(&mut parents, &goroutine(7, 5, 13)), Some((2, Evidence::Goroutine)));
+    }
+
+    #[test]
+    fn numbered_requests_of_one_thread_are_served_at_the_same_time() {
+        let mut parents = of_scheduling(Scheduling::Threads);
+        begin_numbered(&mut parents, REQUEST, thread(7, 0, 10));
+        assert_eq!(evidence(&mut parents, &thread(7, 0, 11)), Some((1, Evidence::Thread)));
+        begin_numbered(&mut parents, OTHER, thread(7, 0, 12));
+        assert_eq!(evidence(&mut parents, &thread(7, 0, 13)), None);
+    }
+
+    #[test]
+    fn a_turn_is_that_of_the_only_numbered_request_that_was_read_in_it() {
+        let mut parents = of_scheduling(Scheduling::EventLoop);
+        let read = |parents: &mut Parents, turn| parents.touch(&thread(7, turn, 0).executor, None);
+        read(&mut parents, 1);
+        begin_numbered(&mut parents, REQUEST, thread(7, 1, 10));
+        assert_eq!(evidence(&mut parents, &thread(7, 1, 11)), Some((1, Evidence::Turn)));
+        parents.touch_any(&thread(7, 2, 20).executor, false);
+        begin_numbered(&mut parents, OTHER, thread(7, 2, 20));
+        assert_eq!(evidence(&mut parents, &thread(7, 2, 21)), Some((2, Evidence::Turn)));
+        parents.take_turn(REQUEST, &thread(7, 2, 22).executor);
+        assert_eq!(evidence(&mut parents, &thread(7, 2, 23)), None, "the end of another came with it");
+        parents.touch_any(&thread(7, 3, 30).executor, true);
+        parents.take_turn(REQUEST, &thread(7, 3, 30).executor);
+        assert_eq!(evidence(&mut parents, &thread(7, 3, 31)), None, "more of another may have come with it");
+    }
+
+    #[test]
+    fn who_writes_for_all_says_nothing_of_who_asks() {
+        let mut parents = Parents::default();
+        begin(&mut parents, REQUEST, connection(1), goroutine(5, 1, 10));
+        let relayed = Started { is_relayed: true, ..started(CALL, &goroutine(5, 1, 11), None) };
+        assert_eq!(parents.of_call(&relayed, connection(99), &peer()), None);
+        assert_eq!(evidence(&mut parents, &goroutine(5, 1, 12)), Some((1, Evidence::Goroutine)));
     }
 
     #[test]

@@ -20,7 +20,7 @@ fn replay(is_start: bool) -> Replay {
 }
 
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    let length = u32::try_from(payload.len()).expect("short").to_be_bytes();
     [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
 
@@ -58,7 +58,7 @@ fn length(length: usize) -> Vec<u8> {
     match length.checked_sub(127) {
         None => vec![length as u8],
         Some(rest) if rest < 128 => vec![127, rest as u8],
-        Some(rest) => vec![127, (rest & 127) as u8 | 128, u8::try_from(rest >> 7).unwrap()],
+        Some(rest) => vec![127, (rest & 127) as u8 | 128, u8::try_from(rest >> 7).expect("short")],
     }
 }
 
@@ -74,7 +74,7 @@ fn call(method: &str) -> Vec<u8> {
 
 /// A message of gRPC.
 fn message(bytes: usize) -> Vec<u8> {
-    [&[0][..], &u32::try_from(bytes).unwrap().to_be_bytes(), &vec![b'x'; bytes]].concat()
+    [&[0][..], &u32::try_from(bytes).expect("short").to_be_bytes(), &vec![b'x'; bytes]].concat()
 }
 
 const OK: &[u8] = b"\x88";
@@ -93,7 +93,7 @@ fn begin(replay: &mut Replay) {
 }
 
 fn told(replay: &Replay) -> Vec<String> {
-    replay.said.iter().map(|said| tell(&said.kind).split('\n').next().unwrap().to_owned()).collect()
+    replay.said.iter().map(|said| tell(&said.kind).split('\n').next().expect("a line").to_owned()).collect()
 }
 
 /// Plays both sides byte by byte and whole, and checks the first lines of what is said.
@@ -111,7 +111,7 @@ fn check(play: &[(Side, Vec<u8>)], expected: &[&str]) -> Replay {
         assert_eq!(replay.unread(), [0, 0]);
         last = Some(replay);
     }
-    last.unwrap()
+    last.expect("several windows")
 }
 
 /// Returns an attribute of what was said.

@@ -569,7 +569,7 @@ impl Parents {
         let before = self.turns.get(&executor.tid).filter(|turn| turn.number == executor.turn);
         // One read may have brought several, which are served one after the other, in the same turn.
         let is_other = is_numbered && before.is_some_and(|turn| turn.is_told && turn.server != Some(server));
-        self.set_turn(executor, Some(server).filter(|_| !is_other));
+        self.set_turn(executor, (!is_other).then_some(server));
     }
 
     fn set_turn(&mut self, executor: &Executor, server: Option<ExchangeId>) {

@@ -76,7 +76,7 @@ impl Header {
         let is_length_right = match self.kind {
             Kind::Priority => self.length == 5,
             Kind::ResetStream | Kind::WindowUpdate => self.length == 4,
-            Kind::Settings => self.length % 6 == 0 && (!self.has(ACK) || self.length == 0),
+            Kind::Settings => self.length.is_multiple_of(6) && (!self.has(ACK) || self.length == 0),
             Kind::Ping => self.length == 8,
             Kind::GoAway => self.length >= 8,
             _ => true,

@@ -12,6 +12,7 @@ mod flask;
 mod go;
 mod hosts;
 mod live;
+mod nasty;
 mod nginx;
 mod node;
 mod node_attached;

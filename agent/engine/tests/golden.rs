@@ -7,6 +7,9 @@ mod replay;
 #[path = "support/session.rs"]
 mod session;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
 use remora_engine::protocol::{
     Conversation, Detection, MessageKind, Parser, ParserSettings, Protocol, REGISTRY, Side,
 };
@@ -70,6 +73,21 @@ fn cuts(length: usize) -> impl Iterator<Item = usize> {
     (1..length).step_by(length.div_ceil(MAX_CUTS).max(1))
 }
 
+/// Checks each session, several at a time.
+fn each_session(check: impl Fn(&Session) + Sync) {
+    let (sessions, next) = (session::all(), AtomicUsize::new(0));
+    let work = || {
+        while let Some(session) = sessions.get(next.fetch_add(1, Ordering::Relaxed)) {
+            check(session);
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(work);
+        }
+    });
+}
+
 #[test]
 fn messages_are_as_expected() {
     for session in session::all() {
@@ -83,10 +101,10 @@ fn messages_are_as_expected() {
 
 #[test]
 fn messages_do_not_depend_on_pieces() {
-    for session in session::all() {
-        let expected = told(&whole(&session));
+    each_session(|session| {
+        let expected = told(&whole(session));
         for window in [1, 2, 3, 7, 61] {
-            let mut replay = Replay::new(parser(&session, true));
+            let mut replay = Replay::new(parser(session, true));
             for (side, bytes) in &session.pieces {
                 bytes.chunks(window).for_each(|part| replay.feed(*side, part));
             }
@@ -95,7 +113,7 @@ fn messages_do_not_depend_on_pieces() {
         }
         for (at, (side, bytes)) in session.pieces.iter().enumerate() {
             for cut in cuts(bytes.len()) {
-                let mut replay = Replay::new(parser(&session, true));
+                let mut replay = Replay::new(parser(session, true));
                 session.pieces[..at].iter().for_each(|(side, bytes)| replay.feed(*side, bytes));
                 replay.feed(*side, &bytes[..cut]);
                 replay.feed(*side, &bytes[cut..]);
@@ -103,7 +121,7 @@ fn messages_do_not_depend_on_pieces() {
                 assert_eq!(told(&replay), expected, "{} piece {at} cut at {cut}", session.name);
             }
         }
-    }
+    });
 }
 
 /// Replays a session without the bytes of `side` from `start` to `end`, and checks that all pairs are right.
@@ -139,8 +157,8 @@ fn check_hole(session: &Session, expected: &[Pair], side: Side, start: u64, end:
 
 #[test]
 fn holes_never_make_wrong_pairs() {
-    for session in session::all() {
-        let full = whole(&session);
+    each_session(|session| {
+        let full = whole(session);
         let expected = full.pairs.clone();
         for side in SIDES {
             let length = session.bytes(side).len() as u64;
@@ -150,7 +168,7 @@ fn holes_never_make_wrong_pairs() {
             // Each message alone, and each with the next.
             for count in [1, 2] {
                 for pair in ends.windows(count + 1) {
-                    check_hole(&session, &expected, side, pair[0], pair[count]);
+                    check_hole(session, &expected, side, pair[0], pair[count]);
                 }
             }
             // Anywhere, of several lengths, by a fixed sequence of numbers.
@@ -160,26 +178,26 @@ fn holes_never_make_wrong_pairs() {
                     random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
                 let start = (random >> 33) % length.max(1);
                 let missing = 1 + (random >> 17) % 200;
-                check_hole(&session, &expected, side, start, (start + missing).min(length));
+                check_hole(session, &expected, side, start, (start + missing).min(length));
             }
         }
-    }
+    });
 }
 
 #[test]
 fn connections_met_in_the_middle_make_no_wrong_pairs() {
-    for session in session::all() {
-        let expected = whole(&session).pairs;
+    each_session(|session| {
+        let expected = whole(session).pairs;
         for at in 0..session.pieces.len() {
             let mut positions = [0u64; 2];
             for (side, bytes) in &session.pieces[..at] {
                 positions[*side as usize] += bytes.len() as u64;
             }
-            let mut replay = Replay::new(parser(&session, false)).starting_at(positions);
+            let mut replay = Replay::new(parser(session, false)).starting_at(positions);
             play(&mut replay, &session.pieces[at..]);
             assert_eq!(wrong(&replay.pairs, &expected), [], "{} from piece {at}", session.name);
         }
-    }
+    });
 }
 
 #[test]

@@ -114,7 +114,7 @@ pub(crate) struct Session {
     /// What was said since the connection was met midway, until it is known how to pair it.
     rehearsal: Option<Rehearsal>,
     /// What both sides have agreed to go on with.
-    upgrade: Option<&'static str>,
+    upgrade: Option<(&'static str, bool)>,
 }
 
 enum State {
@@ -190,8 +190,8 @@ impl Session {
         }
         self.advance(direction, out);
         self.advance(direction.reverse(), out);
-        if let Some(token) = self.upgrade.take() {
-            self.go_on(token, around, out);
+        if let Some((token, is_answering)) = self.upgrade.take() {
+            self.go_on(token, is_answering, around, out);
             self.advance(direction, out);
             self.advance(direction.reverse(), out);
         }
@@ -369,12 +369,22 @@ impl Session {
     }
 
     /// Goes on with the protocol that both sides have agreed on.
-    fn go_on(&mut self, token: &str, around: &Surroundings<'_>, out: &mut Vec<Outcome>) {
+    fn go_on(
+        &mut self,
+        token: &str,
+        is_answering: bool,
+        around: &Surroundings<'_>,
+        out: &mut Vec<Outcome>,
+    ) {
         let State::Speaking { client, .. } = &self.state else { return };
         let client = *client;
         let next = REGISTRY.iter().find(|protocol| protocol.upgrade_token() == Some(token));
         let Some(protocol) = next.copied() else { return self.ignore("opaque", out) };
-        let parser = protocol.upgraded_parser(&around.conversation(client, true));
+        let conversation = around.conversation(client, true);
+        let parser = match is_answering {
+            true => protocol.upgraded_parser(&conversation),
+            false => protocol.parser(&conversation),
+        };
         self.state = State::Speaking { protocol, parser, client };
     }
 
@@ -582,8 +592,8 @@ impl Session {
                     return;
                 }
                 Answer::Lost => self.start_over(direction.reverse(), out),
-                Answer::Upgraded { token } => {
-                    self.upgrade = Some(token);
+                Answer::Upgraded { token, is_answering } => {
+                    self.upgrade = Some((token, is_answering));
                     return;
                 }
                 Answer::Opaque => return self.ignore("opaque", out),

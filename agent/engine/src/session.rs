@@ -369,13 +369,7 @@ impl Session {
     }
 
     /// Goes on with the protocol that both sides have agreed on.
-    fn go_on(
-        &mut self,
-        token: &str,
-        is_answering: bool,
-        around: &Surroundings<'_>,
-        out: &mut Vec<Outcome>,
-    ) {
+    fn go_on(&mut self, token: &str, is_answering: bool, around: &Surroundings<'_>, out: &mut Vec<Outcome>) {
         let State::Speaking { client, .. } = &self.state else { return };
         let client = *client;
         let next = REGISTRY.iter().find(|protocol| protocol.upgrade_token() == Some(token));

@@ -54,7 +54,9 @@ fn wrong(pairs: &[Pair], expected: &[Pair]) -> Vec<(u64, u64)> {
     let is_same = |found: &Pair, pair: &Pair| match (found.response.is_cut, pair.response.end) {
         (true, end) => (before(end)..end).contains(&found.response.start),
         // Where its beginning is missing, a response is told at its end.
-        (false, end) => found.response.end == end || pair.ended == Some(found.response.end) || pair.is_given_up,
+        (false, end) => {
+            found.response.end == end || pair.ended == Some(found.response.end) || pair.is_given_up
+        }
     };
     let is_expected = |found: &&Pair| {
         expected.iter().any(|pair| pair.request.start == found.request.start && is_same(found, pair))
@@ -185,7 +187,13 @@ fn connections_met_in_the_middle_make_no_wrong_pairs() {
 
 #[test]
 fn connections_met_in_the_middle_are_read_soon() {
-    for name in ["http1/curl-nginx", "http2/grpc-go-go", "http2/node-node", "postgresql/psycopg", "redis/redis-py-2-1"] {
+    for name in [
+        "http1/curl-nginx",
+        "http2/grpc-go-go",
+        "http2/node-node",
+        "postgresql/psycopg",
+        "redis/redis-py-2-1",
+    ] {
         let session = session::all().into_iter().find(|session| session.name == name).expect(name);
         let all = whole(&session).pairs.len();
         let mut replay = Replay::new(parser(&session, false)).starting_at([0, 0]);
@@ -291,7 +299,10 @@ fn survivors(protocol: &str, capture: usize) -> (usize, usize) {
             let whole = full.iter().find(is_same).unwrap_or_else(|| panic!("{place} is no request"));
             let is_incomplete = attribute_of(&pair.response, "remora.incomplete").is_some();
             let is_given_up = pair.is_given_up || whole.is_given_up;
-            assert!(is_incomplete || is_given_up || outcome(&pair.response) == outcome(&whole.response), "{place}");
+            assert!(
+                is_incomplete || is_given_up || outcome(&pair.response) == outcome(&whole.response),
+                "{place}"
+            );
             assert!(
                 rows(&pair.response).is_none_or(|rows| Some(rows) == self::rows(&whole.response)),
                 "{place}"
@@ -308,7 +319,9 @@ fn survivors(protocol: &str, capture: usize) -> (usize, usize) {
 #[test]
 fn long_calls_keep_their_exchanges() {
     // Of all exchanges, those that may be lost with each capture.
-    for (protocol, lost) in [("http1", [3, 0, 0]), ("http2", [600, 600, 600]), ("postgresql", [1, 0, 0]), ("redis", [96, 0, 0])] {
+    for (protocol, lost) in
+        [("http1", [3, 0, 0]), ("http2", [600, 600, 600]), ("postgresql", [1, 0, 0]), ("redis", [96, 0, 0])]
+    {
         for (capture, lost) in [256, 1024, 4096].into_iter().zip(lost) {
             let (all, surviving) = survivors(protocol, capture);
             assert!(surviving + lost >= all, "{protocol} with {capture}: {surviving} of {all}");

@@ -42,6 +42,11 @@ pub(super) enum Kind {
     PythonGrpc,
     Postgresql,
     Redis,
+    /// Node's http, with `ws` and `graphql-http`.
+    NodeLive,
+    /// Starlette and Strawberry under uvicorn.
+    Uvicorn,
+    Dnsmasq,
 }
 
 impl Kind {
@@ -60,6 +65,9 @@ impl Kind {
             Kind::Node => Speaker::program("Node.js http", "node"),
             Kind::Postgresql => Speaker::program("PostgreSQL", "postgres"),
             Kind::Redis => Speaker::program("Redis", "redis-server"),
+            Kind::NodeLive => Speaker::program("Node.js http", "node"),
+            Kind::Uvicorn => Speaker::python("uvicorn", "uvicorn"),
+            Kind::Dnsmasq => Speaker::program("dnsmasq", "dnsmasq"),
         }
     }
 }
@@ -68,6 +76,7 @@ impl Kind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Socket {
     Tcp,
+    Udp,
     /// Only databases listen there too.
     Unix,
 }
@@ -108,7 +117,7 @@ impl Servers {
                 Address::Unix(self.folder.join(format!("postgresql/.s.PGSQL.{port}")))
             }
             (Socket::Unix, _) => Address::Unix(self.folder.join("redis.sock")),
-            (Socket::Tcp, _) => tcp(port),
+            (Socket::Tcp | Socket::Udp, _) => tcp(port),
         })
     }
 
@@ -117,7 +126,7 @@ impl Servers {
         match (socket, kind) {
             (Socket::Unix, Kind::Postgresql) => Address::Unix(self.folder.join(".s.PGSQL.5432")),
             (Socket::Unix, _) => Address::Unix(self.folder.join("relay.sock")),
-            (Socket::Tcp, _) => tcp(0),
+            (Socket::Tcp | Socket::Udp, _) => tcp(0),
         }
     }
 
@@ -154,6 +163,18 @@ impl Servers {
             Kind::NodeGrpc => environment.node("grpc.js"),
             Kind::PythonGrpc => environment.python("grpc_shop.py"),
             Kind::Postgresql => self.postgresql(port)?,
+            Kind::NodeLive => {
+                let mut command = environment.node("live.js");
+                command.args(["serve", &number]);
+                command
+            }
+            Kind::Uvicorn => {
+                let mut command = environment.python_program("uvicorn");
+                command.args(["--host", "127.0.0.1", "--port", &number, "live_app:app"]);
+                command.env("PYTHONDONTWRITEBYTECODE", "1");
+                command
+            }
+            Kind::Dnsmasq => dnsmasq(&number),
             Kind::Redis => {
                 let mut command = program("redis-server");
                 command.args(["--port", &number, "--bind", "127.0.0.1", "--save", "", "--unixsocket"]);
@@ -288,6 +309,25 @@ impl Running {
             thread::sleep(PAUSE);
         }
     }
+}
+
+/// Names below `golden.test`, and nothing else.
+fn dnsmasq(port: &str) -> Command {
+    let mut command = program("dnsmasq");
+    command.args([
+        "--keep-in-foreground",
+        "--conf-file=/dev/null",
+        "--no-resolv",
+        "--no-hosts",
+        "--user=root",
+    ]);
+    command.args(["--listen-address=127.0.0.1", "--bind-interfaces", "--pid-file=", "--port", port]);
+    command.args(["--local=/golden.test/", "--host-record=www.golden.test,192.0.2.1,2001:db8::1"]);
+    command.args(["--cname=alias.golden.test,www.golden.test", "--mx-host=golden.test,www.golden.test,10"]);
+    command.arg("--srv-host=_http._tcp.golden.test,www.golden.test,80");
+    let text = format!("--txt-record=big.golden.test{}", format!(",{}", "x".repeat(200)).repeat(10));
+    command.arg(text);
+    command
 }
 
 fn tcp(port: u16) -> Address {

@@ -10,6 +10,7 @@ mod curl;
 mod false_friends;
 mod flask;
 mod go;
+mod grpc;
 mod hosts;
 mod live;
 mod nasty;

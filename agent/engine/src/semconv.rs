@@ -93,7 +93,7 @@ keys! {
     NETWORK_PROTOCOL_NAME = "network.protocol.name";
     /// `1.1`.
     NETWORK_PROTOCOL_VERSION = "network.protocol.version";
-    /// `tcp` or `unix`.
+    /// `unix` or `udp`; TCP where it is not there.
     NETWORK_TRANSPORT = "network.transport";
     /// Kind of error.
     ERROR_TYPE = "error.type";
@@ -119,6 +119,22 @@ keys! {
     DB_RESPONSE_RETURNED_ROWS = "db.response.returned_rows";
     /// User of the connection.
     DB_USER = "remora.db.user";
+    /// `grpc`: the system of remote procedure calls.
+    RPC_SYSTEM_NAME = "rpc.system.name";
+    /// Package, service and method that are called (`pkg.Service/Method`).
+    RPC_METHOD = "rpc.method";
+    /// Name of the status (`OK`, `DEADLINE_EXCEEDED`).
+    RPC_RESPONSE_STATUS_CODE = "rpc.response.status_code";
+    /// Seconds after which the caller gives up.
+    REMORA_RPC_TIMEOUT = "remora.rpc.timeout";
+    /// Messages that the client sent in one call.
+    REMORA_RPC_REQUEST_MESSAGES = "remora.rpc.request.messages";
+    /// Messages that the server sent in one call.
+    REMORA_RPC_RESPONSE_MESSAGES = "remora.rpc.response.messages";
+    /// Bytes that this end of a connection sent; the end of the stream may count as one.
+    REMORA_CONNECTION_BYTES_SENT = "remora.connection.bytes_sent";
+    /// Bytes that this end of a connection received.
+    REMORA_CONNECTION_BYTES_RECEIVED = "remora.connection.bytes_received";
     /// Why parts of the exchange are missing.
     REMORA_INCOMPLETE = "remora.incomplete";
     /// The trace that a context which the agent wrote into the request names: the receiver may have spans of that trace,

@@ -49,6 +49,9 @@ const fn unix(
 const DIG: Speaker = Speaker::program("dig", "dig");
 const DNSPYTHON: Speaker = Speaker::python("dnspython", "dnspython");
 const CURL: Speaker = Speaker::program("curl", "curl");
+const GRPC_GO: Speaker = Speaker::go("grpc-go", "google.golang.org/grpc");
+const GRPC_NODE: Speaker = Speaker::node("@grpc/grpc-js", "@grpc/grpc-js");
+const GRPC_PYTHON: Speaker = Speaker::python("grpcio", "grpcio");
 const PGBENCH: Speaker = Speaker::program("pgbench", "pgbench");
 const PSQL: Speaker = Speaker::program("psql", "psql");
 const REDIS_BENCHMARK: Speaker = Speaker::program("redis-benchmark", "redis-benchmark");
@@ -84,6 +87,38 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         command.arg("client");
         vec![with_port(command, to)]
     }),
+    tcp("http2/curl-nginx", CURL, Kind::NginxHttp2, |_, to| vec![curl_http2(to, "--http2-prior-knowledge")]),
+    tcp("http1/curl-go-h2c", CURL, Kind::GoHttp2, |_, to| vec![curl_http2(to, "--http2")]),
+    tcp("http2/httpx-go", Speaker::python("httpx", "httpx"), Kind::GoHttp2, |environment, to| {
+        vec![with_port(environment.python("http2_httpx.py"), to)]
+    }),
+    tcp("http2/go-go", Speaker::program("Go net/http", "go"), Kind::GoHttp2, |environment, to| {
+        vec![with_port(environment.go("http2"), to)]
+    }),
+    tcp("http2/node-node", Speaker::program("Node.js http2", "node"), Kind::NodeHttp2, |environment, to| {
+        let mut command = environment.node("http2.js");
+        command.arg("call");
+        vec![with_port(command, to)]
+    }),
+    tcp("http2/grpc-go-go", GRPC_GO, Kind::GoGrpc, |environment, to| {
+        vec![with_port(environment.go("grpc"), to)]
+    }),
+    tcp("http2/grpc-python-go", GRPC_PYTHON, Kind::GoGrpc, grpc_python),
+    tcp("http2/grpc-node-go", GRPC_NODE, Kind::GoGrpc, grpc_node),
+    tcp("http2/grpc-go-python", GRPC_GO, Kind::PythonGrpc, |environment, to| {
+        let mut command = with_port(environment.go("grpc"), to);
+        command.env("BROKEN", "UNKNOWN");
+        vec![command]
+    }),
+    tcp("http2/grpc-python-python", GRPC_PYTHON, Kind::PythonGrpc, |environment, to| {
+        let mut commands = grpc_python(environment, to);
+        for command in &mut commands {
+            command.env("BROKEN", "UNKNOWN");
+        }
+        commands
+    }),
+    tcp("http2/grpc-python-node", GRPC_PYTHON, Kind::NodeGrpc, grpc_python),
+    tcp("http2/grpc-node-node", GRPC_NODE, Kind::NodeGrpc, grpc_node),
     tcp("http1/ws-live", Speaker::node("ws", "ws"), Kind::NodeLive, |environment, to| {
         vec![live(environment.node("live.js"), "chat", to)]
     }),
@@ -202,6 +237,36 @@ fn curl(to: &Address, options: &[&str]) -> Command {
             true => command.arg(format!("http://{to}{option}")).args(["--output", "/dev/null"]),
             false => command.arg(option),
         };
+    }
+    command
+}
+
+fn grpc_python(environment: &Environment, to: &Address) -> Vec<Command> {
+    let mut command = environment.python("grpc_shop.py");
+    command.arg("call");
+    vec![with_port(command, to)]
+}
+
+fn grpc_node(environment: &Environment, to: &Address) -> Vec<Command> {
+    let mut command = environment.node("grpc.js");
+    command.arg("call");
+    vec![with_port(command, to)]
+}
+
+/// Requests of curl on one connection.
+fn curl_http2(to: &Address, version: &str) -> Command {
+    let context = "traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let mut command = curl(to, &[version, "-H", context, "/users/1?a=b&sig=secret"]);
+    let requests: &[&[&str]] =
+        &[&["/a.txt"], &["--head", "/a.txt"], &["/missing"], &["/large.txt"], &["--data", "a=b", "/echo"]];
+    for request in requests {
+        command.args(["--next", "--silent", "--show-error", "--noproxy", "*", version]);
+        for option in *request {
+            match option.starts_with('/') {
+                true => command.arg(format!("http://{to}{option}")).args(["--output", "/dev/null"]),
+                false => command.arg(option),
+            };
+        }
     }
     command
 }

@@ -26,12 +26,20 @@ const PAUSE: Duration = Duration::from_millis(50);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Kind {
     Nginx,
+    /// nginx for clients that know that it speaks HTTP/2.
+    NginxHttp2,
     /// Python's `http.server`.
     PythonHttp,
     /// Flask under gunicorn.
     Gunicorn,
     Go,
+    /// Go's `net/http` with `golang.org/x/net/http2/h2c`.
+    GoHttp2,
+    GoGrpc,
     Node,
+    NodeHttp2,
+    NodeGrpc,
+    PythonGrpc,
     Postgresql,
     Redis,
     /// Node's http, with `ws` and `graphql-http`.
@@ -45,7 +53,12 @@ impl Kind {
     /// Returns who answers.
     pub(super) const fn speaker(self) -> Speaker {
         match self {
-            Kind::Nginx => Speaker::program("nginx", "nginx"),
+            Kind::Nginx | Kind::NginxHttp2 => Speaker::program("nginx", "nginx"),
+            Kind::GoHttp2 => Speaker::go("golang.org/x/net/http2", "golang.org/x/net"),
+            Kind::GoGrpc => Speaker::go("grpc-go", "google.golang.org/grpc"),
+            Kind::NodeHttp2 => Speaker::program("Node.js http2", "node"),
+            Kind::NodeGrpc => Speaker::node("@grpc/grpc-js", "@grpc/grpc-js"),
+            Kind::PythonGrpc => Speaker::python("grpcio", "grpcio"),
             Kind::PythonHttp => Speaker::program("Python http.server", "python3"),
             Kind::Gunicorn => Speaker::python("gunicorn", "gunicorn"),
             Kind::Go => Speaker::program("Go net/http", "go"),
@@ -121,7 +134,8 @@ impl Servers {
         let port = free_port()?;
         let number = port.to_string();
         let mut command = match kind {
-            Kind::Nginx => self.nginx(port)?,
+            Kind::Nginx => self.nginx(port, "")?,
+            Kind::NginxHttp2 => self.nginx(port, "http2")?,
             Kind::PythonHttp => {
                 let mut command = environment.python_program("python");
                 command
@@ -142,11 +156,12 @@ impl Servers {
                 command
             }
             Kind::Go => environment.go("http-serve"),
-            Kind::Node => {
-                let mut command = environment.node("http.js");
-                command.args(["serve", &number]);
-                command
-            }
+            Kind::GoHttp2 => environment.go("h2c-serve"),
+            Kind::GoGrpc => environment.go("grpc-serve"),
+            Kind::Node => environment.node("http.js"),
+            Kind::NodeHttp2 => environment.node("http2.js"),
+            Kind::NodeGrpc => environment.node("grpc.js"),
+            Kind::PythonGrpc => environment.python("grpc_shop.py"),
             Kind::Postgresql => self.postgresql(port)?,
             Kind::NodeLive => {
                 let mut command = environment.node("live.js");
@@ -167,7 +182,11 @@ impl Servers {
                 command
             }
         };
-        if kind == Kind::Go {
+        if matches!(kind, Kind::Node | Kind::NodeHttp2 | Kind::NodeGrpc | Kind::PythonGrpc) {
+            command.arg("serve");
+        }
+        let takes_port = matches!(kind, Kind::Go | Kind::GoHttp2 | Kind::GoGrpc);
+        if takes_port || matches!(kind, Kind::Node | Kind::NodeHttp2 | Kind::NodeGrpc | Kind::PythonGrpc) {
             command.arg(&number);
         }
         let log = fs::File::create(self.folder.join(format!("{kind:?}.log")))?;
@@ -190,7 +209,7 @@ impl Servers {
         Ok(pages)
     }
 
-    fn nginx(&self, port: u16) -> Result<Command> {
+    fn nginx(&self, port: u16, version: &str) -> Result<Command> {
         let folder = self.folder.display();
         let pages = self.pages()?;
         let configuration = format!(
@@ -201,7 +220,7 @@ impl Servers {
                client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;\n\
                uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;\n\
                server {{\n\
-                 listen 127.0.0.1:{port}; root {pages};\n\
+                 listen 127.0.0.1:{port} {version}; root {pages};\n\
                  location /post {{ client_max_body_size 1k; return 200 'posted\\n'; }}\n\
                  location /moved {{ return 301 /a.txt; }}\n\
                }}\n\

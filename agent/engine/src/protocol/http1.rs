@@ -7,15 +7,13 @@
 
 mod align;
 mod body;
-mod client_address;
 mod content;
 mod detect;
-mod field;
+mod framing;
 mod head;
 mod parser;
 mod request;
 mod response;
-mod url;
 
 use super::{Conversation, Detection, Parser, Protocol};
 

@@ -1,6 +1,6 @@
 //! Bodies, passed over (RFC 9112 sections 6 and 7).
 
-use super::field::Framing;
+use super::framing::Framing;
 
 /// Longest line of a chunk's size and extensions.
 const MAX_CHUNK_LINE_BYTES: usize = 4096;

@@ -1,8 +1,9 @@
 //! What is looked at in bodies that are otherwise passed over: events, and the beginnings of what may be GraphQL.
 
-use super::field::{Field, Framing, value};
+use super::framing::Framing;
 use crate::protocol::event_stream::EventStream;
 use crate::protocol::graphql::{self, Operation};
+use crate::protocol::http::field::{Field, value};
 use crate::protocol::{Ending, Response, set};
 use crate::semconv;
 

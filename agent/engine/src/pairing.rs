@@ -244,7 +244,8 @@ impl Pairing {
 
     /// Returns the exchange whose request is still being sent.
     pub(crate) fn sending(&self) -> Option<ExchangeId> {
-        let mut open = self.in_order.iter().rev().chain(self.by_id.values().filter(|_| !self.is_multiplexed()));
+        let mut open =
+            self.in_order.iter().rev().chain(self.by_id.values().filter(|_| !self.is_multiplexed()));
         open.find(|open| open.is_sending).map(|open| open.exchange.id)
     }
 

@@ -225,7 +225,10 @@ fn h2_interim_pushed_and_unknown_frames_do_not_disturb() {
             (CLIENT, [headers(END_STREAM, 1, &get("/a")), frame(0xfe, 0xff, 9, b"extension")].concat()),
             (SERVER, [headers(0, 1, &field(":status", "103")), push, headers(END_STREAM, 2, OK)].concat()),
             (SERVER, [frame(6, 0, 0, &[0; 8]), frame(8, 0, 0, &[0, 0, 1, 0])].concat()),
-            (SERVER, [headers(0, 1, OK), data(0, 1, b"body"), headers(END_STREAM, 1, &field("a", "b"))].concat()),
+            (
+                SERVER,
+                [headers(0, 1, OK), data(0, 1, b"body"), headers(END_STREAM, 1, &field("a", "b"))].concat(),
+            ),
         ],
         &["request GET | /a @shop", "interim", "response (open)", "response end"],
     );
@@ -253,8 +256,10 @@ fn grpc_messages_are_counted_wherever_frames_end() {
 #[test]
 fn grpc_trailers_only_errors_and_missing_trailers() {
     let only = [grpc_ok(), status("5"), field("grpc-message", "no%20such%20thing")].concat();
-    let requests: Vec<u8> =
-        [1, 3, 5].into_iter().flat_map(|stream| headers(END_STREAM, stream, &call("/pkg.Shop/Get"))).collect();
+    let requests: Vec<u8> = [1, 3, 5]
+        .into_iter()
+        .flat_map(|stream| headers(END_STREAM, stream, &call("/pkg.Shop/Get")))
+        .collect();
     let replay = check(
         &[
             (CLIENT, requests),
@@ -283,7 +288,11 @@ fn grpc_ends_with_the_response_even_if_the_request_goes_on() {
             (SERVER, [headers(0, 1, &grpc_ok()), headers(END_STREAM, 1, &status("8"))].concat()),
             (CLIENT, [data(0, 1, &message(3)), data(END_STREAM, 1, b"")].concat()),
         ],
-        &["request pkg.Shop/Chat (open)", "response (open)", "response end error of the client RESOURCE_EXHAUSTED \"\""],
+        &[
+            "request pkg.Shop/Chat (open)",
+            "response (open)",
+            "response end error of the client RESOURCE_EXHAUSTED \"\"",
+        ],
     );
 }
 
@@ -300,7 +309,10 @@ fn grpc_large_messages_need_not_be_seen() {
         replay.lose(CLIENT, frame.len() as u64 - 30);
     }
     replay.feed(SERVER, &[headers(0, 1, &grpc_ok()), headers(END_STREAM, 1, &status("0"))].concat());
-    assert_eq!(told(&replay), ["request pkg.Shop/Put (open)", "request end", "response (open)", "response end"]);
+    assert_eq!(
+        told(&replay),
+        ["request pkg.Shop/Put (open)", "request end", "response (open)", "response end"]
+    );
     assert_eq!(said(&replay, 3, "remora.rpc.request.messages").as_deref(), Some("1"));
 }
 
@@ -339,7 +351,10 @@ fn a_hole_with_frames_in_it_loses_what_it_holds_and_no_more() {
 fn attach_midway_says_what_it_does_not_know() {
     let mut replay = replay(false);
     // The path is an entry that nobody saw.
-    replay.feed(CLIENT, &[b"ody of something"[..].to_vec(), headers(END_STREAM, 7, b"\x82\x86\xc1\xc0")].concat());
+    replay.feed(
+        CLIENT,
+        &[b"ody of something"[..].to_vec(), headers(END_STREAM, 7, b"\x82\x86\xc1\xc0")].concat(),
+    );
     replay.feed(SERVER, &headers(END_STREAM, 7, &[OK, &[0xc5]].concat()));
     // One that is added now is known from here on.
     replay.feed(CLIENT, &headers(END_STREAM, 9, &[&b"\x82\x86"[..], &indexed(":path", "/known")].concat()));
@@ -348,14 +363,7 @@ fn attach_midway_says_what_it_does_not_know() {
     replay.feed(SERVER, &headers(END_STREAM, 11, b"\xff\x20"));
     assert_eq!(
         told(&replay),
-        [
-            "request GET",
-            "response",
-            "request GET | /known",
-            "response",
-            "request GET | /known",
-            "response",
-        ]
+        ["request GET", "response", "request GET | /known", "response", "request GET | /known", "response",]
     );
     let incomplete: Vec<_> = (0..6).map(|at| said(&replay, at, "remora.incomplete").is_some()).collect();
     assert_eq!(incomplete, [true, true, false, false, false, true]);
@@ -370,7 +378,12 @@ fn grpc_met_midway_is_recognised_by_its_end() {
     replay.feed(SERVER, &headers(END_STREAM, 7, &status("13")));
     assert_eq!(
         told(&replay),
-        ["request POST (open)", "request end", "response (open)", "response end named grpc error INTERNAL \"\""]
+        [
+            "request POST (open)",
+            "request end",
+            "response (open)",
+            "response end named grpc error INTERNAL \"\""
+        ]
     );
     assert_eq!(said(&replay, 3, "rpc.system.name").as_deref(), Some("grpc"));
     // A status that nobody saw is not guessed.
@@ -393,10 +406,7 @@ fn a_header_block_that_is_cut_gives_its_beginning() {
     replay.feed(SERVER, &headers(END_STREAM, 1, OK));
     replay.feed(CLIENT, &headers(END_STREAM, 3, &get("/b")));
     replay.feed(SERVER, &headers(END_STREAM, 3, OK));
-    assert_eq!(
-        told(&replay),
-        ["request GET | /a @shop", "response", "request GET | /b @shop", "response"]
-    );
+    assert_eq!(told(&replay), ["request GET | /a @shop", "response", "request GET | /b @shop", "response"]);
     assert_eq!(said(&replay, 0, "remora.incomplete").as_deref(), Some("fields_unknown"));
 }
 

@@ -463,7 +463,14 @@ impl Parents {
         }
         self.reads += 1;
         self.accepted.remove(&executor.tid);
-        let turn = Turn { number: executor.turn, read: self.reads, server, begun: 0, is_told: false, of: Several::No };
+        let turn = Turn {
+            number: executor.turn,
+            read: self.reads,
+            server,
+            begun: 0,
+            is_told: false,
+            of: Several::No,
+        };
         self.turns.insert(executor.tid, turn);
     }
 
@@ -561,8 +568,7 @@ impl Parents {
         let is_numbered = self.servers.get(&server).is_some_and(|server| server.is_numbered);
         let before = self.turns.get(&executor.tid).filter(|turn| turn.number == executor.turn);
         // One read may have brought several, which are served one after the other, in the same turn.
-        let is_other = is_numbered
-            && before.is_some_and(|turn| turn.is_told && turn.server != Some(server));
+        let is_other = is_numbered && before.is_some_and(|turn| turn.is_told && turn.server != Some(server));
         self.set_turn(executor, Some(server).filter(|_| !is_other));
     }
 
@@ -1036,7 +1042,15 @@ mod tests {
     }
 
     fn started(id: ExchangeId, stamp: &Stamp, content: Option<u64>) -> Started {
-        Started { id, first: *stamp, last: *stamp, place: Place::default(), content, is_numbered: false, is_relayed: false }
+        Started {
+            id,
+            first: *stamp,
+            last: *stamp,
+            place: Place::default(),
+            content,
+            is_numbered: false,
+            is_relayed: false,
+        }
     }
 
     fn call(parents: &mut Parents, id: ExchangeId, connection: ConnectionId, stamp: &Stamp) -> Option<Found> {

@@ -119,13 +119,15 @@ impl Matrix {
         said: Detection,
     ) {
         let by = protocol.name();
-        let count = self.counts.entry((session.protocol.clone(), place, by)).or_default();
+        let has_gone_on = place != Place::Start && session.goes_on_with.as_deref() == Some(by);
+        let spoken = if has_gone_on { by } else { &session.protocol };
+        let count = self.counts.entry((spoken.to_owned(), place, by)).or_default();
         match said {
             Detection::No => count.no += 1,
             Detection::Unsure => count.unsure += 1,
             Detection::Yes(claimed) => {
                 count.yes += 1;
-                let is_own = by == session.protocol;
+                let is_own = by == spoken;
                 if !is_own || claimed != sent {
                     let bytes = within_budget(bytes).escape_ascii().to_string();
                     let session = session.name.clone();

@@ -17,6 +17,8 @@ pub struct Session {
     /// Name and version of who asked and of who answered, as the file says.
     pub client: Option<String>,
     pub server: Option<String>,
+    /// The protocol that both sides agree on midway, as the file says.
+    pub goes_on_with: Option<String>,
     /// What passed, in order; no bytes where a side sends no more.
     pub pieces: Vec<(Side, Vec<u8>)>,
 }
@@ -68,6 +70,7 @@ fn read(protocol: &str, path: &Path) -> Session {
         protocol: protocol.to_owned(),
         client: remark("# client "),
         server: remark("# server "),
+        goes_on_with: remark("# goes on with "),
         pieces: text.lines().filter(|line| !line.starts_with('#')).map(piece).collect(),
     }
 }

@@ -54,6 +54,13 @@ pub struct Claim {
     pub is_own: bool,
 }
 
+impl Claim {
+    /// Returns the protocol that the session is of.
+    pub fn spoken(&self) -> &str {
+        self.session.split('/').next().unwrap_or_default()
+    }
+}
+
 /// The matrix: by the protocol that was spoken, the place, and the protocol that was asked.
 #[derive(Debug, Default)]
 pub struct Matrix {
@@ -119,15 +126,13 @@ impl Matrix {
         said: Detection,
     ) {
         let by = protocol.name();
-        let has_gone_on = place != Place::Start && session.goes_on_with.as_deref() == Some(by);
-        let spoken = if has_gone_on { by } else { &session.protocol };
-        let count = self.counts.entry((spoken.to_owned(), place, by)).or_default();
+        let count = self.counts.entry((session.protocol.clone(), place, by)).or_default();
         match said {
             Detection::No => count.no += 1,
             Detection::Unsure => count.unsure += 1,
             Detection::Yes(claimed) => {
                 count.yes += 1;
-                let is_own = by == spoken;
+                let is_own = session.speaks(by);
                 if !is_own || claimed != sent {
                     let bytes = within_budget(bytes).escape_ascii().to_string();
                     let session = session.name.clone();

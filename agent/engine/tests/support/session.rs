@@ -17,13 +17,17 @@ pub struct Session {
     /// Name and version of who asked and of who answered, as the file says.
     pub client: Option<String>,
     pub server: Option<String>,
-    /// The protocol that both sides agree on midway, as the file says.
-    pub goes_on_with: Option<String>,
     /// What passed, in order; no bytes where a side sends no more.
     pub pieces: Vec<(Side, Vec<u8>)>,
 }
 
 impl Session {
+    /// Returns whether a protocol is that of the session, or the one that it goes on with.
+    pub fn speaks(&self, protocol: &str) -> bool {
+        let is_upgraded = || self.pieces.iter().any(|(_, bytes)| bytes.starts_with(b"PRI * HTTP/2.0"));
+        protocol == self.protocol || (protocol == "http2" && self.protocol == "http1" && is_upgraded())
+    }
+
     /// Returns all bytes of a side.
     pub fn bytes(&self, side: Side) -> Vec<u8> {
         self.pieces.iter().filter(|(from, _)| *from == side).flat_map(|(_, bytes)| bytes.clone()).collect()
@@ -70,7 +74,6 @@ fn read(protocol: &str, path: &Path) -> Session {
         protocol: protocol.to_owned(),
         client: remark("# client "),
         server: remark("# server "),
-        goes_on_with: remark("# goes on with "),
         pieces: text.lines().filter(|line| !line.starts_with('#')).map(piece).collect(),
     }
 }

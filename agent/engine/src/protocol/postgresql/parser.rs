@@ -112,6 +112,7 @@ enum Meaning {
 impl PostgresqlParser {
     pub(super) fn new(settings: &ParserSettings, is_start: bool) -> Self {
         let options = sql::Options {
+            dialect: sql::Dialect::Postgresql,
             redact: settings.redact_statements,
             max_bytes: settings.max_statement_bytes,
             backslash_escapes: false,

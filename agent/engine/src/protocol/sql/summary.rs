@@ -3,7 +3,7 @@
 //! The rules are those of the conventions' section "Generating a summary of the query". Names of common table
 //! expressions are no targets: they exist only within the statement.
 
-use super::Statement;
+use super::{Dialect, Statement};
 use super::operation::{self, Shape};
 use super::token::{Kind, Token};
 use crate::protocol::text;
@@ -16,17 +16,20 @@ const MAX_DEPTH: usize = 64;
 const MAX_EXPRESSIONS: usize = 32;
 
 /// Summaries of all statements of a text.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Summaries {
     first: Option<One>,
     are_alike: bool,
     count: usize,
     current: One,
+    /// The database that the last `USE` names.
+    database: Option<String>,
 }
 
 /// The summary of one statement.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct One {
+    dialect: Dialect,
     text: String,
     operation: Several,
     target: Several,
@@ -97,6 +100,11 @@ struct Level {
 }
 
 impl Summaries {
+    /// Returns the summaries of nothing yet.
+    pub(super) fn new(dialect: Dialect) -> Self {
+        Self { first: None, are_alike: false, count: 0, current: One::new(dialect), database: None }
+    }
+
     /// Takes the next token.
     pub(super) fn push(&mut self, token: Token<'_>) {
         match token.kind {
@@ -109,8 +117,9 @@ impl Summaries {
     /// Returns what was found; the text is left empty.
     pub(super) fn finish(mut self) -> Statement {
         self.next_statement();
-        let first = self.first.unwrap_or_default();
-        match self.count {
+        let database = self.database;
+        let first = self.first.unwrap_or(self.current);
+        let statement = match self.count {
             0 | 1 => Statement {
                 operation: first.operation.only(),
                 collection: if first.is_call { None } else { first.target.clone_only() },
@@ -128,16 +137,21 @@ impl Summaries {
                 ..Statement::default()
             },
             _ => Statement { summary: "BATCH".to_owned(), count: self.count, ..Statement::default() },
-        }
+        };
+        Statement { database, ..statement }
     }
 
     fn next_statement(&mut self) {
-        let mut finished = std::mem::take(&mut self.current);
+        let next = One::new(self.current.dialect);
+        let mut finished = std::mem::replace(&mut self.current, next);
         finished.end_name();
         if !finished.is_begun {
             return;
         }
         self.count += 1;
+        if finished.reader.main_operation == "USE" {
+            self.database = std::mem::take(&mut finished.target).only();
+        }
         match &self.first {
             None => {
                 self.are_alike = true;
@@ -183,6 +197,18 @@ impl Reader {
 }
 
 impl One {
+    fn new(dialect: Dialect) -> Self {
+        Self {
+            dialect,
+            text: String::new(),
+            operation: Several::None,
+            target: Several::None,
+            is_call: false,
+            reader: Reader::default(),
+            is_begun: false,
+        }
+    }
+
     fn push(&mut self, token: Token<'_>) {
         self.is_begun = true;
         if self.reader.too_deep > 0 && !token.is_sign(b'(') && !token.is_sign(b')') {
@@ -245,7 +271,11 @@ impl One {
         *level = Level { is_expecting: false, ..*level };
         self.reader.mode = match shape {
             Shape::Query => {
-                level.is_expecting = word.eq_ignore_ascii_case(b"UPDATE");
+                // MySQL's INSERT and REPLACE may do without INTO.
+                let is_mysql = self.dialect == Dialect::Mysql;
+                let names_table = [(&b"UPDATE"[..], true), (b"INSERT", is_mysql), (b"REPLACE", is_mysql)];
+                level.is_expecting =
+                    names_table.iter().any(|&(known, does)| does && word.eq_ignore_ascii_case(known));
                 Mode::Query
             }
             Shape::With => {
@@ -299,8 +329,9 @@ impl One {
             _ if begins_tables && !level.is_function => {
                 (level.is_in_tables, level.is_expecting) = (true, true);
             }
-            b"JOIN" | b"INTO" => level.is_expecting = true,
-            b"ONLY" | b"LATERAL" if level.is_expecting => {}
+            b"JOIN" | b"STRAIGHT_JOIN" | b"INTO" => level.is_expecting = true,
+            b"ONLY" | b"LATERAL" | b"TABLE" if level.is_expecting => {}
+            _ if self.dialect == Dialect::Mysql && operation::is_modifier(word) && level.is_expecting => {}
             _ if operation::ends_tables(word) => {
                 (level.is_in_tables, level.is_expecting) = (false, false);
             }
@@ -400,6 +431,7 @@ impl One {
             return;
         }
         let name = text::lossy(&name, MAX_SUMMARY_BYTES);
+        let name = if name.contains('`') { without_backticks(name) } else { name };
         self.target.add(&name);
         self.add(&name);
     }
@@ -433,6 +465,12 @@ impl One {
         }
         self.text.push_str(word);
     }
+}
+
+/// Returns a name without backticks that it does not need.
+fn without_backticks(name: String) -> String {
+    let is_plain = |character: char| character.is_alphanumeric() || "_$.-`".contains(character);
+    if name.chars().all(is_plain) && !name.contains("``") { name.replace('`', "") } else { name }
 }
 
 /// Returns whether `word` says what kind of thing a name names (`REINDEX INDEX i`, `REFRESH MATERIALIZED VIEW v`).

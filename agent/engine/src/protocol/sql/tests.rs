@@ -1,9 +1,9 @@
 //! Statements and what they become.
 
-use super::{Options, Statement, read};
+use super::{Dialect, Options, Statement, read};
 
 const OPTIONS: Options =
-    Options { redact: true, max_bytes: 4096, backslash_escapes: false, mark_key: Some(1) };
+    Options { dialect: Dialect::Postgresql, redact: true, max_bytes: 4096, backslash_escapes: false, mark_key: Some(1) };
 
 fn redacted(statement: &str) -> String {
     read(statement.as_bytes(), OPTIONS).text

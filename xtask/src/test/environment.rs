@@ -1,6 +1,8 @@
 //! What the suites in `tests/` need of the host: packages of the distribution, and a Python, Node and Go environment
 //! of their own in `target/testenv`.
 
+pub(crate) mod maven;
+
 use std::env;
 use std::ffi::OsStr;
 use std::fs;
@@ -13,9 +15,11 @@ use crate::shell::{self, step};
 use crate::workspace;
 
 /// Programs, and the Debian package that has each.
-const PROGRAMS: [(&str, &str); 13] = [
+const PROGRAMS: [(&str, &str); 15] = [
     ("postgres", "postgresql"),
     ("psql", "postgresql-client"),
+    ("mariadbd", "mariadb-server"),
+    ("mariadb", "mariadb-client"),
     ("redis-server", "redis-server"),
     ("redis-cli", "redis-tools"),
     ("nginx", "nginx-light"),

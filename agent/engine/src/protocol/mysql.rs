@@ -17,9 +17,11 @@ mod parser;
 mod pending;
 mod prepared;
 mod request;
+mod shared;
 mod status;
 
 use super::{Conversation, Detection, Parser, Protocol};
+pub(super) use shared::Servers;
 
 /// MySQL and MariaDB.
 #[derive(Debug)]

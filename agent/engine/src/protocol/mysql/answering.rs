@@ -247,7 +247,10 @@ impl Answering {
         let is_end = first == END && length == EOF_BYTES;
         manner.ends_definitions = Some(is_end);
         let status = status::read(payload, manner.tracks_session).unwrap_or_default();
-        if is_end && then == Then::Nothing || is_end && then == Then::Rows && status.has_cursor {
+        if is_end && then == Then::Rows && status.has_cursor {
+            self.keep_rows();
+        }
+        if is_end && (then == Then::Nothing || then == Then::Rows && status.has_cursor) {
             return Ok(over());
         }
         self.expected = match then {
@@ -276,9 +279,17 @@ impl Answering {
 
     fn end_result<'a>(&mut self, payload: &'a [u8], manner: Manner) -> Result<Step<'a>, &'static str> {
         let status = status::read(payload, manner.tracks_session).ok_or("no end of a result")?;
+        if status.has_cursor && self.rows == 0 {
+            self.keep_rows();
+        }
         let is_over = !status.has_more || self.form != Form::Results;
         self.expected = Expected::First;
         Ok(Step { is_over, prepared: None, database: status.database })
+    }
+
+    /// The rows wait in a cursor: they come when they are fetched.
+    fn keep_rows(&mut self) {
+        self.returns_rows = self.form == Form::Rows;
     }
 
     /// Goes on behind rows that are missing, with the next result: how many there were is not known any more.

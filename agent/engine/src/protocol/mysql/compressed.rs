@@ -21,6 +21,8 @@ const MAX_PREFIX_BYTES: u64 = 16 << 10;
 pub(super) const TAIL_BYTES: usize = 64;
 /// The first bytes of a zstd frame (RFC 8878, section 3.1.1).
 const ZSTD_MAGIC: &[u8] = b"\x28\xb5\x2f\xfd";
+/// The first byte of a zlib stream with the usual window (RFC 1950, section 2.2).
+const ZLIB_MAGIC: &[u8] = b"\x78";
 /// Largest window of a zstd frame that is unpacked piece by piece, as a power of two.
 const MAX_WINDOW_LOG: u32 = 23;
 
@@ -29,7 +31,8 @@ const MAX_WINDOW_LOG: u32 = 23;
 pub(super) struct Header {
     /// Bytes behind the header.
     pub(super) length: usize,
-    sequence: u8,
+    /// Number of the packet in its exchange, modulo 256: packets on the wire are counted for themselves.
+    pub(super) sequence: u8,
     /// Bytes before compression; 0 where it is not compressed.
     original: usize,
 }
@@ -99,17 +102,20 @@ impl Header {
 
 /// Returns where in `bytes` a compressed command of the client plausibly begins.
 pub(super) fn command(bytes: &[u8]) -> Option<usize> {
-    (0..bytes.len()).find(|&at| begins_command(bytes.get(at..).unwrap_or_default()))
+    (0..bytes.len()).find(|&at| is_command(bytes.get(at..).unwrap_or_default()))
 }
 
-fn begins_command(bytes: &[u8]) -> bool {
+/// Returns whether `bytes` begin with a compressed command.
+pub(super) fn is_command(bytes: &[u8]) -> bool {
     let Some(header) = Header::of(bytes).filter(|header| header.sequence == 0 && header.length > 0) else {
         return false;
     };
     let body = bytes.get(HEADER_BYTES..header.whole().min(bytes.len())).unwrap_or_default();
     let carried = match header.original {
         0 => body.to_vec(),
-        original if original < header.length => return false,
+        original if original < header.length || !(body.starts_with(ZSTD_MAGIC) || body.starts_with(ZLIB_MAGIC)) => {
+            return false;
+        }
         _ => header.unpack_prefix(body),
     };
     let fits = packet::Header::of(&carried).is_some_and(|inner| inner.whole() <= header.carried());
@@ -150,6 +156,8 @@ pub(super) struct Lane {
     pub(super) is_open: bool,
     /// Bytes of the packet on the wire that are not of interest.
     pub(super) rest: u64,
+    /// Number of the next packet on the wire, where it is known.
+    pub(super) sequence: Option<u8>,
 }
 
 impl Lane {

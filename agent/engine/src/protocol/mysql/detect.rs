@@ -1,6 +1,7 @@
 //! Whether bytes begin a connection, or a packet in the middle of one.
 
 use super::command::Command;
+use super::compressed;
 use super::handshake::{Greeting, MAX_VERSION_BYTES, VERSION};
 use super::packet::{END, EOF_BYTES, ERROR, HEADER_BYTES, Header, OK, Reader};
 use super::status;
@@ -8,8 +9,9 @@ use crate::protocol::{DETECTION_BUDGET_BYTES, Detection, Side};
 
 /// Longest greeting that is believed.
 const MAX_GREETING_BYTES: usize = 512;
-/// Bytes before the version's end, and behind it up to the capabilities.
-const GREETING_FIXED_BYTES: usize = 16;
+/// Bytes besides the version up to the first capabilities: this protocol's version, a zero byte, number, challenge and
+/// its end.
+const GREETING_FIXED_BYTES: usize = 1 + 1 + 4 + 8 + 1 + 2;
 /// Beginning of a statement that is enough to judge it.
 const MIN_STATEMENT_BYTES: usize = 6;
 /// The first field of a definition: the catalog, always `def`.
@@ -47,6 +49,7 @@ pub(super) fn detect(bytes: &[u8]) -> Detection {
     match (header.sequence, first) {
         (0, VERSION) if header.length > GREETING_FIXED_BYTES => greeting(shown, header),
         (0, ERROR) => server(shown),
+        (0, _) if compressed::is_command(shown) => Detection::Yes(Side::Client),
         (0, _) => chain(shown, client, Side::Client),
         _ => server(shown),
     }
@@ -80,7 +83,7 @@ fn greeting(bytes: &[u8], header: Header) -> Detection {
         let is_version = version.first().is_none_or(u8::is_ascii_digit);
         return if is_text && is_version { Detection::Unsure } else { Detection::No };
     };
-    if payload.len() < end + GREETING_FIXED_BYTES.min(header.length) {
+    if payload.len() < (end + GREETING_FIXED_BYTES).min(header.length) {
         return Detection::Unsure;
     }
     match Greeting::of(payload) {
@@ -103,6 +106,19 @@ pub(super) fn is_command(bytes: &[u8]) -> bool {
         Likeness::Weak => bytes.len() == header.whole(),
         Likeness::Strong => true,
     }
+}
+
+/// Returns whether nothing speaks against a command at the beginning of `bytes`, or it is none of those that can be
+/// judged.
+pub(super) fn may_be_command(bytes: &[u8]) -> bool {
+    let Some(header) = Header::of(bytes).filter(|header| header.sequence == 0) else { return true };
+    let shown = header.whole().min(bytes.len()).min(HEADER_BYTES + DETECTION_BUDGET_BYTES);
+    let payload = bytes.get(HEADER_BYTES..shown).unwrap_or_default();
+    let is_judged = matches!(
+        payload.first().copied().and_then(Command::of),
+        Some(Command::Query | Command::Prepare | Command::Execute)
+    );
+    !is_judged || client(header, payload) != Likeness::No
 }
 
 fn client(header: Header, payload: &[u8]) -> Likeness {
@@ -226,6 +242,7 @@ mod tests {
             (b"\x12\0\0\0\x16/* x */ SELECT ?", CLIENT),
             (b"\x01\0\0\0\x0e\x09\0\0\0\x03SELECT 1", CLIENT),
             (b"\x12\0\0\0\x17\x01\0\0\0\0\x01\0\0\0\0\x01\x03\0\x07\0\0\0", CLIENT),
+            (b"\x0d\0\0\0\0\0\0\x09\0\0\0\x03SELECT 1", CLIENT),
             (b"\x01\0\0\x01\x02\x18\0\0\x02\x03def", SERVER),
             (b"\x20\0\0\x01\xff\x7a\x04#42S02Table", SERVER),
         ] {

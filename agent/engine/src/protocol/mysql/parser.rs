@@ -7,13 +7,14 @@ mod question;
 mod seek;
 
 use super::answering::{Answering, Manner};
-use super::compressed::Compression;
+use super::compressed::{self, Compression};
 use super::detect;
 use super::handshake::Greeting;
 use super::packet::{HEADER_BYTES, Header};
 use super::pending::Queue;
 use super::prepared::Statements;
-use super::request::Identity;
+use super::request::{self, Identity};
+use super::shared::Shared;
 use crate::protocol::sql;
 use crate::protocol::turns::Turns;
 use crate::protocol::{
@@ -35,6 +36,7 @@ pub(super) struct MysqlParser {
     may_wait: bool,
     is_opaque: bool,
     identity: Identity,
+    shared: Shared,
     statements: Statements,
     pending: Queue,
     /// The answer to the first of them, once it has begun.
@@ -45,6 +47,8 @@ pub(super) struct MysqlParser {
     turns: Turns,
     /// Both sides compress what they send after the opening.
     compression: Option<Box<Compression>>,
+    /// The opening was seen, and with it whether they do.
+    is_compression_known: bool,
 }
 
 /// How far the connection is opened.
@@ -93,7 +97,9 @@ enum Meaning {
 
 impl MysqlParser {
     pub(super) fn new(conversation: &Conversation<'_>) -> Self {
-        let Conversation { settings, is_start, .. } = *conversation;
+        let Conversation { settings, is_start, server, ref learned } = *conversation;
+        let shared = Shared::new(learned, server);
+        let system = shared.system().unwrap_or(request::SYSTEM);
         let options = sql::Options {
             dialect: sql::Dialect::Mysql,
             redact: settings.redact_statements,
@@ -108,7 +114,8 @@ impl MysqlParser {
             server: Half::new(is_start),
             may_wait: is_start,
             is_opaque: false,
-            identity: Identity::default(),
+            identity: Identity { system, database: None, user: None },
+            shared,
             statements: Statements::default(),
             pending: Queue::default(),
             answering: None,
@@ -116,6 +123,7 @@ impl MysqlParser {
             is_uploaded: false,
             turns: if is_start { Turns::from_start(TURNS) } else { Turns::from_middle(TURNS) },
             compression: None,
+            is_compression_known: is_start,
         }
     }
 
@@ -155,7 +163,21 @@ impl MysqlParser {
                 None => return pass_over(bytes, detect::TAIL_BYTES),
             }
         }
+        if !self.is_compression_known && !detect::may_be_command(bytes) {
+            return self.fault(bytes, "not a command");
+        }
         self.packet(Side::Client, bytes)
+    }
+
+    /// Finds out whether a connection is compressed whose opening was not seen. What carries a command stands before it.
+    fn find_compression(&mut self, bytes: &[u8]) {
+        if self.is_compression_known || self.client.is_aligned || self.compression.is_some() {
+            return;
+        }
+        let plain = detect::command(bytes).unwrap_or(usize::MAX);
+        if compressed::command(bytes).is_some_and(|at| at < plain) {
+            self.compression = Some(Box::default());
+        }
     }
 
     fn server(&mut self, bytes: &[u8]) -> Answer {
@@ -186,7 +208,9 @@ impl MysqlParser {
         }
         // The client asks again, so that the end of the last answer was among what is missing.
         if side == Side::Client && self.server.is_seeking && header.sequence == 0 {
-            return self.give_up();
+            let answer = self.give_up();
+            self.turns.speak();
+            return answer;
         }
         let read = HEADER_BYTES + self.interest(side, header, first.unwrap_or(0));
         let Some(payload) = bytes.get(HEADER_BYTES..read) else { return Answer::Need { at_least: read } };
@@ -244,6 +268,9 @@ impl MysqlParser {
         self.forget();
         self.client = Half::new(false);
         self.server = Half::new(false);
+        if !self.is_compression_known {
+            self.compression = None;
+        }
         self.turns.speak();
         Answer::Nothing { eaten: bytes.len() }
     }
@@ -257,6 +284,9 @@ impl MysqlParser {
         self.server = Half::new(false);
         if let Some(compression) = &mut self.compression {
             compression.clear();
+        }
+        if !self.is_compression_known {
+            self.compression = None;
         }
     }
 
@@ -286,6 +316,9 @@ impl Parser for MysqlParser {
     }
 
     fn parse(&mut self, side: Side, bytes: &[u8]) -> Answer {
+        if side == Side::Client {
+            self.find_compression(bytes);
+        }
         match (self.is_opaque, self.opening) {
             (true, _) => Answer::Opaque,
             (false, Opening::Done) if self.compression.is_some() => self.compressed(side, bytes),

@@ -7,6 +7,9 @@ use crate::semconv::{self, Attributes, Key};
 /// Longest names of users and databases that are recorded, in bytes (the server's own limits are 32 and 64 characters).
 const MAX_NAME_BYTES: usize = 256;
 
+/// The system where it is not known which of the two it is.
+pub(super) const SYSTEM: &str = "mysql";
+
 /// Who speaks with which database, as far as it is known.
 #[derive(Clone, Debug)]
 pub(super) struct Identity {
@@ -14,12 +17,6 @@ pub(super) struct Identity {
     pub(super) system: &'static str,
     pub(super) database: Option<String>,
     pub(super) user: Option<String>,
-}
-
-impl Default for Identity {
-    fn default() -> Self {
-        Self { system: "mysql", database: None, user: None }
-    }
 }
 
 impl Identity {

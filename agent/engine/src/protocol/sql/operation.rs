@@ -88,6 +88,18 @@ pub(super) fn is_modifier(word: &[u8]) -> bool {
     MODIFIERS.iter().any(|modifier| word.eq_ignore_ascii_case(modifier.as_bytes()))
 }
 
+/// Returns whether `word` begins options that MySQL allows between `CREATE` and the kind of an object.
+pub(super) fn begins_options(word: &[u8]) -> bool {
+    [&b"ALGORITHM"[..], b"DEFINER", b"SQL", b"AGGREGATE"].iter().any(|option| word.eq_ignore_ascii_case(option))
+}
+
+/// Returns whether `word` is a kind of object that may have such options.
+pub(super) fn is_kind_with_options(word: &[u8]) -> bool {
+    [&b"EVENT"[..], b"FUNCTION", b"PROCEDURE", b"TRIGGER", b"VIEW"]
+        .iter()
+        .any(|kind| word.eq_ignore_ascii_case(kind))
+}
+
 /// Returns whether `word` ends the list of tables after `FROM`.
 pub(super) fn ends_tables(word: &[u8]) -> bool {
     const ENDS: &[&str] = &[

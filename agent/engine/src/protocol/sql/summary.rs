@@ -64,6 +64,8 @@ struct Reader {
     /// Names of common table expressions.
     expressions: Vec<Vec<u8>>,
     main_operation: String,
+    /// Options stand between the operation and the kind of an object.
+    is_in_options: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -109,7 +111,7 @@ impl Summaries {
     pub(super) fn push(&mut self, token: Token<'_>) {
         match token.kind {
             Kind::Space | Kind::Comment => {}
-            _ if token.is_sign(b';') && self.current.reader.is_outermost() => self.next_statement(),
+            _ if token.is_sign(b';') && self.current.ends_with_semicolon() => self.next_statement(),
             _ => self.current.push(token),
         }
     }
@@ -207,6 +209,17 @@ impl One {
             reader: Reader::default(),
             is_begun: false,
         }
+    }
+
+    /// Returns whether a semicolon ends the statement: not within the body of a routine, which MySQL does not quote.
+    fn ends_with_semicolon(&self) -> bool {
+        const ROUTINES: &[&str] = &["EVENT", "FUNCTION", "PROCEDURE", "TRIGGER"];
+        let is_routine = self.dialect == Dialect::Mysql
+            && self.reader.main_operation == "CREATE"
+            && matches!(&self.operation, Several::One(operation) if ROUTINES
+                .iter()
+                .any(|routine| operation.to_ascii_uppercase().ends_with(routine)));
+        !is_routine && self.reader.is_outermost()
     }
 
     fn push(&mut self, token: Token<'_>) {
@@ -345,6 +358,13 @@ impl One {
         }
         if operation::is_noise(word) && !word.eq_ignore_ascii_case(b"TABLE") {
             return;
+        }
+        // CREATE ALGORITHM = … DEFINER = … SQL SECURITY … VIEW
+        if self.dialect == Dialect::Mysql && !operation::is_kind_with_options(word) {
+            self.reader.is_in_options |= operation::begins_options(word);
+            if self.reader.is_in_options {
+                return;
+            }
         }
         self.extend_operation(word);
         self.reader.level().is_expecting = true;

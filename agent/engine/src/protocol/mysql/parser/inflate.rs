@@ -34,6 +34,9 @@ impl MysqlParser {
             return Answer::Need { at_least: header.whole() };
         };
         let is_open = self.with_lane(side, |lane| std::mem::replace(&mut lane.is_open, true));
+        if !is_open && !self.follows(side, header) {
+            return self.fault(bytes, "packet out of order");
+        }
         if !is_open && !self.unpack(side, header, body) {
             return self.fault(bytes, "not what was compressed");
         }
@@ -51,6 +54,18 @@ impl MysqlParser {
             Some(eaten) => Some(Answer::Nothing { eaten }),
             None => Some(pass_over(bytes, TAIL_BYTES)),
         }
+    }
+
+    /// Returns whether a packet has the number that is expected; each direction goes on from the other.
+    fn follows(&mut self, side: Side, header: Header) -> bool {
+        let expected = self.with_lane(side, |lane| lane.sequence);
+        let next = Some(header.sequence.wrapping_add(1));
+        let is_single = self.pending.len() == usize::from(header.sequence != 0);
+        match side {
+            Side::Server => self.with_lane(side, |lane| lane.sequence = next),
+            Side::Client => self.with_lane(Side::Server, |lane| lane.sequence = next.filter(|_| is_single)),
+        }
+        side == Side::Client || expected.is_none_or(|expected| expected == header.sequence)
     }
 
     fn unpack(&mut self, side: Side, header: Header, body: &[u8]) -> bool {
@@ -117,6 +132,7 @@ impl MysqlParser {
         let prefix = if begins { header.unpack_prefix(body) } else { Vec::new() };
         let Cut { message, length } = self.cut_plain(side, &prefix, carried)?;
         self.with_lane(side, |lane| {
+            // Its number is passed over with it.
             *lane = Lane { skip: length.saturating_sub(carried), ..Lane::default() };
         });
         Some(message)

@@ -20,6 +20,7 @@ impl MysqlParser {
         if payload.first() != Some(&ERROR) {
             let Some(greeting) = Greeting::of(payload) else { return self.broken("not a greeting") };
             self.identity.system = if greeting.is_mariadb { "mariadb" } else { "mysql" };
+            self.shared.note(self.identity.system);
             self.opening = Opening::Login(greeting);
         }
         Answer::Nothing { eaten: header.whole() }

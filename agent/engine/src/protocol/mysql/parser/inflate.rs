@@ -99,7 +99,11 @@ impl MysqlParser {
                 Answer::Nothing { eaten } => self.with_lane(side, |lane| lane.advance(eaten as u64)),
                 Answer::Skip { length } => self.with_lane(side, |lane| lane.advance(length)),
                 Answer::Need { at_least } => self.with_lane(side, |lane| lane.needed = at_least),
-                Answer::Wait | Answer::Lost | Answer::Opaque | Answer::Broken { .. } => return answer,
+                Answer::Wait
+                | Answer::Lost
+                | Answer::Opaque
+                | Answer::Upgraded { .. }
+                | Answer::Broken { .. } => return answer,
             }
         }
         self.with_lane(side, |lane| lane.is_open = false);

@@ -90,7 +90,11 @@ fn a_hundred_calls_at_once_have_no_wrong_parents() {
     let is_same = |span: &Span, parent: &Span| span.text(NUMBER) == parent.text(NUMBER);
     let (front, leaf) = (front.address().port(), leaf.address().port());
     let all = Found { right: 3 * CALLS, ..Found::default() };
-    assert_eq!(judge(&of("server", front), &of("client", front), is_same), all, "both sides of the first hop");
+    assert_eq!(
+        judge(&of("server", front), &of("client", front), is_same),
+        all,
+        "both sides of the first hop"
+    );
     assert_eq!(judge(&of("server", leaf), &of("client", leaf), is_same), all, "both sides of the second hop");
     let relayed = judge(&of("client", leaf), &of("server", front), is_same);
     println!("calls of the relay: {relayed:?}");

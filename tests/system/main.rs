@@ -13,6 +13,7 @@ mod go;
 mod grpc;
 mod hosts;
 mod live;
+mod mysql;
 mod nasty;
 mod nginx;
 mod node;

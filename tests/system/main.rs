@@ -14,6 +14,8 @@ mod grpc;
 mod hosts;
 mod http2;
 mod live;
+mod mysql;
+mod nasty;
 mod nginx;
 mod node;
 mod node_attached;

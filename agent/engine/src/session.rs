@@ -108,6 +108,8 @@ pub(crate) struct Session {
     is_from_start: bool,
     /// Whose bytes came first.
     first_speaker: Option<Direction>,
+    /// It was given up before any protocol was recognised.
+    is_strange: bool,
     has_wanted_more: bool,
     /// What was said since the connection was met midway, until it is known how to pair it.
     rehearsal: Option<Rehearsal>,
@@ -138,6 +140,7 @@ impl Session {
             breaches: 0,
             is_from_start,
             first_speaker: None,
+            is_strange: false,
             has_wanted_more: false,
             rehearsal: None,
             upgrade: None,
@@ -163,6 +166,11 @@ impl Session {
     /// Returns whether nothing more will come of this connection.
     pub(crate) fn is_ignored(&self) -> bool {
         matches!(self.state, State::Ignored)
+    }
+
+    /// Returns whether something was said, in no protocol that is known.
+    pub(crate) fn is_unknown(&self) -> bool {
+        self.is_strange || (matches!(self.state, State::Detecting) && self.first_speaker.is_some())
     }
 
     /// Takes in the next chunk of a direction.
@@ -341,6 +349,7 @@ impl Session {
         }
         self.unknown_chunks += 1;
         if self.unknown_chunks > self.max_unknown_chunks {
+            self.is_strange = true;
             self.ignore("protocol_unknown", out);
         }
     }

@@ -8,14 +8,19 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail};
 
 use crate::shell;
+use crate::test::environment::maven;
 use crate::workspace;
 
 /// Programs, and the Debian package that has each.
 const PROGRAMS: &[(&str, &str)] = &[
     ("curl", "curl"),
+    ("dig", "bind9-dnsutils"),
+    ("dnsmasq", "dnsmasq-base"),
     ("go", "golang-go"),
     ("initdb", "postgresql"),
     ("java", "openjdk-17-jdk-headless"),
+    ("mariadb", "mariadb-client"),
+    ("mariadbd", "mariadb-server"),
     ("mvn", "maven"),
     ("nginx", "nginx-light"),
     ("node", "nodejs"),
@@ -48,6 +53,7 @@ impl Environment {
         let environment = Self { folder: workspace::target().join("record") };
         environment.install_python()?;
         environment.install_node()?;
+        maven::install_jdbc()?;
         environment.build_go()?;
         environment.install_java()?;
         Ok(environment)
@@ -106,6 +112,13 @@ impl Environment {
         output.push(self.java_libraries());
         maven.arg(output);
         shell::run("install the Java clients", "it needs a Maven repository", &mut maven)
+    }
+
+    /// Returns a command that runs the client in Java, which is compiled as it is started, with a URL of JDBC.
+    pub(super) fn jdbc(&self, url: &str) -> Command {
+        let mut command = program("java");
+        command.arg("-cp").arg(maven::class_path()).arg(clients().join("java/SqlClient.java")).arg(url);
+        command
     }
 
     fn install_python(&self) -> Result<()> {

@@ -1,5 +1,7 @@
 //! Real servers, started when they are first needed and ended with the recording.
 
+mod mysql;
+
 use std::collections::HashMap;
 use std::fs;
 use std::net::TcpListener;
@@ -38,11 +40,18 @@ pub(super) enum Kind {
     GoGrpc,
     JavaGrpc,
     Node,
+    Mysql,
+    Mariadb,
     NodeHttp2,
     NodeGrpc,
     PythonGrpc,
     Postgresql,
     Redis,
+    /// Node's http, with `ws` and `graphql-http`.
+    NodeLive,
+    /// Starlette and Strawberry under uvicorn.
+    Uvicorn,
+    Dnsmasq,
 }
 
 impl Kind {
@@ -60,8 +69,13 @@ impl Kind {
             Kind::Gunicorn => Speaker::python("gunicorn", "gunicorn"),
             Kind::Go => Speaker::program("Go net/http", "go"),
             Kind::Node => Speaker::program("Node.js http", "node"),
+            Kind::Mysql => Speaker::mysql(),
+            Kind::Mariadb => Speaker::program("MariaDB", "mariadbd"),
             Kind::Postgresql => Speaker::program("PostgreSQL", "postgres"),
             Kind::Redis => Speaker::program("Redis", "redis-server"),
+            Kind::NodeLive => Speaker::program("Node.js http", "node"),
+            Kind::Uvicorn => Speaker::python("uvicorn", "uvicorn"),
+            Kind::Dnsmasq => Speaker::program("dnsmasq", "dnsmasq"),
         }
     }
 }
@@ -70,6 +84,7 @@ impl Kind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Socket {
     Tcp,
+    Udp,
     /// Only databases listen there too.
     Unix,
 }
@@ -110,7 +125,7 @@ impl Servers {
                 Address::Unix(self.folder.join(format!("postgresql/.s.PGSQL.{port}")))
             }
             (Socket::Unix, _) => Address::Unix(self.folder.join("redis.sock")),
-            (Socket::Tcp, _) => tcp(port),
+            (Socket::Tcp | Socket::Udp, _) => tcp(port),
         })
     }
 
@@ -119,7 +134,7 @@ impl Servers {
         match (socket, kind) {
             (Socket::Unix, Kind::Postgresql) => Address::Unix(self.folder.join(".s.PGSQL.5432")),
             (Socket::Unix, _) => Address::Unix(self.folder.join("relay.sock")),
-            (Socket::Tcp, _) => tcp(0),
+            (Socket::Tcp | Socket::Udp, _) => tcp(0),
         }
     }
 
@@ -157,6 +172,20 @@ impl Servers {
             Kind::NodeGrpc => environment.node("grpc.js"),
             Kind::PythonGrpc => environment.python("grpc_shop.py"),
             Kind::Postgresql => self.postgresql(port)?,
+            Kind::NodeLive => {
+                let mut command = environment.node("live.js");
+                command.args(["serve", &number]);
+                command
+            }
+            Kind::Mysql => mysql::mysql(&self.folder.join("mysql"), port)?,
+            Kind::Mariadb => mysql::mariadb(&self.folder.join("mariadb"), port)?,
+            Kind::Uvicorn => {
+                let mut command = environment.python_program("uvicorn");
+                command.args(["--host", "127.0.0.1", "--port", &number, "live_app:app"]);
+                command.env("PYTHONDONTWRITEBYTECODE", "1");
+                command
+            }
+            Kind::Dnsmasq => dnsmasq(&number),
             Kind::Redis => {
                 let mut command = program("redis-server");
                 command.args(["--port", &number, "--bind", "127.0.0.1", "--save", "", "--unixsocket"]);
@@ -295,6 +324,25 @@ impl Running {
     }
 }
 
+/// Names below `golden.test`, and nothing else.
+fn dnsmasq(port: &str) -> Command {
+    let mut command = program("dnsmasq");
+    command.args([
+        "--keep-in-foreground",
+        "--conf-file=/dev/null",
+        "--no-resolv",
+        "--no-hosts",
+        "--user=root",
+    ]);
+    command.args(["--listen-address=127.0.0.1", "--bind-interfaces", "--pid-file=", "--port", port]);
+    command.args(["--local=/golden.test/", "--host-record=www.golden.test,192.0.2.1,2001:db8::1"]);
+    command.args(["--cname=alias.golden.test,www.golden.test", "--mx-host=golden.test,www.golden.test,10"]);
+    command.arg("--srv-host=_http._tcp.golden.test,www.golden.test,80");
+    let text = format!("--txt-record=big.golden.test{}", format!(",{}", "x".repeat(200)).repeat(10));
+    command.arg(text);
+    command
+}
+
 fn tcp(port: u16) -> Address {
     Address::Tcp(format!("127.0.0.1:{port}"))
 }
@@ -305,24 +353,34 @@ fn free_port() -> Result<u16> {
 }
 
 /// PostgreSQL refuses to run as root: then it runs as the user that its package made.
-fn unprivileged(mut command: Command) -> Command {
-    if let Some((user, group)) = postgres_user().filter(|_| host::is_root()) {
+fn unprivileged(command: Command) -> Command {
+    unprivileged_as("postgres", command)
+}
+
+fn own(folder: &Path) -> Result<()> {
+    own_as("postgres", folder)
+}
+
+/// Returns a command that runs as this user where this process is root.
+fn unprivileged_as(name: &str, mut command: Command) -> Command {
+    if let Some((user, group)) = account(name).filter(|_| host::is_root()) {
         command.uid(user).gid(group);
     }
     command
 }
 
-fn own(folder: &Path) -> Result<()> {
-    if let Some((user, group)) = postgres_user().filter(|_| host::is_root()) {
+fn own_as(name: &str, folder: &Path) -> Result<()> {
+    if let Some((user, group)) = account(name).filter(|_| host::is_root()) {
         chown(folder, Some(user), Some(group))
             .with_context(|| format!("change the owner of {}", folder.display()))?;
     }
     Ok(())
 }
 
-fn postgres_user() -> Option<(u32, u32)> {
+fn account(name: &str) -> Option<(u32, u32)> {
     let users = fs::read_to_string("/etc/passwd").ok()?;
-    let user = users.lines().find(|line| line.starts_with("postgres:"))?;
+    let user =
+        users.lines().find(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(':')))?;
     let mut fields = user.split(':').skip(2).map(str::parse);
     Some((fields.next()?.ok()?, fields.next()?.ok()?))
 }

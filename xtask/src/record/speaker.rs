@@ -6,6 +6,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail};
 
 use super::environment::{Environment, clients, program};
+use crate::test::environment::maven;
 
 /// A program or a library that makes what is recorded.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +28,10 @@ enum Source {
     Go(&'static str),
     /// The Java libraries, of the artifact with this name.
     Java(&'static str),
+    /// The drivers of JDBC, of the artifact with this name.
+    Jdbc(&'static str),
+    /// MySQL's server, wherever it is installed.
+    Mysql,
 }
 
 /// grpc-java with the Netty that comes with it.
@@ -58,6 +63,16 @@ impl Speaker {
         Self { name, source: Source::Java(artifact) }
     }
 
+    /// Returns what a driver of JDBC makes.
+    pub(super) const fn jdbc(name: &'static str, artifact: &'static str) -> Self {
+        Self { name, source: Source::Jdbc(artifact) }
+    }
+
+    /// Returns MySQL's server.
+    pub(super) const fn mysql() -> Self {
+        Self { name: "MySQL", source: Source::Mysql }
+    }
+
     /// Returns its name and its version, which it is asked for, separated by a space.
     pub(super) fn signature(&self, environment: &Environment) -> Result<String> {
         let text =
@@ -75,7 +90,7 @@ impl Source {
                 let mut command = program(name);
                 command.arg(match name {
                     "go" => "version",
-                    "nginx" => "-v",
+                    "nginx" | "dig" => "-v",
                     _ => "--version",
                 });
                 command
@@ -99,6 +114,14 @@ impl Source {
             Source::Go(module) => {
                 let mut command = program("go");
                 command.args(["list", "-m", "-f", "{{.Version}}", module]).current_dir(clients().join("go"));
+                command
+            }
+            Source::Jdbc(artifact) => {
+                return maven::version(artifact).map(str::to_owned).context("no such artifact");
+            }
+            Source::Mysql => {
+                let mut command = Command::new(maven::mysql()?.join("bin/mysqld"));
+                command.args(["--no-defaults", "--version"]);
                 command
             }
         };

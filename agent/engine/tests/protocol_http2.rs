@@ -386,6 +386,14 @@ fn grpc_met_midway_is_recognised_by_its_end() {
         ]
     );
     assert_eq!(said(&replay, 3, "rpc.system.name").as_deref(), Some("grpc"));
+    // The response's own fields may tell too. What was sent before was not counted.
+    let mut replay = self::replay(false);
+    replay.feed(CLIENT, &[headers(0, 7, b"\x83\x86\xc1\xc0\xbf"), data(END_STREAM, 7, &message(2))].concat());
+    replay.feed(SERVER, &[headers(0, 7, &grpc_ok()), data(0, 7, &message(1))].concat());
+    replay.feed(SERVER, &headers(END_STREAM, 7, &status("0")));
+    assert_eq!(told(&replay)[2..], ["response (open) named grpc", "response end"]);
+    let counts = ["remora.rpc.request.messages", "remora.rpc.response.messages"];
+    assert_eq!(counts.map(|key| said(&replay, 3, key)), [None, Some("1".to_owned())]);
     // A status that nobody saw is not guessed.
     let mut replay = self::replay(false);
     replay.feed(CLIENT, &headers(END_STREAM, 9, &call("/pkg.Shop/Get")));

@@ -1,7 +1,7 @@
-"""A gRPC service and its client without any instrumentation, and without generated code: all messages are
+"""A gRPC service without any instrumentation, and without generated code: all messages are
 google.protobuf.StringValue.
 
-Usage: items_grpc.py serve ADDRESS | ask ADDRESS COUNT"""
+Usage: items_grpc.py ADDRESS"""
 
 import sys
 from concurrent import futures
@@ -9,7 +9,7 @@ from concurrent import futures
 import grpc
 from google.protobuf.wrappers_pb2 import StringValue
 
-ROLE, ADDRESS = sys.argv[1:3]
+ADDRESS = sys.argv[1]
 
 
 def get(asked, context):
@@ -41,17 +41,4 @@ def serve():
     server.wait_for_termination()
 
 
-def ask(count):
-    coding = {"request_serializer": StringValue.SerializeToString, "response_deserializer": StringValue.FromString}
-    with grpc.insecure_channel(ADDRESS, [("grpc.enable_http_proxy", 0)]) as channel:
-        get = channel.unary_unary("/shop.Items/Get", **coding)
-        numbers = [str(100_001 + number) for number in range(count)]
-        calls = [get.future(StringValue(value=number), metadata=[("x-number", number)]) for number in numbers]
-        for call in calls:
-            call.result()
-
-
-if ROLE == "serve":
-    serve()
-else:
-    ask(int(sys.argv[3]))
+serve()

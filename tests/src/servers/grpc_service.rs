@@ -1,4 +1,4 @@
-//! The gRPC services of `tests/apps`, in Go and Python, and their clients.
+//! The gRPC services of `tests/apps`, in Go and Python, and a client in Go.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use crate::running::Running;
 use crate::scratch::Scratch;
 use crate::{locate, net, tools};
 
-/// What a service or a client is written in.
+/// What a service is written in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Language {
     /// grpc-go, `tests/apps/grpc`.
@@ -50,7 +50,7 @@ impl GrpcService {
             }
             Language::Python => {
                 let mut command = python();
-                command.args(["serve", &address.to_string()]);
+                command.arg(address.to_string());
                 command
             }
         };
@@ -66,12 +66,8 @@ impl GrpcService {
     }
 
     /// Asks for as many items at once on one connection, by their numbers from 100001 on.
-    pub fn ask(&self, by: Language, count: u32) -> Result<()> {
-        let (address, count) = (self.address.to_string(), count.to_string());
-        match by {
-            Language::Go => self.ask_by_go(&["-count", &count]),
-            Language::Python => tools::printed(python().args(["ask", &address, &count])).map(drop),
-        }
+    pub fn ask(&self, count: u32) -> Result<()> {
+        self.ask_by_go(&["-count", &count.to_string()])
     }
 
     /// Asks with these flags of the Go client.

@@ -190,10 +190,10 @@ pub(super) fn ending(status: Status, asked: &Count, answered: &Count) -> Ending 
     Ending { attributes, outcome: Some(status.outcome()), name: None }
 }
 
-/// Says of a call that turns out to be of gRPC, at its end, what its beginning did not tell.
-pub(super) fn recognise(ending: &mut Ending) {
-    set(&mut ending.attributes, semconv::RPC_SYSTEM_NAME, SYSTEM);
-    ending.name = Some(Name { verb: SYSTEM.to_owned(), path: None });
+/// Says of a call that turns out to be of gRPC what its beginning did not tell.
+pub(super) fn recognise(attributes: &mut Attributes, name: &mut Option<Name>) {
+    set(attributes, semconv::RPC_SYSTEM_NAME, SYSTEM);
+    *name = Some(Name { verb: SYSTEM.to_owned(), path: None });
 }
 
 #[cfg(test)]

@@ -98,8 +98,11 @@ impl Http2Parser {
         if is_trailer {
             return if is_open { None } else { self.end_response(number, Some((fields, is_partial))) };
         }
-        if stream.purpose == Use::Unknown {
+        let is_unknown = stream.purpose == Use::Unknown;
+        if is_unknown {
             stream.purpose = purpose(fields, is_partial);
+            // Its messages were not looked for so far.
+            stream.client.count.lose();
         }
         (stream.server.has_begun, stream.status) = (true, status);
         let mut response = match stream.purpose {
@@ -107,6 +110,9 @@ impl Http2Parser {
             Use::Http | Use::Unknown => head::response(status, fields, settings),
         };
         note_partial(&mut response.attributes, is_partial);
+        if is_unknown && stream.purpose == Use::Grpc {
+            grpc::recognise(&mut response.attributes, &mut response.name);
+        }
         let mut stream = *stream;
         self.streams.answer();
         if !is_open {
@@ -184,7 +190,7 @@ fn ending(stream: &Stream, trailers: Option<Trailers<'_>>) -> Option<Ending> {
         ),
     };
     if stream.purpose == Use::Unknown {
-        grpc::recognise(&mut ending);
+        grpc::recognise(&mut ending.attributes, &mut ending.name);
     }
     Some(ending)
 }

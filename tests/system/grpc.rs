@@ -130,7 +130,10 @@ fn a_hundred_calls_at_once_have_no_wrong_parents() {
         let is_it = |span: &&Span| span.kind == kind && span.number("server.port") == Some(i64::from(port));
         spans.iter().filter(is_it).collect()
     };
-    let is_same = |span: &Span, parent: &Span| span.text(NUMBER) == parent.text(NUMBER);
+    let is_same = |span: &Span, parent: &Span| {
+        let number = span.attributes.get(NUMBER);
+        number.is_some() && number == parent.attributes.get(NUMBER)
+    };
     let (front, leaf) = (front.address().port(), leaf.address().port());
     for port in [front, leaf] {
         let found = judge(&of("server", port), &of("client", port), is_same);

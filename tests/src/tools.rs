@@ -49,7 +49,14 @@ pub fn psql_command(host: &str, port: u16, statements: &[&str]) -> Result<Comman
 /// Runs a statement by MariaDB's client over TCP and returns what it prints.
 pub fn mariadb(server: SocketAddr, statement: &str) -> Result<String> {
     let mut command = Command::new(locate::program("mariadb")?);
-    command.args(["--no-defaults", "--skip-ssl", "--batch", "--skip-column-names", "--user=native", "--password=shop"]);
+    command.args([
+        "--no-defaults",
+        "--skip-ssl",
+        "--batch",
+        "--skip-column-names",
+        "--user=native",
+        "--password=shop",
+    ]);
     command.args(["--host", &server.ip().to_string(), "--port", &server.port().to_string()]);
     printed(command.args(["shop", "--execute", statement]))
 }

@@ -13,7 +13,8 @@ use crate::whole;
 fn one_statement_of_mariadb() {
     let mariadb = Mysql::start(Flavour::Mariadb).unwrap();
     let mut remora = Remora::start().unwrap();
-    tools::mariadb(mariadb.address(), "SELECT note FROM `orders` WHERE id = 100001 AND note <> \"secret\"").unwrap();
+    tools::mariadb(mariadb.address(), "SELECT note FROM `orders` WHERE id = 100001 AND note <> \"secret\"")
+        .unwrap();
     let spans = remora.finish().unwrap().spans_of_server(mariadb.address()).unwrap();
     let spans: Vec<_> = spans.into_iter().filter(|span| span.name.contains("orders")).collect();
     expect![[r#""#]].assert_eq(&whole(&spans, &Names::of(&[("MARIADB", mariadb.address())])));

@@ -216,6 +216,10 @@ fn connections_met_in_the_middle_are_read_soon() {
         "http1/curl-nginx",
         "http2/grpc-go-go",
         "http2/node-node",
+        "mysql/connector-c",
+        "mysql/connector-c-compressed",
+        "mysql/mariadb-connector-j",
+        "mysql/pymysql-1",
         "postgresql/psycopg",
         "redis/redis-py-2-1",
     ] {
@@ -344,9 +348,13 @@ fn survivors(protocol: &str, capture: usize) -> (usize, usize) {
 #[test]
 fn long_calls_keep_their_exchanges() {
     // Of all exchanges, those that may be lost with each capture.
-    for (protocol, lost) in
-        [("http1", [3, 0, 0]), ("http2", [600, 600, 600]), ("postgresql", [1, 0, 0]), ("redis", [96, 0, 0])]
-    {
+    for (protocol, lost) in [
+        ("http1", [3, 0, 0]),
+        ("http2", [600, 600, 600]),
+        ("mysql", [60, 30, 10]),
+        ("postgresql", [1, 0, 0]),
+        ("redis", [96, 0, 0]),
+    ] {
         for (capture, lost) in [256, 1024, 4096].into_iter().zip(lost) {
             let (all, surviving) = survivors(protocol, capture);
             assert!(surviving + lost >= all, "{protocol} with {capture}: {surviving} of {all}");

@@ -130,24 +130,34 @@ fn results_end_with_or_without_a_packet_behind_definitions() {
     let new = [&[&b"\x01"[..], DEFINITION][..], &rows, &[end]].concat();
     check_after(
         session_with(capability::DEPRECATE_EOF),
-        &[query("select a from t"), server(&new), query("select b from u"), server(&[b"\x01", DEFINITION, end])],
+        &[
+            query("select a from t"),
+            server(&new),
+            query("select b from u"),
+            server(&[b"\x01", DEFINITION, end]),
+        ],
         &[">select t", "<2", ">select u", "<0"],
     );
 }
 
 #[test]
 fn nasty_14_multi_statement() {
-    let answer: [&[u8]; 7] =
-        [b"\x01", DEFINITION, EOF, b"\x011", EOF_MORE, b"\0\x01\0\x0a\0\0\0", b"\xff\x7a\x04#42S02Table 'shop.x' doesn't exist"];
-    check(
-        &[query("select 1; update t set a = 1; select * from x"), server(&answer)],
-        &[">BATCH", "<1146"],
-    );
+    let answer: [&[u8]; 7] = [
+        b"\x01",
+        DEFINITION,
+        EOF,
+        b"\x011",
+        EOF_MORE,
+        b"\0\x01\0\x0a\0\0\0",
+        b"\xff\x7a\x04#42S02Table 'shop.x' doesn't exist",
+    ];
+    check(&[query("select 1; update t set a = 1; select * from x"), server(&answer)], &[">BATCH", "<1146"]);
 }
 
 #[test]
 fn nasty_14_load_data() {
-    let file = |sequence| (CLIENT, [packets(sequence, &[b"1,2\n", b"3,4\n"]), packet(sequence + 2, b"")].concat());
+    let file =
+        |sequence| (CLIENT, [packets(sequence, &[b"1,2\n", b"3,4\n"]), packet(sequence + 2, b"")].concat());
     check(
         &[
             query("LOAD DATA LOCAL INFILE '/x' INTO TABLE t"),
@@ -160,7 +170,8 @@ fn nasty_14_load_data() {
         &[">LOAD t", "<", ">select", "<0"],
     );
     // A long file wraps the numbers: a packet with number 0 is no command.
-    let many: Vec<u8> = (2..600usize).flat_map(|number| packet((number % 256) as u8, b"\x03SELECT 1\n")).collect();
+    let many: Vec<u8> =
+        (2..600usize).flat_map(|number| packet((number % 256) as u8, b"\x03SELECT 1\n")).collect();
     let last = (600 % 256) as u8;
     check(
         &[
@@ -264,7 +275,9 @@ fn prepared_statements_are_known_by_their_numbers() {
             client(0x18, &[1, 0, 0, 0, 0, 0, b'x', b'y']),
             close,
             execute(1),
-            server(&[b"\xff\xdb\x04#HY000Unknown prepared statement handler (1) given to mysqld_stmt_execute"]),
+            server(&[
+                b"\xff\xdb\x04#HY000Unknown prepared statement handler (1) given to mysqld_stmt_execute",
+            ]),
         ],
         &[">PREPARE select t", "<", ">select t", "<1", ">FETCH select t", "<2", ">mysql", "<1243"],
     );
@@ -318,7 +331,9 @@ fn the_database_is_followed() {
         .pairs
         .iter()
         .map(|pair| match &pair.request.kind {
-            MessageKind::Request(request) => attribute(&request.attributes, "db.namespace").unwrap_or_default(),
+            MessageKind::Request(request) => {
+                attribute(&request.attributes, "db.namespace").unwrap_or_default()
+            }
             other => panic!("{other:?}"),
         })
         .collect();
@@ -327,7 +342,8 @@ fn the_database_is_followed() {
 
 #[test]
 fn mariadb_pipelines_a_statement_and_its_execution() {
-    let both = [client(0x16, b"select a from t").1, client(0x17, &[255, 255, 255, 255, 0, 1, 0, 0, 0]).1].concat();
+    let both =
+        [client(0x16, b"select a from t").1, client(0x17, &[255, 255, 255, 255, 0, 1, 0, 0, 0]).1].concat();
     // And leaves out definitions that the client has.
     let answers = [
         packets(1, &[&prepare(1, 1, 0), DEFINITION, EOF]),
@@ -340,7 +356,10 @@ fn mariadb_pipelines_a_statement_and_its_execution() {
 #[test]
 fn mariadb_reports_progress_within_errors() {
     let progress: &[u8] = b"\xff\xff\xff\x01\x01\x02\0\0\0\x05stage";
-    check(&[query("alter table t engine = aria"), server(&[progress, progress, OK])], &[">alter table t", "<"]);
+    check(
+        &[query("alter table t engine = aria"), server(&[progress, progress, OK])],
+        &[">alter table t", "<"],
+    );
 }
 
 #[test]
@@ -377,7 +396,11 @@ fn long_results_end_behind_missing_bytes() {
     let check = |tail: &[u8], expected: &[&str]| {
         let mut replay = parser(true);
         feed(&mut replay, &session(), usize::MAX);
-        feed(&mut replay, &[query("select a from t"), server(&[b"\x01", DEFINITION, EOF, b"\x011"])], usize::MAX);
+        feed(
+            &mut replay,
+            &[query("select a from t"), server(&[b"\x01", DEFINITION, EOF, b"\x011"])],
+            usize::MAX,
+        );
         replay.lose(SERVER, 100_000);
         replay.feed(SERVER, tail);
         feed(&mut replay, &[query("commit"), server(&[OK])], usize::MAX);
@@ -386,11 +409,18 @@ fn long_results_end_behind_missing_bytes() {
     let next = [">commit", "<"];
     let with = |answer: &'static str| [&[">select t", answer][..], &next].concat();
     check(&[b"cut\x013", &packet(77, EOF)[..]].concat(), &with("<"));
-    check(&[b"cut\x013", &packet(77, b"\xff\x25\x05#70100Query execution was interrupted")[..]].concat(), &with("<1317"));
+    check(
+        &[b"cut\x013", &packet(77, b"\xff\x25\x05#70100Query execution was interrupted")[..]].concat(),
+        &with("<1317"),
+    );
     let more = [packet(77, EOF_MORE), packet(78, OK)].concat();
     let mut replay = parser(true);
     feed(&mut replay, &session(), usize::MAX);
-    feed(&mut replay, &[query("select 1; commit"), server(&[b"\x01", DEFINITION, EOF, b"\x011"])], usize::MAX);
+    feed(
+        &mut replay,
+        &[query("select 1; commit"), server(&[b"\x01", DEFINITION, EOF, b"\x011"])],
+        usize::MAX,
+    );
     replay.lose(SERVER, 100_000);
     replay.feed(SERVER, &more[..9]);
     replay.feed(SERVER, &more[9..]);
@@ -405,7 +435,13 @@ fn what_comes_unasked_answers_nothing() {
         &[
             query("select 1"),
             server(&[OK]),
-            (SERVER, packet(0, b"\xff\xbf\x0f#HY000The client was disconnected by the server because of inactivity.")),
+            (
+                SERVER,
+                packet(
+                    0,
+                    b"\xff\xbf\x0f#HY000The client was disconnected by the server because of inactivity.",
+                ),
+            ),
         ],
         &[">select", "<", "one way"],
     );
@@ -425,7 +461,12 @@ fn replication_is_left_alone() {
 fn an_old_connection_is_paired_when_the_server_has_answered() {
     let mut replay = parser(false);
     replay.feed(SERVER, b"the end of a row\x05\0\0\x09\xfe\0\0\x02\0");
-    let play = [query("select a from t"), server(&[b"\x01", DEFINITION, EOF, b"\x011", EOF]), execute(1), server(&[OK])];
+    let play = [
+        query("select a from t"),
+        server(&[b"\x01", DEFINITION, EOF, b"\x011", EOF]),
+        execute(1),
+        server(&[OK]),
+    ];
     feed(&mut replay, &play, usize::MAX);
     assert_eq!(told(&replay), [">select t", "<1", ">mysql", "<"]);
     let MessageKind::Request(request) = &replay.said[2].kind else { panic!("a request") };
@@ -438,8 +479,12 @@ fn an_old_connection_of_a_known_server_has_its_system() {
     let server_end = Endpoint::Ip(SocketAddr::from((Ipv4Addr::LOCALHOST, 3306)));
     let learned = Learned::default();
     let open = |is_start| {
-        let conversation =
-            Conversation { settings: &settings, is_start, server: Some(&server_end), learned: learned.clone() };
+        let conversation = Conversation {
+            settings: &settings,
+            is_start,
+            server: Some(&server_end),
+            learned: learned.clone(),
+        };
         Replay::new(Mysql.parser(&conversation))
     };
     let mut first = open(true);
@@ -505,4 +550,24 @@ fn greetings_are_recognised_at_every_length() {
     let bytes = greeting("10.11.6-MariaDB-0+deb12u1");
     let first = (1..bytes.len()).find(|&end| Mysql.detect(&bytes[..end]) != Detection::Unsure);
     assert!(first.is_some_and(|end| Mysql.detect(&bytes[..end]) == Detection::Yes(SERVER)));
+}
+
+#[test]
+fn backslashes_follow_the_servers_setting() {
+    let plain = b"\0\0\0\x02\x02\0\0";
+    let statement = |text: &str| {
+        let mut replay = parser(true);
+        feed(&mut replay, &session(), usize::MAX);
+        feed(
+            &mut replay,
+            &[query("set sql_mode = 'NO_BACKSLASH_ESCAPES'"), server(&[plain]), query(text)],
+            usize::MAX,
+        );
+        let MessageKind::Request(request) = &replay.said[2].kind else { panic!("a request") };
+        attribute(&request.attributes, "db.query.text")
+    };
+    assert_eq!(
+        statement("select 'a\\' from t where b = 'secret'").as_deref(),
+        Some("select ? from t where b = ?")
+    );
 }

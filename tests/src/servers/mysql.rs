@@ -125,6 +125,7 @@ fn account() -> Result<Option<(u32, u32)>> {
     let passwd = fs::read_to_string("/etc/passwd")?;
     let line = passwd.lines().find(|line| line.starts_with("mysql:"));
     let mut fields = line.context("there is no user mysql: install MariaDB")?.split(':').skip(2);
-    let mut number = || fields.next().and_then(|field| field.parse().ok()).context("/etc/passwd is broken for mysql");
+    let mut number =
+        || fields.next().and_then(|field| field.parse().ok()).context("/etc/passwd is broken for mysql");
     Ok(Some((number()?, number()?)))
 }

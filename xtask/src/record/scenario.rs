@@ -133,7 +133,8 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         vec![with(environment.go("mysql"), to, &["golden", "compress=true&interpolateParams=true"])]
     }),
     tcp("mysql/connector-j", CONNECTOR_J, Kind::Mysql, |environment, to| {
-        let options = "allowPublicKeyRetrieval=true&sslMode=DISABLED&useServerPrepStmts=true&useCursorFetch=true";
+        let options =
+            "allowPublicKeyRetrieval=true&sslMode=DISABLED&useServerPrepStmts=true&useCursorFetch=true";
         vec![environment.jdbc(&mysql_url("mysql", to, options))]
     }),
     tcp("mysql/connector-j-text", CONNECTOR_J, Kind::Mariadb, |environment, to| {
@@ -313,7 +314,11 @@ fn mysql_url(scheme: &str, to: &Address, options: &str) -> String {
 fn mariadb(to: &Address, options: &[&str]) -> Command {
     let mut command = program("mariadb");
     command.args(["--no-defaults", "--host=127.0.0.1", "--user=golden", "--password=golden", "--batch"]);
-    command.arg(format!("--port={}", to.port())).args(options).args(["--silent", "--force", "--show-warnings"]);
+    command.arg(format!("--port={}", to.port())).args(options).args([
+        "--silent",
+        "--force",
+        "--show-warnings",
+    ]);
     command.args(["--init-command=SET NAMES utf8mb4", "golden", "--execute"]);
     command.arg(
         "/*!40101 SET @old = 1 */; CREATE TEMPORARY TABLE `long` (id int, name varchar(40));\n\

@@ -15,8 +15,7 @@ const ACCOUNT: &str = "mysql";
 const USERS: &str = "CREATE DATABASE IF NOT EXISTS golden;\n\
     CREATE USER IF NOT EXISTS golden@'%' IDENTIFIED BY 'golden';\n\
     GRANT ALL ON *.* TO golden@'%';\n";
-const NATIVE_USER: &str =
-    "CREATE USER IF NOT EXISTS native@'%' IDENTIFIED WITH mysql_native_password BY 'golden';\n\
+const NATIVE_USER: &str = "CREATE USER IF NOT EXISTS native@'%' IDENTIFIED WITH mysql_native_password BY 'golden';\n\
     GRANT ALL ON *.* TO native@'%';\n";
 
 /// Returns the command that starts MySQL with its data in `folder`.

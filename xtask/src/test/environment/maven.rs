@@ -74,7 +74,10 @@ fn copy(artifact: &str, folder: &Path) -> Result<()> {
 
 fn install_libraries() -> Result<()> {
     let known = shell::output(shell::program("ldconfig").arg("-p")).unwrap_or_default();
-    let missing: Vec<_> =
-        MYSQL_LIBRARIES.iter().filter(|(library, _)| !known.contains(library)).map(|&(_, name)| name).collect();
+    let missing: Vec<_> = MYSQL_LIBRARIES
+        .iter()
+        .filter(|(library, _)| !known.contains(library))
+        .map(|&(_, name)| name)
+        .collect();
     packages(&missing)
 }

@@ -115,7 +115,9 @@ impl Command {
             Self::Fetch => length == 9,
             Self::Execute => length >= 10,
             Self::BulkExecute | Self::SendLongData => length >= 7,
-            Self::InitDb | Self::FieldList | Self::ChangeUser | Self::Other(_) => (2..=0xffff).contains(&length),
+            Self::InitDb | Self::FieldList | Self::ChangeUser | Self::Other(_) => {
+                (2..=0xffff).contains(&length)
+            }
             Self::Query | Self::Prepare => length >= 1,
             Self::Replication => true,
         }

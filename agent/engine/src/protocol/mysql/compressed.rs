@@ -41,7 +41,8 @@ impl Header {
     /// Returns the header that `bytes` begin with; none where there are too few.
     pub(super) fn of(bytes: &[u8]) -> Option<Self> {
         let mut reader = Reader::new(bytes.get(..HEADER_BYTES)?);
-        let mut length = || reader.chunk().map(|[low, middle, high]| u32::from_le_bytes([low, middle, high, 0]));
+        let mut length =
+            || reader.chunk().map(|[low, middle, high]| u32::from_le_bytes([low, middle, high, 0]));
         let compressed = usize::try_from(length()?).ok()?;
         let [sequence, low, middle, high] = *bytes.get(3..)?.first_chunk()?;
         let original = usize::try_from(u32::from_le_bytes([low, middle, high, 0])).ok()?;
@@ -113,7 +114,10 @@ pub(super) fn is_command(bytes: &[u8]) -> bool {
     let body = bytes.get(HEADER_BYTES..header.whole().min(bytes.len())).unwrap_or_default();
     let carried = match header.original {
         0 => body.to_vec(),
-        original if original < header.length || !(body.starts_with(ZSTD_MAGIC) || body.starts_with(ZLIB_MAGIC)) => {
+        original
+            if original < header.length
+                || !(body.starts_with(ZSTD_MAGIC) || body.starts_with(ZLIB_MAGIC)) =>
+        {
             return false;
         }
         _ => header.unpack_prefix(body),
@@ -211,7 +215,8 @@ mod tests {
         let packet = [b"\x60\0\0\0\x03", &b"SELECT 1 FROM t WHERE a IN (1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1)"[..]].concat();
         let body = zlib(&packet);
         let length = u8::try_from(body.len()).expect("short");
-        let small = [&[length, 0, 0, 0, u8::try_from(packet.len()).expect("short"), 0, 0], &body[..]].concat();
+        let small =
+            [&[length, 0, 0, 0, u8::try_from(packet.len()).expect("short"), 0, 0], &body[..]].concat();
         assert_eq!(command(&small), None, "the packet in it is longer than what is carried");
         assert_eq!(command(b"\x0d\0\0\x01\0\0\0\x09\0\0\0\x03SELECT 1"), None);
     }

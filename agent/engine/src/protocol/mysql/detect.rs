@@ -20,10 +20,50 @@ const DEFINITION: &[u8] = b"\x03def";
 pub(super) const TAIL_BYTES: usize = 64;
 /// Words with which statements begin.
 const WORDS: &[&str] = &[
-    "ALTER", "ANALYZE", "BEGIN", "CALL", "CHECK", "COMMIT", "CREATE", "DELETE", "DESC", "DESCRIBE", "DO", "DROP",
-    "EXPLAIN", "FLUSH", "GRANT", "HANDLER", "INSERT", "KILL", "LOAD", "LOCK", "OPTIMIZE", "PREPARE", "RELEASE",
-    "RENAME", "REPAIR", "REPLACE", "RESET", "REVOKE", "ROLLBACK", "SAVEPOINT", "SELECT", "SET", "SHOW", "START",
-    "TRUNCATE", "UNLOCK", "UPDATE", "USE", "VALUES", "WITH", "XA", "EXECUTE", "DEALLOCATE", "TABLE",
+    "ALTER",
+    "ANALYZE",
+    "BEGIN",
+    "CALL",
+    "CHECK",
+    "COMMIT",
+    "CREATE",
+    "DELETE",
+    "DESC",
+    "DESCRIBE",
+    "DO",
+    "DROP",
+    "EXPLAIN",
+    "FLUSH",
+    "GRANT",
+    "HANDLER",
+    "INSERT",
+    "KILL",
+    "LOAD",
+    "LOCK",
+    "OPTIMIZE",
+    "PREPARE",
+    "RELEASE",
+    "RENAME",
+    "REPAIR",
+    "REPLACE",
+    "RESET",
+    "REVOKE",
+    "ROLLBACK",
+    "SAVEPOINT",
+    "SELECT",
+    "SET",
+    "SHOW",
+    "START",
+    "TRUNCATE",
+    "UNLOCK",
+    "UPDATE",
+    "USE",
+    "VALUES",
+    "WITH",
+    "XA",
+    "EXECUTE",
+    "DEALLOCATE",
+    "TABLE",
 ];
 
 /// How sure a packet makes us.
@@ -158,7 +198,9 @@ fn statement(payload: &[u8], is_whole: bool) -> Likeness {
     let word = start.get(..end).unwrap_or_default();
     let is_known = WORDS.iter().any(|known| word.eq_ignore_ascii_case(known.as_bytes()));
     let may_become = || {
-        WORDS.iter().any(|known| known.get(..word.len()).is_some_and(|part| part.as_bytes().eq_ignore_ascii_case(word)))
+        WORDS.iter().any(|known| {
+            known.get(..word.len()).is_some_and(|part| part.as_bytes().eq_ignore_ascii_case(word))
+        })
     };
     match (is_known, end < start.len() || is_whole) {
         (true, true) => Likeness::Strong,

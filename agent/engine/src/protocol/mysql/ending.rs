@@ -8,7 +8,10 @@ use super::status;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Ending {
     /// With its last row; whether another result follows.
-    Complete { has_more: bool, sequence: u8 },
+    Complete {
+        has_more: bool,
+        sequence: u8,
+    },
     Failed(Failure),
 }
 

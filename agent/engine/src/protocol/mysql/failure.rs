@@ -15,8 +15,26 @@ const SIGNALLED_STATE: &[u8] = b"45000";
 const SYNTAX: u16 = 1064;
 /// What may be named in a message: such names are not data.
 const OBJECTS: &[&str] = &[
-    "column", "constraint", "cursor", "database", "engine", "event", "function", "index", "key", "partition",
-    "plugin", "procedure", "role", "savepoint", "table", "tablespace", "trigger", "user", "variable", "view",
+    "column",
+    "constraint",
+    "cursor",
+    "database",
+    "engine",
+    "event",
+    "function",
+    "index",
+    "key",
+    "partition",
+    "plugin",
+    "procedure",
+    "role",
+    "savepoint",
+    "table",
+    "tablespace",
+    "trigger",
+    "user",
+    "variable",
+    "view",
 ];
 
 /// What an error says.
@@ -76,10 +94,20 @@ mod tests {
 
     #[test]
     fn errors_are_read() {
-        check(b"\xff\x26\x04#23000Duplicate entry '1' for key 'things.PRIMARY'", 1062, "23000", "Duplicate entry ? for key 'things.PRIMARY'");
+        check(
+            b"\xff\x26\x04#23000Duplicate entry '1' for key 'things.PRIMARY'",
+            1062,
+            "23000",
+            "Duplicate entry ? for key 'things.PRIMARY'",
+        );
         check(b"\xff\x10\x04Too many connections", 1040, "", "Too many connections");
         check(b"\xff\x6c\x06#45000secret", 1644, "45000", "");
-        check(b"\xff\x28\x04#42000You have an error in your SQL syntax; check 'secret' at line 1", 1064, "42000", "You have an error in your SQL syntax");
+        check(
+            b"\xff\x28\x04#42000You have an error in your SQL syntax; check 'secret' at line 1",
+            1064,
+            "42000",
+            "You have an error in your SQL syntax",
+        );
         assert_eq!(read(b"\xff\xff\xff\x01\x02\x01\0\0"), Some(Report::Progress));
         assert_eq!(read(b"\xff\x01"), None);
         assert_eq!(read(b"\xff\x28\x04#42"), None);
@@ -91,8 +119,14 @@ mod tests {
             ("Table 'shop.missing' doesn't exist", "Table 'shop.missing' doesn't exist"),
             ("Duplicate entry 'it's 5' for key 'name'", "Duplicate entry ? for key 'name'"),
             ("Unknown column 'secret' in 'field list'", "Unknown column 'secret' in ?"),
-            ("Incorrect integer value: 'se'cret' for column 'a' at row 12", "Incorrect integer value: ? for column 'a' at row ?"),
-            ("Access denied for user 'me'@'10.0.0.1' (using password: YES)", "Access denied for user 'me'@? (using password: YES)"),
+            (
+                "Incorrect integer value: 'se'cret' for column 'a' at row 12",
+                "Incorrect integer value: ? for column 'a' at row ?",
+            ),
+            (
+                "Access denied for user 'me'@'10.0.0.1' (using password: YES)",
+                "Access denied for user 'me'@? (using password: YES)",
+            ),
             ("Truncated incorrect DOUBLE value: 'secret", "Truncated incorrect DOUBLE value: ?"),
             ("FUNCTION shop.nothing does not exist", "FUNCTION shop.nothing does not exist"),
         ] {

@@ -91,6 +91,7 @@ impl Greeting {
             manner: Manner {
                 ends_definitions: Some(common & capability::DEPRECATE_EOF == 0),
                 tracks_session: common & capability::SESSION_TRACK != 0,
+                is_more_shown: false,
             },
         })
     }
@@ -146,7 +147,9 @@ mod tests {
         let check = |capabilities: u32, rest: &[u8], expected: Option<(&str, Option<&str>, bool)>| {
             let payload = login(capabilities | 0x200, rest);
             let found = server.answer(&payload, payload.len()).map(|login| match login {
-                Login::Names { user, database, is_compressed, .. } => (user.to_vec(), database.map(<[u8]>::to_vec), is_compressed),
+                Login::Names { user, database, is_compressed, .. } => {
+                    (user.to_vec(), database.map(<[u8]>::to_vec), is_compressed)
+                }
                 other => panic!("{other:?}"),
             });
             let expected = expected.map(|(user, database, is)| (user.into(), database.map(Into::into), is));

@@ -89,7 +89,9 @@ impl<'a> Reader<'a> {
     pub(super) fn number(&mut self) -> Option<u64> {
         match self.u8()? {
             0xfc => self.u16().map(u64::from),
-            0xfd => self.chunk().map(|[low, middle, high]| u64::from(u32::from_le_bytes([low, middle, high, 0]))),
+            0xfd => {
+                self.chunk().map(|[low, middle, high]| u64::from(u32::from_le_bytes([low, middle, high, 0])))
+            }
             0xfe => self.chunk().map(u64::from_le_bytes),
             0xfb | 0xff => None,
             small => Some(u64::from(small)),
@@ -118,7 +120,10 @@ mod tests {
     fn headers_are_little_endian() {
         assert_eq!(Header::of(b"\x01\x02\x03\x04\x05"), Some(Header { length: 0x03_02_01, sequence: 4 }));
         assert_eq!(Header::of(b"\x01\x02\x03"), None);
-        assert!(Header::of(b"\xff\xff\xff\0").is_some_and(|header| header.is_full() && header.whole() == 0x100_0003));
+        assert!(
+            Header::of(b"\xff\xff\xff\0")
+                .is_some_and(|header| header.is_full() && header.whole() == 0x100_0003)
+        );
     }
 
     #[test]
@@ -140,7 +145,10 @@ mod tests {
     #[test]
     fn texts_end_where_they_say() {
         let mut reader = Reader::new(b"\x02abc\0d");
-        assert_eq!((reader.text(), reader.zero_ended(), reader.rest()), (Some(&b"ab"[..]), Some(&b"c"[..]), &b"d"[..]));
+        assert_eq!(
+            (reader.text(), reader.zero_ended(), reader.rest()),
+            (Some(&b"ab"[..]), Some(&b"c"[..]), &b"d"[..])
+        );
         assert_eq!(Reader::new(b"\xfe\xff\xff\xff\xff\xff\xff\xff\xffx").text(), None);
         assert_eq!(Reader::new(b"abc").zero_ended(), None);
     }

@@ -98,7 +98,13 @@ impl Values {
 
     /// Reads a block of values: which are null, their types and names where they are sent, and themselves. Returns the
     /// types that were sent.
-    fn read(&mut self, reader: &mut Reader<'_>, count: usize, known: &[u8], has_names: bool) -> Option<Vec<u8>> {
+    fn read(
+        &mut self,
+        reader: &mut Reader<'_>,
+        count: usize,
+        known: &[u8],
+        has_names: bool,
+    ) -> Option<Vec<u8>> {
         let nulls = reader.take(count.div_ceil(8))?;
         let is_sent = reader.u8()? == 1;
         let mut types = Vec::new();
@@ -198,9 +204,13 @@ mod tests {
     #[test]
     fn attributes_bring_contexts() {
         let parent = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-        let payload =
-            [&b"\x01\x01\0\x01\xfe\0\x0btraceparent"[..], &[u8::try_from(parent.len()).expect("short")], parent, b"SELECT 1"]
-                .concat();
+        let payload = [
+            &b"\x01\x01\0\x01\xfe\0\x0btraceparent"[..],
+            &[u8::try_from(parent.len()).expect("short")],
+            parent,
+            b"SELECT 1",
+        ]
+        .concat();
         let (statement, found) = query(&payload, None).expect("attributes");
         assert_eq!((statement, found.context.map(|context| context.flags)), (&b"SELECT 1"[..], Some(1)));
         assert_eq!(query(b"\0\x01SELECT 1", None).map(|(statement, _)| statement), Some(&b"SELECT 1"[..]));

@@ -17,9 +17,7 @@ use super::request::{self, Identity};
 use super::shared::Shared;
 use crate::protocol::sql;
 use crate::protocol::turns::Turns;
-use crate::protocol::{
-    Answer, Conversation, Cut, Message, MessageKind, Pairing, Parser, Response, Side,
-};
+use crate::protocol::{Answer, Conversation, Cut, Message, MessageKind, Pairing, Parser, Response, Side};
 
 /// Turns after which pairing is believed on a connection that was there before, or after a loss: drivers wait for
 /// answers.
@@ -214,6 +212,7 @@ impl MysqlParser {
         }
         let read = HEADER_BYTES + self.interest(side, header, first.unwrap_or(0));
         let Some(payload) = bytes.get(HEADER_BYTES..read) else { return Answer::Need { at_least: read } };
+        self.manner.is_more_shown = bytes.len() > header.whole() && self.pending.len() == 1;
         let meaning = match side {
             Side::Client => self.question(header, payload),
             Side::Server => self.answer(header, payload),
@@ -279,6 +278,7 @@ impl MysqlParser {
         self.forget();
         self.turns.lose();
         self.may_wait = false;
+        self.is_compression_known &= matches!(self.opening, Opening::Authentication | Opening::Done);
         self.opening = Opening::Done;
         self.client = Half::new(false);
         self.server = Half::new(false);

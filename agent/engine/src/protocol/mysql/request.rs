@@ -46,12 +46,17 @@ pub(super) fn execute(statement: Option<&Statement>, identity: &Identity) -> Req
         let count = i64::try_from(statement.count).unwrap_or(i64::MAX);
         set(&mut attributes, semconv::DB_OPERATION_BATCH_SIZE, count);
     }
-    let name = if statement.summary.is_empty() { identity.system.to_owned() } else { statement.summary.clone() };
+    let name =
+        if statement.summary.is_empty() { identity.system.to_owned() } else { statement.summary.clone() };
     request(name, attributes, Some(statement))
 }
 
 /// Returns the request that does something else (`PREPARE`, `FETCH`) with a statement.
-pub(super) fn with_statement(operation: &'static str, statement: Option<&Statement>, identity: &Identity) -> Request {
+pub(super) fn with_statement(
+    operation: &'static str,
+    statement: Option<&Statement>,
+    identity: &Identity,
+) -> Request {
     let Some(statement) = statement else { return plain(operation, identity) };
     let mut attributes = common(identity);
     let name = format!("{operation} {}", statement.summary).trim_end().to_owned();

@@ -38,7 +38,11 @@ pub(in crate::protocol) struct Statements {
 #[derive(Debug)]
 enum Shown {
     /// This statement, by the connection with this number first.
-    One { statement: Arc<Statement>, by: u64, is_agreed: bool },
+    One {
+        statement: Arc<Statement>,
+        by: u64,
+        is_agreed: bool,
+    },
     Several,
 }
 
@@ -104,7 +108,9 @@ impl Shared {
 
     fn key(&self, name: &[u8]) -> Option<(u64, Vec<u8>)> {
         let is_telling = is_hash(name) || is_given(name);
-        self.server.filter(|_| is_telling && name.len() <= MAX_NAME_BYTES).map(|server| (server, name.to_vec()))
+        self.server
+            .filter(|_| is_telling && name.len() <= MAX_NAME_BYTES)
+            .map(|server| (server, name.to_vec()))
     }
 }
 
@@ -168,7 +174,9 @@ mod tests {
     fn a_name_of_two_statements_says_nothing_any_more() {
         let learned = Learned::default();
         let [one, two, three] = [(); 3].map(|()| Shared::new(&learned, Some(&server("a"))));
-        for (shared, text) in [(&one, "SELECT a"), (&two, "SELECT a"), (&three, "SELECT b"), (&one, "SELECT a")] {
+        for (shared, text) in
+            [(&one, "SELECT a"), (&two, "SELECT a"), (&three, "SELECT b"), (&one, "SELECT a")]
+        {
             shared.note(b"by-id", &statement(text));
         }
         assert!(three.find(b"by-id").is_none());

@@ -21,17 +21,16 @@ pub(in crate::protocol) fn redacted(message: &str, quotes: Quotes, objects: &[&s
         redacted.push_str(before);
         let first = from.chars().next().unwrap_or_default();
         let is_inside_word = redacted.ends_with(|last: char| last.is_alphanumeric() || last == '_');
-        let is_naming = matches!(
-            (first, quotes),
-            ('"', Quotes::Double) | ('\'', Quotes::Single)
-        );
+        let is_naming = matches!((first, quotes), ('"', Quotes::Double) | ('\'', Quotes::Single));
         let is_name = match first {
             '"' | '\'' => is_naming && !is_inside_word && names(&redacted, objects),
             _ => is_inside_word,
         };
         let length = match first {
             '"' | '\'' if is_inside_word => 1,
-            '"' | '\'' if is_name => from.get(1..).and_then(|text| text.find(first)).map_or(from.len(), |end| end + 2),
+            '"' | '\'' if is_name => {
+                from.get(1..).and_then(|text| text.find(first)).map_or(from.len(), |end| end + 2)
+            }
             '"' | '\'' => value_length(from, first, objects),
             _ => from.find(|digit: char| !digit.is_alphanumeric() && digit != '.').unwrap_or(from.len()),
         };

@@ -36,9 +36,7 @@ pub(super) fn shape(word: &[u8]) -> Option<Shape> {
         b"EXPLAIN" | b"DESCRIBE" | b"DESC" => Shape::Prefix,
         b"CREATE" | b"ALTER" | b"DROP" => Shape::Definition,
         b"TABLE" | b"TRUNCATE" | b"LOCK" | b"VACUUM" | b"ANALYZE" | b"REINDEX" | b"CLUSTER" | b"REFRESH"
-        | b"OPTIMIZE" | b"REPAIR" | b"CHECK" | b"RENAME" | b"USE" => {
-            Shape::Names
-        }
+        | b"OPTIMIZE" | b"REPAIR" | b"CHECK" | b"RENAME" | b"USE" => Shape::Names,
         b"COPY" => Shape::Copy,
         b"CALL" => Shape::Call,
         b"START" => Shape::TwoWords,
@@ -90,7 +88,9 @@ pub(super) fn is_modifier(word: &[u8]) -> bool {
 
 /// Returns whether `word` begins options that MySQL allows between `CREATE` and the kind of an object.
 pub(super) fn begins_options(word: &[u8]) -> bool {
-    [&b"ALGORITHM"[..], b"DEFINER", b"SQL", b"AGGREGATE"].iter().any(|option| word.eq_ignore_ascii_case(option))
+    [&b"ALGORITHM"[..], b"DEFINER", b"SQL", b"AGGREGATE"]
+        .iter()
+        .any(|option| word.eq_ignore_ascii_case(option))
 }
 
 /// Returns whether `word` is a kind of object that may have such options.

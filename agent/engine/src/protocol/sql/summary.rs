@@ -3,9 +3,9 @@
 //! The rules are those of the conventions' section "Generating a summary of the query". Names of common table
 //! expressions are no targets: they exist only within the statement.
 
-use super::{Dialect, Statement};
 use super::operation::{self, Shape};
 use super::token::{Kind, Token};
+use super::{Dialect, Statement};
 use crate::protocol::text;
 
 /// Longest summary, which is cut only between words.

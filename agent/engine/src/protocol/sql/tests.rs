@@ -2,8 +2,13 @@
 
 use super::{Dialect, Options, Statement, read};
 
-const OPTIONS: Options =
-    Options { dialect: Dialect::Postgresql, redact: true, max_bytes: 4096, backslash_escapes: false, mark_key: Some(1) };
+const OPTIONS: Options = Options {
+    dialect: Dialect::Postgresql,
+    redact: true,
+    max_bytes: 4096,
+    backslash_escapes: false,
+    mark_key: Some(1),
+};
 
 fn redacted(statement: &str) -> String {
     read(statement.as_bytes(), OPTIONS).text
@@ -252,7 +257,10 @@ fn mysql_quotes_and_comments_otherwise() {
 #[test]
 fn summaries_of_mysql() {
     for (statement, expected) in [
-        ("SELECT `a`.`b` FROM `shop`.`orders` AS `o` STRAIGHT_JOIN `my table`", "SELECT shop.orders `my table`"),
+        (
+            "SELECT `a`.`b` FROM `shop`.`orders` AS `o` STRAIGHT_JOIN `my table`",
+            "SELECT shop.orders `my table`",
+        ),
         ("INSERT IGNORE t VALUES (1) ON DUPLICATE KEY UPDATE a = 2", "INSERT t"),
         ("REPLACE LOW_PRIORITY INTO t SELECT * FROM u", "REPLACE t SELECT u"),
         ("UPDATE LOW_PRIORITY IGNORE t SET a = 1", "UPDATE t"),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Meaning, MysqlParser, Half};
+use super::{Half, Meaning, MysqlParser};
 use crate::protocol::mysql::command::{Command, Form};
 use crate::protocol::mysql::compressed::Lane;
 use crate::protocol::mysql::handshake;

@@ -351,7 +351,7 @@ fn long_calls_keep_their_exchanges() {
     for (protocol, lost) in [
         ("http1", [3, 0, 0]),
         ("http2", [600, 600, 600]),
-        ("mysql", [60, 30, 10]),
+        ("mysql", [3, 0, 0]),
         ("postgresql", [1, 0, 0]),
         ("redis", [96, 0, 0]),
     ] {

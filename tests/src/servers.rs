@@ -1,6 +1,7 @@
 //! Real servers on free ports, in folders of their own, ready when returned and stopped when dropped.
 
 mod go_service;
+mod grpc_service;
 mod gunicorn;
 mod http_server;
 mod mysql;
@@ -11,6 +12,7 @@ mod redis;
 mod tokio_service;
 
 pub use go_service::GoService;
+pub use grpc_service::{GrpcService, Language};
 pub use gunicorn::{Gunicorn, Workers};
 pub use http_server::HttpServer;
 pub use mysql::{Flavour, Mysql};

@@ -357,6 +357,8 @@ pub struct Request {
     pub attributes: Attributes,
     /// Trace context found in the request.
     pub context: Option<WireContext>,
+    /// Programs that ask so have a task write that writes for all: who writes it says nothing of who asks.
+    pub is_relayed: bool,
     /// Contexts of the single messages that it hands over, where there are several.
     pub carried: Vec<WireContext>,
     /// What the request is about.

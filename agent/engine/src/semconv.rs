@@ -93,7 +93,7 @@ keys! {
     NETWORK_PROTOCOL_NAME = "network.protocol.name";
     /// `1.1`.
     NETWORK_PROTOCOL_VERSION = "network.protocol.version";
-    /// `tcp` or `unix`.
+    /// `unix` or `udp`; TCP where it is not there.
     NETWORK_TRANSPORT = "network.transport";
     /// Kind of error.
     ERROR_TYPE = "error.type";

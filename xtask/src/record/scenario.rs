@@ -96,6 +96,15 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         command.arg("client");
         vec![with_port(command, to)]
     }),
+    tcp("http2/curl-nginx", CURL, Kind::NginxHttp2, |_, to| {
+        // This curl does not use such a connection twice.
+        let known = "--http2-prior-knowledge";
+        vec![curl(to, &[known, "/large.txt"]), curl(to, &[known, "--head", "/a.txt"])]
+    }),
+    tcp("http2/httpx-nginx", Speaker::python("httpx", "httpx"), Kind::NginxHttp2, |environment, to| {
+        vec![with_port(environment.python("http2_httpx.py"), to)]
+    }),
+    tcp("http1/curl-go-h2c", CURL, Kind::GoHttp2, |_, to| vec![curl_h2c(to)]),
     tcp("mysql/pymysql", PYMYSQL, Kind::Mysql, |environment, to| {
         vec![with(environment.python("mysql_pymysql.py"), to, &["golden"])]
     }),
@@ -158,8 +167,6 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         let url = format!("jdbc:postgresql://{to}/golden?user=golden&password=golden&sslmode=disable");
         vec![environment.jdbc(&url)]
     }),
-    tcp("http2/curl-nginx", CURL, Kind::NginxHttp2, |_, to| vec![curl_http2(to, "--http2-prior-knowledge")]),
-    tcp("http1/curl-go-h2c", CURL, Kind::GoHttp2, |_, to| vec![curl_http2(to, "--http2")]),
     tcp("http2/httpx-go", Speaker::python("httpx", "httpx"), Kind::GoHttp2, |environment, to| {
         vec![with_port(environment.python("http2_httpx.py"), to)]
     }),
@@ -356,9 +363,10 @@ fn grpc_node(environment: &Environment, to: &Address) -> Vec<Command> {
     vec![with_port(command, to)]
 }
 
-/// Requests of curl on one connection.
-fn curl_http2(to: &Address, version: &str) -> Command {
+/// Requests of curl on one connection, which goes on by HTTP/2 after the first.
+fn curl_h2c(to: &Address) -> Command {
     let context = "traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let version = "--http2";
     let mut command = curl(to, &[version, "-H", context, "/users/1?a=b&sig=secret"]);
     let requests: &[&[&str]] =
         &[&["/a.txt"], &["--head", "/a.txt"], &["/missing"], &["/large.txt"], &["--data", "a=b", "/echo"]];

@@ -44,6 +44,8 @@ pub(crate) fn install() -> Result<()> {
     sql()?;
     let items = testenv().join("bin/items");
     go(&workspace::root().join("tests/apps/go"), &["-o".as_ref(), items.as_ref()])?;
+    let items_grpc = testenv().join("bin/items-grpc");
+    go(&workspace::root().join("tests/apps/grpc"), &["-o".as_ref(), items_grpc.as_ref()])?;
     tokio()?;
     node()
 }

@@ -78,7 +78,7 @@ impl MysqlParser {
             newest.sequence = sequence;
         }
         if is_first && self.answering.is_some() {
-            self.server.sequence = Some(sequence.wrapping_add(1));
+            self.server.sequence = Some(sequence.wrapping_add(1)).filter(|_| self.compression.is_none());
         }
     }
 

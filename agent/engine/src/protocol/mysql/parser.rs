@@ -243,7 +243,7 @@ impl MysqlParser {
         self.half(side).is_continued = header.is_full();
         match side {
             Side::Client => self.sent(header.sequence),
-            Side::Server => self.server.sequence = Some(header.sequence.wrapping_add(1)),
+            Side::Server => self.server.sequence = self.after(header.sequence),
         }
         self.pass(side, bytes, header.whole() as u64)
     }

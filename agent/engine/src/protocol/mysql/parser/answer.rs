@@ -60,7 +60,7 @@ impl MysqlParser {
         if self.server.sequence.is_some_and(|sequence| sequence != header.sequence) {
             return Err("packet out of order");
         }
-        self.server.sequence = Some(header.sequence.wrapping_add(1)).filter(|_| self.compression.is_none());
+        self.server.sequence = self.after(header.sequence);
         let Some(answering) = &mut self.answering else { return Ok(Meaning::Silent) };
         let step = answering.take(payload, header.length, &mut self.manner)?;
         Ok(self.take_step(step))

@@ -13,7 +13,6 @@ mod go;
 mod grpc;
 mod hosts;
 mod live;
-mod mysql;
 mod nasty;
 mod nginx;
 mod node;

@@ -14,7 +14,6 @@ mod grpc;
 mod hosts;
 mod http2;
 mod live;
-mod mysql;
 mod nasty;
 mod nginx;
 mod node;

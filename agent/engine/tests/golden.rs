@@ -217,6 +217,10 @@ fn connections_met_in_the_middle_are_read_soon() {
         "http1/curl-nginx",
         "http2/grpc-go-go",
         "http2/node-node",
+        "mysql/connector-c",
+        "mysql/connector-c-compressed",
+        "mysql/mariadb-connector-j",
+        "mysql/pymysql-1",
         "postgresql/psycopg",
         "redis/redis-py-2-1",
     ] {
@@ -343,6 +347,7 @@ fn long_calls_keep_their_exchanges() {
         ("dns", [7, 7, 0]),
         ("http1", [3, 0, 0]),
         ("http2", [400, 200, 0]),
+        ("mysql", [3, 0, 0]),
         ("postgresql", [1, 0, 0]),
         ("redis", [96, 0, 0]),
     ] {

@@ -551,3 +551,23 @@ fn greetings_are_recognised_at_every_length() {
     let first = (1..bytes.len()).find(|&end| Mysql.detect(&bytes[..end]) != Detection::Unsure);
     assert!(first.is_some_and(|end| Mysql.detect(&bytes[..end]) == Detection::Yes(SERVER)));
 }
+
+#[test]
+fn backslashes_follow_the_servers_setting() {
+    let plain = b"\0\0\0\x02\x02\0\0";
+    let statement = |text: &str| {
+        let mut replay = parser(true);
+        feed(&mut replay, &session(), usize::MAX);
+        feed(
+            &mut replay,
+            &[query("set sql_mode = 'NO_BACKSLASH_ESCAPES'"), server(&[plain]), query(text)],
+            usize::MAX,
+        );
+        let MessageKind::Request(request) = &replay.said[2].kind else { panic!("a request") };
+        attribute(&request.attributes, "db.query.text")
+    };
+    assert_eq!(
+        statement("select 'a\\' from t where b = 'secret'").as_deref(),
+        Some("select ? from t where b = ?")
+    );
+}

@@ -3,8 +3,11 @@
 #[path = "support/replay.rs"]
 mod replay;
 
+use std::net::{Ipv4Addr, SocketAddr};
+
+use remora_engine::event::Endpoint;
 use remora_engine::protocol::postgresql::Postgresql;
-use remora_engine::protocol::{Conversation, MessageKind, ParserSettings, Protocol, Side};
+use remora_engine::protocol::{Conversation, Learned, MessageKind, ParserSettings, Protocol, Side};
 use replay::{Replay, attribute};
 
 const CLIENT: Side = Side::Client;
@@ -333,6 +336,39 @@ fn an_old_connection_is_paired_when_the_server_was_ready() {
     let MessageKind::Request(request) = &replay.said[0].kind else { panic!("no request") };
     assert_eq!(attribute(&request.attributes, "remora.incomplete").as_deref(), Some("statement_unknown"));
     assert_eq!(attribute(&request.attributes, "db.query.text"), None);
+}
+
+#[test]
+fn nasty_10_a_statement_of_an_old_connection_is_known_from_others_under_a_name_of_all() {
+    let settings = ParserSettings::default();
+    let server_end = Endpoint::Ip(SocketAddr::from((Ipv4Addr::LOCALHOST, 5432)));
+    let learned = Learned::default();
+    let open = |is_start| {
+        let conversation = Conversation {
+            settings: &settings,
+            is_start,
+            server: Some(&server_end),
+            learned: learned.clone(),
+        };
+        Replay::new(Postgresql.parser(&conversation))
+    };
+    let hash = "stmtcache-0123456789abcdef0123456789abcdef0123456789abcdef";
+    // Two connections agree on each but the hash.
+    for name in [hash, "S1", "by-id", "S1", "by-id"] {
+        let mut known = open(true);
+        let prepare = client(&format!("P:{name}_select a from t___|S:"));
+        feed(&mut known, &[session(), vec![prepare]].concat(), 1000);
+    }
+    for (name, expected) in [(hash, ">select t"), ("S1", ">postgresql"), ("by-id", ">select t")] {
+        let mut old = open(false);
+        let play = [
+            server("C:SELECT 1_|Z:I"),
+            client(&format!("B:_{name}_______|E:_____|S:")),
+            server("2:|C:SELECT 3_|Z:I"),
+        ];
+        feed(&mut old, &play, 1000);
+        assert_eq!(told(&old).first().map(String::as_str), Some(expected), "{name}");
+    }
 }
 
 #[test]

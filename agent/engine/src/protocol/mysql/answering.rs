@@ -10,7 +10,7 @@
 use super::command::Form;
 use super::failure::{self, Failure, Report};
 use super::packet::{END, EOF_BYTES, ERROR, FULL_BYTES, LOCAL_INFILE, OK, Reader};
-use super::status;
+use super::status::{self, Status};
 
 /// Shortest packet that says all is well, as an answer.
 const MIN_OK_BYTES: usize = 7;
@@ -50,6 +50,8 @@ pub(super) struct Manner {
     pub(super) ends_definitions: Option<bool>,
     /// Changes of the session are told.
     pub(super) tracks_session: bool,
+    /// More of the answer is shown behind the packet that is being taken.
+    pub(super) is_more_shown: bool,
 }
 
 /// The answer to one command.
@@ -69,8 +71,8 @@ pub(super) struct Step<'a> {
     pub(super) is_over: bool,
     /// The statement has this number and as many parameters.
     pub(super) prepared: Option<(u32, u16)>,
-    /// The database from now on.
-    pub(super) database: Option<&'a [u8]>,
+    /// How the server stands from now on.
+    pub(super) status: Option<Status<'a>>,
 }
 
 impl Answering {
@@ -215,7 +217,7 @@ impl Answering {
             (true, 0, _) => self.define(u64::from(columns), Then::Nothing, manner),
             (true, ..) => self.define(u64::from(parameters), then, manner),
         };
-        Ok(Step { is_over, prepared: Some((id, parameters)), database: None })
+        Ok(Step { is_over, prepared: Some((id, parameters)), status: None })
     }
 
     /// Expects definitions; returns whether there is nothing more to expect.
@@ -224,8 +226,8 @@ impl Answering {
             0 => Expected::End(then),
             _ => Expected::Definitions(left, then),
         };
-        // Where it is not known whether a packet ends them, one that comes after all is passed over.
-        left == 0 && then == Then::Nothing && manner.ends_definitions != Some(true)
+        // Where it is not known whether a packet ends them, what is shown tells. One that comes after all is passed over.
+        left == 0 && then == Then::Nothing && !manner.ends_definitions.unwrap_or(manner.is_more_shown)
     }
 
     fn take_definition<'a>(
@@ -291,7 +293,7 @@ impl Answering {
         }
         let is_over = !status.has_more || self.form != Form::Results;
         self.expected = Expected::First;
-        Ok(Step { is_over, prepared: None, database: status.database })
+        Ok(Step { is_over, prepared: None, status: Some(status) })
     }
 
     /// The rows wait in a cursor: they come when they are fetched.

@@ -91,6 +91,7 @@ impl Greeting {
             manner: Manner {
                 ends_definitions: Some(common & capability::DEPRECATE_EOF == 0),
                 tracks_session: common & capability::SESSION_TRACK != 0,
+                is_more_shown: false,
             },
         })
     }

@@ -212,6 +212,7 @@ impl MysqlParser {
         }
         let read = HEADER_BYTES + self.interest(side, header, first.unwrap_or(0));
         let Some(payload) = bytes.get(HEADER_BYTES..read) else { return Answer::Need { at_least: read } };
+        self.manner.is_more_shown = bytes.len() > header.whole() && self.pending.len() == 1;
         let meaning = match side {
             Side::Client => self.question(header, payload),
             Side::Server => self.answer(header, payload),
@@ -242,7 +243,7 @@ impl MysqlParser {
         self.half(side).is_continued = header.is_full();
         match side {
             Side::Client => self.sent(header.sequence),
-            Side::Server => self.server.sequence = Some(header.sequence.wrapping_add(1)),
+            Side::Server => self.server.sequence = self.after(header.sequence),
         }
         self.pass(side, bytes, header.whole() as u64)
     }
@@ -277,6 +278,7 @@ impl MysqlParser {
         self.forget();
         self.turns.lose();
         self.may_wait = false;
+        self.is_compression_known &= matches!(self.opening, Opening::Authentication | Opening::Done);
         self.opening = Opening::Done;
         self.client = Half::new(false);
         self.server = Half::new(false);

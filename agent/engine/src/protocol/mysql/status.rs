@@ -6,6 +6,8 @@ use super::packet::{END, EOF_BYTES, OK, Reader};
 const MORE_RESULTS: u16 = 1 << 3;
 /// Rows wait in a cursor.
 const CURSOR_EXISTS: u16 = 1 << 6;
+/// A backslash stands for itself in texts (`NO_BACKSLASH_ESCAPES`).
+const NO_BACKSLASH_ESCAPES: u16 = 1 << 9;
 /// The session's state has changed, and the packet says what.
 const SESSION_CHANGED: u16 = 1 << 14;
 /// Kind of a change: the database.
@@ -18,6 +20,8 @@ pub(super) const MAX_BYTES: usize = 1024;
 pub(super) struct Status<'a> {
     pub(super) has_more: bool,
     pub(super) has_cursor: bool,
+    /// A backslash stands for itself in the texts of statements.
+    pub(super) has_plain_backslashes: bool,
     /// The database from now on, where it has changed and the client wants to know.
     pub(super) database: Option<&'a [u8]>,
 }
@@ -45,7 +49,12 @@ pub(super) fn read(payload: &[u8], tracks_session: bool) -> Option<Status<'_>> {
 }
 
 fn of(bits: u16) -> Status<'static> {
-    Status { has_more: bits & MORE_RESULTS != 0, has_cursor: bits & CURSOR_EXISTS != 0, database: None }
+    Status {
+        has_more: bits & MORE_RESULTS != 0,
+        has_cursor: bits & CURSOR_EXISTS != 0,
+        has_plain_backslashes: bits & NO_BACKSLASH_ESCAPES != 0,
+        database: None,
+    }
 }
 
 fn database<'a>(reader: &mut Reader<'a>) -> Option<&'a [u8]> {
@@ -83,6 +92,7 @@ mod tests {
         check(b"\0\0\0\x02\0\0\0", false, Some(nothing));
         check(b"\xfe\0\0\x02\0", false, Some(nothing));
         check(b"\xfe\0\0\x0a\0", false, Some(Status { has_more: true, ..nothing }));
+        check(b"\0\0\0\x02\x02\0\0", false, Some(Status { has_plain_backslashes: true, ..nothing }));
         check(b"\xfe\0\0\x4a\0\0\0", false, Some(Status { has_more: true, has_cursor: true, ..nothing }));
         let changed = b"\0\0\0\x02\x40\0\0\0\x0b\0\x02\x011\x01\x05\x04shop";
         check(changed, true, Some(Status { database: Some(b"shop"), ..nothing }));

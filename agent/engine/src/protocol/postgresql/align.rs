@@ -13,9 +13,15 @@ pub(super) fn client(bytes: &[u8]) -> Option<usize> {
         let rest = bytes.get(*at..).unwrap_or_default();
         rest.first().is_some_and(|&kind| is_kind(Side::Client, kind))
             && rest.get(1) == Some(&0)
-            && chain(Side::Client, rest) == Detection::Yes(Side::Client)
+            && (is_short_query(rest) || chain(Side::Client, rest) == Detection::Yes(Side::Client))
     };
     (0..bytes.len()).find(is_start)
+}
+
+/// Returns whether `bytes` are one query of at most two characters. It is no sign of PostgreSQL, but where PostgreSQL is
+/// spoken it must not be left unread: the answer to it would go to the next query.
+fn is_short_query(bytes: &[u8]) -> bool {
+    matches!(bytes, [b'Q', 0, 0, 0, length @ 5..=7, .., 0] if usize::from(*length) + 1 == bytes.len())
 }
 
 /// Returns where in `bytes` the server is ready for the next query: the place after `ReadyForQuery`.

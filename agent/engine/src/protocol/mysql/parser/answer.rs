@@ -6,6 +6,7 @@ use crate::protocol::mysql::failure::Failure;
 use crate::protocol::mysql::packet::{END, EOF_BYTES, ERROR, FULL_BYTES, HEADER_BYTES, Header};
 use crate::protocol::mysql::pending::{Effect, Pending};
 use crate::protocol::mysql::request;
+use crate::protocol::mysql::status::Status;
 use crate::protocol::{MessageKind, Outcome, Response, set};
 use crate::semconv::{self, Attributes};
 
@@ -59,7 +60,7 @@ impl MysqlParser {
         if self.server.sequence.is_some_and(|sequence| sequence != header.sequence) {
             return Err("packet out of order");
         }
-        self.server.sequence = Some(header.sequence.wrapping_add(1)).filter(|_| self.compression.is_none());
+        self.server.sequence = self.after(header.sequence);
         let Some(answering) = &mut self.answering else { return Ok(Meaning::Silent) };
         let step = answering.take(payload, header.length, &mut self.manner)?;
         Ok(self.take_step(step))
@@ -72,14 +73,22 @@ impl MysqlParser {
             let statement = std::sync::Arc::clone(statement);
             self.statements.insert(id, statement, parameters);
         }
-        if let Some(database) = step.database {
-            self.identity.database = Some(request::name(database)).filter(|name| !name.is_empty());
+        if let Some(status) = step.status {
+            self.stand(status);
         }
         if !step.is_over {
             return Meaning::Silent;
         }
         let (rows, failure) = self.answering.take().map(Answering::finish).unwrap_or_default();
         self.finish(rows, failure)
+    }
+
+    /// Notes how the server stands from now on.
+    pub(super) fn stand(&mut self, status: Status<'_>) {
+        self.options.backslash_escapes = !status.has_plain_backslashes;
+        if let Some(database) = status.database {
+            self.identity.database = Some(request::name(database)).filter(|name| !name.is_empty());
+        }
     }
 
     /// Ends the first command.

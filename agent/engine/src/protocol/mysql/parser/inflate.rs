@@ -82,6 +82,13 @@ impl MysqlParser {
         while self.with_lane(side, |lane| lane.is_worthwhile()) {
             let unread = self.with_lane(side, |lane| std::mem::take(&mut lane.unread));
             let answer = self.plain(side, &unread);
+            let is_over = matches!(
+                answer,
+                Answer::Lost | Answer::Opaque | Answer::Upgraded { .. } | Answer::Broken { .. }
+            );
+            if is_over {
+                return answer;
+            }
             if !self.half(side).is_aligned {
                 break;
             }

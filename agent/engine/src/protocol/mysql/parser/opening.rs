@@ -4,6 +4,7 @@ use super::{MysqlParser, Opening};
 use crate::protocol::Answer;
 use crate::protocol::mysql::handshake::{Greeting, Login};
 use crate::protocol::mysql::packet::{ERROR, HEADER_BYTES, Header, OK};
+use crate::protocol::mysql::status;
 
 /// Longest packet of an opening: a login with the attributes of its client.
 const MAX_PACKET_BYTES: usize = 128 << 10;
@@ -71,12 +72,17 @@ impl MysqlParser {
 
     /// Takes what the server says to that.
     pub(super) fn authenticated(&mut self, bytes: &[u8]) -> Answer {
-        let (header, payload) = match opening_packet(bytes, 1) {
+        let (header, payload) = match opening_packet(bytes, status::MAX_BYTES) {
             Ok(packet) => packet,
             Err(answer) => return self.refuse(answer),
         };
         match payload.first() {
-            Some(&OK) => self.opening = Opening::Done,
+            Some(&OK) => {
+                self.opening = Opening::Done;
+                if let Some(status) = status::read(payload, self.manner.tracks_session) {
+                    self.stand(status);
+                }
+            }
             // Refused, asked for more, or for another manner of proof.
             Some(&(ERROR | 0x01 | 0xfe)) => {}
             _ => return self.broken("not an answer to a login"),

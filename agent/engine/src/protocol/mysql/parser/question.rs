@@ -78,8 +78,13 @@ impl MysqlParser {
             newest.sequence = sequence;
         }
         if is_first && self.answering.is_some() {
-            self.server.sequence = Some(sequence.wrapping_add(1));
+            self.server.sequence = self.after(sequence);
         }
+    }
+
+    /// Returns the number of the packet behind one; none where those on the wire are counted in place of them.
+    pub(super) fn after(&self, sequence: u8) -> Option<u8> {
+        self.compression.is_none().then(|| sequence.wrapping_add(1))
     }
 
     /// Returns whether the client sends a file.

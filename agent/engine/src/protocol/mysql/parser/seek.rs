@@ -75,7 +75,7 @@ impl MysqlParser {
             None => return pass_over(bytes, ending::MAX_BYTES),
             Some(Ending::Complete { has_more: true, sequence }) => {
                 self.server.is_seeking = false;
-                self.server.sequence = Some(sequence.wrapping_add(1)).filter(|_| self.compression.is_none());
+                self.server.sequence = self.after(sequence);
                 if let Some(answering) = &mut self.answering {
                     answering.skip_result();
                 }

@@ -46,7 +46,8 @@ impl Environment {
         let environment = Self { folder: workspace::target().join("record") };
         environment.install_python()?;
         environment.install_node()?;
-        environment.build_go()?;
+        environment.build_go("go", "golden")?;
+        environment.build_go("go-kafka", "golden-kafka")?;
         Ok(environment)
     }
 
@@ -80,6 +81,13 @@ impl Environment {
         command
     }
 
+    /// Returns a command that runs the Go client of Kafka in a role.
+    pub(super) fn go_kafka(&self, role: &str) -> Command {
+        let mut command = Command::new(self.folder.join("go/golden-kafka"));
+        command.arg(role);
+        command
+    }
+
     fn install_python(&self) -> Result<()> {
         let folder = self.folder.join("python");
         if !folder.exists() {
@@ -105,12 +113,12 @@ impl Environment {
         shell::run("install the Node clients", "it needs an npm registry", &mut npm)
     }
 
-    fn build_go(&self) -> Result<()> {
+    fn build_go(&self, source: &str, name: &str) -> Result<()> {
         let mut go = program("go");
         go.args(["build", "-o"])
-            .arg(self.folder.join("go/golden"))
+            .arg(self.folder.join("go").join(name))
             .arg(".")
-            .current_dir(clients().join("go"));
+            .current_dir(clients().join(source));
         shell::run("build the Go clients", "it needs a Go module proxy", &mut go)
     }
 }

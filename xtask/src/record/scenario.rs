@@ -4,7 +4,7 @@ use std::process::Command;
 
 use super::environment::{Environment, clients, program};
 use super::proxy::Address;
-use super::server::{Kind, Socket};
+use super::server::{Kind, Socket, kafka};
 
 /// A recording.
 pub(super) struct Scenario {
@@ -94,10 +94,47 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         command.args(["-t", "ping,set,get,incr"]);
         vec![command]
     }),
+    tcp("kafka/confluent", Kind::Kafka, |environment, to| {
+        vec![with_role(environment.python("kafka_confluent.py"), to, "plain")]
+    }),
+    tcp("kafka/confluent-sasl", Kind::KafkaSasl, |environment, to| {
+        vec![with_role(environment.python("kafka_confluent.py"), to, "sasl")]
+    }),
+    tcp("kafka/python", Kind::Kafka, |environment, to| {
+        vec![with_port(environment.python("kafka_python.py"), to)]
+    }),
+    tcp("kafka/aio", Kind::Kafka, |environment, to| vec![with_port(environment.python("kafka_aio.py"), to)]),
+    tcp("kafka/node", Kind::Kafka, |environment, to| vec![with_port(environment.node("kafka.js"), to)]),
+    tcp("kafka/java", Kind::Kafka, |_, to| vec![with_port(kafka_java(), to)]),
+    tcp("kafka/franz", Kind::Kafka, |environment, to| vec![with_port(environment.go_kafka("franz"), to)]),
+    tcp("kafka/sarama", Kind::Kafka, |environment, to| vec![with_port(environment.go_kafka("sarama"), to)]),
+    tcp("kafka/sarama-old", Kind::KafkaOlder, |environment, to| {
+        vec![with_port(environment.go_kafka("sarama-old"), to)]
+    }),
+    tcp("kafka/segmentio", Kind::Kafka, |environment, to| {
+        vec![with_port(environment.go_kafka("segmentio"), to)]
+    }),
 ];
 
 fn with_port(mut command: Command, to: &Address) -> Command {
     command.arg(to.port().to_string());
+    command
+}
+
+fn with_role(command: Command, to: &Address, role: &str) -> Command {
+    let mut command = with_port(command, to);
+    command.arg(role);
+    command
+}
+
+/// Returns the client in Java, which is compiled as it is started.
+fn kafka_java() -> Command {
+    let mut command = program("java");
+    command
+        .arg("-cp")
+        .arg(kafka::libraries(kafka::VERSION))
+        .arg("-Dorg.slf4j.simpleLogger.defaultLogLevel=off");
+    command.arg(clients().join("java/KafkaClient.java"));
     command
 }
 

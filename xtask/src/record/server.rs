@@ -1,5 +1,7 @@
 //! Real servers, started when they are first needed and ended with the recording.
 
+pub(super) mod kafka;
+
 use std::collections::HashMap;
 use std::fs;
 use std::net::TcpListener;
@@ -33,6 +35,11 @@ pub(super) enum Kind {
     Node,
     Postgresql,
     Redis,
+    Kafka,
+    /// Its clients have to authenticate.
+    KafkaSasl,
+    /// Of the last versions that know the requests and message formats of old clients.
+    KafkaOlder,
 }
 
 /// How it is reached.
@@ -52,6 +59,8 @@ pub(super) struct Servers {
 struct Running {
     process: Child,
     port: u16,
+    /// Where it tells its clients to connect to; 0 where it does not.
+    relay_port: u16,
 }
 
 impl Servers {
@@ -88,13 +97,14 @@ impl Servers {
         match (socket, kind) {
             (Socket::Unix, Kind::Postgresql) => Address::Unix(self.folder.join(".s.PGSQL.5432")),
             (Socket::Unix, _) => Address::Unix(self.folder.join("relay.sock")),
-            (Socket::Tcp, _) => tcp(0),
+            (Socket::Tcp, _) => tcp(self.running.get(&kind).map_or(0, |running| running.relay_port)),
         }
     }
 
     fn start(&self, kind: Kind, environment: &Environment) -> Result<Running> {
         let port = free_port()?;
         let number = port.to_string();
+        let mut relay_port = 0;
         let mut command = match kind {
             Kind::Nginx => self.nginx(port)?,
             Kind::PythonHttp => {
@@ -129,6 +139,10 @@ impl Servers {
                 command.arg(self.folder.join("redis.sock"));
                 command
             }
+            Kind::Kafka | Kind::KafkaSasl | Kind::KafkaOlder => {
+                relay_port = free_port()?;
+                kafka::command(kind, &self.folder.join(format!("{kind:?}")), port, relay_port)?
+            }
         };
         if kind == Kind::Go {
             command.arg(&number);
@@ -136,7 +150,7 @@ impl Servers {
         let log = fs::File::create(self.folder.join(format!("{kind:?}.log")))?;
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let process = command.spawn().with_context(|| format!("start {command:?}"))?;
-        let mut running = Running { process, port };
+        let mut running = Running { process, port, relay_port };
         running.wait(&self.folder)?;
         if kind == Kind::Postgresql {
             self.create_database(port)?;

@@ -178,6 +178,25 @@ fn install_go() -> Result<PathBuf> {
     Ok(bin.join("go"))
 }
 
+/// Installs this version of Kafka, with its clients in Java, and returns the folder of its libraries.
+pub(crate) fn kafka(version: &str) -> Result<PathBuf> {
+    let needed = [("mvn", "maven"), ("java", "openjdk-17-jdk-headless")];
+    let missing: Vec<_> =
+        needed.iter().filter(|(program, _)| !is_installed(program)).map(|&(_, package)| package).collect();
+    packages(&missing)?;
+    let project = workspace::root().join("tests/apps/kafka/pom.xml");
+    let folder = testenv().join("kafka").join(version);
+    once(&folder, &read(&project)?, || {
+        fs::create_dir_all(&folder)?;
+        let mut maven = shell::program("mvn");
+        maven.args(["--quiet", "--batch-mode", "dependency:copy-dependencies", "--file"]).arg(&project);
+        maven.arg(format!("-Dkafka.version={version}"));
+        maven.arg(format!("-DoutputDirectory={}", folder.display()));
+        shell::run("install Kafka", "it needs access to a Maven repository", &mut maven)
+    })?;
+    Ok(folder)
+}
+
 /// Runs `install` unless it ran before for the same `wanted`.
 pub(crate) fn once(folder: &Path, wanted: &str, install: impl FnOnce() -> Result<()>) -> Result<()> {
     let stamp = folder.join("installed");

@@ -2,18 +2,21 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::kafka::TopicNames;
+
 /// A handle to what is known; all clones share it.
 #[derive(Clone, Debug, Default)]
-#[expect(dead_code, reason = "no protocol has shared anything yet")]
 pub struct Learned {
     known: Arc<Mutex<Known>>,
 }
 
 /// What is known. Each part bounds itself.
 #[derive(Debug, Default)]
-pub(super) struct Known {}
+pub(super) struct Known {
+    /// Kafka's topics by their ids.
+    pub(super) kafka_topics: TopicNames,
+}
 
-#[expect(dead_code, reason = "no protocol has shared anything yet")]
 impl Learned {
     /// Returns what is known, for one look or one addition.
     pub(super) fn lock(&self) -> MutexGuard<'_, Known> {

@@ -294,7 +294,11 @@ pub fn tell(kind: &MessageKind) -> String {
             if let Some(path) = &request.name.path {
                 text.push_str(&format!(" | {path}"));
             }
-            for (is, word) in [(request.is_open, "open"), (request.is_one_way, "one-way")] {
+            for (is, word) in [
+                (request.is_open, "open"),
+                (request.is_one_way, "one-way"),
+                (request.is_routine, "routine"),
+            ] {
                 if is {
                     text.push_str(&format!(" ({word})"));
                 }
@@ -316,6 +320,9 @@ pub fn tell(kind: &MessageKind) -> String {
             let mut text = "response".to_owned();
             if response.is_open {
                 text.push_str(" (open)");
+            }
+            if response.is_idle {
+                text.push_str(" (idle)");
             }
             if let Some(name) = &response.name {
                 text.push_str(&format!(" named {}", name.verb));

@@ -45,7 +45,7 @@ fn operation(header: &Header<'_>) -> (&'static str, Option<&'static str>) {
 }
 
 /// Returns whether clients and brokers send it again and again while nothing happens.
-fn is_routine(key: i16) -> bool {
+pub(super) fn is_routine(key: i16) -> bool {
     matches!(
         key,
         api::FETCH

@@ -51,7 +51,8 @@ pub(super) fn plain(asked: &Outstanding, body: &[u8]) -> (Response, bool) {
         found = Errors::default();
     }
     let outcome = found.outcome();
-    (Response { is_idle: outcome.error_type.is_none(), outcome, ..Response::default() }, is_read)
+    let is_idle = outcome.error_type.is_none() && request::is_routine(asked.key);
+    (Response { is_idle, outcome, ..Response::default() }, is_read)
 }
 
 /// Returns whether an error only tells what to do next.

@@ -16,6 +16,7 @@ use anyhow::{Context as _, Result, bail};
 
 use super::environment::{Environment, program};
 use super::proxy::Address;
+use super::speaker::Speaker;
 use crate::run::host;
 
 /// How long a server may take to listen.
@@ -40,6 +41,23 @@ pub(super) enum Kind {
     KafkaSasl,
     /// Of the last versions that know the requests and message formats of old clients.
     KafkaOlder,
+}
+
+impl Kind {
+    /// Returns who answers.
+    pub(super) const fn speaker(self) -> Speaker {
+        match self {
+            Kind::Nginx => Speaker::program("nginx", "nginx"),
+            Kind::PythonHttp => Speaker::program("Python http.server", "python3"),
+            Kind::Gunicorn => Speaker::python("gunicorn", "gunicorn"),
+            Kind::Go => Speaker::program("Go net/http", "go"),
+            Kind::Node => Speaker::program("Node.js http", "node"),
+            Kind::Postgresql => Speaker::program("PostgreSQL", "postgres"),
+            Kind::Redis => Speaker::program("Redis", "redis-server"),
+            Kind::Kafka | Kind::KafkaSasl => Speaker::fixed("Kafka", kafka::VERSION),
+            Kind::KafkaOlder => Speaker::fixed("Kafka", kafka::OLDER_VERSION),
+        }
+    }
 }
 
 /// How it is reached.

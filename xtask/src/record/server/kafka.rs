@@ -13,7 +13,7 @@ use crate::test::environment;
 /// The version that is recorded.
 pub(in crate::record) const VERSION: &str = "4.1.0";
 /// The last series that still takes what clients of before 2017 send.
-const OLDER_VERSION: &str = "3.9.1";
+pub(super) const OLDER_VERSION: &str = "3.9.1";
 /// Any: the cluster is made anew for each recording.
 const CLUSTER_ID: &str = "Z29sZGVuLWNsdXN0ZXItMQ";
 

@@ -10,6 +10,9 @@ const NEVER: i16 = i16::MAX;
 pub(super) const PRODUCE: i16 = 0;
 pub(super) const FETCH: i16 = 1;
 pub(super) const METADATA: i16 = 3;
+/// The first and the last that brokers of before Kafka 4 sent to each other.
+pub(super) const LEADER_AND_ISR: i16 = 4;
+pub(super) const CONTROLLED_SHUTDOWN: i16 = 7;
 pub(super) const OFFSET_COMMIT: i16 = 8;
 pub(super) const OFFSET_FETCH: i16 = 9;
 pub(super) const JOIN_GROUP: i16 = 11;
@@ -189,6 +192,8 @@ mod tests {
             (PRODUCE, "Produce"),
             (FETCH, "Fetch"),
             (METADATA, "Metadata"),
+            (LEADER_AND_ISR, "LeaderAndIsr"),
+            (CONTROLLED_SHUTDOWN, "ControlledShutdown"),
             (OFFSET_COMMIT, "OffsetCommit"),
             (OFFSET_FETCH, "OffsetFetch"),
             (JOIN_GROUP, "JoinGroup"),

@@ -4,12 +4,16 @@
 //! nothing but a number, so that they are claimed by nobody.
 
 use super::api;
-use super::header::{Header, LENGTH_BYTES};
+use super::header::Header;
 use super::reader::{Failure, Field, Reader};
 use crate::protocol::{Detection, Side};
 
 /// Longest request that is believed to be one at first sight (`socket.request.max.bytes`).
-const MAX_BYTES: u64 = (100 << 20) + LENGTH_BYTES as u64;
+const MAX_BYTES: u64 = 100 << 20;
+/// Longest request that is told by its header alone.
+const MAX_OTHER_BYTES: u64 = 1 << 20;
+/// Bytes of a Metadata request for all topics or none, without its header.
+const MAX_ALL_TOPICS_BYTES: usize = 8;
 /// Longest name of a topic (249) or a mechanism, with room to spare.
 const MAX_NAME_BYTES: usize = 255;
 /// Most topics that one request names.
@@ -17,6 +21,9 @@ const MAX_TOPICS: u32 = 100_000;
 
 /// Returns whether `bytes` begin with a request.
 pub(super) fn detect(bytes: &[u8]) -> Detection {
+    if bytes.first_chunk().is_some_and(|length| u64::from(u32::from_be_bytes(*length)) > MAX_BYTES) {
+        return Detection::No;
+    }
     match Header::read(bytes).and_then(|header| check(&header, bytes)) {
         Ok(()) => Detection::Yes(Side::Client),
         Err(Failure::Short) => Detection::Unsure,
@@ -31,7 +38,7 @@ fn ensure(is_right: bool) -> Field<()> {
 fn check(header: &Header<'_>, bytes: &[u8]) -> Field<()> {
     // Clients ask for versions in the newest version that they know.
     let is_version = header.is_known() || header.key == api::API_VERSIONS;
-    ensure(header.frame <= MAX_BYTES && header.correlation >= 0 && is_version)?;
+    ensure(header.correlation >= 0 && is_version)?;
     let end = usize::try_from(header.frame).unwrap_or(usize::MAX);
     let is_whole = bytes.len() >= end;
     let body = bytes.get(header.length..end.min(bytes.len())).unwrap_or_default();
@@ -46,6 +53,7 @@ fn check(header: &Header<'_>, bytes: &[u8]) -> Field<()> {
 /// Checks the beginning of the requests with which connections begin, and of those that are most frequent.
 fn fits(header: &Header<'_>, reader: &mut Reader<'_>) -> Field<()> {
     let version = header.version;
+    let is_short = header.frame <= (header.length + MAX_ALL_TOPICS_BYTES) as u64;
     match header.key {
         api::PRODUCE => {
             if version >= 3 {
@@ -76,7 +84,7 @@ fn fits(header: &Header<'_>, reader: &mut Reader<'_>) -> Field<()> {
         }
         api::METADATA => {
             let topics = reader.count()?;
-            ensure(topics <= MAX_TOPICS)?;
+            ensure(topics <= MAX_TOPICS && (topics > 0 || is_short && has_client(header)))?;
             if topics > 0 && version < 10 { topic(reader) } else { Ok(()) }
         }
         api::API_VERSIONS if version >= 3 => {
@@ -94,9 +102,14 @@ fn fits(header: &Header<'_>, reader: &mut Reader<'_>) -> Field<()> {
             let mechanism = reader.string()?.ok_or(Failure::Wrong)?;
             ensure(is_text(mechanism) && reader.rest().is_empty())
         }
+        api::LEADER_AND_ISR..=api::CONTROLLED_SHUTDOWN => Err(Failure::Wrong),
         // Nothing more is known of it than who asks.
-        _ => ensure(header.client.is_some_and(|client| !client.is_empty())),
+        _ => ensure(has_client(header) && header.frame <= MAX_OTHER_BYTES),
     }
+}
+
+fn has_client(header: &Header<'_>) -> bool {
+    header.client.is_some_and(|client| !client.is_empty())
 }
 
 fn topic(reader: &mut Reader<'_>) -> Field<()> {

@@ -76,11 +76,12 @@ pub(super) enum Only<T> {
     Several,
 }
 
-impl<T: PartialEq> Only<T> {
-    fn add(&mut self, value: T) {
+impl<T: PartialEq + Clone> Only<T> {
+    fn extend(&mut self, value: Option<&T>) {
+        let Some(value) = value else { return };
         match self {
-            Only::None => *self = Only::One(value),
-            Only::One(known) if *known == value => {}
+            Only::None => *self = Only::One(value.clone()),
+            Only::One(known) if known == value => {}
             _ => *self = Only::Several,
         }
     }
@@ -120,14 +121,30 @@ impl Findings {
         self.failed_partitions = self.failed_partitions.saturating_add(u32::from(self.partitions > 0));
     }
 
+    /// Notes a message of before 2017, which may be several that are compressed together.
+    pub(super) fn enter_old_message(&mut self) {
+        self.is_partial = true;
+        self.fill();
+    }
+
+    /// Notes that the last partition has messages.
+    fn fill(&mut self) {
+        self.filled_topic.extend(self.topic.as_ref());
+        self.filled_partition.extend(Some(&self.partition));
+    }
+
+    /// Returns whether any partition has messages.
+    pub(super) fn is_filled(&self) -> bool {
+        self.filled_partition != Only::None
+    }
+
     pub(super) fn enter_batch(&mut self, records: &batch::Records) {
         if records.is_control() {
             return;
         }
-        let Some(topic) = &self.topic else { return };
+        self.fill();
         self.messages = self.messages.saturating_add(u64::from(records.count));
-        self.filled_topic.add(topic.clone());
-        self.filled_partition.add(self.partition);
+        let Some(topic) = &self.topic else { return };
         if self.batches.len() >= MAX_KEYS {
             self.batches_left_out = self.batches_left_out.saturating_add(1);
             return;

@@ -51,7 +51,8 @@ pub(super) fn plain(asked: &Outstanding, body: &[u8]) -> (Response, bool) {
         found = Errors::default();
     }
     let outcome = found.outcome();
-    let is_idle = outcome.error_type.is_none() && request::is_routine(asked.key);
+    let is_known = asked.version <= asked.api.newest;
+    let is_idle = is_known && outcome.error_type.is_none() && request::is_routine(asked.key);
     (Response { is_idle, outcome, ..Response::default() }, is_read)
 }
 
@@ -231,8 +232,8 @@ pub(super) fn fetched(found: &mut Findings, is_replica: bool, learned: &Learned)
     let errors = Errors { first: found.error, failed: found.failed_partitions, all: found.partitions.max(1) };
     let outcome = errors.outcome();
     let mut response = Response { outcome, ..Response::default() };
-    response.is_idle = response.outcome.error_type.is_none() && (found.messages == 0 || is_replica);
-    if found.messages == 0 {
+    response.is_idle = response.outcome.error_type.is_none() && (!found.is_filled() || is_replica);
+    if !found.is_filled() {
         return response;
     }
     let mut keys = Keys::default();

@@ -346,14 +346,14 @@ impl Walk {
         let header = match batch::Header::read(shown) {
             // The last batch of a response may be cut off.
             Err(Failure::Short) if (shown.len() as u64) < self.records_left => return Err(Failure::Short),
-            Err(Failure::Short) => return Ok(Step::Skip(self.records_left)),
+            Err(Failure::Short) => return Ok(self.pass_records()),
             other => other?,
         };
         if header.total > self.records_left {
-            return Ok(Step::Skip(self.records_left));
+            return Ok(self.pass_records());
         }
         let Some(records) = header.records else {
-            self.found.is_partial = true;
+            self.found.enter_old_message();
             self.stage = Stage::Records { left: header.total, unread: None };
             return Ok(Step::Eat(0));
         };
@@ -363,6 +363,12 @@ impl Walk {
         self.records_left -= batch::HEADER_BYTES as u64;
         self.stage = Stage::Records { left, unread: is_read.then_some(records) };
         Ok(Step::Eat(batch::HEADER_BYTES))
+    }
+
+    /// Passes over the beginning of a batch whose end is not there.
+    fn pass_records(&mut self) -> Step {
+        self.stage = Stage::Records { left: self.records_left, unread: None };
+        Step::Eat(0)
     }
 
     fn records(

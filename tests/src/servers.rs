@@ -3,6 +3,7 @@
 mod go_service;
 mod gunicorn;
 mod http_server;
+mod kafka;
 mod nginx;
 mod node_service;
 mod postgres;
@@ -12,6 +13,7 @@ mod tokio_service;
 pub use go_service::GoService;
 pub use gunicorn::{Gunicorn, Workers};
 pub use http_server::HttpServer;
+pub use kafka::Kafka;
 pub use nginx::Nginx;
 pub use node_service::NodeService;
 pub use postgres::Postgres;

@@ -11,6 +11,7 @@ mod false_friends;
 mod flask;
 mod go;
 mod hosts;
+mod kafka;
 mod live;
 mod nginx;
 mod node;

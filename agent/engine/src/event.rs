@@ -153,6 +153,9 @@ pub struct Closed {
     pub executor: Option<Executor>,
     /// Bytes that the kernel received, where it counts them (TCP).
     pub received: Option<u64>,
+    /// Sequence numbers that what was sent has used, where there are any (TCP): one each for `SYN` and `FIN`, the others
+    /// for bytes.
+    pub sequence_sent: Option<u64>,
     /// Bytes that were seen being read.
     pub seen: u64,
 }
@@ -168,6 +171,9 @@ pub struct Opened {
     pub peer: Endpoint,
     /// Who opened it.
     pub role: Role,
+    /// It carries datagrams, each with its length before it in two bytes, rather than a stream (UDP). Without a peer it
+    /// is a socket for all of them, of which each datagram may be another's.
+    pub is_datagram: bool,
     /// The connection at the other end, where both are on this host and the kernel tells (Unix sockets).
     pub peer_sock: Option<u64>,
     /// Where the connection began, if the kernel could tell.

@@ -26,6 +26,8 @@ const MAX_BREACHES: u32 = 3;
 const MAX_UNREAD_BYTES: usize = 1 << 20;
 /// Runs of bytes that nobody wants which one gap may hold, one after the other.
 const MAX_SKIPS_IN_GAP: usize = 16;
+/// Messages that the end of a direction may complete: as many exchanges as are followed on a connection.
+const MAX_LAST_MESSAGES: usize = 4096;
 /// Skips that are shorter than this are not worth a message to the kernel.
 const MIN_SKIP_HINT_BYTES: u64 = 16 << 10;
 
@@ -67,12 +69,16 @@ pub(crate) struct Surroundings<'a> {
 
 impl Surroundings<'_> {
     fn parser(&self, protocol: &dyn Protocol, client: Direction, is_start: bool) -> Box<dyn Parser> {
+        protocol.parser(&self.conversation(client, is_start))
+    }
+
+    fn conversation(&self, client: Direction, is_start: bool) -> Conversation<'_> {
         let server = match client {
             Direction::Egress => &self.opened.peer,
             Direction::Ingress => &self.opened.local,
         };
         let learned = self.learned.clone();
-        protocol.parser(&Conversation { settings: self.settings, is_start, server: Some(server), learned })
+        Conversation { settings: self.settings, is_start, server: Some(server), learned }
     }
 }
 
@@ -104,9 +110,13 @@ pub(crate) struct Session {
     is_from_start: bool,
     /// Whose bytes came first.
     first_speaker: Option<Direction>,
+    /// It was given up before any protocol was recognised.
+    is_strange: bool,
     has_wanted_more: bool,
     /// What was said since the connection was met midway, until it is known how to pair it.
     rehearsal: Option<Rehearsal>,
+    /// What both sides have agreed to go on with.
+    upgrade: Option<(&'static str, bool)>,
 }
 
 enum State {
@@ -132,8 +142,10 @@ impl Session {
             breaches: 0,
             is_from_start,
             first_speaker: None,
+            is_strange: false,
             has_wanted_more: false,
             rehearsal: None,
+            upgrade: None,
         }
     }
 
@@ -158,6 +170,11 @@ impl Session {
         matches!(self.state, State::Ignored)
     }
 
+    /// Returns whether something was said, in no protocol that is known.
+    pub(crate) fn is_unknown(&self) -> bool {
+        self.is_strange || (matches!(self.state, State::Detecting) && self.first_speaker.is_some())
+    }
+
     /// Takes in the next chunk of a direction.
     pub(crate) fn handle(
         &mut self,
@@ -175,6 +192,11 @@ impl Session {
         }
         self.advance(direction, out);
         self.advance(direction.reverse(), out);
+        if let Some((token, is_answering)) = self.upgrade.take() {
+            self.go_on(token, is_answering, around, out);
+            self.advance(direction, out);
+            self.advance(direction.reverse(), out);
+        }
         if self.rehearsal.is_some() && self.doubt().is_none() {
             self.rehearse(around, before, out);
         }
@@ -249,11 +271,14 @@ impl Session {
         let State::Speaking { protocol, parser, client } = &mut self.state else { return };
         let (name, client) = (protocol.name(), *client);
         let side = side_of(direction, client);
-        let Some(message) = parser.end(side) else { return };
         let lane = if direction == Direction::Egress { &mut self.egress } else { &mut self.ingress };
         let last = lane.last_stamp().unwrap_or(stamp);
-        let step = Step { message, protocol: name, client, first: last, last, place: lane.place() };
-        out.push(Outcome::Step(Box::new(step)));
+        // What lasts as long as its connection ends now, however long it has been silent.
+        let last = Stamp { at_ns: stamp.at_ns.max(last.at_ns), ..last };
+        for message in std::iter::from_fn(|| parser.end(side)).take(MAX_LAST_MESSAGES) {
+            let step = Step { message, protocol: name, client, first: last, last, place: lane.place() };
+            out.push(Outcome::Step(Box::new(step)));
+        }
     }
 
     /// Returns the bytes that wait for others.
@@ -326,6 +351,7 @@ impl Session {
         }
         self.unknown_chunks += 1;
         if self.unknown_chunks > self.max_unknown_chunks {
+            self.is_strange = true;
             self.ignore("protocol_unknown", out);
         }
     }
@@ -341,6 +367,20 @@ impl Session {
         if protocol.capture_bytes() > 0 {
             out.push(Outcome::Wants(Some(protocol.capture_bytes())));
         }
+        self.state = State::Speaking { protocol, parser, client };
+    }
+
+    /// Goes on with the protocol that both sides have agreed on.
+    fn go_on(&mut self, token: &str, is_answering: bool, around: &Surroundings<'_>, out: &mut Vec<Outcome>) {
+        let State::Speaking { client, .. } = &self.state else { return };
+        let client = *client;
+        let next = REGISTRY.iter().find(|protocol| protocol.upgrade_token() == Some(token));
+        let Some(protocol) = next.copied() else { return self.ignore("opaque", out) };
+        let conversation = around.conversation(client, true);
+        let parser = match is_answering {
+            true => protocol.upgraded_parser(&conversation),
+            false => protocol.parser(&conversation),
+        };
         self.state = State::Speaking { protocol, parser, client };
     }
 
@@ -569,6 +609,10 @@ impl Session {
                     return;
                 }
                 Answer::Lost => self.start_over(direction.reverse(), out),
+                Answer::Upgraded { token, is_answering } => {
+                    self.upgrade = Some((token, is_answering));
+                    return;
+                }
                 Answer::Opaque => return self.ignore("opaque", out),
                 Answer::Broken { reason } => {
                     self.breaches += 1;

@@ -45,6 +45,14 @@ pub const FAMILY_UNIX: u8 = 1;
 pub const FAMILY_INET: u8 = 2;
 /// `AF_INET6`.
 pub const FAMILY_INET6: u8 = 10;
+/// Set beside the family of a socket for datagrams (UDP). Each data record is one of them, and its position counts
+/// [`DATAGRAM_FRAMING`] bytes more for each that went before.
+pub const FAMILY_DATAGRAM: u8 = 1 << 7;
+/// The bits of families whose positions are counted by the programs.
+pub const FAMILIES_COUNTED: u8 = FAMILY_UNIX | FAMILY_DATAGRAM;
+
+/// Bytes that user space puts before each datagram: its length, as DNS has it over TCP (RFC 1035 section 4.2.2).
+pub const DATAGRAM_FRAMING: u32 = 2;
 
 /// The socket was first seen in the middle of its life.
 pub const ROLE_UNKNOWN: u8 = 0;
@@ -164,6 +172,9 @@ pub struct ClosedEvent {
     pub header: EventHeader,
     /// Bytes that the kernel says were received (`tcp_sock::bytes_received`), 0 for Unix sockets.
     pub bytes_received: u64,
+    /// Sequence numbers that were given to what was sent (`tcp_sock::bytes_acked` and what is under way), 0 for Unix
+    /// sockets: bytes, and one each for `SYN` and `FIN`.
+    pub sequence_sent: u64,
     /// Bytes that the programs saw being read.
     pub seen_ingress: u64,
     /// As in [`DataEvent::turn`].
@@ -321,7 +332,7 @@ const _: () = {
     assert!(size_of::<EventHeader>() == 32);
     assert!(size_of::<DataEvent>() == 72);
     assert!(size_of::<OpenedEvent>() == 224);
-    assert!(size_of::<ClosedEvent>() == 56);
+    assert!(size_of::<ClosedEvent>() == 64);
     assert!(size_of::<ExecEvent>() == 576);
     assert!(size_of::<ForkEvent>() == 40);
     assert!(size_of::<ExitEvent>() == 32);

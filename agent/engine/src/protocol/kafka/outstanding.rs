@@ -6,8 +6,8 @@ use super::api::{self, Api};
 use super::findings::Findings;
 use super::walk::Layout;
 
-/// Most requests of one connection that are remembered. Clients have five under way, proxies more.
-const MAX_OUTSTANDING: usize = 4096;
+/// Most requests of one connection that are remembered. Clients have five under way, or some more.
+const MAX_OUTSTANDING: usize = 1024;
 
 /// A request without its response.
 #[derive(Debug)]

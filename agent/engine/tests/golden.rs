@@ -7,14 +7,20 @@ mod replay;
 #[path = "support/session.rs"]
 mod session;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
 use remora_engine::protocol::{
     Conversation, Detection, MessageKind, Parser, ParserSettings, Protocol, REGISTRY, Side,
 };
 use replay::{Pair, Replay, SIDES, Said, attribute, tell};
 use session::Session;
 
-/// Pieces are not cut into more parts than this, so that large sessions do not take minutes.
-const MAX_CUTS: usize = 100;
+/// Bytes that one test replays of one session, so that large sessions do not take minutes: sessions of up to some
+/// kilobytes are replayed for every byte, of larger ones places are chosen, spread evenly.
+const MAX_REPLAYED_BYTES: usize = 16 << 20;
+/// Replays of the largest sessions all the same.
+const MIN_REPLAYS: usize = 64;
 
 fn protocol(session: &Session) -> &'static dyn Protocol {
     *REGISTRY.iter().find(|protocol| protocol.name() == session.protocol).expect("a protocol of this name")
@@ -68,9 +74,31 @@ fn wrong(pairs: &[Pair], expected: &[Pair]) -> Vec<(u64, u64)> {
         .collect()
 }
 
-/// Returns a few places between 1 and `length`, spread evenly; all of them where they are few.
-fn cuts(length: usize) -> impl Iterator<Item = usize> {
-    (1..length).step_by(length.div_ceil(MAX_CUTS).max(1))
+/// Returns those of `all` replays that are affordable, spread evenly.
+fn affordable<T>(session: &Session, all: Vec<T>) -> impl Iterator<Item = T> {
+    let length: usize = session.pieces.iter().map(|(_, bytes)| bytes.len()).sum();
+    let replays = (MAX_REPLAYED_BYTES / length.max(1)).max(MIN_REPLAYS);
+    let step = all.len().div_ceil(replays).max(1);
+    all.into_iter().step_by(step)
+}
+
+/// Returns all places at which a piece can be cut in two.
+fn cuts(session: &Session) -> Vec<(usize, usize)> {
+    let of_piece = |(at, (_, bytes)): (usize, &(Side, Vec<u8>))| (1..bytes.len()).map(move |cut| (at, cut));
+    session.pieces.iter().enumerate().flat_map(of_piece).collect()
+}
+
+/// Checks all sessions, several at a time.
+fn check_all(check: impl Fn(&Session) + Sync) {
+    let sessions = session::all();
+    let next = AtomicUsize::new(0);
+    let work = || {
+        while let Some(session) = sessions.get(next.fetch_add(1, Ordering::Relaxed)) {
+            check(session);
+        }
+    };
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(work))));
 }
 
 #[test]
@@ -86,27 +114,26 @@ fn messages_are_as_expected() {
 
 #[test]
 fn messages_do_not_depend_on_pieces() {
-    for session in session::all() {
-        let expected = told(&whole(&session));
+    check_all(|session| {
+        let expected = told(&whole(session));
         for window in [1, 2, 3, 7, 61] {
-            let mut replay = Replay::new(parser(&session, true));
+            let mut replay = Replay::new(parser(session, true));
             for (side, bytes) in &session.pieces {
                 bytes.chunks(window).for_each(|part| replay.feed(*side, part));
             }
             replay.end();
             assert_eq!(told(&replay), expected, "{} by {window}", session.name);
         }
-        for (at, (side, bytes)) in session.pieces.iter().enumerate() {
-            for cut in cuts(bytes.len()) {
-                let mut replay = Replay::new(parser(&session, true));
-                session.pieces[..at].iter().for_each(|(side, bytes)| replay.feed(*side, bytes));
-                replay.feed(*side, &bytes[..cut]);
-                replay.feed(*side, &bytes[cut..]);
-                play(&mut replay, &session.pieces[at + 1..]);
-                assert_eq!(told(&replay), expected, "{} piece {at} cut at {cut}", session.name);
-            }
+        for (at, cut) in affordable(session, cuts(session)) {
+            let (side, bytes) = &session.pieces[at];
+            let mut replay = Replay::new(parser(session, true));
+            session.pieces[..at].iter().for_each(|(side, bytes)| replay.feed(*side, bytes));
+            replay.feed(*side, &bytes[..cut]);
+            replay.feed(*side, &bytes[cut..]);
+            play(&mut replay, &session.pieces[at + 1..]);
+            assert_eq!(told(&replay), expected, "{} piece {at} cut at {cut}", session.name);
         }
-    }
+    });
 }
 
 /// Replays a session without the bytes of `side` from `start` to `end`, and checks that all pairs are right.
@@ -140,49 +167,47 @@ fn check_hole(session: &Session, expected: &[Pair], side: Side, start: u64, end:
     }
 }
 
+/// Returns holes of one side: each message alone, each with the next, and some anywhere by a fixed sequence of numbers.
+fn holes(session: &Session, full: &Replay, side: Side) -> Vec<(u64, u64)> {
+    let length = session.bytes(side).len() as u64;
+    let mut ends: Vec<u64> = full.said.iter().filter(|said| said.side == side).map(|said| said.end).collect();
+    ends.insert(0, 0);
+    let of_messages = |count: usize| ends.windows(count + 1).map(move |pair| (pair[0], pair[count]));
+    let mut random = 0x9e37_79b9_7f4a_7c15u64;
+    let anywhere = (0..40).map(|_| {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let start = (random >> 33) % length.max(1);
+        (start, (start + 1 + (random >> 17) % 200).min(length))
+    });
+    of_messages(1).chain(of_messages(2)).chain(anywhere).collect()
+}
+
 #[test]
 fn holes_never_make_wrong_pairs() {
-    for session in session::all() {
-        let full = whole(&session);
-        let expected = full.pairs.clone();
+    check_all(|session| {
+        let full = whole(session);
         for side in SIDES {
-            let length = session.bytes(side).len() as u64;
-            let mut ends: Vec<u64> =
-                full.said.iter().filter(|said| said.side == side).map(|said| said.end).collect();
-            ends.insert(0, 0);
-            // Each message alone, and each with the next.
-            for count in [1, 2] {
-                for pair in ends.windows(count + 1) {
-                    check_hole(&session, &expected, side, pair[0], pair[count]);
-                }
-            }
-            // Anywhere, of several lengths, by a fixed sequence of numbers.
-            let mut random = 0x9e37_79b9_7f4a_7c15u64;
-            for _ in 0..40 {
-                random =
-                    random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-                let start = (random >> 33) % length.max(1);
-                let missing = 1 + (random >> 17) % 200;
-                check_hole(&session, &expected, side, start, (start + missing).min(length));
+            for (start, end) in affordable(session, holes(session, &full, side)) {
+                check_hole(session, &full.pairs, side, start, end);
             }
         }
-    }
+    });
 }
 
 #[test]
 fn connections_met_in_the_middle_make_no_wrong_pairs() {
-    for session in session::all() {
-        let expected = whole(&session).pairs;
-        for at in 0..session.pieces.len() {
+    check_all(|session| {
+        let expected = whole(session).pairs;
+        for at in affordable(session, (0..session.pieces.len()).collect()) {
             let mut positions = [0u64; 2];
             for (side, bytes) in &session.pieces[..at] {
                 positions[*side as usize] += bytes.len() as u64;
             }
-            let mut replay = Replay::new(parser(&session, false)).starting_at(positions);
+            let mut replay = Replay::new(parser(session, false)).starting_at(positions);
             play(&mut replay, &session.pieces[at..]);
             assert_eq!(wrong(&replay.pairs, &expected), [], "{} from piece {at}", session.name);
         }
-    }
+    });
 }
 
 #[test]

@@ -170,3 +170,21 @@ fn heartbeats_are_told_only_where_they_fail_and_a_poll_that_ends_with_its_connec
     assert!(matches!(error, Some((_, Value::Text(error))) if error == "UNKNOWN_MEMBER_ID"));
     assert_eq!((spans.len(), world.untold()), (1, 3));
 }
+
+#[test]
+fn what_was_written_although_another_partition_failed_is_linked() {
+    let mut world = World::new();
+    let (mut producer, mut consumer) = (world.connect(1), world.connect(2));
+    let (lost, kept) = (batch(&[record(b"a", &[])]), Batch::new(7, &[record(b"b", &[])]));
+    let sent = produce(-1, &[("orders", &[(0, lost.unwritten()), (1, kept.unwritten())])]);
+    let written = produced("orders", &[(0, 6, -1), (1, 0, 7)]);
+    world.call(&mut producer, request(PRODUCE, 3, 1, false, &sent), response(1, false, &written));
+    let brought = fetched(&[("orders", &[(1, kept.bytes())])]);
+    world.call(&mut consumer, request(FETCH, 4, 1, false, &fetch("orders")), response(1, false, &brought));
+    let spans = world.spans();
+    let (sent, polled) = (named(&spans, "send orders"), named(&spans, "poll orders"));
+    assert!(
+        matches!(&sent.status, remora_engine::span::Status::Error(text) if text == "1 of 2 partitions failed")
+    );
+    assert_eq!(polled.links.iter().map(|link| link.span_id).collect::<Vec<_>>(), [sent.span_id]);
+}

@@ -125,8 +125,9 @@ impl Walk {
     pub(super) fn pass_missing(&mut self) -> u64 {
         match self.stage {
             Stage::Records { left, .. } if left > 0 => {
-                self.skip(left);
-                left
+                let passed = left.min(self.left);
+                self.skip(passed);
+                passed
             }
             _ => self.give_up(),
         }

@@ -1,9 +1,11 @@
 //! Real servers on free ports, in folders of their own, ready when returned and stopped when dropped.
 
 mod go_service;
+mod grpc_service;
 mod gunicorn;
 mod http_server;
 mod kafka;
+mod mysql;
 mod nginx;
 mod node_service;
 mod postgres;
@@ -11,9 +13,11 @@ mod redis;
 mod tokio_service;
 
 pub use go_service::GoService;
+pub use grpc_service::{GrpcService, Language};
 pub use gunicorn::{Gunicorn, Workers};
 pub use http_server::HttpServer;
 pub use kafka::Kafka;
+pub use mysql::{Flavour, Mysql};
 pub use nginx::Nginx;
 pub use node_service::NodeService;
 pub use postgres::Postgres;

@@ -27,14 +27,22 @@ pub mod dns;
 pub mod http1;
 pub mod http2;
 pub mod kafka;
+pub mod mysql;
 pub mod postgresql;
 pub mod redis;
 
 pub use marks::{Mark, Marks, Weight};
 
 /// All protocols, in the order in which they are asked whether bytes are theirs.
-pub static REGISTRY: &[&dyn Protocol] =
-    &[&dns::Dns, &http1::Http1, &http2::Http2, &kafka::Kafka, &postgresql::Postgresql, &redis::Redis];
+pub static REGISTRY: &[&dyn Protocol] = &[
+    &dns::Dns,
+    &http1::Http1,
+    &http2::Http2,
+    &kafka::Kafka,
+    &mysql::Mysql,
+    &postgresql::Postgresql,
+    &redis::Redis,
+];
 
 /// Who sent the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -360,6 +368,8 @@ pub struct Request {
     pub attributes: Attributes,
     /// Trace context found in the request.
     pub context: Option<WireContext>,
+    /// Programs that ask so have a task write that writes for all: who writes it says nothing of who asks.
+    pub is_relayed: bool,
     /// Contexts of the single messages that it hands over, where there are several.
     pub carried: Vec<WireContext>,
     /// What the request is about.

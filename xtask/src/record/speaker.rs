@@ -5,6 +5,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail};
 
 use super::environment::{Environment, clients, program};
+use crate::test::environment::maven;
 
 /// A program or a library that makes what is recorded.
 #[derive(Clone, Copy, Debug)]
@@ -26,6 +27,10 @@ enum Source {
     Go(&'static str, &'static str),
     /// We do: it is installed in this version.
     Fixed(&'static str),
+    /// The drivers of JDBC, of the artifact with this name.
+    Jdbc(&'static str),
+    /// MySQL's server, wherever it is installed.
+    Mysql,
 }
 
 impl Speaker {
@@ -57,6 +62,16 @@ impl Speaker {
     /// Returns what is installed in one version only.
     pub(super) const fn fixed(name: &'static str, version: &'static str) -> Self {
         Self { name, source: Source::Fixed(version) }
+    }
+
+    /// Returns what a driver of JDBC makes.
+    pub(super) const fn jdbc(name: &'static str, artifact: &'static str) -> Self {
+        Self { name, source: Source::Jdbc(artifact) }
+    }
+
+    /// Returns MySQL's server.
+    pub(super) const fn mysql() -> Self {
+        Self { name: "MySQL", source: Source::Mysql }
     }
 
     /// Returns its name and its version, which it is asked for, separated by a space.
@@ -104,6 +119,14 @@ impl Source {
                 command
             }
             Source::Fixed(version) => return Ok(version.to_owned()),
+            Source::Jdbc(artifact) => {
+                return maven::version(artifact).map(str::to_owned).context("no such artifact");
+            }
+            Source::Mysql => {
+                let mut command = Command::new(maven::mysql()?.join("bin/mysqld"));
+                command.args(["--no-defaults", "--version"]);
+                command
+            }
         };
         said(&mut command)
     }

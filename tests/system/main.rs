@@ -12,7 +12,6 @@ mod flask;
 mod go;
 mod grpc;
 mod hosts;
-mod kafka;
 mod live;
 mod mysql;
 mod nasty;

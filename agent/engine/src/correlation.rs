@@ -163,6 +163,8 @@ pub(crate) struct Tally {
     pub(crate) messages_unknown: u64,
     /// Receipts that were linked to the producer.
     pub(crate) messages_linked: u64,
+    /// Exchanges that are not told: polls that brought nothing, heartbeats and the like.
+    pub(crate) idle_exchanges: u64,
     /// Work that messages asked for which was cut short because there was too much of it.
     pub(crate) works_evicted: u64,
 }
@@ -632,7 +634,7 @@ impl Correlation {
         }
     }
 
-    /// Ends the span of an exchange.
+    /// Ends the span of an exchange. There is none where nothing came of what is repeated all the time.
     pub(crate) fn finish(
         &mut self,
         kind: SpanKind,
@@ -653,6 +655,8 @@ impl Correlation {
         if let Some(cause) = cause {
             self.works.call_ended(cause, last.at_ns);
         }
+        let is_idle = exchange.is_idle();
+        self.tally.idle_exchanges += u64::from(is_idle);
         let mut moved = Attributes::new();
         if kind == SpanKind::Client {
             self.release(&active, last.at_ns);
@@ -683,10 +687,10 @@ impl Correlation {
             span.attributes.push((semconv::REMORA_PARENT_EVIDENCE, Value::from(parent.evidence.label())));
         }
         if let Some(reader) = reader {
-            self.answers.read(&reader, Late { span, own_trace: active.own_trace });
+            self.answers.read(&reader, Late { span, is_idle, own_trace: active.own_trace });
             return None;
         }
-        Some(span)
+        (!is_idle).then_some(span)
     }
 
     /// The caller may have been told after its server.

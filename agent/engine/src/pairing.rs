@@ -46,6 +46,13 @@ pub(crate) struct Exchange {
     pub(crate) response_last: Option<Stamp>,
 }
 
+impl Exchange {
+    /// Returns whether it is repeated all the time, and nothing came of it.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.request.is_routine && self.response.as_ref().is_none_or(|response| response.is_idle)
+    }
+}
+
 /// What a step led to.
 #[derive(Debug)]
 pub(crate) enum Paired {

@@ -26,6 +26,7 @@ mod websocket;
 pub mod dns;
 pub mod http1;
 pub mod http2;
+pub mod kafka;
 pub mod mysql;
 pub mod postgresql;
 pub mod redis;
@@ -33,8 +34,15 @@ pub mod redis;
 pub use marks::{Mark, Marks, Weight};
 
 /// All protocols, in the order in which they are asked whether bytes are theirs.
-pub static REGISTRY: &[&dyn Protocol] =
-    &[&dns::Dns, &http1::Http1, &http2::Http2, &mysql::Mysql, &postgresql::Postgresql, &redis::Redis];
+pub static REGISTRY: &[&dyn Protocol] = &[
+    &dns::Dns,
+    &http1::Http1,
+    &http2::Http2,
+    &kafka::Kafka,
+    &mysql::Mysql,
+    &postgresql::Postgresql,
+    &redis::Redis,
+];
 
 /// Who sent the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -351,6 +359,9 @@ pub struct Request {
     pub is_open: bool,
     /// No response will come.
     pub is_one_way: bool,
+    /// Programs repeat it while nothing happens (a poll, a heartbeat): it becomes a span only where the response is not
+    /// [idle](Response::is_idle).
+    pub is_routine: bool,
     /// How the span is named.
     pub name: Name,
     /// Attributes of the client's and the server's span.
@@ -448,6 +459,8 @@ pub struct Name {
 pub struct Response {
     /// More of the response follows, to be ended by [`MessageKind::ResponseEnd`].
     pub is_open: bool,
+    /// Nothing came of the request. Of interest only where that [is routine](Request::is_routine).
+    pub is_idle: bool,
     /// Attributes that the response adds.
     pub attributes: Attributes,
     /// How it went.

@@ -170,6 +170,20 @@ keys! {
     MESSAGING_OPERATION_NAME = "messaging.operation.name";
     /// What is done with a message: `process`.
     MESSAGING_OPERATION_TYPE = "messaging.operation.type";
+    /// The client's own name, in Kafka.
+    MESSAGING_CLIENT_ID = "messaging.client.id";
+    /// The group of consumers.
+    MESSAGING_CONSUMER_GROUP_NAME = "messaging.consumer.group.name";
+    /// The partition of the queue.
+    MESSAGING_DESTINATION_PARTITION_ID = "messaging.destination.partition.id";
+    /// Number of messages; only where it is not 1.
+    MESSAGING_BATCH_MESSAGE_COUNT = "messaging.batch.message_count";
+    /// Offset of the only message in its partition.
+    MESSAGING_KAFKA_OFFSET = "messaging.kafka.offset";
+    /// Whether the only message says that what its key names is no more.
+    MESSAGING_KAFKA_MESSAGE_TOMBSTONE = "messaging.kafka.message.tombstone";
+    /// Id of the topic, where its name is not known.
+    REMORA_KAFKA_TOPIC_ID = "remora.kafka.topic.id";
     /// The queue.
     MESSAGING_DESTINATION_NAME = "messaging.destination.name";
     /// Hashes that name the messages which were handed over: the aggregator links them to their receipts.

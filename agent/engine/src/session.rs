@@ -24,6 +24,8 @@ const MAX_UNKNOWN_CHUNKS_FROM_START: u32 = 8;
 const MAX_BREACHES: u32 = 3;
 /// Bytes that one side may have waiting for the other.
 const MAX_UNREAD_BYTES: usize = 1 << 20;
+/// Runs of bytes that nobody wants which one gap may hold, one after the other.
+const MAX_SKIPS_IN_GAP: usize = 16;
 /// Messages that the end of a direction may complete: as many exchanges as are followed on a connection.
 const MAX_LAST_MESSAGES: usize = 4096;
 /// Skips that are shorter than this are not worth a message to the kernel.
@@ -437,30 +439,22 @@ impl Session {
 
     /// Bytes are missing: passed over if nobody wanted them, guessed from what came before if that is enough, or lost.
     fn take_missing(&mut self, direction: Direction, chunk: &Chunk, missing: u64, out: &mut Vec<Outcome>) {
-        let State::Speaking { protocol, parser, client } = &mut self.state else { return };
-        let (name, client) = (protocol.name(), *client);
-        let side = side_of(direction, client);
-        let lane = if direction == Direction::Egress { &mut self.egress } else { &mut self.ingress };
+        let lane = self.lane(direction);
         lane.note(chunk);
         if lane.is_lost {
             return lane.clear();
         }
-        if lane.is_between_messages()
-            && let Answer::Skip { length } = parser.parse(side, &[])
-        {
-            lane.skip(length.max(1));
-            if length.saturating_sub(missing) >= MIN_SKIP_HINT_BYTES {
-                out.push(Outcome::SkipUntil(direction, lane.skip_target()));
-            }
-        }
-        match lane.pass_over_missing(missing) {
-            Passage::Whole => return self.passed(direction, out),
-            Passage::Part => return,
-            Passage::Stopped => {}
+        let missing = self.pass_over_gap(direction, missing, out);
+        if missing == 0 {
+            return;
         }
         if !std::mem::replace(&mut self.has_wanted_more, true) {
             out.push(Outcome::Wants(None));
         }
+        let State::Speaking { protocol, parser, client } = &mut self.state else { return };
+        let (name, client) = (protocol.name(), *client);
+        let side = side_of(direction, client);
+        let lane = if direction == Direction::Egress { &mut self.egress } else { &mut self.ingress };
         let shown = lane.unread().len();
         let Some((cut, rest)) = parser.cut(side, lane.unread(), missing).and_then(|cut| {
             let rest = cut.length.checked_sub(shown as u64)?.checked_sub(missing)?;
@@ -481,6 +475,35 @@ impl Session {
                 place,
             })));
         }
+    }
+
+    /// Passes over those of `missing` bytes that nobody wanted; returns how many are left.
+    fn pass_over_gap(&mut self, direction: Direction, mut missing: u64, out: &mut Vec<Outcome>) -> u64 {
+        for _ in 0..MAX_SKIPS_IN_GAP {
+            let State::Speaking { parser, client, .. } = &mut self.state else { return 0 };
+            let side = side_of(direction, *client);
+            let lane = if direction == Direction::Egress { &mut self.egress } else { &mut self.ingress };
+            if lane.is_between_messages()
+                && let Answer::Skip { length } = parser.parse(side, &[])
+            {
+                lane.skip(length.max(1));
+                if length.saturating_sub(missing) >= MIN_SKIP_HINT_BYTES {
+                    out.push(Outcome::SkipUntil(direction, lane.skip_target()));
+                }
+            }
+            let passed = lane.pending_skip().min(missing);
+            if passed == 0 || !lane.unread().is_empty() {
+                break;
+            }
+            missing -= passed;
+            if lane.pass_over_missing(passed) == Passage::Whole {
+                self.passed(direction, out);
+            }
+            if missing == 0 {
+                break;
+            }
+        }
+        missing
     }
 
     /// What was to be skipped has gone by.

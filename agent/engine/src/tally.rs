@@ -101,6 +101,7 @@ impl Tally {
             .chain([
                 counter("received_bytes", "by_kernel", "", self.received_bytes),
                 counter("received_bytes", "seen", "", self.seen_bytes),
+                counter("exchanges_untold", "idle", "", correlation.idle_exchanges),
                 counter("state", "connections", "", connections),
                 counter("state", "active_exchanges", "", active),
                 counter("state", "held_bytes", "", held_bytes),

@@ -54,7 +54,8 @@ impl Environment {
         environment.install_python()?;
         environment.install_node()?;
         maven::install_jdbc()?;
-        environment.build_go()?;
+        environment.build_go("go", "golden")?;
+        environment.build_go("go-kafka", "golden-kafka")?;
         environment.install_java()?;
         Ok(environment)
     }
@@ -114,6 +115,13 @@ impl Environment {
         shell::run("install the Java clients", "it needs a Maven repository", &mut maven)
     }
 
+    /// Returns a command that runs the Go client of Kafka in a role.
+    pub(super) fn go_kafka(&self, role: &str) -> Command {
+        let mut command = Command::new(self.folder.join("go/golden-kafka"));
+        command.arg(role);
+        command
+    }
+
     /// Returns a command that runs the client in Java, which is compiled as it is started, with a URL of JDBC.
     pub(super) fn jdbc(&self, url: &str) -> Command {
         let mut command = program("java");
@@ -146,12 +154,12 @@ impl Environment {
         shell::run("install the Node clients", "it needs an npm registry", &mut npm)
     }
 
-    fn build_go(&self) -> Result<()> {
+    fn build_go(&self, source: &str, name: &str) -> Result<()> {
         let mut go = program("go");
         go.args(["build", "-o"])
-            .arg(self.folder.join("go/golden"))
+            .arg(self.folder.join("go").join(name))
             .arg(".")
-            .current_dir(clients().join("go"));
+            .current_dir(clients().join(source));
         shell::run("build the Go clients", "it needs a Go module proxy", &mut go)
     }
 }

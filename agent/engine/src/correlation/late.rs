@@ -23,6 +23,8 @@ const MAX_WOKEN: usize = 1024;
 #[derive(Debug)]
 pub(super) struct Late {
     pub(super) span: Span,
+    /// The span is not told: it only takes part in who woke whom.
+    pub(super) is_idle: bool,
     pub(super) own_trace: TraceId,
 }
 
@@ -68,7 +70,7 @@ impl Answers {
     pub(super) fn read(&mut self, reader: &Executor, late: Late) {
         let Some(task) = reader.token.filter(|_| self.spans < MAX_SPANS) else {
             self.ambiguous += 1;
-            self.done.push(late.span);
+            self.done.extend((!late.is_idle).then_some(late.span));
             return;
         };
         self.spans += 1;
@@ -118,7 +120,7 @@ impl Answers {
             woken = shared(woken, spans.len());
         }
         let causes = woken.into_iter().chain(std::iter::repeat_with(|| None));
-        for (Late { mut span, own_trace }, cause) in spans.into_iter().zip(causes) {
+        for (Late { mut span, is_idle, own_trace }, cause) in spans.into_iter().zip(causes) {
             match cause {
                 Some((server, cause)) => {
                     self.learned.push((span.connection, server));
@@ -126,7 +128,7 @@ impl Answers {
                 }
                 None => self.ambiguous += 1,
             }
-            self.done.push(span);
+            self.done.extend((!is_idle).then_some(span));
         }
     }
 }
@@ -184,7 +186,7 @@ mod tests {
             tid: 2,
             connection: ConnectionId { sock: 1, inode: 1 },
         };
-        Late { span, own_trace: TraceId([id; 16]) }
+        Late { span, is_idle: false, own_trace: TraceId([id; 16]) }
     }
 
     fn woken(id: u8) -> Woken {

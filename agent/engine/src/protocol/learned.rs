@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{mysql, postgresql};
+use super::{kafka, mysql, postgresql};
 
 /// A handle to what is known; all clones share it.
 #[derive(Clone, Debug, Default)]
@@ -13,6 +13,8 @@ pub struct Learned {
 /// What is known. Each part bounds itself.
 #[derive(Debug, Default)]
 pub(super) struct Known {
+    /// Kafka's topics by their ids.
+    pub(super) kafka_topics: kafka::TopicNames,
     /// MySQL's and MariaDB's servers.
     pub(super) mysql_servers: mysql::Servers,
     /// PostgreSQL's prepared statements by their names.

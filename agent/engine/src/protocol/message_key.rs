@@ -78,6 +78,11 @@ impl Keys {
         }
     }
 
+    /// Counts messages that were not even looked at.
+    pub fn leave_out(&mut self, count: u32) {
+        self.left_out = self.left_out.saturating_add(count);
+    }
+
     /// Returns the messages, in their order.
     #[must_use]
     pub fn as_slice(&self) -> &[MessageKey] {

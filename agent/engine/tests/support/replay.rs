@@ -107,31 +107,19 @@ impl Replay {
         if missing == 0 || self.is_opaque {
             return;
         }
-        let half = &mut self.halves[side as usize];
-        if half.unread.is_empty() && half.skipped >= missing {
-            half.position += missing;
-            self.pass(side, missing);
-            self.drain(side);
-            return;
+        let missing = self.pass_over_gap(side, missing);
+        if missing == 0 {
+            return self.drain(side);
         }
+        let half = &mut self.halves[side as usize];
         let shown = std::mem::take(&mut half.unread);
-        let skipped = std::mem::take(&mut half.skipped);
+        half.skipped = 0;
         let start = half.position;
         half.position += shown.len() as u64 + missing;
         half.needed = 0;
         let end = half.position;
         if half.is_lost {
             return self.lost(side);
-        }
-        if shown.is_empty() && skipped == 0 {
-            // What is to be skipped may not have been asked for yet.
-            if let Answer::Skip { length } = self.parser.parse(side, &[])
-                && length >= missing
-            {
-                self.halves[side as usize].skipped = length;
-                self.pass(side, missing);
-                return;
-            }
         }
         match self.parser.cut(side, &shown, missing) {
             Some(cut) if cut.length >= shown.len() as u64 + missing => {
@@ -148,6 +136,27 @@ impl Replay {
             }
             None => self.lost(side),
         }
+    }
+
+    /// Passes over those of `missing` bytes that nobody wanted; returns how many are left.
+    fn pass_over_gap(&mut self, side: Side, mut missing: u64) -> u64 {
+        while missing > 0 && self.halves[side as usize].unread.is_empty() {
+            let half = &mut self.halves[side as usize];
+            if half.skipped == 0 && !half.is_lost {
+                // What is to be skipped may not have been asked for yet.
+                if let Answer::Skip { length } = self.parser.parse(side, &[]) {
+                    half.skipped = length;
+                }
+            }
+            let passed = half.skipped.min(missing);
+            if passed == 0 {
+                break;
+            }
+            half.position += passed;
+            missing -= passed;
+            self.pass(side, passed);
+        }
+        missing
     }
 
     pub fn end(&mut self) {
@@ -341,7 +350,9 @@ pub fn tell(kind: &MessageKind) -> String {
             if let Some(path) = &request.name.path {
                 text.push_str(&format!(" | {path}"));
             }
-            for (is, word) in [(request.is_open, "open"), (request.is_one_way, "one-way")] {
+            for (is, word) in
+                [(request.is_open, "open"), (request.is_one_way, "one-way"), (request.is_routine, "routine")]
+            {
                 if is {
                     text.push_str(&format!(" ({word})"));
                 }
@@ -364,6 +375,9 @@ pub fn tell(kind: &MessageKind) -> String {
             let mut text = "response".to_owned();
             if response.is_open {
                 text.push_str(" (open)");
+            }
+            if response.is_idle {
+                text.push_str(" (idle)");
             }
             if let Some(name) = &response.name {
                 text.push_str(&format!(" named {}", name.verb));

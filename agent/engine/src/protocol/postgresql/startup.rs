@@ -10,6 +10,9 @@ const SSL: u32 = 80_877_103;
 const GSS: u32 = 80_877_104;
 /// Major version 3, in the upper half.
 const MAJOR_VERSION: u32 = 3;
+/// Minor versions: 0 and 2 exist, and 9999 is sent to see whether servers mind.
+const MAX_MINOR_VERSION: u32 = 99;
+const GREASE_MINOR_VERSION: u32 = 9999;
 /// Longest cancel key since version 3.2, with what is before it.
 const MAX_CANCEL_BYTES: usize = 12 + 256;
 
@@ -59,7 +62,7 @@ pub(super) fn find(bytes: &[u8]) -> Found<'_> {
         (SSL | GSS, 8) => Found::Is(Startup::Encryption, length),
         (CANCEL, 16..=MAX_CANCEL_BYTES) if bytes.len() < length => Found::Need(length),
         (CANCEL, 16..=MAX_CANCEL_BYTES) => Found::Is(Startup::Cancel, length),
-        (version, 9..) if version >> 16 == MAJOR_VERSION => match bytes.get(8..length) {
+        (version, 9..) if is_version(version) => match bytes.get(8..length) {
             Some(parameters) => {
                 session(parameters).map_or(Found::Not, |found| Found::Is(Startup::Session(found), length))
             }
@@ -68,6 +71,11 @@ pub(super) fn find(bytes: &[u8]) -> Found<'_> {
         },
         _ => Found::Not,
     }
+}
+
+fn is_version(version: u32) -> bool {
+    let minor = version & 0xffff;
+    version >> 16 == MAJOR_VERSION && (minor <= MAX_MINOR_VERSION || minor == GREASE_MINOR_VERSION)
 }
 
 /// Returns whether `bytes` may begin the parameters: names are words.

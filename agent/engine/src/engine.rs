@@ -425,6 +425,12 @@ impl Engine {
     /// to what the thread worked on before.
     fn touch(&mut self, id: ConnectionId, direction: Direction, executor: &Executor) {
         let Some(connection) = self.connections.get(&id) else { return };
+        let (is_asking, is_answering) = connection.pairing.is_streaming();
+        let is_streaming =
+            if connection.session.client() == Some(direction) { is_asking } else { is_answering };
+        if is_streaming || connection.pairing.is_multiplexed() {
+            return self.correlation.touch_any(executor, is_streaming);
+        }
         // The answer of a resolver may be for whoever else has asked for the same name.
         if connection.opened.is_datagram
             && direction == Direction::Ingress

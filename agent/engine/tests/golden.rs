@@ -252,17 +252,11 @@ fn each_protocol_claims_only_its_own() {
     }
 }
 
-/// Whether a protocol is that of a session, or the one that it goes on with.
-fn is_spoken(session: &Session, protocol: &str) -> bool {
-    let is_upgraded = || session.pieces.iter().any(|(_, bytes)| bytes.starts_with(b"PRI * HTTP/2.0"));
-    protocol == session.protocol || (protocol == "http2" && session.protocol == "http1" && is_upgraded())
-}
-
 #[test]
 fn pieces_in_the_middle_are_claimed_by_no_other() {
     for session in session::all() {
         for (side, bytes) in session.pieces.iter().filter(|(_, bytes)| !bytes.is_empty()) {
-            for protocol in REGISTRY.iter().filter(|protocol| !is_spoken(&session, protocol.name())) {
+            for protocol in REGISTRY.iter().filter(|protocol| !session.speaks(protocol.name())) {
                 let detection = protocol.detect(bytes);
                 assert!(
                     !matches!(detection, Detection::Yes(_)),

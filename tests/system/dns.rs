@@ -28,7 +28,27 @@ fn dig_asks_by_datagram() {
     let mut remora = Remora::start().unwrap();
     Dnsmasq::dig(&["WWW.Remora.test", "A"]).unwrap();
     let spans = remora.finish().unwrap().spans_with("dns.question.name", &Dnsmasq::NAME.into()).unwrap();
-    expect![[r#""#]].assert_eq(&whole(&spans, &names()));
+    expect![[r#"
+        client `DNS A` of dig, unset
+            dns.answers = ["127.0.0.1"]
+            dns.question.name = www.remora.test
+            network.peer.address = 127.83.12.53
+            network.peer.port = DNSMASQ.port
+            network.protocol.name = dns
+            network.transport = udp
+            remora.dns.question.type = A
+            server.address = 127.83.12.53
+            server.port = DNSMASQ.port
+        server `DNS A` of dnsmasq, unset
+            dns.answers = ["127.0.0.1"]
+            dns.question.name = www.remora.test
+            network.protocol.name = dns
+            network.transport = udp
+            remora.dns.question.type = A
+            server.address = 127.83.12.53
+            server.port = DNSMASQ.port
+    "#]]
+    .assert_eq(&whole(&spans, &names()));
 }
 
 #[test]
@@ -39,7 +59,29 @@ fn dig_asks_over_tcp() {
     Dnsmasq::dig(&["+tcp", "missing.remora.test", "AAAA"]).unwrap();
     let spans =
         remora.finish().unwrap().spans_with("dns.question.name", &"missing.remora.test".into()).unwrap();
-    expect![[r#""#]].assert_eq(&whole(&spans, &names()));
+    expect![[r#"
+        client `DNS AAAA` of dig, error
+            dns.question.name = missing.remora.test
+            error.type = NXDOMAIN
+            network.peer.address = 127.83.12.53
+            network.peer.port = DNSMASQ.port
+            network.protocol.name = dns
+            remora.dns.question.type = AAAA
+            server.address = 127.83.12.53
+            server.port = DNSMASQ.port
+          server `DNS AAAA` of dnsmasq, unset
+              client.address = 127.0.0.1
+              client.port = *
+              dns.question.name = missing.remora.test
+              network.peer.address = 127.0.0.1
+              network.peer.port = *
+              network.protocol.name = dns
+              remora.dns.question.type = AAAA
+              remora.parent.evidence = position
+              server.address = 127.83.12.53
+              server.port = DNSMASQ.port
+    "#]]
+    .assert_eq(&whole(&spans, &names()));
 }
 
 /// Returns what was looked up below the only server's span with this name, in alphabetical order.
@@ -79,9 +121,11 @@ fn a_lookup_of_glibc_belongs_to_the_request_whose_thread_asked() {
     );
 }
 
+/// Go's resolver asks once for all goroutines that want a name at the same time, in goroutines of its own: whose the
+/// lookup is cannot be told.
 #[test]
 #[ignore = "needs root"]
-fn a_lookup_of_go_belongs_to_the_request_whose_goroutine_asked() {
+fn lookups_of_go_belong_to_nobody() {
     let dnsmasq = Dnsmasq::start().unwrap();
     let upstream = HttpServer::files(IpAddr::V4(Ipv4Addr::LOCALHOST), &[("plain", b"x")]).unwrap();
     let url = format!("http://{}:{}", Dnsmasq::NAME, upstream.address().port());
@@ -92,9 +136,13 @@ fn a_lookup_of_go_belongs_to_the_request_whose_goroutine_asked() {
     .unwrap();
     let mut remora = Remora::start().unwrap();
     tools::curl(&[&format!("{}/relay/7", items.url())]).unwrap();
-    let spans = remora.finish().unwrap().spans_of_server(items.address()).unwrap();
-    assert_eq!(
-        lookups(&spans, "GET /relay/{id}"),
-        ["DNS A unset [\"127.0.0.1\"]", "DNS AAAA unset [\"::1\"]"]
-    );
+    let spans = remora.finish().unwrap().spans_with("dns.question.name", &Dnsmasq::NAME.into()).unwrap();
+    let is_asked = |span: &&Span| span.kind == "client" && span.service == "items";
+    let mut asked: Vec<_> = spans
+        .iter()
+        .filter(is_asked)
+        .map(|span| (span.name.as_str(), span.status.as_str(), span.parent_id.as_deref()))
+        .collect();
+    asked.sort_unstable();
+    assert_eq!(asked, [("DNS A", "unset", None), ("DNS AAAA", "unset", None)]);
 }

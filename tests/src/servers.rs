@@ -1,5 +1,6 @@
 //! Real servers on free ports, in folders of their own, ready when returned and stopped when dropped.
 
+mod dnsmasq;
 mod go_service;
 mod grpc_service;
 mod gunicorn;
@@ -11,6 +12,7 @@ mod postgres;
 mod redis;
 mod tokio_service;
 
+pub use dnsmasq::Dnsmasq;
 pub use go_service::GoService;
 pub use grpc_service::{GrpcService, Language};
 pub use gunicorn::{Gunicorn, Workers};

@@ -7,6 +7,7 @@ mod chain;
 mod command;
 mod context;
 mod curl;
+mod dns;
 mod false_friends;
 mod flask;
 mod go;

@@ -22,11 +22,16 @@ pub struct GoService {
 impl GoService {
     /// Starts it. `flags` name its database and upstream.
     pub fn start(flags: &[String]) -> Result<Self> {
+        Self::start_within(flags, Ok)
+    }
+
+    /// Starts it by what `within` makes of its command.
+    pub fn start_within(flags: &[String], within: impl FnOnce(Command) -> Result<Command>) -> Result<Self> {
         let scratch = Scratch::new("go")?;
         let address = net::free_address()?;
         let mut command = Command::new(binary()?);
         command.args(["-listen", &address.to_string()]).args(flags);
-        let mut running = Running::start("items", &scratch, &mut command)?;
+        let mut running = Running::start("items", &scratch, &mut within(command)?)?;
         let health = format!("http://{address}/healthz");
         running.wait_ready(READY_WITHIN, || Ok(tools::curl(&[&health])? == "ok"))?;
         Ok(Self { address, running, _scratch: scratch })

@@ -22,6 +22,8 @@ const PROGRAMS: [(&str, &str); 13] = [
     ("redis-cli", "redis-tools"),
     ("nginx", "nginx-light"),
     ("curl", "curl"),
+    ("dig", "bind9-dnsutils"),
+    ("dnsmasq", "dnsmasq-base"),
     ("ip", "iproute2"),
     ("nft", "nftables"),
     ("wrk", "wrk"),

@@ -27,6 +27,7 @@ mod websocket;
 pub mod dns;
 pub mod http1;
 pub mod http2;
+pub mod mysql;
 pub mod postgresql;
 pub mod redis;
 
@@ -34,7 +35,7 @@ pub use marks::{Mark, Marks, Weight};
 
 /// All protocols, in the order in which they are asked whether bytes are theirs.
 pub static REGISTRY: &[&dyn Protocol] =
-    &[&dns::Dns, &http1::Http1, &http2::Http2, &postgresql::Postgresql, &redis::Redis];
+    &[&dns::Dns, &http1::Http1, &http2::Http2, &mysql::Mysql, &postgresql::Postgresql, &redis::Redis];
 
 /// Who sent the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -357,6 +358,8 @@ pub struct Request {
     pub attributes: Attributes,
     /// Trace context found in the request.
     pub context: Option<WireContext>,
+    /// Programs that ask so have a task write that writes for all: who writes it says nothing of who asks.
+    pub is_relayed: bool,
     /// Contexts of the single messages that it hands over, where there are several.
     pub carried: Vec<WireContext>,
     /// What the request is about.

@@ -213,6 +213,7 @@ fn connections_met_in_the_middle_make_no_wrong_pairs() {
 #[test]
 fn connections_met_in_the_middle_are_read_soon() {
     for name in [
+        "dns/dig-tcp",
         "http1/curl-nginx",
         "http2/grpc-go-go",
         "http2/node-node",
@@ -338,9 +339,13 @@ fn survivors(protocol: &str, capture: usize) -> (usize, usize) {
 #[test]
 fn long_calls_keep_their_exchanges() {
     // Of all exchanges, those that may be lost with each capture.
-    for (protocol, lost) in
-        [("http1", [3, 0, 0]), ("http2", [600, 600, 600]), ("postgresql", [1, 0, 0]), ("redis", [96, 0, 0])]
-    {
+    for (protocol, lost) in [
+        ("dns", [7, 7, 0]),
+        ("http1", [3, 0, 0]),
+        ("http2", [600, 600, 600]),
+        ("postgresql", [1, 0, 0]),
+        ("redis", [96, 0, 0]),
+    ] {
         for (capture, lost) in [256, 1024, 4096].into_iter().zip(lost) {
             let (all, surviving) = survivors(protocol, capture);
             assert!(surviving + lost >= all, "{protocol} with {capture}: {surviving} of {all}");

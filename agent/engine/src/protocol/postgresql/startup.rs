@@ -10,6 +10,10 @@ const SSL: u32 = 80_877_103;
 const GSS: u32 = 80_877_104;
 /// Major version 3, in the upper half.
 const MAJOR_VERSION: u32 = 3;
+/// Highest minor version that is believed; what is higher are other protocols' bytes.
+const MAX_MINOR_VERSION: u32 = 9;
+/// The minor version of `PG_PROTOCOL_GREASE`.
+const GREASE: u32 = 9999;
 /// Longest cancel key since version 3.2, with what is before it.
 const MAX_CANCEL_BYTES: usize = 12 + 256;
 
@@ -59,7 +63,7 @@ pub(super) fn find(bytes: &[u8]) -> Found<'_> {
         (SSL | GSS, 8) => Found::Is(Startup::Encryption, length),
         (CANCEL, 16..=MAX_CANCEL_BYTES) if bytes.len() < length => Found::Need(length),
         (CANCEL, 16..=MAX_CANCEL_BYTES) => Found::Is(Startup::Cancel, length),
-        (version, 9..) if version >> 16 == MAJOR_VERSION => match bytes.get(8..length) {
+        (version, 9..) if is_version(version) => match bytes.get(8..length) {
             Some(parameters) => {
                 session(parameters).map_or(Found::Not, |found| Found::Is(Startup::Session(found), length))
             }
@@ -68,6 +72,12 @@ pub(super) fn find(bytes: &[u8]) -> Found<'_> {
         },
         _ => Found::Not,
     }
+}
+
+/// Returns whether clients ask for this version: 3.0 and 3.2, those that may follow, and the one that is asked for to
+/// see whether servers refuse what they do not know.
+fn is_version(version: u32) -> bool {
+    version >> 16 == MAJOR_VERSION && matches!(version & 0xffff, 0..=MAX_MINOR_VERSION | GREASE)
 }
 
 /// Returns whether `bytes` may begin the parameters: names are words.

@@ -5,6 +5,7 @@
 //! is that bytes may be split anywhere and may be missing.
 
 use std::hash::BuildHasher as _;
+use std::sync::Arc;
 
 use crate::event::Endpoint;
 use crate::semconv::{Attributes, Key};
@@ -75,30 +76,30 @@ pub enum Detection {
     Unsure,
 }
 
-/// What a protocol parser may want to know from outside.
+/// What a protocol parser may want to know from outside. Each connection's parser has a copy, which is cheap.
 #[derive(Clone, Debug)]
 pub struct ParserSettings {
     /// Replace literals in statements by `?` (on by default).
     pub redact_statements: bool,
     /// Query parameters (lower case) whose values are replaced by `REDACTED`.
-    pub redacted_query_parameters: Vec<String>,
+    pub redacted_query_parameters: Arc<Vec<String>>,
     /// Longest statement that is kept, in bytes; the rest is cut.
     pub max_statement_bytes: usize,
     /// Request headers (lower case) that are recorded as `http.request.header.<name>`.
-    pub captured_request_headers: Vec<String>,
+    pub captured_request_headers: Arc<Vec<String>>,
     /// Response headers (lower case) that are recorded as `http.response.header.<name>`.
-    pub captured_response_headers: Vec<String>,
+    pub captured_response_headers: Arc<Vec<String>>,
     /// Keys of W3C Baggage that are recorded as `baggage.<key>`.
-    pub recorded_baggage: Vec<String>,
+    pub recorded_baggage: Arc<Vec<String>>,
     /// Headers (lower case) whose values are replaced by `REDACTED` where they are recorded.
-    pub redacted_headers: Vec<String>,
+    pub redacted_headers: Arc<Vec<String>>,
     /// Key of the hashes of ids in requests; without one, requests are not searched for ids.
     pub mark_key: Option<u64>,
 }
 
 impl Default for ParserSettings {
     fn default() -> Self {
-        let owned = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
+        let owned = |names: &[&str]| Arc::new(names.iter().map(|&name| name.to_owned()).collect());
         Self {
             redact_statements: true,
             // Those that the HTTP conventions name, and what else carries secrets in practice.
@@ -128,9 +129,9 @@ impl Default for ParserSettings {
                 "sid",
             ]),
             max_statement_bytes: 4096,
-            captured_request_headers: Vec::new(),
-            captured_response_headers: Vec::new(),
-            recorded_baggage: Vec::new(),
+            captured_request_headers: Arc::default(),
+            captured_response_headers: Arc::default(),
+            recorded_baggage: Arc::default(),
             redacted_headers: owned(&[
                 "authorization",
                 "proxy-authorization",

@@ -69,7 +69,7 @@ fn check(play: &[(Side, &str)], expected: &[&str]) {
 
 fn request(head: &str) -> Request {
     let settings = ParserSettings {
-        captured_request_headers: vec!["x-id".to_owned(), "cookie".to_owned()],
+        captured_request_headers: vec!["x-id".to_owned(), "cookie".to_owned()].into(),
         ..ParserSettings::default()
     };
     let mut parser = Http1.parser(&Conversation::new(&settings, true));

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::ValueEnum as _;
@@ -199,11 +200,11 @@ fn engine(evidence: Option<ContentEvidence>, file: &File) -> Result<remora_engin
     let lower = |names: &[String]| names.iter().map(|name| name.to_lowercase()).collect::<Vec<_>>();
     let mut parsers = ParserSettings::default();
     parsers.redact_statements = file.redaction.statements.unwrap_or(parsers.redact_statements);
-    parsers.redacted_query_parameters.extend(lower(&file.redaction.query_parameters));
-    parsers.redacted_headers.extend(lower(&file.redaction.headers));
-    parsers.captured_request_headers = lower(&file.headers.request);
-    parsers.captured_response_headers = lower(&file.headers.response);
-    parsers.recorded_baggage.clone_from(&file.headers.baggage);
+    Arc::make_mut(&mut parsers.redacted_query_parameters).extend(lower(&file.redaction.query_parameters));
+    Arc::make_mut(&mut parsers.redacted_headers).extend(lower(&file.redaction.headers));
+    parsers.captured_request_headers = lower(&file.headers.request).into();
+    parsers.captured_response_headers = lower(&file.headers.response).into();
+    parsers.recorded_baggage = file.headers.baggage.clone().into();
     Ok(remora_engine::Settings {
         parsers,
         id_seed: id_seed(),

@@ -137,8 +137,8 @@ fn a_file_with_every_key() {
     assert!(!parsers.redact_statements);
     assert!(parsers.redacted_query_parameters.contains(&"cardnumber".to_owned()));
     assert!(parsers.redacted_query_parameters.contains(&"password".to_owned()), "the defaults stay");
-    assert_eq!(parsers.captured_request_headers, ["x-request-id"]);
-    assert_eq!(parsers.recorded_baggage, ["user.id"]);
+    assert_eq!(*parsers.captured_request_headers, ["x-request-id"]);
+    assert_eq!(*parsers.recorded_baggage, ["user.id"]);
     let log = LogSettings::new(
         &LogArguments::default(),
         &Environment::from_fn(&|_| None),

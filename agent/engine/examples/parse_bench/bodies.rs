@@ -63,6 +63,22 @@ fn bodies(protocol: &str) -> Vec<Body> {
                 unit: [b"2000\r\n".to_vec(), vec![0; 0x2000], b"\r\n".to_vec()].concat(),
             },
         ],
+        "http2" => {
+            let frame = |kind: u8, flags: u8, stream: u32, payload: &[u8]| {
+                let length = u32::try_from(payload.len()).expect("short").to_be_bytes();
+                [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+            };
+            let (settings, ending) = (frame(4, 0, 0, b""), 0x5);
+            // GET, /, http, and a literal `:authority: a`.
+            let fields = frame(1, ending, 1, b"\x82\x84\x86\x41\x01a");
+            let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+            vec![Body {
+                name: "frames of 16 KiB",
+                asked: [preface, settings.clone(), fields].concat(),
+                head: [settings, frame(1, 0x4, 1, b"\x88")].concat(),
+                unit: frame(0, 0, 1, &[0; 16 << 10]),
+            }]
+        }
         "postgresql" => {
             let startup = b"\0\0\0\x11\0\x03\0\0user\0me\0\0";
             let row = |length: u32| {

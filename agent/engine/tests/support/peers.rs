@@ -167,7 +167,7 @@ pub fn text(span: &Span, key: &str) -> Option<String> {
 /// Returns the spans of the server's side: name, path or statement, status code or error.
 pub fn served(spans: &[Span]) -> Vec<String> {
     let servers = spans.iter().filter(|span| span.kind == SpanKind::Server);
-    servers.map(|span| tell(span)).collect()
+    servers.map(tell).collect()
 }
 
 fn tell(span: &Span) -> String {

@@ -7,6 +7,9 @@ use crate::protocol::{DETECTION_BUDGET_BYTES, Detection, Side};
 /// Longest message whose contents can be judged by a glance.
 const MAX_NAME_BYTES: usize = 128;
 
+/// Longest message that is believed without knowing the connection: the lengths that letters make are longer.
+const MAX_DETECTED_BYTES: usize = 16 << 20;
+
 /// How sure a single message makes us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Likeness {
@@ -54,6 +57,9 @@ pub(super) fn chain(side: Side, bytes: &[u8]) -> Detection {
             Ok(None) => break,
             Ok(Some(header)) => usize::try_from(header.length).unwrap_or(usize::MAX),
         };
+        if length > MAX_DETECTED_BYTES {
+            return Detection::No;
+        }
         let body = rest.get(HEADER_BYTES..length.min(rest.len())).unwrap_or_default();
         let is_whole = rest.len() >= length;
         let Some(&kind) = rest.first() else { break };

@@ -10,9 +10,10 @@ const SSL: u32 = 80_877_103;
 const GSS: u32 = 80_877_104;
 /// Major version 3, in the upper half.
 const MAJOR_VERSION: u32 = 3;
-/// Minor versions: 0 and 2 exist, and 9999 is sent to see whether servers mind.
-const MAX_MINOR_VERSION: u32 = 99;
-const GREASE_MINOR_VERSION: u32 = 9999;
+/// Highest minor version that is believed; what is higher are other protocols' bytes.
+const MAX_MINOR_VERSION: u32 = 9;
+/// The minor version of `PG_PROTOCOL_GREASE`.
+const GREASE: u32 = 9999;
 /// Longest cancel key since version 3.2, with what is before it.
 const MAX_CANCEL_BYTES: usize = 12 + 256;
 
@@ -73,9 +74,10 @@ pub(super) fn find(bytes: &[u8]) -> Found<'_> {
     }
 }
 
+/// Returns whether clients ask for this version: 3.0 and 3.2, those that may follow, and the one that is asked for to
+/// see whether servers refuse what they do not know.
 fn is_version(version: u32) -> bool {
-    let minor = version & 0xffff;
-    version >> 16 == MAJOR_VERSION && (minor <= MAX_MINOR_VERSION || minor == GREASE_MINOR_VERSION)
+    version >> 16 == MAJOR_VERSION && matches!(version & 0xffff, 0..=MAX_MINOR_VERSION | GREASE)
 }
 
 /// Returns whether `bytes` may begin the parameters: names are words.

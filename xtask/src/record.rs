@@ -86,7 +86,7 @@ fn play(scenario: &Scenario, environment: &Environment, servers: &mut Servers) -
         bail!("the client made no connection");
     }
     let prefix = workspace::root().join("agent/engine/fixtures").join(scenario.name);
-    session::write_all(&prefix, &sessions)
+    session::write_all(&prefix, &sessions, scenario.spoke)
 }
 
 /// Relays until the standard input ends.
@@ -94,5 +94,5 @@ fn relay(listen: &Address, to: &Address, into: &std::path::Path) -> Result<()> {
     let proxy = Proxy::start(listen, to.clone())?;
     step(&format!("relaying {} to {to}; end the input (Ctrl-D) to write the sessions", proxy.address()));
     std::io::copy(&mut std::io::stdin(), &mut std::io::sink()).context("read the standard input")?;
-    session::write_all(into, &proxy.finish(LINGER)?)
+    session::write_all(into, &proxy.finish(LINGER)?, &[])
 }

@@ -85,7 +85,10 @@ impl Pairing {
             MessageKind::RequestEnd => self.request_end(message.pairing, last, out),
             MessageKind::Response(response) => self.response(message.pairing, response, first, last, out),
             MessageKind::ResponseEnd(ending) => self.finish(message.pairing, ending, last, out),
-            MessageKind::Interim | MessageKind::OneWay | MessageKind::Delivered(_) => {}
+            MessageKind::Interim
+            | MessageKind::OneWay
+            | MessageKind::Delivered(_)
+            | MessageKind::Settled(_) => {}
         }
     }
 

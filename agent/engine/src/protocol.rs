@@ -18,15 +18,19 @@ mod message_key;
 mod sql;
 mod text;
 mod turns;
+mod words;
 
+pub mod amqp;
 pub mod http1;
+pub mod nats;
 pub mod postgresql;
 pub mod redis;
 
 pub use marks::{Mark, Marks, Weight};
 
 /// All protocols, in the order in which they are asked whether bytes are theirs.
-pub static REGISTRY: &[&dyn Protocol] = &[&http1::Http1, &postgresql::Postgresql, &redis::Redis];
+pub static REGISTRY: &[&dyn Protocol] =
+    &[&http1::Http1, &postgresql::Postgresql, &redis::Redis, &amqp::Amqp, &nats::Nats];
 
 /// Who sent the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -313,6 +317,8 @@ pub enum MessageKind {
     OneWay,
     /// Likewise, with messages of a queue.
     Delivered(Box<Delivery>),
+    /// The client has said what became of messages that were delivered.
+    Settled(Box<Settled>),
 }
 
 /// What was asked.
@@ -376,6 +382,17 @@ pub struct Delivery {
     pub attributes: Attributes,
     /// Name of the consumer's span; none for the operation alone.
     pub name: Option<String>,
+    /// Number under which the client will settle it; none where it says nothing of it.
+    pub number: Option<u64>,
+}
+
+/// What became of messages that were delivered.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Settled {
+    /// The number of the delivery.
+    pub number: u64,
+    /// How the work went that they asked for, as far as the consumer says.
+    pub outcome: Outcome,
 }
 
 impl Request {

@@ -12,6 +12,8 @@ pub(super) struct Scenario {
     pub(super) name: &'static str,
     pub(super) server: Kind,
     pub(super) socket: Socket,
+    /// Which client and which server, with their versions.
+    pub(super) spoke: &'static [&'static str],
     /// Returns the programs that are run one after the other, given where the relay listens.
     pub(super) client: fn(&Environment, &Address) -> Vec<Command>,
 }
@@ -21,7 +23,7 @@ const fn tcp(
     server: Kind,
     client: fn(&Environment, &Address) -> Vec<Command>,
 ) -> Scenario {
-    Scenario { name, server, socket: Socket::Tcp, client }
+    Scenario { name, server, socket: Socket::Tcp, spoke: &[], client }
 }
 
 const fn unix(
@@ -29,7 +31,15 @@ const fn unix(
     server: Kind,
     client: fn(&Environment, &Address) -> Vec<Command>,
 ) -> Scenario {
-    Scenario { name, server, socket: Socket::Unix, client }
+    Scenario { name, server, socket: Socket::Unix, spoke: &[], client }
+}
+
+impl Scenario {
+    /// Says who speaks.
+    const fn between(mut self, spoke: &'static [&'static str]) -> Self {
+        self.spoke = spoke;
+        self
+    }
 }
 
 /// All recordings.
@@ -94,7 +104,34 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         command.args(["-t", "ping,set,get,incr"]);
         vec![command]
     }),
+    tcp("amqp/pika", Kind::Rabbitmq, |environment, to| {
+        vec![with_port(environment.python("amqp_pika.py"), to)]
+    })
+    .between(&["client pika 1.4.4", RABBITMQ]),
+    tcp("amqp/kombu", Kind::Rabbitmq, |environment, to| {
+        vec![with_port(environment.python("amqp_kombu.py"), to)]
+    })
+    .between(&["client kombu 5.7.0", RABBITMQ]),
+    tcp("amqp/celery", Kind::Rabbitmq, |environment, to| {
+        vec![with_port(environment.python("amqp_celery.py"), to)]
+    })
+    .between(&["client Celery 5.7.0", RABBITMQ]),
+    tcp("amqp/amqplib", Kind::Rabbitmq, |environment, to| vec![with_port(environment.node("amqp.js"), to)])
+        .between(&["client amqplib 2.3.1", RABBITMQ]),
+    tcp("amqp/amqp091-go", Kind::Rabbitmq, |environment, to| vec![with_port(environment.go("amqp"), to)])
+        .between(&["client amqp091-go 1.16.0", RABBITMQ]),
+    tcp("nats/nats-py", Kind::Nats, |environment, to| {
+        vec![with_port(environment.python("nats_clients.py"), to)]
+    })
+    .between(&["client nats-py 2.16.0", NATS]),
+    tcp("nats/nats-node", Kind::Nats, |environment, to| vec![with_port(environment.node("nats.js"), to)])
+        .between(&["client nats (Node) 2.29.3", NATS]),
+    tcp("nats/nats-go", Kind::Nats, |environment, to| vec![with_port(environment.go("nats"), to)])
+        .between(&["client nats.go 1.55.0", NATS]),
 ];
+
+const RABBITMQ: &str = "server RabbitMQ 3.10.8";
+const NATS: &str = "server NATS 2.15.1";
 
 fn with_port(mut command: Command, to: &Address) -> Command {
     command.arg(to.port().to_string());

@@ -1,5 +1,7 @@
 //! Real servers, started when they are first needed and ended with the recording.
 
+mod rabbitmq;
+
 use std::collections::HashMap;
 use std::fs;
 use std::net::TcpListener;
@@ -33,6 +35,9 @@ pub(super) enum Kind {
     Node,
     Postgresql,
     Redis,
+    Rabbitmq,
+    /// With JetStream.
+    Nats,
 }
 
 /// How it is reached.
@@ -129,6 +134,24 @@ impl Servers {
                 command.arg(self.folder.join("redis.sock"));
                 command
             }
+            Kind::Rabbitmq => rabbitmq::command(&self.folder.join("rabbitmq"), port)?,
+            Kind::Nats => {
+                let mut command = environment.python_program("nats-server");
+                command.args([
+                    "-a",
+                    "127.0.0.1",
+                    "-p",
+                    &number,
+                    "--user",
+                    "golden",
+                    "--pass",
+                    "golden",
+                    "-js",
+                    "-sd",
+                ]);
+                command.arg(self.folder.join("nats"));
+                command
+            }
         };
         if kind == Kind::Go {
             command.arg(&number);
@@ -215,8 +238,11 @@ impl Servers {
 
 impl Drop for Servers {
     fn drop(&mut self) {
-        for running in self.running.values_mut() {
+        for (kind, running) in &mut self.running {
             running.end();
+            if *kind == Kind::Rabbitmq {
+                rabbitmq::end_epmd(running.port);
+            }
         }
         let _ = fs::remove_dir_all(&self.folder);
     }
@@ -265,24 +291,34 @@ fn free_port() -> Result<u16> {
 }
 
 /// PostgreSQL refuses to run as root: then it runs as the user that its package made.
-fn unprivileged(mut command: Command) -> Command {
-    if let Some((user, group)) = postgres_user().filter(|_| host::is_root()) {
+fn unprivileged(command: Command) -> Command {
+    run_as("postgres", command)
+}
+
+/// Runs a command as this user, where that is possible.
+fn run_as(name: &str, mut command: Command) -> Command {
+    if let Some((user, group)) = user(name).filter(|_| host::is_root()) {
         command.uid(user).gid(group);
     }
     command
 }
 
 fn own(folder: &Path) -> Result<()> {
-    if let Some((user, group)) = postgres_user().filter(|_| host::is_root()) {
+    give("postgres", folder)
+}
+
+/// Gives a folder to this user, where that is possible.
+fn give(name: &str, folder: &Path) -> Result<()> {
+    if let Some((user, group)) = user(name).filter(|_| host::is_root()) {
         chown(folder, Some(user), Some(group))
             .with_context(|| format!("change the owner of {}", folder.display()))?;
     }
     Ok(())
 }
 
-fn postgres_user() -> Option<(u32, u32)> {
+fn user(name: &str) -> Option<(u32, u32)> {
     let users = fs::read_to_string("/etc/passwd").ok()?;
-    let user = users.lines().find(|line| line.starts_with("postgres:"))?;
-    let mut fields = user.split(':').skip(2).map(str::parse);
+    let fields = users.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+    let mut fields = fields.split(':').skip(1).map(str::parse);
     Some((fields.next()?.ok()?, fields.next()?.ok()?))
 }

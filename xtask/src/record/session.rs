@@ -35,8 +35,11 @@ impl Session {
         self.pieces.iter().all(|piece| piece.bytes.is_empty())
     }
 
-    fn text(&self) -> String {
+    fn text(&self, remarks: &[&str]) -> String {
         let mut text = String::from("# cargo xtask record, format 1\n");
+        for remark in remarks {
+            let _ = writeln!(text, "# {remark}");
+        }
         for piece in &self.pieces {
             let side = if piece.is_from_client { '>' } else { '<' };
             if piece.bytes.is_empty() {
@@ -50,8 +53,9 @@ impl Session {
     }
 }
 
-/// Writes `PREFIX.session`, or `PREFIX-1.session` and so on where there are several, in place of what was there.
-pub(super) fn write_all(prefix: &Path, sessions: &[Session]) -> Result<()> {
+/// Writes `PREFIX.session`, or `PREFIX-1.session` and so on where there are several, in place of what was there. Each
+/// begins with these remarks.
+pub(super) fn write_all(prefix: &Path, sessions: &[Session], remarks: &[&str]) -> Result<()> {
     let sessions: Vec<&Session> = sessions.iter().filter(|session| !session.is_empty()).collect();
     let folder = prefix.parent().context("the prefix has no folder")?;
     let name = prefix.file_name().context("the prefix has no name")?.to_string_lossy();
@@ -59,7 +63,7 @@ pub(super) fn write_all(prefix: &Path, sessions: &[Session]) -> Result<()> {
     for (at, session) in sessions.iter().enumerate() {
         let number = if sessions.len() > 1 { format!("-{}", at + 1) } else { String::new() };
         let path = folder.join(format!("{name}{number}.session"));
-        fs::write(&path, session.text()).with_context(|| format!("write {}", path.display()))?;
+        fs::write(&path, session.text(remarks)).with_context(|| format!("write {}", path.display()))?;
     }
     Ok(())
 }

@@ -111,7 +111,7 @@ impl Correlation {
         connection: ConnectionId,
         opened: &Opened,
     ) -> Span {
-        let Delivery { received, source, attributes, name } = delivery;
+        let Delivery { received, source, attributes, name, number: _ } = delivery;
         let Identity { trace, client_span, .. } = identity::new(&mut self.ids);
         let context =
             Context { trace_id: trace, span_id: client_span, flags: ROOT_FLAGS, state: String::new() };

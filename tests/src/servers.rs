@@ -3,18 +3,22 @@
 mod go_service;
 mod gunicorn;
 mod http_server;
+mod nats;
 mod nginx;
 mod node_service;
 mod postgres;
+mod rabbitmq;
 mod redis;
 mod tokio_service;
 
 pub use go_service::GoService;
 pub use gunicorn::{Gunicorn, Workers};
 pub use http_server::HttpServer;
+pub use nats::Nats;
 pub use nginx::Nginx;
 pub use node_service::NodeService;
 pub use postgres::Postgres;
+pub use rabbitmq::Rabbitmq;
 pub use redis::Redis;
 pub use tokio_service::TokioService;
 

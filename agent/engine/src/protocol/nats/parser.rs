@@ -180,7 +180,7 @@ impl NatsParser {
         }
         while let Some(place) = self.order.pop_front() {
             if let Some(waiting) = self.waiting.remove(&place) {
-                return Some(Said::Part(unanswered(), waiting.number));
+                return Some(Said::Part(MessageKind::Lost, waiting.number));
             }
         }
         None

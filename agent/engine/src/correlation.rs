@@ -3,6 +3,7 @@
 //! Takes the beginnings and ends of exchanges, makes [`Span`]s. It knows executors, turns and places on the wire, and no
 //! protocol. Its one hard problem is to name no parent rather than a wrong one: every rule below states what it proves.
 
+mod connections;
 mod content;
 mod deliveries;
 mod describe;

@@ -40,6 +40,8 @@ pub struct Settings {
     pub max_capture_bytes: u32,
     /// What is made of ids that two requests have in common.
     pub content_evidence: ContentEvidence,
+    /// Tell of connections of which nothing was understood too: one span each, when they end.
+    pub tells_unknown: bool,
 }
 
 /// Something the engine counts: discards by reason, and what it understood.
@@ -61,6 +63,7 @@ pub struct Engine {
     parsers: ParserSettings,
     learned: Learned,
     max_capture_bytes: u32,
+    tells_unknown: bool,
     connections: HashMap<ConnectionId, Connection>,
     told: Told,
     correlation: Correlation,
@@ -82,6 +85,7 @@ struct Connection {
     ingress: Stream,
     session: Session,
     pairing: Pairing,
+    opened_at_ns: u64,
     last_seen_ns: u64,
     /// The process that used it last.
     user: u32,
@@ -116,6 +120,7 @@ impl Connection {
             ingress: Stream::default(),
             session,
             pairing: Pairing::default(),
+            opened_at_ns: at_ns,
             last_seen_ns: at_ns,
             is_waiting: false,
         }
@@ -139,6 +144,7 @@ impl Engine {
             parsers: ParserSettings { mark_key, ..settings.parsers },
             learned: Learned::default(),
             max_capture_bytes: settings.max_capture_bytes,
+            tells_unknown: settings.tells_unknown,
             connections: HashMap::default(),
             told: Told::default(),
             correlation: Correlation::new(settings.id_seed, settings.content_evidence),
@@ -616,6 +622,8 @@ impl Engine {
             self.tally.received_bytes += received;
             self.tally.seen_bytes += closed.seen.min(received);
         }
+        self.tell_unknown(id, at_ns, closed);
+        let Some(connection) = self.connections.get(&id) else { return };
         let open = connection.pairing.oldest();
         let is_server = connection.session.client() == Some(Direction::Ingress);
         match closed.executor {
@@ -629,6 +637,18 @@ impl Engine {
             }
         }
         self.close(id, at_ns);
+    }
+
+    /// A connection of which nothing was understood is told as a whole, where that is wanted. Who met it midway knows
+    /// neither when it began nor who opened it.
+    fn tell_unknown(&mut self, id: ConnectionId, at_ns: u64, closed: Closed) {
+        let Some(connection) = self.connections.get(&id).filter(|_| self.tells_unknown) else { return };
+        let Connection { opened, opened_at_ns, session, .. } = connection;
+        let was_used = session.is_unknown() && opened.role != Role::Unknown;
+        if was_used {
+            let span = self.correlation.connection(id, opened, (*opened_at_ns, at_ns), closed);
+            self.spans.push_back(span);
+        }
     }
 
     /// Hands over what waits for segments that will not come.

@@ -287,10 +287,12 @@ pub enum Answer {
     /// again; those of the other side that are unread are dropped.
     Lost,
     /// From here on the connection carries the protocol with this [token](Protocol::upgrade_token), in both directions:
-    /// the bytes are shown to its parser. It answers what was asked last.
+    /// the bytes are shown to its parser.
     Upgraded {
         /// The token.
         token: &'static str,
+        /// What was asked last is answered there. Otherwise nobody has told what was asked.
+        is_answering: bool,
     },
     /// From here on the connection carries something else (after an upgrade, TLS, a tunnel): ignore the rest.
     Opaque,

@@ -131,6 +131,10 @@ keys! {
     REMORA_RPC_REQUEST_MESSAGES = "remora.rpc.request.messages";
     /// Messages that the server sent in one call.
     REMORA_RPC_RESPONSE_MESSAGES = "remora.rpc.response.messages";
+    /// Bytes that this end of a connection sent; the end of the stream may count as one.
+    REMORA_CONNECTION_BYTES_SENT = "remora.connection.bytes_sent";
+    /// Bytes that this end of a connection received.
+    REMORA_CONNECTION_BYTES_RECEIVED = "remora.connection.bytes_received";
     /// Why parts of the exchange are missing.
     REMORA_INCOMPLETE = "remora.incomplete";
     /// The trace that a context which the agent wrote into the request names: the receiver may have spans of that trace,

@@ -941,3 +941,36 @@ fn content_is_no_evidence_where_it_is_switched_off() {
     let call = call_of(&spans, call.connection);
     assert_eq!((call.parent, call.links.as_slice()), (None, [].as_slice()));
 }
+
+#[test]
+fn a_connection_that_nobody_understands_is_told_as_a_whole_on_request() {
+    let strange = "\u{1}\u{2}something else\n";
+    for is_wanted in [false, true] {
+        let mut world = World::new();
+        world.engine = Engine::new(Settings { tells_unknown: is_wanted, ..Settings::default() });
+        let (mut client, mut server) = world.connect(1, 2, 7000);
+        let silent = world.connect(1, 2, 7001).0;
+        world.pass(&mut client, &mut server, &strange.repeat(40));
+        let closed = Closed {
+            executor: Some(client.executor),
+            received: Some(3),
+            sequence_sent: Some(1 + 640),
+            ..Closed::default()
+        };
+        world.send(client.connection, EventKind::Closed(closed));
+        world.close(&silent);
+        let spans = world.spans();
+        if !is_wanted {
+            assert!(spans.is_empty(), "{spans:?}");
+            continue;
+        }
+        let [span] = &spans[..] else { panic!("{spans:?}") };
+        assert_eq!((span.kind, &*span.name, span.protocol), (SpanKind::Client, "connection", "unknown"));
+        assert!(span.ended_at_ns > span.started_at_ns);
+        let told = |key: &str| span.attributes.iter().find(|(found, _)| found == key).map(|(_, value)| value);
+        assert_eq!(told("remora.connection.bytes_sent"), Some(&Value::Int(640)));
+        assert_eq!(told("remora.connection.bytes_received"), Some(&Value::Int(3)));
+        assert_eq!(told("server.port"), Some(&Value::Int(7000)));
+        assert_eq!(told("network.transport"), Some(&Value::from("tcp")));
+    }
+}

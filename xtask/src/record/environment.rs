@@ -13,6 +13,8 @@ use crate::workspace;
 /// Programs, and the Debian package that has each.
 const PROGRAMS: &[(&str, &str)] = &[
     ("curl", "curl"),
+    ("dig", "bind9-dnsutils"),
+    ("dnsmasq", "dnsmasq-base"),
     ("go", "golang-go"),
     ("initdb", "postgresql"),
     ("nginx", "nginx-light"),

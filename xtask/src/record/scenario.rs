@@ -28,6 +28,15 @@ const fn tcp(
     Scenario { name, speaker, server, socket: Socket::Tcp, client }
 }
 
+/// Returns questions to dnsmasq, over UDP.
+const fn udp(
+    name: &'static str,
+    speaker: Speaker,
+    client: fn(&Environment, &Address) -> Vec<Command>,
+) -> Scenario {
+    Scenario { name, speaker, server: Kind::Dnsmasq, socket: Socket::Udp, client }
+}
+
 const fn unix(
     name: &'static str,
     speaker: Speaker,
@@ -37,7 +46,12 @@ const fn unix(
     Scenario { name, speaker, server, socket: Socket::Unix, client }
 }
 
+const DIG: Speaker = Speaker::program("dig", "dig");
+const DNSPYTHON: Speaker = Speaker::python("dnspython", "dnspython");
 const CURL: Speaker = Speaker::program("curl", "curl");
+const GRPC_GO: Speaker = Speaker::go("grpc-go", "google.golang.org/grpc");
+const GRPC_NODE: Speaker = Speaker::node("@grpc/grpc-js", "@grpc/grpc-js");
+const GRPC_PYTHON: Speaker = Speaker::python("grpcio", "grpcio");
 const PGBENCH: Speaker = Speaker::program("pgbench", "pgbench");
 const PSQL: Speaker = Speaker::program("psql", "psql");
 const REDIS_BENCHMARK: Speaker = Speaker::program("redis-benchmark", "redis-benchmark");
@@ -72,6 +86,83 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         let mut command = environment.node("http.js");
         command.arg("client");
         vec![with_port(command, to)]
+    }),
+    tcp("http2/curl-nginx", CURL, Kind::NginxHttp2, |_, to| vec![curl_http2(to, "--http2-prior-knowledge")]),
+    tcp("http1/curl-go-h2c", CURL, Kind::GoHttp2, |_, to| vec![curl_http2(to, "--http2")]),
+    tcp("http2/httpx-go", Speaker::python("httpx", "httpx"), Kind::GoHttp2, |environment, to| {
+        vec![with_port(environment.python("http2_httpx.py"), to)]
+    }),
+    tcp("http2/go-go", Speaker::program("Go net/http", "go"), Kind::GoHttp2, |environment, to| {
+        vec![with_port(environment.go("http2"), to)]
+    }),
+    tcp("http2/node-node", Speaker::program("Node.js http2", "node"), Kind::NodeHttp2, |environment, to| {
+        let mut command = environment.node("http2.js");
+        command.arg("call");
+        vec![with_port(command, to)]
+    }),
+    tcp("http2/grpc-go-go", GRPC_GO, Kind::GoGrpc, |environment, to| {
+        vec![with_port(environment.go("grpc"), to)]
+    }),
+    tcp("http2/grpc-python-go", GRPC_PYTHON, Kind::GoGrpc, grpc_python),
+    tcp("http2/grpc-node-go", GRPC_NODE, Kind::GoGrpc, grpc_node),
+    tcp("http2/grpc-go-python", GRPC_GO, Kind::PythonGrpc, |environment, to| {
+        let mut command = with_port(environment.go("grpc"), to);
+        command.env("BROKEN", "UNKNOWN");
+        vec![command]
+    }),
+    tcp("http2/grpc-python-python", GRPC_PYTHON, Kind::PythonGrpc, |environment, to| {
+        let mut commands = grpc_python(environment, to);
+        for command in &mut commands {
+            command.env("BROKEN", "UNKNOWN");
+        }
+        commands
+    }),
+    tcp("http2/grpc-python-node", GRPC_PYTHON, Kind::NodeGrpc, grpc_python),
+    tcp("http2/grpc-node-node", GRPC_NODE, Kind::NodeGrpc, grpc_node),
+    tcp("http1/ws-live", Speaker::node("ws", "ws"), Kind::NodeLive, |environment, to| {
+        vec![live(environment.node("live.js"), "chat", to)]
+    }),
+    tcp("http1/ws-uvicorn", Speaker::python("websockets", "websockets"), Kind::Uvicorn, |environment, to| {
+        vec![live(environment.python("live.py"), "chat", to)]
+    }),
+    tcp(
+        "http1/gorilla-live",
+        Speaker::go("gorilla/websocket", "github.com/gorilla/websocket"),
+        Kind::NodeLive,
+        |environment, to| vec![with_port(environment.go("chat"), to)],
+    ),
+    tcp(
+        "http1/eventsource-live",
+        Speaker::node("eventsource", "eventsource"),
+        Kind::NodeLive,
+        |environment, to| vec![live(environment.node("live.js"), "follow", to)],
+    ),
+    tcp(
+        "http1/httpx-sse-uvicorn",
+        Speaker::python("httpx-sse", "httpx-sse"),
+        Kind::Uvicorn,
+        |environment, to| vec![live(environment.python("live.py"), "follow", to)],
+    ),
+    tcp(
+        "http1/graphql-request-live",
+        Speaker::node("graphql-request", "graphql-request"),
+        Kind::NodeLive,
+        |environment, to| vec![live(environment.node("live.js"), "ask", to)],
+    ),
+    tcp("http1/gql-uvicorn", Speaker::python("gql", "gql"), Kind::Uvicorn, |environment, to| {
+        vec![live(environment.python("live.py"), "ask", to)]
+    }),
+    udp("dns/dig-udp", DIG, |_, to| vec![dig(to, &[]), dig(to, &["+bufsize=4096", "+dnssec"])]),
+    tcp("dns/dig-tcp", DIG, Kind::Dnsmasq, |_, to| vec![dig(to, &["+tcp", "+keepopen"])]),
+    udp("dns/dnspython-udp", DNSPYTHON, |environment, to| vec![dnspython(environment, "udp", to)]),
+    tcp("dns/dnspython-tcp", DNSPYTHON, Kind::Dnsmasq, |environment, to| {
+        vec![dnspython(environment, "tcp", to)]
+    }),
+    udp("dns/c-ares-udp", Speaker::program("Node.js c-ares", "node"), |environment, to| {
+        vec![with_port(environment.node("dns.js"), to)]
+    }),
+    udp("dns/go-udp", Speaker::program("Go net", "go"), |environment, to| {
+        vec![with_port(environment.go("resolve"), to)]
     }),
     tcp("postgresql/psql", PSQL, Kind::Postgresql, |_, to| vec![psql(to)]),
     unix("postgresql/psql-unix", PSQL, Kind::Postgresql, |_, to| vec![psql(to)]),
@@ -178,6 +269,67 @@ fn curl(to: &Address, options: &[&str]) -> Command {
         };
     }
     command
+}
+
+fn grpc_python(environment: &Environment, to: &Address) -> Vec<Command> {
+    let mut command = environment.python("grpc_shop.py");
+    command.arg("call");
+    vec![with_port(command, to)]
+}
+
+fn grpc_node(environment: &Environment, to: &Address) -> Vec<Command> {
+    let mut command = environment.node("grpc.js");
+    command.arg("call");
+    vec![with_port(command, to)]
+}
+
+/// Requests of curl on one connection.
+fn curl_http2(to: &Address, version: &str) -> Command {
+    let context = "traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let mut command = curl(to, &[version, "-H", context, "/users/1?a=b&sig=secret"]);
+    let requests: &[&[&str]] =
+        &[&["/a.txt"], &["--head", "/a.txt"], &["/missing"], &["/large.txt"], &["--data", "a=b", "/echo"]];
+    for request in requests {
+        command.args(["--next", "--silent", "--show-error", "--noproxy", "*", version]);
+        for option in *request {
+            match option.starts_with('/') {
+                true => command.arg(format!("http://{to}{option}")).args(["--output", "/dev/null"]),
+                false => command.arg(option),
+            };
+        }
+    }
+    command
+}
+
+/// Questions of all kinds; the same again over TCP on one connection.
+fn dig(to: &Address, options: &[&str]) -> Command {
+    let mut command = program("dig");
+    command
+        .args(["@127.0.0.1", "-p", &to.port().to_string(), "+tries=1", "+timeout=2", "+ignore"])
+        .args(options);
+    for question in [
+        &["www.golden.test", "A"][..],
+        &["alias.golden.test", "AAAA"],
+        &["missing.golden.test", "A"],
+        &["elsewhere.example", "HTTPS"],
+        &["golden.test", "MX"],
+        &["big.golden.test", "TXT"],
+        &["-x", "192.0.2.1"],
+    ] {
+        command.args(question);
+    }
+    command
+}
+
+fn dnspython(environment: &Environment, transport: &str, to: &Address) -> Command {
+    let mut command = environment.python("dns_dnspython.py");
+    command.arg(transport);
+    with_port(command, to)
+}
+
+fn live(mut command: Command, role: &str, to: &Address) -> Command {
+    command.arg(role);
+    with_port(command, to)
 }
 
 /// Everything that nginx and curl say on one connection.

@@ -64,7 +64,7 @@ impl Source {
                 let mut command = program(name);
                 command.arg(match name {
                     "go" | "rabbitmqctl" => "version",
-                    "nginx" => "-v",
+                    "nginx" | "dig" => "-v",
                     _ => "--version",
                 });
                 command

@@ -123,6 +123,11 @@ fn add_addresses(attributes: &mut Attributes, kind: SpanKind, request: &mut Requ
     add_peer(attributes, kind, &opened.peer);
 }
 
+/// Adds the addresses of a connection.
+pub(super) fn add_ends(attributes: &mut Attributes, kind: SpanKind, opened: &Opened) {
+    add_addresses(attributes, kind, &mut Request::default(), opened);
+}
+
 fn add_peer(attributes: &mut Attributes, kind: SpanKind, peer: &Endpoint) {
     let is_claimed = has(attributes, &semconv::CLIENT_ADDRESS);
     match kind {

@@ -37,8 +37,8 @@ pub(super) struct Http1Parser {
     is_tunnel: bool,
     /// It is this, and the exchange that led to it is open.
     websocket: Option<WebSocket>,
-    /// Both sides go on by this protocol.
-    upgrade: Option<&'static str>,
+    /// Both sides go on by this protocol; and whether it answers what is reported.
+    upgrade: Option<(&'static str, bool)>,
     /// The final response came before the body of a request with `Expect: 100-continue`, which may not come at all.
     is_body_optional: bool,
 }
@@ -188,7 +188,7 @@ impl Http1Parser {
             return Ok(reported(is_reported, eaten, MessageKind::Interim));
         }
         if read.is_h2c {
-            self.upgrade = Some("h2c");
+            self.upgrade = Some(("h2c", is_reported));
             return Ok(reported(is_reported, eaten, MessageKind::Interim));
         }
         // The end of the request was among what is missing, and maybe other requests.
@@ -379,8 +379,8 @@ impl Http1Parser {
 
 impl Parser for Http1Parser {
     fn parse(&mut self, side: Side, bytes: &[u8]) -> Answer {
-        if let Some(token) = self.upgrade {
-            return Answer::Upgraded { token };
+        if let Some((token, is_answering)) = self.upgrade {
+            return Answer::Upgraded { token, is_answering };
         }
         if self.is_tunnel {
             return self.tunnel(side, bytes);

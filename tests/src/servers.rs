@@ -1,8 +1,10 @@
 //! Real servers on free ports, in folders of their own, ready when returned and stopped when dropped.
 
 mod go_service;
+mod grpc_service;
 mod gunicorn;
 mod http_server;
+mod mysql;
 mod nats;
 mod nginx;
 mod node_service;
@@ -12,8 +14,10 @@ mod redis;
 mod tokio_service;
 
 pub use go_service::GoService;
+pub use grpc_service::{GrpcService, Language};
 pub use gunicorn::{Gunicorn, Workers};
 pub use http_server::HttpServer;
+pub use mysql::{Flavour, Mysql};
 pub use nats::Nats;
 pub use nginx::Nginx;
 pub use node_service::NodeService;

@@ -381,6 +381,12 @@ impl Correlation {
         self.parents.touch(executor, server);
     }
 
+    /// Notes that a connection is touched on which several exchanges are open: which of them it is for is told later, but
+    /// for what is more of one that `is_streaming`.
+    pub(crate) fn touch_any(&mut self, executor: &Executor, is_streaming: bool) {
+        self.parents.touch_any(executor, is_streaming);
+    }
+
     /// Notes that something has arrived that is not understood yet.
     pub(crate) fn disturb(&mut self, executor: &Executor) {
         self.parents.disturb(executor.tgid);

@@ -243,8 +243,8 @@ impl Engine {
 
     /// Tells that a process is gone, and with it the connections that it was the last to use.
     pub fn handle_process_exit(&mut self, tgid: u32, now_ns: u64) {
-        let is_local =
-            |connection: &Connection| connection.user == tgid && connection.opened.peer_sock.is_some();
+        let is_silent = |opened: &Opened| opened.peer_sock.is_some() || opened.is_datagram;
+        let is_local = |connection: &Connection| connection.user == tgid && is_silent(&connection.opened);
         // TCP connections tell their own end.
         let mut gone: Vec<_> =
             self.connections.iter().filter(|(_, c)| is_local(c)).map(|(id, _)| *id).collect();
@@ -425,6 +425,19 @@ impl Engine {
     /// to what the thread worked on before.
     fn touch(&mut self, id: ConnectionId, direction: Direction, executor: &Executor) {
         let Some(connection) = self.connections.get(&id) else { return };
+        let (is_asking, is_answering) = connection.pairing.is_streaming();
+        let is_streaming =
+            if connection.session.client() == Some(direction) { is_asking } else { is_answering };
+        if is_streaming || connection.pairing.is_multiplexed() {
+            return self.correlation.touch_any(executor, is_streaming);
+        }
+        // The answer of a resolver may be for whoever else has asked for the same name.
+        if connection.opened.is_datagram
+            && direction == Direction::Ingress
+            && connection.session.client() == Some(Direction::Egress)
+        {
+            return;
+        }
         let open = connection.pairing.oldest();
         if direction == Direction::Ingress {
             self.correlation.note_reading(id, open, executor);

@@ -28,6 +28,7 @@ pub mod amqp;
 pub mod dns;
 pub mod http1;
 pub mod http2;
+pub mod mysql;
 pub mod nats;
 pub mod postgresql;
 pub mod redis;
@@ -39,6 +40,7 @@ pub static REGISTRY: &[&dyn Protocol] = &[
     &dns::Dns,
     &http1::Http1,
     &http2::Http2,
+    &mysql::Mysql,
     &postgresql::Postgresql,
     &redis::Redis,
     &amqp::Amqp,
@@ -368,6 +370,8 @@ pub struct Request {
     pub attributes: Attributes,
     /// Trace context found in the request.
     pub context: Option<WireContext>,
+    /// Programs that ask so have a task write that writes for all: who writes it says nothing of who asks.
+    pub is_relayed: bool,
     /// Contexts of the single messages that it hands over, where there are several.
     pub carried: Vec<WireContext>,
     /// What the request is about.

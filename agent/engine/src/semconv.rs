@@ -93,11 +93,11 @@ keys! {
     NETWORK_PROTOCOL_NAME = "network.protocol.name";
     /// `1.1`.
     NETWORK_PROTOCOL_VERSION = "network.protocol.version";
-    /// `tcp` or `unix`.
+    /// `unix` or `udp`; TCP where it is not there.
     NETWORK_TRANSPORT = "network.transport";
     /// Kind of error.
     ERROR_TYPE = "error.type";
-    /// `postgresql`, `redis`.
+    /// `mysql`, `postgresql`, `redis`.
     DB_SYSTEM_NAME = "db.system.name";
     /// Database name (PostgreSQL: `database`; Redis: index).
     DB_NAMESPACE = "db.namespace";
@@ -113,10 +113,12 @@ keys! {
     DB_COLLECTION_NAME = "db.collection.name";
     /// Stored procedure.
     DB_STORED_PROCEDURE_NAME = "db.stored_procedure.name";
-    /// Error code of the database (SQLSTATE, or the prefix of a Redis error).
+    /// Error code of the database (SQLSTATE, number of a MySQL error, or prefix of a Redis error).
     DB_RESPONSE_STATUS_CODE = "db.response.status_code";
     /// Rows that came back.
     DB_RESPONSE_RETURNED_ROWS = "db.response.returned_rows";
+    /// SQLSTATE of an error whose code is another.
+    REMORA_DB_SQLSTATE = "remora.db.sqlstate";
     /// User of the connection.
     DB_USER = "remora.db.user";
     /// `grpc`: the system of remote procedure calls.

@@ -8,6 +8,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail};
 
 use crate::shell;
+use crate::test::environment::maven;
 use crate::workspace;
 
 /// Programs, and the Debian package that has each.
@@ -17,6 +18,9 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("dnsmasq", "dnsmasq-base"),
     ("go", "golang-go"),
     ("initdb", "postgresql"),
+    ("java", "openjdk-17-jdk-headless"),
+    ("mariadb", "mariadb-client"),
+    ("mariadbd", "mariadb-server"),
     ("nginx", "nginx-light"),
     ("node", "nodejs"),
     ("npm", "npm"),
@@ -49,6 +53,7 @@ impl Environment {
         let environment = Self { folder: workspace::target().join("record") };
         environment.install_python()?;
         environment.install_node()?;
+        maven::install_jdbc()?;
         environment.build_go()?;
         Ok(environment)
     }
@@ -83,6 +88,13 @@ impl Environment {
     pub(super) fn go(&self, role: &str) -> Command {
         let mut command = Command::new(self.folder.join("go/golden"));
         command.arg(role);
+        command
+    }
+
+    /// Returns a command that runs the client in Java, which is compiled as it is started, with a URL of JDBC.
+    pub(super) fn jdbc(&self, url: &str) -> Command {
+        let mut command = program("java");
+        command.arg("-cp").arg(maven::class_path()).arg(clients().join("java/SqlClient.java")).arg(url);
         command
     }
 

@@ -54,6 +54,15 @@ const GRPC_NODE: Speaker = Speaker::node("@grpc/grpc-js", "@grpc/grpc-js");
 const GRPC_PYTHON: Speaker = Speaker::python("grpcio", "grpcio");
 const PGBENCH: Speaker = Speaker::program("pgbench", "pgbench");
 const PSQL: Speaker = Speaker::program("psql", "psql");
+const ASYNCPG: Speaker = Speaker::python("asyncpg", "asyncpg");
+const CONNECTOR_PYTHON: Speaker = Speaker::python("Connector/Python", "mysql-connector-python");
+const CONNECTOR_J: Speaker = Speaker::jdbc("Connector/J", "mysql-connector-j");
+const GO_MYSQL: Speaker = Speaker::go("go-sql-driver", "github.com/go-sql-driver/mysql");
+const MARIADB_CLI: Speaker = Speaker::program("mariadb", "mariadb");
+const MARIADB_CONNECTOR_J: Speaker = Speaker::jdbc("MariaDB Connector/J", "mariadb-java-client");
+const MYSQL2: Speaker = Speaker::node("mysql2", "mysql2");
+const PGJDBC: Speaker = Speaker::jdbc("pgjdbc", "postgresql");
+const PYMYSQL: Speaker = Speaker::python("PyMySQL", "PyMySQL");
 const REDIS_BENCHMARK: Speaker = Speaker::program("redis-benchmark", "redis-benchmark");
 const REDIS_CLI: Speaker = Speaker::program("redis-cli", "redis-cli");
 const REDIS_PY: Speaker = Speaker::python("redis-py", "redis");
@@ -87,8 +96,77 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         command.arg("client");
         vec![with_port(command, to)]
     }),
-    tcp("http2/curl-nginx", CURL, Kind::NginxHttp2, |_, to| vec![curl_http2(to, "--http2-prior-knowledge")]),
-    tcp("http1/curl-go-h2c", CURL, Kind::GoHttp2, |_, to| vec![curl_http2(to, "--http2")]),
+    tcp("http2/curl-nginx", CURL, Kind::NginxHttp2, |_, to| {
+        // This curl does not use such a connection twice.
+        let known = "--http2-prior-knowledge";
+        vec![curl(to, &[known, "/large.txt"]), curl(to, &[known, "--head", "/a.txt"])]
+    }),
+    tcp("http2/httpx-nginx", Speaker::python("httpx", "httpx"), Kind::NginxHttp2, |environment, to| {
+        vec![with_port(environment.python("http2_httpx.py"), to)]
+    }),
+    tcp("http1/curl-go-h2c", CURL, Kind::GoHttp2, |_, to| vec![curl_h2c(to)]),
+    tcp("mysql/pymysql", PYMYSQL, Kind::Mysql, |environment, to| {
+        vec![with(environment.python("mysql_pymysql.py"), to, &["golden"])]
+    }),
+    tcp("mysql/pymysql-native", PYMYSQL, Kind::Mysql, |environment, to| {
+        vec![with(environment.python("mysql_pymysql.py"), to, &["native"])]
+    }),
+    tcp("mysql/pymysql-mariadb", PYMYSQL, Kind::Mariadb, |environment, to| {
+        vec![with(environment.python("mysql_pymysql.py"), to, &["golden"])]
+    }),
+    tcp("mysql/connector-pure", CONNECTOR_PYTHON, Kind::Mysql, |environment, to| {
+        vec![with(environment.python("mysql_connector.py"), to, &["native", "pure"])]
+    }),
+    tcp("mysql/connector-pure-compressed", CONNECTOR_PYTHON, Kind::Mysql, |environment, to| {
+        vec![with(environment.python("mysql_connector.py"), to, &["native", "pure-compress"])]
+    }),
+    tcp("mysql/connector-c", CONNECTOR_PYTHON, Kind::Mysql, |environment, to| {
+        vec![with(environment.python("mysql_connector.py"), to, &["native", "c"])]
+    }),
+    tcp("mysql/connector-c-compressed", CONNECTOR_PYTHON, Kind::Mysql, |environment, to| {
+        vec![with(environment.python("mysql_connector.py"), to, &["native", "c-compress"])]
+    }),
+    tcp("mysql/connector-c-mariadb", CONNECTOR_PYTHON, Kind::Mariadb, |environment, to| {
+        vec![with(environment.python("mysql_connector.py"), to, &["golden", "c"])]
+    }),
+    tcp("mysql/mysql2", MYSQL2, Kind::Mysql, |environment, to| {
+        vec![with(environment.node("mysql.js"), to, &["golden"])]
+    }),
+    tcp("mysql/mysql2-compressed", MYSQL2, Kind::Mariadb, |environment, to| {
+        vec![with(environment.node("mysql.js"), to, &["golden", "compress"])]
+    }),
+    tcp("mysql/go", GO_MYSQL, Kind::Mysql, |environment, to| {
+        vec![with(environment.go("mysql"), to, &["golden", "interpolateParams=false"])]
+    }),
+    tcp("mysql/go-compressed", GO_MYSQL, Kind::Mariadb, |environment, to| {
+        vec![with(environment.go("mysql"), to, &["golden", "compress=true&interpolateParams=true"])]
+    }),
+    tcp("mysql/connector-j", CONNECTOR_J, Kind::Mysql, |environment, to| {
+        let options =
+            "allowPublicKeyRetrieval=true&sslMode=DISABLED&useServerPrepStmts=true&useCursorFetch=true";
+        vec![environment.jdbc(&mysql_url("mysql", to, options))]
+    }),
+    tcp("mysql/connector-j-text", CONNECTOR_J, Kind::Mariadb, |environment, to| {
+        let options = "sslMode=DISABLED&rewriteBatchedStatements=true&useCompression=true";
+        vec![environment.jdbc(&mysql_url("mysql", to, options))]
+    }),
+    tcp("mysql/mariadb-connector-j", MARIADB_CONNECTOR_J, Kind::Mariadb, |environment, to| {
+        vec![environment.jdbc(&mysql_url("mariadb", to, "useServerPrepStmts=true&useBulkStmts=true"))]
+    }),
+    tcp("mysql/mariadb", MARIADB_CLI, Kind::Mariadb, |_, to| vec![mariadb(to, &["--skip-ssl"])]),
+    tcp("mysql/mariadb-compressed", MARIADB_CLI, Kind::Mysql, |_, to| {
+        vec![mariadb(to, &["--compress", "--skip-ssl", "--user=native"])]
+    }),
+    tcp("mysql/mariadb-encrypted", MARIADB_CLI, Kind::Mysql, |_, to| {
+        vec![mariadb(to, &["--ssl", "--ssl-verify-server-cert=0", "--user=native"])]
+    }),
+    tcp("postgresql/asyncpg", ASYNCPG, Kind::Postgresql, |environment, to| {
+        vec![with_port(environment.python("pg_asyncpg.py"), to)]
+    }),
+    tcp("postgresql/pgjdbc", PGJDBC, Kind::Postgresql, |environment, to| {
+        let url = format!("jdbc:postgresql://{to}/golden?user=golden&password=golden&sslmode=disable");
+        vec![environment.jdbc(&url)]
+    }),
     tcp("http2/httpx-go", Speaker::python("httpx", "httpx"), Kind::GoHttp2, |environment, to| {
         vec![with_port(environment.python("http2_httpx.py"), to)]
     }),
@@ -258,6 +336,38 @@ fn with_port(mut command: Command, to: &Address) -> Command {
     command
 }
 
+fn with(command: Command, to: &Address, arguments: &[&str]) -> Command {
+    let mut command = with_port(command, to);
+    command.args(arguments);
+    command
+}
+
+/// Returns the URL for a driver of MySQL with these options.
+fn mysql_url(scheme: &str, to: &Address, options: &str) -> String {
+    format!("jdbc:{scheme}://{to}/golden?user=golden&password=golden&allowMultiQueries=true&{options}")
+}
+
+/// Everything that MariaDB's own client says on one connection.
+fn mariadb(to: &Address, options: &[&str]) -> Command {
+    let mut command = program("mariadb");
+    command.args(["--no-defaults", "--host=127.0.0.1", "--user=golden", "--password=golden", "--batch"]);
+    command.arg(format!("--port={}", to.port())).args(options).args([
+        "--silent",
+        "--force",
+        "--show-warnings",
+    ]);
+    command.args(["--init-command=SET NAMES utf8mb4", "golden", "--execute"]);
+    command.arg(
+        "/*!40101 SET @old = 1 */; CREATE TEMPORARY TABLE `long` (id int, name varchar(40));\n\
+         INSERT INTO `long` SELECT seq, REPEAT('x', 40) FROM (SELECT 1 seq UNION SELECT 2) s;\n\
+         SELECT * FROM `long` a, `long` b, `long` c WHERE a.name <> \"secret\"; -- a remark\n\
+         USE mysql; SELECT COUNT(*) FROM user; SELECT * FROM missing; EXPLAIN SELECT 1; status;",
+    );
+    command.stdout(std::process::Stdio::null());
+    // The statement that fails makes the program fail at its end.
+    within(&["sh", "-c", "\"$@\" || test $? = 1", "sh"], &command)
+}
+
 /// Returns curl with these options; those that begin with a slash are paths.
 fn curl(to: &Address, options: &[&str]) -> Command {
     let mut command = program("curl");
@@ -283,9 +393,10 @@ fn grpc_node(environment: &Environment, to: &Address) -> Vec<Command> {
     vec![with_port(command, to)]
 }
 
-/// Requests of curl on one connection.
-fn curl_http2(to: &Address, version: &str) -> Command {
+/// Requests of curl on one connection, which goes on by HTTP/2 after the first.
+fn curl_h2c(to: &Address) -> Command {
     let context = "traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let version = "--http2";
     let mut command = curl(to, &[version, "-H", context, "/users/1?a=b&sig=secret"]);
     let requests: &[&[&str]] =
         &[&["/a.txt"], &["--head", "/a.txt"], &["/missing"], &["/large.txt"], &["--data", "a=b", "/echo"]];

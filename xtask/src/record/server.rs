@@ -1,5 +1,6 @@
 //! Real servers, started when they are first needed and ended with the recording.
 
+mod mysql;
 mod rabbitmq;
 
 use std::collections::HashMap;
@@ -39,6 +40,8 @@ pub(super) enum Kind {
     GoHttp2,
     GoGrpc,
     Node,
+    Mysql,
+    Mariadb,
     NodeHttp2,
     NodeGrpc,
     PythonGrpc,
@@ -68,6 +71,8 @@ impl Kind {
             Kind::Gunicorn => Speaker::python("gunicorn", "gunicorn"),
             Kind::Go => Speaker::program("Go net/http", "go"),
             Kind::Node => Speaker::program("Node.js http", "node"),
+            Kind::Mysql => Speaker::mysql(),
+            Kind::Mariadb => Speaker::program("MariaDB", "mariadbd"),
             Kind::Postgresql => Speaker::program("PostgreSQL", "postgres"),
             Kind::Redis => Speaker::program("Redis", "redis-server"),
             Kind::Rabbitmq => Speaker::program("RabbitMQ", "rabbitmqctl"),
@@ -175,6 +180,8 @@ impl Servers {
                 command.args(["serve", &number]);
                 command
             }
+            Kind::Mysql => mysql::mysql(&self.folder.join("mysql"), port)?,
+            Kind::Mariadb => mysql::mariadb(&self.folder.join("mariadb"), port)?,
             Kind::Uvicorn => {
                 let mut command = environment.python_program("uvicorn");
                 command.args(["--host", "127.0.0.1", "--port", &number, "live_app:app"]);
@@ -369,33 +376,33 @@ fn free_port() -> Result<u16> {
 
 /// PostgreSQL refuses to run as root: then it runs as the user that its package made.
 fn unprivileged(command: Command) -> Command {
-    run_as("postgres", command)
+    unprivileged_as("postgres", command)
 }
 
-/// Runs a command as this user, where that is possible.
-fn run_as(name: &str, mut command: Command) -> Command {
-    if let Some((user, group)) = user(name).filter(|_| host::is_root()) {
+fn own(folder: &Path) -> Result<()> {
+    own_as("postgres", folder)
+}
+
+/// Returns a command that runs as this user where this process is root.
+fn unprivileged_as(name: &str, mut command: Command) -> Command {
+    if let Some((user, group)) = account(name).filter(|_| host::is_root()) {
         command.uid(user).gid(group);
     }
     command
 }
 
-fn own(folder: &Path) -> Result<()> {
-    give("postgres", folder)
-}
-
-/// Gives a folder to this user, where that is possible.
-fn give(name: &str, folder: &Path) -> Result<()> {
-    if let Some((user, group)) = user(name).filter(|_| host::is_root()) {
+fn own_as(name: &str, folder: &Path) -> Result<()> {
+    if let Some((user, group)) = account(name).filter(|_| host::is_root()) {
         chown(folder, Some(user), Some(group))
             .with_context(|| format!("change the owner of {}", folder.display()))?;
     }
     Ok(())
 }
 
-fn user(name: &str) -> Option<(u32, u32)> {
+fn account(name: &str) -> Option<(u32, u32)> {
     let users = fs::read_to_string("/etc/passwd").ok()?;
-    let fields = users.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
-    let mut fields = fields.split(':').skip(1).map(str::parse);
+    let user =
+        users.lines().find(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(':')))?;
+    let mut fields = user.split(':').skip(2).map(str::parse);
     Some((fields.next()?.ok()?, fields.next()?.ok()?))
 }

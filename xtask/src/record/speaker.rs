@@ -5,6 +5,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail};
 
 use super::environment::{Environment, clients, program};
+use crate::test::environment::maven;
 
 /// A program or a library that makes what is recorded.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +25,10 @@ enum Source {
     Node(&'static str),
     /// The Go module of the clients, of the module with this path.
     Go(&'static str),
+    /// The drivers of JDBC, of the artifact with this name.
+    Jdbc(&'static str),
+    /// MySQL's server, wherever it is installed.
+    Mysql,
 }
 
 impl Speaker {
@@ -45,6 +50,16 @@ impl Speaker {
     /// Returns what a Go module makes.
     pub(super) const fn go(name: &'static str, module: &'static str) -> Self {
         Self { name, source: Source::Go(module) }
+    }
+
+    /// Returns what a driver of JDBC makes.
+    pub(super) const fn jdbc(name: &'static str, artifact: &'static str) -> Self {
+        Self { name, source: Source::Jdbc(artifact) }
+    }
+
+    /// Returns MySQL's server.
+    pub(super) const fn mysql() -> Self {
+        Self { name: "MySQL", source: Source::Mysql }
     }
 
     /// Returns its name and its version, which it is asked for, separated by a space.
@@ -87,6 +102,14 @@ impl Source {
             Source::Go(module) => {
                 let mut command = program("go");
                 command.args(["list", "-m", "-f", "{{.Version}}", module]).current_dir(clients().join("go"));
+                command
+            }
+            Source::Jdbc(artifact) => {
+                return maven::version(artifact).map(str::to_owned).context("no such artifact");
+            }
+            Source::Mysql => {
+                let mut command = Command::new(maven::mysql()?.join("bin/mysqld"));
+                command.args(["--no-defaults", "--version"]);
                 command
             }
         };

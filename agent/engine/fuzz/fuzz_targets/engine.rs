@@ -64,6 +64,7 @@ fn opened(input: &mut Input<'_>) -> EventKind {
         local: endpoint(input.byte()),
         peer: endpoint(input.byte()),
         role: [Role::Connected, Role::Accepted, Role::Unknown][usize::from(input.byte() % 3)],
+        is_datagram: input.byte() & 15 == 0,
         peer_sock: None,
         first: None,
     })

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
-use super::{free_port, give, program, run_as};
+use super::{free_port, own_as, program, unprivileged_as};
 
 /// The user that the package made.
 const USER: &str = "rabbitmq";
@@ -21,8 +21,8 @@ pub(super) fn command(folder: &Path, port: u16) -> Result<Command> {
         format!("listeners.tcp.1 = 127.0.0.1:{port}\ncluster_name = golden\n"),
     )?;
     fs::write(folder.join("enabled_plugins"), "[].\n")?;
-    give(USER, folder)?;
-    let mut command = run_as(USER, Command::new(script()?));
+    own_as(USER, folder)?;
+    let mut command = unprivileged_as(USER, Command::new(script()?));
     command.current_dir(folder).env("HOME", folder);
     command.env("RABBITMQ_NODENAME", format!("golden{port}@localhost"));
     command.env("RABBITMQ_CONFIG_FILE", folder.join("rabbitmq"));

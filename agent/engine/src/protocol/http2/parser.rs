@@ -144,9 +144,9 @@ impl Http2Parser {
     fn reset(&mut self, side: Side, number: u32, payload: &[u8]) -> Reply {
         let message = self.streams.remove(number).and_then(|stream| {
             let code = self::number(payload)?;
-            // A server says so behind a whole response (section 8.1), which was among what is missing.
-            let is_answered = side == Side::Server && code == NO_ERROR;
-            Some(if is_answered { lost(&stream) } else { fields::reset(&stream, side, code) })
+            // Both may say so behind a whole response (section 8.1), which may be among what is missing.
+            let may_be_answered = stream.is_doubtful() || side == Side::Server && code == NO_ERROR;
+            Some(if may_be_answered { lost(&stream) } else { fields::reset(&stream, side, code) })
         });
         Reply { message, is_done: true }
     }

@@ -5,11 +5,9 @@ mod grpc_service;
 mod gunicorn;
 mod http_server;
 mod mysql;
-mod nats;
 mod nginx;
 mod node_service;
 mod postgres;
-mod rabbitmq;
 mod redis;
 mod tokio_service;
 
@@ -18,11 +16,9 @@ pub use grpc_service::{GrpcService, Language};
 pub use gunicorn::{Gunicorn, Workers};
 pub use http_server::HttpServer;
 pub use mysql::{Flavour, Mysql};
-pub use nats::Nats;
 pub use nginx::Nginx;
 pub use node_service::NodeService;
 pub use postgres::Postgres;
-pub use rabbitmq::Rabbitmq;
 pub use redis::Redis;
 pub use tokio_service::TokioService;
 

@@ -15,14 +15,12 @@ mod hosts;
 mod live;
 mod mysql;
 mod nasty;
-mod nats;
 mod nginx;
 mod node;
 mod node_attached;
 mod older;
 mod postgres;
 mod queue;
-mod rabbitmq;
 mod redis;
 mod tokio;
 

@@ -15,7 +15,7 @@ use crate::shell::{self, step};
 use crate::workspace;
 
 /// Programs, and the Debian package that has each.
-const PROGRAMS: [(&str, &str); 16] = [
+const PROGRAMS: [(&str, &str); 15] = [
     ("postgres", "postgresql"),
     ("psql", "postgresql-client"),
     ("mariadbd", "mariadb-server"),
@@ -31,7 +31,6 @@ const PROGRAMS: [(&str, &str); 16] = [
     ("python3", "python3"),
     ("node", "nodejs"),
     ("javac", "openjdk-17-jdk-headless"),
-    ("rabbitmqctl", "rabbitmq-server"),
 ];
 /// The oldest Go that fetches by itself the version that `go.mod` asks for.
 const OLDEST_GO: (u32, u32) = (1, 21);
@@ -43,8 +42,6 @@ pub(crate) fn install() -> Result<()> {
     programs()?;
     python()?;
     sql()?;
-    let messages = workspace::root().join("tests/apps/messages/requirements.txt");
-    python_packages(&testenv().join("messages"), &messages)?;
     let items = testenv().join("bin/items");
     go(&workspace::root().join("tests/apps/go"), &["-o".as_ref(), items.as_ref()])?;
     let items_grpc = testenv().join("bin/items-grpc");

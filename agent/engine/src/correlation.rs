@@ -24,6 +24,7 @@ use crate::semconv::{self, Attributes, Value};
 use crate::span::{Evidence, Link, Parent, Span, SpanId, SpanKind, TraceId};
 use content::Content;
 pub use content::ContentEvidence;
+pub(crate) use deliveries::Brought;
 use identity::{IdSource, Identity, WireKey};
 use late::{Answers, Late};
 use messages::Messages;
@@ -336,12 +337,24 @@ impl Correlation {
     }
 
     /// Notes that a connection is written to.
-    pub(crate) fn write(&mut self, connection: ConnectionId, at_ns: u64) {
-        self.parents.write(connection, at_ns);
+    pub(crate) fn write(&mut self, connection: ConnectionId, stamp: &Stamp) {
+        self.parents.write(connection, stamp.at_ns);
+        self.parents.pushes.write(connection, &stamp.executor);
+    }
+
+    /// Notes that something is read on a connection, on which this exchange is the oldest that is open.
+    pub(crate) fn note_reading(
+        &mut self,
+        connection: ConnectionId,
+        open: Option<ExchangeId>,
+        executor: &Executor,
+    ) {
+        self.parents.pushes.read(connection, open, executor);
     }
 
     /// Forgets a connection.
     pub(crate) fn handle_closed(&mut self, connection: ConnectionId, opened: &Opened) {
+        self.forget_brought(connection);
         self.parents.forget_connection(connection, opened);
     }
 
@@ -660,6 +673,7 @@ impl Correlation {
         let mut moved = Attributes::new();
         if kind == SpanKind::Client {
             self.release(&active, last.at_ns);
+            self.parents.pushes.answered(connection, last.at_ns);
             match &exchange.response_last {
                 Some(last) => self.parents.note_free(connection, &opened.peer, &last.executor),
                 None => {

@@ -6,13 +6,13 @@ use foldhash::HashMap;
 
 use crate::command::Command;
 use crate::connection::{Stamp, Stream, Told, Translation};
-use crate::correlation::{Asked, ContentEvidence, Correlation};
+use crate::correlation::{Asked, Brought, ContentEvidence, Correlation};
 use crate::event::{
     Closed, ConnectionId, Data, Direction, Event, EventKind, Executor, FirstPositions, Insertion, Opened,
     Role, Scheduling,
 };
 use crate::pairing::{ExchangeId, Paired, Pairing};
-use crate::protocol::{Learned, MessageKind, ParserSettings};
+use crate::protocol::{Delivery, Learned, MessageKind, ParserSettings};
 use crate::session::{Outcome, Session, Step, Surroundings};
 use crate::span::{Span, SpanKind};
 use crate::tally::Tally;
@@ -403,7 +403,7 @@ impl Engine {
         let position = data.position;
         self.correlation.see(&stamp);
         if direction == Direction::Egress {
-            self.correlation.write(id, at_ns);
+            self.correlation.write(id, &stamp);
         }
         connection.user = data.executor.tgid;
         if let Some(Insertion { at, length: _ }) = data.inserted {
@@ -439,6 +439,9 @@ impl Engine {
             return;
         }
         let open = connection.pairing.oldest();
+        if direction == Direction::Ingress {
+            self.correlation.note_reading(id, open, executor);
+        }
         if let (Direction::Ingress, Some(client)) = (direction, connection.session.client()) {
             self.correlation.read(kind(client), connection.pairing.only(), executor);
         }
@@ -545,12 +548,18 @@ impl Engine {
             MessageKind::Request(request) => Asked::of(request),
             _ => Asked::default(),
         };
-        if let MessageKind::Delivered(delivery) = step.message.kind {
-            if kind == SpanKind::Client {
-                let span = self.correlation.push(*delivery, protocol, &step.last, id, &connection.opened);
-                self.spans.push_back(span);
+        match step.message.kind {
+            MessageKind::Delivered(delivery) => {
+                return self.brought(id, *delivery, protocol, step.client, &step.last);
             }
-            return;
+            MessageKind::Settled(settled) => {
+                if kind == SpanKind::Client {
+                    self.correlation.settle(id, *settled, &step.last);
+                    self.spans.extend(self.correlation.take_ended());
+                }
+                return;
+            }
+            _ => {}
         }
         let stamp = step.first;
         let mut paired = Vec::with_capacity(2);
@@ -589,6 +598,25 @@ impl Engine {
             }
         }
         self.spans.extend(self.correlation.take_ended());
+    }
+
+    /// The server has brought messages unasked: its client is their consumer.
+    fn brought(
+        &mut self,
+        id: ConnectionId,
+        delivery: Delivery,
+        protocol: &'static str,
+        client: Direction,
+        read: &Stamp,
+    ) {
+        let Some(connection) = self.connections.get(&id).filter(|_| kind(client) == SpanKind::Client) else {
+            return;
+        };
+        self.next_exchange += 1;
+        let work = ExchangeId(self.next_exchange);
+        let is_quiet = connection.pairing.len() == 0;
+        let brought = Brought { protocol, read, connection: id, opened: &connection.opened };
+        self.spans.extend(self.correlation.push(work, delivery, is_quiet, brought));
     }
 
     fn eof(&mut self, id: ConnectionId, stamp: Stamp) {
@@ -707,6 +735,7 @@ impl Engine {
         let Some(connection) = self.connections.get_mut(&id) else { return };
         let lost = connection.pairing.take_all();
         let now_ns = now_ns.max(connection.last_seen_ns);
+        self.correlation.forget_brought(id);
         self.tally.lost_exchanges(reason, lost.len() as u64);
         for exchange in lost {
             self.correlation.abandon(&exchange, id, &connection.opened, now_ns);

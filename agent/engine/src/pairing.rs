@@ -100,7 +100,10 @@ impl Pairing {
                 let lost = self.take(message.pairing);
                 out.extend(lost.map(|open| Paired::Superseded(Box::new(open.exchange))));
             }
-            MessageKind::Interim | MessageKind::OneWay | MessageKind::Delivered(_) => {}
+            MessageKind::Interim
+            | MessageKind::OneWay
+            | MessageKind::Delivered(_)
+            | MessageKind::Settled(_) => {}
         }
     }
 

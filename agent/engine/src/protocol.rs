@@ -23,12 +23,15 @@ mod sql;
 mod text;
 mod turns;
 mod websocket;
+mod words;
 
+pub mod amqp;
 pub mod dns;
 pub mod http1;
 pub mod http2;
 pub mod kafka;
 pub mod mysql;
+pub mod nats;
 pub mod postgresql;
 pub mod redis;
 
@@ -43,6 +46,8 @@ pub static REGISTRY: &[&dyn Protocol] = &[
     &mysql::Mysql,
     &postgresql::Postgresql,
     &redis::Redis,
+    &amqp::Amqp,
+    &nats::Nats,
 ];
 
 /// Who sent the bytes.
@@ -351,6 +356,8 @@ pub enum MessageKind {
     OneWay,
     /// Likewise, with messages of a queue.
     Delivered(Box<Delivery>),
+    /// The client has said what became of messages that were delivered.
+    Settled(Box<Settled>),
 }
 
 /// What was asked.
@@ -419,6 +426,17 @@ pub struct Delivery {
     pub attributes: Attributes,
     /// Name of the consumer's span; none for the operation alone.
     pub name: Option<String>,
+    /// Number under which the client will settle it; none where it says nothing of it.
+    pub number: Option<u64>,
+}
+
+/// What became of messages that were delivered.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Settled {
+    /// The number of the delivery.
+    pub number: u64,
+    /// How the work went that they asked for, as far as the consumer says.
+    pub outcome: Outcome,
 }
 
 impl Request {

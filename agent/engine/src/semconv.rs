@@ -186,6 +186,26 @@ keys! {
     REMORA_KAFKA_TOPIC_ID = "remora.kafka.topic.id";
     /// The queue.
     MESSAGING_DESTINATION_NAME = "messaging.destination.name";
+    /// The queue, with `*` for the parts of its name that are values.
+    MESSAGING_DESTINATION_TEMPLATE = "messaging.destination.template";
+    /// The server has made up the queue's name.
+    MESSAGING_DESTINATION_ANONYMOUS = "messaging.destination.anonymous";
+    /// The queue goes with who uses it.
+    MESSAGING_DESTINATION_TEMPORARY = "messaging.destination.temporary";
+    /// The consumer that a stream or topic knows by name (NATS JetStream).
+    MESSAGING_DESTINATION_SUBSCRIPTION_NAME = "messaging.destination.subscription.name";
+    /// Those who share the messages of a subscription.
+    MESSAGING_CONSUMER_GROUP_NAME = "messaging.consumer.group.name";
+    /// What the producer calls the message.
+    MESSAGING_MESSAGE_ID = "messaging.message.id";
+    /// What brings a message and its answer together.
+    MESSAGING_MESSAGE_CONVERSATION_ID = "messaging.message.conversation_id";
+    /// Bytes of the message's body.
+    MESSAGING_MESSAGE_BODY_SIZE = "messaging.message.body.size";
+    /// Routing key of a message in RabbitMQ.
+    MESSAGING_RABBITMQ_ROUTING_KEY = "messaging.rabbitmq.destination.routing_key";
+    /// Number of a message on its channel.
+    MESSAGING_RABBITMQ_DELIVERY_TAG = "messaging.rabbitmq.message.delivery_tag";
     /// Hashes that name the messages which were handed over: the aggregator links them to their receipts.
     REMORA_MESSAGE_SENT = "remora.message.sent";
     /// Seconds that the message which waited longest was on its way, where its sending was seen.

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use remora_engine::event::{
     ConnectionId, Data, Direction, Endpoint, Event, EventKind, Executor, Opened, Role, Scheduling, Task,
 };
-use remora_engine::span::{Span, SpanKind};
+use remora_engine::span::{Span, SpanKind, Status};
 use remora_engine::{Engine, Settings};
 
 const JOB: &str = "5f3a9e70-12cd-4e8b-9a61-3b1c8f0d7e21";
@@ -61,6 +61,10 @@ impl World {
     }
 
     fn moved(&mut self, client: &mut Client, direction: Direction, text: &str) {
+        self.moved_bytes(client, direction, text.as_bytes());
+    }
+
+    fn moved_bytes(&mut self, client: &mut Client, direction: Direction, text: &[u8]) {
         let (position, reverse_position) = match direction {
             Direction::Egress => (client.egress, client.ingress),
             Direction::Ingress => (client.ingress, client.egress),
@@ -75,7 +79,7 @@ impl World {
             reverse_position,
             is_absolute: true,
             length: text.len() as u32,
-            bytes: Bytes::copy_from_slice(text.as_bytes()),
+            bytes: Bytes::copy_from_slice(text),
             inserted: None,
             executor: client.executor,
         };
@@ -154,6 +158,252 @@ fn scene(scheduling: Scheduling) -> Scene {
 }
 
 const ASK: &[&str] = &["BRPOP", "jobs", "0"];
+
+/// Frames of AMQP on channel 1.
+mod amqp {
+    fn frame(kind: u8, payload: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(payload.len()).expect("short");
+        [&[kind, 0, 1][..], &length.to_be_bytes(), payload, b"\xce"].concat()
+    }
+
+    fn short_string(text: &str) -> Vec<u8> {
+        [&[text.len() as u8], text.as_bytes()].concat()
+    }
+
+    fn content(body: &str) -> Vec<u8> {
+        let size = (body.len() as u64).to_be_bytes();
+        [frame(2, &[&[0, 60, 0, 0][..], &size, &[0, 0]].concat()), frame(3, body.as_bytes())].concat()
+    }
+
+    pub(super) fn publish(queue: &str, body: &str) -> Vec<u8> {
+        let method = [&[0, 60, 0, 40, 0, 0, 0][..], &short_string(queue), &[0]].concat();
+        [frame(1, &method), content(body)].concat()
+    }
+
+    pub(super) fn consume(queue: &str) -> Vec<u8> {
+        frame(
+            1,
+            &[&[0, 60, 0, 20, 0, 0][..], &short_string(queue), &short_string("tag"), &[0, 0, 0, 0, 0]]
+                .concat(),
+        )
+    }
+
+    pub(super) fn consume_ok() -> Vec<u8> {
+        frame(1, &[&[0, 60, 0, 21][..], &short_string("tag")].concat())
+    }
+
+    pub(super) fn deliver(tag: u8, queue: &str, body: &str) -> Vec<u8> {
+        let tag = [0, 0, 0, 0, 0, 0, 0, tag];
+        let method =
+            [&[0, 60, 0, 60][..], &short_string("tag"), &tag, &[0, 0], &short_string(queue)].concat();
+        [frame(1, &method), content(body)].concat()
+    }
+
+    pub(super) fn ack(tag: u8) -> Vec<u8> {
+        frame(1, &[0, 60, 0, 80, 0, 0, 0, 0, 0, 0, 0, tag, 0])
+    }
+
+    pub(super) fn reject(tag: u8) -> Vec<u8> {
+        frame(1, &[0, 60, 0, 90, 0, 0, 0, 0, 0, 0, 0, tag, 0])
+    }
+}
+
+const RABBITMQ: u16 = 5672;
+
+/// A producer publishes, a worker consumes, and has a connection to a service.
+struct Rabbit {
+    world: World,
+    producer: Client,
+    consumer: Client,
+    service: Client,
+    tag: u8,
+}
+
+impl Rabbit {
+    /// Returns a worker whose threads were seen to go on with what they read, so many times.
+    fn proven(scheduling: Scheduling, times: u8) -> Self {
+        let mut world = World::new(scheduling);
+        let (mut producer, mut consumer) =
+            (world.connect(PRODUCER, RABBITMQ), world.connect(WORKER, RABBITMQ));
+        for client in [&mut producer, &mut consumer] {
+            world.moved_bytes(client, Direction::Egress, b"AMQP\x00\x00\x09\x01");
+        }
+        world.moved_bytes(&mut consumer, Direction::Egress, &amqp::consume("jobs"));
+        world.moved_bytes(&mut consumer, Direction::Ingress, &amqp::consume_ok());
+        let service = world.connect(WORKER, 80);
+        let mut rabbit = Self { world, producer, consumer, service, tag: 0 };
+        for time in 0..times {
+            rabbit.read(&format!("{JOB} {time}"));
+            rabbit.fetch();
+            rabbit.write(&amqp::ack(rabbit.tag));
+        }
+        rabbit
+    }
+
+    fn send(&mut self, body: &str) {
+        self.world.moved_bytes(&mut self.producer, Direction::Egress, &amqp::publish("jobs", body));
+    }
+
+    /// The worker reads a message.
+    fn read(&mut self, body: &str) {
+        self.tag += 1;
+        let bytes = amqp::deliver(self.tag, "jobs", body);
+        self.world.moved_bytes(&mut self.consumer, Direction::Ingress, &bytes);
+    }
+
+    /// The worker writes to the server.
+    fn write(&mut self, bytes: &[u8]) {
+        self.world.moved_bytes(&mut self.consumer, Direction::Egress, bytes);
+    }
+
+    /// The worker calls the service.
+    fn fetch(&mut self) {
+        self.world.fetch(&mut self.service);
+    }
+
+    /// The worker's thread waits for events.
+    fn wait(&mut self) {
+        self.consumer.executor.turn += 1;
+        self.service.executor.turn += 1;
+    }
+}
+
+#[test]
+fn a_pushed_message_is_worked_on_until_it_is_acknowledged() {
+    let mut rabbit = Rabbit::proven(Scheduling::Threads, 3);
+    rabbit.send(JOB);
+    rabbit.read(JOB);
+    rabbit.fetch();
+    rabbit.fetch();
+    rabbit.write(&amqp::ack(4));
+    let acknowledged_ns = rabbit.world.now_ns;
+    rabbit.fetch();
+    let spans = rabbit.world.spans();
+    let (sent, works, calls) =
+        (only(&spans, "send jobs"), named(&spans, "process jobs"), named(&spans, "GET"));
+    assert_eq!((sent.kind, works.len(), calls.len()), (SpanKind::Producer, 4, 6));
+    let work = works[3];
+    assert!(is_linked(work, sent));
+    assert_eq!((work.kind, work.parent, work.ended_at_ns), (SpanKind::Consumer, None, acknowledged_ns));
+    assert!(is_child(calls[3], work) && is_child(calls[4], work));
+    assert_eq!(calls[5].parent, None, "what follows the word on a message is for nobody known");
+}
+
+#[test]
+fn threads_are_believed_to_work_on_what_they_read_once_they_were_seen_to() {
+    let mut rabbit = Rabbit::proven(Scheduling::Threads, 6);
+    let spans = rabbit.world.spans();
+    // Nothing is known of the first message of a connection; two more are the proof.
+    let parents: Vec<bool> = named(&spans, "GET").iter().map(|call| call.parent.is_some()).collect();
+    assert_eq!(parents, [false, false, false, true, true, true]);
+    assert_eq!(named(&spans, "process jobs").len(), 6);
+}
+
+#[test]
+fn several_messages_without_a_word_have_links_and_no_calls() {
+    let mut rabbit = Rabbit::proven(Scheduling::Threads, 3);
+    for body in [JOB, OTHER_JOB] {
+        rabbit.send(body);
+        rabbit.read(body);
+    }
+    rabbit.fetch();
+    rabbit.write(&amqp::ack(4));
+    rabbit.fetch();
+    rabbit.write(&amqp::ack(5));
+    rabbit.read(&format!("{JOB} again"));
+    rabbit.fetch();
+    let spans = rabbit.world.spans();
+    let (works, calls) = (named(&spans, "process jobs"), named(&spans, "GET"));
+    for (work, sent) in works[3..5].iter().zip(named(&spans, "send jobs")) {
+        assert!(is_linked(work, sent));
+    }
+    assert_eq!((calls[3].parent, calls[4].parent), (None, None), "of either");
+    assert!(is_child(calls[5], works[5]), "the only one again");
+}
+
+#[test]
+fn an_event_loop_that_goes_on_with_others_is_not_believed() {
+    let mut rabbit = Rabbit::proven(Scheduling::Threads, 3);
+    rabbit.read(JOB);
+    rabbit.wait();
+    rabbit.fetch();
+    rabbit.write(&amqp::ack(4));
+    // It read the answer to a call in a later turn: from here on, all that was proven counts for nothing.
+    rabbit.read(OTHER_JOB);
+    rabbit.fetch();
+    let spans = rabbit.world.spans();
+    assert!(named(&spans, "GET")[3..].iter().all(|call| call.parent.is_none()), "{spans:#?}");
+}
+
+#[test]
+fn a_message_that_another_thread_acknowledges_may_be_anybodys() {
+    let mut rabbit = Rabbit::proven(Scheduling::Threads, 3);
+    rabbit.read(JOB);
+    let reader = rabbit.consumer.executor;
+    rabbit.consumer.executor.tid += 1;
+    rabbit.write(&amqp::ack(4));
+    rabbit.consumer.executor = reader;
+    rabbit.read(OTHER_JOB);
+    rabbit.fetch();
+    assert_eq!(named(&rabbit.world.spans(), "GET")[3].parent, None);
+}
+
+#[test]
+fn a_message_that_came_with_an_answer_is_put_aside() {
+    let mut rabbit = Rabbit::proven(Scheduling::Threads, 3);
+    rabbit.write(&amqp::consume("jobs"));
+    let both = [amqp::consume_ok(), amqp::deliver(4, "jobs", JOB)].concat();
+    rabbit.world.moved_bytes(&mut rabbit.consumer, Direction::Ingress, &both);
+    rabbit.fetch();
+    assert_eq!(named(&rabbit.world.spans(), "GET")[3].parent, None);
+}
+
+#[test]
+fn a_message_that_was_read_while_another_was_acknowledged_is_put_aside() {
+    let mut rabbit = Rabbit::proven(Scheduling::Threads, 3);
+    rabbit.wait();
+    rabbit.read(JOB);
+    rabbit.fetch();
+    rabbit.wait();
+    rabbit.write(&amqp::ack(4));
+    // In the same turn: the work on the one before may go on.
+    rabbit.read(OTHER_JOB);
+    rabbit.fetch();
+    let spans = rabbit.world.spans();
+    let calls = named(&spans, "GET");
+    assert!(is_child(calls[3], named(&spans, "process jobs")[3]));
+    assert_eq!(calls[4].parent, None);
+}
+
+#[test]
+fn an_event_loop_of_another_kind_is_never_believed() {
+    for scheduling in [Scheduling::EventLoop, Scheduling::Unproven, Scheduling::Turns] {
+        let mut rabbit = Rabbit::proven(scheduling, 5);
+        let spans = rabbit.world.spans();
+        let works = named(&spans, "process jobs");
+        assert!(named(&spans, "GET").iter().all(|call| !works.iter().any(|work| is_child(call, work))));
+    }
+}
+
+#[test]
+fn a_message_that_is_rejected_has_failed() {
+    let mut rabbit = Rabbit::proven(Scheduling::Threads, 0);
+    rabbit.read(JOB);
+    rabbit.write(&amqp::reject(1));
+    let spans = rabbit.world.spans();
+    let work = only(&spans, "process jobs");
+    assert_eq!(work.status, Status::Error(String::new()));
+    assert!(work.attributes.contains(&("error.type".into(), "basic.reject".into())));
+}
+
+#[test]
+fn messages_are_told_when_their_connection_ends() {
+    let mut rabbit = Rabbit::proven(Scheduling::Threads, 0);
+    rabbit.send(JOB);
+    rabbit.read(JOB);
+    let spans = rabbit.world.spans();
+    assert!(is_linked(only(&spans, "process jobs"), only(&spans, "send jobs")));
+}
 
 #[test]
 fn a_thread_that_waited_for_a_message_works_on_it_until_it_asks_again() {

@@ -224,6 +224,8 @@ fn connections_met_in_the_middle_are_read_soon() {
         "postgresql/psycopg",
         "redis/redis-py-2-1",
         "kafka/confluent-4",
+        "amqp/pika-1",
+        "nats/nats-py-3",
     ] {
         let session = session::all().into_iter().find(|session| session.name == name).expect(name);
         let all = whole(&session).pairs.len();
@@ -352,6 +354,8 @@ fn long_calls_keep_their_exchanges() {
         ("postgresql", [1, 0, 0]),
         ("redis", [96, 0, 0]),
         ("kafka", [0, 0, 0]),
+        ("amqp", [11, 0, 0]),
+        ("nats", [9, 0, 0]),
     ] {
         for (capture, lost) in [256, 1024, 4096].into_iter().zip(lost) {
             let (all, surviving) = survivors(protocol, capture);

@@ -47,7 +47,7 @@ fn tell(kind: &MessageKind) -> String {
         MessageKind::ResponseEnd(_) => ">".to_owned(),
         MessageKind::Lost => "lost".to_owned(),
         MessageKind::OneWay => "one way".to_owned(),
-        MessageKind::Delivered(_) => panic!("no queues here"),
+        MessageKind::Delivered(_) | MessageKind::Settled(_) => panic!("no queues here"),
     }
 }
 

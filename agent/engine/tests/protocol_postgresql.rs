@@ -71,7 +71,7 @@ fn tell(kind: &MessageKind) -> String {
             format!("<{name}{rows}{}", response.outcome.error_type.as_deref().unwrap_or(""))
         }
         MessageKind::OneWay => "one way".to_owned(),
-        MessageKind::Delivered(_) => panic!("no queues here"),
+        MessageKind::Delivered(_) | MessageKind::Settled(_) => panic!("no queues here"),
         other => panic!("{other:?}"),
     }
 }

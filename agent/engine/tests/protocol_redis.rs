@@ -41,7 +41,7 @@ fn tell(kind: &MessageKind) -> String {
         MessageKind::Response(response) => {
             format!("<{}", response.outcome.error_type.as_deref().unwrap_or(""))
         }
-        MessageKind::OneWay | MessageKind::Delivered(_) => "push".to_owned(),
+        MessageKind::OneWay | MessageKind::Delivered(_) | MessageKind::Settled(_) => "push".to_owned(),
         other => panic!("{other:?}"),
     }
 }

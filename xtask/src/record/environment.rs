@@ -28,6 +28,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("pgbench", "postgresql-contrib"),
     ("psql", "postgresql-client"),
     ("python3", "python3-venv"),
+    ("rabbitmqctl", "rabbitmq-server"),
     ("redis-benchmark", "redis-tools"),
     ("redis-cli", "redis-tools"),
     ("redis-server", "redis-server"),

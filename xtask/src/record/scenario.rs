@@ -344,6 +344,36 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         Kind::Kafka,
         |environment, to| vec![with_port(environment.go_kafka("segmentio"), to)],
     ),
+    tcp("amqp/pika", Speaker::python("pika", "pika"), Kind::Rabbitmq, |environment, to| {
+        vec![with_port(environment.python("amqp_pika.py"), to)]
+    }),
+    tcp("amqp/kombu", Speaker::python("kombu", "kombu"), Kind::Rabbitmq, |environment, to| {
+        vec![with_port(environment.python("amqp_kombu.py"), to)]
+    }),
+    tcp("amqp/celery", Speaker::python("Celery", "celery"), Kind::Rabbitmq, |environment, to| {
+        vec![with_port(environment.python("amqp_celery.py"), to)]
+    }),
+    tcp("amqp/amqplib", Speaker::node("amqplib", "amqplib"), Kind::Rabbitmq, |environment, to| {
+        vec![with_port(environment.node("amqp.js"), to)]
+    }),
+    tcp(
+        "amqp/amqp091-go",
+        Speaker::go("amqp091-go", "github.com/rabbitmq/amqp091-go"),
+        Kind::Rabbitmq,
+        |environment, to| vec![with_port(environment.go("amqp"), to)],
+    ),
+    tcp("nats/nats-py", Speaker::python("nats-py", "nats-py"), Kind::Nats, |environment, to| {
+        vec![with_port(environment.python("nats_clients.py"), to)]
+    }),
+    tcp("nats/nats-node", Speaker::node("nats.js", "nats"), Kind::Nats, |environment, to| {
+        vec![with_port(environment.node("nats.js"), to)]
+    }),
+    tcp(
+        "nats/nats-go",
+        Speaker::go("nats.go", "github.com/nats-io/nats.go"),
+        Kind::Nats,
+        |environment, to| vec![with_port(environment.go("nats"), to)],
+    ),
 ];
 
 fn with_port(mut command: Command, to: &Address) -> Command {

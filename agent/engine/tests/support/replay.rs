@@ -409,7 +409,13 @@ pub fn tell(kind: &MessageKind) -> String {
             if let Some(queue) = delivery.source.as_ref().and_then(|source| source.name.as_ref()) {
                 text.push_str(&format!(" from {queue}"));
             }
+            if let Some(number) = delivery.number {
+                text.push_str(&format!(" number={number}"));
+            }
             text + &tell_received(&delivery.received) + &tell_attributes(&delivery.attributes)
+        }
+        MessageKind::Settled(settled) => {
+            format!("settled number={}{}", settled.number, tell_outcome(&settled.outcome))
         }
     }
 }

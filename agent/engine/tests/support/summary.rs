@@ -95,6 +95,10 @@ impl Summary {
                 self.note_contexts(!delivery.received.contexts.is_empty(), "in messages brought");
                 self.add_attributes(&delivery.attributes);
             }
+            MessageKind::Settled(settled) => {
+                self.note(true, "what became of messages brought");
+                self.add_outcome(&settled.outcome);
+            }
             MessageKind::ResponseEnd(Some(ending)) => {
                 self.add_attributes(&ending.attributes);
                 ending.outcome.iter().for_each(|outcome| self.add_outcome(outcome));

@@ -14,6 +14,8 @@ pub(in crate::correlation) enum Receiving {
     Alone,
     /// A task or goroutine has waited for it; others that it started may work on after it asks again.
     AsTask,
+    /// It was pushed, and its consumer will say a word about it.
+    Pushed,
 }
 
 /// A message that is worked on.
@@ -83,7 +85,13 @@ impl Parents {
         Some(receiving)
     }
 
-    fn insert_work(&mut self, work: ExchangeId, key: Key, connection: ConnectionId, started_at_ns: u64) {
+    pub(super) fn insert_work(
+        &mut self,
+        work: ExchangeId,
+        key: Key,
+        connection: ConnectionId,
+        started_at_ns: u64,
+    ) {
         let tgid = key.tgid();
         let server = Server {
             tgid,

@@ -1,0 +1,235 @@
+//! Lines: a verb and its arguments.
+
+use super::{MAX_LINE_BYTES, MAX_PAYLOAD_BYTES};
+use crate::protocol::{Side, text};
+
+/// A line, and what follows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Command<'a> {
+    /// `PUB` or `HPUB` of a client, `MSG` or `HMSG` of a server.
+    Message(Frame<'a>),
+    /// `SUB`: the client wants the messages of a subject, or a share of them.
+    Subscribe { subject: &'a [u8], group: &'a [u8], sid: &'a [u8] },
+    /// `UNSUB`: at once, or after as many messages.
+    Unsubscribe { sid: &'a [u8], is_at_once: bool },
+    /// `-ERR`: what the server does not like.
+    Error(&'a [u8]),
+    /// `INFO`, `CONNECT`, `PING`, `PONG`, `+OK`.
+    Other,
+}
+
+/// A line that carries a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Frame<'a> {
+    pub(super) subject: &'a [u8],
+    /// The subscription that it is for; empty where a client sends it.
+    pub(super) sid: &'a [u8],
+    /// Where an answer is awaited; empty where none is.
+    pub(super) reply: &'a [u8],
+    /// Bytes of the headers and of all.
+    pub(super) header_bytes: u64,
+    pub(super) total_bytes: u64,
+}
+
+/// What was found at the beginning of some bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found<'a> {
+    /// A line of as many bytes.
+    Line(Command<'a>, usize),
+    /// The line has not ended.
+    Unfinished,
+    /// It is longer than what is read, and carries no message.
+    Long,
+    /// No line of this side.
+    Broken(&'static str),
+}
+
+/// Returns the line that `bytes` of this side begin with.
+pub(super) fn find(side: Side, bytes: &[u8]) -> Found<'_> {
+    let shown = bytes.get(..MAX_LINE_BYTES).unwrap_or(bytes);
+    let Some(end) = memchr::memchr(b'\n', shown) else {
+        return match is_beginning(side, shown) {
+            false => Found::Broken("no verb of this side"),
+            true if shown.len() < MAX_LINE_BYTES => Found::Unfinished,
+            true if is_long(shown) => Found::Long,
+            true => Found::Broken("line too long"),
+        };
+    };
+    let line = shown.get(..end).and_then(|line| line.strip_suffix(b"\r"));
+    let Some(line) = line else { return Found::Broken("line without a carriage return") };
+    match command(side, line) {
+        Ok(command) => Found::Line(command, end + 1),
+        Err(reason) => Found::Broken(reason),
+    }
+}
+
+/// Verbs of the client and of the server. They may be written in either case.
+const CLIENT: [&[u8]; 7] = [b"CONNECT", b"PUB", b"HPUB", b"SUB", b"UNSUB", b"PING", b"PONG"];
+const SERVER: [&[u8]; 7] = [b"INFO", b"MSG", b"HMSG", b"PING", b"PONG", b"+OK", b"-ERR"];
+
+fn verbs(side: Side) -> &'static [&'static [u8]] {
+    match side {
+        Side::Client => &CLIENT,
+        Side::Server => &SERVER,
+    }
+}
+
+fn is_beginning(side: Side, line: &[u8]) -> bool {
+    let word = verb(line);
+    let is_whole = word.len() < line.len();
+    verbs(side).iter().any(|verb| match is_whole {
+        true => verb.eq_ignore_ascii_case(word.trim_ascii_end()),
+        false => {
+            // A carriage return at the end may belong to the line's.
+            let word = word.strip_suffix(b"\r").unwrap_or(word);
+            verb.get(..word.len()).is_some_and(|beginning| beginning.eq_ignore_ascii_case(word))
+        }
+    })
+}
+
+/// `INFO` and `CONNECT` carry a JSON text of any length.
+fn is_long(line: &[u8]) -> bool {
+    let word = verb(line);
+    word.eq_ignore_ascii_case(b"INFO") || word.eq_ignore_ascii_case(b"CONNECT")
+}
+
+fn verb(line: &[u8]) -> &[u8] {
+    let end = memchr::memchr2(b' ', b'\t', line).unwrap_or(line.len());
+    line.get(..end).unwrap_or(line)
+}
+
+fn command(side: Side, line: &[u8]) -> Result<Command<'_>, &'static str> {
+    let word = verb(line);
+    let is = |verb: &[u8]| word.eq_ignore_ascii_case(verb);
+    if !verbs(side).iter().any(|verb| is(verb)) {
+        return Err("no verb of this side");
+    }
+    let rest = line.get(word.len()..).unwrap_or_default();
+    let (arguments, count) = arguments(rest);
+    let of = |index: usize| arguments.get(index).copied().unwrap_or_default();
+    match count {
+        _ if is(b"MSG") || is(b"HMSG") || is(b"PUB") || is(b"HPUB") => {
+            frame(side, is(b"HMSG") || is(b"HPUB"), &arguments, count).map(Command::Message)
+        }
+        2 if is(b"SUB") => Ok(Command::Subscribe { subject: of(0), group: &[], sid: of(1) }),
+        3 if is(b"SUB") => Ok(Command::Subscribe { subject: of(0), group: of(1), sid: of(2) }),
+        1 | 2 if is(b"UNSUB") => {
+            let is_at_once = count == 1 || text::decimal(of(1)) == Some(0);
+            Ok(Command::Unsubscribe { sid: of(0), is_at_once })
+        }
+        _ if is(b"SUB") || is(b"UNSUB") => Err("wrong number of arguments"),
+        _ if is(b"-ERR") => Ok(Command::Error(rest.trim_ascii().trim_ascii_start())),
+        _ => Ok(Command::Other),
+    }
+}
+
+/// Most arguments of a line that are looked at.
+const MAX_ARGUMENTS: usize = 6;
+
+fn arguments(rest: &[u8]) -> ([&[u8]; MAX_ARGUMENTS], usize) {
+    let mut found: [&[u8]; MAX_ARGUMENTS] = [&[]; MAX_ARGUMENTS];
+    let mut count = 0;
+    let words = rest.split(|byte| matches!(byte, b' ' | b'\t')).filter(|word| !word.is_empty());
+    for word in words.take(MAX_ARGUMENTS) {
+        if let Some(slot) = found.get_mut(count) {
+            *slot = word;
+        }
+        count += 1;
+    }
+    (found, count)
+}
+
+/// Subject, `sid` of a server's, reply where there is one, length of the headers where there are any, length of all.
+fn frame<'a>(
+    side: Side,
+    has_headers: bool,
+    arguments: &[&'a [u8]; MAX_ARGUMENTS],
+    count: usize,
+) -> Result<Frame<'a>, &'static str> {
+    const WRONG: &str = "wrong number of arguments";
+    let of = |index: usize| arguments.get(index).copied().unwrap_or_default();
+    let names = 1 + usize::from(side == Side::Server);
+    let lengths = 1 + usize::from(has_headers);
+    let has_reply = count == names + lengths + 1;
+    if count != names + lengths && !has_reply {
+        return Err(WRONG);
+    }
+    let at = names + usize::from(has_reply);
+    let length = |index: usize| text::decimal(of(index)).filter(|&length| length <= MAX_PAYLOAD_BYTES);
+    let total_bytes = length(at + lengths - 1).ok_or("message without a length")?;
+    let header_bytes = if has_headers { length(at).ok_or("headers without a length")? } else { 0 };
+    if header_bytes > total_bytes {
+        return Err("headers longer than the message");
+    }
+    Ok(Frame {
+        subject: of(0),
+        sid: if side == Side::Server { of(1) } else { &[] },
+        reply: if has_reply { of(names) } else { &[] },
+        header_bytes,
+        total_bytes,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(
+        subject: &'static [u8],
+        sid: &'static [u8],
+        reply: &'static [u8],
+        lengths: [u64; 2],
+    ) -> Command<'static> {
+        let [header_bytes, total_bytes] = lengths;
+        Command::Message(Frame { subject, sid, reply, header_bytes, total_bytes })
+    }
+
+    #[test]
+    fn lines_are_read() {
+        for (side, line, expected) in [
+            (Side::Client, &b"PUB a.b 5\r\n"[..], frame(b"a.b", b"", b"", [0, 5])),
+            (Side::Client, b"pub a.b\t_INBOX.x  5\r\n", frame(b"a.b", b"", b"_INBOX.x", [0, 5])),
+            (Side::Client, b"HPUB a 12 17\r\n", frame(b"a", b"", b"", [12, 17])),
+            (Side::Client, b"HPUB a r 12 17\r\n", frame(b"a", b"", b"r", [12, 17])),
+            (Side::Server, b"MSG a 9 5\r\n", frame(b"a", b"9", b"", [0, 5])),
+            (Side::Server, b"MSG a 9 r 5\r\n", frame(b"a", b"9", b"r", [0, 5])),
+            (Side::Server, b"HMSG a 9 r 12 17\r\n", frame(b"a", b"9", b"r", [12, 17])),
+            (Side::Client, b"SUB a.* 1\r\n", Command::Subscribe { subject: b"a.*", group: b"", sid: b"1" }),
+            (Side::Client, b"SUB a g 1\r\n", Command::Subscribe { subject: b"a", group: b"g", sid: b"1" }),
+            (Side::Client, b"UNSUB 1 \r\n", Command::Unsubscribe { sid: b"1", is_at_once: true }),
+            (Side::Client, b"UNSUB 1 5\r\n", Command::Unsubscribe { sid: b"1", is_at_once: false }),
+            (Side::Server, b"-ERR 'Unknown Subject'\r\n", Command::Error(b"'Unknown Subject'")),
+            (Side::Server, b"PING\r\n", Command::Other),
+            (Side::Server, b"+OK\r\n", Command::Other),
+            (Side::Client, b"CONNECT {}\r\n", Command::Other),
+        ] {
+            assert_eq!(find(side, line), Found::Line(expected, line.len()), "{}", line.escape_ascii());
+            for end in 0..line.len() {
+                assert_eq!(find(side, &line[..end]), Found::Unfinished, "{end} of {}", line.escape_ascii());
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_line_is_broken() {
+        for (side, line) in [
+            (Side::Client, &b"MSG a 9 5\r\n"[..]),
+            (Side::Server, b"PUB a 5\r\n"),
+            (Side::Client, b"PUB a\r\n"),
+            (Side::Client, b"PUB a b c 5\r\n"),
+            (Side::Client, b"PUB a x\r\n"),
+            (Side::Client, b"PUB a 99999999999\r\n"),
+            (Side::Client, b"HPUB a 9 5\r\n"),
+            (Side::Client, b"PING\n"),
+            (Side::Client, b"SUB\r\n"),
+            (Side::Client, b"GET / HTTP/1.1\r\n"),
+            (Side::Client, b"GE"),
+        ] {
+            assert!(matches!(find(side, line), Found::Broken(_)), "{}", line.escape_ascii());
+        }
+        let long = [b"PUB ", &[b'a'; MAX_LINE_BYTES][..]].concat();
+        assert_eq!(find(Side::Client, &long), Found::Broken("line too long"));
+        let long = [b"INFO {", &[b'a'; MAX_LINE_BYTES][..]].concat();
+        assert_eq!(find(Side::Server, &long), Found::Long);
+    }
+}

@@ -1,0 +1,222 @@
+//! What JetStream says in subjects and in the JSON of its messages.
+
+use crate::protocol::{Outcome, text};
+
+/// Longest description of an error that is kept.
+const MAX_DESCRIPTION_BYTES: usize = 256;
+/// Words of which the subjects of the API are made, before the names of streams and consumers.
+const API_WORDS: [&str; 22] = [
+    "STREAM", "CONSUMER", "MSG", "META", "ACCOUNT", "PEER", "LEADER", "DIRECT", "DURABLE", "CREATE",
+    "UPDATE", "INFO", "NAMES", "LIST", "DELETE", "PURGE", "SNAPSHOT", "RESTORE", "GET", "NEXT", "REMOVE",
+    "STEPDOWN",
+];
+/// Most words before the names.
+const MAX_API_WORDS: usize = 3;
+
+/// A question to JetStream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Api<'a> {
+    /// What is asked for, such as `STREAM.CREATE`.
+    pub(super) operation: &'a str,
+    pub(super) stream: &'a str,
+    pub(super) consumer: &'a str,
+}
+
+impl<'a> Api<'a> {
+    /// Returns what a subject asks JetStream for, `$JS.API.…` or `$JS.DOMAIN.API.…`; none where it does not.
+    pub(super) fn of(subject: &'a str) -> Option<Self> {
+        let rest = subject.strip_prefix("$JS.")?;
+        let rest = rest.strip_prefix("API.").or_else(|| rest.split_once('.')?.1.strip_prefix("API."))?;
+        let mut length = 0;
+        for word in rest.split('.').take(MAX_API_WORDS).take_while(|word| API_WORDS.contains(word)) {
+            length += word.len() + usize::from(length > 0);
+        }
+        let operation = rest.get(..length).filter(|operation| !operation.is_empty())?;
+        let mut names = rest.get(length + 1..).unwrap_or_default().split('.');
+        let (stream, consumer) = (names.next().unwrap_or_default(), names.next().unwrap_or_default());
+        Some(Self { operation, stream, consumer })
+    }
+
+    /// Returns whether it asks for messages.
+    pub(super) fn is_pull(&self) -> bool {
+        self.operation == "CONSUMER.MSG.NEXT"
+    }
+}
+
+/// Where a message is to be acknowledged, which tells its place in a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct AckSubject<'a> {
+    pub(super) stream: &'a [u8],
+    pub(super) consumer: &'a [u8],
+    pub(super) sequence: &'a [u8],
+}
+
+/// What all such subjects begin with.
+pub(super) const ACK: &[u8] = b"$JS.ACK.";
+
+impl<'a> AckSubject<'a> {
+    /// Reads `$JS.ACK.stream.consumer.delivered.sequence.….time.pending`, and the form with a domain and an account
+    /// before the stream (ADR-15).
+    pub(super) fn of(subject: &'a [u8]) -> Option<Self> {
+        let rest = subject.strip_prefix(ACK)?;
+        let count = rest.split(|&byte| byte == b'.').count();
+        let before = match count {
+            7 => 0,
+            9.. => 2,
+            _ => return None,
+        };
+        let mut tokens = rest.split(|&byte| byte == b'.').skip(before);
+        let (stream, consumer) = (tokens.next()?, tokens.next()?);
+        let sequence = tokens.nth(1)?;
+        text::decimal(sequence)?;
+        Some(Self { stream, consumer, sequence })
+    }
+}
+
+/// The stream and the position that a message was given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stored<'a> {
+    pub(super) stream: &'a [u8],
+    pub(super) sequence: u64,
+}
+
+impl<'a> Stored<'a> {
+    /// Reads the answer to a message that was published to a stream.
+    pub(super) fn read(json: &'a [u8]) -> Option<Self> {
+        let stream = field(json, "stream")?.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
+        let sequence = text::decimal(field(json, "seq")?)?;
+        Some(Self { stream, sequence })
+    }
+}
+
+/// Returns how a question went that JetStream answers with this.
+pub(super) fn outcome(json: &[u8]) -> Outcome {
+    let Some(error) = field(json, "error") else { return Outcome::default() };
+    let number = |name| field(error, name).and_then(text::decimal);
+    let code = number("err_code").or_else(|| number("code"));
+    let description = field(error, "description").unwrap_or_default();
+    Outcome {
+        error_type: Some(code.map_or_else(|| "_OTHER".to_owned(), |code| code.to_string())),
+        message: Some(text::lossy(
+            description.trim_ascii_start().trim_matches_quotes(),
+            MAX_DESCRIPTION_BYTES,
+        )),
+        is_client_fault: false,
+    }
+}
+
+/// Returns how many messages a question asks for.
+pub(super) fn batch(json: &[u8]) -> u64 {
+    // The old form is the number alone.
+    field(json, "batch").and_then(text::decimal).or_else(|| text::decimal(json)).unwrap_or(1).max(1)
+}
+
+trait Quoted {
+    fn trim_matches_quotes(&self) -> &[u8];
+}
+
+impl Quoted for [u8] {
+    fn trim_matches_quotes(&self) -> &[u8] {
+        self.strip_prefix(b"\"").and_then(|text| text.strip_suffix(b"\"")).unwrap_or(self)
+    }
+}
+
+/// Returns the value of a field of a JSON object, as it stands there; none where it is not there whole.
+///
+/// Only as much of JSON is understood as tells where values end.
+fn field<'a>(json: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    let mut rest = json.trim_ascii_start().strip_prefix(b"{")?;
+    loop {
+        rest = rest.trim_ascii_start();
+        let key = value(rest)?;
+        rest = rest.get(key.len()..)?.trim_ascii_start().strip_prefix(b":")?.trim_ascii_start();
+        let found = value(rest)?;
+        if key.trim_matches_quotes() == name.as_bytes() {
+            return Some(found);
+        }
+        rest = rest.get(found.len()..)?.trim_ascii_start().strip_prefix(b",")?;
+    }
+}
+
+/// Returns the value that `json` begins with; none where it has not ended.
+fn value(json: &[u8]) -> Option<&[u8]> {
+    let (mut depth, mut is_text, mut is_escaped) = (0u32, false, false);
+    for (at, &byte) in json.iter().enumerate() {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' if is_text => is_escaped = true,
+            b'"' => {
+                is_text = !is_text;
+                if !is_text && depth == 0 {
+                    return json.get(..=at);
+                }
+            }
+            _ if is_text => {}
+            b'{' | b'[' => depth = depth.saturating_add(1),
+            b'}' | b']' | b',' | b':' if depth == 0 => return json.get(..at).map(<[u8]>::trim_ascii_end),
+            b'}' | b']' => {
+                depth -= 1;
+                if depth == 0 {
+                    return json.get(..=at);
+                }
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn questions_are_told_by_their_subjects() {
+        for (subject, operation, stream, consumer) in [
+            ("$JS.API.STREAM.CREATE.ORDERS", "STREAM.CREATE", "ORDERS", ""),
+            ("$JS.API.STREAM.NAMES", "STREAM.NAMES", "", ""),
+            ("$JS.API.CONSUMER.MSG.NEXT.ORDERS.mailer", "CONSUMER.MSG.NEXT", "ORDERS", "mailer"),
+            ("$JS.API.CONSUMER.CREATE.ORDERS.mailer.orders.*", "CONSUMER.CREATE", "ORDERS", "mailer"),
+            ("$JS.hub.API.INFO", "INFO", "", ""),
+        ] {
+            assert_eq!(Api::of(subject), Some(Api { operation, stream, consumer }));
+        }
+        for subject in ["orders", "$JS.ACK.a.b.1.1.1.1.1", "$JS.API.", "$JS.API.what.ever"] {
+            assert_eq!(Api::of(subject), None, "{subject}");
+        }
+    }
+
+    #[test]
+    fn places_are_told_by_where_to_acknowledge() {
+        let told = AckSubject { stream: b"ORDERS", consumer: b"mailer", sequence: b"12" };
+        assert_eq!(AckSubject::of(b"$JS.ACK.ORDERS.mailer.1.12.3.1795282839614850219.2"), Some(told));
+        assert_eq!(
+            AckSubject::of(b"$JS.ACK.hub.ACC.ORDERS.mailer.1.12.3.1795282839614850219.2.x"),
+            Some(told)
+        );
+        for subject in [&b"$JS.ACK.ORDERS.mailer.1.12.3"[..], b"$JS.ACK.a.b.c.d.e.f.g", b"orders"] {
+            assert_eq!(AckSubject::of(subject), None, "{}", subject.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn answers_are_read() {
+        let stored = Stored::read(br#"{"stream":"ORDERS", "seq":7, "duplicate": true}"#);
+        assert_eq!(stored, Some(Stored { stream: b"ORDERS", sequence: 7 }));
+        assert_eq!(Stored::read(br#"{"seq":7}"#), None);
+        assert_eq!(Stored::read(b"[1, 2]"), None);
+        let failed =
+            br#"{"type":"a,b}","error":{"code":400,"err_code":10071,"description":"wrong: \"3\""},"seq":0}"#;
+        let outcome = outcome(failed);
+        assert_eq!(outcome.error_type.as_deref(), Some("10071"));
+        assert_eq!(outcome.message.as_deref(), Some("wrong: \\\"3\\\""));
+        for end in 0..failed.len() {
+            let _ = super::outcome(&failed[..end]);
+        }
+        for (json, expected) in
+            [(&b"{\"batch\": 5}"[..], 5), (b"", 1), (b"7", 7), (b"{}", 1), (b"{\"batch\":0}", 1)]
+        {
+            assert_eq!(batch(json), expected);
+        }
+    }
+}

@@ -1,0 +1,307 @@
+//! One connection: lines of both sides become requests, messages and what becomes of them.
+
+mod brought;
+mod published;
+
+use std::collections::VecDeque;
+
+use foldhash::HashMap;
+
+use super::command::{Command, Found, Frame, find};
+use super::detect::is_sound;
+use super::message::Payload;
+use super::subject;
+use super::subscriptions::Subscriptions;
+use crate::protocol::{Answer, Cut, Message, MessageKind, Outcome, Pairing, Parser, Response, Side, text};
+
+/// Requests of one connection whose answers are awaited. For one more, the oldest is given up.
+const MAX_WAITING: usize = 1024;
+/// Messages of one connection that the client has not settled. Of more, it is not known when they are.
+const MAX_UNSETTLED: usize = 1024;
+/// Longest text of an error that is kept.
+const MAX_ERROR_BYTES: usize = 256;
+/// Value of `error.type` of a request that was given up before there was an answer.
+const UNANSWERED: &str = "timeout";
+/// What a TLS client begins with.
+const TLS_HANDSHAKE: u8 = 0x16;
+
+/// State of one connection.
+#[derive(Debug)]
+pub(super) struct NatsParser {
+    subscriptions: Subscriptions,
+    /// Requests whose answers are awaited, by the hash of where; and their order.
+    waiting: HashMap<u64, Waiting>,
+    order: VecDeque<u64>,
+    /// Messages that the client has not settled, by the hash of where it will.
+    unsettled: HashMap<u64, u64>,
+    next_number: u64,
+    client: Flow,
+    server: Flow,
+}
+
+/// A request whose answer is awaited.
+#[derive(Clone, Copy, Debug)]
+struct Waiting {
+    number: u64,
+    /// The answer is JetStream's.
+    is_question: bool,
+}
+
+/// Where one side is in its bytes.
+#[derive(Debug, Default)]
+struct Flow {
+    /// A line begins where the bytes begin.
+    is_aligned: bool,
+    /// A line without a message goes on.
+    is_long: bool,
+    /// Bytes at the beginning that are part of a message and need not be seen.
+    rest: u64,
+}
+
+/// What a line and its message say.
+#[derive(Debug)]
+pub(super) enum Said {
+    Nothing,
+    One(MessageKind, u64),
+    /// It says more than this.
+    Part(MessageKind, u64),
+}
+
+impl Said {
+    fn message(self) -> Option<Message> {
+        match self {
+            Said::Nothing => None,
+            Said::One(kind, number) | Said::Part(kind, number) => {
+                Some(Message { pairing: Pairing::Id(number), kind })
+            }
+        }
+    }
+}
+
+impl NatsParser {
+    pub(super) fn new(is_start: bool) -> Self {
+        let flow = || Flow { is_aligned: is_start, ..Flow::default() };
+        Self {
+            subscriptions: Subscriptions::new(!is_start),
+            waiting: HashMap::default(),
+            order: VecDeque::new(),
+            unsettled: HashMap::default(),
+            next_number: 0,
+            client: flow(),
+            server: flow(),
+        }
+    }
+
+    fn flow(&mut self, side: Side) -> &mut Flow {
+        match side {
+            Side::Client => &mut self.client,
+            Side::Server => &mut self.server,
+        }
+    }
+
+    fn number(&mut self) -> u64 {
+        self.next_number = self.next_number.wrapping_add(1);
+        self.next_number
+    }
+
+    fn line(&mut self, side: Side, bytes: &[u8]) -> Answer {
+        let (command, length) = match find(side, bytes) {
+            Found::Line(command, length) => (command, length),
+            Found::Unfinished => return Answer::Need { at_least: bytes.len() + 1 },
+            Found::Long => {
+                self.flow(side).is_long = true;
+                return self.long_line(side, bytes);
+            }
+            Found::Broken(reason) => return self.broken(reason),
+        };
+        let said = match command {
+            Command::Message(frame) => return self.message(side, &frame, bytes, length),
+            Command::Subscribe { subject, group, sid } => {
+                self.subscriptions.add(sid, subject, group);
+                Said::Nothing
+            }
+            Command::Unsubscribe { sid, is_at_once: true } => self.unsubscribe(sid),
+            Command::Unsubscribe { is_at_once: false, .. } | Command::Other => Said::Nothing,
+            Command::Error(reason) => self.fail(reason),
+        };
+        self.eat(side, said, length, 0)
+    }
+
+    /// Whatever a line without a message says, it is over with a line feed.
+    fn long_line(&mut self, side: Side, bytes: &[u8]) -> Answer {
+        match memchr::memchr(b'\n', bytes) {
+            Some(end) => {
+                self.flow(side).is_long = false;
+                Answer::Nothing { eaten: end + 1 }
+            }
+            None => Answer::Nothing { eaten: bytes.len() },
+        }
+    }
+
+    /// A line that carries a message, of which as much is looked at as is of interest.
+    fn message(&mut self, side: Side, frame: &Frame<'_>, bytes: &[u8], line: usize) -> Answer {
+        let wanted = line.saturating_add(Payload::wanted(frame));
+        let Some(shown) = bytes.get(line..wanted) else { return Answer::Need { at_least: wanted } };
+        let payload = Payload::new(frame, shown);
+        let said = match side {
+            Side::Client => self.published(frame, &payload),
+            Side::Server => self.brought(frame, &payload),
+        };
+        let rest = whole(frame, line).saturating_sub(wanted as u64);
+        self.eat(side, said, wanted, rest)
+    }
+
+    fn eat(&mut self, side: Side, said: Said, eaten: usize, rest: u64) -> Answer {
+        let is_part = matches!(said, Said::Part(..));
+        if !is_part {
+            self.flow(side).rest = rest;
+        }
+        match said.message() {
+            Some(message) => Answer::Message { eaten: if is_part { 0 } else { eaten }, message },
+            None => Answer::Nothing { eaten },
+        }
+    }
+
+    /// Awaits the answer to a request. Returns a word about the oldest, where there are too many.
+    fn wait(&mut self, reply: &[u8], waiting: Waiting) {
+        let place = subject::hash(reply);
+        self.waiting.insert(place, waiting);
+        self.order.push_back(place);
+        if self.order.len() > MAX_WAITING * 2 {
+            let waiting = &self.waiting;
+            self.order.retain(|place| waiting.contains_key(place));
+        }
+    }
+
+    /// Gives up the request that has waited longest, where there are too many.
+    fn give_up(&mut self) -> Option<Said> {
+        if self.waiting.len() < MAX_WAITING {
+            return None;
+        }
+        while let Some(place) = self.order.pop_front() {
+            if let Some(waiting) = self.waiting.remove(&place) {
+                return Some(Said::Part(MessageKind::Lost, waiting.number));
+            }
+        }
+        None
+    }
+
+    /// A client that wants no answers any more has given up who waited for them.
+    fn unsubscribe(&mut self, sid: &[u8]) -> Said {
+        let Some(subscription) = self.subscriptions.remove(sid) else { return Said::Nothing };
+        let of_subject = |subject: &[u8]| self.waiting.remove(&subject::hash(subject));
+        let waiting = subscription.own_subject().and_then(of_subject).map(|waiting| waiting.number);
+        match waiting.or(subscription.pull) {
+            Some(number) => Said::One(unanswered(), number),
+            None => Said::Nothing,
+        }
+    }
+
+    /// The server does not like something: if only one request is open, that.
+    fn fail(&mut self, reason: &[u8]) -> Said {
+        let is_only = self.waiting.len() == 1 && reason.starts_with(b"'Permissions Violation for Publish");
+        let only = self.waiting.iter().next().map(|(place, waiting)| (*place, *waiting)).filter(|_| is_only);
+        let Some((place, waiting)) = only else { return Said::Nothing };
+        self.waiting.remove(&place);
+        let message = text::lossy(reason.trim_ascii(), MAX_ERROR_BYTES);
+        let outcome = Outcome {
+            error_type: Some("permissions_violation".to_owned()),
+            message: Some(message),
+            is_client_fault: false,
+        };
+        let response = Response { outcome, ..Response::default() };
+        Said::One(MessageKind::Response(Box::new(response)), waiting.number)
+    }
+
+    fn broken(&mut self, reason: &'static str) -> Answer {
+        self.lose();
+        Answer::Broken { reason }
+    }
+
+    fn lose(&mut self) {
+        self.waiting.clear();
+        self.order.clear();
+        self.unsettled.clear();
+        self.subscriptions.lose();
+        let flow = || Flow { is_aligned: true, ..Flow::default() };
+        (self.client, self.server) = (flow(), flow());
+    }
+}
+
+impl Parser for NatsParser {
+    fn parse(&mut self, side: Side, bytes: &[u8]) -> Answer {
+        let flow = self.flow(side);
+        let length = std::mem::take(&mut flow.rest);
+        if length > 0 {
+            return Answer::Skip { length };
+        }
+        let Some(&first) = bytes.first() else { return Answer::Need { at_least: 1 } };
+        if flow.is_long {
+            return self.long_line(side, bytes);
+        }
+        if !flow.is_aligned {
+            match find_line(side, bytes) {
+                Some(0) => self.flow(side).is_aligned = true,
+                Some(eaten) => return Answer::Nothing { eaten },
+                None => return Answer::Nothing { eaten: bytes.len() },
+            }
+        }
+        if first == TLS_HANDSHAKE {
+            return Answer::Opaque;
+        }
+        self.line(side, bytes)
+    }
+
+    /// Of a message that is not there whole, the line is enough.
+    fn cut(&mut self, side: Side, bytes: &[u8], missing: u64) -> Option<Cut> {
+        let Found::Line(Command::Message(frame), line) = find(side, bytes) else { return None };
+        let length = whole(&frame, line);
+        if length < (bytes.len() as u64).checked_add(missing)? {
+            return None;
+        }
+        let payload = Payload::new(&frame, bytes.get(line..)?);
+        let said = match side {
+            Side::Client => self.published(&frame, &payload),
+            Side::Server => self.brought(&frame, &payload),
+        };
+        Some(Cut { message: said.message(), length })
+    }
+
+    fn end(&mut self, _side: Side) -> Option<Message> {
+        None
+    }
+
+    fn lost(&mut self, _side: Side) {
+        self.lose();
+    }
+
+    fn resync(&self, side: Side, bytes: &[u8]) -> Option<usize> {
+        find_line(side, bytes)
+    }
+}
+
+/// Returns the bytes of a line, its message and the end of that.
+fn whole(frame: &Frame<'_>, line: usize) -> u64 {
+    frame.total_bytes.saturating_add(line as u64).saturating_add(2)
+}
+
+/// Returns where in `bytes` a line plausibly begins: one whose message is seen to end where it should.
+fn find_line(side: Side, bytes: &[u8]) -> Option<usize> {
+    let begins = |at: usize| {
+        let rest = bytes.get(at..).unwrap_or_default();
+        match find(side, rest) {
+            Found::Line(Command::Message(frame), line) => {
+                rest.get(line..).and_then(|rest| is_sound(&frame, rest)).unwrap_or(false)
+            }
+            Found::Line(Command::Other | Command::Subscribe { .. } | Command::Unsubscribe { .. }, _) => true,
+            _ => false,
+        }
+    };
+    let behind_lines = memchr::memchr_iter(b'\n', bytes).map(|end| end + 1);
+    std::iter::once(0).chain(behind_lines).find(|&at| begins(at))
+}
+
+fn unanswered() -> MessageKind {
+    let outcome = Outcome { error_type: Some(UNANSWERED.to_owned()), ..Outcome::default() };
+    MessageKind::Response(Box::new(Response { outcome, ..Response::default() }))
+}

@@ -35,6 +35,10 @@ pub(super) struct PostgresqlParser {
     opening: Opening,
     client: Half,
     server: Half,
+    /// Bytes of the client among which no message was found, and that are kept since one may begin there.
+    kept_bytes: usize,
+    /// Of these, those that the server has answered: what begins there must not be taken for a new question.
+    stale_bytes: usize,
     /// An answer without a question can only mean that the question is still to be shown.
     may_wait: bool,
     is_opaque: bool,
@@ -126,6 +130,8 @@ impl PostgresqlParser {
             opening: if is_start { Opening::Startup } else { Opening::Done },
             client: Half::new(is_start),
             server: Half::new(is_start),
+            kept_bytes: 0,
+            stale_bytes: 0,
             may_wait: is_start,
             is_opaque: false,
             is_copying_in: false,
@@ -161,8 +167,17 @@ impl PostgresqlParser {
     }
 
     fn align_client(&mut self, bytes: &[u8]) -> Answer {
+        match std::mem::take(&mut self.stale_bytes).min(bytes.len()) {
+            0 => {}
+            eaten => {
+                self.kept_bytes = 0;
+                return Answer::Nothing { eaten };
+            }
+        }
+        self.kept_bytes = bytes.len().min(CLIENT_TAIL_BYTES);
         match align::client(bytes) {
             Some(0) => {
+                self.kept_bytes = 0;
                 self.client.is_aligned = true;
                 self.message(Side::Client, bytes)
             }
@@ -217,13 +232,19 @@ impl PostgresqlParser {
         if !self.server.is_aligned {
             let Some(eaten) = align::ready(bytes) else { return pass_over(bytes, READY_TAIL_BYTES) };
             self.server.is_aligned = true;
-            self.turns.response();
+            self.note_ready();
             return Answer::Nothing { eaten };
         }
         match self.rows(bytes) {
             0 => self.message(Side::Server, bytes),
             eaten => Answer::Nothing { eaten },
         }
+    }
+
+    /// Notes that the server has answered all that it was asked.
+    fn note_ready(&mut self) {
+        self.turns.response();
+        self.stale_bytes = self.kept_bytes;
     }
 
     /// Takes the answer to a request for encryption: one byte, or an error of a server that does not know it.
@@ -345,6 +366,7 @@ impl PostgresqlParser {
     }
 
     fn forget(&mut self) {
+        (self.kept_bytes, self.stale_bytes) = (0, 0);
         self.is_copying_in = false;
         self.batch = Batch::default();
         self.pending.clear();

@@ -26,7 +26,7 @@ impl PostgresqlParser {
             return Ok(Meaning::Silent);
         }
         if kind == b'Z' && !self.must_tell_before_ready() {
-            self.turns.response();
+            self.note_ready();
         }
         if !self.turns.are_known() {
             return Ok(Meaning::Silent);

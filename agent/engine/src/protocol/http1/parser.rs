@@ -1,5 +1,8 @@
 //! One connection: the heads and bodies of both sides in turn.
 
+mod contents;
+mod tunnel;
+
 use std::collections::VecDeque;
 
 use super::body::{Body, Step};
@@ -8,7 +11,7 @@ use super::head::{self, Head, MAX_HEAD_BYTES};
 use super::request::Asked;
 use super::{align, detect, request, response};
 use crate::protocol::turns::Turns;
-use crate::protocol::websocket::{self, WebSocket};
+use crate::protocol::websocket::WebSocket;
 use crate::protocol::{
     Answer, Cut, DETECTION_BUDGET_BYTES, Detection, Message, MessageKind, Pairing, Parser, ParserSettings,
     Side,
@@ -212,21 +215,6 @@ impl Http1Parser {
         Ok(reported(is_reported, eaten, MessageKind::Response(Box::new(read.response))))
     }
 
-    /// Returns whether more of the only request is to be seen first, which tells what it asks for. It is there already,
-    /// or comes: few servers answer before they have read a small body, and then a client may leave it out only if it
-    /// has asked whether to send it.
-    fn is_asking(&self, asked: Asked) -> bool {
-        let is_open = self.client.content.as_ref().is_some_and(Content::is_open);
-        is_open && self.outstanding.len() == 1 && self.may_wait && !asked.expects_continue
-    }
-
-    /// Returns the GraphQL request that is being answered, though its body may not have ended.
-    fn take_graphql(&mut self) -> Option<Graphql> {
-        let is_in_body = self.outstanding.len() == 1;
-        let known = self.outstanding.front_mut().and_then(|outstanding| outstanding.graphql.take());
-        known.or_else(|| self.client.content.take_if(|_| is_in_body).and_then(Content::into_graphql))
-    }
-
     /// Reads a request line up to where it is cut: method and the beginning of the target.
     fn cut_request_line(&mut self, bytes: &[u8]) -> Result<Answer, &'static str> {
         if detect::request_line(bytes.get(..DETECTION_BUDGET_BYTES).unwrap_or(bytes)) == Detection::No {
@@ -279,24 +267,6 @@ impl Http1Parser {
             Step::End(eaten) => self.ended(side, eaten),
             Step::Broken(reason) => Some(self.broken(reason)),
         }
-    }
-
-    /// Advances over bytes of a body that are looked at; none where none are, or none of those that are shown.
-    fn look(&mut self, side: Side, body: &mut Body, bytes: &[u8]) -> Option<Step> {
-        let content = self.half(side).content.as_mut().filter(|content| content.is_open())?;
-        if bytes.is_empty() {
-            content.missed();
-            // Events of which some are missing are looked at as soon as there are others.
-            return (*body == Body::UntilEnd && content.is_endless()).then_some(Step::Need(1));
-        }
-        let step = body.read(bytes.len())?;
-        let (Step::Eat(length) | Step::End(length)) = step else { return Some(step) };
-        let is_wanted = content.feed(bytes.get(..length).unwrap_or_default());
-        if !is_wanted && content.is_open() {
-            // It is nothing of interest after all.
-            self.half(side).content = None;
-        }
-        Some(step)
     }
 
     /// Ends a body; none where there is nothing to say and nothing was eaten.
@@ -371,27 +341,6 @@ impl Http1Parser {
         self.is_cut = false;
         self.is_body_optional = false;
         self.websocket = None;
-    }
-
-    /// Counts what passes after an upgrade; anything but WebSocket is not looked at.
-    fn tunnel(&mut self, side: Side, bytes: &[u8]) -> Answer {
-        let Some(socket) = &mut self.websocket else { return Answer::Opaque };
-        match socket.parse(side, bytes) {
-            websocket::Step::Eat(eaten) => Answer::Nothing { eaten },
-            websocket::Step::Skip(length) => Answer::Skip { length },
-            websocket::Step::Need(at_least) => Answer::Need { at_least },
-            websocket::Step::End(eaten) => match self.close_websocket() {
-                Some(message) => Answer::Message { eaten, message },
-                None => Answer::Opaque,
-            },
-        }
-    }
-
-    /// Ends the exchange that led to the WebSocket.
-    fn close_websocket(&mut self) -> Option<Message> {
-        let ending = self.websocket.take()?.ending();
-        let kind = MessageKind::ResponseEnd(Some(Box::new(ending)));
-        Some(Message { pairing: Pairing::InOrder, kind })
     }
 }
 

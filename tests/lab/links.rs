@@ -86,6 +86,7 @@ fn span(value: &Value) -> Option<Span> {
         name: value["name"].as_str()?.into(),
         kind: match value["kind"].as_str()? {
             "server" => SpanKind::Server,
+            "producer" => SpanKind::Producer,
             "consumer" => SpanKind::Consumer,
             _ => SpanKind::Client,
         },

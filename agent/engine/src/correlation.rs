@@ -115,8 +115,9 @@ pub(crate) struct Asked {
     context: Option<WireContext>,
     /// The ids in it.
     marks: Marks,
-    /// The messages that it hands over.
+    /// The messages that it hands over, and the contexts that they carry.
     sent: Keys,
+    carried: Vec<WireContext>,
     /// The queues that it asks for messages.
     source: Option<u64>,
 }
@@ -128,6 +129,7 @@ impl Asked {
             context: request.context.clone(),
             marks: std::mem::take(&mut request.marks),
             sent: request.sent.clone(),
+            carried: std::mem::take(&mut request.carried),
             source: request.source.as_ref().map(|source| source.hash),
         }
     }
@@ -359,7 +361,7 @@ impl Correlation {
     /// Notes that a connection is touched, while these exchanges are open on it, the oldest first.
     pub(crate) fn touch(&mut self, kind: SpanKind, open: Option<ExchangeId>, executor: &Executor) {
         let server = match kind {
-            SpanKind::Client => open.and_then(|call| self.parents.parent_of(call)),
+            SpanKind::Client | SpanKind::Producer => open.and_then(|call| self.parents.parent_of(call)),
             SpanKind::Server | SpanKind::Consumer => open,
         };
         self.parents.touch(executor, server);
@@ -415,7 +417,7 @@ impl Correlation {
     ) {
         let identity = Identity::of(kind, &started.place, opened, &mut self.ids);
         let keys = identity::wire_keys(kind, &started.place, connection, opened);
-        let Asked { context: wire, mut marks, sent, source } = asked;
+        let Asked { context: wire, mut marks, sent, carried, source } = asked;
         if let Some(wire) = &wire {
             marks.add_context(wire);
         }
@@ -425,7 +427,8 @@ impl Correlation {
             if let Some(cause) = self.parents.parent_of(started.id) {
                 self.works.call_began(cause);
             }
-            let active = self.begin_client(cause, wire, identity, keys);
+            let mut active = self.begin_client(cause, wire, identity, keys);
+            active.links.extend(carried.iter().map(deliveries::carried_link));
             self.send(&sent, &active.context, started.first.at_ns);
             active
         } else {
@@ -595,7 +598,7 @@ impl Correlation {
     /// Notes that the answer has begun.
     pub(crate) fn answering(&mut self, kind: SpanKind, id: ExchangeId, stamp: &Stamp) {
         match kind {
-            SpanKind::Client => self.parents.answered(id, &stamp.executor),
+            SpanKind::Client | SpanKind::Producer => self.parents.answered(id, &stamp.executor),
             SpanKind::Server | SpanKind::Consumer => self.parents.answering(id, stamp),
         }
     }

@@ -12,8 +12,8 @@ use crate::event::{
     Role, Scheduling,
 };
 use crate::pairing::{ExchangeId, Paired, Pairing};
-use crate::protocol::{MessageKind, ParserSettings};
-use crate::session::{Outcome, Session, Step};
+use crate::protocol::{Learned, MessageKind, ParserSettings};
+use crate::session::{Outcome, Session, Step, Surroundings};
 use crate::span::{Span, SpanKind};
 use crate::tally::Tally;
 
@@ -59,6 +59,7 @@ pub struct Counter {
 #[derive(Debug)]
 pub struct Engine {
     parsers: ParserSettings,
+    learned: Learned,
     max_capture_bytes: u32,
     connections: HashMap<ConnectionId, Connection>,
     told: Told,
@@ -136,6 +137,7 @@ impl Engine {
         let mark_key = settings.parsers.mark_key.or(is_searched.then_some(settings.id_seed));
         Self {
             parsers: ParserSettings { mark_key, ..settings.parsers },
+            learned: Learned::default(),
             max_capture_bytes: settings.max_capture_bytes,
             connections: HashMap::default(),
             told: Told::default(),
@@ -264,7 +266,9 @@ impl Engine {
             found.egress.expire(now_ns);
             found.ingress.expire(now_ns);
             let mut outcomes = Vec::new();
-            found.session.settle(now_ns, &self.parsers, &mut outcomes);
+            let around =
+                Surroundings { settings: &self.parsers, learned: &self.learned, opened: &found.opened };
+            found.session.settle(now_ns, &around, &mut outcomes);
             self.take_outcomes(connection, outcomes);
             self.read(connection, Direction::Egress);
             self.read(connection, Direction::Ingress);
@@ -471,8 +475,12 @@ impl Engine {
         let mut outcomes = Vec::new();
         if let Some(connection) = self.connections.get_mut(&id) {
             while let Some(chunk) = connection.stream(direction).pop() {
-                let parsers = &self.parsers;
-                connection.session.handle(direction, chunk, parsers, &mut outcomes);
+                let around = Surroundings {
+                    settings: &self.parsers,
+                    learned: &self.learned,
+                    opened: &connection.opened,
+                };
+                connection.session.handle(direction, chunk, &around, &mut outcomes);
             }
         }
         self.take_outcomes(id, outcomes);
@@ -518,9 +526,9 @@ impl Engine {
             MessageKind::Request(request) => Asked::of(request),
             _ => Asked::default(),
         };
-        if let MessageKind::Delivered(keys) = &step.message.kind {
+        if let MessageKind::Delivered(delivery) = step.message.kind {
             if kind == SpanKind::Client {
-                let span = self.correlation.push(keys, protocol, &step.last, id, &connection.opened);
+                let span = self.correlation.push(*delivery, protocol, &step.last, id, &connection.opened);
                 self.spans.push_back(span);
             }
             return;
@@ -552,6 +560,10 @@ impl Engine {
                     let span = self.correlation.finish(kind, *exchange, protocol, id, &connection.opened);
                     self.spans.extend(span);
                     self.tally.exchange(protocol);
+                }
+                Paired::Superseded(exchange) => {
+                    self.tally.lost_exchanges(LossReason::Gap, 1);
+                    self.correlation.abandon(&exchange, id, &connection.opened, stamp.at_ns);
                 }
                 Paired::Unasked => self.tally.unasked_responses += 1,
                 Paired::Refused => self.tally.refused_requests += 1,
@@ -604,7 +616,9 @@ impl Engine {
     fn settle(&mut self, id: ConnectionId) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
         let mut outcomes = Vec::new();
-        connection.session.settle(u64::MAX, &self.parsers, &mut outcomes);
+        let around =
+            Surroundings { settings: &self.parsers, learned: &self.learned, opened: &connection.opened };
+        connection.session.settle(u64::MAX, &around, &mut outcomes);
         self.take_outcomes(id, outcomes);
     }
 

@@ -5,7 +5,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use crate::connection::Stamp;
-use crate::protocol::{MessageKind, Pairing as Rule, Request, Response};
+use crate::protocol::{Ending, MessageKind, Pairing as Rule, Request, Response};
 use crate::session::{Place, Step};
 
 /// Requests of one connection that may be without a response. One more is not followed.
@@ -57,6 +57,8 @@ pub(crate) enum Paired {
     Unasked,
     /// A request that is not followed: too many are outstanding.
     Refused,
+    /// A request to which no answer will be told: another has its number now.
+    Superseded(Box<Exchange>),
 }
 
 #[derive(Debug)]
@@ -82,7 +84,7 @@ impl Pairing {
             }
             MessageKind::RequestEnd => self.request_end(message.pairing, last, out),
             MessageKind::Response(response) => self.response(message.pairing, response, first, last, out),
-            MessageKind::ResponseEnd => self.finish(message.pairing, last, out),
+            MessageKind::ResponseEnd(ending) => self.finish(message.pairing, ending, last, out),
             MessageKind::Interim | MessageKind::OneWay | MessageKind::Delivered(_) => {}
         }
     }
@@ -125,7 +127,8 @@ impl Pairing {
         match rule {
             Rule::InOrder => self.in_order.push_back(open),
             Rule::Id(number) => {
-                self.by_id.insert(number, open);
+                let older = self.by_id.insert(number, open);
+                out.extend(older.map(|older| Paired::Superseded(Box::new(older.exchange))));
             }
         }
     }
@@ -164,11 +167,11 @@ impl Pairing {
         open.exchange.response_last = Some(last);
         out.push(Paired::Answering(open.exchange.id));
         if !is_open {
-            self.finish(rule, last, out);
+            self.finish(rule, None, last, out);
         }
     }
 
-    fn finish(&mut self, rule: Rule, last: Stamp, out: &mut Vec<Paired>) {
+    fn finish(&mut self, rule: Rule, ending: Option<Box<Ending>>, last: Stamp, out: &mut Vec<Paired>) {
         let open = match rule {
             Rule::InOrder if self.in_order.front().is_some_and(|open| open.exchange.response.is_some()) => {
                 self.in_order.pop_front()
@@ -178,6 +181,9 @@ impl Pairing {
         };
         let Some(mut open) = open else { return };
         open.exchange.response_last = Some(last);
+        if let (Some(response), Some(ending)) = (&mut open.exchange.response, ending) {
+            response.end(*ending);
+        }
         out.push(Paired::Finished(Box::new(open.exchange)));
     }
 

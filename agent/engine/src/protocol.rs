@@ -6,10 +6,13 @@
 
 use std::hash::BuildHasher as _;
 
+use crate::event::Endpoint;
 use crate::semconv::{Attributes, Key};
+pub use learned::Learned;
 pub use message_key::{KEYED_BYTES, Keys, MAX_KEYS, MIN_KEYED_BYTES, MessageKey};
 
 mod context;
+mod learned;
 mod marks;
 mod message_key;
 mod sql;
@@ -150,8 +153,29 @@ pub trait Protocol: Sync {
         0
     }
 
-    /// Returns a parser for one connection. `is_start` says that it will see the connection's first bytes.
-    fn parser(&self, settings: &ParserSettings, is_start: bool) -> Box<dyn Parser>;
+    /// Returns a parser for one connection.
+    fn parser(&self, conversation: &Conversation<'_>) -> Box<dyn Parser>;
+}
+
+/// What a parser is told of the connection it is made for.
+#[derive(Clone, Debug)]
+pub struct Conversation<'a> {
+    /// What users chose.
+    pub settings: &'a ParserSettings,
+    /// The parser will see the connection's first bytes.
+    pub is_start: bool,
+    /// The server's end, where it is known.
+    pub server: Option<&'a Endpoint>,
+    /// What other connections have shown.
+    pub learned: Learned,
+}
+
+impl<'a> Conversation<'a> {
+    /// Returns a connection of which nothing else is known.
+    #[must_use]
+    pub fn new(settings: &'a ParserSettings, is_start: bool) -> Self {
+        Self { settings, is_start, server: None, learned: Learned::default() }
+    }
 }
 
 /// Bytes of one direction after which a connection that no protocol has claimed is given up.
@@ -282,12 +306,13 @@ pub enum MessageKind {
     Interim,
     /// The final response begins, and ends too unless `Response::is_open`.
     Response(Box<Response>),
-    /// The open response has ended.
-    ResponseEnd,
+    /// The open response has ended, and with it the exchange, even if the request has not. What only the end tells
+    /// comes with it.
+    ResponseEnd(Option<Box<Ending>>),
     /// A message that asks for no answer and answers nothing (a push, a notification).
     OneWay,
     /// Likewise, with messages of a queue.
-    Delivered(Box<Keys>),
+    Delivered(Box<Delivery>),
 }
 
 /// What was asked.
@@ -303,6 +328,8 @@ pub struct Request {
     pub attributes: Attributes,
     /// Trace context found in the request.
     pub context: Option<WireContext>,
+    /// Contexts of the single messages that it hands over, where there are several.
+    pub carried: Vec<WireContext>,
     /// What the request is about.
     pub marks: Marks,
     /// Host and port that the request itself names (`Host` header), for `server.address` and `server.port`.
@@ -334,6 +361,21 @@ pub struct Received {
     pub keys: Keys,
     /// The request asked for messages. Otherwise what came may be something else.
     pub is_certain: bool,
+    /// Trace contexts that came with them, each once.
+    pub contexts: Vec<WireContext>,
+}
+
+/// Messages that the server brought unasked.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Delivery {
+    /// The messages.
+    pub received: Received,
+    /// The queue that they are from.
+    pub source: Option<Source>,
+    /// Attributes of the consumer's span.
+    pub attributes: Attributes,
+    /// Name of the consumer's span; none for the operation alone.
+    pub name: Option<String>,
 }
 
 impl Request {
@@ -355,6 +397,10 @@ pub enum Category {
     Call,
     /// A statement or command to a database or cache.
     Database,
+    /// Messages are handed to a broker: the client's side is a `PRODUCER` span.
+    Send,
+    /// A broker is asked for messages, or told what became of them.
+    Receive,
 }
 
 /// The low-cardinality name of a span.
@@ -381,6 +427,30 @@ pub struct Response {
     pub sent: Keys,
     /// Messages that came with it.
     pub received: Option<Box<Received>>,
+}
+
+/// What only the end of a response tells.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Ending {
+    /// Attributes that it adds, or whose values it replaces.
+    pub attributes: Attributes,
+    /// How it went after all; none where the response's beginning has said so.
+    pub outcome: Option<Outcome>,
+    /// A better name.
+    pub name: Option<Name>,
+}
+
+impl Response {
+    /// Adds what the end has told.
+    pub(crate) fn end(&mut self, ending: Ending) {
+        let Ending { attributes, outcome, name } = ending;
+        self.attributes.retain(|(known, _)| attributes.iter().all(|(key, _)| key != known));
+        self.attributes.extend(attributes);
+        if let Some(outcome) = outcome {
+            self.outcome = outcome;
+        }
+        self.name = name.or(self.name.take());
+    }
 }
 
 /// How an exchange went.

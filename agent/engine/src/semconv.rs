@@ -138,6 +138,8 @@ keys! {
     MESSAGING_DESTINATION_NAME = "messaging.destination.name";
     /// Hashes that name the messages which were handed over: the aggregator links them to their receipts.
     REMORA_MESSAGE_SENT = "remora.message.sent";
+    /// Seconds that the message which waited longest was on its way, where its sending was seen.
+    REMORA_MESSAGE_QUEUE_TIME = "remora.message.queue_time";
     /// Hashes that name the messages which were received.
     REMORA_MESSAGE_RECEIVED = "remora.message.received";
     /// Why there is a link: `message`, for the span that sent the message.

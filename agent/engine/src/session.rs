@@ -8,9 +8,10 @@ mod lane;
 mod rehearsal;
 
 use crate::connection::{Chunk, Content, Stamp};
-use crate::event::{Direction, Role};
+use crate::event::{Direction, Opened, Role};
 use crate::protocol::{
-    Answer, DETECTION_BUDGET_BYTES, Detection, Message, Parser, ParserSettings, Protocol, REGISTRY, Side,
+    Answer, Conversation, DETECTION_BUDGET_BYTES, Detection, Learned, Message, Parser, ParserSettings,
+    Protocol, REGISTRY, Side,
 };
 use lane::{Lane, Passage};
 use rehearsal::Rehearsal;
@@ -52,6 +53,25 @@ pub(crate) struct Place {
     pub(crate) ordinal: u32,
     /// Whether the peer sees the same numbers without a common beginning.
     pub(crate) is_absolute: bool,
+}
+
+/// What stays the same while bytes pass, for parsers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Surroundings<'a> {
+    pub(crate) settings: &'a ParserSettings,
+    pub(crate) learned: &'a Learned,
+    pub(crate) opened: &'a Opened,
+}
+
+impl Surroundings<'_> {
+    fn parser(&self, protocol: &dyn Protocol, client: Direction, is_start: bool) -> Box<dyn Parser> {
+        let server = match client {
+            Direction::Egress => &self.opened.peer,
+            Direction::Ingress => &self.opened.local,
+        };
+        let learned = self.learned.clone();
+        protocol.parser(&Conversation { settings: self.settings, is_start, server: Some(server), learned })
+    }
 }
 
 /// What the session found out.
@@ -141,20 +161,20 @@ impl Session {
         &mut self,
         direction: Direction,
         chunk: Chunk,
-        settings: &ParserSettings,
+        around: &Surroundings<'_>,
         out: &mut Vec<Outcome>,
     ) {
         let before = out.len();
         self.note(direction, &chunk, out);
         match self.state {
             State::Ignored => return,
-            State::Detecting => self.detect(direction, chunk, settings, out),
+            State::Detecting => self.detect(direction, chunk, around, out),
             State::Speaking { .. } => self.take(direction, chunk, out),
         }
         self.advance(direction, out);
         self.advance(direction.reverse(), out);
         if self.rehearsal.is_some() && self.doubt().is_none() {
-            self.rehearse(settings, before, out);
+            self.rehearse(around, before, out);
         }
     }
 
@@ -169,10 +189,10 @@ impl Session {
     }
 
     /// Lets time pass: a connection that rests after as many responses as requests is between two exchanges.
-    pub(crate) fn settle(&mut self, now_ns: u64, settings: &ParserSettings, out: &mut Vec<Outcome>) {
+    pub(crate) fn settle(&mut self, now_ns: u64, around: &Surroundings<'_>, out: &mut Vec<Outcome>) {
         let is_due = self.deadline().is_some_and(|deadline| deadline <= now_ns);
         if is_due && self.doubt() == Some(true) {
-            self.rehearse(settings, out.len(), out);
+            self.rehearse(around, out.len(), out);
         } else if is_due && let Some(rehearsal) = &mut self.rehearsal {
             rehearsal.wait_for_more();
         }
@@ -197,11 +217,11 @@ impl Session {
 
     /// Plays what was kept to a parser that trusts it, and goes on with that parser if all of it pairs. What the
     /// doubting one said of it since `before` is then void.
-    fn rehearse(&mut self, settings: &ParserSettings, before: usize, out: &mut Vec<Outcome>) {
+    fn rehearse(&mut self, around: &Surroundings<'_>, before: usize, out: &mut Vec<Outcome>) {
         let Some(rehearsal) = self.rehearsal.take() else { return };
         let State::Speaking { protocol, client, .. } = &self.state else { return };
         let (protocol, client) = (*protocol, *client);
-        let mut parser = protocol.parser(settings, false);
+        let mut parser = around.parser(protocol, client, false);
         parser.trust();
         let mut trusting = Self::new(Role::Unknown);
         trusting.state = State::Speaking { protocol, parser, client };
@@ -267,7 +287,7 @@ impl Session {
         &mut self,
         direction: Direction,
         chunk: Chunk,
-        settings: &ParserSettings,
+        around: &Surroundings<'_>,
         out: &mut Vec<Outcome>,
     ) {
         let is_gap = matches!(chunk.content, Content::Missing(_));
@@ -282,7 +302,7 @@ impl Session {
             match ask(lane.unread()) {
                 Verdict::Is(protocol, side) => {
                     let client = if side == Side::Client { direction } else { direction.reverse() };
-                    self.speak(protocol, client, settings, out);
+                    self.speak(protocol, client, around, out);
                     if self.doubt().is_some() {
                         let mut rehearsal = Rehearsal::new(client);
                         let is_kept = is_first && rehearsal.note(direction, &first, side == Side::Client);
@@ -293,7 +313,7 @@ impl Session {
                 }
                 Verdict::Unsure => {
                     if let Some((protocol, client)) = self.ask_both() {
-                        self.speak(protocol, client, settings, out);
+                        self.speak(protocol, client, around, out);
                         // Requests before their responses.
                         self.advance(client, out);
                     }
@@ -312,10 +332,10 @@ impl Session {
         &mut self,
         protocol: &'static dyn Protocol,
         client: Direction,
-        settings: &ParserSettings,
+        around: &Surroundings<'_>,
         out: &mut Vec<Outcome>,
     ) {
-        let parser = protocol.parser(settings, self.is_whole());
+        let parser = around.parser(protocol, client, self.is_whole());
         if protocol.capture_bytes() > 0 {
             out.push(Outcome::Wants(Some(protocol.capture_bytes())));
         }

@@ -69,7 +69,9 @@ pub enum SpanKind {
     Client,
     /// The side that answered it.
     Server,
-    /// Neither: the work that a message asked for.
+    /// The side that handed messages to a broker.
+    Producer,
+    /// Neither: the work that a message asked for, or its receipt.
     Consumer,
 }
 

@@ -180,7 +180,7 @@ const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 fn tree(spans: &[Span]) -> String {
     fn add(text: &mut String, spans: &[Span], span: &Span, depth: usize) {
         let kind = match span.kind {
-            SpanKind::Client => "->",
+            SpanKind::Client | SpanKind::Producer => "->",
             SpanKind::Server => "<-",
             SpanKind::Consumer => "*",
         };

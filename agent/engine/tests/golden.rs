@@ -7,7 +7,9 @@ mod replay;
 #[path = "support/session.rs"]
 mod session;
 
-use remora_engine::protocol::{Detection, MessageKind, Parser, ParserSettings, Protocol, REGISTRY, Side};
+use remora_engine::protocol::{
+    Conversation, Detection, MessageKind, Parser, ParserSettings, Protocol, REGISTRY, Side,
+};
 use replay::{Pair, Replay, SIDES, Said, attribute, tell};
 use session::Session;
 
@@ -19,7 +21,7 @@ fn protocol(session: &Session) -> &'static dyn Protocol {
 }
 
 fn parser(session: &Session, is_start: bool) -> Box<dyn Parser> {
-    protocol(session).parser(&ParserSettings::default(), is_start)
+    protocol(session).parser(&Conversation::new(&ParserSettings::default(), is_start))
 }
 
 fn play(replay: &mut Replay, pieces: &[(Side, Vec<u8>)]) {

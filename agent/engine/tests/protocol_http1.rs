@@ -5,7 +5,7 @@ mod replay;
 
 use remora_engine::protocol::http1::Http1;
 use remora_engine::protocol::{
-    Answer, MessageKind, Parser, ParserSettings, Protocol, Request, Response, Side,
+    Answer, Conversation, MessageKind, Parser, ParserSettings, Protocol, Request, Response, Side,
 };
 use replay::{Replay, attribute};
 
@@ -44,7 +44,7 @@ fn tell(kind: &MessageKind) -> String {
         MessageKind::Response(response) => {
             format!("{}{}", if response.is_open { "<" } else { "" }, tell_response(response))
         }
-        MessageKind::ResponseEnd => ">".to_owned(),
+        MessageKind::ResponseEnd(_) => ">".to_owned(),
         MessageKind::OneWay => "one way".to_owned(),
         MessageKind::Delivered(_) => panic!("no queues here"),
     }
@@ -61,7 +61,7 @@ fn tell_response(response: &Response) -> String {
 /// Checks that the connection says `expected`, however it is split.
 fn check(play: &[(Side, &str)], expected: &[&str]) {
     for window in [1, 2, 3, 7, 64, 100_000] {
-        let parser = Http1.parser(&ParserSettings::default(), true);
+        let parser = Http1.parser(&Conversation::new(&ParserSettings::default(), true));
         assert_eq!(said(parser, play, window), expected, "window {window}");
     }
 }
@@ -71,7 +71,7 @@ fn request(head: &str) -> Request {
         captured_request_headers: vec!["x-id".to_owned(), "cookie".to_owned()],
         ..ParserSettings::default()
     };
-    let mut parser = Http1.parser(&settings, true);
+    let mut parser = Http1.parser(&Conversation::new(&settings, true));
     match parser.parse(CLIENT, head.as_bytes()) {
         Answer::Message { message, .. } => match message.kind {
             MessageKind::Request(request) => *request,
@@ -233,17 +233,17 @@ fn broken_bytes_are_said_to_be() {
         &[(CLIENT, "GET / HTTP/1.1\r\nContent-Length: x\r\n\r\n")],
         &["broken: content-length is no number"],
     );
-    let mut parser = Http1.parser(&ParserSettings::default(), true);
+    let mut parser = Http1.parser(&Conversation::new(&ParserSettings::default(), true));
     let long = format!("GET / HTTP/1.1\r\nA: {}", "x".repeat(70_000));
     assert_eq!(parser.parse(CLIENT, long.as_bytes()), Answer::Broken { reason: "head too long" });
-    let mut parser = Http1.parser(&ParserSettings::default(), true);
+    let mut parser = Http1.parser(&Conversation::new(&ParserSettings::default(), true));
     let many = format!("GET / HTTP/1.1\r\n{}\r\n", "A: x\r\n".repeat(300));
     assert_eq!(parser.parse(CLIENT, many.as_bytes()), Answer::Broken { reason: "too many fields" });
 }
 
 #[test]
 fn a_response_of_the_time_before_is_never_paired() {
-    let parser = Http1.parser(&ParserSettings::default(), false);
+    let parser = Http1.parser(&Conversation::new(&ParserSettings::default(), false));
     let play = [
         (SERVER, "end of a body HTTP/1.1 500 Old\r\nContent-Length: 3\r\n\r\nold"),
         (CLIENT, "GET /a HTTP/1.1\r\n\r\n"),
@@ -254,7 +254,7 @@ fn a_response_of_the_time_before_is_never_paired() {
 
 #[test]
 fn after_a_loss_pairs_begin_with_a_new_turn() {
-    let mut replay = Replay::new(Http1.parser(&ParserSettings::default(), true));
+    let mut replay = Replay::new(Http1.parser(&Conversation::new(&ParserSettings::default(), true)));
     let before = [(CLIENT, "GET /a HTTP/1.1\r\n\r\nGET /b HTTP/1.1\r\n\r\n")];
     feed(&mut replay, &before, 1000);
     replay.lose(CLIENT, 100);
@@ -271,7 +271,7 @@ fn after_a_loss_pairs_begin_with_a_new_turn() {
 
 #[test]
 fn a_cut_head_makes_a_request_and_a_response() {
-    let mut replay = Replay::new(Http1.parser(&ParserSettings::default(), true));
+    let mut replay = Replay::new(Http1.parser(&Conversation::new(&ParserSettings::default(), true)));
     feed(&mut replay, &[(CLIENT, "GET /a HTTP/1.1\r\nHost: a\r\nContent-Length: 55")], 1000);
     replay.lose(CLIENT, 1000);
     feed(&mut replay, &[(SERVER, "HTTP/1.1 200 OK\r\nSet-Cookie: ")], 1000);
@@ -287,7 +287,7 @@ fn a_cut_head_makes_a_request_and_a_response() {
 
 #[test]
 fn a_body_ends_when_it_has_passed_unseen() {
-    let mut replay = Replay::new(Http1.parser(&ParserSettings::default(), true));
+    let mut replay = Replay::new(Http1.parser(&Conversation::new(&ParserSettings::default(), true)));
     let play =
         [(CLIENT, "GET /a HTTP/1.1\r\n\r\n"), (SERVER, "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nabc")];
     feed(&mut replay, &play, 1000);
@@ -330,7 +330,7 @@ fn attributes_of_a_request() {
 #[test]
 fn outcomes_tell_whose_fault_it_is() {
     let outcome = |status: &str| {
-        let mut parser = Http1.parser(&ParserSettings::default(), true);
+        let mut parser = Http1.parser(&Conversation::new(&ParserSettings::default(), true));
         parser.parse(CLIENT, b"GET / HTTP/1.1\r\n\r\n");
         let head = format!("HTTP/1.1 {status} X\r\nContent-Length: 0\r\n\r\n");
         match parser.parse(SERVER, head.as_bytes()) {
@@ -353,7 +353,7 @@ const CHUNKED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\
 /// Plays `before`, leaves out `missing` bytes of the last piece's side, and plays `after` in parts of any length.
 fn check_missing(before: &[(Side, &str)], missing: u64, after: &[(Side, &str)], expected: &[&str]) {
     for window in [1, 2, 3, 5, 1000] {
-        let mut replay = Replay::new(Http1.parser(&ParserSettings::default(), true));
+        let mut replay = Replay::new(Http1.parser(&Conversation::new(&ParserSettings::default(), true)));
         feed(&mut replay, before, 1000);
         replay.lose(before.last().expect("a piece").0, missing);
         feed(&mut replay, after, window);
@@ -375,7 +375,7 @@ fn a_response_ends_with_its_last_chunk_behind_missing_bytes() {
         check_missing(&[get, (SERVER, shown)], 5000, &after, &expected);
     }
     // Again and again.
-    let mut replay = Replay::new(Http1.parser(&ParserSettings::default(), true));
+    let mut replay = Replay::new(Http1.parser(&Conversation::new(&ParserSettings::default(), true)));
     feed(&mut replay, &[get, (SERVER, CHUNKED)], 1000);
     for _ in 0..3 {
         replay.lose(SERVER, 5000);

@@ -4,7 +4,7 @@
 mod replay;
 
 use remora_engine::protocol::postgresql::Postgresql;
-use remora_engine::protocol::{MessageKind, ParserSettings, Protocol, Side};
+use remora_engine::protocol::{Conversation, MessageKind, ParserSettings, Protocol, Side};
 use replay::{Replay, attribute};
 
 const CLIENT: Side = Side::Client;
@@ -76,7 +76,7 @@ fn tell(kind: &MessageKind) -> String {
 fn check(rest: &[(Side, Vec<u8>)], expected: &[&str]) {
     let play = [session(), rest.to_vec()].concat();
     for window in [1, 2, 3, 5, 16, 100_000] {
-        let mut replay = Replay::new(Postgresql.parser(&ParserSettings::default(), true));
+        let mut replay = Replay::new(Postgresql.parser(&Conversation::new(&ParserSettings::default(), true)));
         feed(&mut replay, &play, window);
         assert_eq!(told(&replay), expected, "window {window}");
         assert_eq!(replay.unread(), [0, 0], "window {window}");
@@ -102,7 +102,7 @@ fn simple_queries_end_when_the_server_is_ready() {
 
 #[test]
 fn attributes_of_a_query() {
-    let mut replay = Replay::new(Postgresql.parser(&ParserSettings::default(), true));
+    let mut replay = Replay::new(Postgresql.parser(&Conversation::new(&ParserSettings::default(), true)));
     feed(&mut replay, &[session(), vec![client("Q:SELECT a FROM t WHERE b = 'secret'_")]].concat(), 1000);
     let MessageKind::Request(request) = &replay.said[0].kind else { panic!("no request") };
     let keys: Vec<String> = request
@@ -266,7 +266,7 @@ fn encryption_is_followed_as_far_as_it_can_be() {
     refused.extend([client("Q:select 1_"), server("C:SELECT 0_|Z:I")]);
     let accepted = vec![(CLIENT, ssl), (SERVER, b"S".to_vec()), (CLIENT, b"\x16\x03\x01".to_vec())];
     for (play, expected) in [(refused, &[">select", "<0"][..]), (accepted, &["opaque"])] {
-        let mut replay = Replay::new(Postgresql.parser(&ParserSettings::default(), true));
+        let mut replay = Replay::new(Postgresql.parser(&Conversation::new(&ParserSettings::default(), true)));
         feed(&mut replay, &play, 1);
         assert_eq!(told(&replay), expected);
     }
@@ -278,7 +278,7 @@ fn cancelling_and_replicating() {
     let replicate =
         vec![(CLIENT, first(196_608, b"user\0me\0replication\0true\0\0")), (SERVER, messages("R:____"))];
     for (play, expected) in [(cancel, "one way"), (replicate, "opaque")] {
-        let mut replay = Replay::new(Postgresql.parser(&ParserSettings::default(), true));
+        let mut replay = Replay::new(Postgresql.parser(&Conversation::new(&ParserSettings::default(), true)));
         feed(&mut replay, &play, 1);
         assert_eq!(told(&replay), [expected]);
     }
@@ -291,7 +291,7 @@ fn an_answer_before_its_question_waits() {
 
 #[test]
 fn backslashes_follow_the_servers_setting() {
-    let mut replay = Replay::new(Postgresql.parser(&ParserSettings::default(), true));
+    let mut replay = Replay::new(Postgresql.parser(&Conversation::new(&ParserSettings::default(), true)));
     let parameter = b"S\0\0\0\x24standard_conforming_strings\0off\0".to_vec();
     let play = [session(), vec![(SERVER, parameter), client("Q:select 'it\\'s secret'_")]].concat();
     feed(&mut replay, &play, 1);
@@ -301,7 +301,7 @@ fn backslashes_follow_the_servers_setting() {
 
 #[test]
 fn long_statements_and_rows_need_not_be_seen() {
-    let mut replay = Replay::new(Postgresql.parser(&ParserSettings::default(), true));
+    let mut replay = Replay::new(Postgresql.parser(&Conversation::new(&ParserSettings::default(), true)));
     feed(&mut replay, &session(), 1000);
     let long = message(&format!("Q:select 1 from t where a = '{}'_", "x".repeat(10_000)));
     // All that is wanted is there.
@@ -320,7 +320,7 @@ fn long_statements_and_rows_need_not_be_seen() {
 
 #[test]
 fn an_old_connection_is_paired_when_the_server_was_ready() {
-    let mut replay = Replay::new(Postgresql.parser(&ParserSettings::default(), false));
+    let mut replay = Replay::new(Postgresql.parser(&Conversation::new(&ParserSettings::default(), false)));
     let play = [
         server("D:__|C:SELECT 1_|Z:I"),
         client("B:_s1_______|E:_____|S:"),
@@ -337,7 +337,7 @@ fn an_old_connection_is_paired_when_the_server_was_ready() {
 
 #[test]
 fn a_loss_never_shifts_answers() {
-    let mut replay = Replay::new(Postgresql.parser(&ParserSettings::default(), true));
+    let mut replay = Replay::new(Postgresql.parser(&Conversation::new(&ParserSettings::default(), true)));
     let one = messages("Q:select 1_");
     let answer = messages("C:SELECT 0_|Z:I");
     feed(&mut replay, &session(), 1000);
@@ -360,7 +360,7 @@ fn hostile_messages_are_broken() {
         (CLIENT, b"!\0\0\0\x04", "unknown message type"),
         (SERVER, b"1\0\0\0\x04", "answer to another question"),
     ] {
-        let mut replay = Replay::new(Postgresql.parser(&ParserSettings::default(), true));
+        let mut replay = Replay::new(Postgresql.parser(&Conversation::new(&ParserSettings::default(), true)));
         feed(&mut replay, &[session(), vec![client("Q:select 1_")]].concat(), 1000);
         replay.feed(side, bytes);
         assert_eq!(replay.broken, [reason], "{}", bytes.escape_ascii());
@@ -370,7 +370,7 @@ fn hostile_messages_are_broken() {
 /// Plays `before`, leaves out `missing` bytes of the last piece's side, and plays `after` in parts of any length.
 fn check_missing(before: &[(Side, Vec<u8>)], missing: u64, after: &[(Side, Vec<u8>)], expected: &[&str]) {
     for window in [1, 2, 3, 5, 16, 100_000] {
-        let mut replay = Replay::new(Postgresql.parser(&ParserSettings::default(), true));
+        let mut replay = Replay::new(Postgresql.parser(&Conversation::new(&ParserSettings::default(), true)));
         feed(&mut replay, &session(), 1000);
         feed(&mut replay, before, 1000);
         replay.lose(before.last().expect("a piece").0, missing);

@@ -4,7 +4,7 @@
 mod replay;
 
 use remora_engine::protocol::redis::Redis;
-use remora_engine::protocol::{MessageKind, ParserSettings, Protocol, Side};
+use remora_engine::protocol::{Conversation, MessageKind, ParserSettings, Protocol, Side};
 use replay::{Replay, attribute};
 
 const CLIENT: Side = Side::Client;
@@ -48,7 +48,7 @@ fn tell(kind: &MessageKind) -> String {
 
 fn check(play: &[(Side, &str)], expected: &[&str]) {
     for window in [1, 2, 3, 5, 16, 100_000] {
-        let mut replay = Replay::new(Redis.parser(&ParserSettings::default(), true));
+        let mut replay = Replay::new(Redis.parser(&Conversation::new(&ParserSettings::default(), true)));
         feed(&mut replay, play, window);
         assert_eq!(told(&replay), expected, "window {window}");
         assert_eq!(replay.unread(), [0, 0], "window {window}");
@@ -100,7 +100,7 @@ fn errors_are_told_by_their_prefix() {
 
 #[test]
 fn what_errors_quote_is_not_recorded() {
-    let mut replay = Replay::new(Redis.parser(&ParserSettings::default(), true));
+    let mut replay = Replay::new(Redis.parser(&Conversation::new(&ParserSettings::default(), true)));
     replay.feed(CLIENT, command("FOO secret").as_bytes());
     replay.feed(SERVER, b"-ERR unknown command 'FOO', with args beginning with: 'secret' \r\n");
     let MessageKind::Response(response) = &replay.said[1].kind else { panic!("no response") };
@@ -127,7 +127,7 @@ fn arguments_are_counted_and_hidden() {
 #[test]
 fn arguments_are_shown_where_that_was_asked_for_but_never_secrets() {
     let settings = ParserSettings { redact_statements: false, ..ParserSettings::default() };
-    let mut replay = Replay::new(Redis.parser(&settings, true));
+    let mut replay = Replay::new(Redis.parser(&Conversation::new(&settings, true)));
     for words in
         ["SET key value", "AUTH user password", "HELLO 3 AUTH user password", "CONFIG SET requirepass x"]
     {
@@ -152,7 +152,7 @@ fn a_reply_before_its_command_waits() {
 
 #[test]
 fn long_strings_need_not_be_seen() {
-    let mut replay = Replay::new(Redis.parser(&ParserSettings::default(), true));
+    let mut replay = Replay::new(Redis.parser(&Conversation::new(&ParserSettings::default(), true)));
     replay.feed(CLIENT, b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$100000\r\nxxx");
     replay.lose(CLIENT, 99_997 + 2);
     replay.feed(SERVER, b"+OK\r\n");
@@ -170,7 +170,7 @@ fn long_strings_need_not_be_seen() {
 #[test]
 fn transactions_tell_their_size() {
     let play = command("MULTI") + &command("SET a 1") + &command("INCR a") + &command("EXEC");
-    let mut replay = Replay::new(Redis.parser(&ParserSettings::default(), true));
+    let mut replay = Replay::new(Redis.parser(&Conversation::new(&ParserSettings::default(), true)));
     feed(
         &mut replay,
         &[(CLIENT, &play), (SERVER, "+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n+OK\r\n-ERR no\r\n")],
@@ -183,7 +183,7 @@ fn transactions_tell_their_size() {
 
 #[test]
 fn databases_are_followed() {
-    let mut replay = Replay::new(Redis.parser(&ParserSettings::default(), true));
+    let mut replay = Replay::new(Redis.parser(&Conversation::new(&ParserSettings::default(), true)));
     for words in ["GET a", "SELECT 3", "GET a", "RESET", "GET a"] {
         replay.feed(CLIENT, command(words).as_bytes());
         replay.feed(SERVER, b"+OK\r\n");
@@ -291,7 +291,7 @@ fn hostile_lengths_are_broken() {
         ("*1\r\n:1\r\n", "argument is no string"),
         ("*1\r\n$1\r\nabc", "argument without an end"),
     ] {
-        let mut replay = Replay::new(Redis.parser(&ParserSettings::default(), true));
+        let mut replay = Replay::new(Redis.parser(&Conversation::new(&ParserSettings::default(), true)));
         replay.feed(CLIENT, bytes.as_bytes());
         assert_eq!(replay.broken, [reason], "{bytes}");
     }
@@ -305,7 +305,7 @@ fn hostile_lengths_are_broken() {
         ("*?\r\n;1\r\n", "not a reply"),
         ("$?\r\n:1\r\n", "chunk expected"),
     ] {
-        let mut replay = Replay::new(Redis.parser(&ParserSettings::default(), true));
+        let mut replay = Replay::new(Redis.parser(&Conversation::new(&ParserSettings::default(), true)));
         replay.feed(CLIENT, command("GET a").as_bytes());
         replay.feed(SERVER, bytes.as_bytes());
         assert_eq!(replay.broken, [reason], "{bytes}");
@@ -314,7 +314,7 @@ fn hostile_lengths_are_broken() {
 
 #[test]
 fn an_old_connection_is_paired_after_two_turns() {
-    let mut replay = Replay::new(Redis.parser(&ParserSettings::default(), false));
+    let mut replay = Replay::new(Redis.parser(&Conversation::new(&ParserSettings::default(), false)));
     let get = |key: &str| command(&format!("GET {key}"));
     let play = [
         (SERVER, "lo\r\n$1\r\na\r\n".to_owned()),
@@ -337,7 +337,7 @@ fn a_loss_in_a_pipeline_never_shifts_replies() {
     let batch: String = ["GET a", "GET b", "GET c"].map(command).concat();
     let replies = "$1\r\na\r\n$1\r\nb\r\n$1\r\nc\r\n";
     let one = command("GET a").len();
-    let mut replay = Replay::new(Redis.parser(&ParserSettings::default(), true));
+    let mut replay = Replay::new(Redis.parser(&Conversation::new(&ParserSettings::default(), true)));
     replay.feed(CLIENT, &batch.as_bytes()[..one]);
     replay.lose(CLIENT, one as u64);
     replay.feed(CLIENT, &batch.as_bytes()[one * 2..]);

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::cycles;
-use crate::model::{Span, SpanId, SpanKind};
+use crate::model::{Span, SpanId};
 
 /// Gives server spans their client spans as parents, unless that would make one its own ancestor.
 pub(super) fn join(spans: &mut [Span]) {
@@ -11,7 +11,7 @@ pub(super) fn join(spans: &mut [Span]) {
     let mut client_at: HashMap<SpanId, usize> = HashMap::new();
     for (index, span) in spans.iter().enumerate() {
         place_of.entry(span.span_id).or_insert(index);
-        if span.kind == SpanKind::Client {
+        if span.kind.is_caller() {
             client_at.entry(span.span_id).or_insert(index);
         }
     }

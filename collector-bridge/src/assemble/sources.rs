@@ -163,7 +163,7 @@ impl<'a> View<'a> {
             }
             let between = self.sdk(above).map(|seen| seen.span);
             let inside = between.filter(|span| {
-                let is_request = matches!(span.kind, SpanKind::Server | SpanKind::Client);
+                let is_request = span.kind == SpanKind::Server || span.kind.is_caller();
                 !is_request && span.service_name() == seen.span.service_name()
             });
             at = inside.and_then(|span| span.parent_span_id);

@@ -41,7 +41,7 @@ impl Sightings {
     fn add(&mut self, span: &Span, late_unix_ns: u64) {
         let is_late = span.end_unix_ns < late_unix_ns;
         match span.kind {
-            SpanKind::Client => {
+            SpanKind::Client | SpanKind::Producer => {
                 self.clients.push((span.span_id, span.trace_id));
                 self.named.extend(span.trace_alias().map(|alias| Join {
                     server_trace: alias,

@@ -63,7 +63,7 @@ impl Span {
     /// the agent that says so, or nothing new.
     #[must_use]
     pub fn trace_alias(&self) -> Option<TraceId> {
-        if self.kind != SpanKind::Client || !self.is_from_agent() {
+        if !self.kind.is_caller() || !self.is_from_agent() {
             return None;
         }
         let alias = find(&self.attributes, TRACE_ALIAS)?.as_str()?.parse().ok()?;

@@ -115,6 +115,12 @@ impl SpanKind {
         }
     }
 
+    /// Returns whether the span is the side of an exchange that sent the request.
+    #[must_use]
+    pub fn is_caller(self) -> bool {
+        matches!(self, SpanKind::Client | SpanKind::Producer)
+    }
+
     /// Returns OTLP's number.
     #[must_use]
     pub fn to_otlp(self) -> i32 {

@@ -30,7 +30,7 @@ pub(super) fn visit(
     let oldest = newest.saturating_sub(within_ns);
     let mut left = MAX_SEALED;
     for segment in picture.segments.iter().rev().filter(|segment| segment.meta.sealed_unix_ns >= oldest) {
-        for predicate in [expecting_servers(), clients()] {
+        for predicate in [expecting_servers(), callers(SpanKind::Client), callers(SpanKind::Producer)] {
             visit_segment(segment, &predicate, &mut left, visit)?;
         }
     }
@@ -47,7 +47,7 @@ pub(super) fn find_sides(
     visit: &mut dyn FnMut(&Span),
 ) -> Result<(), StoreError> {
     let is_wanted = |span: &Span| match span.kind {
-        SpanKind::Client => clients.contains(&span.span_id),
+        kind if kind.is_caller() => clients.contains(&span.span_id),
         _ => !expected.is_empty() && span.expected_client().is_some_and(|client| expected.contains(&client)),
     };
     for batch in picture.generations().flat_map(|generation| generation.batches()) {
@@ -83,8 +83,8 @@ fn expecting_servers() -> SpanPredicate {
     SpanPredicate { kind: Some(SpanKind::Server), attributes: vec![has_expected], ..SpanPredicate::default() }
 }
 
-fn clients() -> SpanPredicate {
-    SpanPredicate { kind: Some(SpanKind::Client), ..SpanPredicate::default() }
+fn callers(kind: SpanKind) -> SpanPredicate {
+    SpanPredicate { kind: Some(kind), ..SpanPredicate::default() }
 }
 
 fn visit_segment(

@@ -8,7 +8,7 @@ use remora_engine::span::SpanKind;
 pub fn arrow(kind: SpanKind) -> &'static str {
     match kind {
         SpanKind::Server => "<-",
-        SpanKind::Client => "->",
+        SpanKind::Client | SpanKind::Producer => "->",
         SpanKind::Consumer => "=>",
     }
 }

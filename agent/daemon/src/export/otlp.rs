@@ -20,9 +20,10 @@ const HAS_IS_REMOTE: u32 = 0x100;
 const IS_REMOTE: u32 = 0x200;
 /// `STATUS_CODE_ERROR`
 const STATUS_ERROR: u64 = 2;
-/// `SPAN_KIND_SERVER`, `SPAN_KIND_CLIENT` and `SPAN_KIND_CONSUMER`
+/// `SPAN_KIND_SERVER`, `SPAN_KIND_CLIENT`, `SPAN_KIND_PRODUCER` and `SPAN_KIND_CONSUMER`
 const KIND_SERVER: u64 = 2;
 const KIND_CLIENT: u64 = 3;
+const KIND_PRODUCER: u64 = 4;
 const KIND_CONSUMER: u64 = 5;
 
 /// A request that is being written: a span becomes bytes as it comes, so that nothing else of it is kept.
@@ -118,6 +119,7 @@ fn span(message: &mut Message, from: &ResourceSpan) {
         match span.kind {
             SpanKind::Server => KIND_SERVER,
             SpanKind::Client => KIND_CLIENT,
+            SpanKind::Producer => KIND_PRODUCER,
             SpanKind::Consumer => KIND_CONSUMER,
         },
     );

@@ -66,6 +66,7 @@ fn json_line(from: &ResourceSpan) -> String {
         "kind": match span.kind {
             SpanKind::Server => "server",
             SpanKind::Client => "client",
+            SpanKind::Producer => "producer",
             SpanKind::Consumer => "consumer",
         },
         "name": span.name,

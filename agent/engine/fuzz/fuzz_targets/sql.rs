@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use remora_engine::protocol::postgresql::Postgresql;
-use remora_engine::protocol::{Answer, MessageKind, ParserSettings, Protocol, Side};
+use remora_engine::protocol::{Conversation, Answer, MessageKind, ParserSettings, Protocol, Side};
 use remora_engine::semconv::Value;
 
 /// A string that must never be seen again.
@@ -14,7 +14,7 @@ fuzz_target!(|statement: &[u8]| {
     let statement = [b"SELECT '", SECRET.as_bytes(), b"'\n", statement].concat();
     let length = u32::try_from(statement.len() + 5).expect("short");
     let message = [b"Q", &length.to_be_bytes()[..], &statement, b"\0"].concat();
-    let mut parser = Postgresql.parser(&ParserSettings::default(), true);
+    let mut parser = Postgresql.parser(&Conversation::new(&ParserSettings::default(), true));
     let startup = b"\0\0\0\x11\0\x03\0\0user\0a\0\0\0";
     let _ = parser.parse(Side::Client, &startup[..17]);
     let Answer::Message { message, .. } = parser.parse(Side::Client, &message) else { return };

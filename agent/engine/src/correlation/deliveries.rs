@@ -7,9 +7,17 @@ use super::{Active, Context, Correlation, ROOT_FLAGS};
 use crate::connection::Stamp;
 use crate::event::{ConnectionId, Opened};
 use crate::pairing::{Exchange, ExchangeId};
-use crate::protocol::Keys;
-use crate::semconv::{self, Attributes};
-use crate::span::{Link, Span, SpanId};
+use crate::protocol::{Delivery, Keys, Received, WireContext};
+use crate::semconv::{self, Attributes, Value};
+use crate::span::{Evidence, Link, Span, SpanId, TraceId};
+
+/// Where messages came from.
+#[derive(Debug, Default)]
+struct Origin {
+    links: Vec<Link>,
+    /// How long the one that waited longest was on its way.
+    waited_ns: Option<u64>,
+}
 
 impl Correlation {
     /// Returns the spans of work that has ended since the last call.
@@ -70,7 +78,10 @@ impl Correlation {
             return attributes;
         };
         attributes.extend(works::told(semconv::REMORA_MESSAGE_RECEIVED, &received.keys));
-        let links = self.receive(&received.keys, active.context.span_id, last.at_ns);
+        let Origin { links, waited_ns } = self.receive(received, active.context.span_id, last.at_ns);
+        if let Some(waited_ns) = waited_ns {
+            works::note_queue_time(&mut attributes, waited_ns);
+        }
         if received.is_certain || !links.is_empty() {
             self.note_receipt(!links.is_empty());
         }
@@ -94,18 +105,30 @@ impl Correlation {
     /// Returns the span of a consumer to whom the server brought messages, unasked.
     pub(crate) fn push(
         &mut self,
-        keys: &Keys,
+        delivery: Delivery,
         protocol: &'static str,
         read: &Stamp,
         connection: ConnectionId,
         opened: &Opened,
     ) -> Span {
+        let Delivery { received, source, attributes, name } = delivery;
         let Identity { trace, client_span, .. } = identity::new(&mut self.ids);
         let context =
             Context { trace_id: trace, span_id: client_span, flags: ROOT_FLAGS, state: String::new() };
-        let mut span = works::span(works::RECEIVE, &context, keys, protocol, read, connection, opened);
-        span.links = self.receive(keys, span.span_id, read.at_ns);
-        self.note_receipt(!span.links.is_empty());
+        let mut span =
+            works::span(works::RECEIVE, &context, &received.keys, protocol, read, connection, opened);
+        let Origin { links, waited_ns } = self.receive(&received, span.span_id, read.at_ns);
+        self.note_receipt(!links.is_empty());
+        span.links = links;
+        if let Some(queue) = source.and_then(|source| source.name) {
+            span.attributes.push((semconv::MESSAGING_DESTINATION_NAME, Value::from(queue)));
+        }
+        span.attributes.retain(|(known, _)| attributes.iter().all(|(key, _)| key != known));
+        span.attributes.extend(attributes);
+        if let Some(waited_ns) = waited_ns {
+            works::note_queue_time(&mut span.attributes, waited_ns);
+        }
+        span.name = name.unwrap_or(span.name);
         span
     }
 
@@ -119,16 +142,23 @@ impl Correlation {
         keys.as_slice().iter().for_each(|key| self.messages.retract(*key, producer));
     }
 
-    /// Returns links to those who sent these messages, each once.
-    fn receive(&mut self, keys: &Keys, own: SpanId, at_ns: u64) -> Vec<Link> {
+    /// Returns links to those who sent these messages, each once: whom the messages name, and who was seen.
+    fn receive(&mut self, received: &Received, own: SpanId, at_ns: u64) -> Origin {
+        let Received { keys, contexts, .. } = received;
         self.tally.messages_left_out += u64::from(keys.left_out());
-        let mut links: Vec<Link> = Vec::new();
-        for link in keys.as_slice().iter().filter_map(|key| self.messages.receive(*key, at_ns)) {
-            if link.span_id != own && links.iter().all(|known| known.span_id != link.span_id) {
-                links.push(link);
+        let mut origin = Origin::default();
+        origin.links.extend(contexts.iter().map(carried_link));
+        for (link, sent_ns) in keys.as_slice().iter().filter_map(|key| self.messages.receive(*key, at_ns)) {
+            if link.span_id == own {
+                continue;
+            }
+            let waited_ns = at_ns.saturating_sub(sent_ns);
+            origin.waited_ns = Some(origin.waited_ns.map_or(waited_ns, |longest| longest.max(waited_ns)));
+            if origin.links.iter().all(|known| known.span_id != link.span_id) {
+                origin.links.push(link);
             }
         }
-        links
+        origin
     }
 
     /// Begins the work that a message asks for; it takes the place of the exchange that brought it.
@@ -145,5 +175,17 @@ impl Correlation {
         let context = works::context(received);
         self.works.begin(id, receipt, receiving, &context, connection, opened);
         self.active.insert(id, Active::root(context));
+    }
+}
+
+/// Returns a link to the span whose context a message carries.
+pub(super) fn carried_link(context: &WireContext) -> Link {
+    Link {
+        trace_id: TraceId(context.trace_id),
+        span_id: SpanId(context.span_id),
+        attributes: vec![
+            (semconv::REMORA_LINK_REASON, Value::from("message")),
+            (semconv::REMORA_LINK_EVIDENCE, Value::from(Evidence::Wire.label())),
+        ],
     }
 }

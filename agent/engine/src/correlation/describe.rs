@@ -24,7 +24,7 @@ pub(super) fn span(
     let started_at_ns = exchange.request_first.at_ns;
     let last = exchange.response_last.unwrap_or(exchange.request_last);
     let executor = match kind {
-        SpanKind::Client => exchange.request_first.executor,
+        SpanKind::Client | SpanKind::Producer => exchange.request_first.executor,
         SpanKind::Server | SpanKind::Consumer => {
             exchange.response_first.unwrap_or(exchange.request_first).executor
         }
@@ -43,7 +43,7 @@ pub(super) fn span(
         parent: None,
         trace_state: context.state.clone(),
         flags: context.flags,
-        kind,
+        kind: told_kind(kind, exchange.request.category),
         name,
         started_at_ns,
         ended_at_ns: last.at_ns.max(started_at_ns),
@@ -54,6 +54,14 @@ pub(super) fn span(
         tgid: executor.tgid,
         tid: executor.tid,
         connection,
+    }
+}
+
+/// Returns the kind that a side's span is told with.
+fn told_kind(side: SpanKind, category: Category) -> SpanKind {
+    match (side, category) {
+        (SpanKind::Client, Category::Send) => SpanKind::Producer,
+        _ => side,
     }
 }
 
@@ -83,7 +91,7 @@ fn service_key(local: &Endpoint) -> ServiceKey {
 
 fn add_addresses(attributes: &mut Attributes, kind: SpanKind, request: &mut Request, opened: &Opened) {
     let server = match kind {
-        SpanKind::Client => &opened.peer,
+        SpanKind::Client | SpanKind::Producer => &opened.peer,
         SpanKind::Server | SpanKind::Consumer => &opened.local,
     };
     let (named_host, named_port) = match request.authority.take() {
@@ -118,7 +126,9 @@ fn add_addresses(attributes: &mut Attributes, kind: SpanKind, request: &mut Requ
 fn add_peer(attributes: &mut Attributes, kind: SpanKind, peer: &Endpoint) {
     let is_claimed = has(attributes, &semconv::CLIENT_ADDRESS);
     match kind {
-        SpanKind::Client => attributes.retain(|(key, _)| *key != semconv::CLIENT_ADDRESS),
+        SpanKind::Client | SpanKind::Producer => {
+            attributes.retain(|(key, _)| *key != semconv::CLIENT_ADDRESS)
+        }
         SpanKind::Server if !is_claimed => {
             if let Endpoint::Ip(address) = peer {
                 attributes.push((semconv::CLIENT_ADDRESS, Value::from(address.ip().to_string())));

@@ -128,7 +128,7 @@ pub(super) fn wire_keys(
 
 fn ordered<T>(kind: SpanKind, own: T, peer: T) -> (T, T) {
     match kind {
-        SpanKind::Client => (own, peer),
+        SpanKind::Client | SpanKind::Producer => (own, peer),
         SpanKind::Server | SpanKind::Consumer => (peer, own),
     }
 }

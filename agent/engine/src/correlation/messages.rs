@@ -61,9 +61,9 @@ impl Messages {
         self.order.push_back((key, at_ns));
     }
 
-    /// Returns a link to who sent a message that was received. One consumer gets it, unless it is for all: of equal ones,
-    /// the first.
-    pub(super) fn receive(&mut self, key: MessageKey, at_ns: u64) -> Option<Link> {
+    /// Returns a link to who sent a message that was received, and when. One consumer gets it, unless it is for all: of
+    /// equal ones, the first.
+    pub(super) fn receive(&mut self, key: MessageKey, at_ns: u64) -> Option<(Link, u64)> {
         let waiting = self.sent.get_mut(&key)?;
         let first = *waiting.front().filter(|sent| sent.at_ns <= at_ns)?;
         let confidence = if waiting.len() == 1 { SURE } else { IN_ORDER };
@@ -73,7 +73,7 @@ impl Messages {
                 self.sent.remove(&key);
             }
         }
-        Some(link(first.producer, confidence))
+        Some((link(first.producer, confidence), first.at_ns))
     }
 
     /// Notes that a message was refused, which was to be sent.
@@ -129,7 +129,7 @@ mod tests {
 
     /// Returns the number of the producer and the confidence.
     fn received(messages: &mut Messages, key: MessageKey, at_ns: u64) -> Option<(u8, f64)> {
-        messages.receive(key, at_ns).map(|link| {
+        messages.receive(key, at_ns).map(|(link, _)| {
             let Value::Double(confidence) = link.attributes[1].1 else { panic!("no confidence") };
             (link.span_id.0[0], confidence)
         })

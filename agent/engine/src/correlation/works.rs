@@ -145,7 +145,10 @@ impl Works {
         // A position in a stream is often told to the consumer first.
         let started_at_ns = work.span.started_at_ns;
         for key in work.unknown.drain(..) {
-            work.span.links.extend(messages.receive(key, started_at_ns));
+            if let Some((link, sent_ns)) = messages.receive(key, started_at_ns) {
+                work.span.links.push(link);
+                note_queue_time(&mut work.span.attributes, started_at_ns.saturating_sub(sent_ns));
+            }
         }
         work.span.ended_at_ns = work.span.ended_at_ns.max(at_ns.unwrap_or(0));
         Some(work.span)
@@ -200,6 +203,16 @@ fn attributes(operation: &'static str, keys: &Keys, protocol: &'static str, peer
     }
     attributes.extend(told(semconv::REMORA_MESSAGE_RECEIVED, keys));
     attributes
+}
+
+/// Notes how long a message was on its way; of several, the longest time is kept.
+pub(super) fn note_queue_time(attributes: &mut Attributes, nanoseconds: u64) {
+    let seconds = nanoseconds as f64 / 1e9;
+    match attributes.iter_mut().find(|(key, _)| *key == semconv::REMORA_MESSAGE_QUEUE_TIME) {
+        Some((_, Value::Double(longest))) => *longest = longest.max(seconds),
+        Some(_) => {}
+        None => attributes.push((semconv::REMORA_MESSAGE_QUEUE_TIME, Value::Double(seconds))),
+    }
 }
 
 /// Returns the attribute that tells which messages were moved; none without any.

@@ -15,7 +15,7 @@ mod request;
 mod response;
 mod url;
 
-use super::{Detection, Parser, ParserSettings, Protocol};
+use super::{Conversation, Detection, Parser, Protocol};
 
 /// HTTP/1.x.
 #[derive(Debug)]
@@ -30,7 +30,8 @@ impl Protocol for Http1 {
         detect::detect(bytes)
     }
 
-    fn parser(&self, settings: &ParserSettings, is_start: bool) -> Box<dyn Parser> {
-        Box::new(parser::Http1Parser::new(settings.clone(), is_start))
+    fn parser(&self, conversation: &Conversation<'_>) -> Box<dyn Parser> {
+        let Conversation { settings, is_start, .. } = conversation;
+        Box::new(parser::Http1Parser::new((*settings).clone(), *is_start))
     }
 }

@@ -17,7 +17,7 @@ mod prepared;
 mod request;
 mod startup;
 
-use super::{Detection, Parser, ParserSettings, Protocol};
+use super::{Conversation, Detection, Parser, Protocol};
 
 /// PostgreSQL.
 #[derive(Debug)]
@@ -37,7 +37,8 @@ impl Protocol for Postgresql {
         16 << 10
     }
 
-    fn parser(&self, settings: &ParserSettings, is_start: bool) -> Box<dyn Parser> {
-        Box::new(parser::PostgresqlParser::new(settings, is_start))
+    fn parser(&self, conversation: &Conversation<'_>) -> Box<dyn Parser> {
+        let Conversation { settings, is_start, .. } = conversation;
+        Box::new(parser::PostgresqlParser::new(settings, *is_start))
     }
 }

@@ -14,7 +14,7 @@ mod request;
 mod sightings;
 mod subscriptions;
 
-use super::{Detection, Parser, ParserSettings, Protocol};
+use super::{Conversation, Detection, Parser, Protocol};
 
 /// Redis.
 #[derive(Debug)]
@@ -38,8 +38,9 @@ impl Protocol for Redis {
         detect::detect_exchange(asked, answered)
     }
 
-    fn parser(&self, settings: &ParserSettings, is_start: bool) -> Box<dyn Parser> {
-        Box::new(parser::RedisParser::new(settings, is_start))
+    fn parser(&self, conversation: &Conversation<'_>) -> Box<dyn Parser> {
+        let Conversation { settings, is_start, .. } = conversation;
+        Box::new(parser::RedisParser::new(settings, *is_start))
     }
 }
 

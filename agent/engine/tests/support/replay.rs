@@ -2,10 +2,12 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 
-use remora_engine::protocol::{Answer, Keys, Message, MessageKind, Parser, Side};
+use remora_engine::protocol::{
+    Answer, Keys, Message, MessageKind, Outcome, Pairing, Parser, Received, Side, WireContext,
+};
 use remora_engine::semconv::{Attributes, Value};
 
 /// The sides in the order in which arrays here hold them.
@@ -40,6 +42,7 @@ pub struct Replay {
     pub broken: Vec<&'static str>,
     pub is_opaque: bool,
     outstanding: VecDeque<Said>,
+    numbered: HashMap<u64, Said>,
     open: Option<Said>,
     resyncs_both: bool,
 }
@@ -64,6 +67,7 @@ impl Replay {
             broken: Vec::new(),
             is_opaque: false,
             outstanding: VecDeque::new(),
+            numbered: HashMap::new(),
             open: None,
             resyncs_both: true,
         }
@@ -157,7 +161,7 @@ impl Replay {
 
     fn lost(&mut self, side: Side) {
         self.parser.lost(side);
-        self.outstanding.clear();
+        self.forget();
         self.open = None;
         self.halves[side as usize].is_lost = true;
         if self.resyncs_both {
@@ -235,7 +239,7 @@ impl Replay {
                 Answer::Lost => {
                     idle += 1;
                     assert!(idle < 10_000, "losses do not end");
-                    self.outstanding.clear();
+                    self.forget();
                     self.open = None;
                     let other = &mut self.halves[side.reverse() as usize];
                     let dropped = other.unread.len();
@@ -246,7 +250,7 @@ impl Replay {
                 Answer::Broken { reason } => {
                     self.broken.push(reason);
                     self.eat(side, shown);
-                    self.outstanding.clear();
+                    self.forget();
                     self.open = None;
                     for half in &mut self.halves {
                         half.is_lost = true;
@@ -256,13 +260,25 @@ impl Replay {
         }
     }
 
+    fn forget(&mut self) {
+        self.outstanding.clear();
+        self.numbered.clear();
+    }
+
     fn say(&mut self, side: Side, place: Range<u64>, is_cut: bool, message: Message) {
         let said = Said { side, start: place.start, end: place.end, is_cut, kind: message.kind };
         match &said.kind {
-            MessageKind::Request(request) if !request.is_one_way => self.outstanding.push_back(said.clone()),
+            MessageKind::Request(request) if !request.is_one_way => match message.pairing {
+                Pairing::InOrder => self.outstanding.push_back(said.clone()),
+                Pairing::Id(number) => drop(self.numbered.insert(number, said.clone())),
+            },
             MessageKind::Response(_) => {
-                let request = self.outstanding.pop_front().expect("a response to no request");
-                self.pairs.push(Pair { request, response: said.clone() });
+                let request = match message.pairing {
+                    Pairing::InOrder => Some(self.outstanding.pop_front().expect("a response to no request")),
+                    // The request may have been lost: its number tells so.
+                    Pairing::Id(number) => self.numbered.remove(&number),
+                };
+                self.pairs.extend(request.map(|request| Pair { request, response: said.clone() }));
             }
             _ => {}
         }
@@ -287,12 +303,8 @@ pub fn tell(kind: &MessageKind) -> String {
                 let port = port.map_or(String::new(), |port| format!(":{port}"));
                 text.push_str(&format!(" @{host}{port}"));
             }
-            if let Some(context) = &request.context {
-                text.push_str(&format!(
-                    " context={:02x?}/{:02x?}/{}/{}",
-                    context.trace_id, context.span_id, context.flags, context.state
-                ));
-            }
+            request.context.iter().for_each(|context| text.push_str(&tell_context("context", context)));
+            request.carried.iter().for_each(|context| text.push_str(&tell_context("carried", context)));
             if request.source.is_some() {
                 text.push_str(" asking for messages");
             }
@@ -308,26 +320,52 @@ pub fn tell(kind: &MessageKind) -> String {
             if let Some(name) = &response.name {
                 text.push_str(&format!(" named {}", name.verb));
             }
-            let outcome = &response.outcome;
-            if let Some(error) = &outcome.error_type {
-                let fault = if outcome.is_client_fault { " of the client" } else { "" };
-                text.push_str(&format!(
-                    " error{fault} {error} {:?}",
-                    outcome.message.as_deref().unwrap_or("")
-                ));
-            }
+            text.push_str(&tell_outcome(&response.outcome));
             text.push_str(&tell_keys("sent", &response.sent));
             if let Some(received) = &response.received {
                 let certainty = if received.is_certain { "received" } else { "maybe received" };
                 text.push_str(&format!(" ({certainty})"));
-                text.push_str(&tell_keys("received", &received.keys));
+                text.push_str(&tell_received(received));
             }
             text + &tell_attributes(&response.attributes)
         }
-        MessageKind::ResponseEnd => "response end".to_owned(),
+        MessageKind::ResponseEnd(None) => "response end".to_owned(),
+        MessageKind::ResponseEnd(Some(ending)) => {
+            let mut text = "response end".to_owned();
+            if let Some(name) = &ending.name {
+                text.push_str(&format!(" named {}", name.verb));
+            }
+            text.push_str(&ending.outcome.as_ref().map_or(String::new(), tell_outcome));
+            text + &tell_attributes(&ending.attributes)
+        }
         MessageKind::OneWay => "one way".to_owned(),
-        MessageKind::Delivered(keys) => "delivered".to_owned() + &tell_keys("received", keys),
+        MessageKind::Delivered(delivery) => {
+            let mut text = "delivered".to_owned();
+            if let Some(name) = &delivery.name {
+                text.push_str(&format!(" {name}"));
+            }
+            if let Some(queue) = delivery.source.as_ref().and_then(|source| source.name.as_ref()) {
+                text.push_str(&format!(" from {queue}"));
+            }
+            text + &tell_received(&delivery.received) + &tell_attributes(&delivery.attributes)
+        }
     }
+}
+
+fn tell_outcome(outcome: &Outcome) -> String {
+    let Some(error) = &outcome.error_type else { return String::new() };
+    let fault = if outcome.is_client_fault { " of the client" } else { "" };
+    format!(" error{fault} {error} {:?}", outcome.message.as_deref().unwrap_or(""))
+}
+
+fn tell_context(label: &str, context: &WireContext) -> String {
+    let WireContext { trace_id, span_id, flags, state } = context;
+    format!(" {label}={trace_id:02x?}/{span_id:02x?}/{flags}/{state}")
+}
+
+fn tell_received(received: &Received) -> String {
+    let contexts: String = received.contexts.iter().map(|context| tell_context("carried", context)).collect();
+    tell_keys("received", &received.keys) + &contexts
 }
 
 fn tell_keys(label: &str, keys: &Keys) -> String {

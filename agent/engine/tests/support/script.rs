@@ -2,7 +2,7 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
-use remora_engine::protocol::{MessageKind, ParserSettings, Protocol, Side};
+use remora_engine::protocol::{Conversation, MessageKind, ParserSettings, Protocol, Side};
 
 use crate::replay::{Replay, SIDES, tell};
 use crate::session::Session;
@@ -84,7 +84,7 @@ pub fn check(protocol: &dyn Protocol, is_start: bool, steps: &[Step]) {
 }
 
 fn play(protocol: &dyn Protocol, is_start: bool, steps: &[Step], window: usize) -> Replay {
-    let mut replay = Replay::new(protocol.parser(&ParserSettings::default(), is_start));
+    let mut replay = Replay::new(protocol.parser(&Conversation::new(&ParserSettings::default(), is_start)));
     for step in steps {
         match step {
             Step::Feed(side, bytes) => bytes.chunks(window).for_each(|part| replay.feed(*side, part)),

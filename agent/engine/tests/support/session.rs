@@ -35,14 +35,16 @@ pub fn folder() -> PathBuf {
 /// Returns all recorded sessions, ordered by name.
 pub fn all() -> Vec<Session> {
     let mut sessions = Vec::new();
-    for protocol in ["http1", "postgresql", "redis"] {
-        let entries = fs::read_dir(folder().join(protocol)).expect("fixtures");
+    let folders = fs::read_dir(folder()).expect("fixtures").map(|entry| entry.expect("entry").path());
+    for folder in folders.filter(|path| path.is_dir()) {
+        let protocol = folder.file_name().expect("name").to_string_lossy().into_owned();
+        let entries = fs::read_dir(&folder).expect("fixtures");
         for path in entries.map(|entry| entry.expect("entry").path()) {
             if path.extension().is_some_and(|extension| extension == "session") {
                 let name = path.file_stem().expect("name").to_string_lossy();
                 let pieces = parse(&fs::read_to_string(&path).expect("session"));
                 let name = format!("{protocol}/{name}");
-                sessions.push(Session { name, protocol: protocol.to_owned(), pieces });
+                sessions.push(Session { name, protocol: protocol.clone(), pieces });
             }
         }
     }

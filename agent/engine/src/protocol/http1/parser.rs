@@ -250,7 +250,7 @@ impl Http1Parser {
     fn finish(&mut self, side: Side) -> Option<Message> {
         let kind = match side {
             Side::Client => MessageKind::RequestEnd,
-            Side::Server => MessageKind::ResponseEnd,
+            Side::Server => MessageKind::ResponseEnd(None),
         };
         let next = if side == Side::Client { self.after_request() } else { State::Head };
         self.is_body_optional &= side != Side::Client;

@@ -10,7 +10,8 @@ use super::subscriptions::Subscriptions;
 use super::{Watch, detect, queues};
 use crate::protocol::turns::Turns;
 use crate::protocol::{
-    Answer, Cut, Message, MessageKind, Outcome, Pairing, Parser, ParserSettings, Response, Side, set,
+    Answer, Cut, Delivery, Message, MessageKind, Outcome, Pairing, Parser, ParserSettings, Response, Side,
+    set,
 };
 use crate::semconv::{self, Attributes};
 
@@ -432,7 +433,9 @@ fn response(summary: Summary, mut sightings: Sightings) -> Response {
 
 fn one_way(is_reported: bool, mut sightings: Sightings) -> Option<Message> {
     let kind = match sightings.received() {
-        Some(received) => MessageKind::Delivered(Box::new(received.keys)),
+        Some(received) => {
+            MessageKind::Delivered(Box::new(Delivery { received: *received, ..Delivery::default() }))
+        }
         None => MessageKind::OneWay,
     };
     is_reported.then_some(Message { pairing: Pairing::InOrder, kind })

@@ -95,7 +95,8 @@ impl Sightings {
     pub(super) fn received(&mut self) -> Option<Box<Received>> {
         let keys = std::mem::take(&mut self.received);
         let is_certain = self.has_message;
-        (is_certain || !keys.as_slice().is_empty()).then(|| Box::new(Received { keys, is_certain }))
+        (is_certain || !keys.as_slice().is_empty())
+            .then(|| Box::new(Received { keys, is_certain, contexts: Vec::new() }))
     }
 
     /// Returns the entries that were appended to streams.

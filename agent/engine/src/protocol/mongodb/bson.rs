@@ -73,6 +73,7 @@ pub(super) struct Elements<'a> {
     /// Its length in all.
     length: usize,
     at: usize,
+    is_over: bool,
     is_broken: bool,
 }
 
@@ -81,17 +82,24 @@ impl<'a> Elements<'a> {
     pub(super) fn of(bytes: &'a [u8]) -> Option<Self> {
         let length = document_length(bytes)?;
         let document = bytes.get(..length).unwrap_or(bytes);
-        Some(Self { document, length, at: 4, is_broken: false })
+        Some(Self { document, length, at: 4, is_over: false, is_broken: false })
     }
 
     /// Returns the last fields of a document, with which `bytes` begin and end.
     pub(super) fn last(bytes: &'a [u8]) -> Self {
-        Self { document: bytes, length: bytes.len(), at: 0, is_broken: false }
+        Self { document: bytes, length: bytes.len(), at: 0, is_over: false, is_broken: false }
     }
 
-    /// Returns whether the bytes are no document. Known once all fields have been asked for.
+    /// Returns whether the bytes are no document; known likewise.
+    #[cfg(test)]
     pub(super) fn is_broken(&self) -> bool {
         self.is_broken
+    }
+
+    /// Returns where the fields begin that are not there, or whose beginning is not; known once all others have been
+    /// asked for.
+    pub(super) fn unread(&self) -> Option<usize> {
+        (!self.is_broken && self.at + 1 < self.length).then_some(self.at)
     }
 
     fn element(&mut self) -> Option<Element<'a>> {
@@ -129,11 +137,8 @@ impl<'a> Iterator for Elements<'a> {
     type Item = Element<'a>;
 
     fn next(&mut self) -> Option<Element<'a>> {
-        let element = if self.is_broken { None } else { self.element() };
-        if element.is_none() {
-            // Whoever asks again gets the same.
-            self.at = self.document.len();
-        }
+        let element = if self.is_over { None } else { self.element() };
+        self.is_over = element.is_none();
         element
     }
 }

@@ -81,7 +81,7 @@ pub(super) struct Command {
     pub(super) request: Option<Box<Request>>,
     /// Its name tells that documents which follow it are counted.
     pub(super) is_batch: bool,
-    /// Where the first field of the body ends that is not all there.
+    /// Where the fields of the body begin that are not there.
     pub(super) cut_at: Option<usize>,
 }
 
@@ -105,8 +105,8 @@ pub(super) fn of_query(target: &[u8], body: &[u8], options: Options) -> Option<C
     let mut facts = Facts { collection: Some(collection), database: Some(database), ..Facts::default() };
     let mut shape = Shape::new(options.redact, options.max_bytes, options.mark_key);
     shape.begin("find", Some(collection), None);
-    let elements = Elements::of(body)?;
-    elements.for_each(|element| facts.take("find", &element, &mut shape));
+    let mut elements = Elements::of(body)?;
+    elements.by_ref().for_each(|element| facts.take("find", &element, &mut shape));
     Some(facts.finish("find", shape, None))
 }
 
@@ -128,10 +128,8 @@ fn read(
     let mut facts = Facts { database, is_secret, ..Facts::default() };
     facts.collection = collection(name, &first);
     shape.begin(name, facts.collection, Some(&first).filter(|_| !is_secret));
-    if first.is_cut() {
-        facts.cut_at = Some(first.start.saturating_add(first.length));
-    }
-    elements.for_each(|element| facts.take(name, &element, &mut shape));
+    elements.by_ref().for_each(|element| facts.take(name, &element, &mut shape));
+    facts.cut_at = elements.unread();
     for (identifier, documents) in sections.sequences.iter().filter(|_| !is_secret) {
         if is_data(name, identifier) {
             shape.data(identifier);
@@ -159,9 +157,6 @@ struct Facts<'a> {
 
 impl<'a> Facts<'a> {
     fn take(&mut self, command: &str, element: &Element<'a>, shape: &mut Shape) {
-        if element.is_cut() {
-            self.cut_at = element.start.checked_add(element.length);
-        }
         match element.name {
             b"$db" => self.database = element.text(),
             b"comment" => self.context = commented(element),

@@ -1,7 +1,5 @@
 //! Beginnings of compressed messages (`OP_COMPRESSED`): no more is decompressed than is read.
 
-use std::io::Read as _;
-
 mod snappy;
 
 /// Greatest window of a Zstandard frame, as a power of two: what the format asks every decoder for (RFC 8878, section

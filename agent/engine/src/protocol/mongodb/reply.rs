@@ -20,7 +20,7 @@ pub(super) struct Reply {
     pub(super) rows: Option<u64>,
     /// Where the elements of the batch begin and end, from the beginning of the body, where they are not all there.
     pub(super) batch: Option<(usize, usize)>,
-    /// Where the first field ends that is not all there.
+    /// Where the fields begin that are not there.
     pub(super) cut_at: Option<usize>,
 }
 
@@ -35,14 +35,15 @@ impl Reply {
     /// Reads a reply's body, as far as it is there.
     pub(super) fn read(body: &[u8]) -> Self {
         let mut reply = Self::default();
-        if let Some(elements) = Elements::of(body) {
-            reply.take(elements);
+        if let Some(mut elements) = Elements::of(body) {
+            reply.take(&mut elements);
+            reply.cut_at = elements.unread();
         }
         reply
     }
 
     /// Takes in fields of the body.
-    pub(super) fn take(&mut self, elements: Elements<'_>) {
+    pub(super) fn take(&mut self, elements: &mut Elements<'_>) {
         let mut failure = Failure::default();
         for element in elements {
             match element.name {
@@ -60,19 +61,21 @@ impl Reply {
                 }
                 _ => failure.take(&element),
             }
-            if element.is_cut() {
-                self.cut_at = element.start.checked_add(element.length);
-            }
         }
         if self.is_ok == Some(false) {
             self.failure = Some(failure);
         }
     }
 
-    /// Returns how many rows came back, and how it went.
-    pub(super) fn tell(&self, more_rows: Option<u64>) -> (Attributes, Outcome) {
+    /// Returns whether it answers a command, and is not the first of the documents that a query has found.
+    pub(super) fn is_of_command(&self) -> bool {
+        self.is_ok.is_some()
+    }
+
+    /// Returns what is told of it, and of `rows` that came back, and how it went.
+    pub(super) fn tell(&self, rows: Option<u64>) -> (Attributes, Outcome) {
         let mut attributes = Attributes::new();
-        if let Some(rows) = more_rows.or(self.rows).and_then(|rows| i64::try_from(rows).ok()) {
+        if let Some(rows) = rows.and_then(|rows| i64::try_from(rows).ok()) {
             set(&mut attributes, semconv::DB_RESPONSE_RETURNED_ROWS, rows);
         }
         let Some(failure) = &self.failure else { return (attributes, Outcome::default()) };

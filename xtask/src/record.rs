@@ -8,6 +8,7 @@ mod proxy;
 mod scenario;
 mod server;
 mod session;
+mod speaker;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -86,7 +87,9 @@ fn play(scenario: &Scenario, environment: &Environment, servers: &mut Servers) -
         bail!("the client made no connection");
     }
     let prefix = workspace::root().join("agent/engine/fixtures").join(scenario.name);
-    session::write_all(&prefix, &sessions)
+    let client = scenario.speaker.signature(environment)?;
+    let server = scenario.server.speaker().signature(environment)?;
+    session::write_all(&prefix, &format!("# client {client}\n# server {server}\n"), &sessions)
 }
 
 /// Relays until the standard input ends.
@@ -94,5 +97,5 @@ fn relay(listen: &Address, to: &Address, into: &std::path::Path) -> Result<()> {
     let proxy = Proxy::start(listen, to.clone())?;
     step(&format!("relaying {} to {to}; end the input (Ctrl-D) to write the sessions", proxy.address()));
     std::io::copy(&mut std::io::stdin(), &mut std::io::sink()).context("read the standard input")?;
-    session::write_all(into, &proxy.finish(LINGER)?)
+    session::write_all(into, "", &proxy.finish(LINGER)?)
 }

@@ -56,9 +56,10 @@ pub(crate) fn run() -> Result<()> {
 
 fn findings() -> Result<Vec<Finding>> {
     let sources = source::tracked()?;
+    let protocols = borders::protocols(&sources);
     Ok(sources
         .iter()
-        .flat_map(|source| text::check(source).into_iter().chain(borders::check(source)))
+        .flat_map(|source| text::check(source).into_iter().chain(borders::check(source, &protocols)))
         .collect())
 }
 

@@ -67,10 +67,13 @@ impl Environment {
     /// Returns a command that runs a Node program of the clients.
     pub(super) fn node(&self, script: &str) -> Command {
         let mut command = program("node");
+        command.arg(clients().join("node").join(script)).env("NODE_PATH", self.node_modules());
         command
-            .arg(clients().join("node").join(script))
-            .env("NODE_PATH", self.folder.join("node/node_modules"));
-        command
+    }
+
+    /// Returns the folder with the packages of the Node environment.
+    pub(super) fn node_modules(&self) -> PathBuf {
+        self.folder.join("node/node_modules")
     }
 
     /// Returns a command that runs the Go client in a role.

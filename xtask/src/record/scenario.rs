@@ -5,11 +5,14 @@ use std::process::Command;
 use super::environment::{Environment, clients, program};
 use super::proxy::Address;
 use super::server::{Kind, Socket};
+use super::speaker::Speaker;
 
 /// A recording.
 pub(super) struct Scenario {
     /// Folder and name of the files.
     pub(super) name: &'static str,
+    /// Who speaks to the server.
+    pub(super) speaker: Speaker,
     pub(super) server: Kind,
     pub(super) socket: Socket,
     /// Returns the programs that are run one after the other, given where the relay listens.
@@ -18,57 +21,76 @@ pub(super) struct Scenario {
 
 const fn tcp(
     name: &'static str,
+    speaker: Speaker,
     server: Kind,
     client: fn(&Environment, &Address) -> Vec<Command>,
 ) -> Scenario {
-    Scenario { name, server, socket: Socket::Tcp, client }
+    Scenario { name, speaker, server, socket: Socket::Tcp, client }
 }
 
 const fn unix(
     name: &'static str,
+    speaker: Speaker,
     server: Kind,
     client: fn(&Environment, &Address) -> Vec<Command>,
 ) -> Scenario {
-    Scenario { name, server, socket: Socket::Unix, client }
+    Scenario { name, speaker, server, socket: Socket::Unix, client }
 }
+
+const CURL: Speaker = Speaker::program("curl", "curl");
+const PGBENCH: Speaker = Speaker::program("pgbench", "pgbench");
+const PSQL: Speaker = Speaker::program("psql", "psql");
+const REDIS_BENCHMARK: Speaker = Speaker::program("redis-benchmark", "redis-benchmark");
+const REDIS_CLI: Speaker = Speaker::program("redis-cli", "redis-cli");
+const REDIS_PY: Speaker = Speaker::python("redis-py", "redis");
 
 /// All recordings.
 pub(super) const SCENARIOS: &[Scenario] = &[
-    tcp("http1/curl-nginx", Kind::Nginx, |_, to| vec![curl_nginx(to)]),
-    tcp("http1/curl-nginx-upgrade", Kind::Nginx, |_, to| {
+    tcp("http1/curl-nginx", CURL, Kind::Nginx, |_, to| vec![curl_nginx(to)]),
+    tcp("http1/curl-nginx-upgrade", CURL, Kind::Nginx, |_, to| {
         vec![curl(to, &["--http2", "/a.txt"]), curl(to, &["-0", "/a.txt"])]
     }),
-    tcp("http1/raw-nginx", Kind::Nginx, |environment, to| {
+    tcp("http1/raw-nginx", Speaker::program("Python socket", "python3"), Kind::Nginx, |environment, to| {
         vec![with_port(environment.python("http_raw.py"), to)]
     }),
-    tcp("http1/curl-http-server", Kind::PythonHttp, |_, to| {
+    tcp("http1/curl-http-server", CURL, Kind::PythonHttp, |_, to| {
         vec![curl(to, &["/a.txt"]), curl(to, &["/missing"]), curl(to, &["-X", "DELETE", "/a.txt"])]
     }),
-    tcp("http1/requests-gunicorn", Kind::Gunicorn, |environment, to| {
-        vec![with_port(environment.python("http_requests.py"), to)]
-    }),
-    tcp("http1/curl-gunicorn-refused", Kind::Gunicorn, |_, to| {
+    tcp(
+        "http1/requests-gunicorn",
+        Speaker::python("requests", "requests"),
+        Kind::Gunicorn,
+        |environment, to| vec![with_port(environment.python("http_requests.py"), to)],
+    ),
+    tcp("http1/curl-gunicorn-refused", CURL, Kind::Gunicorn, |_, to| {
         vec![curl(to, &["-H", "Expect: 100-continue", "--data-binary", "0123456789", "/refused"])]
     }),
-    tcp("http1/go-go", Kind::Go, |environment, to| vec![with_port(environment.go("http"), to)]),
-    tcp("http1/node-node", Kind::Node, |environment, to| {
+    tcp("http1/go-go", Kind::Go.speaker(), Kind::Go, |environment, to| {
+        vec![with_port(environment.go("http"), to)]
+    }),
+    tcp("http1/node-node", Kind::Node.speaker(), Kind::Node, |environment, to| {
         let mut command = environment.node("http.js");
         command.arg("client");
         vec![with_port(command, to)]
     }),
-    tcp("postgresql/psql", Kind::Postgresql, |_, to| vec![psql(to)]),
-    unix("postgresql/psql-unix", Kind::Postgresql, |_, to| vec![psql(to)]),
-    tcp("postgresql/psycopg", Kind::Postgresql, |environment, to| {
+    tcp("postgresql/psql", PSQL, Kind::Postgresql, |_, to| vec![psql(to)]),
+    unix("postgresql/psql-unix", PSQL, Kind::Postgresql, |_, to| vec![psql(to)]),
+    tcp("postgresql/psycopg", Speaker::python("psycopg", "psycopg"), Kind::Postgresql, |environment, to| {
         vec![with_port(environment.python("pg_psycopg.py"), to)]
     }),
-    tcp("postgresql/pgx", Kind::Postgresql, |environment, to| vec![with_port(environment.go("pgx"), to)]),
-    tcp("postgresql/node", Kind::Postgresql, |environment, to| {
+    tcp(
+        "postgresql/pgx",
+        Speaker::go("pgx", "github.com/jackc/pgx/v5"),
+        Kind::Postgresql,
+        |environment, to| vec![with_port(environment.go("pgx"), to)],
+    ),
+    tcp("postgresql/node", Speaker::node("node-postgres", "pg"), Kind::Postgresql, |environment, to| {
         vec![with_port(environment.node("pg.js"), to)]
     }),
-    tcp("postgresql/pgbench", Kind::Postgresql, |_, to| {
+    tcp("postgresql/pgbench", PGBENCH, Kind::Postgresql, |_, to| {
         vec![pgbench(to, "simple"), pgbench(to, "extended"), pgbench(to, "prepared")]
     }),
-    tcp("redis/redis-cli", Kind::Redis, |_, to| {
+    tcp("redis/redis-cli", REDIS_CLI, Kind::Redis, |_, to| {
         let port = to.port().to_string();
         let commands: &[&[&str]] = &[
             &["SET", "greeting", "hello world"],
@@ -78,17 +100,31 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         ];
         commands.iter().map(|command| redis_cli(&["-p", &port], command)).collect()
     }),
-    unix("redis/redis-cli-unix", Kind::Redis, |_, to| {
+    unix("redis/redis-cli-unix", REDIS_CLI, Kind::Redis, |_, to| {
         vec![redis_cli(&["-3", "-s", &to.to_string()], &["CONFIG", "GET", "maxmemory*"])]
     }),
-    tcp("redis/redis-py-2", Kind::Redis, |environment, to| redis_py(environment, "redis_py.py", to, "2")),
-    tcp("redis/redis-py-3", Kind::Redis, |environment, to| redis_py(environment, "redis_py.py", to, "3")),
-    tcp("redis/queues-2", Kind::Redis, |environment, to| redis_py(environment, "redis_queues.py", to, "2")),
-    tcp("redis/queues-3", Kind::Redis, |environment, to| redis_py(environment, "redis_queues.py", to, "3")),
-    tcp("redis/pubsub-2", Kind::Redis, |environment, to| redis_py(environment, "redis_pubsub.py", to, "2")),
-    tcp("redis/pubsub-3", Kind::Redis, |environment, to| redis_py(environment, "redis_pubsub.py", to, "3")),
-    tcp("redis/ioredis", Kind::Redis, |environment, to| vec![with_port(environment.node("redis.js"), to)]),
-    tcp("redis/redis-benchmark", Kind::Redis, |_, to| {
+    tcp("redis/redis-py-2", REDIS_PY, Kind::Redis, |environment, to| {
+        redis_py(environment, "redis_py.py", to, "2")
+    }),
+    tcp("redis/redis-py-3", REDIS_PY, Kind::Redis, |environment, to| {
+        redis_py(environment, "redis_py.py", to, "3")
+    }),
+    tcp("redis/queues-2", REDIS_PY, Kind::Redis, |environment, to| {
+        redis_py(environment, "redis_queues.py", to, "2")
+    }),
+    tcp("redis/queues-3", REDIS_PY, Kind::Redis, |environment, to| {
+        redis_py(environment, "redis_queues.py", to, "3")
+    }),
+    tcp("redis/pubsub-2", REDIS_PY, Kind::Redis, |environment, to| {
+        redis_py(environment, "redis_pubsub.py", to, "2")
+    }),
+    tcp("redis/pubsub-3", REDIS_PY, Kind::Redis, |environment, to| {
+        redis_py(environment, "redis_pubsub.py", to, "3")
+    }),
+    tcp("redis/ioredis", Speaker::node("ioredis", "ioredis"), Kind::Redis, |environment, to| {
+        vec![with_port(environment.node("redis.js"), to)]
+    }),
+    tcp("redis/redis-benchmark", REDIS_BENCHMARK, Kind::Redis, |_, to| {
         let mut command = program("redis-benchmark");
         command.args(["-p", &to.port().to_string(), "-c", "1", "-n", "32", "-P", "16", "-q"]);
         command.args(["-t", "ping,set,get,incr"]);

@@ -14,6 +14,7 @@ use anyhow::{Context as _, Result, bail};
 
 use super::environment::{Environment, program};
 use super::proxy::Address;
+use super::speaker::Speaker;
 use crate::run::host;
 
 /// How long a server may take to listen.
@@ -33,6 +34,21 @@ pub(super) enum Kind {
     Node,
     Postgresql,
     Redis,
+}
+
+impl Kind {
+    /// Returns who answers.
+    pub(super) const fn speaker(self) -> Speaker {
+        match self {
+            Kind::Nginx => Speaker::program("nginx", "nginx"),
+            Kind::PythonHttp => Speaker::program("Python http.server", "python3"),
+            Kind::Gunicorn => Speaker::python("gunicorn", "gunicorn"),
+            Kind::Go => Speaker::program("Go net/http", "go"),
+            Kind::Node => Speaker::program("Node.js http", "node"),
+            Kind::Postgresql => Speaker::program("PostgreSQL", "postgres"),
+            Kind::Redis => Speaker::program("Redis", "redis-server"),
+        }
+    }
 }
 
 /// How it is reached.

@@ -1,6 +1,6 @@
 //! The files: one connection each, as text.
 //!
-//! Lines that begin with `#` are remarks. Every other line is a piece that passed: `>` from the client or `<` from the
+//! Lines that begin with `#` are remarks: `# client NAME VERSION` and `# server NAME VERSION` say who spoke. Every other line is a piece that passed: `>` from the client or `<` from the
 //! server, the microseconds since the connection began, and the bytes, escaped as in a Rust byte string. `>|` and `<|`
 //! say that this side sends no more.
 
@@ -35,8 +35,8 @@ impl Session {
         self.pieces.iter().all(|piece| piece.bytes.is_empty())
     }
 
-    fn text(&self) -> String {
-        let mut text = String::from("# cargo xtask record, format 1\n");
+    fn text(&self, remarks: &str) -> String {
+        let mut text = format!("# cargo xtask record, format 1\n{remarks}");
         for piece in &self.pieces {
             let side = if piece.is_from_client { '>' } else { '<' };
             if piece.bytes.is_empty() {
@@ -51,7 +51,8 @@ impl Session {
 }
 
 /// Writes `PREFIX.session`, or `PREFIX-1.session` and so on where there are several, in place of what was there.
-pub(super) fn write_all(prefix: &Path, sessions: &[Session]) -> Result<()> {
+/// `remarks` are lines for the head of each.
+pub(super) fn write_all(prefix: &Path, remarks: &str, sessions: &[Session]) -> Result<()> {
     let sessions: Vec<&Session> = sessions.iter().filter(|session| !session.is_empty()).collect();
     let folder = prefix.parent().context("the prefix has no folder")?;
     let name = prefix.file_name().context("the prefix has no name")?.to_string_lossy();
@@ -59,7 +60,7 @@ pub(super) fn write_all(prefix: &Path, sessions: &[Session]) -> Result<()> {
     for (at, session) in sessions.iter().enumerate() {
         let number = if sessions.len() > 1 { format!("-{}", at + 1) } else { String::new() };
         let path = folder.join(format!("{name}{number}.session"));
-        fs::write(&path, session.text()).with_context(|| format!("write {}", path.display()))?;
+        fs::write(&path, session.text(remarks)).with_context(|| format!("write {}", path.display()))?;
     }
     Ok(())
 }

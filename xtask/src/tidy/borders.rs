@@ -145,7 +145,18 @@ const RESERVED: [Reserved; 6] = [
 const BLIND_TO_PROTOCOLS: [&str; 3] =
     ["agent/engine/src/connection", "agent/engine/src/pairing", "agent/engine/src/correlation"];
 
-pub(super) fn check(source: &Source) -> Vec<Finding> {
+/// Returns the names of the protocols: the modules of `protocol` that implement its trait.
+pub(super) fn protocols(sources: &[Source]) -> Vec<String> {
+    let name = |source: &Source| {
+        let name = source.path.strip_prefix("agent/engine/src/protocol/")?.strip_suffix(".rs")?;
+        let is_protocol = source.product_lines().any(|(_, line)| line.contains("impl Protocol for"));
+        is_protocol.then(|| name.to_owned())
+    };
+    sources.iter().filter_map(name).collect()
+}
+
+/// `protocols` are the names of all protocols.
+pub(super) fn check(source: &Source, protocols: &[String]) -> Vec<Finding> {
     let mut findings = Vec::new();
     if !source.is_rust() || source.is_test() {
         return findings;
@@ -154,7 +165,7 @@ pub(super) fn check(source: &Source) -> Vec<Finding> {
     for house in &HOUSES {
         rooms(house, source, &mut findings);
     }
-    protocols_are_strangers(source, &mut findings);
+    protocols_are_strangers(source, protocols, &mut findings);
     findings
 }
 
@@ -203,22 +214,20 @@ fn rooms(house: &House, source: &Source, findings: &mut Vec<Finding>) {
     }
 }
 
-fn protocols_are_strangers(source: &Source, findings: &mut Vec<Finding>) {
+fn protocols_are_strangers(source: &Source, protocols: &[String], findings: &mut Vec<Finding>) {
     let house = &HOUSES[0];
     let Some(module) = module(house, source) else {
         return;
     };
-    let protocols = ["http1", "postgresql", "redis"];
+    let is_name = |segment: &str| protocols.iter().any(|name| name == segment);
     let own = if module.first() == Some(&"protocol") { module.get(1).copied() } else { None };
     let is_blind = BLIND_TO_PROTOCOLS.iter().any(|room| source.path.starts_with(room));
-    let is_protocol = own.is_some_and(|own| protocols.contains(&own));
+    let is_protocol = own.is_some_and(is_name);
     if !is_blind && !is_protocol {
         return;
     }
     for (line, path) in imports::paths(&product_code(source), &module) {
-        let named = path
-            .iter()
-            .find(|segment| protocols.contains(&segment.as_str()) && Some(segment.as_str()) != own);
+        let named = path.iter().find(|segment| is_name(segment) && Some(segment.as_str()) != own);
         if let (Some(first), Some(named)) = (path.first(), named)
             && first == "protocol"
         {
@@ -246,7 +255,11 @@ mod tests {
     use super::*;
 
     fn rules(path: &str, code: &str) -> Vec<String> {
-        check(&Source::new(path, code.to_owned())).into_iter().map(|finding| finding.rule).collect()
+        let protocols = ["http1", "redis"].map(str::to_owned);
+        check(&Source::new(path, code.to_owned()), &protocols)
+            .into_iter()
+            .map(|finding| finding.rule)
+            .collect()
     }
 
     #[test]
@@ -269,6 +282,15 @@ mod tests {
             rules("collector-bridge/src/api/search.rs", "use super::super::receive::Limits;").len(),
             1
         );
+    }
+
+    #[test]
+    fn protocols_are_found_by_the_trait() {
+        let sources = [
+            Source::new("agent/engine/src/protocol/redis.rs", "impl Protocol for Redis {}".to_owned()),
+            Source::new("agent/engine/src/protocol/text.rs", "fn text() {}".to_owned()),
+        ];
+        assert_eq!(protocols(&sources), ["redis"]);
     }
 
     #[test]

@@ -23,6 +23,7 @@ pub struct Said {
     pub end: u64,
     /// The message was made of its beginning: its true end is not known.
     pub is_cut: bool,
+    pub pairing: Pairing,
     pub kind: MessageKind,
 }
 
@@ -266,7 +267,14 @@ impl Replay {
     }
 
     fn say(&mut self, side: Side, place: Range<u64>, is_cut: bool, message: Message) {
-        let said = Said { side, start: place.start, end: place.end, is_cut, kind: message.kind };
+        let said = Said {
+            side,
+            start: place.start,
+            end: place.end,
+            is_cut,
+            pairing: message.pairing,
+            kind: message.kind,
+        };
         match &said.kind {
             MessageKind::Request(request) if !request.is_one_way => match message.pairing {
                 Pairing::InOrder => self.outstanding.push_back(said.clone()),

@@ -14,6 +14,9 @@ pub struct Session {
     pub name: String,
     /// Name of the protocol: the folder.
     pub protocol: String,
+    /// Name and version of who asked and of who answered, as the file says.
+    pub client: Option<String>,
+    pub server: Option<String>,
     /// What passed, in order; no bytes where a side sends no more.
     pub pieces: Vec<(Side, Vec<u8>)>,
 }
@@ -34,27 +37,39 @@ pub fn folder() -> PathBuf {
 
 /// Returns all recorded sessions, ordered by name.
 pub fn all() -> Vec<Session> {
-    let mut sessions = Vec::new();
-    let folders = fs::read_dir(folder()).expect("fixtures").map(|entry| entry.expect("entry").path());
-    for folder in folders.filter(|path| path.is_dir()) {
-        let protocol = folder.file_name().expect("name").to_string_lossy().into_owned();
-        let entries = fs::read_dir(&folder).expect("fixtures");
-        for path in entries.map(|entry| entry.expect("entry").path()) {
-            if path.extension().is_some_and(|extension| extension == "session") {
-                let name = path.file_stem().expect("name").to_string_lossy();
-                let pieces = parse(&fs::read_to_string(&path).expect("session"));
-                let name = format!("{protocol}/{name}");
-                sessions.push(Session { name, protocol: protocol.clone(), pieces });
-            }
-        }
-    }
+    let mut sessions: Vec<Session> = protocols().iter().flat_map(|protocol| of(protocol)).collect();
     sessions.sort_by(|a, b| a.name.cmp(&b.name));
     assert!(sessions.len() > 30, "fixtures are missing");
     sessions
 }
 
-fn parse(text: &str) -> Vec<(Side, Vec<u8>)> {
-    text.lines().filter(|line| !line.starts_with('#')).map(piece).collect()
+/// Returns the protocols of which there are recorded sessions: the names of the folders with some.
+fn protocols() -> Vec<String> {
+    let entries = fs::read_dir(folder()).expect("fixtures").map(|entry| entry.expect("entry"));
+    let folders = entries.filter(|entry| entry.path().is_dir());
+    folders.map(|entry| entry.file_name().into_string().expect("a name in UTF-8")).collect()
+}
+
+fn of(protocol: &str) -> Vec<Session> {
+    let entries = fs::read_dir(folder().join(protocol)).expect("fixtures");
+    let paths = entries.map(|entry| entry.expect("entry").path());
+    let is_session = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "session");
+    paths.filter(is_session).map(|path| read(protocol, &path)).collect()
+}
+
+fn read(protocol: &str, path: &Path) -> Session {
+    let text = fs::read_to_string(path).expect("session");
+    let remark = |label: &str| {
+        let mut lines = text.lines().take_while(|line| line.starts_with('#'));
+        lines.find_map(|line| line.strip_prefix(label)).map(str::to_owned)
+    };
+    Session {
+        name: format!("{protocol}/{}", path.file_stem().expect("name").to_string_lossy()),
+        protocol: protocol.to_owned(),
+        client: remark("# client "),
+        server: remark("# server "),
+        pieces: text.lines().filter(|line| !line.starts_with('#')).map(piece).collect(),
+    }
 }
 
 fn piece(line: &str) -> (Side, Vec<u8>) {

@@ -107,9 +107,11 @@ fn array(bytes: &[u8]) -> Detection {
     };
     let Some(string) = string.strip_suffix(b"\r\n") else { return Detection::No };
     let rest = after.get(start + length + 2..).unwrap_or_default();
-    match is_command(string) {
-        true => confirmed_command(string, count, rest),
-        false => Detection::Yes(Side::Server),
+    match (string, count) {
+        _ if is_command(string) => confirmed_command(string, count, rest),
+        (b"message" | b"smessage", 3) | (b"pmessage", 4) => Detection::Yes(Side::Server),
+        // A reply of strings, or a command of a module.
+        _ => Detection::Unsure,
     }
 }
 
@@ -270,6 +272,7 @@ mod tests {
             b"*",
             b"",
             b"*2\r\n$4\r\ntype\r\n$1\r\na\r\n",
+            b"*2\r\n$7\r\nMOD.ASK\r\n$1\r\na\r\n",
         ] {
             assert_eq!(detect(bytes), Detection::Unsure, "{}", bytes.escape_ascii());
         }

@@ -1,0 +1,112 @@
+//! Who speaks in a recording, and in which version.
+
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+
+use super::environment::{Environment, clients, program};
+
+/// A program or a library that makes what is recorded.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Speaker {
+    name: &'static str,
+    source: Source,
+}
+
+/// Who knows the version.
+#[derive(Clone, Copy, Debug)]
+enum Source {
+    /// The program of the host with this name.
+    Program(&'static str),
+    /// The Python environment, of the distribution with this name.
+    Python(&'static str),
+    /// The Node environment, of the package with this name.
+    Node(&'static str),
+    /// The Go module of the clients, of the module with this path.
+    Go(&'static str),
+}
+
+impl Speaker {
+    /// Returns a program of the host, or what its version decides.
+    pub(super) const fn program(name: &'static str, program: &'static str) -> Self {
+        Self { name, source: Source::Program(program) }
+    }
+
+    /// Returns what an installed Python distribution makes.
+    pub(super) const fn python(name: &'static str, distribution: &'static str) -> Self {
+        Self { name, source: Source::Python(distribution) }
+    }
+
+    /// Returns what an installed Node package makes.
+    pub(super) const fn node(name: &'static str, package: &'static str) -> Self {
+        Self { name, source: Source::Node(package) }
+    }
+
+    /// Returns what a Go module makes.
+    pub(super) const fn go(name: &'static str, module: &'static str) -> Self {
+        Self { name, source: Source::Go(module) }
+    }
+
+    /// Returns its name and its version, which it is asked for, separated by a space.
+    pub(super) fn signature(&self, environment: &Environment) -> Result<String> {
+        let text =
+            self.source.ask(environment).with_context(|| format!("ask for the version of {}", self.name))?;
+        let version =
+            version_in(&text).with_context(|| format!("find the version of {} in {text:?}", self.name))?;
+        Ok(format!("{} {version}", self.name))
+    }
+}
+
+impl Source {
+    fn ask(self, environment: &Environment) -> Result<String> {
+        let mut command = match self {
+            Source::Program(name) => {
+                let mut command = program(name);
+                command.arg(match name {
+                    "go" => "version",
+                    "nginx" => "-v",
+                    _ => "--version",
+                });
+                command
+            }
+            Source::Python(name) => {
+                let mut command = environment.python_program("python");
+                let question =
+                    "import importlib.metadata, sys; print(importlib.metadata.version(sys.argv[1]))";
+                command.args(["-c", question, name]);
+                command
+            }
+            Source::Node(name) => {
+                let mut command = program("node");
+                let question = "console.log(require(process.argv[1]).version)";
+                command
+                    .args(["-e", question])
+                    .arg(environment.node_modules().join(name).join("package.json"));
+                command
+            }
+            Source::Go(module) => {
+                let mut command = program("go");
+                command.args(["list", "-m", "-f", "{{.Version}}", module]).current_dir(clients().join("go"));
+                command
+            }
+        };
+        said(&mut command)
+    }
+}
+
+/// Returns what a command says, on whichever stream.
+fn said(command: &mut Command) -> Result<String> {
+    let output = command.output().with_context(|| format!("start {command:?}"))?;
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    if !output.status.success() {
+        bail!("{command:?} ended with {}: {stderr}", output.status);
+    }
+    Ok(format!("{}{stderr}", String::from_utf8_lossy(&output.stdout)))
+}
+
+/// Returns the first number with a point in a text: what comes first in it is a version.
+fn version_in(text: &str) -> Option<&str> {
+    text.split(|character: char| !character.is_ascii_digit() && character != '.')
+        .map(|part| part.trim_matches('.'))
+        .find(|part| part.contains('.'))
+}

@@ -1,5 +1,6 @@
 //! Real servers on free ports, in folders of their own, ready when returned and stopped when dropped.
 
+mod ferretdb;
 mod go_service;
 mod gunicorn;
 mod http_server;
@@ -9,6 +10,7 @@ mod postgres;
 mod redis;
 mod tokio_service;
 
+pub use ferretdb::FerretDb;
 pub use go_service::GoService;
 pub use gunicorn::{Gunicorn, Workers};
 pub use http_server::HttpServer;

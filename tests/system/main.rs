@@ -12,6 +12,7 @@ mod flask;
 mod go;
 mod hosts;
 mod live;
+mod mongodb;
 mod nginx;
 mod node;
 mod node_attached;

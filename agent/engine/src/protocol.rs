@@ -207,6 +207,12 @@ pub trait Parser: Send {
         None
     }
 
+    /// Tells, right before [`cut`](Self::cut), how many bytes of what was to be [skipped](Answer::Skip) are among the
+    /// missing, where any are: for parsers that count on.
+    fn cut_short(&mut self, side: Side, skipped: u64) {
+        let _ = (side, skipped);
+    }
+
     /// Tells that the connection, which was met midway, was met between two exchanges: requests and responses match
     /// from the first on, and both sides are at the beginning of a message.
     fn trust(&mut self) {}

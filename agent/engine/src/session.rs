@@ -422,6 +422,9 @@ impl Session {
             out.push(Outcome::Wants(None));
         }
         let shown = lane.unread().len();
+        if lane.pending_skip() > 0 {
+            parser.cut_short(side, lane.pending_skip());
+        }
         let Some((cut, rest)) = parser.cut(side, lane.unread(), missing).and_then(|cut| {
             let rest = cut.length.checked_sub(shown as u64)?.checked_sub(missing)?;
             Some((cut, rest))

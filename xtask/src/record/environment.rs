@@ -47,6 +47,7 @@ impl Environment {
         environment.install_python()?;
         environment.install_node()?;
         environment.build_go()?;
+        crate::test::environment::ferretdb()?;
         Ok(environment)
     }
 

@@ -39,6 +39,8 @@ const fn unix(
 
 const CURL: Speaker = Speaker::program("curl", "curl");
 const PGBENCH: Speaker = Speaker::program("pgbench", "pgbench");
+const MONGO_GO: Speaker = Speaker::go("mongo-driver for Go", "go.mongodb.org/mongo-driver/v2");
+const PYMONGO: Speaker = Speaker::python("pymongo", "pymongo");
 const PSQL: Speaker = Speaker::program("psql", "psql");
 const REDIS_BENCHMARK: Speaker = Speaker::program("redis-benchmark", "redis-benchmark");
 const REDIS_CLI: Speaker = Speaker::program("redis-cli", "redis-cli");
@@ -129,6 +131,39 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         command.args(["-p", &to.port().to_string(), "-c", "1", "-n", "32", "-P", "16", "-q"]);
         command.args(["-t", "ping,set,get,incr"]);
         vec![command]
+    }),
+    tcp("mongodb/pymongo", PYMONGO, Kind::FerretDb, |environment, to| {
+        let parts = ["reads", "writes", "looks", "large", "sign_in"];
+        parts.iter().map(|part| with_word(environment.python("mongo_py.py"), to, part)).collect()
+    }),
+    tcp("mongodb/pymongo-snappy", PYMONGO, Kind::FerretDbFront, |environment, to| {
+        let mut command = with_word(environment.python("mongo_py.py"), to, "large");
+        command.arg("snappy");
+        vec![command]
+    }),
+    tcp("mongodb/pymongo-exhaust", PYMONGO, Kind::FerretDbFront, |environment, to| {
+        vec![with_port(environment.python("mongo_exhaust.py"), to)]
+    }),
+    tcp("mongodb/pymongo-async", PYMONGO, Kind::FerretDb, |environment, to| {
+        vec![with_word(environment.python("mongo_async.py"), to, "pymongo")]
+    }),
+    tcp("mongodb/motor", Speaker::python("Motor", "motor"), Kind::FerretDb, |environment, to| {
+        vec![with_word(environment.python("mongo_async.py"), to, "motor")]
+    }),
+    tcp("mongodb/node", Speaker::node("mongodb for Node", "mongodb"), Kind::FerretDb, |environment, to| {
+        vec![with_port(environment.node("mongo.js"), to)]
+    }),
+    tcp(
+        "mongodb/node-zlib",
+        Speaker::node("mongodb for Node", "mongodb"),
+        Kind::FerretDbFront,
+        |environment, to| vec![with_word(environment.node("mongo.js"), to, "zlib")],
+    ),
+    tcp("mongodb/go", MONGO_GO, Kind::FerretDb, |environment, to| {
+        vec![with_port(environment.go("mongo"), to)]
+    }),
+    tcp("mongodb/go-zstd", MONGO_GO, Kind::FerretDbFront, |environment, to| {
+        vec![with_word(environment.go("mongo"), to, "zstd")]
     }),
 ];
 
@@ -232,6 +267,12 @@ fn redis_cli(options: &[&str], command: &[&str]) -> Command {
     let mut cli = program("redis-cli");
     cli.args(options).args(command);
     cli
+}
+
+fn with_word(command: Command, to: &Address, word: &str) -> Command {
+    let mut command = with_port(command, to);
+    command.arg(word);
+    command
 }
 
 fn redis_py(environment: &Environment, script: &str, to: &Address, protocol: &str) -> Vec<Command> {

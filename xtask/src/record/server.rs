@@ -16,6 +16,7 @@ use super::environment::{Environment, program};
 use super::proxy::Address;
 use super::speaker::Speaker;
 use crate::run::host;
+use crate::test::environment::ferretdb;
 
 /// How long a server may take to listen.
 const START: Duration = Duration::from_secs(30);
@@ -34,6 +35,10 @@ pub(super) enum Kind {
     Node,
     Postgresql,
     Redis,
+    /// MongoDB's protocol.
+    FerretDb,
+    /// FerretDB behind a front that compresses.
+    FerretDbFront,
 }
 
 impl Kind {
@@ -47,6 +52,8 @@ impl Kind {
             Kind::Node => Speaker::program("Node.js http", "node"),
             Kind::Postgresql => Speaker::program("PostgreSQL", "postgres"),
             Kind::Redis => Speaker::program("Redis", "redis-server"),
+            Kind::FerretDb => Speaker::ferretdb("FerretDB"),
+            Kind::FerretDbFront => Speaker::ferretdb("FerretDB behind a front that compresses"),
         }
     }
 }
@@ -85,6 +92,9 @@ impl Servers {
         socket: Socket,
         environment: &Environment,
     ) -> Result<Address> {
+        if kind == Kind::FerretDbFront {
+            self.address(Kind::FerretDb, socket, environment)?;
+        }
         if !self.running.contains_key(&kind) {
             let running = self.start(kind, environment).with_context(|| format!("start {kind:?}"))?;
             self.running.insert(kind, running);
@@ -143,6 +153,19 @@ impl Servers {
                 let mut command = program("redis-server");
                 command.args(["--port", &number, "--bind", "127.0.0.1", "--save", "", "--unixsocket"]);
                 command.arg(self.folder.join("redis.sock"));
+                command
+            }
+            Kind::FerretDb => {
+                let folder = self.folder.join("ferretdb");
+                fs::create_dir_all(&folder)?;
+                let mut command = Command::new(ferretdb()?);
+                command.arg(format!("127.0.0.1:{port}")).arg(folder);
+                command
+            }
+            Kind::FerretDbFront => {
+                let behind = self.running.get(&Kind::FerretDb).map_or(0, |running| running.port);
+                let mut command = environment.python("mongo_front.py");
+                command.args([&number, &behind.to_string()]);
                 command
             }
         };

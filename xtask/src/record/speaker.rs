@@ -5,6 +5,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail};
 
 use super::environment::{Environment, clients, program};
+use crate::test::environment::ferretdb_version;
 
 /// A program or a library that makes what is recorded.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +25,8 @@ enum Source {
     Node(&'static str),
     /// The Go module of the clients, of the module with this path.
     Go(&'static str),
+    /// The Go module that builds FerretDB.
+    FerretDb,
 }
 
 impl Speaker {
@@ -45,6 +48,11 @@ impl Speaker {
     /// Returns what a Go module makes.
     pub(super) const fn go(name: &'static str, module: &'static str) -> Self {
         Self { name, source: Source::Go(module) }
+    }
+
+    /// Returns the FerretDB of the test environment.
+    pub(super) const fn ferretdb(name: &'static str) -> Self {
+        Self { name, source: Source::FerretDb }
     }
 
     /// Returns its name and its version, which it is asked for, separated by a space.
@@ -89,6 +97,7 @@ impl Source {
                 command.args(["list", "-m", "-f", "{{.Version}}", module]).current_dir(clients().join("go"));
                 command
             }
+            Source::FerretDb => return ferretdb_version(),
         };
         said(&mut command)
     }

@@ -16,7 +16,7 @@ mod shape;
 
 use super::{Conversation, Detection, Parser, Protocol};
 
-/// Bytes of a message that are read: no more than the kernel captures of each call.
+/// Bytes of a message that are read: no more than the kernel captures of each call from the beginning.
 const READ_BYTES: usize = 4096;
 
 /// MongoDB.
@@ -30,6 +30,11 @@ impl Protocol for Mongodb {
 
     fn detect(&self, bytes: &[u8]) -> Detection {
         detect::detect(bytes)
+    }
+
+    /// The documents of a reply are counted where they are seen.
+    fn capture_bytes(&self) -> u32 {
+        16 << 10
     }
 
     fn parser(&self, conversation: &Conversation<'_>) -> Box<dyn Parser> {

@@ -127,6 +127,9 @@ impl Replay {
                 return;
             }
         }
+        if skipped > 0 {
+            self.parser.cut_short(side, skipped);
+        }
         match self.parser.cut(side, &shown, missing) {
             Some(cut) if cut.length >= shown.len() as u64 + missing => {
                 self.halves[side as usize].skipped = cut.length - shown.len() as u64 - missing;

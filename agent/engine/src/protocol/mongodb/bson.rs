@@ -9,7 +9,6 @@ pub(super) mod kind {
     pub(in super::super) const BINARY: u8 = 0x05;
     pub(in super::super) const OBJECT_ID: u8 = 0x07;
     pub(in super::super) const BOOLEAN: u8 = 0x08;
-    pub(in super::super) const DATE: u8 = 0x09;
     pub(in super::super) const NULL: u8 = 0x0a;
     pub(in super::super) const INT32: u8 = 0x10;
     pub(in super::super) const INT64: u8 = 0x12;
@@ -238,7 +237,7 @@ mod tests {
         add(0x06, b"");
         add(kind::OBJECT_ID, &[1; 12]);
         add(kind::BOOLEAN, &[1]);
-        add(kind::DATE, &[0; 8]);
+        add(0x09, &[0; 8]);
         add(kind::NULL, b"");
         add(0x0b, b"^a\0i\0");
         add(0x0c, b"\x02\0\0\0c\0aaaaaaaaaaaa");

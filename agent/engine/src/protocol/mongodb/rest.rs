@@ -81,9 +81,16 @@ impl Rest {
         self.left
     }
 
+    /// Takes back as many of the bytes that were last skipped.
+    pub(super) fn put_back(&mut self, skipped: u64) {
+        self.left = self.left.saturating_add(skipped);
+    }
+
     /// Returns the number of items, once all were seen.
     pub(super) fn count(&self) -> Option<u64> {
-        self.is_counted.then_some(self.count)
+        // The last item may have been passed over.
+        let is_at_end = matches!(self.stage, Stage::Items { until, .. } if self.left == until);
+        (self.is_counted || is_at_end).then_some(self.count)
     }
 
     /// Says what to do with `bytes`, with which the rest begins, and takes it as done.

@@ -26,12 +26,18 @@ const ENVELOPE: [&[u8]; 14] = [
     b"txnNumber",
 ];
 
+/// Fields of commands, and operators, whose numbers are orders and choices: 1, -1 and 0 are shown.
+const CHOICES: [&[u8]; 4] = [b"fields", b"hint", b"projection", b"sort"];
+const CHOOSING: [&[u8]; 2] = [b"$project", b"$sort"];
+
 /// Writes the text, and searches what it writes for ids.
 #[derive(Debug)]
 pub(super) struct Shape {
     text: String,
     max_bytes: usize,
     redact: bool,
+    /// What is written are orders and choices.
+    is_choice: bool,
     is_searching: bool,
     search: Search,
 }
@@ -41,7 +47,8 @@ impl Shape {
     pub(super) fn new(redact: bool, max_bytes: usize, mark_key: Option<u64>) -> Self {
         // Most commands fit.
         let text = String::with_capacity(max_bytes.min(192));
-        Self { text, max_bytes, redact, is_searching: mark_key.is_some(), search: Search::new(mark_key) }
+        let search = Search::new(mark_key);
+        Self { text, max_bytes, redact, is_choice: false, is_searching: mark_key.is_some(), search }
     }
 
     /// Begins the document of a command with its name and what stands behind it: a collection's name, another command,
@@ -63,7 +70,9 @@ impl Shape {
             return;
         }
         self.text.push_str(", ");
+        self.is_choice = CHOICES.contains(&element.name);
         self.named(element, 1);
+        self.is_choice = false;
     }
 
     /// Adds a field that names a collection.
@@ -114,7 +123,10 @@ impl Shape {
     fn named(&mut self, element: &Element<'_>, depth: usize) {
         self.string(element.name, usize::MAX);
         self.text.push_str(": ");
+        let was_choice = self.is_choice;
+        self.is_choice |= CHOOSING.contains(&element.name);
         self.value(element, depth);
+        self.is_choice = was_choice;
     }
 
     fn value(&mut self, element: &Element<'_>, depth: usize) {
@@ -181,10 +193,14 @@ impl Shape {
         if self.is_searching && !element.is_cut() {
             self.mark(element);
         }
+        let number = if element.is_cut() { None } else { element.number() };
+        if let (true, Some(number @ -1..=1)) = (self.is_choice, number) {
+            return self.text.push_str(&number.to_string());
+        }
         if self.redact || element.is_cut() {
             return self.text.push_str("\"?\"");
         }
-        match (element.kind, element.number()) {
+        match (element.kind, number) {
             (kind::STRING, _) => self.string(element.text().unwrap_or_default(), MAX_STRING_BYTES),
             (kind::NULL, _) => self.text.push_str("null"),
             (kind::BOOLEAN, Some(value)) => self.text.push_str(if value == 0 { "false" } else { "true" }),

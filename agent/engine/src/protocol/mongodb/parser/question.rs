@@ -152,6 +152,8 @@ impl MongodbParser {
 
     /// Notes a request that will be answered; returns whether it is told.
     fn expect(&mut self, id: u32, is_told: bool, is_one_way: bool) -> bool {
+        // Some servers answer nevertheless.
+        self.may_wait &= !is_one_way;
         is_told && is_one_way || !is_one_way && self.outstanding.add(id, is_told) && is_told
     }
 

@@ -12,7 +12,8 @@ mod trace;
 mod value;
 
 pub use agent::{
-    EVIDENCE_POSITION, EVIDENCE_WIRE, Join, MESSAGE_RECEIVED, MESSAGE_SENT, PARENT_EVIDENCE, PARENT_EXPECTED,
+    EVIDENCE_POSITION, EVIDENCE_WIRE, Join, MESSAGE_QUEUE_TIME, MESSAGE_RECEIVED, MESSAGE_SENT,
+    PARENT_EVIDENCE, PARENT_EXPECTED,
 };
 pub use id::{IdError, SpanId, TraceId};
 pub use predicate::{AttributeMatch, AttributeOperator, SpanPredicate};

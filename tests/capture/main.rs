@@ -2,5 +2,6 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, with the line at hand")]
 
 mod calls;
+mod datagrams;
 mod marks;
 mod sockets;

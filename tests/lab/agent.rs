@@ -22,7 +22,8 @@ const READY_WITHIN: Duration = Duration::from_secs(60);
 const ATTACHED_WITHIN: Duration = Duration::from_secs(60);
 /// The numbers of the requests stand in statements, where literals would be replaced. They are how the truth is known,
 /// so that the agent must not conclude anything from them, unless just this is measured.
-const CONFIGURATION: &str = "[redaction]\nstatements = false\n[evidence]\n";
+const CONFIGURATION: &str =
+    "[headers]\nrequest = [\"x-item\"]\n[redaction]\nstatements = false\n[evidence]\n";
 /// Conclude nothing from ids.
 pub(crate) const NO_CONTENT: &str = "off";
 

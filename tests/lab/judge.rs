@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::links::{Link, SURE};
+use crate::protocol::Protocol;
 pub(crate) use claims::{Claims, Ids};
 
 /// The first number that the lab gives. Numbers have nine digits and begin with a seven, which nothing else does.
@@ -37,10 +38,16 @@ pub(crate) enum Truth {
 /// How to tell the spans of the lab's own servers.
 #[derive(Clone, Debug)]
 pub(crate) struct Neighbours {
-    pub(crate) downstream_port: u64,
-    pub(crate) downstream_pid: u64,
-    pub(crate) postgres_port: u64,
-    pub(crate) redis_port: u64,
+    /// Where calls go to, and what they speak.
+    pub(crate) ports: Vec<(u64, Protocol)>,
+    /// Processes of the servers whose own spans are joined to the calls.
+    pub(crate) downstream: Vec<u64>,
+}
+
+impl Neighbours {
+    fn speaks(&self, port: u64) -> Option<Protocol> {
+        self.ports.iter().find(|(known, _)| *known == port).map(|(_, protocol)| *protocol)
+    }
 }
 
 /// A span as the agent prints it, as far as it matters here.
@@ -53,7 +60,8 @@ pub(crate) struct Span {
     parent: Option<String>,
     evidence: String,
     is_server: bool,
-    is_http: bool,
+    /// It is a request between services, as opposed to one to a store.
+    is_request: bool,
     links: Vec<String>,
     started_ns: u64,
     ended_ns: u64,
@@ -70,8 +78,7 @@ impl Span {
         let value: Value = serde_json::from_str(line).ok()?;
         let text = |name: &str| value[name].as_str().unwrap_or_default().to_owned();
         let attributes = &value["attributes"];
-        let told = ["url.path", "url.full", "db.query.text"];
-        let told = told.iter().find_map(|key| attributes[*key].as_str()).unwrap_or_default();
+        let told = NUMBERED.iter().find_map(|key| text_of(&attributes[*key])).unwrap_or_default();
         let started_ns = value["start_unix_ns"].as_u64().unwrap_or_default();
         let links = value["links"].as_array().into_iter().flatten();
         Some(Self {
@@ -81,7 +88,7 @@ impl Span {
             parent: value["parent_span_id"].as_str().map(str::to_owned),
             evidence: value["parent_evidence"].as_str().unwrap_or("none").to_owned(),
             is_server: value["kind"] == "server",
-            is_http: value["protocol"].as_str()?.starts_with("http"),
+            is_request: is_request(value["protocol"].as_str()?),
             links: links.filter_map(|link| link["span_id"].as_str().map(str::to_owned)).collect(),
             started_ns,
             ended_ns: started_ns + value["duration_ns"].as_u64().unwrap_or_default(),
@@ -91,6 +98,19 @@ impl Span {
             text: told.to_owned(),
         })
     }
+}
+
+/// Attributes in which the number of a request stands.
+const NUMBERED: [&str; 5] =
+    ["url.path", "url.full", "db.query.text", "rpc.request.metadata.x-item", "messaging.kafka.message.key"];
+
+/// Returns the text of an attribute; of several, the first.
+fn text_of(value: &Value) -> Option<&str> {
+    value.as_str().or_else(|| value.as_array()?.first()?.as_str())
+}
+
+fn is_request(protocol: &str) -> bool {
+    protocol.starts_with("http") || protocol == "grpc"
 }
 
 /// Returns the number of the lab that stands in a text.
@@ -105,12 +125,8 @@ fn number_in(text: &str) -> Option<u64> {
 pub(crate) struct Tally {
     /// Requests whose SERVER span was seen.
     pub(crate) servers: u64,
-    /// Requests of which at least one HTTP call was seen.
-    pub(crate) http: u64,
-    /// Requests of which at least one PostgreSQL call was seen.
-    pub(crate) postgresql: u64,
-    /// Requests of which at least one Redis call was seen.
-    pub(crate) redis: u64,
+    /// Requests of which at least one call was seen, by protocol.
+    pub(crate) called: BTreeMap<&'static str, u64>,
     /// CLIENT spans that carry a number: those that are judged.
     pub(crate) spans: u64,
     /// Those whose parent is the span of their own request.
@@ -186,31 +202,29 @@ impl Judge {
                 Some(Role::Server) => _ = seen.entry("server").or_default().insert(number),
                 Some(Role::Downstream) => self.join(span, &mut tally),
                 Some(Role::Call(protocol)) => {
-                    seen.entry(protocol).or_default().insert(number);
-                    self.judge(span, protocol, truth, &mut tally);
+                    seen.entry(protocol.label()).or_default().insert(number);
+                    self.judge(span, protocol.label(), truth, &mut tally);
                 }
                 None => {}
             }
         }
-        let count = |role: &str| seen.get(role).map_or(0, |numbers| numbers.len() as u64);
-        tally.servers = count("server");
-        tally.http = count("http");
-        tally.postgresql = count("postgresql");
-        tally.redis = count("redis");
+        tally.servers = seen.remove("server").map_or(0, |numbers| numbers.len() as u64);
+        tally.called = seen.into_iter().map(|(protocol, numbers)| (protocol, numbers.len() as u64)).collect();
         tally
     }
 
     fn role(&self, span: &Span) -> Option<Role> {
-        let Neighbours { downstream_port, downstream_pid, postgres_port, redis_port } = self.neighbours;
+        let is_downstream = self.neighbours.downstream.contains(&span.process);
         match span {
-            _ if span.is_server && span.is_http && span.process == downstream_pid => Some(Role::Downstream),
-            _ if span.is_server && span.is_http => Some(Role::Server),
+            _ if span.is_server && span.is_request && is_downstream => Some(Role::Downstream),
+            _ if span.is_server && span.is_request => Some(Role::Server),
             _ if span.is_server => None,
-            _ if span.peer_port == downstream_port => Some(Role::Call("http")),
-            _ if span.peer_port == postgres_port => Some(Role::Call("postgresql")),
             // A queue in Redis has the number too, but in no key.
-            _ if span.peer_port == redis_port && span.text.contains("item:7") => Some(Role::Call("redis")),
-            _ => None,
+            _ => self
+                .neighbours
+                .speaks(span.peer_port)
+                .filter(|protocol| *protocol != Protocol::Redis || span.text.contains("item:7"))
+                .map(Role::Call),
         }
     }
 
@@ -271,7 +285,7 @@ impl Judge {
         let mut span = span;
         for _ in 0..MAX_STEPS {
             // A job's own id may look like a number.
-            if span.is_server && span.is_http {
+            if span.is_server && span.is_request {
                 return span.number;
             }
             let next = span.parent.as_ref().or(span.links.first())?;
@@ -317,7 +331,7 @@ enum Role {
     /// The downstream server's.
     Downstream,
     /// The measured program's, for a call.
-    Call(&'static str),
+    Call(Protocol),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -351,7 +365,7 @@ mod tests {
             id: id.to_owned(),
             trace: "t".to_owned(),
             is_server: true,
-            is_http: true,
+            is_request: true,
             process: APP,
             number: Some(number),
             ..Span::default()
@@ -371,10 +385,13 @@ mod tests {
         }
     }
 
+    fn neighbours() -> Neighbours {
+        let ports = vec![(1, Protocol::Http), (2, Protocol::Postgresql), (3, Protocol::Redis)];
+        Neighbours { ports, downstream: vec![DOWNSTREAM] }
+    }
+
     fn tally(spans: &[Span], truth: Truth) -> Tally {
-        let neighbours =
-            Neighbours { downstream_port: 1, downstream_pid: DOWNSTREAM, postgres_port: 2, redis_port: 3 };
-        Judge::new(spans.to_vec(), neighbours).tally(&(FIRST_NUMBER..FIRST_NUMBER + 10), truth)
+        Judge::new(spans.to_vec(), neighbours()).tally(&(FIRST_NUMBER..FIRST_NUMBER + 10), truth)
     }
 
     #[test]
@@ -402,7 +419,8 @@ mod tests {
             ],
             Truth::Server,
         );
-        assert_eq!((found.servers, found.http, found.postgresql, found.redis), (2, 1, 1, 1));
+        assert_eq!(found.servers, 2);
+        assert_eq!(found.called, [("http", 1), ("postgresql", 1), ("redis", 1)].into());
         let verdicts = (found.spans, found.right, found.wrong, found.missing, found.other);
         assert_eq!(verdicts, (4, 1, 1, 1, 1));
     }
@@ -422,10 +440,8 @@ mod tests {
         let links =
             [("c", link("b", 0.95)), ("d", link("a", 0.9)), ("e", link("b", 0.95)), ("f", link("a", 0.6))];
         let links = links.map(|(call, link)| (call.to_owned(), link)).into();
-        let neighbours =
-            Neighbours { downstream_port: 1, downstream_pid: DOWNSTREAM, postgres_port: 2, redis_port: 3 };
         let found =
-            Judge::new(spans.to_vec(), neighbours).with_links(links).tally(&(one..two + 1), Truth::Server);
+            Judge::new(spans.to_vec(), neighbours()).with_links(links).tally(&(one..two + 1), Truth::Server);
         assert_eq!(found.sure, Inferred { right: 1, all: 2 });
         assert_eq!(found.inferred, Inferred { right: 2, all: 3 });
     }
@@ -506,9 +522,7 @@ mod tests {
             open(call("g", 1, Some("b"), one), 10, 20),
             open(call("h", 1, None, one), 10, 20),
         ];
-        let neighbours =
-            Neighbours { downstream_port: 1, downstream_pid: DOWNSTREAM, postgres_port: 2, redis_port: 3 };
-        let judge = Judge::new(spans, neighbours);
+        let judge = Judge::new(spans, neighbours());
         let numbers = FIRST_NUMBER..FIRST_NUMBER + 10;
         let expected = Claims {
             calls: 5,

@@ -14,6 +14,7 @@ mod links;
 mod load;
 mod measure;
 mod plan;
+mod protocol;
 mod report;
 mod site;
 

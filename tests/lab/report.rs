@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::framework::{self, WRONG_AT_MOST};
 use crate::judge::{Inferred, Tally};
 use crate::measure::{Cell, Measured};
+use crate::protocol::Protocol;
 
 /// All results of one run.
 #[derive(Debug, Serialize)]
@@ -24,7 +25,10 @@ pub(crate) struct Report {
     pub(crate) not_run: BTreeMap<String, String>,
 }
 
-const HEADER: [&str; 16] = [
+/// Columns of the table.
+const COLUMNS: usize = 20;
+
+const HEADER: [&str; COLUMNS] = [
     "framework",
     "mode",
     "in flight",
@@ -33,6 +37,10 @@ const HEADER: [&str; 16] = [
     "http",
     "postgresql",
     "redis",
+    "grpc",
+    "mysql",
+    "mongodb",
+    "kafka",
     "calls",
     "right",
     "wrong",
@@ -43,22 +51,11 @@ const HEADER: [&str; 16] = [
     "joined",
 ];
 
-fn row(framework: &str, cell: &Cell) -> [String; 16] {
-    let Tally {
-        servers,
-        http,
-        postgresql,
-        redis,
-        spans,
-        right,
-        wrong,
-        missing,
-        linked,
-        other,
-        sure,
-        inferred,
-        ..
-    } = &cell.tally;
+fn row(framework: &str, cell: &Cell) -> [String; COLUMNS] {
+    let Tally { servers, called, spans, right, wrong, missing, linked, other, sure, inferred, .. } =
+        &cell.tally;
+    let [http, postgresql, redis, grpc, mysql, mongodb, kafka] = Protocol::ALL
+        .map(|protocol| called.get(protocol.label()).map_or("–".to_owned(), ToString::to_string));
     let missing = if *linked > 0 { format!("{missing} ({linked} linked)") } else { missing.to_string() };
     let requests = if cell.failed > 0 {
         format!("{} ({} failed)", cell.requests, cell.failed)
@@ -71,9 +68,13 @@ fn row(framework: &str, cell: &Cell) -> [String; 16] {
         cell.in_flight.to_string(),
         requests,
         servers.to_string(),
-        http.to_string(),
-        postgresql.to_string(),
-        redis.to_string(),
+        http,
+        postgresql,
+        redis,
+        grpc,
+        mysql,
+        mongodb,
+        kafka,
         spans.to_string(),
         percent(*right, *spans),
         wrong.to_string(),
@@ -120,7 +121,7 @@ pub(crate) fn table(frameworks: &[Measured]) -> String {
         frameworks.iter().flat_map(|measured| measured.cells.iter().map(|cell| row(measured.name, cell)));
     let rows: Vec<_> = std::iter::once(header).chain(rows).collect();
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: [usize; 16] = std::array::from_fn(width);
+    let widths: [usize; COLUMNS] = std::array::from_fn(width);
     let mut text = String::new();
     for row in &rows {
         let cells = row.iter().zip(widths).enumerate().map(|(column, (cell, width))| match column {

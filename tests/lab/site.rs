@@ -13,6 +13,7 @@ use remora_tests::servers::{Postgres, Redis};
 use remora_tests::{locate, net, tools, wait};
 
 use crate::judge::Neighbours;
+use crate::protocol::Protocol;
 
 /// How long the downstream server may take to listen.
 const READY_WITHIN: Duration = Duration::from_secs(20);
@@ -48,12 +49,13 @@ impl Servers {
 
     /// Returns how to tell their spans.
     pub(crate) fn neighbours(&self) -> Neighbours {
-        Neighbours {
-            downstream_port: self.downstream_address.port().into(),
-            downstream_pid: self.downstream.id().into(),
-            postgres_port: self.postgres.address().port().into(),
-            redis_port: self.redis.address().port().into(),
-        }
+        let port = |address: SocketAddr| u64::from(address.port());
+        let ports = vec![
+            (port(self.downstream_address), Protocol::Http),
+            (port(self.postgres.address()), Protocol::Postgresql),
+            (port(self.redis.address()), Protocol::Redis),
+        ];
+        Neighbours { ports, downstream: vec![self.downstream.id().into()] }
     }
 
     /// Returns how many GET commands Redis has executed: the last step of each job is one.

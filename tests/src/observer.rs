@@ -5,7 +5,7 @@ use std::process;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use remora::capture::{Capture, CaptureSettings, Observation, ProcessMode, Tasks};
+use remora::capture::{Capture, CaptureSettings, DatagramPorts, Observation, ProcessMode, Tasks};
 use remora_engine::event::Event;
 
 use crate::exclusive::Exclusive;
@@ -51,6 +51,7 @@ impl Observer {
         let exclusive = Exclusive::wait();
         let settings = CaptureSettings {
             capture_bytes: CAPTURE_BYTES,
+            datagram_ports: DatagramPorts::default(),
             observes_by_default,
             // A child is not what its parent is.
             exec_resets_verdict: true,

@@ -39,6 +39,8 @@ enum Name {
     Mechanisms,
     /// CPU and memory of the agent under a steady load
     Agent,
+    /// Parsers: time, throughput and allocations on recorded sessions, large bodies, detection
+    Parse,
     /// The bridge: ingest with fsync, storage, queries
     Bridge,
 }
@@ -50,6 +52,7 @@ impl Name {
             Name::Throughput => "throughput",
             Name::Mechanisms => "mechanisms",
             Name::Agent => "agent",
+            Name::Parse => "parse",
             Name::Bridge => "bridge",
         }
     }
@@ -57,7 +60,7 @@ impl Name {
 
 pub(crate) fn run(bench: &Bench) -> Result<()> {
     let names = if bench.names.is_empty() { Name::value_variants() } else { &bench.names };
-    let needs_host = names.iter().any(|name| *name != Name::Bridge);
+    let needs_host = names.iter().any(|name| !matches!(name, Name::Bridge | Name::Parse));
     if needs_host {
         if !host::is_root() {
             bail!("the agent's benches load BPF programs: run `cargo xtask bench` as root");
@@ -69,6 +72,7 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
     for &name in names {
         let lines = match name {
             Name::Bridge => bridge()?,
+            Name::Parse => parse(bench.rounds)?,
             Name::Mechanisms => mechanisms(bench.rounds)?,
             _ => overhead(name, bench.rounds)?,
         };
@@ -97,6 +101,12 @@ fn bridge() -> Result<String> {
     let mut cargo = release_cargo();
     cargo.args(["--package", "remora-bridge", "--example", "ingest_bench"]);
     measure(Name::Bridge, &mut cargo)
+}
+
+fn parse(rounds: u32) -> Result<String> {
+    let mut cargo = release_cargo();
+    cargo.args(["--package", "remora-engine", "--example", "parse_bench", "--", &rounds.to_string()]);
+    measure(Name::Parse, &mut cargo)
 }
 
 fn release_cargo() -> Command {

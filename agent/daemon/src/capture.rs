@@ -4,6 +4,7 @@
 //! knows aya and the abi, and the only one with unsafe code. It knows nothing of protocols. Its one hard problem is
 //! that a kernel may lack what it needs, which it says in the words of an operator.
 
+mod datagrams;
 mod decode;
 mod kernel_log;
 mod load;
@@ -18,6 +19,7 @@ mod writing;
 /// Bytes of one system call that can be copied at most.
 pub const MAX_CAPTURE_BYTES: u32 = remora_abi::MAX_CAPTURE;
 
+pub use datagrams::DatagramPorts;
 pub use load::{Capture, CaptureSettings, Error};
 pub use observation::{Handover, Observation};
 pub use offsets::{OffsetError, resolve as resolve_offsets};

@@ -23,6 +23,7 @@ const CAPTURE: &str = "capture";
 fn pipeline_settings(settings: &Settings) -> pipeline::Settings {
     pipeline::Settings {
         capture_bytes: settings.capture.bytes,
+        datagram_ports: settings.capture.dns_ports,
         engine: settings.engine.clone(),
         selection: settings.selection.clone(),
         writes: pipeline::Writes::default(),

@@ -32,7 +32,9 @@ use remora_engine::event::{Event, EventKind, Executor};
 use remora_engine::span::Span;
 
 use crate::attach::Platforms;
-use crate::capture::{self, Capture, CaptureSettings, Handover, Observation, ProcessMode, WriteSettings};
+use crate::capture::{
+    self, Capture, CaptureSettings, DatagramPorts, Handover, Observation, ProcessMode, WriteSettings,
+};
 use crate::discover::{Discovery, Notice, Processes, Selection, Verdict};
 use crate::enrich::{ClockAnchor, Enricher, ResourceSpan};
 use crate::health::{Counter, Ledger, Readiness, Sample};
@@ -58,6 +60,8 @@ const PUBLISH_NS: u64 = 1_000_000_000;
 pub struct Settings {
     /// Bytes copied of each system call at most, unless the engine wishes otherwise.
     pub capture_bytes: u32,
+    /// Ports of which datagrams are captured.
+    pub datagram_ports: DatagramPorts,
     /// For the engine.
     pub engine: remora_engine::Settings,
     /// Which processes are observed.
@@ -387,6 +391,7 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
 fn load(settings: &Settings) -> Result<Capture, capture::Error> {
     let capture = CaptureSettings {
         capture_bytes: settings.capture_bytes,
+        datagram_ports: settings.datagram_ports,
         observes_by_default: true,
         exec_resets_verdict: true,
     };

@@ -168,6 +168,9 @@ pub struct Opened {
     pub peer: Endpoint,
     /// Who opened it.
     pub role: Role,
+    /// It carries datagrams, each with its length before it in two bytes, rather than a stream (UDP). Without a peer it
+    /// is a socket for all of them, of which each datagram may be another's.
+    pub is_datagram: bool,
     /// The connection at the other end, where both are on this host and the kernel tells (Unix sockets).
     pub peer_sock: Option<u64>,
     /// Where the connection began, if the kernel could tell.

@@ -57,7 +57,7 @@ pub(crate) enum Paired {
     Unasked,
     /// A request that is not followed: too many are outstanding.
     Refused,
-    /// A request to which no answer will be told: another has its number now.
+    /// A request to which no answer will be told: bytes are missing, or another has its number now.
     Superseded(Box<Exchange>),
 }
 
@@ -85,6 +85,10 @@ impl Pairing {
             MessageKind::RequestEnd => self.request_end(message.pairing, last, out),
             MessageKind::Response(response) => self.response(message.pairing, response, first, last, out),
             MessageKind::ResponseEnd(ending) => self.finish(message.pairing, ending, last, out),
+            MessageKind::Lost => {
+                let lost = self.take(message.pairing);
+                out.extend(lost.map(|open| Paired::Superseded(Box::new(open.exchange))));
+            }
             MessageKind::Interim | MessageKind::OneWay | MessageKind::Delivered(_) => {}
         }
     }
@@ -172,19 +176,25 @@ impl Pairing {
     }
 
     fn finish(&mut self, rule: Rule, ending: Option<Box<Ending>>, last: Stamp, out: &mut Vec<Paired>) {
+        let is_answered = |open: &Open| open.exchange.response.is_some();
         let open = match rule {
-            Rule::InOrder if self.in_order.front().is_some_and(|open| open.exchange.response.is_some()) => {
-                self.in_order.pop_front()
-            }
-            Rule::InOrder => None,
-            Rule::Id(number) => self.by_id.remove(&number),
+            Rule::InOrder if !self.in_order.front().is_some_and(is_answered) => None,
+            rule => self.take(rule),
         };
         let Some(mut open) = open else { return };
         open.exchange.response_last = Some(last);
-        if let (Some(response), Some(ending)) = (&mut open.exchange.response, ending) {
-            response.end(*ending);
+        if let Some(ending) = ending {
+            // One that was given up has no other response.
+            open.exchange.response.get_or_insert_default().end(*ending);
         }
         out.push(Paired::Finished(Box::new(open.exchange)));
+    }
+
+    fn take(&mut self, rule: Rule) -> Option<Open> {
+        match rule {
+            Rule::InOrder => self.in_order.pop_front(),
+            Rule::Id(number) => self.by_id.remove(&number),
+        }
     }
 
     /// Ends all that is outstanding, oldest first.

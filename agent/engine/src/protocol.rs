@@ -12,14 +12,20 @@ pub use learned::Learned;
 pub use message_key::{KEYED_BYTES, Keys, MAX_KEYS, MIN_KEYED_BYTES, MessageKey};
 
 mod context;
+mod event_stream;
+mod graphql;
+mod http;
 mod learned;
 mod marks;
 mod message_key;
 mod sql;
 mod text;
 mod turns;
+mod websocket;
 
+pub mod dns;
 pub mod http1;
+pub mod http2;
 pub mod mongodb;
 pub mod postgresql;
 pub mod redis;
@@ -27,7 +33,8 @@ pub mod redis;
 pub use marks::{Mark, Marks, Weight};
 
 /// All protocols, in the order in which they are asked whether bytes are theirs.
-pub static REGISTRY: &[&dyn Protocol] = &[&http1::Http1, &postgresql::Postgresql, &redis::Redis, &mongodb::Mongodb];
+pub static REGISTRY: &[&dyn Protocol] =
+    &[&dns::Dns, &http1::Http1, &http2::Http2, &mongodb::Mongodb, &postgresql::Postgresql, &redis::Redis];
 
 /// Who sent the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -154,6 +161,16 @@ pub trait Protocol: Sync {
         0
     }
 
+    /// Returns the token by which an HTTP/1.1 client asks to go on by this protocol (RFC 9110 section 7.8).
+    fn upgrade_token(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// Returns a parser for a connection that goes on by this protocol, and answers first what was asked before.
+    fn upgraded_parser(&self, conversation: &Conversation<'_>) -> Box<dyn Parser> {
+        self.parser(conversation)
+    }
+
     /// Returns a parser for one connection.
     fn parser(&self, conversation: &Conversation<'_>) -> Box<dyn Parser>;
 }
@@ -223,7 +240,8 @@ pub trait Parser: Send {
         None
     }
 
-    /// Tells that `side` will send no more; may complete a message that only the end delimits.
+    /// Tells that `side` will send no more; may complete messages that only the end delimits. It is called until there
+    /// are no more.
     fn end(&mut self, side: Side) -> Option<Message>;
 
     /// Tells that bytes of `side` are missing, outside what was [skipped](Answer::Skip). The parser forgets what it
@@ -265,6 +283,12 @@ pub enum Answer {
     /// What was open can no longer be completed, and the parser has started over on both sides. The bytes are shown
     /// again; those of the other side that are unread are dropped.
     Lost,
+    /// From here on the connection carries the protocol with this [token](Protocol::upgrade_token), in both directions:
+    /// the bytes are shown to its parser. It answers what was asked last.
+    Upgraded {
+        /// The token.
+        token: &'static str,
+    },
     /// From here on the connection carries something else (after an upgrade, TLS, a tunnel): ignore the rest.
     Opaque,
     /// The bytes break the protocol; `reason` is a fixed text for counting.
@@ -316,6 +340,8 @@ pub enum MessageKind {
     /// The open response has ended, and with it the exchange, even if the request has not. What only the end tells
     /// comes with it.
     ResponseEnd(Option<Box<Ending>>),
+    /// The exchange can no longer be told: bytes are missing.
+    Lost,
     /// A message that asks for no answer and answers nothing (a push, a notification).
     OneWay,
     /// Likewise, with messages of a queue.

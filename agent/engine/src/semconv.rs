@@ -119,6 +119,18 @@ keys! {
     DB_RESPONSE_RETURNED_ROWS = "db.response.returned_rows";
     /// User of the connection.
     DB_USER = "remora.db.user";
+    /// `grpc`: the system of remote procedure calls.
+    RPC_SYSTEM_NAME = "rpc.system.name";
+    /// Package, service and method that are called (`pkg.Service/Method`).
+    RPC_METHOD = "rpc.method";
+    /// Name of the status (`OK`, `DEADLINE_EXCEEDED`).
+    RPC_RESPONSE_STATUS_CODE = "rpc.response.status_code";
+    /// Seconds after which the caller gives up.
+    REMORA_RPC_TIMEOUT = "remora.rpc.timeout";
+    /// Messages that the client sent in one call.
+    REMORA_RPC_REQUEST_MESSAGES = "remora.rpc.request.messages";
+    /// Messages that the server sent in one call.
+    REMORA_RPC_RESPONSE_MESSAGES = "remora.rpc.response.messages";
     /// Why parts of the exchange are missing.
     REMORA_INCOMPLETE = "remora.incomplete";
     /// The trace that a context which the agent wrote into the request names: the receiver may have spans of that trace,
@@ -126,6 +138,24 @@ keys! {
     REMORA_TRACE_ALIAS = "remora.trace.alias";
     /// Which kind of evidence the parent rests on.
     REMORA_PARENT_EVIDENCE = "remora.parent.evidence";
+    /// Messages that the client of a WebSocket sent.
+    REMORA_WEBSOCKET_CLIENT_MESSAGES = "remora.websocket.client_messages";
+    /// Messages that the server of a WebSocket sent.
+    REMORA_WEBSOCKET_SERVER_MESSAGES = "remora.websocket.server_messages";
+    /// Code of the frame by which a WebSocket was closed first.
+    REMORA_WEBSOCKET_CLOSE_CODE = "remora.websocket.close_code";
+    /// Server-sent events of a response.
+    REMORA_SSE_EVENTS = "remora.sse.events";
+    /// `query`, `mutation` or `subscription`.
+    GRAPHQL_OPERATION_TYPE = "graphql.operation.type";
+    /// The name that the client gave the operation.
+    GRAPHQL_OPERATION_NAME = "graphql.operation.name";
+    /// The name that was asked for, lower case, without a dot at its end.
+    DNS_QUESTION_NAME = "dns.question.name";
+    /// The addresses that were answered.
+    DNS_ANSWERS = "dns.answers";
+    /// The type of the records that were asked for: `A`, or `TYPE65280` where it has no name.
+    REMORA_DNS_QUESTION_TYPE = "remora.dns.question.type";
     /// Id that the caller's span has if its host is traced too: the aggregator joins the two.
     REMORA_PARENT_EXPECTED = "remora.parent.expected";
     /// `redis`: the system that passes messages on.

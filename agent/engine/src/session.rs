@@ -24,6 +24,8 @@ const MAX_UNKNOWN_CHUNKS_FROM_START: u32 = 8;
 const MAX_BREACHES: u32 = 3;
 /// Bytes that one side may have waiting for the other.
 const MAX_UNREAD_BYTES: usize = 1 << 20;
+/// Messages that the end of a direction may complete: as many exchanges as are followed on a connection.
+const MAX_LAST_MESSAGES: usize = 4096;
 /// Skips that are shorter than this are not worth a message to the kernel.
 const MIN_SKIP_HINT_BYTES: u64 = 16 << 10;
 
@@ -65,12 +67,16 @@ pub(crate) struct Surroundings<'a> {
 
 impl Surroundings<'_> {
     fn parser(&self, protocol: &dyn Protocol, client: Direction, is_start: bool) -> Box<dyn Parser> {
+        protocol.parser(&self.conversation(client, is_start))
+    }
+
+    fn conversation(&self, client: Direction, is_start: bool) -> Conversation<'_> {
         let server = match client {
             Direction::Egress => &self.opened.peer,
             Direction::Ingress => &self.opened.local,
         };
         let learned = self.learned.clone();
-        protocol.parser(&Conversation { settings: self.settings, is_start, server: Some(server), learned })
+        Conversation { settings: self.settings, is_start, server: Some(server), learned }
     }
 }
 
@@ -105,6 +111,8 @@ pub(crate) struct Session {
     has_wanted_more: bool,
     /// What was said since the connection was met midway, until it is known how to pair it.
     rehearsal: Option<Rehearsal>,
+    /// What both sides have agreed to go on with.
+    upgrade: Option<&'static str>,
 }
 
 enum State {
@@ -132,6 +140,7 @@ impl Session {
             first_speaker: None,
             has_wanted_more: false,
             rehearsal: None,
+            upgrade: None,
         }
     }
 
@@ -173,6 +182,11 @@ impl Session {
         }
         self.advance(direction, out);
         self.advance(direction.reverse(), out);
+        if let Some(token) = self.upgrade.take() {
+            self.go_on(token, around, out);
+            self.advance(direction, out);
+            self.advance(direction.reverse(), out);
+        }
         if self.rehearsal.is_some() && self.doubt().is_none() {
             self.rehearse(around, before, out);
         }
@@ -247,11 +261,14 @@ impl Session {
         let State::Speaking { protocol, parser, client } = &mut self.state else { return };
         let (name, client) = (protocol.name(), *client);
         let side = side_of(direction, client);
-        let Some(message) = parser.end(side) else { return };
         let lane = if direction == Direction::Egress { &mut self.egress } else { &mut self.ingress };
         let last = lane.last_stamp().unwrap_or(stamp);
-        let step = Step { message, protocol: name, client, first: last, last, place: lane.place() };
-        out.push(Outcome::Step(Box::new(step)));
+        // What lasts as long as its connection ends now, however long it has been silent.
+        let last = Stamp { at_ns: stamp.at_ns.max(last.at_ns), ..last };
+        for message in std::iter::from_fn(|| parser.end(side)).take(MAX_LAST_MESSAGES) {
+            let step = Step { message, protocol: name, client, first: last, last, place: lane.place() };
+            out.push(Outcome::Step(Box::new(step)));
+        }
     }
 
     /// Returns the bytes that wait for others.
@@ -339,6 +356,16 @@ impl Session {
         if protocol.capture_bytes() > 0 {
             out.push(Outcome::Wants(Some(protocol.capture_bytes())));
         }
+        self.state = State::Speaking { protocol, parser, client };
+    }
+
+    /// Goes on with the protocol that both sides have agreed on.
+    fn go_on(&mut self, token: &str, around: &Surroundings<'_>, out: &mut Vec<Outcome>) {
+        let State::Speaking { client, .. } = &self.state else { return };
+        let client = *client;
+        let next = REGISTRY.iter().find(|protocol| protocol.upgrade_token() == Some(token));
+        let Some(protocol) = next.copied() else { return self.ignore("opaque", out) };
+        let parser = protocol.upgraded_parser(&around.conversation(client, true));
         self.state = State::Speaking { protocol, parser, client };
     }
 
@@ -549,6 +576,10 @@ impl Session {
                     return;
                 }
                 Answer::Lost => self.start_over(direction.reverse(), out),
+                Answer::Upgraded { token } => {
+                    self.upgrade = Some(token);
+                    return;
+                }
                 Answer::Opaque => return self.ignore("opaque", out),
                 Answer::Broken { reason } => {
                     self.breaches += 1;

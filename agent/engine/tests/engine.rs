@@ -85,6 +85,7 @@ impl World {
             local: Endpoint::Ip(end.local),
             peer: Endpoint::Ip(end.peer),
             role: end.role,
+            is_datagram: false,
             peer_sock: None,
             first: None,
         };
@@ -490,8 +491,8 @@ fn unknown_bytes_are_ignored_and_said_so() {
 fn an_upgrade_is_the_last_exchange_of_its_connection() {
     let mut world = World::new();
     let (mut client, mut server) = world.connect(1, 2, 80);
-    let upgrade = "GET /live HTTP/1.1\r\nHost: shop\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
-    let switched = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+    let upgrade = "GET /live HTTP/1.1\r\nHost: shop\r\nConnection: Upgrade\r\nUpgrade: raw\r\n\r\n";
+    let switched = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: raw\r\n\r\n";
     world.pass(&mut client, &mut server, upgrade);
     world.pass(&mut server, &mut client, &format!("{switched}\u{81}\u{5}hello"));
     check(
@@ -502,6 +503,33 @@ fn an_upgrade_is_the_last_exchange_of_its_connection() {
     "#]],
     );
     assert_eq!(world.commands(), [Command::Ignore(server.connection), Command::Ignore(client.connection)]);
+    assert_eq!(world.loss("exchange_cut_by_opaque_bytes"), 0);
+}
+
+#[test]
+fn upgrade_to_websocket_is_one_span_until_both_sides_have_closed() {
+    let mut world = World::new();
+    let (mut client, mut server) = world.connect(1, 2, 80);
+    let upgrade = "GET /live HTTP/1.1\r\nHost: shop\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+    world.pass(&mut client, &mut server, upgrade);
+    world.pass(&mut server, &mut client, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n");
+    // As bytes: c2 89, the whole of a binary message with a mask and nine bytes.
+    for _ in 0..3 {
+        world.pass(&mut client, &mut server, "\u{89}mask123456789");
+    }
+    assert_eq!(world.spans().len(), 0);
+    let before_ns = world.now_ns;
+    world.now_ns += 5_000_000_000;
+    world.close(&client);
+    world.close(&server);
+    let spans = world.spans();
+    assert_eq!(spans.len(), 2);
+    for span in spans {
+        assert_eq!(span.status, Status::Error("the connection ended without a close frame".to_owned()));
+        assert!(span.attributes.contains(&("remora.websocket.client_messages".into(), 3i64.into())));
+        assert!(span.ended_at_ns > before_ns + 5_000_000_000, "{}", span.ended_at_ns);
+        assert!(span.attributes.contains(&("http.response.status_code".into(), 101i64.into())));
+    }
     assert_eq!(world.loss("exchange_cut_by_opaque_bytes"), 0);
 }
 
@@ -643,6 +671,7 @@ fn a_unix_socket_ends_with_the_process_that_used_it_last() {
         local: Endpoint::Unix("/run/shop".to_owned()),
         peer: Endpoint::Unix(String::new()),
         role: end.role,
+        is_datagram: false,
         peer_sock: Some(99),
         first: None,
     };

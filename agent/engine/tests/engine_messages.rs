@@ -51,6 +51,7 @@ impl World {
             local: address(40_000 + self.sockets as u16),
             peer: address(port),
             role: Role::Connected,
+            is_datagram: false,
             peer_sock: None,
             first: None,
         };

@@ -45,6 +45,7 @@ fn tell(kind: &MessageKind) -> String {
             format!("{}{}", if response.is_open { "<" } else { "" }, tell_response(response))
         }
         MessageKind::ResponseEnd(_) => ">".to_owned(),
+        MessageKind::Lost => "lost".to_owned(),
         MessageKind::OneWay => "one way".to_owned(),
         MessageKind::Delivered(_) => panic!("no queues here"),
     }

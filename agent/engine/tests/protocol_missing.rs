@@ -33,6 +33,7 @@ impl Client {
             local: Endpoint::Ip(SocketAddr::from(([127, 0, 0, 1], 40_000))),
             peer: Endpoint::Ip(SocketAddr::from(([127, 0, 0, 1], 80))),
             role: Role::Connected,
+            is_datagram: false,
             peer_sock: None,
             first: None,
         };

@@ -7,7 +7,10 @@ use std::time::{Duration, Instant};
 
 use super::JoinCounters;
 use super::aging::Aging;
-use crate::model::{AnyValue, KeyValue, Link, MESSAGE_RECEIVED, MESSAGE_SENT, Span, SpanId, TraceId};
+use crate::model::{
+    AnyValue, KeyValue, Link, MESSAGE_QUEUE_TIME, MESSAGE_RECEIVED, MESSAGE_SENT, Span, SpanId, SpanKind,
+    TraceId, find,
+};
 
 /// How long a message may be on its way.
 const HOLD: Duration = Duration::from_secs(900);
@@ -75,6 +78,8 @@ impl Messages {
 
     fn link_receipt(&self, span: &mut Span, counters: &JoinCounters) {
         let (mut links, mut unknown): (Vec<Link>, usize) = (Vec::new(), 0);
+        let received_ns = received_unix_ns(span);
+        let mut waited_ns = None;
         for key in keys(span, MESSAGE_RECEIVED) {
             let Some((producer, confidence)) = self.producer(key, span.end_unix_ns) else {
                 unknown += 1;
@@ -83,11 +88,13 @@ impl Messages {
             let is_new = links.iter().all(|link| link.span_id != producer.span_id.0);
             if is_new && producer.span_id != span.span_id {
                 links.push(link(producer, confidence));
+                waited_ns = waited_ns.max(received_ns.checked_sub(producer.start_unix_ns));
             }
         }
         JoinCounters::add(&counters.linked_messages, links.len());
         JoinCounters::add(&counters.unknown_messages, unknown);
         span.links.append(&mut links);
+        note_queue_time(span, waited_ns);
     }
 
     /// Returns who sent a message that was received by `until_unix_ns`: of several, the last before. Clocks of hosts
@@ -101,6 +108,20 @@ impl Messages {
         let before = equal.iter().filter(|producer| producer.start_unix_ns <= until_unix_ns);
         before.max_by_key(|producer| producer.start_unix_ns).map(|producer| (*producer, LIKELY))
     }
+}
+
+/// Returns when the messages were there: with the response of who asked, or when what they ask for began.
+fn received_unix_ns(span: &Span) -> u64 {
+    if span.kind == SpanKind::Consumer { span.start_unix_ns } else { span.end_unix_ns }
+}
+
+/// Adds the time that the message which waited longest was on its way, unless the clocks of the hosts contradict it.
+fn note_queue_time(span: &mut Span, waited_ns: Option<u64>) {
+    let Some(waited_ns) = waited_ns.filter(|_| find(&span.attributes, MESSAGE_QUEUE_TIME).is_none()) else {
+        return;
+    };
+    let seconds = AnyValue::Double(waited_ns as f64 / 1e9);
+    span.attributes.push(KeyValue::new(MESSAGE_QUEUE_TIME, seconds));
 }
 
 fn keys<'a>(span: &'a Span, name: &str) -> impl Iterator<Item = u64> + use<'a> {

@@ -10,6 +10,8 @@ pub const PARENT_EXPECTED: &str = "remora.parent.expected";
 const TRACE_ALIAS: &str = "remora.trace.alias";
 /// Attribute of a span that handed messages over: hashes which name them.
 pub const MESSAGE_SENT: &str = "remora.message.sent";
+/// Seconds that the message which waited longest was on its way.
+pub const MESSAGE_QUEUE_TIME: &str = "remora.message.queue_time";
 /// Attribute of a span that received messages, likewise.
 pub const MESSAGE_RECEIVED: &str = "remora.message.received";
 /// Attribute of a link: what it rests on.

@@ -32,6 +32,29 @@ fn links(world: &World, trace: u64, span: u64) -> Vec<(u64, f64)> {
         .collect()
 }
 
+/// Returns the seconds that a span's message was on its way.
+fn queue_time(world: &World, trace: u64, span: u64) -> Option<f64> {
+    let answer = world.trace(trace);
+    let hex = format!("{span:016x}");
+    let spans = answer["spans"].as_array().unwrap();
+    let span = spans.iter().find(|span| span["span_id"] == hex.as_str()).unwrap();
+    span["attributes"]["remora.message.queue_time"].as_f64()
+}
+
+#[test]
+fn the_time_in_the_queue_is_told_unless_clocks_contradict() {
+    let world = World::start("");
+    world.send(&[
+        sent(agent("shop", 1, 11, 0, CLIENT).at(1000, 1), &[KEY]),
+        sent(agent("shop", 2, 21, 0, CLIENT).at(400, 1), &[OTHER]),
+        received(agent("mail", 3, 31, 0, CONSUMER).at(1500, 5), &[KEY, OTHER]),
+        received(agent("mail", 4, 41, 0, CONSUMER).at(300, 5), &[KEY]),
+    ]);
+    let waited = queue_time(&world, 3, 31).unwrap();
+    assert!((waited - 1.1).abs() < 1e-6, "{waited}");
+    assert_eq!(queue_time(&world, 4, 41), None);
+}
+
 #[test]
 fn a_receipt_is_linked_to_who_sent_the_message() {
     let mut world = World::start("");

@@ -45,6 +45,14 @@ pub const FAMILY_UNIX: u8 = 1;
 pub const FAMILY_INET: u8 = 2;
 /// `AF_INET6`.
 pub const FAMILY_INET6: u8 = 10;
+/// Set beside the family of a socket for datagrams (UDP). Each data record is one of them, and its position counts
+/// [`DATAGRAM_FRAMING`] bytes more for each that went before.
+pub const FAMILY_DATAGRAM: u8 = 1 << 7;
+/// The bits of families whose positions are counted by the programs.
+pub const FAMILIES_COUNTED: u8 = FAMILY_UNIX | FAMILY_DATAGRAM;
+
+/// Bytes that user space puts before each datagram: its length, as DNS has it over TCP (RFC 1035 section 4.2.2).
+pub const DATAGRAM_FRAMING: u32 = 2;
 
 /// The socket was first seen in the middle of its life.
 pub const ROLE_UNKNOWN: u8 = 0;

@@ -34,6 +34,9 @@ pub const SOCKET_FULL: u8 = 0;
 /// Nothing on this socket is of interest: its calls cost one look-up.
 pub const SOCKET_IGNORE: u8 = 1;
 
+/// Ports of which datagrams may be observed.
+pub const DATAGRAM_PORTS: usize = 4;
+
 /// Settings for all sockets, replaced as a whole.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +49,8 @@ pub struct Settings {
     pub exec_resets_policy: u8,
     /// Zero.
     pub padding: [u8; 2],
+    /// Ports of which datagrams are observed, at either end. All of them are in use: one may stand several times.
+    pub datagram_ports: [u16; DATAGRAM_PORTS],
 }
 
 /// What to do with one process.
@@ -101,7 +106,7 @@ pub struct SocketState {
 }
 
 const _: () = {
-    assert!(size_of::<Settings>() == 8);
+    assert!(size_of::<Settings>() == 16);
     assert!(size_of::<ProcessPolicy>() == 8);
     assert!(size_of::<SocketPolicy>() == 20);
     assert!(size_of::<SocketState>() == 24);

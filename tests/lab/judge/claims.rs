@@ -73,7 +73,7 @@ impl Judge {
         let asked = if ids == Ids::Crossed { number ^ 1 } else { number };
         let is_open = |server: &Span| {
             server.is_server
-                && server.is_http
+                && server.is_request
                 && server.process == call.process
                 && server.number == Some(asked)
                 && (server.started_ns..=server.ended_ns).contains(&call.started_ns)

@@ -30,7 +30,7 @@ impl fmt::Display for Budget {
 }
 
 /// Beginnings of figures' names, and their budgets. A figure without one only informs.
-const BUDGETS: [(&str, Budget); 13] = [
+const BUDGETS: [(&str, Budget); 15] = [
     ("socket operation of an unselected process", Budget::AtMost(60.0)),
     ("socket operation of a selected process", Budget::AtMost(400.0)),
     ("nginx static: throughput lost", Budget::AtMost(10.0)),
@@ -38,6 +38,8 @@ const BUDGETS: [(&str, Budget); 13] = [
     ("Go net/http: throughput lost", Budget::AtMost(8.0)),
     ("agent CPU at 10000 requests/s", Budget::AtMost(0.10)),
     ("agent memory (RSS) at 10000 requests/s", Budget::AtMost(60.0)),
+    ("parser, time per message", Budget::AtMost(500.0)),
+    ("skipped bodies", Budget::AtLeast(1000.0)),
     ("spans/s with fsync before the answer", Budget::AtLeast(150_000.0)),
     ("bytes per span on disk", Budget::AtMost(45.0)),
     ("trace by id p95", Budget::AtMost(50.0)),

@@ -5,11 +5,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use bytes::{Bytes, BytesMut};
 use remora_abi::{
     BeginningEvent, CLAIM_POSITION, ClaimEvent, ClosedEvent, DATA_CONTEXT, DATA_COUNTED, DATA_EOF,
-    DATA_GOROUTINE, DATA_TOKEN, DIRECTION_EGRESS, DataEvent, EventHeader, ExecEvent, FAMILY_INET,
-    FAMILY_UNIX, ForkEvent, GiftEvent, KIND_BEGINNING, KIND_CLAIM, KIND_CLOSED, KIND_DATA, KIND_EXEC,
-    KIND_EXIT, KIND_FORK, KIND_GIFT, KIND_OPENED, KIND_SPAWN, KIND_TASK, KIND_TASK_END, KIND_THREAD,
-    KIND_THREAD_END, KIND_WAKE, OPENED_POSITIONS, OpenedEvent, ROLE_ACCEPTED, ROLE_CONNECTED, TaskEndEvent,
-    TaskEvent, ThreadEvent,
+    DATA_GOROUTINE, DATA_TOKEN, DIRECTION_EGRESS, DataEvent, EventHeader, ExecEvent, FAMILIES_COUNTED,
+    FAMILY_DATAGRAM, FAMILY_INET, FAMILY_UNIX, ForkEvent, GiftEvent, KIND_BEGINNING, KIND_CLAIM, KIND_CLOSED,
+    KIND_DATA, KIND_EXEC, KIND_EXIT, KIND_FORK, KIND_GIFT, KIND_OPENED, KIND_SPAWN, KIND_TASK, KIND_TASK_END,
+    KIND_THREAD, KIND_THREAD_END, KIND_WAKE, OPENED_POSITIONS, OpenedEvent, ROLE_ACCEPTED, ROLE_CONNECTED,
+    TaskEndEvent, TaskEvent, ThreadEvent,
 };
 use remora_engine::event::{
     Claim, Closed, ConnectionId, Data, Direction, Endpoint, Event, EventKind, Executor, FirstPositions,
@@ -17,6 +17,8 @@ use remora_engine::event::{
 };
 
 use super::observation::{Handover, Observation};
+
+const _: () = assert!(size_of::<u16>() == remora_abi::DATAGRAM_FRAMING as usize);
 
 /// Captured bytes are cut from blocks of this size: one allocation for many records.
 const BLOCK_BYTES: usize = 64 << 10;
@@ -69,13 +71,16 @@ impl Decoder {
         let captured = usize::try_from(data.captured).map_err(|_| Undecodable)?;
         let end = size_of::<DataEvent>().checked_add(captured).ok_or(Undecodable)?;
         let bytes = record.get(size_of::<DataEvent>()..end).ok_or(Undecodable)?;
+        let length = u16::try_from(data.length).unwrap_or(u16::MAX).to_be_bytes();
+        let is_datagram = data.header.family & FAMILY_DATAGRAM != 0;
+        let framing = if is_datagram { &length[..] } else { &[] };
         let kind = EventKind::Data(Data {
             direction: direction(data.header.direction),
             position: data.position,
             reverse_position: data.reverse_position,
             is_absolute: data.header.flags & DATA_COUNTED == 0,
-            length: data.length,
-            bytes: self.keep(bytes),
+            length: data.length.saturating_add(framing.len() as u32),
+            bytes: self.keep(framing, bytes),
             inserted: (data.inserted != 0)
                 .then_some(Insertion { at: data.inserted_at.into(), length: data.inserted.into() }),
             executor,
@@ -83,10 +88,12 @@ impl Decoder {
         Ok(socket(&data.header, kind))
     }
 
-    fn keep(&mut self, bytes: &[u8]) -> Bytes {
-        if self.block.capacity() < bytes.len() {
-            self.block = BytesMut::with_capacity(BLOCK_BYTES.max(bytes.len()));
+    fn keep(&mut self, framing: &[u8], bytes: &[u8]) -> Bytes {
+        let length = framing.len() + bytes.len();
+        if self.block.capacity() < length {
+            self.block = BytesMut::with_capacity(BLOCK_BYTES.max(length));
         }
+        self.block.extend_from_slice(framing);
         self.block.extend_from_slice(bytes);
         self.block.split().freeze()
     }
@@ -157,7 +164,7 @@ fn closed(event: &ClosedEvent) -> Observation {
     let executor = Executor { tgid: header.tgid, tid: header.tid, task: None, token: None, turn };
     let closed = Closed {
         executor: (is_call != 0).then_some(executor),
-        received: (header.family != FAMILY_UNIX).then_some(bytes_received),
+        received: (header.family & FAMILIES_COUNTED == 0).then_some(bytes_received),
         seen: seen_ingress,
     };
     socket(&header, EventKind::Closed(closed))
@@ -168,15 +175,19 @@ fn direction(direction: u8) -> Direction {
 }
 
 fn opened(event: &OpenedEvent) -> Result<Observation, Undecodable> {
+    let is_datagram = event.header.family & FAMILY_DATAGRAM != 0;
     let role = match event.role {
         ROLE_CONNECTED => Role::Connected,
         ROLE_ACCEPTED => Role::Accepted,
+        // Nobody is told who begins. Who names one peer asks it; who waits for any is asked.
+        _ if is_datagram && event.peer_port != 0 => Role::Connected,
+        _ if is_datagram => Role::Accepted,
         _ => Role::Unknown,
     };
     let (local, peer) = if event.header.family == FAMILY_UNIX {
         unix_endpoints(event, role)?
     } else {
-        let is_ipv4 = event.header.family == FAMILY_INET;
+        let is_ipv4 = event.header.family & !FAMILY_DATAGRAM == FAMILY_INET;
         (
             internet_endpoint(is_ipv4, event.local_address, event.local_port),
             internet_endpoint(is_ipv4, event.peer_address, event.peer_port),
@@ -192,7 +203,7 @@ fn opened(event: &OpenedEvent) -> Result<Observation, Undecodable> {
     };
     let first = (event.header.flags & OPENED_POSITIONS != 0)
         .then_some(FirstPositions { egress: event.first_egress, ingress: event.first_ingress });
-    let opened = Opened { executor, local, peer, role, peer_sock, first };
+    let opened = Opened { executor, local, peer, role, is_datagram, peer_sock, first };
     Ok(socket(&event.header, EventKind::Opened(opened)))
 }
 

@@ -9,6 +9,7 @@ use aya_log::EbpfLogger;
 use remora_abi::{Count, Loss, PROCESS_IGNORE, PROCESS_OBSERVE, Settings, names};
 use remora_engine::command::Command;
 
+use super::datagrams::DatagramPorts;
 use super::kernel_log::{self, KernelLog};
 use super::observation::Observation;
 use super::offsets::{self, OffsetError};
@@ -52,6 +53,8 @@ pub struct CaptureSettings {
     pub capture_bytes: u32,
     /// Whether processes that no verdict names are observed.
     pub observes_by_default: bool,
+    /// Ports of which datagrams are captured, at either end: DNS.
+    pub datagram_ports: DatagramPorts,
     /// Whether a process that runs a new program loses its verdict until it is judged anew.
     pub exec_resets_verdict: bool,
 }
@@ -263,6 +266,7 @@ fn kernel_settings(settings: CaptureSettings) -> Settings {
         default_process_mode: if settings.observes_by_default { PROCESS_OBSERVE } else { PROCESS_IGNORE },
         exec_resets_policy: u8::from(settings.exec_resets_verdict),
         padding: [0; 2],
+        datagram_ports: settings.datagram_ports.of_programs(),
     }
 }
 

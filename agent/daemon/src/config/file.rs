@@ -77,6 +77,8 @@ pub struct Capture {
     /// Bytes of each read or write that are looked at, 256 to 16384; default 4096. Longer headers and statements are
     /// cut there.
     pub bytes: Option<u32>,
+    /// Ports at which DNS is spoken over UDP, one to four; default 53. Other datagrams are not looked at.
+    pub dns_ports: Option<Vec<u16>>,
 }
 
 /// `[redaction]`

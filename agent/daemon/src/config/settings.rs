@@ -12,6 +12,7 @@ use super::arguments::{ContentEvidence, LogArguments, Print, Propagate, RunArgum
 use super::environment::{self, Environment};
 use super::file::{self, File};
 use crate::attach::Platforms;
+use crate::capture::DatagramPorts;
 use crate::discover::{Rule, Selection};
 use crate::export::{self, Compression, Endpoint, Format, Protocol, SpoolSettings};
 
@@ -59,6 +60,8 @@ pub struct Propagation {
 pub struct Capture {
     /// Bytes of each call at most.
     pub bytes: u32,
+    /// Ports of DNS over UDP.
+    pub dns_ports: DatagramPorts,
 }
 
 /// The metrics server.
@@ -180,7 +183,12 @@ fn capture(flag: Option<u32>, file: &File) -> Result<Capture, Error> {
     if !range.contains(&bytes) {
         return Err(value("capture bytes", &bytes.to_string(), "between 256 and 16384"));
     }
-    Ok(Capture { bytes })
+    let dns_ports = match &file.capture.dns_ports {
+        None => DatagramPorts::default(),
+        Some(ports) => DatagramPorts::of(ports)
+            .ok_or_else(|| value("capture dns_ports", &format!("{ports:?}"), "one to four ports"))?,
+    };
+    Ok(Capture { bytes, dns_ports })
 }
 
 fn engine(evidence: Option<ContentEvidence>, file: &File) -> Result<remora_engine::Settings, Error> {

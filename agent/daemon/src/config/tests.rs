@@ -6,6 +6,7 @@ use clap::Parser as _;
 
 use super::*;
 use crate::attach::{Platform, Platforms};
+use crate::capture::DatagramPorts;
 use crate::export::{Compression, Format, Protocol};
 
 fn arguments(words: &str) -> RunArguments {
@@ -105,6 +106,7 @@ fn a_file_with_every_key() {
         size = "1GiB"
         [capture]
         bytes = 8192
+        dns_ports = [53, 5353]
         [redaction]
         statements = false
         query_parameters = ["CardNumber"]
@@ -129,6 +131,7 @@ fn a_file_with_every_key() {
     assert_eq!((export.queue_bytes, export.timeout), (8 << 20, Duration::from_secs(3)));
     assert_eq!(export.spool.unwrap().max_bytes, 1 << 30);
     assert_eq!(settings.capture.bytes, 8192);
+    assert_eq!(Some(settings.capture.dns_ports), DatagramPorts::of(&[53, 5353]));
     assert_eq!(settings.engine.content_evidence, remora_engine::ContentEvidence::Parents);
     let parsers = settings.engine.parsers;
     assert!(!parsers.redact_statements);

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::checks::{self, Round};
 use super::{Mechanisms, Outcome, cgroup};
 use crate::capture::{
-    Capture, CaptureSettings, Membership, ProcessMode, Tasks, WriteSettings, other_socket_maps,
+    Capture, CaptureSettings, DatagramPorts, Membership, ProcessMode, Tasks, WriteSettings, other_socket_maps,
 };
 use crate::causes::with_causes;
 
@@ -71,6 +71,7 @@ fn attempt(mechanisms: Mechanisms, membership: Membership) -> Result<Outcome, St
     }
     let mut capture = Capture::load_for_writing(CaptureSettings {
         capture_bytes: CAPTURE_BYTES,
+        datagram_ports: DatagramPorts::default(),
         observes_by_default: false,
         exec_resets_verdict: false,
     })

@@ -146,6 +146,7 @@ mod tests {
             local: Endpoint::Unix(String::new()),
             peer: Endpoint::Unix(String::new()),
             role,
+            is_datagram: false,
             peer_sock: None,
             first: first.map(|(egress, ingress)| FirstPositions { egress, ingress }),
         }

@@ -1101,6 +1101,7 @@ mod tests {
             local: unix(),
             peer: unix(),
             role: crate::event::Role::Accepted,
+            is_datagram: false,
             peer_sock: None,
             first: None,
         };

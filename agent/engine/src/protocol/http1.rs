@@ -1,19 +1,19 @@
 //! HTTP/1.0 and HTTP/1.1 (RFC 9110, RFC 9112).
 //!
 //! The heads of requests and responses are read, bodies are passed over. Responses come in the order of requests; the
-//! parser keeps what each response needs to know of its request (a response to `HEAD` has no body). After an upgrade
-//! or `CONNECT` the connection carries something else.
+//! parser keeps what each response needs to know of its request (a response to `HEAD` has no body). Events are counted as
+//! they go by, and the beginnings of bodies are looked at that may be GraphQL. After an upgrade to WebSocket the exchange
+//! lasts as long as that; after any other, or `CONNECT`, the connection carries something else.
 
 mod align;
 mod body;
-mod client_address;
+mod content;
 mod detect;
-mod field;
+mod framing;
 mod head;
 mod parser;
 mod request;
 mod response;
-mod url;
 
 use super::{Conversation, Detection, Parser, Protocol};
 

@@ -6,7 +6,8 @@ use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 
 use remora_engine::protocol::{
-    Answer, Keys, Message, MessageKind, Outcome, Pairing, Parser, Received, Side, WireContext,
+    Answer, Conversation, Keys, Message, MessageKind, Outcome, Pairing, Parser, ParserSettings, REGISTRY,
+    Received, Side, WireContext,
 };
 use remora_engine::semconv::{Attributes, Value};
 
@@ -150,7 +151,7 @@ impl Replay {
     pub fn end(&mut self) {
         for side in SIDES {
             let end = self.halves[side as usize].position;
-            if !self.is_opaque
+            while !self.is_opaque
                 && let Some(message) = self.parser.end(side)
             {
                 self.say(side, end..end, false, message);
@@ -250,6 +251,12 @@ impl Replay {
                     (other.skipped, other.is_lost, other.needed) = (0, true, 0);
                     self.eat(side.reverse(), dropped);
                 }
+                Answer::Upgraded { token } => {
+                    let next = REGISTRY.iter().find(|protocol| protocol.upgrade_token() == Some(token));
+                    let settings = ParserSettings::default();
+                    let conversation = Conversation::new(&settings, true);
+                    self.parser = next.expect("a protocol of this token").upgraded_parser(&conversation);
+                }
                 Answer::Opaque => self.is_opaque = true,
                 Answer::Broken { reason } => {
                     self.broken.push(reason);
@@ -322,6 +329,7 @@ pub fn tell(kind: &MessageKind) -> String {
             text + &tell_keys("sent", &request.sent) + &tell_attributes(&request.attributes)
         }
         MessageKind::RequestEnd => "request end".to_owned(),
+        MessageKind::Lost => "lost".to_owned(),
         MessageKind::Interim => "interim".to_owned(),
         MessageKind::Response(response) => {
             let mut text = "response".to_owned();

@@ -54,8 +54,8 @@ pub(crate) struct Call {
     pub(crate) family: u8,
     /// 1 where `skip_until` is valid.
     pub(crate) skips: u8,
-    /// Zero.
-    pub(crate) padding: [u8; 4],
+    /// Bytes that user space puts before what is told: `DATAGRAM_FRAMING` where the socket is for datagrams, else 0.
+    pub(crate) framing: u32,
     /// How far the exit has followed the memory.
     pub(crate) cursor: Cursor,
 }
@@ -110,7 +110,7 @@ impl Call {
         direction: 0,
         family: 0,
         skips: 0,
-        padding: [0; 4],
+        framing: 0,
         cursor: Cursor::UNSET,
     };
 }

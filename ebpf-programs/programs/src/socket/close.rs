@@ -1,16 +1,16 @@
 //! The end of a socket.
 
-use remora_abi::{ClosedEvent, FAMILY_UNIX, KIND_CLOSED, SocketState};
+use remora_abi::{ClosedEvent, FAMILIES_COUNTED, KIND_CLOSED, SocketState};
 
 use crate::emit;
 use crate::maps::{SOCKET_POLICIES, SOCKETS, offsets};
-use crate::socket::find::find;
+use crate::socket::find::find_any;
 use crate::{read, thread};
 
 /// Handles `close`: with the last descriptor of its file, a socket ends for its programs.
 #[inline(always)]
 pub(crate) fn handle_close(descriptor: u64, time_ns: u64) {
-    let Some(found) = find(descriptor) else { return };
+    let Some(found) = find_any(descriptor) else { return };
     let references = read::kernel::<u64>(found.file, offsets().file_count);
     if references == Some(u64::from(offsets().file_count_last)) {
         end(found.sock, time_ns, true);
@@ -29,7 +29,7 @@ fn end(sock: u64, time_ns: u64, is_call: bool) {
     // SAFETY: the pointer is that of a map entry, which is removed only below.
     let state: SocketState = unsafe { *state };
     let offsets = offsets();
-    let is_tcp = state.family != FAMILY_UNIX;
+    let is_tcp = state.family & FAMILIES_COUNTED == 0;
     emit::record::<ClosedEvent>(|event| {
         event.header = emit::header(KIND_CLOSED, time_ns);
         event.header.family = state.family;

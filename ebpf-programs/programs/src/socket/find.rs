@@ -3,18 +3,21 @@
 use core::num::NonZero;
 
 use remora_abi::{
-    FAMILY_INET, FAMILY_INET6, FAMILY_UNIX, SOCKET_FILE_OFFSET, SOCKET_SK_OFFSET, SOCKET_TYPE_OFFSET,
+    DATAGRAM_PORTS, FAMILY_DATAGRAM, FAMILY_INET, FAMILY_INET6, FAMILY_UNIX, SOCKET_FILE_OFFSET,
+    SOCKET_SK_OFFSET, SOCKET_TYPE_OFFSET,
 };
 
-use crate::maps::offsets;
+use crate::maps::{SETTINGS, offsets};
 use crate::read;
 
-/// `SOCK_STREAM` of `include/linux/net.h`.
+/// `SOCK_STREAM` and `SOCK_DGRAM` of `include/linux/net.h`.
 const STREAM: u16 = 1;
-/// `IPPROTO_TCP`.
+const DATAGRAM: u16 = 2;
+/// `IPPROTO_TCP` and `IPPROTO_UDP`.
 const TCP: u16 = 6;
+const UDP: u16 = 17;
 
-/// A stream socket of a family that is observed.
+/// A socket that is observed.
 #[derive(Clone, Copy)]
 pub(crate) struct Found {
     /// Address of the `struct sock`.
@@ -23,7 +26,7 @@ pub(crate) struct Found {
     pub(crate) file: u64,
     /// Number of the socket's inode.
     pub(crate) inode: u32,
-    /// `FAMILY_*`.
+    /// `FAMILY_*`, for datagrams with that bit.
     pub(crate) family: u8,
 }
 
@@ -48,14 +51,31 @@ const _: () = assert!(core::mem::offset_of!(SocketHead, sock) == SOCKET_SK_OFFSE
 /// What a file's private data are is told by whether they name the file in turn, as a `struct socket` does.
 #[inline(always)]
 pub(crate) fn find(descriptor: u64) -> Option<Found> {
+    found(descriptor, false)
+}
+
+/// Returns what [`find`] returns, or the UDP socket behind a descriptor if one of its ports is observed.
+#[inline(always)]
+pub(crate) fn find_any(descriptor: u64) -> Option<Found> {
+    found(descriptor, true)
+}
+
+#[inline(always)]
+fn found(descriptor: u64, takes_datagrams: bool) -> Option<Found> {
     let offsets = offsets();
     let file = file(descriptor as u32)?;
     let socket = read::pointer(file, offsets.file_private_data)?;
     let head = read::kernel::<SocketHead>(socket, 0)?;
-    if head.file != file.get() || head.kind != STREAM || head.sock == 0 {
+    if head.file != file.get() || head.sock == 0 {
         return None;
     }
-    let family = family(head.sock)?;
+    let family = if head.kind == STREAM {
+        family(head.sock)?
+    } else if takes_datagrams && head.kind == DATAGRAM {
+        datagram_family(head.sock)?
+    } else {
+        return None;
+    };
     let number = read::kernel::<u64>(socket, offsets.socket_inode_number)?;
     Some(Found { sock: head.sock, file: file.get(), inode: number as u32, family })
 }
@@ -73,6 +93,29 @@ pub(crate) fn family(sock: u64) -> Option<u8> {
         return Some(family as u8);
     }
     None
+}
+
+/// Returns the family of a UDP socket that is connected or bound to a port which is observed.
+#[inline(always)]
+fn datagram_family(sock: u64) -> Option<u8> {
+    let offsets = offsets();
+    let ports = SETTINGS.get(0)?.datagram_ports;
+    let peer = u16::from_be(read::kernel::<u16>(sock, offsets.sock_dport)?);
+    let local = read::kernel::<u16>(sock, offsets.sock_num)?;
+    if distance(ports, peer) != 0 && distance(ports, local) != 0 {
+        return None;
+    }
+    let family = read::kernel::<u16>(sock, offsets.sock_family)?;
+    let is_udp = read::kernel::<u16>(sock, offsets.sock_protocol)? == UDP;
+    let is_inet = family == u16::from(FAMILY_INET) || family == u16::from(FAMILY_INET6);
+    (is_udp && is_inet).then_some(family as u8 | FAMILY_DATAGRAM)
+}
+
+/// Returns 0 where a port is among others: without branches, of which the verifier would follow every sequence.
+#[inline(always)]
+fn distance(ports: [u16; DATAGRAM_PORTS], port: u16) -> u64 {
+    const { assert!(DATAGRAM_PORTS as u32 * u16::BITS <= u64::BITS) };
+    ports.into_iter().map(|known| u64::from(known ^ port)).product()
 }
 
 /// Returns the address of the `struct file` behind a descriptor (`files_lookup_fd_raw`).

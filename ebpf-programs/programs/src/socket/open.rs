@@ -4,8 +4,8 @@ use core::num::NonZero;
 
 use aya_ebpf::helpers::bpf_get_current_comm;
 use remora_abi::{
-    DATA_TOKEN, FAMILY_INET, FAMILY_INET6, FAMILY_UNIX, KIND_OPENED, Loss, MAX_UNIX_PATH, OPENED_POSITIONS,
-    OpenedEvent, ROLE_CONNECTED, ROLE_UNKNOWN, SocketState,
+    DATA_TOKEN, FAMILY_DATAGRAM, FAMILY_INET, FAMILY_INET6, FAMILY_UNIX, KIND_OPENED, Loss, MAX_UNIX_PATH,
+    OPENED_POSITIONS, OpenedEvent, ROLE_CONNECTED, ROLE_UNKNOWN, SocketState,
 };
 
 use crate::emit;
@@ -82,16 +82,17 @@ fn fill_inet(event: &mut OpenedEvent, sock: u64, family: u8) {
     event.peer_port = u16::from_be(read::kernel(sock, offsets.sock_dport).unwrap_or(0));
     // Straight into the record: stack is scarce here, which is called from programs with much of their own. What cannot be
     // read stays zero.
-    let (local, peer, length) = if family == FAMILY_INET {
+    let internet = family & !FAMILY_DATAGRAM;
+    let (local, peer, length) = if internet == FAMILY_INET {
         (offsets.sock_rcv_saddr, offsets.sock_daddr, 4)
-    } else if family == FAMILY_INET6 {
+    } else if internet == FAMILY_INET6 {
         (offsets.sock_v6_rcv_saddr, offsets.sock_v6_daddr, 16)
     } else {
         return;
     };
     read::kernel_bytes(&mut event.local_address, length, sock + u64::from(local));
     read::kernel_bytes(&mut event.peer_address, length, sock + u64::from(peer));
-    if event.role != ROLE_CONNECTED {
+    if event.role != ROLE_CONNECTED && family & FAMILY_DATAGRAM == 0 {
         fill_first_positions(event, sock);
     }
 }

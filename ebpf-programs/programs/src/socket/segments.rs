@@ -45,8 +45,8 @@ pub(crate) fn tell(call: &mut Call, mut event: DataEvent, moved: u64) {
             event.position = cursor.position;
             account_for_insertion(call, &mut event, segment.length as u32);
             emit_segment(call, &mut event, segment, &mut cursor.budget);
-            cursor.position = cursor.position.wrapping_add(segment.length as u32);
-            cursor.total += segment.length;
+            cursor.position = cursor.position.wrapping_add(segment.length as u32).wrapping_add(call.framing);
+            cursor.total += segment.length + u64::from(call.framing);
         }
         store(call, cursor);
     }
@@ -154,6 +154,10 @@ fn emit_segment(call: &Call, event: &mut DataEvent, segment: Segment, budget: &m
     let mut address = segment.address;
     let mut length = segment.length as u32;
     let mut wanted = if address == 0 { 0 } else { length };
+    if call.framing != 0 && wanted > *budget {
+        // One datagram is one record.
+        wanted = 0;
+    }
     if call.skips != 0 {
         let skip = call.skip_until.wrapping_sub(event.position);
         // Half of the numbers lie ahead of a position, the other half behind it.
@@ -211,6 +215,9 @@ fn tell_rest(call: &mut Call, mut event: DataEvent) {
         return;
     }
     lose(Loss::Segments);
+    if call.framing != 0 {
+        return;
+    }
     let mut left = cursor.left;
     for index in 0..MAX_MESSAGES {
         if index >= cursor.messages {

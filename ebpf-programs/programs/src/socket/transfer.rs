@@ -2,8 +2,9 @@
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use remora_abi::{
-    Count, DATA_COUNTED, DATA_EOF, DIRECTION_EGRESS, DIRECTION_INGRESS, DataEvent, FAMILY_UNIX, KIND_DATA,
-    PROCESS_IGNORE, ProcessPolicy, SOCKET_IGNORE, SocketState, TASKS_LIBUV, TASKS_NONE,
+    Count, DATA_COUNTED, DATA_EOF, DATAGRAM_FRAMING, DIRECTION_EGRESS, DIRECTION_INGRESS, DataEvent,
+    FAMILIES_COUNTED, FAMILY_DATAGRAM, KIND_DATA, PROCESS_IGNORE, ProcessPolicy, SOCKET_IGNORE, SocketState,
+    TASKS_LIBUV, TASKS_NONE,
 };
 
 use crate::arch::Registers;
@@ -12,7 +13,7 @@ use crate::maps::{PROCESSES, SETTINGS, SOCKET_POLICIES, SOCKETS, count, offsets}
 use crate::read;
 use crate::runtime;
 use crate::socket::call::{Call, memory};
-use crate::socket::find::{Found, find};
+use crate::socket::find::{Found, find_any};
 use crate::socket::{open, segments};
 use crate::thread::{self, Thread};
 
@@ -61,7 +62,7 @@ pub(crate) fn observed_process() -> Option<ProcessPolicy> {
 #[inline(always)]
 pub(crate) fn enter(registers: &Registers, descriptor: u64, direction: u8, memory: Memory) {
     let Some(process) = observed_process() else { return };
-    let Some(found) = find(descriptor) else {
+    let Some(found) = find_any(descriptor) else {
         // libuv's threads wake its loop through an eventfd.
         let is_message = memory.is_of_socket || process.tasks == TASKS_LIBUV;
         if is_message && direction == DIRECTION_INGRESS {
@@ -70,7 +71,7 @@ pub(crate) fn enter(registers: &Registers, descriptor: u64, direction: u8, memor
         return;
     };
     #[cfg(feature = "propagation")]
-    if direction == DIRECTION_INGRESS && found.family != FAMILY_UNIX {
+    if direction == DIRECTION_INGRESS && found.family & FAMILIES_COUNTED == 0 {
         crate::propagation::note_read(found.sock, found.file);
     }
     let Some(thread) = thread::this() else { return };
@@ -86,6 +87,8 @@ pub(crate) fn enter(registers: &Registers, descriptor: u64, direction: u8, memor
     call.memory = memory.kind;
     call.direction = direction;
     call.inserted = 0;
+    // Without a branch: 2 for the bit, 0 without it.
+    call.framing = u32::from(found.family & FAMILY_DATAGRAM) / (FAMILY_DATAGRAM as u32 / DATAGRAM_FRAMING);
     if !apply_policy(call) {
         count(Count::Ignored, 1);
         // What the thread does next may be about what it reads here.
@@ -98,6 +101,9 @@ pub(crate) fn enter(registers: &Registers, descriptor: u64, direction: u8, memor
         locate(call, &found);
     }
     call.task = runtime::task(registers, &process);
+    // A datagram that is received may be about anything.
+    let is_datagram = call.framing / DATAGRAM_FRAMING;
+    thread.turn = thread.turn.wrapping_add(is_datagram * u32::from(direction));
     thread.is_in_call = 1;
 }
 
@@ -124,7 +130,7 @@ fn apply_policy(call: &mut Call) -> bool {
 /// Notes the positions of both directions.
 #[inline(always)]
 fn locate(call: &mut Call, found: &Found) {
-    let (written, read) = if found.family == FAMILY_UNIX {
+    let (written, read) = if found.family & FAMILIES_COUNTED != 0 {
         counted_positions(found)
     } else {
         let offsets = offsets();
@@ -140,7 +146,7 @@ fn locate(call: &mut Call, found: &Found) {
 /// Returns the position of the byte that is written to a socket next.
 #[inline(always)]
 pub(crate) fn written_position(found: &Found) -> u32 {
-    if found.family == FAMILY_UNIX {
+    if found.family & FAMILIES_COUNTED != 0 {
         counted_positions(found).0
     } else {
         read::kernel(found.sock, offsets().tcp_write_seq).unwrap_or(0)
@@ -188,9 +194,15 @@ fn finish(thread: &mut Thread, result: i64) {
     let Some(state) = open::ensure_announced(call.sock, call.inode, call.family, time_ns) else {
         return;
     };
+    if call.framing != 0 {
+        relocate(call, state);
+    }
     let mut event = describe(call, turn, time_ns);
     if is_ingress {
         event.reverse_position = reverse_of_ingress(call, state);
+    }
+    if result == 0 && call.framing != 0 {
+        return;
     }
     if result == 0 {
         event.header.flags |= DATA_EOF;
@@ -209,7 +221,7 @@ fn describe(call: &Call, turn: u32, time_ns: u64) -> DataEvent {
     header.inode = call.inode;
     header.sock = call.sock;
     header.flags = call.task.flags as u8;
-    if call.family == FAMILY_UNIX {
+    if call.family & FAMILIES_COUNTED != 0 {
         header.flags |= DATA_COUNTED;
     }
     DataEvent {
@@ -229,11 +241,20 @@ fn describe(call: &Call, turn: u32, time_ns: u64) -> DataEvent {
 /// A reader may have entered its call before the last response was written: the other direction counts at exit.
 #[inline(always)]
 fn reverse_of_ingress(call: &Call, state: *const SocketState) -> u32 {
-    if call.family == FAMILY_UNIX {
+    if call.family & FAMILIES_COUNTED != 0 {
         // SAFETY: the pointer is that of a map entry.
         return unsafe { (*state).seen[0] } as u32;
     }
     read::kernel(call.sock, offsets().tcp_write_seq).unwrap_or(call.reverse_position)
+}
+
+/// Datagrams have no place in a stream: they are counted in the order in which their calls ended, since several threads
+/// may wait for the next one.
+#[inline(always)]
+fn relocate(call: &mut Call, state: *const SocketState) {
+    // SAFETY: the pointer is that of a map entry; the counters are independent.
+    let [written, read] = unsafe { (*state).seen };
+    call.position = if call.direction == DIRECTION_EGRESS { written as u32 } else { read as u32 };
 }
 
 /// Two threads that write to one socket at the same time may lose an addition; the target has no atomics.

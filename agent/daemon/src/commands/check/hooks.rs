@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use super::Finding;
-use crate::capture::{Capture, CaptureSettings};
+use crate::capture::{Capture, CaptureSettings, DatagramPorts};
 use crate::causes::with_causes;
 
 /// The raw tracepoints, what each is for, and whether nothing works without it. BTF names each as `btf_trace_NAME`.
@@ -59,6 +59,7 @@ fn trial() -> Finding {
     let meaning = "the programs pass the kernel's verifier and are attached, for a moment, as a trial";
     let settings = CaptureSettings {
         capture_bytes: TRIAL_CAPTURE_BYTES,
+        datagram_ports: DatagramPorts::default(),
         observes_by_default: false,
         exec_resets_verdict: false,
     };

@@ -1,6 +1,6 @@
 //! Bodies, passed over (RFC 9112 sections 6 and 7).
 
-use super::field::Framing;
+use super::framing::Framing;
 
 /// Longest line of a chunk's size and extensions.
 const MAX_CHUNK_LINE_BYTES: usize = 4096;
@@ -68,6 +68,24 @@ impl Body {
             Body::UntilEnd => Step::Skip(UNTIL_END_BYTES),
             Body::Passed => Step::End(0),
         }
+    }
+
+    /// Advances over the data, without what frames them, at the beginning of bytes of which so many are shown; none
+    /// where there are no data.
+    pub(super) fn read(&mut self, shown: usize) -> Option<Step> {
+        let (left, framed) = match self {
+            Body::Length(left) => (left, 0),
+            Body::ChunkData(left) => (left, 2),
+            Body::UntilEnd => return (shown > 0).then_some(Step::Eat(shown)),
+            _ => return None,
+        };
+        let data = left.saturating_sub(framed);
+        let read = usize::try_from(data).map_or(shown, |data| data.min(shown));
+        if read == 0 {
+            return None;
+        }
+        *left -= read as u64;
+        Some(if *left == 0 { Step::End(read) } else { Step::Eat(read) })
     }
 
     /// Returns where in the body we are after bytes of it are missing; none where its end can no longer be told.

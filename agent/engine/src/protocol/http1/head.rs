@@ -1,7 +1,7 @@
 //! The head of a message: start line and fields (RFC 9112 section 2.1).
 
 use super::detect::is_token;
-use super::field::Field;
+use crate::protocol::http::field::Field;
 
 /// Longest head. Servers' own limits are lower (nginx 32 KiB, Node 16 KiB), Go's is 1 MiB.
 pub(super) const MAX_HEAD_BYTES: usize = 64 * 1024;

@@ -3,10 +3,12 @@
 use std::collections::VecDeque;
 
 use super::body::{Body, Step};
+use super::content::{Content, Graphql};
 use super::head::{self, Head, MAX_HEAD_BYTES};
 use super::request::Asked;
 use super::{align, detect, request, response};
 use crate::protocol::turns::Turns;
+use crate::protocol::websocket::{self, WebSocket};
 use crate::protocol::{
     Answer, Cut, DETECTION_BUDGET_BYTES, Detection, Message, MessageKind, Pairing, Parser, ParserSettings,
     Side,
@@ -33,6 +35,10 @@ pub(super) struct Http1Parser {
     is_cut: bool,
     /// The connection carries something else.
     is_tunnel: bool,
+    /// It is this, and the exchange that led to it is open.
+    websocket: Option<WebSocket>,
+    /// Both sides go on by this protocol.
+    upgrade: Option<&'static str>,
     /// The final response came before the body of a request with `Expect: 100-continue`, which may not come at all.
     is_body_optional: bool,
 }
@@ -47,6 +53,8 @@ struct Half {
     is_aligned: bool,
     /// Bytes in which no end of a head was found yet.
     scanned: usize,
+    /// What is looked at in the body.
+    content: Option<Content>,
 }
 
 /// Where in a direction we are.
@@ -61,10 +69,11 @@ enum State {
     Switch,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct Outstanding {
     asked: Asked,
     is_reported: bool,
+    graphql: Option<Graphql>,
 }
 
 impl Half {
@@ -89,6 +98,8 @@ impl Http1Parser {
             may_wait: is_start,
             is_cut: false,
             is_tunnel: false,
+            websocket: None,
+            upgrade: None,
             is_body_optional: false,
         }
     }
@@ -148,7 +159,8 @@ impl Http1Parser {
     }
 
     fn request(&mut self, head: &Head<'_>, eaten: usize) -> Result<Answer, &'static str> {
-        let request::Read { request, framing, asked } = request::read(head, &self.settings)?;
+        let request::Read { request, framing, asked, content, graphql } =
+            request::read(head, &self.settings)?;
         if self.outstanding.len() >= MAX_OUTSTANDING {
             return Err("too many outstanding requests");
         }
@@ -157,8 +169,9 @@ impl Http1Parser {
         if is_reported && !was_known {
             self.outstanding.clear();
         }
-        self.outstanding.push_back(Outstanding { asked, is_reported });
+        self.outstanding.push_back(Outstanding { asked, is_reported, graphql });
         self.client.is_reported = is_reported;
+        self.client.content = content.filter(|_| is_reported);
         self.client.state = Body::new(framing).map_or_else(|| self.after_request(), State::Body);
         self.is_body_optional = false;
         Ok(reported(is_reported, eaten, MessageKind::Request(Box::new(request))))
@@ -169,17 +182,29 @@ impl Http1Parser {
             return Ok(Answer::Wait);
         }
         let asked = self.outstanding.front().map(|outstanding| outstanding.asked).unwrap_or_default();
-        let read = response::read(head, asked, &self.settings)?;
+        let mut read = response::read(head, asked, &self.settings)?;
         let is_reported = self.outstanding.front().is_some_and(|outstanding| outstanding.is_reported);
         if read.is_interim {
+            return Ok(reported(is_reported, eaten, MessageKind::Interim));
+        }
+        if read.is_h2c {
+            self.upgrade = Some("h2c");
             return Ok(reported(is_reported, eaten, MessageKind::Interim));
         }
         // The end of the request was among what is missing, and maybe other requests.
         if self.client.is_seeking() {
             return Ok(self.give_up());
         }
+        let graphql = self.outstanding.front_mut().and_then(|outstanding| outstanding.graphql.take());
         self.answered(asked, read.is_switch);
         self.server.is_reported = is_reported;
+        let has_failed = read.response.outcome.error_type.is_some();
+        let content = Content::of_response(&head.fields, read.framing, graphql.is_some(), has_failed);
+        self.server.content = content.filter(|_| is_reported);
+        self.websocket = (read.is_websocket && is_reported).then(WebSocket::default);
+        if let Some(graphql) = graphql {
+            graphql.describe(&mut read.response);
+        }
         self.server.state = Body::new(read.framing).map_or(State::Head, State::Body);
         Ok(reported(is_reported, eaten, MessageKind::Response(Box::new(read.response))))
     }
@@ -227,7 +252,7 @@ impl Http1Parser {
                 _ => self.is_body_optional = false,
             }
         }
-        let step = body.step(bytes);
+        let step = self.look(side, &mut body, bytes).unwrap_or_else(|| body.step(bytes));
         self.half(side).state = State::Body(body);
         match step {
             Step::Eat(eaten) => Some(Answer::Nothing { eaten }),
@@ -236,6 +261,24 @@ impl Http1Parser {
             Step::End(eaten) => self.ended(side, eaten),
             Step::Broken(reason) => Some(self.broken(reason)),
         }
+    }
+
+    /// Advances over bytes of a body that are looked at; none where none are, or none of those that are shown.
+    fn look(&mut self, side: Side, body: &mut Body, bytes: &[u8]) -> Option<Step> {
+        let content = self.half(side).content.as_mut().filter(|content| content.is_open())?;
+        if bytes.is_empty() {
+            content.missed();
+            // Events of which some are missing are looked at as soon as there are others.
+            return (*body == Body::UntilEnd && content.is_endless()).then_some(Step::Need(1));
+        }
+        let step = body.read(bytes.len())?;
+        let (Step::Eat(length) | Step::End(length)) = step else { return Some(step) };
+        let is_wanted = content.feed(bytes.get(..length).unwrap_or_default());
+        if !is_wanted && content.is_open() {
+            // It is nothing of interest after all.
+            self.half(side).content = None;
+        }
+        Some(step)
     }
 
     /// Ends a body; none where there is nothing to say and nothing was eaten.
@@ -248,9 +291,16 @@ impl Http1Parser {
 
     /// Ends a body and returns the message that tells so.
     fn finish(&mut self, side: Side) -> Option<Message> {
+        let content = self.half(side).content.take();
         let kind = match side {
-            Side::Client => MessageKind::RequestEnd,
-            Side::Server => MessageKind::ResponseEnd(None),
+            Side::Client => {
+                if let Some(outstanding) = self.outstanding.back_mut() {
+                    outstanding.graphql =
+                        outstanding.graphql.take().or(content.and_then(Content::into_graphql));
+                }
+                MessageKind::RequestEnd
+            }
+            Side::Server => MessageKind::ResponseEnd(content.and_then(Content::into_ending)),
         };
         let next = if side == Side::Client { self.after_request() } else { State::Head };
         self.is_body_optional &= side != Side::Client;
@@ -270,6 +320,12 @@ impl Http1Parser {
             Side::Client => self.outstanding.len() == 1 && self.server.state == State::Head,
             Side::Server => self.outstanding.is_empty(),
         };
+        let content = &mut self.half(side).content;
+        content.iter_mut().for_each(Content::missed);
+        let is_endless = body == Body::UntilEnd && content.as_ref().is_some_and(Content::is_endless);
+        if is_endless {
+            return Some(Cut { message: None, length });
+        }
         let body = body.after_missing().filter(|_| is_alone && !self.is_tunnel)?;
         self.half(side).state = State::Body(body);
         self.may_wait = false;
@@ -296,13 +352,38 @@ impl Http1Parser {
         self.may_wait = false;
         self.is_cut = false;
         self.is_body_optional = false;
+        self.websocket = None;
+    }
+
+    /// Counts what passes after an upgrade; anything but WebSocket is not looked at.
+    fn tunnel(&mut self, side: Side, bytes: &[u8]) -> Answer {
+        let Some(socket) = &mut self.websocket else { return Answer::Opaque };
+        match socket.parse(side, bytes) {
+            websocket::Step::Eat(eaten) => Answer::Nothing { eaten },
+            websocket::Step::Skip(length) => Answer::Skip { length },
+            websocket::Step::Need(at_least) => Answer::Need { at_least },
+            websocket::Step::End(eaten) => match self.close_websocket() {
+                Some(message) => Answer::Message { eaten, message },
+                None => Answer::Opaque,
+            },
+        }
+    }
+
+    /// Ends the exchange that led to the WebSocket.
+    fn close_websocket(&mut self) -> Option<Message> {
+        let ending = self.websocket.take()?.ending();
+        let kind = MessageKind::ResponseEnd(Some(Box::new(ending)));
+        Some(Message { pairing: Pairing::InOrder, kind })
     }
 }
 
 impl Parser for Http1Parser {
     fn parse(&mut self, side: Side, bytes: &[u8]) -> Answer {
+        if let Some(token) = self.upgrade {
+            return Answer::Upgraded { token };
+        }
         if self.is_tunnel {
-            return Answer::Opaque;
+            return self.tunnel(side, bytes);
         }
         if !self.half(side).is_aligned
             && let Some(answer) = self.align(side, bytes)
@@ -323,6 +404,10 @@ impl Parser for Http1Parser {
 
     fn cut(&mut self, side: Side, bytes: &[u8], missing: u64) -> Option<Cut> {
         let length = u64::try_from(bytes.len()).ok()?.checked_add(missing)?;
+        if let Some(socket) = &mut self.websocket {
+            socket.missed(side);
+            return Some(Cut { message: None, length });
+        }
         if let State::Body(body) = self.half(side).state {
             return self.seek(side, body, length);
         }
@@ -360,7 +445,12 @@ impl Parser for Http1Parser {
     }
 
     fn end(&mut self, side: Side) -> Option<Message> {
-        let is_over = matches!(self.half(side).state, State::Body(Body::UntilEnd | Body::Passed));
+        if self.websocket.is_some() {
+            return self.close_websocket();
+        }
+        let half = self.half(side);
+        let is_endless = half.content.as_ref().is_some_and(Content::is_endless);
+        let is_over = matches!(half.state, State::Body(Body::UntilEnd | Body::Passed)) || is_endless;
         is_over.then(|| self.finish(side)).flatten()
     }
 

@@ -1,10 +1,10 @@
 //! The head of a response becomes a [`Response`].
 
-use super::field::{self, Framing};
+use super::framing::{self, Framing};
 use super::head::Head;
 use super::request::Asked;
-use crate::protocol::{Outcome, ParserSettings, Response, set, text};
-use crate::semconv::{self, Attributes};
+use crate::protocol::http::field::lists;
+use crate::protocol::{ParserSettings, Response, http, text};
 
 /// A response and what follows it.
 #[derive(Debug)]
@@ -15,6 +15,10 @@ pub(super) struct Read {
     pub(super) is_interim: bool,
     /// What follows on the connection is not HTTP/1.x.
     pub(super) is_switch: bool,
+    /// It is WebSocket.
+    pub(super) is_websocket: bool,
+    /// What follows is HTTP/2, and with it the final response.
+    pub(super) is_h2c: bool,
 }
 
 /// Returns what a response's head says, given what was asked. An error names the rule that was broken.
@@ -22,22 +26,18 @@ pub(super) fn read(head: &Head<'_>, asked: Asked, settings: &ParserSettings) -> 
     let status = status(head.start_line).ok_or("not a status line")?;
     let is_interim = (100..200).contains(&status) && status != 101;
     let is_switch = status == 101 || (asked.is_connect && (200..300).contains(&status));
+    let is_websocket = status == 101 && asked.may_switch && lists(&head.fields, "upgrade", "websocket");
+    let is_h2c = status == 101 && lists(&head.fields, "upgrade", "h2c");
     let has_no_body = status < 200 || status == 204 || status == 304 || asked.is_head || is_switch;
-    let framing = if has_no_body { Framing::None } else { field::framing(&head.fields, Framing::UntilEnd)? };
-    let mut attributes = Attributes::new();
-    set(&mut attributes, semconv::HTTP_RESPONSE_STATUS_CODE, i64::from(status));
-    if let Framing::Length(length) = framing {
-        set(&mut attributes, semconv::HTTP_RESPONSE_BODY_SIZE, i64::try_from(length).unwrap_or(i64::MAX));
-    }
-    let (captured, redacted) = (&settings.captured_response_headers, &settings.redacted_headers);
-    field::record(&mut attributes, &head.fields, "http.response.header", captured, redacted);
-    let response = Response {
-        is_open: framing != Framing::None,
-        attributes,
-        outcome: outcome(status),
-        ..Response::default()
+    let framing =
+        if has_no_body { Framing::None } else { framing::framing(&head.fields, Framing::UntilEnd)? };
+    let length = match framing {
+        Framing::Length(length) => Some(length),
+        _ => None,
     };
-    Ok(Read { response, framing, is_interim, is_switch })
+    let described = http::response::describe(Some(status), length, &head.fields, settings);
+    let response = Response { is_open: framing != Framing::None || is_websocket, ..described };
+    Ok(Read { response, framing, is_interim, is_switch, is_websocket, is_h2c })
 }
 
 fn status(line: &[u8]) -> Option<u16> {
@@ -47,12 +47,6 @@ fn status(line: &[u8]) -> Option<u16> {
     let is_right = minor.is_ascii_digit() && (reason.is_empty() || reason.starts_with(b" "));
     let code = text::decimal(digits).filter(|_| is_right)?;
     u16::try_from(code).ok().filter(|code| (100..1000).contains(code))
-}
-
-/// The conventions leave the description out where the status code says it all.
-fn outcome(status: u16) -> Outcome {
-    let error_type = (status >= 400).then(|| status.to_string());
-    Outcome { error_type, message: None, is_client_fault: (400..500).contains(&status) }
 }
 
 #[cfg(test)]

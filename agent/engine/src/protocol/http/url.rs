@@ -8,19 +8,19 @@ const MAX_PART_BYTES: usize = 2048;
 
 /// What a request target says.
 #[derive(Debug, Default, PartialEq)]
-pub(super) struct Target {
+pub(in crate::protocol) struct Target {
     /// Scheme of an absolute target, lower case.
-    pub(super) scheme: Option<String>,
+    pub(in crate::protocol) scheme: Option<String>,
     /// Authority of an absolute target.
-    pub(super) authority: Option<(String, Option<u16>)>,
+    pub(in crate::protocol) authority: Option<(String, Option<u16>)>,
     /// Path; none for `CONNECT` and `*`.
-    pub(super) path: Option<String>,
+    pub(in crate::protocol) path: Option<String>,
     /// Query, redacted.
-    pub(super) query: Option<String>,
+    pub(in crate::protocol) query: Option<String>,
 }
 
 /// Returns what `target` says. Values of the query parameters called `redacted` (lower case) are replaced.
-pub(super) fn parse(target: &[u8], redacted: &[String]) -> Target {
+pub(in crate::protocol) fn parse(target: &[u8], redacted: &[String]) -> Target {
     if target.starts_with(b"/") {
         return with_path(Target::default(), target, redacted);
     }
@@ -34,7 +34,7 @@ pub(super) fn parse(target: &[u8], redacted: &[String]) -> Target {
 }
 
 /// Returns host and port of `host[:port]`, without user information; none where there is no host.
-pub(super) fn authority(text: &[u8]) -> Option<(String, Option<u16>)> {
+pub(in crate::protocol) fn authority(text: &[u8]) -> Option<(String, Option<u16>)> {
     let text = text.rsplit(|&byte| byte == b'@').next()?;
     let (host, port) = match text.strip_prefix(b"[") {
         Some(literal) => {

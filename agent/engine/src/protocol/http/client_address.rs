@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::field::{Field, value};
 
 /// Returns the first address in `Forwarded`, or else in `X-Forwarded-For`; none where it is hidden or no address.
-pub(super) fn client_address(fields: &[Field<'_>]) -> Option<(IpAddr, Option<u16>)> {
+pub(in crate::protocol) fn client_address(fields: &[Field<'_>]) -> Option<(IpAddr, Option<u16>)> {
     match value(fields, "forwarded") {
         Some(forwarded) => address(forwarded_for(str::from_utf8(forwarded).ok()?)?),
         None => address(str::from_utf8(value(fields, "x-forwarded-for")?).ok()?.split(',').next()?),

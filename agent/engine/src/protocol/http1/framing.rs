@@ -1,58 +1,7 @@
-//! Fields of a head, looked up and recorded.
+//! Where the body of a message ends, as its fields say.
 
-use crate::protocol::{set, text};
-use crate::semconv::{Attributes, Value};
-
-/// Longest value that is recorded, in bytes.
-pub(super) const MAX_VALUE_BYTES: usize = 1024;
-/// What stands for a value that is not recorded.
-pub(super) const REDACTED: &str = "REDACTED";
-
-/// One field line.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Field<'a> {
-    /// As it was sent, in any case.
-    pub(super) name: &'a [u8],
-    /// Without white space around it.
-    pub(super) value: &'a [u8],
-}
-
-/// Returns the values of all fields called `name` (lower case), in their order.
-pub(super) fn values<'a>(fields: &'a [Field<'a>], name: &'a str) -> impl Iterator<Item = &'a [u8]> {
-    let is_it = move |field: &&Field<'_>| field.name.eq_ignore_ascii_case(name.as_bytes());
-    fields.iter().filter(is_it).map(|field| field.value)
-}
-
-/// Returns the value of the first field called `name` (lower case).
-pub(super) fn value<'a>(fields: &'a [Field<'a>], name: &'a str) -> Option<&'a [u8]> {
-    values(fields, name).next()
-}
-
-/// Returns whether a comma-separated list in fields called `name` has this member, in any case.
-pub(super) fn lists<'a>(fields: &'a [Field<'a>], name: &'a str, member: &str) -> bool {
-    values(fields, name)
-        .flat_map(|list| list.split(|&byte| byte == b','))
-        .any(|found| found.trim_ascii().eq_ignore_ascii_case(member.as_bytes()))
-}
-
-/// Records the fields that were asked for as `<prefix>.<name>`.
-pub(super) fn record(
-    attributes: &mut Attributes,
-    fields: &[Field<'_>],
-    prefix: &str,
-    captured: &[String],
-    redacted: &[String],
-) {
-    for name in captured {
-        let is_redacted = redacted.contains(name);
-        let text =
-            |value| if is_redacted { REDACTED.to_owned() } else { text::lossy(value, MAX_VALUE_BYTES) };
-        let texts: Vec<String> = values(fields, name).map(text).collect();
-        if !texts.is_empty() {
-            set(attributes, format!("{prefix}.{name}").into(), Value::Texts(texts));
-        }
-    }
-}
+use crate::protocol::http::field::{Field, values};
+use crate::protocol::text;
 
 /// What follows a head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,0 +1,183 @@
+//! What is looked at in bodies that are otherwise passed over: events, and the beginnings of what may be GraphQL.
+
+use super::framing::Framing;
+use crate::protocol::event_stream::EventStream;
+use crate::protocol::graphql::{self, Operation};
+use crate::protocol::http::field::{Field, value};
+use crate::protocol::{Ending, Response, set};
+use crate::semconv;
+
+/// A GraphQL request whose response is to be seen.
+#[derive(Clone, Debug)]
+pub(super) struct Graphql {
+    pub(super) operation: Operation,
+    /// Path of the URL.
+    pub(super) path: Option<String>,
+}
+
+impl Graphql {
+    /// Adds what was asked to what was answered: the body came behind what the request told.
+    pub(super) fn describe(&self, response: &mut Response) {
+        self.operation.describe(&mut response.attributes);
+        response.name = Some(self.operation.span_name(self.path.clone()));
+    }
+}
+
+/// A body that is looked at.
+#[derive(Debug)]
+pub(super) enum Content {
+    /// A request's, which may be GraphQL.
+    Request(Beginning, RequestKind, Option<String>),
+    /// The response's to a GraphQL request that went well as far as HTTP knows.
+    Errors(Beginning),
+    /// Server-sent events.
+    Events(EventStream),
+}
+
+/// What a request's body is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum RequestKind {
+    /// JSON, sent to where GraphQL is spoken.
+    Endpoint,
+    /// JSON.
+    Json,
+    /// The document itself.
+    Document,
+}
+
+/// The first bytes of a body.
+#[derive(Debug, Default)]
+pub(super) struct Beginning {
+    bytes: Vec<u8>,
+    limit: usize,
+    /// What follows is not looked at.
+    is_over: bool,
+}
+
+impl Content {
+    /// Returns what is to be looked at in a request's body.
+    pub(super) fn of_request(method: &[u8], fields: &[Field<'_>], path: Option<&str>) -> Option<Self> {
+        if method != b"POST" || is_encoded(fields) {
+            return None;
+        }
+        let kind = match media_type(fields)?.as_slice() {
+            b"application/graphql" => RequestKind::Document,
+            b"application/graphql+json" => RequestKind::Endpoint,
+            b"application/json" if path.is_some_and(graphql::is_endpoint) => RequestKind::Endpoint,
+            b"application/json" => RequestKind::Json,
+            _ => return None,
+        };
+        let beginning = Beginning { limit: graphql::REQUEST_BYTES, ..Beginning::default() };
+        Some(Content::Request(beginning, kind, path.map(str::to_owned)))
+    }
+
+    /// Returns what is to be looked at in a response's body.
+    pub(super) fn of_response(
+        fields: &[Field<'_>],
+        framing: Framing,
+        is_graphql: bool,
+        has_failed: bool,
+    ) -> Option<Self> {
+        if framing == Framing::None || is_encoded(fields) {
+            return None;
+        }
+        match media_type(fields)?.as_slice() {
+            b"text/event-stream" => Some(Content::Events(EventStream::default())),
+            b"application/json" | b"application/graphql-response+json" if is_graphql && !has_failed => {
+                let beginning = Beginning { limit: graphql::RESPONSE_BYTES, ..Beginning::default() };
+                Some(Content::Errors(beginning))
+            }
+            _ => None,
+        }
+    }
+
+    /// Takes in what comes next; returns whether more is wanted.
+    pub(super) fn feed(&mut self, bytes: &[u8]) -> bool {
+        match self {
+            Content::Events(events) => {
+                events.feed(bytes);
+                true
+            }
+            Content::Errors(beginning) => beginning.feed(bytes),
+            Content::Request(beginning, kind, _) => {
+                let is_open = beginning.feed(bytes);
+                is_open && (*kind != RequestKind::Json || graphql::may_begin(&beginning.bytes))
+            }
+        }
+    }
+
+    /// Notes that bytes are missing.
+    pub(super) fn missed(&mut self) {
+        match self {
+            Content::Events(events) => events.missed(),
+            Content::Errors(beginning) | Content::Request(beginning, ..) => beginning.is_over = true,
+        }
+    }
+
+    /// Returns whether it lasts as long as its connection, and ends well with it.
+    pub(super) fn is_endless(&self) -> bool {
+        matches!(self, Content::Events(_))
+    }
+
+    /// Returns whether bytes of it are of use.
+    pub(super) fn is_open(&self) -> bool {
+        match self {
+            Content::Events(_) => true,
+            Content::Errors(beginning) | Content::Request(beginning, ..) => !beginning.is_over,
+        }
+    }
+
+    /// Returns the GraphQL request that it was.
+    pub(super) fn into_graphql(self) -> Option<Graphql> {
+        let Content::Request(Beginning { bytes, limit, .. }, kind, path) = self else { return None };
+        let operation = match kind {
+            RequestKind::Document => graphql::of_document(&bytes, bytes.len() >= limit),
+            kind => graphql::of_body(&bytes, kind == RequestKind::Endpoint),
+        }?;
+        Some(Graphql { operation, path })
+    }
+
+    /// Returns what it tells at its end.
+    pub(super) fn into_ending(self) -> Option<Box<Ending>> {
+        let mut ending = Ending::default();
+        match self {
+            Content::Events(events) => {
+                let count = i64::try_from(events.events()).unwrap_or(i64::MAX);
+                set(&mut ending.attributes, semconv::REMORA_SSE_EVENTS, count);
+                if events.is_partial() {
+                    set(&mut ending.attributes, semconv::REMORA_INCOMPLETE, "events_missing");
+                }
+            }
+            Content::Errors(beginning) => ending.outcome = Some(graphql::failure(&beginning.bytes)?),
+            Content::Request(..) => return None,
+        }
+        Some(Box::new(ending))
+    }
+}
+
+impl Beginning {
+    /// Takes in what comes next; returns whether more is wanted.
+    fn feed(&mut self, bytes: &[u8]) -> bool {
+        let free = self.limit.saturating_sub(self.bytes.len());
+        self.bytes.extend_from_slice(bytes.get(..free).unwrap_or(bytes));
+        self.is_over |= bytes.len() >= free;
+        !self.is_over
+    }
+}
+
+/// Returns the type of a body, lower case and without parameters.
+fn media_type(fields: &[Field<'_>]) -> Option<Vec<u8>> {
+    let text = value(fields, "content-type")?.split(|&byte| byte == b';').next()?;
+    Some(text.trim_ascii().to_ascii_lowercase())
+}
+
+fn is_encoded(fields: &[Field<'_>]) -> bool {
+    value(fields, "content-encoding").is_some_and(|coding| !coding.eq_ignore_ascii_case(b"identity"))
+}
+
+/// Returns the GraphQL request that a URL makes.
+pub(super) fn of_target(method: &[u8], target: &[u8], path: Option<&str>) -> Option<Graphql> {
+    let query = target.splitn(2, |&byte| byte == b'?').nth(1).filter(|_| method == b"GET")?;
+    let path = path.filter(|path| graphql::is_endpoint(path))?;
+    Some(Graphql { operation: graphql::of_query(query)?, path: Some(path.to_owned()) })
+}

@@ -1,0 +1,254 @@
+//! Calls of gRPC, as they stand in fields ("gRPC over HTTP2", and the names of its status codes).
+//!
+//! What a service's own messages say is not looked at here: a request is known by its method, so that a service whose
+//! messages tell more can be told from the others where the request is made.
+
+use super::count::Count;
+use crate::protocol::http::field::{self, Field, MAX_VALUE_BYTES, value, values};
+use crate::protocol::http::request::{request_ids, set_client};
+use crate::protocol::http::url;
+use crate::protocol::marks::Search;
+use crate::protocol::{Ending, Name, Outcome, ParserSettings, Request, Response, context, set, text};
+use crate::semconv::{self, Attributes, Value};
+
+/// What the media type of all gRPC calls begins with. What runs in browsers has another framing.
+const MEDIA_TYPE: &[u8] = b"application/grpc";
+/// Value of `rpc.system.name`.
+const SYSTEM: &str = "grpc";
+/// Longest method that is recorded, in bytes.
+const MAX_METHOD_BYTES: usize = 255;
+/// Names of the status codes, by number.
+const STATUSES: [&str; 17] = [
+    "OK",
+    "CANCELLED",
+    "UNKNOWN",
+    "INVALID_ARGUMENT",
+    "DEADLINE_EXCEEDED",
+    "NOT_FOUND",
+    "ALREADY_EXISTS",
+    "PERMISSION_DENIED",
+    "RESOURCE_EXHAUSTED",
+    "FAILED_PRECONDITION",
+    "ABORTED",
+    "OUT_OF_RANGE",
+    "UNIMPLEMENTED",
+    "INTERNAL",
+    "UNAVAILABLE",
+    "DATA_LOSS",
+    "UNAUTHENTICATED",
+];
+/// Those that the conventions count as errors of servers.
+const SERVER_FAULTS: [&str; 6] =
+    ["UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"];
+
+/// Returns whether the fields of a head say that it is of gRPC; none where they do not tell.
+pub(super) fn is_grpc(fields: &[Field<'_>]) -> Option<bool> {
+    let rest = value(fields, "content-type")?.strip_prefix(MEDIA_TYPE);
+    Some(rest.is_some_and(|rest| matches!(rest, [] | [b'+' | b';', ..])))
+}
+
+/// Returns what a call asks.
+pub(super) fn request(fields: &[Field<'_>], is_open: bool, settings: &ParserSettings) -> Request {
+    let method = value(fields, ":path").map(method);
+    let mut search = Search::new(settings.mark_key);
+    request_ids(&mut search, fields);
+    if is_open {
+        search.skip();
+    }
+    Request {
+        is_open,
+        name: Name { verb: method.clone().unwrap_or_else(|| SYSTEM.to_owned()), path: None },
+        attributes: attributes(method, fields, settings),
+        context: context::of_fields(|name| values(fields, name)),
+        marks: search.finish(),
+        authority: value(fields, ":authority").or_else(|| value(fields, "host")).and_then(url::authority),
+        ..Request::default()
+    }
+}
+
+fn attributes(method: Option<String>, fields: &[Field<'_>], settings: &ParserSettings) -> Attributes {
+    let mut attributes = Attributes::new();
+    set(&mut attributes, semconv::RPC_SYSTEM_NAME, SYSTEM);
+    if let Some(method) = method {
+        set(&mut attributes, semconv::RPC_METHOD, method);
+    }
+    set(&mut attributes, semconv::NETWORK_PROTOCOL_VERSION, "2");
+    if let Some(seconds) = value(fields, "grpc-timeout").and_then(timeout) {
+        set(&mut attributes, semconv::REMORA_RPC_TIMEOUT, Value::Double(seconds));
+    }
+    set_client(&mut attributes, fields);
+    let (captured, redacted) = (&settings.captured_request_headers, &settings.redacted_headers);
+    field::record(&mut attributes, fields, "rpc.request.metadata", captured, redacted);
+    context::record_baggage(&mut attributes, values(fields, "baggage"), &settings.recorded_baggage);
+    attributes
+}
+
+/// Returns package, service and method (`pkg.Service/Method`).
+fn method(path: &[u8]) -> String {
+    text::lossy(path.strip_prefix(b"/").unwrap_or(path), MAX_METHOD_BYTES)
+}
+
+/// Returns the seconds of a `grpc-timeout`: up to eight digits and a unit.
+fn timeout(value: &[u8]) -> Option<f64> {
+    let (unit, digits) = value.split_last()?;
+    let per_second = match unit {
+        b'H' => 1.0 / 3600.0,
+        b'M' => 1.0 / 60.0,
+        b'S' => 1.0,
+        b'm' => 1e3,
+        b'u' => 1e6,
+        b'n' => 1e9,
+        _ => return None,
+    };
+    let number = text::decimal(digits).filter(|_| digits.len() <= 8)?;
+    Some(number as f64 / per_second)
+}
+
+/// How a call went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Status {
+    name: &'static str,
+    message: Option<String>,
+}
+
+impl Status {
+    /// Returns what the fields at the end of a call say; none where they name no status.
+    pub(super) fn of_fields(fields: &[Field<'_>]) -> Option<Self> {
+        let code = text::decimal(value(fields, "grpc-status")?);
+        let name = code.and_then(|code| STATUSES.get(usize::try_from(code).ok()?)).copied();
+        let message = value(fields, "grpc-message").map(text::percent_decoded);
+        Some(Self {
+            name: name.unwrap_or("UNKNOWN"),
+            message: message.map(|message| text::lossy(&message, MAX_VALUE_BYTES)),
+        })
+    }
+
+    /// Returns what a call without a status of its own is taken for ("HTTP to gRPC Status Code Mapping").
+    pub(super) fn of_http(status: Option<u16>) -> Self {
+        let name = match status {
+            Some(400) => "INTERNAL",
+            Some(401) => "UNAUTHENTICATED",
+            Some(403) => "PERMISSION_DENIED",
+            Some(404) => "UNIMPLEMENTED",
+            Some(429 | 502 | 503 | 504) => "UNAVAILABLE",
+            _ => "UNKNOWN",
+        };
+        Self { name, message: None }
+    }
+
+    /// Returns what a stream that was reset is taken for ("Errors" of gRPC over HTTP/2).
+    pub(super) fn of_reset(code: u32) -> Self {
+        let name = match code {
+            0x7 => "UNAVAILABLE",
+            0x8 => "CANCELLED",
+            0xb => "RESOURCE_EXHAUSTED",
+            0xc => "PERMISSION_DENIED",
+            _ => "INTERNAL",
+        };
+        Self { name, message: None }
+    }
+
+    fn outcome(self) -> Outcome {
+        if self.name == "OK" {
+            return Outcome::default();
+        }
+        Outcome {
+            error_type: Some(self.name.to_owned()),
+            message: self.message.filter(|message| !message.is_empty()),
+            is_client_fault: !SERVER_FAULTS.contains(&self.name),
+        }
+    }
+}
+
+/// Returns what the head of a response says, before the call's status is known.
+pub(super) fn response(status: Option<u16>, fields: &[Field<'_>], settings: &ParserSettings) -> Response {
+    let mut attributes = Attributes::new();
+    // A proxy has answered, or something else that knows no gRPC.
+    if let Some(status) = status.filter(|&status| status != 200) {
+        set(&mut attributes, semconv::HTTP_RESPONSE_STATUS_CODE, i64::from(status));
+    }
+    let (captured, redacted) = (&settings.captured_response_headers, &settings.redacted_headers);
+    field::record(&mut attributes, fields, "rpc.response.metadata", captured, redacted);
+    Response { attributes, ..Response::default() }
+}
+
+/// Returns what the end of a call tells.
+pub(super) fn ending(status: Status, asked: &Count, answered: &Count) -> Ending {
+    let mut attributes = Attributes::new();
+    set(&mut attributes, semconv::RPC_RESPONSE_STATUS_CODE, status.name);
+    for (key, count) in
+        [(semconv::REMORA_RPC_REQUEST_MESSAGES, asked), (semconv::REMORA_RPC_RESPONSE_MESSAGES, answered)]
+    {
+        if let Some(messages) = count.messages() {
+            set(&mut attributes, key, i64::from(messages));
+        }
+    }
+    Ending { attributes, outcome: Some(status.outcome()), name: None }
+}
+
+/// Says of a call that turns out to be of gRPC, at its end, what its beginning did not tell.
+pub(super) fn recognise(ending: &mut Ending) {
+    set(&mut ending.attributes, semconv::RPC_SYSTEM_NAME, SYSTEM);
+    ending.name = Some(Name { verb: SYSTEM.to_owned(), path: None });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields<'a>(fields: &'a [(&'a str, &'a str)]) -> Vec<Field<'a>> {
+        let field =
+            |&(name, value): &(&'a str, &'a str)| Field { name: name.as_bytes(), value: value.as_bytes() };
+        fields.iter().map(field).collect()
+    }
+
+    #[test]
+    fn media_types_tell() {
+        for (media_type, expected) in [
+            ("application/grpc", true),
+            ("application/grpc+proto", true),
+            ("application/grpc;charset=utf-8", true),
+            ("application/grpc-web", false),
+            ("application/json", false),
+        ] {
+            assert_eq!(is_grpc(&fields(&[("content-type", media_type)])), Some(expected), "{media_type}");
+        }
+        assert_eq!(is_grpc(&[]), None);
+    }
+
+    #[test]
+    fn timeouts_are_seconds() {
+        for (text, expected) in [
+            ("1H", Some(3600.0)),
+            ("2M", Some(120.0)),
+            ("3S", Some(3.0)),
+            ("250m", Some(0.25)),
+            ("500u", Some(0.0005)),
+            ("1n", Some(1e-9)),
+            ("99999999S", Some(99_999_999.0)),
+            ("100000000S", None),
+            ("S", None),
+            ("-1S", None),
+            ("1s", None),
+            ("", None),
+        ] {
+            assert_eq!(timeout(text.as_bytes()), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn statuses_have_names_and_faults() {
+        let of = |code: &str, message: &str| {
+            let fields = [("grpc-status", code), ("grpc-message", message)];
+            Status::of_fields(&self::fields(&fields)).unwrap().outcome()
+        };
+        assert_eq!(of("0", ""), Outcome::default());
+        let not_found = of("5", "no%20such%20thing%E2%9C%93");
+        assert_eq!(not_found.error_type.as_deref(), Some("NOT_FOUND"));
+        assert_eq!(not_found.message.as_deref(), Some("no such thing✓"));
+        assert!(not_found.is_client_fault && !of("13", "").is_client_fault && of("16", "").is_client_fault);
+        assert_eq!(of("17", "").error_type.as_deref(), Some("UNKNOWN"));
+        assert_eq!(of("x", "").error_type.as_deref(), Some("UNKNOWN"));
+        assert_eq!(Status::of_fields(&[]), None);
+    }
+}

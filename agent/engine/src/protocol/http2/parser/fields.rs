@@ -1,0 +1,246 @@
+//! Frames with fields (RFC 9113 sections 6.2, 6.6 and 6.10) become messages.
+
+use std::borrow::Cow;
+
+use super::{Http2Parser, lost};
+use crate::protocol::http::field::Field;
+use crate::protocol::http2::frame::{END_HEADERS, END_STREAM, HEADER_BYTES, Header, Kind, block, error_name};
+use crate::protocol::http2::grpc::{self, Status};
+use crate::protocol::http2::head;
+use crate::protocol::http2::hpack::Fields;
+use crate::protocol::http2::stream::{Stream, Use};
+use crate::protocol::{Answer, Ending, Message, MessageKind, Outcome, Pairing, Request, Response, Side, set};
+use crate::semconv::{self, Attributes};
+
+/// Longest header block with its frames' headers. Servers' own limits are lower, Go's is 1 MiB.
+const MAX_BLOCK_BYTES: usize = 64 * 1024;
+/// Value of `remora.incomplete`: fields are unknown because they refer to what nobody saw.
+const FIELDS_UNKNOWN: &str = "fields_unknown";
+/// Value of `remora.incomplete`: the beginning of the response is missing.
+const RESPONSE_CUT: &str = "response_cut";
+
+impl Http2Parser {
+    /// Reads a frame with a header block, and those that continue it. An error names the rule that was broken.
+    pub(super) fn fields_frame(
+        &mut self,
+        side: Side,
+        header: Header,
+        bytes: &[u8],
+    ) -> Result<Answer, &'static str> {
+        let (block, eaten) = match gather(header, bytes)? {
+            Gathered::Needs(at_least) => return Ok(Answer::Need { at_least }),
+            Gathered::Whole { block, eaten } => (block, eaten),
+        };
+        let fields = self.half(side).decoder.decode(&block)?;
+        let is_request = header.kind == Kind::Headers && header.stream % 2 == 1;
+        let message = if is_request { self.fields(side, header, &fields) } else { None };
+        Ok(match message {
+            Some(message) => Answer::Message { eaten, message },
+            None => Answer::Nothing { eaten },
+        })
+    }
+
+    /// Takes in the fields of one side of a stream.
+    pub(super) fn fields(&mut self, side: Side, header: Header, fields: &Fields) -> Option<Message> {
+        let (number, is_open) = (header.stream, !header.has(END_STREAM));
+        let list = fields.list();
+        match side {
+            Side::Client => self.asked(number, is_open, &list, fields.is_partial()),
+            Side::Server => self.answered(number, is_open, &list, fields.is_partial()),
+        }
+    }
+
+    fn asked(
+        &mut self,
+        number: u32,
+        is_open: bool,
+        fields: &[Field<'_>],
+        is_partial: bool,
+    ) -> Option<Message> {
+        let is_first_seen = self.streams.is_empty_so_far();
+        let is_new = self.streams.is_new(number);
+        if self.streams.hear(number).is_some() {
+            // Trailers.
+            return if is_open { None } else { self.end_request(number) };
+        }
+        // Those of a request that nobody saw look like a new one where their names are unknown.
+        let is_head = fields.iter().any(|field| field.name.starts_with(b":")) || is_partial && !is_first_seen;
+        if !is_new || !is_head {
+            return None;
+        }
+        let purpose = purpose(fields, is_partial);
+        let mut request = match purpose {
+            Use::Grpc => grpc::request(fields, is_open, &self.settings),
+            Use::Http | Use::Unknown => head::request(fields, is_open, &self.settings),
+        };
+        note_partial(&mut request.attributes, is_partial);
+        let mut stream = Stream::new(Pairing::Id(u64::from(number)), purpose);
+        stream.client.has_ended = !is_open;
+        self.streams.begin(number, stream);
+        Some(message(&stream, MessageKind::Request(Box::new(Request { is_open, ..request }))))
+    }
+
+    fn answered(
+        &mut self,
+        number: u32,
+        is_open: bool,
+        fields: &[Field<'_>],
+        is_partial: bool,
+    ) -> Option<Message> {
+        self.streams.is_new(number);
+        let settings = &self.settings;
+        let stream = self.streams.hear(number)?;
+        let status = head::status(fields);
+        if status.is_some_and(|status| (100..200).contains(&status)) {
+            return Some(message(stream, MessageKind::Interim));
+        }
+        let is_trailer = stream.server.has_begun || (status.is_none() && !is_partial);
+        if is_trailer {
+            return if is_open { None } else { self.end_response(number, Some((fields, is_partial))) };
+        }
+        if stream.purpose == Use::Unknown {
+            stream.purpose = purpose(fields, is_partial);
+        }
+        (stream.server.has_begun, stream.status) = (true, status);
+        let mut response = match stream.purpose {
+            Use::Grpc => grpc::response(status, fields, settings),
+            Use::Http | Use::Unknown => head::response(status, fields, settings),
+        };
+        note_partial(&mut response.attributes, is_partial);
+        let mut stream = *stream;
+        self.streams.answer();
+        if !is_open {
+            self.streams.remove(number);
+            stream.server.has_ended = true;
+            ending(&stream, Some((fields, is_partial))).into_iter().for_each(|ending| response.end(ending));
+        }
+        Some(message(&stream, MessageKind::Response(Box::new(Response { is_open, ..response }))))
+    }
+
+    pub(super) fn end_request(&mut self, number: u32) -> Option<Message> {
+        let stream = self.streams.hear(number)?;
+        let has_ended = std::mem::replace(&mut stream.client.has_ended, true);
+        (!has_ended).then(|| message(stream, MessageKind::RequestEnd))
+    }
+
+    /// Ends a response, with its trailers where there are any.
+    pub(super) fn end_response(&mut self, number: u32, trailers: Option<Trailers<'_>>) -> Option<Message> {
+        let stream = self.streams.remove(number)?;
+        let ending = ending(&stream, trailers);
+        if stream.server.has_begun {
+            return Some(message(&stream, MessageKind::ResponseEnd(ending.map(Box::new))));
+        }
+        // The head was among what is missing. The trailers of gRPC say how it went all the same.
+        let Some(mut ending) = ending.filter(|ending| ending.outcome.is_some() && trailers.is_some()) else {
+            return Some(lost(&stream));
+        };
+        set(&mut ending.attributes, semconv::REMORA_INCOMPLETE, RESPONSE_CUT);
+        let mut response = Response::default();
+        response.end(ending);
+        Some(message(&stream, MessageKind::Response(Box::new(response))))
+    }
+}
+
+/// The fields after a body, and whether some of them are unknown.
+type Trailers<'a> = (&'a [Field<'a>], bool);
+
+fn message(stream: &Stream, kind: MessageKind) -> Message {
+    Message { pairing: stream.pairing, kind }
+}
+
+fn purpose(fields: &[Field<'_>], is_partial: bool) -> Use {
+    match grpc::is_grpc(fields) {
+        Some(true) => Use::Grpc,
+        None if is_partial => Use::Unknown,
+        Some(false) | None => Use::Http,
+    }
+}
+
+fn note_partial(attributes: &mut Attributes, is_partial: bool) {
+    if is_partial {
+        set(attributes, semconv::REMORA_INCOMPLETE, FIELDS_UNKNOWN);
+    }
+}
+
+/// Returns what only the end of a response tells.
+fn ending(stream: &Stream, trailers: Option<Trailers<'_>>) -> Option<Ending> {
+    let (fields, is_partial) = trailers.unwrap_or_default();
+    let status = Status::of_fields(fields);
+    let is_grpc = stream.purpose == Use::Grpc || stream.purpose == Use::Unknown && status.is_some();
+    if !is_grpc {
+        return None;
+    }
+    let mut ending = match status {
+        // A status that nobody saw is not guessed.
+        None if is_partial => {
+            let mut attributes = Attributes::new();
+            note_partial(&mut attributes, true);
+            return Some(Ending { attributes, ..Ending::default() });
+        }
+        status => grpc::ending(
+            status.unwrap_or_else(|| Status::of_http(stream.status)),
+            &stream.client.count,
+            &stream.server.count,
+        ),
+    };
+    if stream.purpose == Use::Unknown {
+        grpc::recognise(&mut ending);
+    }
+    Some(ending)
+}
+
+/// Returns what tells that a side has given up a stream.
+pub(super) fn reset(stream: &Stream, side: Side, code: u32) -> Message {
+    let ending = match stream.purpose {
+        Use::Grpc => grpc::ending(Status::of_reset(code), &stream.client.count, &stream.server.count),
+        Use::Http | Use::Unknown => {
+            let error_type = Some(error_name(code).to_owned());
+            let outcome = Outcome { error_type, message: None, is_client_fault: side == Side::Client };
+            Ending { outcome: Some(outcome), ..Ending::default() }
+        }
+    };
+    match stream.pairing {
+        Pairing::InOrder if !stream.server.has_begun => {
+            let mut response = Response::default();
+            response.end(ending);
+            message(stream, MessageKind::Response(Box::new(response)))
+        }
+        _ => message(stream, MessageKind::ResponseEnd(Some(Box::new(ending)))),
+    }
+}
+
+enum Gathered<'a> {
+    Needs(usize),
+    Whole { block: Cow<'a, [u8]>, eaten: usize },
+}
+
+/// Puts a header block together. An error names the rule that was broken.
+fn gather(header: Header, bytes: &[u8]) -> Result<Gathered<'_>, &'static str> {
+    let mut eaten = header.frame_bytes();
+    if eaten > MAX_BLOCK_BYTES {
+        return Err("header block too long");
+    }
+    let Some(payload) = bytes.get(HEADER_BYTES..eaten) else { return Ok(Gathered::Needs(eaten)) };
+    let first = block(header, payload)?;
+    if header.has(END_HEADERS) {
+        return Ok(Gathered::Whole { block: Cow::Borrowed(first), eaten });
+    }
+    let mut joined = first.to_vec();
+    loop {
+        let rest = bytes.get(eaten..).unwrap_or_default();
+        let Some(next) = Header::read(rest) else { return Ok(Gathered::Needs(eaten + HEADER_BYTES)) };
+        if next.kind != Kind::Continuation || next.stream != header.stream {
+            return Err("header block is interrupted");
+        }
+        let end = eaten + next.frame_bytes();
+        if end > MAX_BLOCK_BYTES {
+            return Err("header block too long");
+        }
+        let Some(part) = rest.get(HEADER_BYTES..next.frame_bytes()) else { return Ok(Gathered::Needs(end)) };
+        joined.extend_from_slice(part);
+        eaten = end;
+        if next.has(END_HEADERS) {
+            return Ok(Gathered::Whole { block: Cow::Owned(joined), eaten });
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! What is known of each stream (RFC 9113 section 5).
+
+use std::collections::BTreeMap;
+
+use super::count::Count;
+use crate::protocol::{Pairing, Side};
+
+/// Most streams that are followed at once: as many exchanges as the engine follows on a connection.
+const MAX_STREAMS: usize = 4096;
+/// Responses to later requests after which a stream, of which nothing was heard since bytes were missing, is given up:
+/// its end was most likely among them.
+const MAX_LATER_ANSWERS: u64 = 256;
+
+/// What a stream is used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Use {
+    Http,
+    Grpc,
+    /// What tells was not understood.
+    Unknown,
+}
+
+/// One direction of a stream.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Part {
+    pub(super) has_begun: bool,
+    pub(super) has_ended: bool,
+    /// Messages of gRPC.
+    pub(super) count: Count,
+}
+
+/// A request and its response.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stream {
+    pub(super) pairing: Pairing,
+    pub(super) purpose: Use,
+    pub(super) client: Part,
+    pub(super) server: Part,
+    /// Status of HTTP that the response began with.
+    pub(super) status: Option<u16>,
+    /// Bytes are missing since which nothing was heard of it; and how many responses had begun then.
+    doubted_at: Option<u64>,
+}
+
+impl Stream {
+    /// Returns a stream on which a request has begun.
+    pub(super) fn new(pairing: Pairing, purpose: Use) -> Self {
+        let client = Part { has_begun: true, ..Part::default() };
+        Self { pairing, purpose, client, server: Part::default(), status: None, doubted_at: None }
+    }
+
+    pub(super) fn part(&mut self, side: Side) -> &mut Part {
+        match side {
+            Side::Client => &mut self.client,
+            Side::Server => &mut self.server,
+        }
+    }
+}
+
+/// The streams of a connection that are open and were seen to begin.
+#[derive(Debug, Default)]
+pub(super) struct Streams {
+    open: BTreeMap<u32, Stream>,
+    /// The largest number that a client was seen to use.
+    newest: u32,
+    /// Responses that have begun.
+    answers: u64,
+    has_doubts: bool,
+}
+
+impl Streams {
+    /// Returns an open stream, which has been heard of.
+    pub(super) fn hear(&mut self, number: u32) -> Option<&mut Stream> {
+        let stream = self.open.get_mut(&number)?;
+        stream.doubted_at = None;
+        Some(stream)
+    }
+
+    pub(super) fn is_open(&self, number: u32) -> bool {
+        self.open.contains_key(&number)
+    }
+
+    /// Returns whether no stream was seen yet.
+    pub(super) fn is_empty_so_far(&self) -> bool {
+        self.newest == 0
+    }
+
+    /// Notes that data of a side are missing: nobody knows of which streams.
+    pub(super) fn lose_counts(&mut self, side: Side) {
+        self.open.values_mut().for_each(|stream| stream.part(side).count.lose());
+    }
+
+    /// Notes that a client uses a number; returns whether it is for the first time, as far as can be told. Numbers only
+    /// grow (section 5.1.1).
+    pub(super) fn is_new(&mut self, number: u32) -> bool {
+        let is_new = number > self.newest;
+        self.newest = self.newest.max(number);
+        is_new
+    }
+
+    /// Adds a stream. Where there are too many it is not followed.
+    pub(super) fn begin(&mut self, number: u32, stream: Stream) {
+        if self.open.len() < MAX_STREAMS {
+            self.open.insert(number, stream);
+        }
+    }
+
+    pub(super) fn remove(&mut self, number: u32) -> Option<Stream> {
+        self.open.remove(&number)
+    }
+
+    /// Notes that a response has begun.
+    pub(super) fn answer(&mut self) {
+        self.answers += 1;
+    }
+
+    /// Notes that bytes are missing, which may have ended any of the streams.
+    pub(super) fn doubt(&mut self) {
+        for stream in self.open.values_mut() {
+            stream.doubted_at.get_or_insert(self.answers);
+        }
+        self.has_doubts |= !self.open.is_empty();
+    }
+
+    /// Takes a stream whose end was not seen; where `is_over`, no further one will be heard of.
+    pub(super) fn take_doubtful(&mut self, is_over: bool) -> Option<Stream> {
+        if !self.has_doubts {
+            return None;
+        }
+        let limit = self.answers.saturating_sub(MAX_LATER_ANSWERS);
+        let is_lost = |stream: &Stream| stream.doubted_at.is_some_and(|at| is_over || at < limit);
+        let number = self.open.iter().find(|(_, stream)| is_lost(stream)).map(|(number, _)| *number);
+        match number {
+            Some(number) => self.open.remove(&number),
+            None => {
+                self.has_doubts = self.open.values().any(|stream| stream.doubted_at.is_some());
+                None
+            }
+        }
+    }
+
+    /// Takes a stream above a number to which no response has begun.
+    pub(super) fn take_refused(&mut self, last: u32) -> Option<Stream> {
+        let mut above = self.open.range(last.saturating_add(1)..);
+        let (&number, _) = above.find(|(_, stream)| !stream.server.has_begun)?;
+        self.open.remove(&number)
+    }
+
+    /// Forgets all.
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stream() -> Stream {
+        Stream::new(Pairing::InOrder, Use::Http)
+    }
+
+    #[test]
+    fn a_stream_is_given_up_after_many_later_answers_or_at_the_end() {
+        let mut streams = Streams::default();
+        streams.begin(1, stream());
+        streams.begin(3, stream());
+        streams.doubt();
+        assert!(streams.hear(3).is_some());
+        (0..=MAX_LATER_ANSWERS).for_each(|_| streams.answer());
+        assert!(streams.take_doubtful(false).is_some() && !streams.is_open(1));
+        assert!(streams.take_doubtful(false).is_none() && streams.is_open(3));
+        assert!(streams.take_doubtful(true).is_none());
+        streams.doubt();
+        assert!(streams.take_doubtful(false).is_none());
+        assert!(streams.take_doubtful(true).is_some() && !streams.is_open(3));
+    }
+
+    #[test]
+    fn numbers_only_grow_and_what_is_followed_is_bounded() {
+        let mut streams = Streams::default();
+        assert!(streams.is_new(5) && !streams.is_new(5) && !streams.is_new(3) && streams.is_new(7));
+        (0..5000).for_each(|number| streams.begin(number, stream()));
+        assert!(streams.is_open(4095) && !streams.is_open(4096));
+    }
+
+    #[test]
+    fn what_a_server_has_not_begun_to_answer_may_be_refused() {
+        let mut streams = Streams::default();
+        [1, 3, 5].into_iter().for_each(|number| streams.begin(number, stream()));
+        streams.hear(3).unwrap().server.has_begun = true;
+        assert!(streams.take_refused(1).is_some() && streams.is_open(3) && !streams.is_open(5));
+        assert!(streams.take_refused(1).is_none() && streams.is_open(1));
+    }
+}

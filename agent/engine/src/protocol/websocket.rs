@@ -1,0 +1,176 @@
+//! WebSocket (RFC 6455) after its opening handshake, which is an HTTP request: both sides' messages are counted, their
+//! payloads are passed over.
+//!
+//! It has no messages of its own for the engine: the exchange that opened it lasts until it ends, and is told then what
+//! was counted. Where bytes are missing, counting goes on with the next bytes that are whole frames.
+
+mod frame;
+
+use super::{Ending, Outcome, Side, set};
+use crate::semconv;
+use frame::{Frame, Read};
+
+/// Why a connection ended that nobody closed (RFC 6455 section 7.4.1: never sent, only reported).
+const ABNORMAL: u16 = 1006;
+/// The codes by which an end says that the other one has done wrong.
+const BLAMES: &[u16] = &[1002, 1003, 1007, 1008, 1009, 1010, 3000, 3003, 3008];
+/// The codes by which an end says that it has failed itself.
+const FAILURES: &[u16] = &[1011, 1013, 1014, 1015];
+
+/// The state of one WebSocket: both sides.
+#[derive(Debug, Default)]
+pub(super) struct WebSocket {
+    client: Half,
+    server: Half,
+    /// What was said first of why it ends.
+    closed: Option<Close>,
+}
+
+/// One direction.
+#[derive(Clone, Copy, Debug, Default)]
+struct Half {
+    /// Messages whose last frame has begun.
+    messages: u64,
+    is_closed: bool,
+    /// Bytes are missing, and the next frame's beginning is not known.
+    is_lost: bool,
+    /// Frames may be missing.
+    is_partial: bool,
+}
+
+/// A close frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Close {
+    by: Side,
+    /// None where the frame has no code, which is the same as a normal end.
+    code: Option<u16>,
+}
+
+/// What the bytes shown are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// As many bytes are counted.
+    Eat(usize),
+    /// As many bytes are counted, and need not be seen.
+    Skip(u64),
+    /// At least so many bytes must be seen.
+    Need(usize),
+    /// After as many bytes, both sides have said that they will send no more.
+    End(usize),
+}
+
+impl WebSocket {
+    /// Looks at the beginning of `bytes`, the unread bytes of `side`.
+    pub(super) fn parse(&mut self, side: Side, bytes: &[u8]) -> Step {
+        if self.half(side).is_lost && !bytes.is_empty() {
+            if !frame::are_whole(bytes) {
+                return Step::Eat(bytes.len());
+            }
+            self.half(side).is_lost = false;
+        }
+        match frame::read(bytes) {
+            Read::Need(at_least) => Step::Need(at_least),
+            Read::Frame(frame) => self.frame(side, frame),
+            Read::Broken => {
+                self.missed(side);
+                Step::Eat(bytes.len().max(1))
+            }
+        }
+    }
+
+    fn frame(&mut self, side: Side, frame: Frame) -> Step {
+        let Frame { length, ends_message, close } = frame;
+        let half = self.half(side);
+        half.messages += u64::from(ends_message);
+        let Some(code) = close else { return Step::Skip(length) };
+        half.is_closed = true;
+        self.closed.get_or_insert(Close { by: side, code });
+        let eaten = usize::try_from(length).unwrap_or(usize::MAX);
+        if self.client.is_closed && self.server.is_closed { Step::End(eaten) } else { Step::Eat(eaten) }
+    }
+
+    /// Notes that bytes of `side` are missing which may have been frames.
+    pub(super) fn missed(&mut self, side: Side) {
+        let half = self.half(side);
+        (half.is_lost, half.is_partial) = (true, true);
+    }
+
+    /// Returns what is to be told at the end.
+    pub(super) fn ending(&self) -> Ending {
+        let mut attributes = Vec::with_capacity(4);
+        let count = |messages: u64| i64::try_from(messages).unwrap_or(i64::MAX);
+        set(&mut attributes, semconv::REMORA_WEBSOCKET_CLIENT_MESSAGES, count(self.client.messages));
+        set(&mut attributes, semconv::REMORA_WEBSOCKET_SERVER_MESSAGES, count(self.server.messages));
+        if let Some(code) = self.closed.and_then(|close| close.code) {
+            set(&mut attributes, semconv::REMORA_WEBSOCKET_CLOSE_CODE, i64::from(code));
+        }
+        let is_partial = self.client.is_partial || self.server.is_partial;
+        if is_partial {
+            set(&mut attributes, semconv::REMORA_INCOMPLETE, "messages_missing");
+        }
+        // The frame that closed it may be among what is missing.
+        let outcome = match self.closed {
+            Some(close) => outcome(close),
+            None if is_partial => None,
+            None => Some(Outcome {
+                error_type: Some(ABNORMAL.to_string()),
+                message: Some("the connection ended without a close frame".to_owned()),
+                is_client_fault: false,
+            }),
+        };
+        Ending { attributes, outcome, ..Ending::default() }
+    }
+
+    fn half(&mut self, side: Side) -> &mut Half {
+        match side {
+            Side::Client => &mut self.client,
+            Side::Server => &mut self.server,
+        }
+    }
+}
+
+/// Who goes away, restarts or is done has not failed; what the codes from 4000 on mean only the application knows.
+fn outcome(close: Close) -> Option<Outcome> {
+    let code = close.code?;
+    let blames = BLAMES.contains(&code);
+    (blames || FAILURES.contains(&code)).then(|| Outcome {
+        error_type: Some(code.to_string()),
+        message: None,
+        is_client_fault: blames == (close.by == Side::Server),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn close(by: Side, code: Option<u16>) -> Option<(String, bool)> {
+        let outcome = outcome(Close { by, code })?;
+        Some((outcome.error_type?, outcome.is_client_fault))
+    }
+
+    #[test]
+    fn close_codes_tell_whose_fault_it_was() {
+        for code in [None, Some(1000), Some(1001), Some(1012), Some(4321)] {
+            assert_eq!(close(Side::Client, code), None, "{code:?}");
+        }
+        assert_eq!(close(Side::Server, Some(1009)), Some(("1009".to_owned(), true)));
+        assert_eq!(close(Side::Client, Some(1009)), Some(("1009".to_owned(), false)));
+        assert_eq!(close(Side::Server, Some(1011)), Some(("1011".to_owned(), false)));
+        assert_eq!(close(Side::Client, Some(1011)), Some(("1011".to_owned(), true)));
+    }
+
+    #[test]
+    fn what_is_no_frame_ends_no_count() {
+        let mut socket = WebSocket::default();
+        assert_eq!(socket.parse(Side::Server, b"\x81\x02hi"), Step::Skip(4));
+        assert_eq!(socket.parse(Side::Server, b"\x83\x02hi"), Step::Eat(4));
+        // Not whole, then whole.
+        assert_eq!(socket.parse(Side::Server, b"\x81\x05hi"), Step::Eat(4));
+        assert_eq!(socket.parse(Side::Server, b"\x81\x02hi\x81\x00"), Step::Skip(4));
+        let ending = socket.ending();
+        assert_eq!(ending.outcome, None);
+        assert!(ending.attributes.contains(&(semconv::REMORA_WEBSOCKET_SERVER_MESSAGES, 2i64.into())));
+        assert!(ending.attributes.contains(&(semconv::REMORA_INCOMPLETE, "messages_missing".into())));
+    }
+}

@@ -1,0 +1,169 @@
+//! One frame (RFC 6455 section 5.2).
+
+/// Most bytes of a control frame's payload (section 5.5).
+const MAX_CONTROL_BYTES: u64 = 125;
+
+/// `FIN` and `opcode` of the first byte; `MASK` of the second.
+const FIN: u8 = 0x80;
+const OPCODE: u8 = 0x0f;
+const MASK: u8 = 0x80;
+const CLOSE: u8 = 0x8;
+
+/// What is of interest in a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Frame {
+    /// Bytes of header and payload.
+    pub(super) length: u64,
+    /// It is the last or only one of a text or binary message.
+    pub(super) ends_message: bool,
+    /// It closes the connection, with this code if with any.
+    pub(super) close: Option<Option<u16>>,
+}
+
+/// What bytes are at the beginning of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Read {
+    Frame(Frame),
+    /// At least so many bytes must be seen.
+    Need(usize),
+    /// No frame begins so.
+    Broken,
+}
+
+/// Returns the frame with which `bytes` begin. The payload need not be among them, but for a close frame's.
+pub(super) fn read(bytes: &[u8]) -> Read {
+    let Some(&[first, second]) = bytes.first_chunk() else { return Read::Need(2) };
+    let opcode = first & OPCODE;
+    let is_control = opcode >= CLOSE;
+    let short = u64::from(second & !MASK);
+    // 3 to 7 and 11 to 15 are reserved; control frames are never in parts.
+    let is_known = matches!(opcode, 0x0..=0x2 | 0x8..=0xa);
+    if !is_known || is_control && (first & FIN == 0 || short > MAX_CONTROL_BYTES) {
+        return Read::Broken;
+    }
+    let (payload, at) = match short {
+        126 => match bytes.get(2..).and_then(<[u8]>::first_chunk) {
+            Some(&length) => (u64::from(u16::from_be_bytes(length)), 4),
+            None => return Read::Need(4),
+        },
+        127 => match bytes.get(2..).and_then(<[u8]>::first_chunk) {
+            Some(&length) => (u64::from_be_bytes(length), 10),
+            None => return Read::Need(10),
+        },
+        short => (short, 2),
+    };
+    let has_mask = second & MASK != 0;
+    let header: u64 = if has_mask { at + 4 } else { at };
+    // The most significant bit of a length is 0.
+    let Some(length) = payload.checked_add(header).filter(|_| payload >> 63 == 0) else {
+        return Read::Broken;
+    };
+    let ends_message = !is_control && first & FIN != 0;
+    if opcode != CLOSE {
+        return Read::Frame(Frame { length, ends_message, close: None });
+    }
+    match usize::try_from(length) {
+        Ok(whole) if bytes.len() < whole => Read::Need(whole),
+        _ => Read::Frame(Frame { length, ends_message, close: Some(close_code(bytes, has_mask)) }),
+    }
+}
+
+/// Returns the code of a whole close frame: the first two bytes of its payload.
+fn close_code(bytes: &[u8], has_mask: bool) -> Option<u16> {
+    let payload = bytes.get(2..)?;
+    let (mask, payload) = match payload.split_first_chunk::<4>().filter(|_| has_mask) {
+        Some((&[first, second, ..], payload)) => ([first, second], payload),
+        None => ([0; 2], payload),
+    };
+    let &[first, second] = payload.first_chunk()?;
+    let [mask_first, mask_second] = mask;
+    Some(u16::from_be_bytes([first ^ mask_first, second ^ mask_second]))
+}
+
+/// Returns whether `bytes` are one whole frame after the other.
+pub(super) fn are_whole(mut bytes: &[u8]) -> bool {
+    while !bytes.is_empty() {
+        let Read::Frame(frame) = read(bytes) else { return false };
+        let Some(rest) = usize::try_from(frame.length).ok().and_then(|length| bytes.get(length..)) else {
+            return false;
+        };
+        bytes = rest;
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn data(length: u64) -> Read {
+        Read::Frame(Frame { length, ends_message: true, close: None })
+    }
+
+    #[test]
+    fn lengths_are_read_in_all_forms() {
+        assert_eq!(read(b"\x81\x05Hello"), data(7));
+        assert_eq!(read(b"\x81\x85\x37\xfa\x21\x3d"), data(11));
+        assert_eq!(read(b"\x82\x7e\x01\x00"), data(260));
+        assert_eq!(read(b"\x82\x7f\0\0\0\0\0\x01\0\0"), data(65_546));
+        assert_eq!(read(b"\xc2\xff\x7f\xff\xff\xff\xff\xff\xff\xff"), data((1 << 63) + 13));
+    }
+
+    #[test]
+    fn fragments_end_with_their_last_and_control_frames_end_none() {
+        let ends = |bytes| match read(bytes) {
+            Read::Frame(frame) => frame.ends_message,
+            other => panic!("{other:?}"),
+        };
+        assert!(!ends(b"\x01\x03Hel"));
+        assert!(!ends(b"\x89\x00"));
+        assert!(!ends(b"\x00\x01l"));
+        assert!(ends(b"\x80\x02lo"));
+    }
+
+    #[test]
+    fn what_is_cut_is_asked_for() {
+        for (bytes, needed) in [
+            (&b""[..], 2),
+            (b"\x81", 2),
+            (b"\x81\x7e\x01", 4),
+            (b"\x81\x7f\0\0\0\0\0\0\0", 10),
+            (b"\x88\x02\x03", 4),
+        ] {
+            assert_eq!(read(bytes), Read::Need(needed), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn hostile_headers_are_no_frames() {
+        for bytes in [
+            &b"\x83\x00"[..],
+            b"\x8b\x00",
+            b"\x08\x00",
+            b"\x89\x7e\x00\x7e",
+            b"\x82\x7f\xff\xff\xff\xff\xff\xff\xff\xff",
+        ] {
+            assert_eq!(read(bytes), Read::Broken, "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn close_codes_are_unmasked() {
+        let code = |bytes| match read(bytes) {
+            Read::Frame(frame) => frame.close,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(code(b"\x88\x00"), Some(None));
+        assert_eq!(code(b"\x88\x02\x03\xe8"), Some(Some(1000)));
+        assert_eq!(code(b"\x88\x82\x01\x02\x03\x04\x02\xeb"), Some(Some(1001)));
+        assert_eq!(code(b"\x88\x80\x01\x02\x03\x04"), Some(None));
+        assert_eq!(code(b"\x8a\x00"), None);
+    }
+
+    #[test]
+    fn only_whole_frames_are_whole() {
+        assert!(are_whole(b"\x81\x02hi\x89\x00"));
+        assert!(!are_whole(b"\x81\x02hi\x89"));
+        assert!(!are_whole(b"\x81\x03hi"));
+    }
+}

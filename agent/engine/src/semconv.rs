@@ -166,6 +166,10 @@ keys! {
     MESSAGING_OPERATION_TYPE = "messaging.operation.type";
     /// The queue.
     MESSAGING_DESTINATION_NAME = "messaging.destination.name";
+    /// The group of consumers that shares the messages.
+    MESSAGING_CONSUMER_GROUP_NAME = "messaging.consumer.group.name";
+    /// Pattern of the queues' names.
+    MESSAGING_DESTINATION_TEMPLATE = "messaging.destination.template";
     /// Hashes that name the messages which were handed over: the aggregator links them to their receipts.
     REMORA_MESSAGE_SENT = "remora.message.sent";
     /// Seconds that the message which waited longest was on its way, where its sending was seen.

@@ -295,7 +295,9 @@ fn survivors(protocol: &str, capture: usize) -> (usize, usize) {
 #[test]
 fn long_calls_keep_their_exchanges() {
     // Of all exchanges, those that may be lost with each capture.
-    for (protocol, lost) in [("http1", [3, 0, 0]), ("mongodb", [0, 0, 0]), ("postgresql", [1, 0, 0]), ("redis", [96, 0, 0])] {
+    for (protocol, lost) in
+        [("http1", [3, 0, 0]), ("mongodb", [0, 0, 0]), ("postgresql", [1, 0, 0]), ("redis", [96, 0, 0])]
+    {
         for (capture, lost) in [256, 1024, 4096].into_iter().zip(lost) {
             let (all, surviving) = survivors(protocol, capture);
             assert!(surviving + lost >= all, "{protocol} with {capture}: {surviving} of {all}");

@@ -223,11 +223,14 @@ fn a_command_may_stand_behind_its_documents() {
 fn a_database_behind_a_long_command_is_told_with_the_response() {
     let filter = document(&[("note", text(&"x".repeat(9000)))]);
     let fields = [("find", text("orders")), ("filter", Document(filter)), ("$db", text("shop"))];
-    let play =
-        [(CLIENT, msg(1, 0, 0, &[body(&document(&fields))])), (SERVER, msg(2, 1, 0, &[found(1, 1)]))];
+    let play = [(CLIENT, msg(1, 0, 0, &[body(&document(&fields))])), (SERVER, msg(2, 1, 0, &[found(1, 1)]))];
     assert_eq!(
         told(&play),
-        ["request find orders (open)", "request end", "response, response.returned_rows = 1, namespace = shop"]
+        [
+            "request find orders (open)",
+            "request end",
+            "response, response.returned_rows = 1, namespace = shop"
+        ]
     );
 }
 
@@ -299,7 +302,10 @@ fn compressed_messages_are_read_as_far_as_they_are_needed() {
         let told = told(&play);
         assert_eq!(told[..2], ["request ping", "response"]);
         assert!(told[2].starts_with("request find orders"), "{told:?}");
-        assert_eq!(told.iter().filter(|line| line.starts_with("request")).count(), 3 + usize::from(compressor == 0));
+        assert_eq!(
+            told.iter().filter(|line| line.starts_with("request")).count(),
+            3 + usize::from(compressor == 0)
+        );
         assert!(told.contains(&"response, response.returned_rows = 20".to_owned()), "{told:?}");
     }
 }
@@ -374,7 +380,8 @@ fn responses_to_nobody_are_passed_over() {
 
 #[test]
 fn errors_of_all_kinds_are_told_by_their_numbers() {
-    let write_error = document(&[("index", Int(0)), ("code", Int(11000)), ("errmsg", text("E11000: { _id: 1 }"))]);
+    let write_error =
+        document(&[("index", Int(0)), ("code", Int(11000)), ("errmsg", text("E11000: { _id: 1 }"))]);
     let concern = document(&[("code", Int(64)), ("codeName", text("WriteConcernTimeout"))]);
     let replies: [(Vec<(&str, Value)>, &str); 5] = [
         (
@@ -511,16 +518,7 @@ fn long_messages_need_not_be_seen() {
     replay.feed(CLIENT, &find(3));
     replay.feed(SERVER, &msg(4, 3, 0, &[found(1, 1)]));
     let told: Vec<String> = replay.said.iter().map(|said| short(&said.kind)).collect();
-    assert_eq!(
-        told,
-        [
-            OPEN_INSERT,
-            "request end",
-            "response",
-            FIND,
-            "response, response.returned_rows = 1",
-        ]
-    );
+    assert_eq!(told, [OPEN_INSERT, "request end", "response", FIND, "response, response.returned_rows = 1",]);
 }
 
 #[test]

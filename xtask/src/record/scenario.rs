@@ -39,6 +39,7 @@ const fn unix(
 
 const CURL: Speaker = Speaker::program("curl", "curl");
 const PGBENCH: Speaker = Speaker::program("pgbench", "pgbench");
+const GO_REDIS: Speaker = Speaker::go("go-redis", "github.com/redis/go-redis/v9");
 const MONGO_GO: Speaker = Speaker::go("mongo-driver for Go", "go.mongodb.org/mongo-driver/v2");
 const PYMONGO: Speaker = Speaker::python("pymongo", "pymongo");
 const PSQL: Speaker = Speaker::program("psql", "psql");
@@ -131,6 +132,31 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         command.args(["-p", &to.port().to_string(), "-c", "1", "-n", "32", "-P", "16", "-q"]);
         command.args(["-t", "ping,set,get,incr"]);
         vec![command]
+    }),
+    tcp("redis/streams-2", REDIS_PY, Kind::Redis, |environment, to| {
+        redis_py(environment, "redis_streams.py", to, "2")
+    }),
+    tcp("redis/streams-3", REDIS_PY, Kind::Redis, |environment, to| {
+        redis_py(environment, "redis_streams.py", to, "3")
+    }),
+    tcp("redis/cluster", REDIS_PY, Kind::RedisCluster, |environment, to| {
+        redis_py(environment, "redis_cluster.py", to, "move")
+    }),
+    tcp(
+        "redis/ioredis-cluster",
+        Speaker::node("ioredis", "ioredis"),
+        Kind::RedisCluster,
+        |environment, to| {
+            let announce = with_word(environment.python("redis_cluster.py"), to, "announce");
+            vec![announce, with_port(environment.node("redis-cluster.js"), to)]
+        },
+    ),
+    tcp("redis/go-redis", GO_REDIS, Kind::Redis, |environment, to| {
+        vec![with_port(environment.go("redis"), to)]
+    }),
+    tcp("redis/go-redis-cluster", GO_REDIS, Kind::RedisCluster, |environment, to| {
+        let announce = with_word(environment.python("redis_cluster.py"), to, "announce");
+        vec![announce, with_port(environment.go("redis-cluster"), to)]
     }),
     tcp("mongodb/pymongo", PYMONGO, Kind::FerretDb, |environment, to| {
         let parts = ["reads", "writes", "looks", "large", "sign_in"];

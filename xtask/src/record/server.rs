@@ -35,6 +35,9 @@ pub(super) enum Kind {
     Node,
     Postgresql,
     Redis,
+    /// One of two nodes of a cluster, and the other.
+    RedisCluster,
+    RedisClusterOther,
     /// MongoDB's protocol.
     FerretDb,
     /// FerretDB behind a front that compresses.
@@ -52,6 +55,7 @@ impl Kind {
             Kind::Node => Speaker::program("Node.js http", "node"),
             Kind::Postgresql => Speaker::program("PostgreSQL", "postgres"),
             Kind::Redis => Speaker::program("Redis", "redis-server"),
+            Kind::RedisCluster | Kind::RedisClusterOther => Speaker::program("Redis Cluster", "redis-server"),
             Kind::FerretDb => Speaker::ferretdb("FerretDB"),
             Kind::FerretDbFront => Speaker::ferretdb("FerretDB behind a front that compresses"),
         }
@@ -92,8 +96,13 @@ impl Servers {
         socket: Socket,
         environment: &Environment,
     ) -> Result<Address> {
-        if kind == Kind::FerretDbFront {
-            self.address(Kind::FerretDb, socket, environment)?;
+        let needed = match kind {
+            Kind::FerretDbFront => Some(Kind::FerretDb),
+            Kind::RedisCluster => Some(Kind::RedisClusterOther),
+            _ => None,
+        };
+        if let Some(needed) = needed {
+            self.address(needed, socket, environment)?;
         }
         if !self.running.contains_key(&kind) {
             let running = self.start(kind, environment).with_context(|| format!("start {kind:?}"))?;
@@ -155,6 +164,15 @@ impl Servers {
                 command.arg(self.folder.join("redis.sock"));
                 command
             }
+            Kind::RedisCluster | Kind::RedisClusterOther => {
+                let folder = self.folder.join(format!("{kind:?}"));
+                fs::create_dir_all(&folder)?;
+                let mut command = program("redis-server");
+                command.args(["--port", &number, "--bind", "127.0.0.1", "--save", "", "--dir"]).arg(folder);
+                // The usual port for the nodes among themselves, 10,000 higher, may be beyond the last.
+                command.args(["--cluster-enabled", "yes", "--cluster-port", &free_port()?.to_string()]);
+                command
+            }
             Kind::FerretDb => {
                 let folder = self.folder.join("ferretdb");
                 fs::create_dir_all(&folder)?;
@@ -179,6 +197,9 @@ impl Servers {
         running.wait(&self.folder)?;
         if kind == Kind::Postgresql {
             self.create_database(port)?;
+        }
+        if let (Kind::RedisCluster, Some(other)) = (kind, self.running.get(&Kind::RedisClusterOther)) {
+            join(port, other.port)?;
         }
         Ok(running)
     }
@@ -259,6 +280,32 @@ impl Drop for Servers {
         }
         let _ = fs::remove_dir_all(&self.folder);
     }
+}
+
+/// Makes two nodes of Redis a cluster, each with half of the slots.
+fn join(one: u16, other: u16) -> Result<()> {
+    let ask = |port: u16, arguments: &[&str]| -> Result<String> {
+        let mut cli = program("redis-cli");
+        cli.args(["-p", &port.to_string()]).args(arguments);
+        let output = cli.output().context("start redis-cli")?;
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    ask(one, &["CLUSTER", "ADDSLOTSRANGE", "0", "8191"])?;
+    ask(other, &["CLUSTER", "ADDSLOTSRANGE", "8192", "16383"])?;
+    ask(other, &["CLUSTER", "SET-CONFIG-EPOCH", "2"])?;
+    let bus = ask(other, &["CONFIG", "GET", "cluster-port"])?;
+    let bus = bus.lines().nth(1).context("ask for the port of the nodes")?;
+    ask(one, &["CLUSTER", "MEET", "127.0.0.1", &other.to_string(), bus])?;
+    let deadline = Instant::now() + START;
+    for port in [one, other] {
+        while !ask(port, &["CLUSTER", "INFO"])?.contains("cluster_state:ok") {
+            if Instant::now() > deadline {
+                bail!("the nodes did not become a cluster within {START:?}");
+            }
+            thread::sleep(PAUSE);
+        }
+    }
+    Ok(())
 }
 
 impl Running {

@@ -152,6 +152,8 @@ fn node(app: &Path, folder: &Path) -> Result<()> {
 
 /// Runs npm on the `package.json` in `folder`.
 pub(crate) fn npm(subcommand: &str, folder: &Path) -> Result<()> {
+    // npm takes a folder behind a link for a package of its own.
+    let folder = fs::canonicalize(folder).with_context(|| format!("find {}", folder.display()))?;
     let mut npm = shell::program("npm");
     npm.args([subcommand, "--no-audit", "--no-fund", "--loglevel=error", "--prefix"]).arg(folder);
     shell::run("install the Node packages", "it needs npm and access to a registry", &mut npm)

@@ -9,8 +9,6 @@ use crate::semconv::{self, Attributes};
 /// Longest name of a command, and of a collection or database.
 const MAX_COMMAND_BYTES: usize = 64;
 const MAX_NAMESPACE_BYTES: usize = 255;
-/// Digits, letters and dashes of a `traceparent`, of version 00.
-const PARENT_BYTES: usize = 55;
 
 /// Commands whose name is followed by a collection's.
 const OF_COLLECTIONS: [&str; 31] = [
@@ -110,12 +108,7 @@ pub(super) fn of_query(target: &[u8], body: &[u8], options: Options) -> Option<C
     Some(facts.finish("find", shape, None))
 }
 
-fn read(
-    body: &[u8],
-    database: Option<&[u8]>,
-    sections: &Sections<'_>,
-    options: Options,
-) -> Option<Command> {
+fn read(body: &[u8], database: Option<&[u8]>, sections: &Sections<'_>, options: Options) -> Option<Command> {
     let mut elements = Elements::of(body)?;
     let first = elements.next()?;
     let name = name(first.name);
@@ -123,8 +116,7 @@ fn read(
         return Some(Command { request: None, is_batch: false, cut_at: None });
     }
     let is_secret = SECRET.iter().any(|secret| name.eq_ignore_ascii_case(secret));
-    let mut shape =
-        Shape::new(options.redact, options.max_bytes, options.mark_key.filter(|_| !is_secret));
+    let mut shape = Shape::new(options.redact, options.max_bytes, options.mark_key.filter(|_| !is_secret));
     let mut facts = Facts { database, is_secret, ..Facts::default() };
     facts.collection = collection(name, &first);
     shape.begin(name, facts.collection, Some(&first).filter(|_| !is_secret));
@@ -271,9 +263,5 @@ fn commented(comment: &Element<'_>) -> Option<WireContext> {
         let state = named(b"tracestate");
         return context::of_w3c(&[named(b"traceparent")?], state.as_slice());
     }
-    let text = comment.text()?;
-    let name = memchr::memmem::find(text, b"traceparent")?;
-    let behind = text.get(name + b"traceparent".len()..)?;
-    let start = behind.iter().position(|byte| !b"=:'\" ".contains(byte))?;
-    context::of_w3c(&[behind.get(start..)?.get(..PARENT_BYTES)?], &[])
+    context::of_text(comment.text()?)
 }

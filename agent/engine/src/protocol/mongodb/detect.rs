@@ -1,7 +1,9 @@
 //! Whether bytes begin a message of MongoDB's wire protocol, and where in other bytes one begins.
 
 use super::bson::{self, MIN_DOCUMENT_BYTES};
-use super::header::{self, COMPRESSED_HEAD_BYTES, HEADER_BYTES, Header, MSG_HEAD_BYTES, OpCode, TELLING_BYTES};
+use super::header::{
+    self, COMPRESSED_HEAD_BYTES, HEADER_BYTES, Header, MSG_HEAD_BYTES, OpCode, TELLING_BYTES,
+};
 use crate::protocol::{Detection, Side};
 
 /// Longest name of a command, of a collection with its database, or of a document sequence.

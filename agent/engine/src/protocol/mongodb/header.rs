@@ -102,6 +102,5 @@ pub(super) fn flags(bytes: &[u8]) -> Option<Flags> {
     // Bits 0 to 15 are required to be understood, and `exhaustAllowed` is the only one beyond.
     const KNOWN: u32 = 0x0001_0003;
     let bits = bson::int32(bytes)?.cast_unsigned();
-    (bits & !KNOWN == 0)
-        .then_some(Flags { has_checksum: bits & 0x1 != 0, more_to_come: bits & 0x2 != 0 })
+    (bits & !KNOWN == 0).then_some(Flags { has_checksum: bits & 0x1 != 0, more_to_come: bits & 0x2 != 0 })
 }

@@ -110,7 +110,8 @@ impl Parser for MongodbParser {
 
     fn cut_short(&mut self, side: Side, skipped: u64) {
         match (side, &mut self.asking, &mut self.answering) {
-            (Side::Client, Asking::Rest { rest, .. }, _) | (Side::Server, _, Answering::Rest { rest, .. }) => {
+            (Side::Client, Asking::Rest { rest, .. }, _)
+            | (Side::Server, _, Answering::Rest { rest, .. }) => {
                 rest.put_back(skipped);
             }
             _ => {}

@@ -85,7 +85,8 @@ mod tests {
 
     #[test]
     fn hostile_input_is_refused() {
-        for bytes in [&b""[..], b"\xff\xff\xff\xff\xff\x01", b"\x03", b"\x0b\x11\x03", b"\x0b\x08abc\x11\x00"] {
+        for bytes in [&b""[..], b"\xff\xff\xff\xff\xff\x01", b"\x03", b"\x0b\x11\x03", b"\x0b\x08abc\x11\x00"]
+        {
             assert_eq!(beginning(bytes, 100), None, "{}", bytes.escape_ascii());
         }
     }

@@ -2,8 +2,10 @@
 
 mod ferretdb;
 mod go_service;
+mod grpc_service;
 mod gunicorn;
 mod http_server;
+mod mysql;
 mod nginx;
 mod node_service;
 mod postgres;
@@ -12,8 +14,10 @@ mod tokio_service;
 
 pub use ferretdb::FerretDb;
 pub use go_service::GoService;
+pub use grpc_service::{GrpcService, Language};
 pub use gunicorn::{Gunicorn, Workers};
 pub use http_server::HttpServer;
+pub use mysql::{Flavour, Mysql};
 pub use nginx::Nginx;
 pub use node_service::NodeService;
 pub use postgres::Postgres;

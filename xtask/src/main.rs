@@ -3,6 +3,7 @@
 
 mod bench;
 mod build;
+mod fuzz;
 mod lab;
 mod lint;
 mod record;
@@ -34,6 +35,8 @@ enum Command {
     Build(build::Build),
     /// Measure, and print each figure beside its budget
     Bench(bench::Bench),
+    /// Feed arbitrary bytes to the parsers and the engine, for a while each
+    Fuzz(fuzz::Fuzz),
     /// Measure how often the agent's parents are right, with real frameworks under load
     Lab(lab::Lab),
     /// Check formatting, clippy and documentation, with warnings denied
@@ -65,6 +68,7 @@ fn dispatch(command: Command) -> Result<()> {
         Command::Toolchain => toolchain::install().map(drop),
         Command::Build(build) => build::run(&build).map(drop),
         Command::Bench(bench) => bench::run(&bench),
+        Command::Fuzz(fuzz) => fuzz::run(&fuzz),
         Command::Lab(lab) => lab::run(&lab),
         Command::Lint => lint::run(),
         Command::Record(record) => record::run(&record),

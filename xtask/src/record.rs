@@ -3,6 +3,7 @@
 //! Each connection goes through a relay on loopback that writes down every piece as it passes. The files lie in
 //! `agent/engine/fixtures/PROTOCOL/NAME.session`; their format is described in [`session`].
 
+mod datagrams;
 mod environment;
 mod proxy;
 mod scenario;
@@ -17,10 +18,11 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::shell::step;
 use crate::workspace;
+use datagrams::DatagramProxy;
 use environment::Environment;
 use proxy::{Address, Proxy};
 use scenario::{SCENARIOS, Scenario};
-use server::Servers;
+use server::{Servers, Socket};
 
 /// How long connections may take to end after their client has.
 const LINGER: Duration = Duration::from_secs(10);
@@ -74,15 +76,18 @@ fn play(scenario: &Scenario, environment: &Environment, servers: &mut Servers) -
     step(&format!("record {}", scenario.name));
     let server = servers.address(scenario.server, scenario.socket, environment)?;
     let listen = servers.relay_address(scenario.server, scenario.socket);
-    let proxy = Proxy::start(&listen, server)?;
-    for command in (scenario.client)(environment, proxy.address()) {
-        let mut command = scenario::within(&["timeout", CLIENT_SECONDS], &command);
-        let output = command.output().with_context(|| format!("start {command:?}"))?;
-        if !output.status.success() {
-            bail!("{command:?} ended with {}: {}", output.status, String::from_utf8_lossy(&output.stderr));
+    let sessions = match scenario.socket {
+        Socket::Udp => {
+            let proxy = DatagramProxy::start(&server)?;
+            run_clients(scenario, environment, proxy.address())?;
+            proxy.finish()?
         }
-    }
-    let sessions = proxy.finish(LINGER)?;
+        Socket::Tcp | Socket::Unix => {
+            let proxy = Proxy::start(&listen, server)?;
+            run_clients(scenario, environment, proxy.address())?;
+            proxy.finish(LINGER)?
+        }
+    };
     if sessions.is_empty() {
         bail!("the client made no connection");
     }
@@ -90,6 +95,17 @@ fn play(scenario: &Scenario, environment: &Environment, servers: &mut Servers) -
     let client = scenario.speaker.signature(environment)?;
     let server = scenario.server.speaker().signature(environment)?;
     session::write_all(&prefix, &format!("# client {client}\n# server {server}\n"), &sessions)
+}
+
+fn run_clients(scenario: &Scenario, environment: &Environment, to: &Address) -> Result<()> {
+    for command in (scenario.client)(environment, to) {
+        let mut command = scenario::within(&["timeout", CLIENT_SECONDS], &command);
+        let output = command.output().with_context(|| format!("start {command:?}"))?;
+        if !output.status.success() {
+            bail!("{command:?} ended with {}: {}", output.status, String::from_utf8_lossy(&output.stderr));
+        }
+    }
+    Ok(())
 }
 
 /// Relays until the standard input ends.

@@ -2,7 +2,7 @@
 
 mod attached;
 mod children;
-mod duration;
+pub(crate) mod duration;
 pub(crate) mod host;
 
 use std::ffi::OsString;

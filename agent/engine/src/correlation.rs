@@ -3,6 +3,7 @@
 //! Takes the beginnings and ends of exchanges, makes [`Span`]s. It knows executors, turns and places on the wire, and no
 //! protocol. Its one hard problem is to name no parent rather than a wrong one: every rule below states what it proves.
 
+mod connections;
 mod content;
 mod deliveries;
 mod describe;
@@ -365,6 +366,12 @@ impl Correlation {
             SpanKind::Server | SpanKind::Consumer => open,
         };
         self.parents.touch(executor, server);
+    }
+
+    /// Notes that a connection is touched on which several exchanges are open: which of them it is for is told later, but
+    /// for what is more of one that `is_streaming`.
+    pub(crate) fn touch_any(&mut self, executor: &Executor, is_streaming: bool) {
+        self.parents.touch_any(executor, is_streaming);
     }
 
     /// Notes that something has arrived that is not understood yet.

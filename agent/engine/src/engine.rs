@@ -40,6 +40,8 @@ pub struct Settings {
     pub max_capture_bytes: u32,
     /// What is made of ids that two requests have in common.
     pub content_evidence: ContentEvidence,
+    /// Tell of connections of which nothing was understood too: one span each, when they end.
+    pub tells_unknown: bool,
 }
 
 /// Something the engine counts: discards by reason, and what it understood.
@@ -61,6 +63,7 @@ pub struct Engine {
     parsers: ParserSettings,
     learned: Learned,
     max_capture_bytes: u32,
+    tells_unknown: bool,
     connections: HashMap<ConnectionId, Connection>,
     told: Told,
     correlation: Correlation,
@@ -82,6 +85,7 @@ struct Connection {
     ingress: Stream,
     session: Session,
     pairing: Pairing,
+    opened_at_ns: u64,
     last_seen_ns: u64,
     /// The process that used it last.
     user: u32,
@@ -116,6 +120,7 @@ impl Connection {
             ingress: Stream::default(),
             session,
             pairing: Pairing::default(),
+            opened_at_ns: at_ns,
             last_seen_ns: at_ns,
             is_waiting: false,
         }
@@ -139,6 +144,7 @@ impl Engine {
             parsers: ParserSettings { mark_key, ..settings.parsers },
             learned: Learned::default(),
             max_capture_bytes: settings.max_capture_bytes,
+            tells_unknown: settings.tells_unknown,
             connections: HashMap::default(),
             told: Told::default(),
             correlation: Correlation::new(settings.id_seed, settings.content_evidence),
@@ -237,8 +243,8 @@ impl Engine {
 
     /// Tells that a process is gone, and with it the connections that it was the last to use.
     pub fn handle_process_exit(&mut self, tgid: u32, now_ns: u64) {
-        let is_local =
-            |connection: &Connection| connection.user == tgid && connection.opened.peer_sock.is_some();
+        let is_silent = |opened: &Opened| opened.peer_sock.is_some() || opened.is_datagram;
+        let is_local = |connection: &Connection| connection.user == tgid && is_silent(&connection.opened);
         // TCP connections tell their own end.
         let mut gone: Vec<_> =
             self.connections.iter().filter(|(_, c)| is_local(c)).map(|(id, _)| *id).collect();
@@ -419,6 +425,19 @@ impl Engine {
     /// to what the thread worked on before.
     fn touch(&mut self, id: ConnectionId, direction: Direction, executor: &Executor) {
         let Some(connection) = self.connections.get(&id) else { return };
+        let (is_asking, is_answering) = connection.pairing.is_streaming();
+        let is_streaming =
+            if connection.session.client() == Some(direction) { is_asking } else { is_answering };
+        if is_streaming || connection.pairing.is_multiplexed() {
+            return self.correlation.touch_any(executor, is_streaming);
+        }
+        // The answer of a resolver may be for whoever else has asked for the same name.
+        if connection.opened.is_datagram
+            && direction == Direction::Ingress
+            && connection.session.client() == Some(Direction::Egress)
+        {
+            return;
+        }
         let open = connection.pairing.oldest();
         if let (Direction::Ingress, Some(client)) = (direction, connection.session.client()) {
             self.correlation.read(kind(client), connection.pairing.only(), executor);
@@ -588,6 +607,8 @@ impl Engine {
             self.tally.received_bytes += received;
             self.tally.seen_bytes += closed.seen.min(received);
         }
+        self.tell_unknown(id, at_ns, closed);
+        let Some(connection) = self.connections.get(&id) else { return };
         let open = connection.pairing.oldest();
         let is_server = connection.session.client() == Some(Direction::Ingress);
         match closed.executor {
@@ -601,6 +622,18 @@ impl Engine {
             }
         }
         self.close(id, at_ns);
+    }
+
+    /// A connection of which nothing was understood is told as a whole, where that is wanted. Who met it midway knows
+    /// neither when it began nor who opened it.
+    fn tell_unknown(&mut self, id: ConnectionId, at_ns: u64, closed: Closed) {
+        let Some(connection) = self.connections.get(&id).filter(|_| self.tells_unknown) else { return };
+        let Connection { opened, opened_at_ns, session, .. } = connection;
+        let was_used = session.is_unknown() && opened.role != Role::Unknown;
+        if was_used {
+            let span = self.correlation.connection(id, opened, (*opened_at_ns, at_ns), closed);
+            self.spans.push_back(span);
+        }
     }
 
     /// Hands over what waits for segments that will not come.

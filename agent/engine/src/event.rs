@@ -153,6 +153,9 @@ pub struct Closed {
     pub executor: Option<Executor>,
     /// Bytes that the kernel received, where it counts them (TCP).
     pub received: Option<u64>,
+    /// Sequence numbers that what was sent has used, where there are any (TCP): one each for `SYN` and `FIN`, the others
+    /// for bytes.
+    pub sequence_sent: Option<u64>,
     /// Bytes that were seen being read.
     pub seen: u64,
 }

@@ -25,6 +25,10 @@ pub(crate) struct Started {
     pub(crate) place: Place,
     /// Hash of what a proxy passes on as it got it.
     pub(crate) content: Option<u64>,
+    /// The protocol numbers its requests: others may be answered before it.
+    pub(crate) is_numbered: bool,
+    /// Who writes it says nothing of who asks.
+    pub(crate) is_relayed: bool,
 }
 
 /// A request and what became of it.
@@ -108,7 +112,15 @@ impl Pairing {
             out.push(Paired::Refused);
             return;
         }
-        out.push(Paired::Started(Started { id, first, last, place, content: request.content() }));
+        out.push(Paired::Started(Started {
+            id,
+            first,
+            last,
+            place,
+            content: request.content(),
+            is_numbered: matches!(rule, Rule::Id(_)),
+            is_relayed: request.is_relayed,
+        }));
         let is_sending = request.is_open;
         let is_one_way = request.is_one_way;
         let exchange = Exchange {
@@ -216,9 +228,24 @@ impl Pairing {
         self.oldest().filter(|_| self.len() == 1)
     }
 
+    /// Returns whether several numbered exchanges are under way: which of them bytes belong to is not known before they
+    /// are read.
+    pub(crate) fn is_multiplexed(&self) -> bool {
+        self.by_id.len() > 1
+    }
+
+    /// Returns whether bytes of the client may be more of a numbered request that has begun before, and those of the
+    /// server more of such a response.
+    pub(crate) fn is_streaming(&self) -> (bool, bool) {
+        let mut open = self.by_id.values();
+        let mut others = self.by_id.values();
+        (open.any(|open| open.is_sending), others.any(|open| open.exchange.response.is_some()))
+    }
+
     /// Returns the exchange whose request is still being sent.
     pub(crate) fn sending(&self) -> Option<ExchangeId> {
-        let mut open = self.in_order.iter().rev().chain(self.by_id.values());
+        let mut open =
+            self.in_order.iter().rev().chain(self.by_id.values().filter(|_| !self.is_multiplexed()));
         open.find(|open| open.is_sending).map(|open| open.exchange.id)
     }
 

@@ -27,14 +27,22 @@ pub mod dns;
 pub mod http1;
 pub mod http2;
 pub mod mongodb;
+pub mod mysql;
 pub mod postgresql;
 pub mod redis;
 
 pub use marks::{Mark, Marks, Weight};
 
 /// All protocols, in the order in which they are asked whether bytes are theirs.
-pub static REGISTRY: &[&dyn Protocol] =
-    &[&dns::Dns, &http1::Http1, &http2::Http2, &mongodb::Mongodb, &postgresql::Postgresql, &redis::Redis];
+pub static REGISTRY: &[&dyn Protocol] = &[
+    &dns::Dns,
+    &http1::Http1,
+    &http2::Http2,
+    &mongodb::Mongodb,
+    &mysql::Mysql,
+    &postgresql::Postgresql,
+    &redis::Redis,
+];
 
 /// Who sent the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -284,10 +292,12 @@ pub enum Answer {
     /// again; those of the other side that are unread are dropped.
     Lost,
     /// From here on the connection carries the protocol with this [token](Protocol::upgrade_token), in both directions:
-    /// the bytes are shown to its parser. It answers what was asked last.
+    /// the bytes are shown to its parser.
     Upgraded {
         /// The token.
         token: &'static str,
+        /// What was asked last is answered there. Otherwise nobody has told what was asked.
+        is_answering: bool,
     },
     /// From here on the connection carries something else (after an upgrade, TLS, a tunnel): ignore the rest.
     Opaque,
@@ -361,6 +371,8 @@ pub struct Request {
     pub attributes: Attributes,
     /// Trace context found in the request.
     pub context: Option<WireContext>,
+    /// Programs that ask so have a task write that writes for all: who writes it says nothing of who asks.
+    pub is_relayed: bool,
     /// Contexts of the single messages that it hands over, where there are several.
     pub carried: Vec<WireContext>,
     /// What the request is about.

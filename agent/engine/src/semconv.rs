@@ -93,11 +93,11 @@ keys! {
     NETWORK_PROTOCOL_NAME = "network.protocol.name";
     /// `1.1`.
     NETWORK_PROTOCOL_VERSION = "network.protocol.version";
-    /// `tcp` or `unix`.
+    /// `unix` or `udp`; TCP where it is not there.
     NETWORK_TRANSPORT = "network.transport";
     /// Kind of error.
     ERROR_TYPE = "error.type";
-    /// `postgresql`, `redis`.
+    /// `mysql`, `postgresql`, `redis`.
     DB_SYSTEM_NAME = "db.system.name";
     /// Database name (PostgreSQL: `database`; Redis: index).
     DB_NAMESPACE = "db.namespace";
@@ -113,10 +113,12 @@ keys! {
     DB_COLLECTION_NAME = "db.collection.name";
     /// Stored procedure.
     DB_STORED_PROCEDURE_NAME = "db.stored_procedure.name";
-    /// Error code of the database (SQLSTATE, or the prefix of a Redis error).
+    /// Error code of the database (SQLSTATE, number of a MySQL error, or prefix of a Redis error).
     DB_RESPONSE_STATUS_CODE = "db.response.status_code";
     /// Rows that came back.
     DB_RESPONSE_RETURNED_ROWS = "db.response.returned_rows";
+    /// SQLSTATE of an error whose code is another.
+    REMORA_DB_SQLSTATE = "remora.db.sqlstate";
     /// User of the connection.
     DB_USER = "remora.db.user";
     /// `grpc`: the system of remote procedure calls.
@@ -131,6 +133,10 @@ keys! {
     REMORA_RPC_REQUEST_MESSAGES = "remora.rpc.request.messages";
     /// Messages that the server sent in one call.
     REMORA_RPC_RESPONSE_MESSAGES = "remora.rpc.response.messages";
+    /// Bytes that this end of a connection sent; the end of the stream may count as one.
+    REMORA_CONNECTION_BYTES_SENT = "remora.connection.bytes_sent";
+    /// Bytes that this end of a connection received.
+    REMORA_CONNECTION_BYTES_RECEIVED = "remora.connection.bytes_received";
     /// Why parts of the exchange are missing.
     REMORA_INCOMPLETE = "remora.incomplete";
     /// The trace that a context which the agent wrote into the request names: the receiver may have spans of that trace,

@@ -108,11 +108,13 @@ pub(crate) struct Session {
     is_from_start: bool,
     /// Whose bytes came first.
     first_speaker: Option<Direction>,
+    /// It was given up before any protocol was recognised.
+    is_strange: bool,
     has_wanted_more: bool,
     /// What was said since the connection was met midway, until it is known how to pair it.
     rehearsal: Option<Rehearsal>,
     /// What both sides have agreed to go on with.
-    upgrade: Option<&'static str>,
+    upgrade: Option<(&'static str, bool)>,
 }
 
 enum State {
@@ -138,6 +140,7 @@ impl Session {
             breaches: 0,
             is_from_start,
             first_speaker: None,
+            is_strange: false,
             has_wanted_more: false,
             rehearsal: None,
             upgrade: None,
@@ -165,6 +168,11 @@ impl Session {
         matches!(self.state, State::Ignored)
     }
 
+    /// Returns whether something was said, in no protocol that is known.
+    pub(crate) fn is_unknown(&self) -> bool {
+        self.is_strange || (matches!(self.state, State::Detecting) && self.first_speaker.is_some())
+    }
+
     /// Takes in the next chunk of a direction.
     pub(crate) fn handle(
         &mut self,
@@ -182,8 +190,8 @@ impl Session {
         }
         self.advance(direction, out);
         self.advance(direction.reverse(), out);
-        if let Some(token) = self.upgrade.take() {
-            self.go_on(token, around, out);
+        if let Some((token, is_answering)) = self.upgrade.take() {
+            self.go_on(token, is_answering, around, out);
             self.advance(direction, out);
             self.advance(direction.reverse(), out);
         }
@@ -341,6 +349,7 @@ impl Session {
         }
         self.unknown_chunks += 1;
         if self.unknown_chunks > self.max_unknown_chunks {
+            self.is_strange = true;
             self.ignore("protocol_unknown", out);
         }
     }
@@ -360,12 +369,16 @@ impl Session {
     }
 
     /// Goes on with the protocol that both sides have agreed on.
-    fn go_on(&mut self, token: &str, around: &Surroundings<'_>, out: &mut Vec<Outcome>) {
+    fn go_on(&mut self, token: &str, is_answering: bool, around: &Surroundings<'_>, out: &mut Vec<Outcome>) {
         let State::Speaking { client, .. } = &self.state else { return };
         let client = *client;
         let next = REGISTRY.iter().find(|protocol| protocol.upgrade_token() == Some(token));
         let Some(protocol) = next.copied() else { return self.ignore("opaque", out) };
-        let parser = protocol.upgraded_parser(&around.conversation(client, true));
+        let conversation = around.conversation(client, true);
+        let parser = match is_answering {
+            true => protocol.upgraded_parser(&conversation),
+            false => protocol.parser(&conversation),
+        };
         self.state = State::Speaking { protocol, parser, client };
     }
 
@@ -576,8 +589,8 @@ impl Session {
                     return;
                 }
                 Answer::Lost => self.start_over(direction.reverse(), out),
-                Answer::Upgraded { token } => {
-                    self.upgrade = Some(token);
+                Answer::Upgraded { token, is_answering } => {
+                    self.upgrade = Some((token, is_answering));
                     return;
                 }
                 Answer::Opaque => return self.ignore("opaque", out),

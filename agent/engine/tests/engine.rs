@@ -941,3 +941,87 @@ fn content_is_no_evidence_where_it_is_switched_off() {
     let call = call_of(&spans, call.connection);
     assert_eq!((call.parent, call.links.as_slice()), (None, [].as_slice()));
 }
+
+#[test]
+fn a_connection_that_nobody_understands_is_told_as_a_whole_on_request() {
+    let strange = "\u{1}\u{2}something else\n";
+    for is_wanted in [false, true] {
+        let mut world = World::new();
+        world.engine = Engine::new(Settings { tells_unknown: is_wanted, ..Settings::default() });
+        let (mut client, mut server) = world.connect(1, 2, 7000);
+        let silent = world.connect(1, 2, 7001).0;
+        world.pass(&mut client, &mut server, &strange.repeat(40));
+        let closed = Closed {
+            executor: Some(client.executor),
+            received: Some(3),
+            sequence_sent: Some(1 + 640),
+            ..Closed::default()
+        };
+        world.send(client.connection, EventKind::Closed(closed));
+        world.close(&silent);
+        let spans = world.spans();
+        if !is_wanted {
+            assert!(spans.is_empty(), "{spans:?}");
+            continue;
+        }
+        let [span] = &spans[..] else { panic!("{spans:?}") };
+        assert_eq!((span.kind, &*span.name, span.protocol), (SpanKind::Client, "connection", "unknown"));
+        assert!(span.ended_at_ns > span.started_at_ns);
+        let told = |key: &str| span.attributes.iter().find(|(found, _)| found == key).map(|(_, value)| value);
+        assert_eq!(told("remora.connection.bytes_sent"), Some(&Value::Int(640)));
+        assert_eq!(told("remora.connection.bytes_received"), Some(&Value::Int(3)));
+        assert_eq!(told("server.port"), Some(&Value::Int(7000)));
+        assert_eq!(told("network.transport"), Some(&Value::from("tcp")));
+    }
+}
+
+/// Returns a question about the addresses of `a.test`, or the answer that there is none, with the length before it.
+fn dns(id: u8, is_answer: bool) -> Vec<u8> {
+    let flags = if is_answer { [0x81, 0x83] } else { [1, 0] };
+    [&[0, 24, 0, id], &flags[..], b"\0\x01\0\0\0\0\0\0\x01a\x04test\0\0\x01\0\x01"].concat()
+}
+
+#[test]
+fn datagrams_of_dns_are_exchanges_of_the_thread_that_asks() {
+    let mut world = World::new();
+    let (mut client, mut server) = world.connect(1, 2, 80);
+    let socket = ConnectionId { sock: 77, inode: 7 };
+    let opened = Opened {
+        executor: server.executor,
+        local: Endpoint::Ip(SocketAddr::from(([127, 0, 0, 1], 50_000))),
+        peer: Endpoint::Ip(SocketAddr::from(([127, 0, 0, 53], 53))),
+        role: Role::Connected,
+        is_datagram: true,
+        peer_sock: None,
+        first: None,
+    };
+    world.pass(&mut client, &mut server, GET);
+    world.send(socket, EventKind::Opened(opened));
+    for (direction, is_answer) in [(Direction::Egress, false), (Direction::Ingress, true)] {
+        let bytes = Bytes::from(dns(9, is_answer));
+        let data = Data {
+            direction,
+            position: 0,
+            reverse_position: 0,
+            is_absolute: false,
+            length: bytes.len() as u32,
+            bytes,
+            inserted: None,
+            executor: server.executor,
+        };
+        world.send(socket, EventKind::Data(data));
+    }
+    world.pass(&mut server, &mut client, OK);
+    let spans = world.spans();
+    let lookup = spans.iter().find(|span| span.name == "DNS A").expect("a lookup");
+    assert_eq!(lookup.kind, SpanKind::Client);
+    let is = |key: &'static str, value: &'static str| lookup.attributes.contains(&(key.into(), value.into()));
+    assert!(is("network.transport", "udp") && is("error.type", "NXDOMAIN"), "{lookup:?}");
+    assert!(lookup.attributes.contains(&("dns.question.name".into(), "a.test".to_owned().into())));
+    expect![[r#"
+        1 -> GET (root)
+          2 <- GET /users/{id} (position)
+            2 -> DNS A (thread) ERROR 
+    "#]]
+    .assert_eq(&tree(&spans));
+}

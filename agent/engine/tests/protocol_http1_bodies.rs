@@ -179,10 +179,21 @@ fn the_operation_is_known_from_the_beginning_of_a_large_body() {
 }
 
 #[test]
-fn a_response_that_does_not_wait_for_the_body_is_still_its_own() {
-    let request = "POST /graphql HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{\"query\":\"{";
+fn a_response_before_the_body_waits_for_its_beginning() {
+    let head = "POST /graphql HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: 9000\r\n";
+    let refused = "HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n";
+    let expected = "response named query error of the client 413 \"\", http.response.status_code = 413, \
+                    graphql.operation.type = query";
     let mut replay = new();
-    replay.feed(CLIENT, request.as_bytes());
-    replay.feed(SERVER, b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n");
+    replay.feed(CLIENT, format!("{head}\r\n{{\"query\":\"").as_bytes());
+    replay.feed(SERVER, refused.as_bytes());
+    assert_eq!(told(&replay), [""; 0]);
+    replay.feed(CLIENT, format!("{{ a(b: \\\"{} ", "x".repeat(2000)).as_bytes());
+    replay.feed(CLIENT, "x".repeat(100).as_bytes());
+    assert_eq!(told(&replay), [expected]);
+    // A client that has asked whether to send the body does not send it.
+    let mut replay = new();
+    replay.feed(CLIENT, format!("{head}Expect: 100-continue\r\n\r\n").as_bytes());
+    replay.feed(SERVER, refused.as_bytes());
     assert_eq!(told(&replay), ["response error of the client 413 \"\", http.response.status_code = 413"]);
 }

@@ -172,6 +172,9 @@ pub struct ClosedEvent {
     pub header: EventHeader,
     /// Bytes that the kernel says were received (`tcp_sock::bytes_received`), 0 for Unix sockets.
     pub bytes_received: u64,
+    /// Sequence numbers that were given to what was sent (`tcp_sock::bytes_acked` and what is under way), 0 for Unix
+    /// sockets: bytes, and one each for `SYN` and `FIN`.
+    pub sequence_sent: u64,
     /// Bytes that the programs saw being read.
     pub seen_ingress: u64,
     /// As in [`DataEvent::turn`].
@@ -329,7 +332,7 @@ const _: () = {
     assert!(size_of::<EventHeader>() == 32);
     assert!(size_of::<DataEvent>() == 72);
     assert!(size_of::<OpenedEvent>() == 224);
-    assert!(size_of::<ClosedEvent>() == 56);
+    assert!(size_of::<ClosedEvent>() == 64);
     assert!(size_of::<ExecEvent>() == 576);
     assert!(size_of::<ForkEvent>() == 40);
     assert!(size_of::<ExitEvent>() == 32);

@@ -8,13 +8,19 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail};
 
 use crate::shell;
+use crate::test::environment::maven;
 use crate::workspace;
 
 /// Programs, and the Debian package that has each.
 const PROGRAMS: &[(&str, &str)] = &[
     ("curl", "curl"),
+    ("dig", "bind9-dnsutils"),
+    ("dnsmasq", "dnsmasq-base"),
     ("go", "golang-go"),
     ("initdb", "postgresql"),
+    ("java", "openjdk-17-jdk-headless"),
+    ("mariadb", "mariadb-client"),
+    ("mariadbd", "mariadb-server"),
     ("nginx", "nginx-light"),
     ("node", "nodejs"),
     ("npm", "npm"),
@@ -46,6 +52,7 @@ impl Environment {
         let environment = Self { folder: workspace::target().join("record") };
         environment.install_python()?;
         environment.install_node()?;
+        maven::install_jdbc()?;
         environment.build_go()?;
         crate::test::environment::ferretdb()?;
         Ok(environment)
@@ -81,6 +88,13 @@ impl Environment {
     pub(super) fn go(&self, role: &str) -> Command {
         let mut command = Command::new(self.folder.join("go/golden"));
         command.arg(role);
+        command
+    }
+
+    /// Returns a command that runs the client in Java, which is compiled as it is started, with a URL of JDBC.
+    pub(super) fn jdbc(&self, url: &str) -> Command {
+        let mut command = program("java");
+        command.arg("-cp").arg(maven::class_path()).arg(clients().join("java/SqlClient.java")).arg(url);
         command
     }
 

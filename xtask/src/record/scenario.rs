@@ -28,6 +28,15 @@ const fn tcp(
     Scenario { name, speaker, server, socket: Socket::Tcp, client }
 }
 
+/// Returns questions to dnsmasq, over UDP.
+const fn udp(
+    name: &'static str,
+    speaker: Speaker,
+    client: fn(&Environment, &Address) -> Vec<Command>,
+) -> Scenario {
+    Scenario { name, speaker, server: Kind::Dnsmasq, socket: Socket::Udp, client }
+}
+
 const fn unix(
     name: &'static str,
     speaker: Speaker,
@@ -37,12 +46,26 @@ const fn unix(
     Scenario { name, speaker, server, socket: Socket::Unix, client }
 }
 
+const DIG: Speaker = Speaker::program("dig", "dig");
+const DNSPYTHON: Speaker = Speaker::python("dnspython", "dnspython");
 const CURL: Speaker = Speaker::program("curl", "curl");
+const GRPC_GO: Speaker = Speaker::go("grpc-go", "google.golang.org/grpc");
+const GRPC_NODE: Speaker = Speaker::node("@grpc/grpc-js", "@grpc/grpc-js");
+const GRPC_PYTHON: Speaker = Speaker::python("grpcio", "grpcio");
 const PGBENCH: Speaker = Speaker::program("pgbench", "pgbench");
 const GO_REDIS: Speaker = Speaker::go("go-redis", "github.com/redis/go-redis/v9");
 const MONGO_GO: Speaker = Speaker::go("mongo-driver for Go", "go.mongodb.org/mongo-driver/v2");
 const PYMONGO: Speaker = Speaker::python("pymongo", "pymongo");
 const PSQL: Speaker = Speaker::program("psql", "psql");
+const ASYNCPG: Speaker = Speaker::python("asyncpg", "asyncpg");
+const CONNECTOR_PYTHON: Speaker = Speaker::python("Connector/Python", "mysql-connector-python");
+const CONNECTOR_J: Speaker = Speaker::jdbc("Connector/J", "mysql-connector-j");
+const GO_MYSQL: Speaker = Speaker::go("go-sql-driver", "github.com/go-sql-driver/mysql");
+const MARIADB_CLI: Speaker = Speaker::program("mariadb", "mariadb");
+const MARIADB_CONNECTOR_J: Speaker = Speaker::jdbc("MariaDB Connector/J", "mariadb-java-client");
+const MYSQL2: Speaker = Speaker::node("mysql2", "mysql2");
+const PGJDBC: Speaker = Speaker::jdbc("pgjdbc", "postgresql");
+const PYMYSQL: Speaker = Speaker::python("PyMySQL", "PyMySQL");
 const REDIS_BENCHMARK: Speaker = Speaker::program("redis-benchmark", "redis-benchmark");
 const REDIS_CLI: Speaker = Speaker::program("redis-cli", "redis-cli");
 const REDIS_PY: Speaker = Speaker::python("redis-py", "redis");
@@ -75,6 +98,152 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         let mut command = environment.node("http.js");
         command.arg("client");
         vec![with_port(command, to)]
+    }),
+    tcp("http2/curl-nginx", CURL, Kind::NginxHttp2, |_, to| {
+        // This curl does not use such a connection twice.
+        let known = "--http2-prior-knowledge";
+        vec![curl(to, &[known, "/large.txt"]), curl(to, &[known, "--head", "/a.txt"])]
+    }),
+    tcp("http2/httpx-nginx", Speaker::python("httpx", "httpx"), Kind::NginxHttp2, |environment, to| {
+        vec![with_port(environment.python("http2_httpx.py"), to)]
+    }),
+    tcp("http1/curl-go-h2c", CURL, Kind::GoHttp2, |_, to| vec![curl_h2c(to)]),
+    tcp("mysql/pymysql", PYMYSQL, Kind::Mysql, |environment, to| {
+        vec![with(environment.python("mysql_pymysql.py"), to, &["golden"])]
+    }),
+    tcp("mysql/pymysql-native", PYMYSQL, Kind::Mysql, |environment, to| {
+        vec![with(environment.python("mysql_pymysql.py"), to, &["native"])]
+    }),
+    tcp("mysql/pymysql-mariadb", PYMYSQL, Kind::Mariadb, |environment, to| {
+        vec![with(environment.python("mysql_pymysql.py"), to, &["golden"])]
+    }),
+    tcp("mysql/connector-pure", CONNECTOR_PYTHON, Kind::Mysql, |environment, to| {
+        vec![with(environment.python("mysql_connector.py"), to, &["native", "pure"])]
+    }),
+    tcp("mysql/connector-pure-compressed", CONNECTOR_PYTHON, Kind::Mysql, |environment, to| {
+        vec![with(environment.python("mysql_connector.py"), to, &["native", "pure-compress"])]
+    }),
+    tcp("mysql/connector-c", CONNECTOR_PYTHON, Kind::Mysql, |environment, to| {
+        vec![with(environment.python("mysql_connector.py"), to, &["native", "c"])]
+    }),
+    tcp("mysql/connector-c-compressed", CONNECTOR_PYTHON, Kind::Mysql, |environment, to| {
+        vec![with(environment.python("mysql_connector.py"), to, &["native", "c-compress"])]
+    }),
+    tcp("mysql/connector-c-mariadb", CONNECTOR_PYTHON, Kind::Mariadb, |environment, to| {
+        vec![with(environment.python("mysql_connector.py"), to, &["golden", "c"])]
+    }),
+    tcp("mysql/mysql2", MYSQL2, Kind::Mysql, |environment, to| {
+        vec![with(environment.node("mysql.js"), to, &["golden"])]
+    }),
+    tcp("mysql/mysql2-compressed", MYSQL2, Kind::Mariadb, |environment, to| {
+        vec![with(environment.node("mysql.js"), to, &["golden", "compress"])]
+    }),
+    tcp("mysql/go", GO_MYSQL, Kind::Mysql, |environment, to| {
+        vec![with(environment.go("mysql"), to, &["golden", "interpolateParams=false"])]
+    }),
+    tcp("mysql/go-compressed", GO_MYSQL, Kind::Mariadb, |environment, to| {
+        vec![with(environment.go("mysql"), to, &["golden", "compress=true&interpolateParams=true"])]
+    }),
+    tcp("mysql/connector-j", CONNECTOR_J, Kind::Mysql, |environment, to| {
+        let options =
+            "allowPublicKeyRetrieval=true&sslMode=DISABLED&useServerPrepStmts=true&useCursorFetch=true";
+        vec![environment.jdbc(&mysql_url("mysql", to, options))]
+    }),
+    tcp("mysql/connector-j-text", CONNECTOR_J, Kind::Mariadb, |environment, to| {
+        let options = "sslMode=DISABLED&rewriteBatchedStatements=true&useCompression=true";
+        vec![environment.jdbc(&mysql_url("mysql", to, options))]
+    }),
+    tcp("mysql/mariadb-connector-j", MARIADB_CONNECTOR_J, Kind::Mariadb, |environment, to| {
+        vec![environment.jdbc(&mysql_url("mariadb", to, "useServerPrepStmts=true&useBulkStmts=true"))]
+    }),
+    tcp("mysql/mariadb", MARIADB_CLI, Kind::Mariadb, |_, to| vec![mariadb(to, &["--skip-ssl"])]),
+    tcp("mysql/mariadb-compressed", MARIADB_CLI, Kind::Mysql, |_, to| {
+        vec![mariadb(to, &["--compress", "--skip-ssl", "--user=native"])]
+    }),
+    tcp("mysql/mariadb-encrypted", MARIADB_CLI, Kind::Mysql, |_, to| {
+        vec![mariadb(to, &["--ssl", "--ssl-verify-server-cert=0", "--user=native"])]
+    }),
+    tcp("postgresql/asyncpg", ASYNCPG, Kind::Postgresql, |environment, to| {
+        vec![with_port(environment.python("pg_asyncpg.py"), to)]
+    }),
+    tcp("postgresql/pgjdbc", PGJDBC, Kind::Postgresql, |environment, to| {
+        let url = format!("jdbc:postgresql://{to}/golden?user=golden&password=golden&sslmode=disable");
+        vec![environment.jdbc(&url)]
+    }),
+    tcp("http2/httpx-go", Speaker::python("httpx", "httpx"), Kind::GoHttp2, |environment, to| {
+        vec![with_port(environment.python("http2_httpx.py"), to)]
+    }),
+    tcp("http2/go-go", Speaker::program("Go net/http", "go"), Kind::GoHttp2, |environment, to| {
+        vec![with_port(environment.go("http2"), to)]
+    }),
+    tcp("http2/node-node", Speaker::program("Node.js http2", "node"), Kind::NodeHttp2, |environment, to| {
+        let mut command = environment.node("http2.js");
+        command.arg("call");
+        vec![with_port(command, to)]
+    }),
+    tcp("http2/grpc-go-go", GRPC_GO, Kind::GoGrpc, |environment, to| {
+        vec![with_port(environment.go("grpc"), to)]
+    }),
+    tcp("http2/grpc-python-go", GRPC_PYTHON, Kind::GoGrpc, grpc_python),
+    tcp("http2/grpc-node-go", GRPC_NODE, Kind::GoGrpc, grpc_node),
+    tcp("http2/grpc-go-python", GRPC_GO, Kind::PythonGrpc, |environment, to| {
+        let mut command = with_port(environment.go("grpc"), to);
+        command.env("BROKEN", "UNKNOWN");
+        vec![command]
+    }),
+    tcp("http2/grpc-python-python", GRPC_PYTHON, Kind::PythonGrpc, |environment, to| {
+        let mut commands = grpc_python(environment, to);
+        for command in &mut commands {
+            command.env("BROKEN", "UNKNOWN");
+        }
+        commands
+    }),
+    tcp("http2/grpc-python-node", GRPC_PYTHON, Kind::NodeGrpc, grpc_python),
+    tcp("http2/grpc-node-node", GRPC_NODE, Kind::NodeGrpc, grpc_node),
+    tcp("http1/ws-live", Speaker::node("ws", "ws"), Kind::NodeLive, |environment, to| {
+        vec![live(environment.node("live.js"), "chat", to)]
+    }),
+    tcp("http1/ws-uvicorn", Speaker::python("websockets", "websockets"), Kind::Uvicorn, |environment, to| {
+        vec![live(environment.python("live.py"), "chat", to)]
+    }),
+    tcp(
+        "http1/gorilla-live",
+        Speaker::go("gorilla/websocket", "github.com/gorilla/websocket"),
+        Kind::NodeLive,
+        |environment, to| vec![with_port(environment.go("chat"), to)],
+    ),
+    tcp(
+        "http1/eventsource-live",
+        Speaker::node("eventsource", "eventsource"),
+        Kind::NodeLive,
+        |environment, to| vec![live(environment.node("live.js"), "follow", to)],
+    ),
+    tcp(
+        "http1/httpx-sse-uvicorn",
+        Speaker::python("httpx-sse", "httpx-sse"),
+        Kind::Uvicorn,
+        |environment, to| vec![live(environment.python("live.py"), "follow", to)],
+    ),
+    tcp(
+        "http1/graphql-request-live",
+        Speaker::node("graphql-request", "graphql-request"),
+        Kind::NodeLive,
+        |environment, to| vec![live(environment.node("live.js"), "ask", to)],
+    ),
+    tcp("http1/gql-uvicorn", Speaker::python("gql", "gql"), Kind::Uvicorn, |environment, to| {
+        vec![live(environment.python("live.py"), "ask", to)]
+    }),
+    udp("dns/dig-udp", DIG, |_, to| vec![dig(to, &[]), dig(to, &["+bufsize=4096", "+dnssec"])]),
+    tcp("dns/dig-tcp", DIG, Kind::Dnsmasq, |_, to| vec![dig(to, &["+tcp", "+keepopen"])]),
+    udp("dns/dnspython-udp", DNSPYTHON, |environment, to| vec![dnspython(environment, "udp", to)]),
+    tcp("dns/dnspython-tcp", DNSPYTHON, Kind::Dnsmasq, |environment, to| {
+        vec![dnspython(environment, "tcp", to)]
+    }),
+    udp("dns/c-ares-udp", Speaker::program("Node.js c-ares", "node"), |environment, to| {
+        vec![with_port(environment.node("dns.js"), to)]
+    }),
+    udp("dns/go-udp", Speaker::program("Go net", "go"), |environment, to| {
+        vec![with_port(environment.go("resolve"), to)]
     }),
     tcp("postgresql/psql", PSQL, Kind::Postgresql, |_, to| vec![psql(to)]),
     unix("postgresql/psql-unix", PSQL, Kind::Postgresql, |_, to| vec![psql(to)]),
@@ -198,6 +367,38 @@ fn with_port(mut command: Command, to: &Address) -> Command {
     command
 }
 
+fn with(command: Command, to: &Address, arguments: &[&str]) -> Command {
+    let mut command = with_port(command, to);
+    command.args(arguments);
+    command
+}
+
+/// Returns the URL for a driver of MySQL with these options.
+fn mysql_url(scheme: &str, to: &Address, options: &str) -> String {
+    format!("jdbc:{scheme}://{to}/golden?user=golden&password=golden&allowMultiQueries=true&{options}")
+}
+
+/// Everything that MariaDB's own client says on one connection.
+fn mariadb(to: &Address, options: &[&str]) -> Command {
+    let mut command = program("mariadb");
+    command.args(["--no-defaults", "--host=127.0.0.1", "--user=golden", "--password=golden", "--batch"]);
+    command.arg(format!("--port={}", to.port())).args(options).args([
+        "--silent",
+        "--force",
+        "--show-warnings",
+    ]);
+    command.args(["--init-command=SET NAMES utf8mb4", "golden", "--execute"]);
+    command.arg(
+        "/*!40101 SET @old = 1 */; CREATE TEMPORARY TABLE `long` (id int, name varchar(40));\n\
+         INSERT INTO `long` SELECT seq, REPEAT('x', 40) FROM (SELECT 1 seq UNION SELECT 2) s;\n\
+         SELECT * FROM `long` a, `long` b, `long` c WHERE a.name <> \"secret\"; -- a remark\n\
+         USE mysql; SELECT COUNT(*) FROM user; SELECT * FROM missing; EXPLAIN SELECT 1; status;",
+    );
+    command.stdout(std::process::Stdio::null());
+    // The statement that fails makes the program fail at its end.
+    within(&["sh", "-c", "\"$@\" || test $? = 1", "sh"], &command)
+}
+
 /// Returns curl with these options; those that begin with a slash are paths.
 fn curl(to: &Address, options: &[&str]) -> Command {
     let mut command = program("curl");
@@ -209,6 +410,68 @@ fn curl(to: &Address, options: &[&str]) -> Command {
         };
     }
     command
+}
+
+fn grpc_python(environment: &Environment, to: &Address) -> Vec<Command> {
+    let mut command = environment.python("grpc_shop.py");
+    command.arg("call");
+    vec![with_port(command, to)]
+}
+
+fn grpc_node(environment: &Environment, to: &Address) -> Vec<Command> {
+    let mut command = environment.node("grpc.js");
+    command.arg("call");
+    vec![with_port(command, to)]
+}
+
+/// Requests of curl on one connection, which goes on by HTTP/2 after the first.
+fn curl_h2c(to: &Address) -> Command {
+    let context = "traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let version = "--http2";
+    let mut command = curl(to, &[version, "-H", context, "/users/1?a=b&sig=secret"]);
+    let requests: &[&[&str]] =
+        &[&["/a.txt"], &["--head", "/a.txt"], &["/missing"], &["/large.txt"], &["--data", "a=b", "/echo"]];
+    for request in requests {
+        command.args(["--next", "--silent", "--show-error", "--noproxy", "*", version]);
+        for option in *request {
+            match option.starts_with('/') {
+                true => command.arg(format!("http://{to}{option}")).args(["--output", "/dev/null"]),
+                false => command.arg(option),
+            };
+        }
+    }
+    command
+}
+
+/// Questions of all kinds; the same again over TCP on one connection.
+fn dig(to: &Address, options: &[&str]) -> Command {
+    let mut command = program("dig");
+    command
+        .args(["@127.0.0.1", "-p", &to.port().to_string(), "+tries=1", "+timeout=2", "+ignore"])
+        .args(options);
+    for question in [
+        &["www.golden.test", "A"][..],
+        &["alias.golden.test", "AAAA"],
+        &["missing.golden.test", "A"],
+        &["elsewhere.example", "HTTPS"],
+        &["golden.test", "MX"],
+        &["big.golden.test", "TXT"],
+        &["-x", "192.0.2.1"],
+    ] {
+        command.args(question);
+    }
+    command
+}
+
+fn dnspython(environment: &Environment, transport: &str, to: &Address) -> Command {
+    let mut command = environment.python("dns_dnspython.py");
+    command.arg(transport);
+    with_port(command, to)
+}
+
+fn live(mut command: Command, role: &str, to: &Address) -> Command {
+    command.arg(role);
+    with_port(command, to)
 }
 
 /// Everything that nginx and curl say on one connection.

@@ -1,5 +1,7 @@
 //! Real servers, started when they are first needed and ended with the recording.
 
+mod mysql;
+
 use std::collections::HashMap;
 use std::fs;
 use std::net::TcpListener;
@@ -27,12 +29,22 @@ const PAUSE: Duration = Duration::from_millis(50);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Kind {
     Nginx,
+    /// nginx for clients that know that it speaks HTTP/2.
+    NginxHttp2,
     /// Python's `http.server`.
     PythonHttp,
     /// Flask under gunicorn.
     Gunicorn,
     Go,
+    /// Go's `net/http` with `golang.org/x/net/http2/h2c`.
+    GoHttp2,
+    GoGrpc,
     Node,
+    Mysql,
+    Mariadb,
+    NodeHttp2,
+    NodeGrpc,
+    PythonGrpc,
     Postgresql,
     Redis,
     /// One of two nodes of a cluster, and the other.
@@ -42,22 +54,37 @@ pub(super) enum Kind {
     FerretDb,
     /// FerretDB behind a front that compresses.
     FerretDbFront,
+    /// Node's http, with `ws` and `graphql-http`.
+    NodeLive,
+    /// Starlette and Strawberry under uvicorn.
+    Uvicorn,
+    Dnsmasq,
 }
 
 impl Kind {
     /// Returns who answers.
     pub(super) const fn speaker(self) -> Speaker {
         match self {
-            Kind::Nginx => Speaker::program("nginx", "nginx"),
+            Kind::Nginx | Kind::NginxHttp2 => Speaker::program("nginx", "nginx"),
+            Kind::GoHttp2 => Speaker::go("golang.org/x/net/http2", "golang.org/x/net"),
+            Kind::GoGrpc => Speaker::go("grpc-go", "google.golang.org/grpc"),
+            Kind::NodeHttp2 => Speaker::program("Node.js http2", "node"),
+            Kind::NodeGrpc => Speaker::node("@grpc/grpc-js", "@grpc/grpc-js"),
+            Kind::PythonGrpc => Speaker::python("grpcio", "grpcio"),
             Kind::PythonHttp => Speaker::program("Python http.server", "python3"),
             Kind::Gunicorn => Speaker::python("gunicorn", "gunicorn"),
             Kind::Go => Speaker::program("Go net/http", "go"),
             Kind::Node => Speaker::program("Node.js http", "node"),
+            Kind::Mysql => Speaker::mysql(),
+            Kind::Mariadb => Speaker::program("MariaDB", "mariadbd"),
             Kind::Postgresql => Speaker::program("PostgreSQL", "postgres"),
             Kind::Redis => Speaker::program("Redis", "redis-server"),
             Kind::RedisCluster | Kind::RedisClusterOther => Speaker::program("Redis Cluster", "redis-server"),
             Kind::FerretDb => Speaker::ferretdb("FerretDB"),
             Kind::FerretDbFront => Speaker::ferretdb("FerretDB behind a front that compresses"),
+            Kind::NodeLive => Speaker::program("Node.js http", "node"),
+            Kind::Uvicorn => Speaker::python("uvicorn", "uvicorn"),
+            Kind::Dnsmasq => Speaker::program("dnsmasq", "dnsmasq"),
         }
     }
 }
@@ -66,6 +93,7 @@ impl Kind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Socket {
     Tcp,
+    Udp,
     /// Only databases listen there too.
     Unix,
 }
@@ -114,7 +142,7 @@ impl Servers {
                 Address::Unix(self.folder.join(format!("postgresql/.s.PGSQL.{port}")))
             }
             (Socket::Unix, _) => Address::Unix(self.folder.join("redis.sock")),
-            (Socket::Tcp, _) => tcp(port),
+            (Socket::Tcp | Socket::Udp, _) => tcp(port),
         })
     }
 
@@ -123,7 +151,7 @@ impl Servers {
         match (socket, kind) {
             (Socket::Unix, Kind::Postgresql) => Address::Unix(self.folder.join(".s.PGSQL.5432")),
             (Socket::Unix, _) => Address::Unix(self.folder.join("relay.sock")),
-            (Socket::Tcp, _) => tcp(0),
+            (Socket::Tcp | Socket::Udp, _) => tcp(0),
         }
     }
 
@@ -131,7 +159,8 @@ impl Servers {
         let port = free_port()?;
         let number = port.to_string();
         let mut command = match kind {
-            Kind::Nginx => self.nginx(port)?,
+            Kind::Nginx => self.nginx(port, "")?,
+            Kind::NginxHttp2 => self.nginx(port, "http2")?,
             Kind::PythonHttp => {
                 let mut command = environment.python_program("python");
                 command
@@ -152,12 +181,27 @@ impl Servers {
                 command
             }
             Kind::Go => environment.go("http-serve"),
-            Kind::Node => {
-                let mut command = environment.node("http.js");
+            Kind::GoHttp2 => environment.go("h2c-serve"),
+            Kind::GoGrpc => environment.go("grpc-serve"),
+            Kind::Node => environment.node("http.js"),
+            Kind::NodeHttp2 => environment.node("http2.js"),
+            Kind::NodeGrpc => environment.node("grpc.js"),
+            Kind::PythonGrpc => environment.python("grpc_shop.py"),
+            Kind::Postgresql => self.postgresql(port)?,
+            Kind::NodeLive => {
+                let mut command = environment.node("live.js");
                 command.args(["serve", &number]);
                 command
             }
-            Kind::Postgresql => self.postgresql(port)?,
+            Kind::Mysql => mysql::mysql(&self.folder.join("mysql"), port)?,
+            Kind::Mariadb => mysql::mariadb(&self.folder.join("mariadb"), port)?,
+            Kind::Uvicorn => {
+                let mut command = environment.python_program("uvicorn");
+                command.args(["--host", "127.0.0.1", "--port", &number, "live_app:app"]);
+                command.env("PYTHONDONTWRITEBYTECODE", "1");
+                command
+            }
+            Kind::Dnsmasq => dnsmasq(&number),
             Kind::Redis => {
                 let mut command = program("redis-server");
                 command.args(["--port", &number, "--bind", "127.0.0.1", "--save", "", "--unixsocket"]);
@@ -187,7 +231,11 @@ impl Servers {
                 command
             }
         };
-        if kind == Kind::Go {
+        if matches!(kind, Kind::Node | Kind::NodeHttp2 | Kind::NodeGrpc | Kind::PythonGrpc) {
+            command.arg("serve");
+        }
+        let takes_port = matches!(kind, Kind::Go | Kind::GoHttp2 | Kind::GoGrpc);
+        if takes_port || matches!(kind, Kind::Node | Kind::NodeHttp2 | Kind::NodeGrpc | Kind::PythonGrpc) {
             command.arg(&number);
         }
         let log = fs::File::create(self.folder.join(format!("{kind:?}.log")))?;
@@ -213,7 +261,7 @@ impl Servers {
         Ok(pages)
     }
 
-    fn nginx(&self, port: u16) -> Result<Command> {
+    fn nginx(&self, port: u16, version: &str) -> Result<Command> {
         let folder = self.folder.display();
         let pages = self.pages()?;
         let configuration = format!(
@@ -224,7 +272,7 @@ impl Servers {
                client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;\n\
                uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;\n\
                server {{\n\
-                 listen 127.0.0.1:{port}; root {pages};\n\
+                 listen 127.0.0.1:{port} {version}; root {pages};\n\
                  location /post {{ client_max_body_size 1k; return 200 'posted\\n'; }}\n\
                  location /moved {{ return 301 /a.txt; }}\n\
                }}\n\
@@ -341,6 +389,25 @@ impl Running {
     }
 }
 
+/// Names below `golden.test`, and nothing else.
+fn dnsmasq(port: &str) -> Command {
+    let mut command = program("dnsmasq");
+    command.args([
+        "--keep-in-foreground",
+        "--conf-file=/dev/null",
+        "--no-resolv",
+        "--no-hosts",
+        "--user=root",
+    ]);
+    command.args(["--listen-address=127.0.0.1", "--bind-interfaces", "--pid-file=", "--port", port]);
+    command.args(["--local=/golden.test/", "--host-record=www.golden.test,192.0.2.1,2001:db8::1"]);
+    command.args(["--cname=alias.golden.test,www.golden.test", "--mx-host=golden.test,www.golden.test,10"]);
+    command.arg("--srv-host=_http._tcp.golden.test,www.golden.test,80");
+    let text = format!("--txt-record=big.golden.test{}", format!(",{}", "x".repeat(200)).repeat(10));
+    command.arg(text);
+    command
+}
+
 fn tcp(port: u16) -> Address {
     Address::Tcp(format!("127.0.0.1:{port}"))
 }
@@ -351,24 +418,34 @@ fn free_port() -> Result<u16> {
 }
 
 /// PostgreSQL refuses to run as root: then it runs as the user that its package made.
-fn unprivileged(mut command: Command) -> Command {
-    if let Some((user, group)) = postgres_user().filter(|_| host::is_root()) {
+fn unprivileged(command: Command) -> Command {
+    unprivileged_as("postgres", command)
+}
+
+fn own(folder: &Path) -> Result<()> {
+    own_as("postgres", folder)
+}
+
+/// Returns a command that runs as this user where this process is root.
+fn unprivileged_as(name: &str, mut command: Command) -> Command {
+    if let Some((user, group)) = account(name).filter(|_| host::is_root()) {
         command.uid(user).gid(group);
     }
     command
 }
 
-fn own(folder: &Path) -> Result<()> {
-    if let Some((user, group)) = postgres_user().filter(|_| host::is_root()) {
+fn own_as(name: &str, folder: &Path) -> Result<()> {
+    if let Some((user, group)) = account(name).filter(|_| host::is_root()) {
         chown(folder, Some(user), Some(group))
             .with_context(|| format!("change the owner of {}", folder.display()))?;
     }
     Ok(())
 }
 
-fn postgres_user() -> Option<(u32, u32)> {
+fn account(name: &str) -> Option<(u32, u32)> {
     let users = fs::read_to_string("/etc/passwd").ok()?;
-    let user = users.lines().find(|line| line.starts_with("postgres:"))?;
+    let user =
+        users.lines().find(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(':')))?;
     let mut fields = user.split(':').skip(2).map(str::parse);
     Some((fields.next()?.ok()?, fields.next()?.ok()?))
 }

@@ -5,7 +5,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail};
 
 use super::environment::{Environment, clients, program};
-use crate::test::environment::ferretdb_version;
+use crate::test::environment::{ferretdb_version, maven};
 
 /// A program or a library that makes what is recorded.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +27,10 @@ enum Source {
     Go(&'static str),
     /// The Go module that builds FerretDB.
     FerretDb,
+    /// The drivers of JDBC, of the artifact with this name.
+    Jdbc(&'static str),
+    /// MySQL's server, wherever it is installed.
+    Mysql,
 }
 
 impl Speaker {
@@ -55,6 +59,16 @@ impl Speaker {
         Self { name, source: Source::FerretDb }
     }
 
+    /// Returns what a driver of JDBC makes.
+    pub(super) const fn jdbc(name: &'static str, artifact: &'static str) -> Self {
+        Self { name, source: Source::Jdbc(artifact) }
+    }
+
+    /// Returns MySQL's server.
+    pub(super) const fn mysql() -> Self {
+        Self { name: "MySQL", source: Source::Mysql }
+    }
+
     /// Returns its name and its version, which it is asked for, separated by a space.
     pub(super) fn signature(&self, environment: &Environment) -> Result<String> {
         let text =
@@ -72,7 +86,7 @@ impl Source {
                 let mut command = program(name);
                 command.arg(match name {
                     "go" => "version",
-                    "nginx" => "-v",
+                    "nginx" | "dig" => "-v",
                     _ => "--version",
                 });
                 command
@@ -98,6 +112,14 @@ impl Source {
                 command
             }
             Source::FerretDb => return ferretdb_version(),
+            Source::Jdbc(artifact) => {
+                return maven::version(artifact).map(str::to_owned).context("no such artifact");
+            }
+            Source::Mysql => {
+                let mut command = Command::new(maven::mysql()?.join("bin/mysqld"));
+                command.args(["--no-defaults", "--version"]);
+                command
+            }
         };
         said(&mut command)
     }

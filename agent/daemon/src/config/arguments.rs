@@ -120,6 +120,9 @@ pub struct RunArguments {
     /// What is made of ids (in paths, statements, keys) that a call shares with one request only, where nothing else tells its cause: 'links' also makes a parent where the request was alone in its process, 'parents' where no other can be meant [default: links]
     #[arg(long, value_name = "WHAT")]
     pub content_evidence: Option<ContentEvidence>,
+    /// Tell of connections of which nothing is understood too: one span each when it ends, with the bytes of both directions
+    #[arg(long)]
+    pub unknown_connections: bool,
     /// Address of /metrics, /healthz and /readyz, or 'off' [default: 127.0.0.1:7655]
     #[arg(long, value_name = "ADDRESS")]
     pub metrics_listen: Option<String>,

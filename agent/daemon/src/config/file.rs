@@ -79,6 +79,8 @@ pub struct Capture {
     pub bytes: Option<u32>,
     /// Ports at which DNS is spoken over UDP, one to four; default 53. Other datagrams are not looked at.
     pub dns_ports: Option<Vec<u16>>,
+    /// Tell of connections of which nothing is understood too, one span each: `--unknown-connections`; default false.
+    pub unknown_connections: Option<bool>,
 }
 
 /// `[redaction]`

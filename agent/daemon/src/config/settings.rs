@@ -108,7 +108,11 @@ impl Settings {
         Ok(Self {
             selection,
             capture: capture(arguments.capture_bytes, file)?,
-            engine: engine(arguments.content_evidence, file)?,
+            engine: remora_engine::Settings {
+                tells_unknown: arguments.unknown_connections
+                    || file.capture.unknown_connections.unwrap_or(false),
+                ..engine(arguments.content_evidence, file)?
+            },
             print: print(arguments.print, file)?,
             metrics: metrics(arguments.metrics_listen.as_deref(), file)?,
             export: Some(export),

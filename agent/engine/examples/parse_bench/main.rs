@@ -34,6 +34,8 @@ fn main() {
         pipeline::run(protocol, &own, messages, rounds);
         bodies::run(protocol.name(), rounds);
     }
-    eprintln!("parse: detection");
-    detection::run(&sessions, rounds);
+    if is_wanted("detection") {
+        eprintln!("parse: detection");
+        detection::run(&sessions, rounds);
+    }
 }

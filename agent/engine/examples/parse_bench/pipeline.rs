@@ -79,7 +79,7 @@ impl Player {
 
     /// Closes the connection; returns how many spans there were since it was opened.
     pub(crate) fn close(&mut self) -> u64 {
-        self.tell(EventKind::Closed(Closed { executor: Some(SERVER), received: None, seen: 0 }));
+        self.tell(EventKind::Closed(Closed { executor: Some(SERVER), ..Closed::default() }));
         self.spans
     }
 
@@ -89,6 +89,7 @@ impl Player {
         self.spans = 0;
         let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 20_000 + (self.connections % 40_000) as u16));
         self.tell(EventKind::Opened(Opened {
+            is_datagram: false,
             executor: SERVER,
             local: Endpoint::Ip(SocketAddr::from((Ipv4Addr::LOCALHOST, 80))),
             peer: Endpoint::Ip(peer),

@@ -10,8 +10,8 @@ use std::sync::LazyLock;
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use remora_engine::event::{
-    Closed, ConnectionId, Data, Direction, Endpoint, Event, EventKind, Executor, FirstPositions, Insertion, Opened,
-    Role,
+    Closed, ConnectionId, Data, Direction, Endpoint, Event, EventKind, Executor, FirstPositions, Insertion,
+    Opened, Role,
 };
 use remora_engine::protocol::Side;
 use remora_engine::{Engine, Settings};
@@ -54,10 +54,17 @@ fn endpoint(number: u8) -> Endpoint {
 
 fn opened(input: &mut Input<'_>) -> EventKind {
     EventKind::Opened(Opened {
-        executor: Executor { tgid: 1 + u32::from(input.byte() & 3), tid: input.word(), task: None, token: None, turn: 0 },
+        executor: Executor {
+            tgid: 1 + u32::from(input.byte() & 3),
+            tid: input.word(),
+            task: None,
+            token: None,
+            turn: 0,
+        },
         local: endpoint(input.byte()),
         peer: endpoint(input.byte()),
         role: [Role::Connected, Role::Accepted, Role::Unknown][usize::from(input.byte() % 3)],
+        is_datagram: input.byte() & 15 == 0,
         peer_sock: None,
         first: None,
     })
@@ -122,7 +129,8 @@ fuzz_target!(|bytes: &[u8]| {
                 continue;
             }
             6 => {
-                let first = |input: &mut Input<'_>| FirstPositions { egress: input.word(), ingress: input.word() };
+                let first =
+                    |input: &mut Input<'_>| FirstPositions { egress: input.word(), ingress: input.word() };
                 engine.handle_beginning(connection.sock, first(&mut input), first(&mut input), now);
                 continue;
             }

@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use remora_engine::protocol::postgresql::Postgresql;
-use remora_engine::protocol::{Conversation, Answer, MessageKind, ParserSettings, Protocol, Side};
+use remora_engine::protocol::{Answer, Conversation, MessageKind, ParserSettings, Protocol, Side};
 use remora_engine::semconv::Value;
 
 /// A string that must never be seen again.

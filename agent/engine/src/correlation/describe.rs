@@ -120,7 +120,19 @@ fn add_addresses(attributes: &mut Attributes, kind: SpanKind, request: &mut Requ
             attributes.push((semconv::NETWORK_TRANSPORT, Value::from("unix")));
         }
     }
-    add_peer(attributes, kind, &opened.peer);
+    if opened.is_datagram {
+        attributes.push((semconv::NETWORK_TRANSPORT, Value::from("udp")));
+    }
+    // A socket for datagrams that has no peer serves all of them.
+    let is_anybody = matches!(&opened.peer, Endpoint::Ip(address) if address.port() == 0);
+    if !(opened.is_datagram && is_anybody) {
+        add_peer(attributes, kind, &opened.peer);
+    }
+}
+
+/// Adds the addresses of a connection.
+pub(super) fn add_ends(attributes: &mut Attributes, kind: SpanKind, opened: &Opened) {
+    add_addresses(attributes, kind, &mut Request::default(), opened);
 }
 
 fn add_peer(attributes: &mut Attributes, kind: SpanKind, peer: &Endpoint) {

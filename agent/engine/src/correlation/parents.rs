@@ -69,6 +69,8 @@ struct Server {
     /// When the end of its head was read.
     read_at_ns: u64,
     is_answering: bool,
+    /// Others of its connection may be served at the same time.
+    is_numbered: bool,
     /// A unit of work of its own was made for it when it was read.
     is_given: bool,
     /// The thread had waited for events since its last answer, as event loops do.
@@ -90,6 +92,21 @@ struct Turn {
     server: Option<ExchangeId>,
     /// Requests that began with what was read.
     begun: u32,
+    /// Something of what was read has been told.
+    is_told: bool,
+    /// What was read was for several exchanges, or one of them.
+    of: Several,
+}
+
+/// What is known of a read on a connection of numbered exchanges.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Several {
+    /// Nothing in particular.
+    No,
+    /// It was for one of several, and the first that is told of it counts.
+    OneOf,
+    /// It may have been for others than those that are told of it.
+    Mixed,
 }
 
 /// A connection that was opened and has not been used.
@@ -420,7 +437,15 @@ impl Parents {
 
     /// Returns the request that is being served on a connection.
     fn open_on(&self, connection: ConnectionId) -> Option<ExchangeId> {
-        self.by_connection.get(&connection)?.iter().copied().min()
+        self.first_of(self.by_connection.get(&connection)?)
+    }
+
+    /// Returns the request that is served first, of several that one connection has brought: numbered ones are served
+    /// at the same time.
+    fn first_of(&self, servers: &[ExchangeId]) -> Option<ExchangeId> {
+        let is_numbered = |id| self.servers.get(id).is_some_and(|server| server.is_numbered);
+        let is_ambiguous = servers.len() > 1 && servers.iter().any(is_numbered);
+        servers.iter().copied().min().filter(|_| !is_ambiguous)
     }
 
     /// Notes who was seen at work.
@@ -438,7 +463,23 @@ impl Parents {
         }
         self.reads += 1;
         self.accepted.remove(&executor.tid);
-        self.turns.insert(executor.tid, Turn { number: executor.turn, read: self.reads, server, begun: 0 });
+        let turn = Turn {
+            number: executor.turn,
+            read: self.reads,
+            server,
+            begun: 0,
+            is_told: false,
+            of: Several::No,
+        };
+        self.turns.insert(executor.tid, turn);
+    }
+
+    /// A thread touches a connection on which several numbered exchanges are open, or one that is streaming.
+    pub(super) fn touch_any(&mut self, executor: &Executor, is_streaming: bool) {
+        self.touch(executor, None);
+        if let Some(turn) = self.turns.get_mut(&executor.tid) {
+            turn.of = if is_streaming { Several::Mixed } else { Several::OneOf };
+        }
     }
 
     /// A thread answers a request. nginx goes on with that one; elsewhere another request may tell its own news to those
@@ -471,7 +512,8 @@ impl Parents {
         let key = self.key(reader);
         // A request is no message: whoever reads one has done with what it had received.
         self.detach(key);
-        if matches!(key, Key::Thread { .. }) && self.is_busy(key, connection) {
+        let is_multiplexed = started.is_numbered && self.by_key.contains_key(&key);
+        if matches!(key, Key::Thread { .. }) && (is_multiplexed || self.is_busy(key, connection)) {
             self.interleaving.insert(first.executor.tgid);
         }
         // Whoever serves requests of its own was not started for one.
@@ -493,6 +535,7 @@ impl Parents {
             started_at_ns: first.at_ns,
             read_at_ns: *read_at_ns,
             is_answering: false,
+            is_numbered: started.is_numbered,
             is_given: false,
             has_waited: first.executor.turn != last_turn,
             has_called: false,
@@ -519,16 +562,25 @@ impl Parents {
 
     /// From here to its next wait, the thread works on `server`.
     pub(super) fn take_turn(&mut self, server: ExchangeId, executor: &Executor) {
-        if !matches!(executor.task, Some(Task::Goroutine { .. })) {
-            self.set_turn(executor, Some(server));
+        if matches!(executor.task, Some(Task::Goroutine { .. })) {
+            return;
         }
+        let is_numbered = self.servers.get(&server).is_some_and(|server| server.is_numbered);
+        let before = self.turns.get(&executor.tid).filter(|turn| turn.number == executor.turn);
+        // One read may have brought several, which are served one after the other, in the same turn.
+        let is_other = is_numbered && before.is_some_and(|turn| turn.is_told && turn.server != Some(server));
+        self.set_turn(executor, Some(server).filter(|_| !is_other));
     }
 
     fn set_turn(&mut self, executor: &Executor, server: Option<ExchangeId>) {
         let before = self.turns.get(&executor.tid).filter(|turn| turn.number == executor.turn);
-        let (read, begun) = before.map_or((self.reads, 0), |turn| (turn.read, turn.begun));
+        let (read, begun, of) =
+            before.map_or((self.reads, 0, Several::No), |turn| (turn.read, turn.begun, turn.of));
+        let server = server.filter(|_| of != Several::Mixed);
+        let of = if of == Several::OneOf { Several::No } else { of };
         self.accepted.remove(&executor.tid);
-        self.turns.insert(executor.tid, Turn { number: executor.turn, read, server, begun });
+        let turn = Turn { number: executor.turn, read, server, begun, is_told: true, of };
+        self.turns.insert(executor.tid, turn);
     }
 
     /// Returns the unit that serves one request at a time, as far as is known.
@@ -619,7 +671,7 @@ impl Parents {
         self.note_read(executor, server);
         let before = self.turns.get(&executor.tid).filter(|turn| turn.number == executor.turn);
         // The call that read this answer may have read that to another request, too.
-        let is_other = before.is_some_and(|before| before.server != server);
+        let is_other = before.is_some_and(|before| before.server != server && before.of != Several::OneOf);
         self.set_turn(executor, server.filter(|_| !is_other));
     }
 
@@ -669,6 +721,9 @@ impl Parents {
         peer: &Endpoint,
     ) -> Option<Found> {
         let Started { first, content, .. } = started;
+        if started.is_relayed {
+            return None;
+        }
         let unused = self.unused.remove(&connection);
         let is_loop = self.scheduling(first.executor.tgid) == Scheduling::EventLoop;
         let (churn, may_be_others) =
@@ -906,7 +961,7 @@ impl Parents {
 
     /// Returns the request that a serial executor works on: of those on one connection the first.
     fn oldest(&self, key: Key) -> Option<ExchangeId> {
-        self.by_key.get(&key)?.iter().copied().min()
+        self.first_of(self.by_key.get(&key)?)
     }
 
     /// Returns the only request of a thread: the one that is not answered yet, or a lone one whose answer streams.
@@ -921,9 +976,10 @@ impl Parents {
             };
         };
         let connection = self.servers.get(&first)?.connection;
+        let is_numbered = self.servers.get(&first)?.is_numbered;
         let is_other =
             |id: &ExchangeId| self.servers.get(id).is_some_and(|server| server.connection != connection);
-        if waiting.any(is_other) {
+        if is_numbered && ids.len() > 1 || waiting.any(is_other) {
             self.ambiguous += 1;
             return None;
         }
@@ -986,7 +1042,15 @@ mod tests {
     }
 
     fn started(id: ExchangeId, stamp: &Stamp, content: Option<u64>) -> Started {
-        Started { id, first: *stamp, last: *stamp, place: Place::default(), content }
+        Started {
+            id,
+            first: *stamp,
+            last: *stamp,
+            place: Place::default(),
+            content,
+            is_numbered: false,
+            is_relayed: false,
+        }
     }
 
     fn call(parents: &mut Parents, id: ExchangeId, connection: ConnectionId, stamp: &Stamp) -> Option<Found> {

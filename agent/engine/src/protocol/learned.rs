@@ -2,18 +2,23 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::{mysql, postgresql};
+
 /// A handle to what is known; all clones share it.
 #[derive(Clone, Debug, Default)]
-#[expect(dead_code, reason = "no protocol has shared anything yet")]
 pub struct Learned {
     known: Arc<Mutex<Known>>,
 }
 
 /// What is known. Each part bounds itself.
 #[derive(Debug, Default)]
-pub(super) struct Known {}
+pub(super) struct Known {
+    /// MySQL's and MariaDB's servers.
+    pub(super) mysql_servers: mysql::Servers,
+    /// PostgreSQL's prepared statements by their names.
+    pub(super) postgresql_statements: postgresql::Statements,
+}
 
-#[expect(dead_code, reason = "no protocol has shared anything yet")]
 impl Learned {
     /// Returns what is known, for one look or one addition.
     pub(super) fn lock(&self) -> MutexGuard<'_, Known> {

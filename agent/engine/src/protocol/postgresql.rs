@@ -15,9 +15,11 @@ mod parser;
 mod pending;
 mod prepared;
 mod request;
+mod shared;
 mod startup;
 
 use super::{Conversation, Detection, Parser, Protocol};
+pub(super) use shared::Statements;
 
 /// PostgreSQL.
 #[derive(Debug)]
@@ -38,7 +40,6 @@ impl Protocol for Postgresql {
     }
 
     fn parser(&self, conversation: &Conversation<'_>) -> Box<dyn Parser> {
-        let Conversation { settings, is_start, .. } = conversation;
-        Box::new(parser::PostgresqlParser::new(settings, *is_start))
+        Box::new(parser::PostgresqlParser::new(conversation))
     }
 }

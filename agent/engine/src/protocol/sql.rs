@@ -1,8 +1,9 @@
 //! SQL statements: their text without literals, and the short form that names a span.
 //!
 //! Nothing here fails: whatever the text is, also where it was cut, the answer is what could be made of it, in time
-//! linear in its length. The dialect is PostgreSQL's, which contains what the standard's literals look like.
+//! linear in its length. Dialects differ in what is a literal, a name and a comment.
 
+pub(super) mod message;
 mod operation;
 mod redact;
 mod summary;
@@ -27,6 +28,8 @@ pub(super) struct Statement {
     pub(super) collection: Option<String>,
     /// The stored procedure that it calls.
     pub(super) procedure: Option<String>,
+    /// The database that it changes to (`USE`).
+    pub(super) database: Option<String>,
     /// Number of statements, separated by semicolons.
     pub(super) count: usize,
     /// Trace context in a comment (sqlcommenter).
@@ -35,9 +38,20 @@ pub(super) struct Statement {
     pub(super) marks: Marks,
 }
 
+/// Whose SQL it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Dialect {
+    /// PostgreSQL's, which contains what the standard's literals look like.
+    Postgresql,
+    /// MySQL's and MariaDB's: texts in double quotes, names in backticks, `#` comments and code in comments. Where a
+    /// server takes double quotes for names, they are replaced like literals.
+    Mysql,
+}
+
 /// How statements are read.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Options {
+    pub(super) dialect: Dialect,
     /// Replace literals by `?`.
     pub(super) redact: bool,
     /// Longest text that is looked at, in bytes; the rest is cut off.
@@ -52,13 +66,13 @@ pub(super) struct Options {
 pub(super) fn read(statement: &[u8], options: Options) -> Statement {
     let shown = statement.get(..options.max_bytes).unwrap_or(statement);
     let mut redacted = redact::Redacted::default();
-    let mut summaries = Summaries::default();
+    let mut summaries = Summaries::new(options.dialect);
     let mut context = None;
     let mut search = Search::new(options.mark_key);
     if shown.len() < statement.len() {
         search.skip();
     }
-    for token in Tokens::new(shown, options.backslash_escapes) {
+    for token in Tokens::new(shown, options) {
         redacted.push(token);
         summaries.push(token);
         if token.kind == token::Kind::Comment && context.is_none() {

@@ -4,6 +4,9 @@
 /// white space: a terminal would obey them.
 pub(super) fn lossy(bytes: &[u8], max: usize) -> String {
     let shown = bytes.get(..max).unwrap_or(bytes);
+    if let Some(plain) = plain(shown) {
+        return plain.to_owned();
+    }
     let mut text = String::from_utf8_lossy(shown).into_owned();
     let is_obeyed = |character: char| character.is_control() && !matches!(character, '\t' | '\n' | '\r');
     if text.contains(is_obeyed) {
@@ -11,6 +14,41 @@ pub(super) fn lossy(bytes: &[u8], max: usize) -> String {
     }
     truncate(&mut text, max);
     text
+}
+
+/// Returns `bytes` as they are, where all of them are visible ASCII or spaces: what most texts are.
+fn plain(bytes: &[u8]) -> Option<&str> {
+    // Without an early end, which keeps the compiler from looking at many bytes at once.
+    let is_plain = bytes.iter().fold(true, |is_plain, &byte| is_plain & matches!(byte, b' '..=b'~'));
+    str::from_utf8(bytes).ok().filter(|_| is_plain)
+}
+
+/// A short word in lower case.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lower {
+    bytes: [u8; MAX_LOWER_BYTES],
+    length: usize,
+}
+
+/// Longest word that [`Lower`] holds: longer than any that parsers look for.
+const MAX_LOWER_BYTES: usize = 32;
+
+impl Lower {
+    /// Returns `word` in lower case; nothing in place of a word that is too long.
+    pub(super) fn of(word: &[u8]) -> Self {
+        let mut lower = Self { bytes: [0; MAX_LOWER_BYTES], length: 0 };
+        if let Some(room) = lower.bytes.get_mut(..word.len()) {
+            room.copy_from_slice(word);
+            room.make_ascii_lowercase();
+            lower.length = word.len();
+        }
+        lower
+    }
+
+    /// Returns its bytes.
+    pub(super) fn as_slice(&self) -> &[u8] {
+        self.bytes.get(..self.length).unwrap_or_default()
+    }
 }
 
 /// Cuts `text` to at most `max` bytes, between characters.
@@ -66,6 +104,13 @@ mod tests {
         assert_eq!(lossy("añb".as_bytes(), 2), "a");
         assert_eq!(lossy("añb".as_bytes(), 3), "añ");
         assert_eq!(lossy(&[b'a', 0xff, b'b'], 10), "a\u{fffd}b");
+    }
+
+    #[test]
+    fn words_that_are_too_long_are_none() {
+        assert_eq!(Lower::of(b"GeoRadius").as_slice(), b"georadius");
+        assert_eq!(Lower::of(&[b'A'; MAX_LOWER_BYTES]).as_slice(), [b'a'; MAX_LOWER_BYTES]);
+        assert_eq!(Lower::of(&[b'A'; MAX_LOWER_BYTES + 1]).as_slice(), b"");
     }
 
     #[test]

@@ -17,6 +17,9 @@ const BLAMES: &[u16] = &[1002, 1003, 1007, 1008, 1009, 1010, 3000, 3003, 3008];
 /// The codes by which an end says that it has failed itself.
 const FAILURES: &[u16] = &[1011, 1013, 1014, 1015];
 
+/// How much is passed over at once of what is no WebSocket after all. Positions are 32-bit, so it stays far below.
+const BROKEN_BYTES: u64 = 1 << 30;
+
 /// The state of one WebSocket: both sides.
 #[derive(Debug, Default)]
 pub(super) struct WebSocket {
@@ -36,6 +39,8 @@ struct Half {
     is_lost: bool,
     /// Frames may be missing.
     is_partial: bool,
+    /// What came was no frame: nothing that follows is.
+    is_broken: bool,
 }
 
 /// A close frame.
@@ -62,18 +67,23 @@ pub(super) enum Step {
 impl WebSocket {
     /// Looks at the beginning of `bytes`, the unread bytes of `side`.
     pub(super) fn parse(&mut self, side: Side, bytes: &[u8]) -> Step {
-        if self.half(side).is_lost && !bytes.is_empty() {
+        let half = self.half(side);
+        if half.is_broken {
+            return Step::Skip(BROKEN_BYTES);
+        }
+        if half.is_lost && !bytes.is_empty() {
             if !frame::are_whole(bytes) {
                 return Step::Eat(bytes.len());
             }
-            self.half(side).is_lost = false;
+            half.is_lost = false;
         }
         match frame::read(bytes) {
             Read::Need(at_least) => Step::Need(at_least),
             Read::Frame(frame) => self.frame(side, frame),
             Read::Broken => {
-                self.missed(side);
-                Step::Eat(bytes.len().max(1))
+                let half = self.half(side);
+                (half.is_broken, half.is_partial) = (true, true);
+                Step::Skip(BROKEN_BYTES)
             }
         }
     }
@@ -161,16 +171,23 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_frame_ends_no_count() {
+    fn what_is_no_frame_ends_the_count_of_its_side() {
         let mut socket = WebSocket::default();
         assert_eq!(socket.parse(Side::Server, b"\x81\x02hi"), Step::Skip(4));
-        assert_eq!(socket.parse(Side::Server, b"\x83\x02hi"), Step::Eat(4));
-        // Not whole, then whole.
+        assert_eq!(socket.parse(Side::Server, b"\x83\x02hi"), Step::Skip(BROKEN_BYTES));
+        assert_eq!(socket.parse(Side::Server, b"\x81\x02hi"), Step::Skip(BROKEN_BYTES));
+        assert_eq!(socket.parse(Side::Client, b"\x81\x02hi"), Step::Skip(4));
+    }
+
+    #[test]
+    fn after_missing_bytes_whole_frames_count_again() {
+        let mut socket = WebSocket::default();
+        socket.missed(Side::Server);
         assert_eq!(socket.parse(Side::Server, b"\x81\x05hi"), Step::Eat(4));
         assert_eq!(socket.parse(Side::Server, b"\x81\x02hi\x81\x00"), Step::Skip(4));
         let ending = socket.ending();
         assert_eq!(ending.outcome, None);
-        assert!(ending.attributes.contains(&(semconv::REMORA_WEBSOCKET_SERVER_MESSAGES, 2i64.into())));
+        assert!(ending.attributes.contains(&(semconv::REMORA_WEBSOCKET_SERVER_MESSAGES, 1i64.into())));
         assert!(ending.attributes.contains(&(semconv::REMORA_INCOMPLETE, "messages_missing".into())));
     }
 }

@@ -54,6 +54,13 @@ pub struct Claim {
     pub is_own: bool,
 }
 
+impl Claim {
+    /// Returns the protocol that the session is of.
+    pub fn spoken(&self) -> &str {
+        self.session.split('/').next().unwrap_or_default()
+    }
+}
+
 /// The matrix: by the protocol that was spoken, the place, and the protocol that was asked.
 #[derive(Debug, Default)]
 pub struct Matrix {
@@ -125,7 +132,7 @@ impl Matrix {
             Detection::Unsure => count.unsure += 1,
             Detection::Yes(claimed) => {
                 count.yes += 1;
-                let is_own = by == session.protocol;
+                let is_own = session.speaks(by);
                 if !is_own || claimed != sent {
                     let bytes = within_budget(bytes).escape_ascii().to_string();
                     let session = session.name.clone();

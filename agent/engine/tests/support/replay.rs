@@ -33,6 +33,11 @@ pub struct Said {
 pub struct Pair {
     pub request: Said,
     pub response: Said,
+    /// The number by which they were told, and where the response ended if its end was told apart.
+    pub number: Option<u64>,
+    pub ended: Option<u64>,
+    /// It ended without a response, which is the end instead: one may have been under way.
+    pub is_given_up: bool,
 }
 
 /// One connection and its parser.
@@ -251,11 +256,15 @@ impl Replay {
                     (other.skipped, other.is_lost, other.needed) = (0, true, 0);
                     self.eat(side.reverse(), dropped);
                 }
-                Answer::Upgraded { token } => {
+                Answer::Upgraded { token, is_answering } => {
                     let next = REGISTRY.iter().find(|protocol| protocol.upgrade_token() == Some(token));
                     let settings = ParserSettings::default();
                     let conversation = Conversation::new(&settings, true);
-                    self.parser = next.expect("a protocol of this token").upgraded_parser(&conversation);
+                    let next = next.expect("a protocol of this token");
+                    self.parser = match is_answering {
+                        true => next.upgraded_parser(&conversation),
+                        false => next.parser(&conversation),
+                    };
                 }
                 Answer::Opaque => self.is_opaque = true,
                 Answer::Broken { reason } => {
@@ -291,16 +300,39 @@ impl Replay {
                 Pairing::Id(number) => drop(self.numbered.insert(number, said.clone())),
             },
             MessageKind::Response(_) => {
+                let number = number_of(message.pairing);
                 let request = match message.pairing {
                     Pairing::InOrder => Some(self.outstanding.pop_front().expect("a response to no request")),
                     // The request may have been lost: its number tells so.
                     Pairing::Id(number) => self.numbered.remove(&number),
                 };
-                self.pairs.extend(request.map(|request| Pair { request, response: said.clone() }));
+                self.pairs.extend(request.map(|request| {
+                    let response = said.clone();
+                    Pair { request, response, number, ended: None, is_given_up: false }
+                }));
+            }
+            MessageKind::ResponseEnd(_) => {
+                let number = number_of(message.pairing);
+                let given_up = number.and_then(|number| self.numbered.remove(&number));
+                self.pairs.extend(given_up.map(|request| {
+                    let response = said.clone();
+                    Pair { request, response, number, ended: None, is_given_up: true }
+                }));
+                let mut pairs = self.pairs.iter_mut().rev();
+                if let Some(pair) = pairs.find(|pair| number.is_some() && pair.number == number) {
+                    pair.ended.get_or_insert(said.end);
+                }
             }
             _ => {}
         }
         self.said.push(said);
+    }
+}
+
+fn number_of(pairing: Pairing) -> Option<u64> {
+    match pairing {
+        Pairing::InOrder => None,
+        Pairing::Id(number) => Some(number),
     }
 }
 

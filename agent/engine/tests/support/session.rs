@@ -22,6 +22,12 @@ pub struct Session {
 }
 
 impl Session {
+    /// Returns whether a protocol is that of the session, or the one that it goes on with.
+    pub fn speaks(&self, protocol: &str) -> bool {
+        let is_upgraded = || self.pieces.iter().any(|(_, bytes)| bytes.starts_with(b"PRI * HTTP/2.0"));
+        protocol == self.protocol || (protocol == "http2" && self.protocol == "http1" && is_upgraded())
+    }
+
     /// Returns all bytes of a side.
     pub fn bytes(&self, side: Side) -> Vec<u8> {
         self.pieces.iter().filter(|(from, _)| *from == side).flat_map(|(_, bytes)| bytes.clone()).collect()

@@ -36,8 +36,10 @@ fn end(sock: u64, time_ns: u64, is_call: bool) {
         event.header.inode = state.inode;
         event.header.sock = sock;
         event.bytes_received = 0;
+        event.sequence_sent = 0;
         if is_tcp {
             event.bytes_received = read::kernel(sock, offsets.tcp_bytes_received).unwrap_or(0);
+            event.sequence_sent = sequence_sent(sock);
         }
         event.seen_ingress = state.seen[1];
         event.turn = if is_call { thread::known().map_or(0, |thread| thread.turn) } else { 0 };
@@ -49,4 +51,13 @@ fn end(sock: u64, time_ns: u64, is_call: bool) {
         let _ = SOCKETS.remove(&sock);
         let _ = SOCKET_POLICIES.remove(&sock);
     }
+}
+
+#[inline(always)]
+fn sequence_sent(sock: u64) -> u64 {
+    let offsets = offsets();
+    let acknowledged = read::kernel::<u64>(sock, offsets.tcp_bytes_acked).unwrap_or(0);
+    let written = read::kernel::<u32>(sock, offsets.tcp_write_seq).unwrap_or(0);
+    let unacknowledged = read::kernel::<u32>(sock, offsets.tcp_snd_una).unwrap_or(written);
+    acknowledged + u64::from(written.wrapping_sub(unacknowledged))
 }

@@ -92,6 +92,7 @@ impl Parents {
             content: None,
             started_at_ns,
             read_at_ns: started_at_ns,
+            is_numbered: false,
             is_answering: true,
             is_given: false,
             has_waited: false,

@@ -146,7 +146,15 @@ mod tests {
     }
 
     fn started(id: ExchangeId, stamp: &Stamp) -> Started {
-        Started { id, first: *stamp, last: *stamp, place: Place::default(), content: None }
+        Started {
+            id,
+            first: *stamp,
+            last: *stamp,
+            place: Place::default(),
+            content: None,
+            is_numbered: false,
+            is_relayed: false,
+        }
     }
 
     fn two_requests() -> Parents {

@@ -108,7 +108,11 @@ pub(super) fn is_known_method(method: &[u8]) -> bool {
 
 /// Returns whether `byte` may be part of a token (RFC 9110 section 5.6.2).
 pub(super) fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+    byte.is_ascii_alphanumeric()
+        || matches!(
+            byte,
+            b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~'
+        )
 }
 
 fn unsure_below(bytes: &[u8], limit: usize) -> Detection {

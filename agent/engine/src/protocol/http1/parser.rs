@@ -37,8 +37,8 @@ pub(super) struct Http1Parser {
     is_tunnel: bool,
     /// It is this, and the exchange that led to it is open.
     websocket: Option<WebSocket>,
-    /// Both sides go on by this protocol.
-    upgrade: Option<&'static str>,
+    /// Both sides go on by this protocol; and whether it answers what is reported.
+    upgrade: Option<(&'static str, bool)>,
     /// The final response came before the body of a request with `Expect: 100-continue`, which may not come at all.
     is_body_optional: bool,
 }
@@ -188,14 +188,17 @@ impl Http1Parser {
             return Ok(reported(is_reported, eaten, MessageKind::Interim));
         }
         if read.is_h2c {
-            self.upgrade = Some("h2c");
+            self.upgrade = Some(("h2c", is_reported));
             return Ok(reported(is_reported, eaten, MessageKind::Interim));
         }
         // The end of the request was among what is missing, and maybe other requests.
         if self.client.is_seeking() {
             return Ok(self.give_up());
         }
-        let graphql = self.outstanding.front_mut().and_then(|outstanding| outstanding.graphql.take());
+        if self.is_asking(asked) {
+            return Ok(Answer::Wait);
+        }
+        let graphql = self.take_graphql();
         self.answered(asked, read.is_switch);
         self.server.is_reported = is_reported;
         let has_failed = read.response.outcome.error_type.is_some();
@@ -207,6 +210,21 @@ impl Http1Parser {
         }
         self.server.state = Body::new(read.framing).map_or(State::Head, State::Body);
         Ok(reported(is_reported, eaten, MessageKind::Response(Box::new(read.response))))
+    }
+
+    /// Returns whether more of the only request is to be seen first, which tells what it asks for. It is there already,
+    /// or comes: few servers answer before they have read a small body, and then a client may leave it out only if it
+    /// has asked whether to send it.
+    fn is_asking(&self, asked: Asked) -> bool {
+        let is_open = self.client.content.as_ref().is_some_and(Content::is_open);
+        is_open && self.outstanding.len() == 1 && self.may_wait && !asked.expects_continue
+    }
+
+    /// Returns the GraphQL request that is being answered, though its body may not have ended.
+    fn take_graphql(&mut self) -> Option<Graphql> {
+        let is_in_body = self.outstanding.len() == 1;
+        let known = self.outstanding.front_mut().and_then(|outstanding| outstanding.graphql.take());
+        known.or_else(|| self.client.content.take_if(|_| is_in_body).and_then(Content::into_graphql))
     }
 
     /// Reads a request line up to where it is cut: method and the beginning of the target.
@@ -379,8 +397,8 @@ impl Http1Parser {
 
 impl Parser for Http1Parser {
     fn parse(&mut self, side: Side, bytes: &[u8]) -> Answer {
-        if let Some(token) = self.upgrade {
-            return Answer::Upgraded { token };
+        if let Some((token, is_answering)) = self.upgrade {
+            return Answer::Upgraded { token, is_answering };
         }
         if self.is_tunnel {
             return self.tunnel(side, bytes);

@@ -17,6 +17,8 @@ const MEDIA_TYPE: &[u8] = b"application/grpc";
 const SYSTEM: &str = "grpc";
 /// Longest method that is recorded, in bytes.
 const MAX_METHOD_BYTES: usize = 255;
+/// Libraries of clients in which whoever holds the connection writes for all.
+const RELAYING: [&[u8]; 2] = [b"grpc-go/", b"grpc-c/"];
 /// Names of the status codes, by number.
 const STATUSES: [&str; 17] = [
     "OK",
@@ -55,8 +57,10 @@ pub(super) fn request(fields: &[Field<'_>], is_open: bool, settings: &ParserSett
     if is_open {
         search.skip();
     }
+    let agent = value(fields, "user-agent").unwrap_or_default();
     Request {
         is_open,
+        is_relayed: RELAYING.iter().any(|name| memchr::memmem::find(agent, name).is_some()),
         name: Name { verb: method.clone().unwrap_or_else(|| SYSTEM.to_owned()), path: None },
         attributes: attributes(method, fields, settings),
         context: context::of_fields(|name| values(fields, name)),

@@ -15,6 +15,9 @@ use data::Data;
 
 /// Bytes in which no frame was found that are looked at again with what follows.
 const MAX_UNALIGNED_BYTES: usize = 512;
+/// Error codes (section 7). The second is what a stream that its server has not looked at is to its client.
+const NO_ERROR: u32 = 0x0;
+const REFUSED_STREAM: u32 = 0x7;
 /// The stream of a request that came by HTTP/1.1 (section 3.2 of RFC 7540).
 const UPGRADED_STREAM: u32 = 1;
 
@@ -141,19 +144,19 @@ impl Http2Parser {
     fn reset(&mut self, side: Side, number: u32, payload: &[u8]) -> Reply {
         let message = self.streams.remove(number).and_then(|stream| {
             let code = self::number(payload)?;
-            Some(fields::reset(&stream, side, code))
+            // Both may say so behind a whole response (section 8.1), which may be among what is missing.
+            let may_be_answered = stream.is_doubtful() || side == Side::Server && code == NO_ERROR;
+            Some(if may_be_answered { lost(&stream) } else { fields::reset(&stream, side, code) })
         });
         Reply { message, is_done: true }
     }
 
     /// Ends the streams that a server says it has not looked at (section 6.8), one at a time.
     fn go_away(&mut self, side: Side, payload: &[u8]) -> Reply {
-        /// `REFUSED_STREAM`: what such a stream is to its client (section 8.7).
-        const REFUSED: u32 = 0x7;
         let last = number(payload).unwrap_or(u32::MAX) & (u32::MAX >> 1);
         let refused = if side == Side::Server { self.streams.take_refused(last) } else { None };
         let is_done = refused.is_none();
-        Reply { message: refused.map(|stream| fields::reset(&stream, side, REFUSED)), is_done }
+        Reply { message: refused.map(|stream| fields::reset(&stream, side, REFUSED_STREAM)), is_done }
     }
 
     fn broken(&mut self, reason: &'static str) -> Answer {

@@ -49,6 +49,11 @@ impl Stream {
         Self { pairing, purpose, client, server: Part::default(), status: None, doubted_at: None }
     }
 
+    /// Returns whether bytes are missing since which nothing was heard of it.
+    pub(super) fn is_doubtful(&self) -> bool {
+        self.doubted_at.is_some()
+    }
+
     pub(super) fn part(&mut self, side: Side) -> &mut Part {
         match side {
             Side::Client => &mut self.client,

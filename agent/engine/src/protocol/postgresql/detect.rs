@@ -160,7 +160,8 @@ fn statement(length: usize, body: &[u8], is_whole: bool) -> Likeness {
         is_start && length > 0 && text.iter().all(|&byte| is_printable(byte) || byte.is_ascii_whitespace());
     match is_text {
         false => Likeness::No,
-        true => strong_if(start.len() >= 4 || is_whole),
+        // Less than a word of three letters is found elsewhere too (a number of an HTTP/2 stream, and a length).
+        true => strong_if(start.len() >= 4 || (is_whole && start.len() >= 3)),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Errors of the server (section "Error and Notice Message Fields").
 
 use super::message::text;
+use crate::protocol::sql::message;
 use crate::protocol::text as wire_text;
 
 /// Longest message that is recorded, in bytes.
@@ -63,32 +64,8 @@ pub(super) fn read(mut fields: &[u8]) -> Failure {
     failure
 }
 
-/// Replaces numbers, and what is quoted unless it is the name of an object.
 fn redact(message: &str) -> String {
-    let mut redacted = String::with_capacity(message.len());
-    let mut rest = message;
-    while let Some(at) = rest.find(|first: char| matches!(first, '"' | '\'') || first.is_ascii_digit()) {
-        let (before, from) = rest.split_at(at);
-        redacted.push_str(before);
-        let first = from.chars().next().unwrap_or_default();
-        let is_inside_word = before.ends_with(|last: char| last.is_alphanumeric() || last == '_');
-        let length = match first {
-            '"' | '\'' if !is_inside_word => {
-                from.get(1..).and_then(|text| text.find(first)).map_or(from.len(), |end| end + 2)
-            }
-            '"' | '\'' => 1,
-            _ => from.find(|digit: char| !digit.is_alphanumeric() && digit != '.').unwrap_or(from.len()),
-        };
-        let (shown, after) = from.split_at(length);
-        let is_name = match first {
-            '"' => OBJECTS.iter().any(|object| before.trim_end().ends_with(object)),
-            _ => is_inside_word,
-        };
-        redacted.push_str(if is_name { shown } else { "?" });
-        rest = after;
-    }
-    redacted.push_str(rest);
-    redacted
+    message::redacted(message, message::Quotes::Double, OBJECTS)
 }
 
 #[cfg(test)]

@@ -39,8 +39,35 @@ pub(super) fn header(side: Side, bytes: &[u8]) -> Result<Option<Header>, &'stati
 /// Returns whether `side` sends messages of this type.
 pub(super) fn is_kind(side: Side, kind: u8) -> bool {
     match side {
-        Side::Client => b"BCDEFHPQSXcdfp".contains(&kind),
-        Side::Server => b"123ACDEGHIKNRSTVWZcdnstv".contains(&kind),
+        Side::Client => matches!(
+            kind,
+            b'B' | b'C' | b'D' | b'E' | b'F' | b'H' | b'P' | b'Q' | b'S' | b'X' | b'c' | b'd' | b'f' | b'p'
+        ),
+        Side::Server => matches!(
+            kind,
+            b'1'..=b'3'
+                | b'A'
+                | b'C'
+                | b'D'
+                | b'E'
+                | b'G'
+                | b'H'
+                | b'I'
+                | b'K'
+                | b'N'
+                | b'R'
+                | b'S'
+                | b'T'
+                | b'V'
+                | b'W'
+                | b'Z'
+                | b'c'
+                | b'd'
+                | b'n'
+                | b's'
+                | b't'
+                | b'v'
+        ),
     }
 }
 

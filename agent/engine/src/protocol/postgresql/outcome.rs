@@ -14,8 +14,8 @@ pub(super) struct Answered {
     /// First word of the last command that completed.
     operation: String,
     failure: Option<Failure>,
-    /// Kinds of messages that came and come once only.
-    kinds: Vec<u8>,
+    /// Kinds of messages that came and come once only: a bit for each letter.
+    kinds: u128,
 }
 
 impl Answered {
@@ -28,15 +28,13 @@ impl Answered {
     /// Notes a message that comes once only; returns whether that is so.
     pub(super) fn is_first(&mut self, kind: u8) -> bool {
         let is_first = !self.has_come(kind);
-        if is_first {
-            self.kinds.push(kind);
-        }
+        self.kinds |= bit(kind);
         is_first
     }
 
     /// Returns whether a message was noted that comes once only.
     pub(super) fn has_come(&self, kind: u8) -> bool {
-        self.kinds.contains(&kind)
+        self.kinds & bit(kind) != 0
     }
 
     /// Notes a completed command with its tag (`SELECT 5`).
@@ -93,6 +91,11 @@ impl Answered {
         }
         Response { attributes, outcome, name, ..Response::default() }
     }
+}
+
+/// Types are letters and digits.
+fn bit(kind: u8) -> u128 {
+    1u128.checked_shl(u32::from(kind)).unwrap_or(0)
 }
 
 /// Returns the response to an exchange that the server did not even begin, since one before it failed.

@@ -12,12 +12,13 @@ use super::outcome::Answered;
 use super::pending::Pending;
 use super::prepared::Names;
 use super::request::Identity;
+use super::shared::Shared;
 use super::startup::{self, Found, Session, Startup};
 use crate::protocol::marks::Marks;
 use crate::protocol::sql::{self, Statement};
 use crate::protocol::turns::Turns;
 use crate::protocol::{
-    Answer, Cut, Message, MessageKind, Pairing, Parser, ParserSettings, Request, Response, Side,
+    Answer, Conversation, Cut, Message, MessageKind, Pairing, Parser, Request, Response, Side,
     text as wire_text,
 };
 
@@ -41,6 +42,7 @@ pub(super) struct PostgresqlParser {
     is_copying_in: bool,
     identity: Identity,
     statements: Names,
+    shared: Shared,
     portals: Names,
     batch: Batch,
     pending: Pending,
@@ -110,8 +112,10 @@ enum Meaning {
 }
 
 impl PostgresqlParser {
-    pub(super) fn new(settings: &ParserSettings, is_start: bool) -> Self {
+    pub(super) fn new(conversation: &Conversation<'_>) -> Self {
+        let Conversation { settings, is_start, server, ref learned } = *conversation;
         let options = sql::Options {
+            dialect: sql::Dialect::Postgresql,
             redact: settings.redact_statements,
             max_bytes: settings.max_statement_bytes,
             backslash_escapes: false,
@@ -127,6 +131,7 @@ impl PostgresqlParser {
             is_copying_in: false,
             identity: Identity::default(),
             statements: Names::default(),
+            shared: Shared::new(learned, server),
             portals: Names::default(),
             batch: Batch::default(),
             pending: Pending::default(),

@@ -4,6 +4,9 @@ use crate::protocol::sql::Statement;
 use crate::protocol::{Category, Name, Request, set};
 use crate::semconv::{self, Attributes, Key};
 
+/// Attributes for which there is room from the start.
+const TYPICAL_ATTRIBUTES: usize = 8;
+
 /// Who speaks with which database, as far as it is known.
 #[derive(Debug, Default)]
 pub(super) struct Identity {
@@ -49,7 +52,7 @@ pub(super) fn call_function(identity: &Identity) -> Request {
 }
 
 fn common(identity: &Identity) -> Attributes {
-    let mut attributes = Attributes::new();
+    let mut attributes = Attributes::with_capacity(TYPICAL_ATTRIBUTES);
     set(&mut attributes, semconv::DB_SYSTEM_NAME, "postgresql");
     add(&mut attributes, semconv::DB_NAMESPACE, identity.database.clone());
     add(&mut attributes, semconv::DB_USER, identity.user.clone());

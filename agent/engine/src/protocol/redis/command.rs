@@ -3,6 +3,7 @@
 use super::request::Words;
 use super::{known, queues};
 use crate::protocol::marks::{Marks, Search};
+use crate::protocol::text::Lower;
 use crate::protocol::{Category, Name, Request, set, text};
 use crate::semconv::{self, Attributes};
 
@@ -10,6 +11,9 @@ use crate::semconv::{self, Attributes};
 const MAX_SHOWN_ARGUMENTS: u64 = 16;
 /// Longest argument that is shown where arguments are shown, in bytes.
 const MAX_ARGUMENT_BYTES: usize = 64;
+
+/// Attributes for which there is room from the start.
+const TYPICAL_ATTRIBUTES: usize = 5;
 
 /// What is recorded of commands.
 #[derive(Clone, Copy, Debug)]
@@ -64,8 +68,8 @@ pub(super) enum Channels {
 
 /// Returns what a command means for what follows.
 pub(super) fn meaning(words: &Words<'_>) -> Meaning {
-    let mut lower = words.kept.iter().map(|word| word.get(..16).unwrap_or(word).to_ascii_lowercase());
-    let name = lower.next().unwrap_or_default();
+    let mut lower = words.kept.iter().map(|word| Lower::of(word));
+    let name = lower.next().unwrap_or(Lower::of(b""));
     let count = words.arguments;
     match name.as_slice() {
         b"select" => Meaning::Select(words.kept.get(1).and_then(|index| text::decimal(index))),
@@ -81,12 +85,14 @@ pub(super) fn meaning(words: &Words<'_>) -> Meaning {
         b"sunsubscribe" => Meaning::Unsubscribe { kind: Channels::Sharded, count },
         b"monitor" => Meaning::Monitor,
         b"sync" | b"psync" => Meaning::Replicate,
-        b"client" if lower.next().as_deref() == Some(b"reply") => match lower.next().as_deref() {
-            Some(b"on") => Meaning::ReplyOn,
-            Some(b"off") => Meaning::ReplyOff,
-            Some(b"skip") => Meaning::ReplySkip,
-            _ => Meaning::Plain,
-        },
+        b"client" if lower.next().is_some_and(|word| word.as_slice() == b"reply") => {
+            match lower.next().unwrap_or(Lower::of(b"")).as_slice() {
+                b"on" => Meaning::ReplyOn,
+                b"off" => Meaning::ReplyOff,
+                b"skip" => Meaning::ReplySkip,
+                _ => Meaning::Plain,
+            }
+        }
         _ => Meaning::Plain,
     }
 }
@@ -99,7 +105,7 @@ pub(super) fn request(
     batch: Option<i64>,
 ) -> Request {
     let name = name(words);
-    let mut attributes = Attributes::new();
+    let mut attributes = Attributes::with_capacity(TYPICAL_ATTRIBUTES);
     set(&mut attributes, semconv::DB_SYSTEM_NAME, "redis");
     set(&mut attributes, semconv::DB_OPERATION_NAME, name.clone());
     if let Some(database) = database {
@@ -165,7 +171,7 @@ fn second_word<'a>(words: &Words<'a>) -> Option<&'a [u8]> {
 
 /// Returns the digest of a script or the name of a function.
 fn procedure(words: &Words<'_>) -> Option<String> {
-    let first = words.kept.first()?.to_ascii_lowercase();
+    let first = Lower::of(words.kept.first()?);
     let is_called = matches!(first.as_slice(), b"evalsha" | b"evalsha_ro" | b"fcall" | b"fcall_ro");
     words.kept.get(1).filter(|_| is_called).map(|name| text::lossy(name, MAX_ARGUMENT_BYTES))
 }
@@ -175,7 +181,8 @@ fn query_text(name: &str, words: &Words<'_>, redact: bool) -> String {
     let named = if second_word(words).is_some() { 2 } else { 1 };
     let arguments = (words.arguments + 1).saturating_sub(named);
     let is_shown = !redact && !known::is_secret(first);
-    let mut text = name.to_owned();
+    let mut text = String::with_capacity(name.len() + 2 * words.kept.len());
+    text.push_str(name);
     for at in 0..arguments.min(MAX_SHOWN_ARGUMENTS) {
         let argument = usize::try_from(at + named).ok().and_then(|at| words.kept.get(at));
         text.push(' ');

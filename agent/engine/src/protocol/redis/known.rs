@@ -1,5 +1,7 @@
 //! Commands by name.
 
+use crate::protocol::text::Lower;
+
 /// Commands of Redis 8 and of its usual modules' prefixes, lower case and sorted.
 const COMMANDS: &[&str] = &[
     "acl",
@@ -314,9 +316,10 @@ const MAX_NAME_BYTES: usize = 64;
 
 /// Returns whether `name`, in any case, is a command that Redis knows.
 pub(super) fn is_command(name: &[u8]) -> bool {
-    let name = name.to_ascii_lowercase();
-    COMMANDS.binary_search_by(|command| command.as_bytes().cmp(&name)).is_ok()
-        || MODULES.iter().any(|module| name.starts_with(module.as_bytes()) && is_name(&name))
+    let lower = Lower::of(name);
+    let name = lower.as_slice();
+    COMMANDS.binary_search_by(|command| command.as_bytes().cmp(name)).is_ok()
+        || MODULES.iter().any(|module| name.starts_with(module.as_bytes()) && is_name(name))
 }
 
 /// Returns whether `name`, as it is written, may as well be data.
@@ -326,7 +329,7 @@ pub(super) fn is_word(name: &[u8]) -> bool {
 
 /// Returns whether `name` may be the name of a command, known or not.
 pub(super) fn is_name(name: &[u8]) -> bool {
-    let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-|".contains(byte);
+    let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-' | b'|');
     (1..=MAX_NAME_BYTES).contains(&name.len()) && name.iter().all(is_part)
 }
 

@@ -8,6 +8,7 @@ use super::request::Words;
 use super::{MAX_BULK_BYTES, Watch};
 use crate::mix::mix;
 use crate::protocol::message_key::{Keys, MessageKey};
+use crate::protocol::text::Lower;
 use crate::protocol::{Source, WireContext, context, text};
 
 /// Names the keys' origin, so that no other system makes the same.
@@ -46,7 +47,7 @@ enum Queues {
 }
 
 fn usage(words: &Words<'_>) -> Option<Use> {
-    let name = words.kept.first()?.to_ascii_lowercase();
+    let name = Lower::of(words.kept.first()?);
     let pop = |queues, is_keyed| Some(Use::Pop { queues, is_keyed });
     match name.as_slice() {
         b"lpush" | b"rpush" | b"lpushx" | b"rpushx" => Some(Use::Push(2)),
@@ -105,7 +106,8 @@ pub(super) fn source(words: &Words<'_>) -> Option<Source> {
     let names = queue_names(words, queues);
     let hash = names.iter().map(|name| hash(name)).fold(0, |all, one| all ^ one);
     let name = only(names);
-    let command = words.kept.first()?.to_ascii_lowercase();
+    let lower = Lower::of(words.kept.first()?);
+    let command = lower.as_slice();
     let has_block = || words.kept.iter().any(|word| word.eq_ignore_ascii_case(b"block"));
     Some(Source {
         hash,

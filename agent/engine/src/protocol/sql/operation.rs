@@ -1,4 +1,4 @@
-//! The words that begin statements (PostgreSQL documentation, "SQL Commands").
+//! The words that begin statements (PostgreSQL documentation, "SQL Commands"; MySQL reference manual, "SQL Statements").
 
 /// How the words after an operation are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,22 +29,24 @@ pub(super) enum Shape {
 pub(super) fn shape(word: &[u8]) -> Option<Shape> {
     let word = word.to_ascii_uppercase();
     Some(match word.as_slice() {
-        b"SELECT" | b"INSERT" | b"UPDATE" | b"DELETE" | b"MERGE" | b"VALUES" => Shape::Query,
-        b"WITH" => Shape::With,
-        b"EXPLAIN" => Shape::Prefix,
-        b"CREATE" | b"ALTER" | b"DROP" => Shape::Definition,
-        b"TABLE" | b"TRUNCATE" | b"LOCK" | b"VACUUM" | b"ANALYZE" | b"REINDEX" | b"CLUSTER" | b"REFRESH" => {
-            Shape::Names
+        b"SELECT" | b"INSERT" | b"REPLACE" | b"UPDATE" | b"DELETE" | b"MERGE" | b"VALUES" | b"LOAD" => {
+            Shape::Query
         }
+        b"WITH" => Shape::With,
+        b"EXPLAIN" | b"DESCRIBE" | b"DESC" => Shape::Prefix,
+        b"CREATE" | b"ALTER" | b"DROP" => Shape::Definition,
+        b"TABLE" | b"TRUNCATE" | b"LOCK" | b"VACUUM" | b"ANALYZE" | b"REINDEX" | b"CLUSTER" | b"REFRESH"
+        | b"OPTIMIZE" | b"REPAIR" | b"CHECK" | b"RENAME" | b"USE" => Shape::Names,
         b"COPY" => Shape::Copy,
         b"CALL" => Shape::Call,
         b"START" => Shape::TwoWords,
         b"DECLARE" => Shape::After("FOR"),
         b"PREPARE" => Shape::After("AS"),
         b"ABORT" | b"BEGIN" | b"CHECKPOINT" | b"CLOSE" | b"COMMENT" | b"COMMIT" | b"DEALLOCATE"
-        | b"DISCARD" | b"DO" | b"END" | b"EXECUTE" | b"FETCH" | b"GRANT" | b"IMPORT" | b"LISTEN"
-        | b"LOAD" | b"MOVE" | b"NOTIFY" | b"REASSIGN" | b"RELEASE" | b"RESET" | b"REVOKE" | b"ROLLBACK"
-        | b"SAVEPOINT" | b"SECURITY" | b"SET" | b"SHOW" | b"UNLISTEN" => Shape::Alone,
+        | b"DISCARD" | b"DO" | b"END" | b"EXECUTE" | b"FETCH" | b"FLUSH" | b"GRANT" | b"HANDLER"
+        | b"IMPORT" | b"KILL" | b"LISTEN" | b"MOVE" | b"NOTIFY" | b"REASSIGN" | b"RELEASE" | b"RESET"
+        | b"REVOKE" | b"ROLLBACK" | b"SAVEPOINT" | b"SECURITY" | b"SET" | b"SHOW" | b"UNLISTEN"
+        | b"UNLOCK" | b"XA" => Shape::Alone,
         _ => return None,
     })
 }
@@ -68,6 +70,7 @@ pub(super) fn is_noise(word: &[u8]) -> bool {
         "RECURSIVE",
         "REPLACE",
         "TABLE",
+        "TABLES",
         "TEMP",
         "TEMPORARY",
         "UNIQUE",
@@ -75,6 +78,26 @@ pub(super) fn is_noise(word: &[u8]) -> bool {
         "VERBOSE",
     ];
     NOISE.iter().any(|noise| word.eq_ignore_ascii_case(noise.as_bytes()))
+}
+
+/// Returns whether `word` stands between MySQL's `INSERT`, `REPLACE`, `UPDATE` or `DELETE` and the table.
+pub(super) fn is_modifier(word: &[u8]) -> bool {
+    const MODIFIERS: &[&str] = &["DELAYED", "HIGH_PRIORITY", "IGNORE", "LOW_PRIORITY", "QUICK"];
+    MODIFIERS.iter().any(|modifier| word.eq_ignore_ascii_case(modifier.as_bytes()))
+}
+
+/// Returns whether `word` begins options that MySQL allows between `CREATE` and the kind of an object.
+pub(super) fn begins_options(word: &[u8]) -> bool {
+    [&b"ALGORITHM"[..], b"DEFINER", b"SQL", b"AGGREGATE"]
+        .iter()
+        .any(|option| word.eq_ignore_ascii_case(option))
+}
+
+/// Returns whether `word` is a kind of object that may have such options.
+pub(super) fn is_kind_with_options(word: &[u8]) -> bool {
+    [&b"EVENT"[..], b"FUNCTION", b"PROCEDURE", b"TRIGGER", b"VIEW"]
+        .iter()
+        .any(|kind| word.eq_ignore_ascii_case(kind))
 }
 
 /// Returns whether `word` ends the list of tables after `FROM`.

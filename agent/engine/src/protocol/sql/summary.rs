@@ -3,9 +3,9 @@
 //! The rules are those of the conventions' section "Generating a summary of the query". Names of common table
 //! expressions are no targets: they exist only within the statement.
 
-use super::Statement;
 use super::operation::{self, Shape};
 use super::token::{Kind, Token};
+use super::{Dialect, Statement};
 use crate::protocol::text;
 
 /// Longest summary, which is cut only between words.
@@ -16,17 +16,20 @@ const MAX_DEPTH: usize = 64;
 const MAX_EXPRESSIONS: usize = 32;
 
 /// Summaries of all statements of a text.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Summaries {
     first: Option<One>,
     are_alike: bool,
     count: usize,
     current: One,
+    /// The database that the last `USE` names.
+    database: Option<String>,
 }
 
 /// The summary of one statement.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct One {
+    dialect: Dialect,
     text: String,
     operation: Several,
     target: Several,
@@ -61,6 +64,8 @@ struct Reader {
     /// Names of common table expressions.
     expressions: Vec<Vec<u8>>,
     main_operation: String,
+    /// Options stand between the operation and the kind of an object.
+    is_in_options: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -97,11 +102,16 @@ struct Level {
 }
 
 impl Summaries {
+    /// Returns the summaries of nothing yet.
+    pub(super) fn new(dialect: Dialect) -> Self {
+        Self { first: None, are_alike: false, count: 0, current: One::new(dialect), database: None }
+    }
+
     /// Takes the next token.
     pub(super) fn push(&mut self, token: Token<'_>) {
         match token.kind {
             Kind::Space | Kind::Comment => {}
-            _ if token.is_sign(b';') && self.current.reader.is_outermost() => self.next_statement(),
+            _ if token.is_sign(b';') && self.current.ends_with_semicolon() => self.next_statement(),
             _ => self.current.push(token),
         }
     }
@@ -109,8 +119,9 @@ impl Summaries {
     /// Returns what was found; the text is left empty.
     pub(super) fn finish(mut self) -> Statement {
         self.next_statement();
-        let first = self.first.unwrap_or_default();
-        match self.count {
+        let database = self.database;
+        let first = self.first.unwrap_or(self.current);
+        let statement = match self.count {
             0 | 1 => Statement {
                 operation: first.operation.only(),
                 collection: if first.is_call { None } else { first.target.clone_only() },
@@ -128,16 +139,21 @@ impl Summaries {
                 ..Statement::default()
             },
             _ => Statement { summary: "BATCH".to_owned(), count: self.count, ..Statement::default() },
-        }
+        };
+        Statement { database, ..statement }
     }
 
     fn next_statement(&mut self) {
-        let mut finished = std::mem::take(&mut self.current);
+        let next = One::new(self.current.dialect);
+        let mut finished = std::mem::replace(&mut self.current, next);
         finished.end_name();
         if !finished.is_begun {
             return;
         }
         self.count += 1;
+        if finished.reader.main_operation == "USE" {
+            self.database = std::mem::take(&mut finished.target).only();
+        }
         match &self.first {
             None => {
                 self.are_alike = true;
@@ -183,6 +199,29 @@ impl Reader {
 }
 
 impl One {
+    fn new(dialect: Dialect) -> Self {
+        Self {
+            dialect,
+            text: String::new(),
+            operation: Several::None,
+            target: Several::None,
+            is_call: false,
+            reader: Reader::default(),
+            is_begun: false,
+        }
+    }
+
+    /// Returns whether a semicolon ends the statement: not within the body of a routine, which MySQL does not quote.
+    fn ends_with_semicolon(&self) -> bool {
+        const ROUTINES: &[&str] = &["EVENT", "FUNCTION", "PROCEDURE", "TRIGGER"];
+        let is_routine = self.dialect == Dialect::Mysql
+            && self.reader.main_operation == "CREATE"
+            && matches!(&self.operation, Several::One(operation) if ROUTINES
+                .iter()
+                .any(|routine| operation.to_ascii_uppercase().ends_with(routine)));
+        !is_routine && self.reader.is_outermost()
+    }
+
     fn push(&mut self, token: Token<'_>) {
         self.is_begun = true;
         if self.reader.too_deep > 0 && !token.is_sign(b'(') && !token.is_sign(b')') {
@@ -245,7 +284,11 @@ impl One {
         *level = Level { is_expecting: false, ..*level };
         self.reader.mode = match shape {
             Shape::Query => {
-                level.is_expecting = word.eq_ignore_ascii_case(b"UPDATE");
+                // MySQL's INSERT and REPLACE may do without INTO.
+                let is_mysql = self.dialect == Dialect::Mysql;
+                let names_table = [(&b"UPDATE"[..], true), (b"INSERT", is_mysql), (b"REPLACE", is_mysql)];
+                level.is_expecting =
+                    names_table.iter().any(|&(known, does)| does && word.eq_ignore_ascii_case(known));
                 Mode::Query
             }
             Shape::With => {
@@ -299,8 +342,9 @@ impl One {
             _ if begins_tables && !level.is_function => {
                 (level.is_in_tables, level.is_expecting) = (true, true);
             }
-            b"JOIN" | b"INTO" => level.is_expecting = true,
-            b"ONLY" | b"LATERAL" if level.is_expecting => {}
+            b"JOIN" | b"STRAIGHT_JOIN" | b"INTO" => level.is_expecting = true,
+            b"ONLY" | b"LATERAL" | b"TABLE" if level.is_expecting => {}
+            _ if self.dialect == Dialect::Mysql && operation::is_modifier(word) && level.is_expecting => {}
             _ if operation::ends_tables(word) => {
                 (level.is_in_tables, level.is_expecting) = (false, false);
             }
@@ -314,6 +358,13 @@ impl One {
         }
         if operation::is_noise(word) && !word.eq_ignore_ascii_case(b"TABLE") {
             return;
+        }
+        // CREATE ALGORITHM = … DEFINER = … SQL SECURITY … VIEW
+        if self.dialect == Dialect::Mysql && !operation::is_kind_with_options(word) {
+            self.reader.is_in_options |= operation::begins_options(word);
+            if self.reader.is_in_options {
+                return;
+            }
         }
         self.extend_operation(word);
         self.reader.level().is_expecting = true;
@@ -400,6 +451,7 @@ impl One {
             return;
         }
         let name = text::lossy(&name, MAX_SUMMARY_BYTES);
+        let name = if name.contains('`') { without_backticks(name) } else { name };
         self.target.add(&name);
         self.add(&name);
     }
@@ -433,6 +485,12 @@ impl One {
         }
         self.text.push_str(word);
     }
+}
+
+/// Returns a name without backticks that it does not need.
+fn without_backticks(name: String) -> String {
+    let is_plain = |character: char| character.is_alphanumeric() || "_$.-`".contains(character);
+    if name.chars().all(is_plain) && !name.contains("``") { name.replace('`', "") } else { name }
 }
 
 /// Returns whether `word` says what kind of thing a name names (`REINDEX INDEX i`, `REFRESH MATERIALIZED VIEW v`).

@@ -1,9 +1,14 @@
 //! Statements and what they become.
 
-use super::{Options, Statement, read};
+use super::{Dialect, Options, Statement, read};
 
-const OPTIONS: Options =
-    Options { redact: true, max_bytes: 4096, backslash_escapes: false, mark_key: Some(1) };
+const OPTIONS: Options = Options {
+    dialect: Dialect::Postgresql,
+    redact: true,
+    max_bytes: 4096,
+    backslash_escapes: false,
+    mark_key: Some(1),
+};
 
 fn redacted(statement: &str) -> String {
     read(statement.as_bytes(), OPTIONS).text
@@ -228,4 +233,57 @@ fn deep_nesting_is_survived() {
     let deep = format!("SELECT {}1 FROM t{}", "(".repeat(1000), ")".repeat(1000));
     assert_eq!(summary(&deep), "SELECT");
     assert_eq!(redacted(&deep).len(), deep.len());
+}
+
+const MYSQL: Options = Options { dialect: Dialect::Mysql, backslash_escapes: true, ..OPTIONS };
+
+#[test]
+fn mysql_quotes_and_comments_otherwise() {
+    for (statement, expected) in [
+        ("SELECT \"it's\", 'it\\'s', `it's`, x'4D', 0b1", "SELECT ?, ?, `it's`, ?, ?"),
+        ("SELECT 1 # secret 'a\n, 2 -- secret\n, 3--4", "SELECT ? , ? , ?--?"),
+        ("/*!40101 SET @a = 'secret' */ /* 'b' */", "SET @a = ?"),
+        ("/*M!100100 SELECT 1 */; SELECT /*+ hint */ 2", "SELECT ? ; SELECT ?"),
+        ("SELECT /* a /* b */ 'secret'", "SELECT ?"),
+        ("SELECT $a, $$, u&'secret', _utf8'secret', N'secret'", "SELECT $a, $$, u&?, _utf8?, ?"),
+        ("INSERT INTO t VALUES (?, ?), (?, ?)", "INSERT INTO t VALUES (?, ?)"),
+        ("SELECT a->'$.secret', @b := 5, 1 DIV 2", "SELECT a->?, @b := ?, ? DIV ?"),
+        ("SELECT \"a\"\"secret\", 'secret", "SELECT ?, ?"),
+    ] {
+        assert_eq!(read(statement.as_bytes(), MYSQL).text, expected);
+    }
+}
+
+#[test]
+fn summaries_of_mysql() {
+    for (statement, expected) in [
+        (
+            "SELECT `a`.`b` FROM `shop`.`orders` AS `o` STRAIGHT_JOIN `my table`",
+            "SELECT shop.orders `my table`",
+        ),
+        ("INSERT IGNORE t VALUES (1) ON DUPLICATE KEY UPDATE a = 2", "INSERT t"),
+        ("REPLACE LOW_PRIORITY INTO t SELECT * FROM u", "REPLACE t SELECT u"),
+        ("UPDATE LOW_PRIORITY IGNORE t SET a = 1", "UPDATE t"),
+        ("DELETE t, u FROM t JOIN u USING (id)", "DELETE t u"),
+        ("LOAD DATA LOCAL INFILE 'x' INTO TABLE t (a)", "LOAD t"),
+        ("DROP TEMPORARY TABLE IF EXISTS `t`", "DROP TABLE t"),
+        ("OPTIMIZE TABLE t, u", "OPTIMIZE t u"),
+        ("LOCK TABLES t READ", "LOCK t"),
+        ("DESCRIBE SELECT 1 FROM t", "DESCRIBE SELECT t"),
+        ("USE shop", "USE shop"),
+        ("/*!40000 ALTER TABLE t DISABLE KEYS */", "ALTER TABLE t"),
+        ("CREATE DEFINER=`me`@`%` PROCEDURE p() BEGIN SELECT 1; SELECT 2; END", "CREATE PROCEDURE p"),
+        ("CREATE PROCEDURE p() BEGIN SELECT 1; SELECT 2; END", "CREATE PROCEDURE p"),
+    ] {
+        assert_eq!(read(statement.as_bytes(), MYSQL).summary, expected, "{statement}");
+    }
+}
+
+#[test]
+fn the_database_that_a_statement_changes_to_is_told() {
+    let database = |statement: &str| read(statement.as_bytes(), MYSQL).database;
+    assert_eq!(database("use `shop`"), Some("shop".to_owned()));
+    assert_eq!(database("SELECT 1; USE a; USE b"), Some("b".to_owned()));
+    assert_eq!(database("SELECT 1"), None);
+    assert_eq!(read(b"USE shop", MYSQL).collection, None);
 }

@@ -1,4 +1,6 @@
-//! Tokens of SQL (PostgreSQL documentation, "Lexical Structure").
+//! Tokens of SQL (PostgreSQL documentation, "Lexical Structure"; MySQL reference manual, "Language Structure").
+
+use super::{Dialect, Options};
 
 /// A piece of a statement. All pieces together are the statement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,11 +14,11 @@ pub(super) struct Token<'a> {
 pub(super) enum Kind {
     /// White space.
     Space,
-    /// `-- …` or `/* … */`.
+    /// `-- …` or `/* … */`, and what stands around code in comments (`/*!40101 … */`).
     Comment,
     /// A key word or a name without quotes.
     Word,
-    /// A name in double quotes.
+    /// A name in double quotes or backticks.
     Quoted,
     /// A string, with its prefix.
     Text,
@@ -44,18 +46,27 @@ impl Token<'_> {
 #[derive(Debug)]
 pub(super) struct Tokens<'a> {
     rest: &'a [u8],
+    dialect: Dialect,
     backslash_escapes: bool,
+    /// We are in code that stands in a comment.
+    is_in_comment: bool,
 }
 
 impl<'a> Tokens<'a> {
-    pub(super) fn new(text: &'a [u8], backslash_escapes: bool) -> Self {
-        Self { rest: text, backslash_escapes }
+    pub(super) fn new(text: &'a [u8], options: Options) -> Self {
+        let Options { dialect, backslash_escapes, .. } = options;
+        Self { rest: text, dialect, backslash_escapes, is_in_comment: false }
     }
 
-    fn next_kind_and_length(&self) -> Option<(Kind, usize)> {
+    fn next_kind_and_length(&mut self) -> Option<(Kind, usize)> {
         let rest = self.rest;
         let (&first, after) = rest.split_first()?;
         let second = after.first().copied();
+        if self.dialect == Dialect::Mysql
+            && let Some(found) = self.mysql(rest, first, second)
+        {
+            return Some(found);
+        }
         Some(match first {
             _ if first.is_ascii_whitespace() || first == b'\x0b' => (Kind::Space, run(rest, is_space)),
             b'-' if second == Some(b'-') => {
@@ -72,6 +83,35 @@ impl<'a> Tokens<'a> {
             b'.' if second.is_some_and(|byte| byte.is_ascii_digit()) => (Kind::Number, number(rest)),
             _ if is_name_start(first) => self.word(rest),
             _ => (Kind::Sign, 1),
+        })
+    }
+
+    /// Returns what stands otherwise in MySQL's dialect.
+    fn mysql(&mut self, rest: &[u8], first: u8, second: Option<u8>) -> Option<(Kind, usize)> {
+        let line = || (Kind::Comment, memchr::memchr(b'\n', rest).unwrap_or(rest.len()));
+        Some(match (first, second) {
+            (b'"', _) => (Kind::Text, quoted(rest, 1, b'"', self.backslash_escapes)),
+            (b'`', _) => (Kind::Quoted, quoted(rest, 1, b'`', false)),
+            (b'#', _) => line(),
+            // Two hyphens without a space are two signs.
+            (b'-', Some(b'-')) => match rest.get(2) {
+                Some(third) if !third.is_ascii_whitespace() && !third.is_ascii_control() => (Kind::Sign, 1),
+                _ => line(),
+            },
+            (b'/', Some(b'*')) => match code_in_comment(rest) {
+                Some(length) => {
+                    self.is_in_comment = true;
+                    (Kind::Comment, length)
+                }
+                None => (Kind::Comment, flat_comment(rest)),
+            },
+            (b'*', Some(b'/')) if self.is_in_comment => {
+                self.is_in_comment = false;
+                (Kind::Comment, 2)
+            }
+            (b'$', _) => (Kind::Word, run(rest, is_name)),
+            (b'u' | b'U', Some(b'&')) => (Kind::Word, 1),
+            _ => return None,
         })
     }
 
@@ -153,6 +193,20 @@ fn comment(text: &[u8]) -> usize {
         }
     }
     text.len()
+}
+
+/// Returns the length of what begins code in a comment: `/*!`, MariaDB's `/*M!`, and the version behind it. None where
+/// `text` begins an ordinary comment.
+fn code_in_comment(text: &[u8]) -> Option<usize> {
+    let version = text.strip_prefix(b"/*!").or_else(|| text.strip_prefix(b"/*M!"))?;
+    let digits = run(version, |byte| byte.is_ascii_digit());
+    Some(text.len() - version.len() + digits)
+}
+
+/// Returns the length of a comment that does not nest.
+fn flat_comment(text: &[u8]) -> usize {
+    let contents = text.get(2..).unwrap_or_default();
+    memchr::memmem::find(contents, b"*/").map_or(text.len(), |end| end + 4)
 }
 
 /// Returns the length of `$tag$…$tag$`; none where `text` does not begin with such a quote.

@@ -42,13 +42,14 @@ impl PostgresqlParser {
                 let (name, rest) = text(body);
                 let statement = Arc::new(sql::read(text(rest).0, self.options));
                 self.statements.insert(name, Arc::clone(&statement));
+                self.shared.note(name, &statement);
                 self.batch.parsed = Some(statement);
                 self.ask(Kind::Parse, None, false)
             }
             b'B' => {
                 let (portal, rest) = text(body);
                 let (statement, values) = text(rest);
-                self.batch.bound = self.statements.find(statement);
+                self.batch.bound = self.statements.find(statement).or_else(|| self.shared.find(statement));
                 self.batch.bound_marks = parameters::marks(values, self.options.mark_key);
                 match self.batch.bound.clone() {
                     Some(statement) => self.portals.insert(portal, statement),

@@ -53,7 +53,20 @@ fn one_query() {
 #[ignore = "needs root"]
 fn commands_of_pymongo() {
     let (_server, spans) = spans_of(python());
-    expect![[r#""#]].assert_eq(&told(spans, "client"));
+    expect![[r#"
+        client `insert orders` of client, unset
+            db.operation.batch.size = 2
+        client `find orders` of client, unset
+            db.response.returned_rows = 2
+        client `insert orders` of client, error
+            error.type = 11000
+        client `insert orders` of client, unset
+        client `find orders` of client, unset
+            db.response.returned_rows = 1
+        client `drop orders` of client, unset
+        client `endSessions admin` of client, error
+            error.type = 59
+    "#]].assert_eq(&told(spans, "client"));
 }
 
 #[test]
@@ -67,5 +80,14 @@ fn commands_of_the_driver_for_node() {
 #[ignore = "needs root"]
 fn commands_of_the_driver_for_go() {
     let (_server, spans) = spans_of(Command::new(locate::testenv().join("mongodb/client")));
-    expect![[r#""#]].assert_eq(&told(spans, "client"));
+    expect![[r#"
+        client `insert books` of client, unset
+        client `find books` of client, unset
+            db.response.returned_rows = 1
+        client `insert books` of client, error
+            error.type = 11000
+        client `drop books` of client, unset
+        client `endSessions admin` of client, error
+            error.type = 59
+    "#]].assert_eq(&told(spans, "client"));
 }

@@ -129,18 +129,24 @@ fn query(header: Header, rest: &[u8]) -> Belief {
     document(names.get(end + 1 + 8..).unwrap_or_default(), room)
 }
 
-/// Flags, the cursor, where it stands, how many documents there are, and the first of them.
+/// Flags, the cursor, where it stands, how many documents there are, and the first of them. Only replies to commands are
+/// believed, which have no cursor and one document.
 fn reply(header: Header, rest: &[u8]) -> Belief {
     match bson::int32(rest) {
         None => return Belief::Unsure,
         Some(flags) if flags & !0xf != 0 => return Belief::No,
         Some(_) => {}
     }
+    let numbers = rest.get(4..).unwrap_or_default();
+    // Two numbers of eight and of four bytes, and then 1.
+    if numbers.iter().take(12).any(|&byte| byte != 0) {
+        return Belief::No;
+    }
     let room = header.length.saturating_sub(header::REPLY_HEAD_BYTES);
-    match rest.get(16..).and_then(bson::int32) {
+    match numbers.get(12..).and_then(bson::int32) {
         None => Belief::Unsure,
-        Some(..=0) => Belief::No,
-        Some(_) => document(rest.get(20..).unwrap_or_default(), room),
+        Some(1) => document(rest.get(20..).unwrap_or_default(), room),
+        Some(_) => Belief::No,
     }
 }
 

@@ -46,7 +46,36 @@ fn one_query() {
     let (server, spans) = spans_of(python());
     let find = spans.iter().find(|span| span.kind == "client" && span.name == "find orders").unwrap();
     let trace: Vec<Span> = spans.iter().filter(|span| span.trace_id == find.trace_id).cloned().collect();
-    expect![[r#""#]].assert_eq(&whole(&trace, &Names::of(&[("MONGODB", server.address())])));
+    expect![[r#"
+        client `find orders` of client, unset
+            db.collection.name = orders
+            db.namespace = shop
+            db.operation.name = find
+            db.query.summary = find orders
+            db.query.text = {"find": "orders", "filter": {"_id": "?"}, "limit": "?", "singleBatch": "?"}
+            db.response.returned_rows = 1
+            db.system.name = mongodb
+            network.peer.address = 127.0.0.1
+            network.peer.port = MONGODB.port
+            server.address = 127.0.0.1
+            server.port = MONGODB.port
+          server `find orders` of ferretdb, unset
+              client.address = 127.0.0.1
+              client.port = *
+              db.collection.name = orders
+              db.namespace = shop
+              db.operation.name = find
+              db.query.summary = find orders
+              db.query.text = {"find": "orders", "filter": {"_id": "?"}, "limit": "?", "singleBatch": "?"}
+              db.response.returned_rows = 1
+              db.system.name = mongodb
+              network.peer.address = 127.0.0.1
+              network.peer.port = *
+              remora.parent.evidence = position
+              server.address = 127.0.0.1
+              server.port = MONGODB.port
+    "#]]
+    .assert_eq(&whole(&trace, &Names::of(&[("MONGODB", server.address())])));
 }
 
 #[test]
@@ -66,14 +95,25 @@ fn commands_of_pymongo() {
         client `drop orders` of client, unset
         client `endSessions admin` of client, error
             error.type = 59
-    "#]].assert_eq(&told(spans, "client"));
+    "#]]
+    .assert_eq(&told(spans, "client"));
 }
 
 #[test]
 #[ignore = "needs root"]
 fn commands_of_the_driver_for_node() {
     let (_server, spans) = spans_of(node());
-    expect![[r#""#]].assert_eq(&told(spans, "client"));
+    expect![[r#"
+        client `insert items` of mongodb-client, unset
+        client `find items` of mongodb-client, unset
+            db.response.returned_rows = 1
+        client `update items` of mongodb-client, unset
+        client `insert items` of mongodb-client, error
+            error.type = 11000
+        client `drop items` of mongodb-client, unset
+        client `endSessions admin` of mongodb-client, unset
+    "#]]
+    .assert_eq(&told(spans, "client"));
 }
 
 #[test]
@@ -89,5 +129,6 @@ fn commands_of_the_driver_for_go() {
         client `drop books` of client, unset
         client `endSessions admin` of client, error
             error.type = 59
-    "#]].assert_eq(&told(spans, "client"));
+    "#]]
+    .assert_eq(&told(spans, "client"));
 }

@@ -119,7 +119,8 @@ fn read(body: &[u8], database: Option<&[u8]>, sections: &Sections<'_>, options: 
     let mut shape = Shape::new(options.redact, options.max_bytes, options.mark_key.filter(|_| !is_secret));
     let mut facts = Facts { database, is_secret, ..Facts::default() };
     facts.collection = collection(name, &first);
-    shape.begin(name, facts.collection, Some(&first).filter(|_| !is_secret));
+    let value = if is_secret { None } else { Some(&first) };
+    shape.begin(name, facts.collection, value);
     elements.by_ref().for_each(|element| facts.take(name, &element, &mut shape));
     facts.cut_at = elements.unread();
     for (identifier, documents) in sections.sequences.iter().filter(|_| !is_secret) {

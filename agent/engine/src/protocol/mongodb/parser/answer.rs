@@ -17,6 +17,10 @@ const MAX_INFLATED_BYTES: usize = 16 * READ_BYTES;
 
 /// What the server is sending.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one for each connection, and boxing it would be once for each long reply"
+)]
 pub(super) enum Answering {
     /// Nothing: a message comes next.
     Nothing,

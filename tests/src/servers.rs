@@ -1,6 +1,7 @@
 //! Real servers on free ports, in folders of their own, ready when returned and stopped when dropped.
 
 mod dnsmasq;
+mod ferretdb;
 mod go_service;
 mod grpc_service;
 mod gunicorn;
@@ -13,6 +14,7 @@ mod redis;
 mod tokio_service;
 
 pub use dnsmasq::Dnsmasq;
+pub use ferretdb::FerretDb;
 pub use go_service::GoService;
 pub use grpc_service::{GrpcService, Language};
 pub use gunicorn::{Gunicorn, Workers};

@@ -15,6 +15,7 @@ mod grpc;
 mod hosts;
 mod http2;
 mod live;
+mod mongodb;
 mod nasty;
 mod nginx;
 mod node;

@@ -30,6 +30,7 @@ pub mod dns;
 pub mod http1;
 pub mod http2;
 pub mod kafka;
+pub mod mongodb;
 pub mod mysql;
 pub mod nats;
 pub mod postgresql;
@@ -43,6 +44,7 @@ pub static REGISTRY: &[&dyn Protocol] = &[
     &http1::Http1,
     &http2::Http2,
     &kafka::Kafka,
+    &mongodb::Mongodb,
     &mysql::Mysql,
     &postgresql::Postgresql,
     &redis::Redis,

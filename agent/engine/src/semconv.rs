@@ -194,8 +194,6 @@ keys! {
     MESSAGING_DESTINATION_TEMPORARY = "messaging.destination.temporary";
     /// The consumer that a stream or topic knows by name (NATS JetStream).
     MESSAGING_DESTINATION_SUBSCRIPTION_NAME = "messaging.destination.subscription.name";
-    /// Those who share the messages of a subscription.
-    MESSAGING_CONSUMER_GROUP_NAME = "messaging.consumer.group.name";
     /// What the producer calls the message.
     MESSAGING_MESSAGE_ID = "messaging.message.id";
     /// What brings a message and its answer together.

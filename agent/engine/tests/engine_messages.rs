@@ -533,7 +533,7 @@ fn what_is_published_reaches_every_subscriber() {
     }
     world.answer(&mut other, &array(&["message", "news", "somebody else's"]));
     let spans = world.spans();
-    let (sent, received) = (only(&spans, "PUBLISH"), named(&spans, "receive"));
+    let (sent, received) = (only(&spans, "PUBLISH"), named(&spans, "receive news"));
     assert_eq!(received.len(), 3);
     assert!(is_linked(received[0], sent) && is_linked(received[1], sent));
     assert!(received[2].links.is_empty());

@@ -274,6 +274,124 @@ fn clients_may_want_no_replies() {
 }
 
 #[test]
+fn redirections_of_a_cluster_are_no_failures() {
+    let mut replay = Replay::new(Redis.parser(&Conversation::new(&ParserSettings::default(), true)));
+    for (reply, is_failure) in [
+        ("-MOVED 3999 127.0.0.1:6381\r\n", false),
+        ("-ASK 3999 127.0.0.1:6381\r\n", false),
+        ("-CLUSTERDOWN Hash slot not served\r\n", true),
+        ("-TRYAGAIN Multiple keys request during rehashing of slot\r\n", true),
+    ] {
+        replay.feed(CLIENT, command("GET a").as_bytes());
+        replay.feed(SERVER, reply.as_bytes());
+        let MessageKind::Response(response) = &replay.said.last().unwrap().kind else {
+            panic!("no response")
+        };
+        let prefix = reply[1..].split(' ').next();
+        assert_eq!(attribute(&response.attributes, "db.response.status_code").as_deref(), prefix);
+        assert_eq!(response.outcome.error_type.as_deref(), prefix.filter(|_| is_failure));
+    }
+}
+
+#[test]
+fn a_connection_that_is_reset_listens_to_nothing() {
+    check(
+        &[
+            (CLIENT, &command("SUBSCRIBE a")),
+            (SERVER, "*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n"),
+            (CLIENT, &command("RESET")),
+            (SERVER, "*3\r\n$7\r\nmessage\r\n$1\r\na\r\n$2\r\nhi\r\n+RESET\r\n"),
+            (CLIENT, &command("LRANGE a 0 -1")),
+            (SERVER, "*3\r\n$7\r\nmessage\r\n$1\r\na\r\n$2\r\nhi\r\n"),
+        ],
+        &[">SUBSCRIBE ?", "<", ">RESET", "push", "<", ">LRANGE ? ? ?", "<"],
+    );
+}
+
+/// Returns what the last response says it brought.
+fn received(play: &[(Side, &str)]) -> (usize, bool) {
+    let mut replay = Replay::new(Redis.parser(&Conversation::new(&ParserSettings::default(), true)));
+    feed(&mut replay, play, 7);
+    let MessageKind::Response(response) = &replay.said.last().unwrap().kind else { panic!("no response") };
+    let keys = response.received.as_ref().map(|received| received.keys.as_slice().len());
+    (keys.unwrap_or(0), response.received.is_some())
+}
+
+#[test]
+fn only_the_ids_of_entries_are_messages() {
+    let entry = "*2\r\n$3\r\n1-1\r\n*2\r\n$5\r\nmonth\r\n$7\r\n2024-11\r\n";
+    let claimed = format!("*3\r\n$3\r\n9-0\r\n*1\r\n{entry}*1\r\n$3\r\n7-7\r\n");
+    let none = "*3\r\n$3\r\n0-0\r\n*0\r\n*0\r\n";
+    let read = format!("*1\r\n*2\r\n$1\r\ns\r\n*1\r\n{entry}");
+    let read_in_a_map = format!("%1\r\n$1\r\ns\r\n*1\r\n{entry}");
+    for (words, reply, expected) in [
+        ("XAUTOCLAIM s g c 0 0", claimed.as_str(), (1, true)),
+        ("XAUTOCLAIM s g c 0 0", none, (0, false)),
+        ("XCLAIM s g c 0 1-1", &format!("*1\r\n{entry}"), (1, true)),
+        ("XCLAIM s g c 0 1-1 JUSTID", "*1\r\n$3\r\n1-1\r\n", (0, false)),
+        ("XREAD STREAMS s 0", &read, (1, true)),
+        ("XREAD STREAMS s 0", &read_in_a_map, (1, true)),
+        ("XREAD BLOCK 5 STREAMS s $", "*-1\r\n", (0, false)),
+    ] {
+        assert_eq!(received(&[(CLIENT, &command(words)), (SERVER, reply)]), expected, "{words}: {reply}");
+    }
+}
+
+#[test]
+fn entries_that_a_transaction_appends_to_several_streams_are_not_confused() {
+    let sent = |streams: [&str; 2]| {
+        let [first, second] = streams.map(|stream| command(&format!("XADD {stream} * a b")));
+        let play = command("MULTI") + &first + &second + &command("EXEC");
+        let replies = "+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n$3\r\n1-1\r\n$3\r\n1-2\r\n";
+        let mut replay = Replay::new(Redis.parser(&Conversation::new(&ParserSettings::default(), true)));
+        feed(&mut replay, &[(CLIENT, &play), (SERVER, replies)], 5);
+        let MessageKind::Response(response) = &replay.said.last().unwrap().kind else {
+            panic!("no response")
+        };
+        response.sent.as_slice().len()
+    };
+    assert_eq!((sent(["s", "s"]), sent(["s", "t"])), (2, 0));
+}
+
+#[test]
+fn contexts_in_messages_are_carried() {
+    let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let job = format!("{{\"traceparent\":\"{parent}\"}}");
+    for words in [
+        format!("LPUSH jobs {job}"),
+        format!("XADD s * a b traceparent {parent}"),
+        format!("PUBLISH c {job}"),
+    ] {
+        let mut replay = Replay::new(Redis.parser(&Conversation::new(&ParserSettings::default(), true)));
+        replay.feed(CLIENT, command(&words).as_bytes());
+        let MessageKind::Request(request) = &replay.said[0].kind else { panic!("no request") };
+        assert_eq!((request.carried.len(), &request.context), (1, &None), "{words}");
+    }
+    let entry = format!(
+        "*1\r\n*2\r\n$1\r\ns\r\n*1\r\n*2\r\n$3\r\n1-1\r\n*2\r\n$11\r\ntraceparent\r\n$55\r\n{parent}\r\n"
+    );
+    let element = format!("*2\r\n$4\r\njobs\r\n${}\r\n{job}\r\n", job.len());
+    for (words, reply) in [("XREAD STREAMS s 0", entry), ("BRPOP jobs 1", element)] {
+        let mut replay = Replay::new(Redis.parser(&Conversation::new(&ParserSettings::default(), true)));
+        feed(&mut replay, &[(CLIENT, &command(words)), (SERVER, &reply)], 9);
+        let MessageKind::Response(response) = &replay.said[1].kind else { panic!("no response") };
+        let received = response.received.as_ref().expect("a message");
+        assert_eq!(received.contexts.len(), 1, "{words}");
+    }
+}
+
+#[test]
+fn channels_and_patterns_name_what_they_bring() {
+    let mut replay = Replay::new(Redis.parser(&Conversation::new(&ParserSettings::default(), true)));
+    replay.feed(CLIENT, command("PSUBSCRIBE n*").as_bytes());
+    replay.feed(SERVER, b"*3\r\n$10\r\npsubscribe\r\n$2\r\nn*\r\n:1\r\n");
+    replay.feed(SERVER, b"*4\r\n$8\r\npmessage\r\n$2\r\nn*\r\n$4\r\nnews\r\n$2\r\nhi\r\n");
+    let MessageKind::Delivered(delivery) = &replay.said[2].kind else { panic!("no delivery") };
+    let queue = delivery.source.as_ref().and_then(|source| source.name.as_deref());
+    assert_eq!((delivery.name.as_deref(), queue), (Some("receive n*"), Some("news")));
+}
+
+#[test]
 fn monitors_and_replicas_are_left_alone() {
     check(
         &[(CLIENT, "MONITOR\r\n"), (SERVER, "+OK\r\n+1339518083.107412 [0 127.0.0.1:60866] \"keys\"\r\n")],

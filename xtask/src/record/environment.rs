@@ -58,6 +58,7 @@ impl Environment {
         environment.build_go("go", "golden")?;
         environment.build_go("go-kafka", "golden-kafka")?;
         environment.install_java()?;
+        crate::test::environment::ferretdb()?;
         Ok(environment)
     }
 

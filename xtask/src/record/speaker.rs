@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail};
 
 use super::environment::{Environment, clients, program};
-use crate::test::environment::maven;
+use crate::test::environment::{ferretdb_version, maven};
 
 /// A program or a library that makes what is recorded.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +30,8 @@ enum Source {
     Fixed(&'static str),
     /// The Java libraries, of the artifact with this name.
     Java(&'static str),
+    /// The Go module that builds FerretDB.
+    FerretDb,
     /// The drivers of JDBC, of the artifact with this name.
     Jdbc(&'static str),
     /// MySQL's server, wherever it is installed.
@@ -73,6 +75,11 @@ impl Speaker {
     /// Returns what a Java library makes.
     pub(super) const fn java(name: &'static str, artifact: &'static str) -> Self {
         Self { name, source: Source::Java(artifact) }
+    }
+
+    /// Returns the FerretDB of the test environment.
+    pub(super) const fn ferretdb(name: &'static str) -> Self {
+        Self { name, source: Source::FerretDb }
     }
 
     /// Returns what a driver of JDBC makes.
@@ -131,6 +138,7 @@ impl Source {
                 command
             }
             Source::Fixed(version) => return Ok(version.to_owned()),
+            Source::FerretDb => return ferretdb_version(),
             Source::Jdbc(artifact) => {
                 return maven::version(artifact).map(str::to_owned).context("no such artifact");
             }

@@ -46,10 +46,21 @@ pub(crate) fn install() -> Result<()> {
     python()?;
     let items = testenv().join("bin/items");
     go(&workspace::root().join("tests/apps/go"), &["-o".as_ref(), items.as_ref()])?;
+    ferretdb()?;
+    mongodb()?;
     let items_grpc = testenv().join("bin/items-grpc");
     go(&workspace::root().join("tests/apps/grpc"), &["-o".as_ref(), items_grpc.as_ref()])?;
     tokio()?;
-    node()
+    node(&workspace::root().join("tests/apps/node"), &testenv().join("node"))
+}
+
+/// Installs the clients of MongoDB, away from what other tests need.
+fn mongodb() -> Result<()> {
+    let (apps, folder) = (workspace::root().join("tests/apps/mongodb"), testenv().join("mongodb"));
+    fs::create_dir_all(&folder)?;
+    python_packages(&folder.join("python"), &apps.join("python/requirements.txt"))?;
+    node(&apps.join("node"), &folder.join("node"))?;
+    go(&apps.join("go"), &["-o".as_ref(), folder.join("client").as_ref()])
 }
 
 /// Builds the service on tokio as people do: where a debug build keeps things is not of interest.
@@ -136,21 +147,22 @@ pub(crate) fn python_packages(folder: &Path, requirements: &Path) -> Result<()> 
     })
 }
 
-fn node() -> Result<()> {
-    let app = workspace::root().join("tests/apps/node");
-    let folder = testenv().join("node");
+/// Makes a folder with the packages that the program in `app` needs.
+fn node(app: &Path, folder: &Path) -> Result<()> {
     let wanted = read(&app.join("package-lock.json"))?;
-    once(&folder, &wanted, || {
-        fs::create_dir_all(&folder)?;
+    once(folder, &wanted, || {
+        fs::create_dir_all(folder)?;
         for name in ["package.json", "package-lock.json"] {
             fs::copy(app.join(name), folder.join(name)).with_context(|| format!("copy {name}"))?;
         }
-        npm("ci", &folder)
+        npm("ci", folder)
     })
 }
 
 /// Runs npm on the `package.json` in `folder`.
 pub(crate) fn npm(subcommand: &str, folder: &Path) -> Result<()> {
+    // npm takes a folder behind a link for a package of its own.
+    let folder = fs::canonicalize(folder).with_context(|| format!("find {}", folder.display()))?;
     let mut npm = shell::program("npm");
     npm.args([subcommand, "--no-audit", "--no-fund", "--loglevel=error", "--prefix"]).arg(folder);
     shell::run("install the Node packages", "it needs npm and access to a registry", &mut npm)
@@ -162,6 +174,22 @@ pub(crate) fn go(app: &Path, flags: &[&OsStr]) -> Result<()> {
     let mut build = shell::program(go);
     build.current_dir(app).arg("build").args(flags).arg(".");
     shell::run("build a Go program", "it needs access to a Go module proxy", &mut build)
+}
+
+/// Builds FerretDB, which speaks MongoDB's protocol. Returns its path.
+pub(crate) fn ferretdb() -> Result<PathBuf> {
+    let app = workspace::root().join("tests/apps/ferretdb");
+    let program = testenv().join("bin/ferretdb");
+    // Nobody debugs it, and what a debugger needs takes long.
+    go(&app, &["-gcflags=all=-dwarf=false".as_ref(), "-o".as_ref(), program.as_ref()])?;
+    Ok(program)
+}
+
+/// Returns the version of FerretDB that is built.
+pub(crate) fn ferretdb_version() -> Result<String> {
+    let required = read(&workspace::root().join("tests/apps/ferretdb/go.mod"))?;
+    let version = required.split_whitespace().skip_while(|word| !word.ends_with("/FerretDB")).nth(1);
+    version.map(str::to_owned).context("go.mod requires no FerretDB")
 }
 
 fn has_go() -> bool {

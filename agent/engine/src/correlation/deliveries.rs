@@ -133,6 +133,9 @@ impl Correlation {
         self.note_receipt(!links.is_empty());
         span.links = links;
         if let Some(queue) = source.and_then(|source| source.name) {
+            if !super::route::is_identifier(&queue) {
+                span.name = format!("{} {queue}", works::RECEIVE);
+            }
             span.attributes.push((semconv::MESSAGING_DESTINATION_NAME, Value::from(queue)));
         }
         span.attributes.retain(|(known, _)| attributes.iter().all(|(key, _)| key != known));

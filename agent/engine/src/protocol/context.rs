@@ -43,6 +43,21 @@ where
     Some(WireContext { trace_id, span_id, flags, state: String::new() })
 }
 
+/// Bytes of a `traceparent` of version 00.
+const PARENT_BYTES: usize = 55;
+
+/// Returns the context that a text names: `traceparent` with what stands behind it, such as `traceparent='00-…-01'` or
+/// `"traceparent": "00-…-01"`. None where it is named twice, differently.
+pub(super) fn of_text(text: &[u8]) -> Option<WireContext> {
+    let mut contexts = memchr::memmem::find_iter(text, b"traceparent").filter_map(|name| {
+        let behind = text.get(name + b"traceparent".len()..)?;
+        let start = behind.iter().position(|byte| !b"=:\\'\" ".contains(byte))?;
+        w3c::parse(&[behind.get(start..)?.get(..PARENT_BYTES)?], &[])
+    });
+    let first = contexts.next()?;
+    contexts.all(|other| other == first).then_some(first)
+}
+
 /// Trace id, span id and W3C flags.
 type Ids = ([u8; 16], [u8; 8], u8);
 
@@ -97,6 +112,28 @@ mod tests {
             Some(0)
         );
         assert_eq!(first(&[("x-b3-traceid", "463ac35c9f6413ad")]), None);
+    }
+
+    #[test]
+    fn texts_name_contexts_in_several_ways() {
+        let first = |text: String| of_text(text.as_bytes()).map(|context| context.trace_id[0]);
+        let parent = W3C.1;
+        for text in [
+            format!("/*traceparent='{parent}'*/"),
+            format!("{{\"headers\": {{\"traceparent\": \"{parent}\", \"id\": 1}}}}"),
+            format!("{{\\\"traceparent\\\":\\\"{parent}\\\"}}"),
+            format!("traceparent={parent} and traceparent={parent}"),
+        ] {
+            assert_eq!(first(text.clone()), Some(0x0a), "{text}");
+        }
+        let other = parent.replace("0af7", "0bf7");
+        for text in [
+            format!("traceparent={parent} traceparent={other}"),
+            "traceparent=00-1".to_owned(),
+            parent.to_owned(),
+        ] {
+            assert_eq!(first(text.clone()), None, "{text}");
+        }
     }
 
     #[test]

@@ -57,14 +57,24 @@ enum Watch {
     Nothing,
     /// Messages, all of them; `is_keyed` says that the queue's name comes first.
     Elements { is_keyed: bool },
-    /// Entries of a stream; where it is 0, the text before them names it.
-    Entries { stream: u64 },
+    /// Entries of a stream, whose ids stand within as many aggregates; where it is 0, the text before them names it.
+    Entries { stream: u64, depth: usize },
     /// Where an entry was appended to a stream.
     Position { stream: u64 },
     /// Texts that may be messages.
     Texts,
     /// A message on a channel.
     Push,
+}
+
+impl Watch {
+    /// Returns what is to be looked for where the reply is an element of another.
+    fn within(self) -> Self {
+        match self {
+            Watch::Entries { stream, depth } if stream != 0 => Watch::Entries { stream, depth: depth + 1 },
+            other => other,
+        }
+    }
 }
 
 /// What a line with a type and a length says.

@@ -118,11 +118,23 @@ pub(super) fn request(
         set(&mut attributes, semconv::DB_STORED_PROCEDURE_NAME, procedure);
     }
     set(&mut attributes, semconv::DB_QUERY_TEXT, query_text(&name, words, options.redact));
-    let name = Name { verb: name, path: None };
-    let marks = marks(words, options.mark_key);
-    let sent = queues::sent(words);
-    let source = queues::source(words);
-    Request { name, attributes, marks, category: Category::Database, sent, source, ..Request::default() }
+    if let Some(queue) = queues::destination(words) {
+        set(&mut attributes, semconv::MESSAGING_DESTINATION_NAME, queue);
+    }
+    if let Some(group) = queues::consumer_group(words) {
+        set(&mut attributes, semconv::MESSAGING_CONSUMER_GROUP_NAME, group);
+    }
+    Request {
+        name: Name { verb: name, path: None },
+        attributes,
+        marks: marks(words, options.mark_key),
+        category: Category::Database,
+        sent: queues::sent(words),
+        // Who hands a message over may not be who made it: what it carries is no parent.
+        carried: queues::carried(words),
+        source: queues::source(words),
+        ..Request::default()
+    }
 }
 
 /// Returns what a command's keys and values are about; nothing of passwords.

@@ -10,8 +10,7 @@ use super::subscriptions::Subscriptions;
 use super::{Watch, detect, queues};
 use crate::protocol::turns::Turns;
 use crate::protocol::{
-    Answer, Cut, Delivery, Message, MessageKind, Outcome, Pairing, Parser, ParserSettings, Response, Side,
-    set,
+    Answer, Cut, Message, MessageKind, Outcome, Pairing, Parser, ParserSettings, Response, Side, set,
 };
 use crate::semconv::{self, Attributes};
 
@@ -20,6 +19,10 @@ const MAX_OUTSTANDING: usize = 1 << 16;
 /// Turns after which pairing is believed on a connection that was there before, or after a loss. Clients that
 /// share one connection between threads are common, so that one is not enough.
 const TURNS: u32 = 2;
+
+/// Errors by which a node of a cluster names another node (Redis cluster specification, "MOVED Redirection", "ASK
+/// redirection").
+const REDIRECTIONS: [&str; 2] = ["ASK", "MOVED"];
 
 /// State of one connection.
 #[derive(Debug)]
@@ -43,6 +46,7 @@ pub(super) struct RedisParser {
     queued: Option<i64>,
     /// What is to be looked for in the reply to `EXEC`.
     queued_watch: Watch,
+    is_queued_mixed: bool,
     subscriptions: Subscriptions,
     is_opaque: bool,
 }
@@ -66,6 +70,8 @@ enum Expected {
     ConfirmationOfAll(Channels),
     /// One reply, and then what others do.
     Monitor,
+    /// One reply, and then nothing that was listened to.
+    Reset,
 }
 
 /// Whether the client wants replies (`CLIENT REPLY`).
@@ -92,6 +98,7 @@ impl RedisParser {
             database: is_start.then_some(0),
             queued: None,
             queued_watch: Watch::Nothing,
+            is_queued_mixed: false,
             subscriptions: Subscriptions::new(!is_start),
             is_opaque: false,
         }
@@ -155,10 +162,19 @@ impl RedisParser {
             Meaning::Exec => std::mem::take(&mut self.queued_watch),
             Meaning::Plain => {
                 let watch = queues::watch(words);
-                if self.queued.is_some() && self.queued_watch == Watch::Nothing {
-                    self.queued_watch = watch;
+                if self.queued.is_none() {
+                    return watch;
                 }
-                watch
+                // Of several different ones none is looked for: it would be found in the wrong place.
+                self.queued_watch = match self.queued_watch {
+                    Watch::Nothing if !self.is_queued_mixed => watch.within(),
+                    before if watch == Watch::Nothing || watch.within() == before => before,
+                    _ => {
+                        self.is_queued_mixed = true;
+                        Watch::Nothing
+                    }
+                };
+                Watch::Nothing
             }
             _ => Watch::Nothing,
         }
@@ -190,6 +206,7 @@ impl RedisParser {
             }
             Meaning::Unsubscribe { kind, .. } => Expected::ConfirmationOfAll(kind),
             Meaning::Monitor => Expected::Monitor,
+            Meaning::Reset => Expected::Reset,
             _ => Expected::One,
         };
         if self.outstanding.len() >= MAX_OUTSTANDING {
@@ -210,6 +227,7 @@ impl RedisParser {
             Meaning::Multi => {
                 self.queued = Some(0);
                 self.queued_watch = Watch::Nothing;
+                self.is_queued_mixed = false;
             }
             Meaning::Exec | Meaning::Discard => self.queued = None,
             Meaning::Reset => {
@@ -328,6 +346,9 @@ impl RedisParser {
         }
         self.turns.response();
         let front = front?;
+        if front.expected == Expected::Reset && summary.kind == b'+' {
+            self.subscriptions = Subscriptions::new(false);
+        }
         self.is_opaque |= front.expected == Expected::Monitor && summary.kind == b'+';
         let kind = MessageKind::Response(Box::new(response(summary, sightings)));
         front.is_reported.then_some(Message { pairing: Pairing::InOrder, kind })
@@ -425,19 +446,18 @@ fn response(summary: Summary, mut sightings: Sightings) -> Response {
         let mut attributes = Attributes::new();
         set(&mut attributes, semconv::DB_RESPONSE_STATUS_CODE, failure.prefix.clone());
         response.attributes = attributes;
-        let (error_type, message) = (Some(failure.prefix), Some(failure.message));
-        response.outcome = Outcome { error_type, message, is_client_fault: false };
+        // A client of a cluster asks again where it is told to: nothing has failed.
+        if !REDIRECTIONS.contains(&failure.prefix.as_str()) {
+            let (error_type, message) = (Some(failure.prefix), Some(failure.message));
+            response.outcome = Outcome { error_type, message, is_client_fault: false };
+        }
     }
     response
 }
 
-fn one_way(is_reported: bool, mut sightings: Sightings) -> Option<Message> {
-    let kind = match sightings.received() {
-        Some(received) => {
-            MessageKind::Delivered(Box::new(Delivery { received: *received, ..Delivery::default() }))
-        }
-        None => MessageKind::OneWay,
-    };
+fn one_way(is_reported: bool, sightings: Sightings) -> Option<Message> {
+    let delivery = sightings.delivery();
+    let kind = delivery.map_or(MessageKind::OneWay, |delivery| MessageKind::Delivered(Box::new(delivery)));
     is_reported.then_some(Message { pairing: Pairing::InOrder, kind })
 }
 

@@ -9,7 +9,7 @@ use super::{MAX_BULK_BYTES, Watch};
 use crate::mix::mix;
 use crate::protocol::message_key::{Keys, MessageKey};
 use crate::protocol::text::Lower;
-use crate::protocol::{Source, text};
+use crate::protocol::{Source, WireContext, context, text};
 
 /// Names the keys' origin, so that no other system makes the same.
 const SYSTEM: &str = "redis";
@@ -104,12 +104,8 @@ pub(super) fn sent(words: &Words<'_>) -> Keys {
 pub(super) fn source(words: &Words<'_>) -> Option<Source> {
     let (Use::Pop { queues, .. } | Use::Read { queues, .. }) = usage(words)? else { return None };
     let names = queue_names(words, queues);
-    let hash = |name: &&[u8]| name.iter().fold(1, |hash, &byte| mix(hash ^ u64::from(byte)));
-    let hash = names.iter().map(hash).fold(0, |all, one| all ^ one);
-    let name = match names {
-        [name] if name.len() <= MAX_QUEUE_BYTES => Some(text::lossy(name, MAX_QUEUE_BYTES)),
-        _ => None,
-    };
+    let hash = names.iter().map(|name| hash(name)).fold(0, |all, one| all ^ one);
+    let name = only(names);
     let lower = Lower::of(words.kept.first()?);
     let command = lower.as_slice();
     let has_block = || words.kept.iter().any(|word| word.eq_ignore_ascii_case(b"block"));
@@ -118,6 +114,76 @@ pub(super) fn source(words: &Words<'_>) -> Option<Source> {
         name,
         may_wait: command.starts_with(b"b") || (command.starts_with(b"xread") && has_block()),
     })
+}
+
+fn hash(name: &[u8]) -> u64 {
+    name.iter().fold(1, |hash, &byte| mix(hash ^ u64::from(byte)))
+}
+
+/// Returns the name of the only queue there is.
+fn only(names: &[&[u8]]) -> Option<String> {
+    match names {
+        [name] if name.len() <= MAX_QUEUE_BYTES => Some(self::name(name)),
+        _ => None,
+    }
+}
+
+/// Returns the queue that a command puts messages into, takes them from or settles them in; none where it is not known
+/// to be one, or where there are several.
+pub(super) fn destination(words: &Words<'_>) -> Option<String> {
+    let names = match usage(words) {
+        Some(Use::Pop { queues, .. } | Use::Read { queues, .. }) => queue_names(words, queues),
+        Some(Use::Publish | Use::Append) => queue_names(words, Queues::First),
+        // A list or a sorted set may be something else, and a script anything.
+        Some(Use::Push(_) | Use::Script) => return None,
+        None if is_settling(words) => queue_names(words, Queues::First),
+        None => return None,
+    };
+    only(names)
+}
+
+fn is_settling(words: &Words<'_>) -> bool {
+    let name = words.kept.first();
+    name.is_some_and(|name| {
+        [&b"xack"[..], b"xackdel"].iter().any(|settles| name.eq_ignore_ascii_case(settles))
+    })
+}
+
+/// Returns the group of consumers for which a command reads or settles messages.
+pub(super) fn consumer_group(words: &Words<'_>) -> Option<String> {
+    let command = words.kept.first()?.to_ascii_lowercase();
+    let group = match command.as_slice() {
+        b"xack" | b"xackdel" | b"xclaim" | b"xautoclaim" => words.kept.get(2),
+        b"xreadgroup" if words.kept.get(1)?.eq_ignore_ascii_case(b"group") => words.kept.get(2),
+        _ => None,
+    };
+    group.filter(|group| group.len() <= MAX_QUEUE_BYTES).map(|group| name(group))
+}
+
+/// Returns the trace contexts in the messages that a command hands over, each once.
+pub(super) fn carried(words: &Words<'_>) -> Vec<WireContext> {
+    let mut contexts: Vec<WireContext> = Vec::new();
+    let mut carry = |context: Option<WireContext>| {
+        if let Some(context) = context.filter(|context| !contexts.contains(context)) {
+            contexts.push(context);
+        }
+    };
+    let first = match usage(words) {
+        Some(Use::Push(first)) => first,
+        Some(Use::Publish) => 2,
+        Some(Use::Script) => first_argument(words).unwrap_or(usize::MAX),
+        Some(Use::Append) => {
+            let parent = words.kept.iter().position(|word| *word == b"traceparent");
+            let parent = parent.and_then(|at| words.kept.get(at + 1));
+            carry(parent.and_then(|parent| context::of_w3c(&[parent], &[])));
+            return contexts;
+        }
+        _ => return contexts,
+    };
+    for index in first..words.kept.len() + 1 {
+        carry(words.argument(index).and_then(|(_, content)| context::of_text(content)));
+    }
+    contexts
 }
 
 fn queue_names<'w, 'a>(words: &'w Words<'a>, queues: Queues) -> &'w [&'a [u8]] {
@@ -150,8 +216,12 @@ pub(super) fn watch(words: &Words<'_>) -> Watch {
     let first_key = || words.kept.get(1).copied().map_or(0, stream);
     match usage(words) {
         Some(Use::Pop { is_keyed, .. }) => Watch::Elements { is_keyed },
-        Some(Use::Read { is_named: true, .. }) => Watch::Entries { stream: 0 },
-        Some(Use::Read { is_named: false, .. }) => Watch::Entries { stream: first_key() },
+        Some(Use::Read { is_named: true, .. }) => Watch::Entries { stream: 0, depth: 0 },
+        Some(Use::Read { is_named: false, .. }) => {
+            // `XAUTOCLAIM` says first where to go on.
+            let is_auto = words.kept.first().is_some_and(|name| name.eq_ignore_ascii_case(b"xautoclaim"));
+            Watch::Entries { stream: first_key(), depth: if is_auto { 3 } else { 2 } }
+        }
         Some(Use::Append) => Watch::Position { stream: first_key() },
         Some(Use::Script) => Watch::Texts,
         Some(Use::Push(_) | Use::Publish) | None => Watch::Nothing,
@@ -161,6 +231,17 @@ pub(super) fn watch(words: &Words<'_>) -> Watch {
 /// Returns the key of a message that stands alone for itself, where it can be told from others.
 pub(super) fn content(length: u64, beginning: &[u8]) -> Option<MessageKey> {
     MessageKey::of_content(SYSTEM, length.min(MAX_BULK_BYTES), beginning)
+}
+
+/// Returns the channel as the source of what it brings.
+pub(super) fn channel(channel: &[u8]) -> Source {
+    let is_short = channel.len() <= MAX_QUEUE_BYTES;
+    Source { hash: hash(channel), name: is_short.then(|| name(channel)), may_wait: false }
+}
+
+/// Returns the name of a queue as it is told.
+pub(super) fn name(name: &[u8]) -> String {
+    text::lossy(name, MAX_QUEUE_BYTES)
 }
 
 /// Returns the key of an entry of a stream, which is exact.

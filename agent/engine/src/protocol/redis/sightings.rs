@@ -1,7 +1,8 @@
 //! Messages in a reply, as its strings go by.
 
 use super::{LengthLine, Watch, length_line, queues};
-use crate::protocol::{KEYED_BYTES, Keys, Received};
+use crate::protocol::{Delivery, KEYED_BYTES, Keys, MAX_KEYS, Received, WireContext, context, set};
+use crate::semconv::{self, Attributes};
 
 /// What was found in a reply.
 #[derive(Debug, Default)]
@@ -13,18 +14,23 @@ pub(super) struct Sightings {
     has_message: bool,
     /// The entry that was appended.
     appended: Keys,
-    /// What the entries to come are of, and how deep in the reply that was said.
+    /// What the entries to come are of, and how deep in the reply their ids are.
     stream: Option<(usize, u64)>,
-    /// The channel of a push.
+    /// The last string of an entry says that the next is a trace context.
+    is_context: bool,
+    /// Contexts in messages.
+    contexts: Vec<WireContext>,
+    /// The channel of a push, and the pattern that it matches.
     channel: Vec<u8>,
+    pattern: Option<Vec<u8>>,
 }
 
 impl Sightings {
     /// Says what is to be looked for.
     pub(super) fn watch(&mut self, watch: Watch) {
         self.watch = watch;
-        if let Watch::Entries { stream } = watch {
-            self.stream = (stream != 0).then_some((0, stream));
+        if let Watch::Entries { stream, depth } = watch {
+            self.stream = (stream != 0).then_some((depth, stream));
         }
     }
 
@@ -48,7 +54,7 @@ impl Sightings {
                 self.take(length, content);
             }
             (Watch::Texts, content) => self.take(length, content),
-            (Watch::Entries { .. }, Some(text)) => self.see_entry(text, depth),
+            (Watch::Entries { depth: ids, .. }, Some(text)) => self.see_entry(text, depth, ids == 0),
             (Watch::Position { stream }, Some(id)) if queues::is_entry_id(id) => {
                 self.appended.add(queues::entry(stream, id));
             }
@@ -61,18 +67,37 @@ impl Sightings {
         if let Some(key) = content.and_then(|content| queues::content(length, content)) {
             self.received.add(key);
         }
+        self.carry(content.and_then(context::of_text));
     }
 
-    /// The text is a stream's name, an entry's id or something within an entry, which lies deeper.
-    fn see_entry(&mut self, text: &[u8], depth: usize) {
+    fn carry(&mut self, context: Option<WireContext>) {
+        if let Some(context) = context.filter(|context| !self.contexts.contains(context))
+            && self.contexts.len() < MAX_KEYS
+        {
+            self.contexts.push(context);
+        }
+    }
+
+    /// The text is a stream's name where these are told, an entry's id two aggregates deeper, or something within an
+    /// entry, which lies deeper still.
+    fn see_entry(&mut self, text: &[u8], depth: usize, is_named: bool) {
         match self.stream {
-            Some((named_at, stream)) if depth > named_at => {
+            Some((ids, stream)) if depth == ids => {
                 if queues::is_entry_id(text) {
                     self.has_message = true;
                     self.received.add(queues::entry(stream, text));
                 }
             }
-            _ => self.stream = Some((depth, queues::stream(text))),
+            Some((ids, _)) if depth > ids => self.see_field(text),
+            _ if is_named => self.stream = Some((depth + 2, queues::stream(text))),
+            _ => {}
+        }
+    }
+
+    /// Names and values follow each other.
+    fn see_field(&mut self, text: &[u8]) {
+        if std::mem::replace(&mut self.is_context, text == b"traceparent") {
+            self.carry(context::of_w3c(&[text], &[]));
         }
     }
 
@@ -85,9 +110,12 @@ impl Sightings {
         };
         if index == channel {
             self.channel = text.to_vec();
+        } else if index == 1 {
+            self.pattern = Some(text.to_vec());
         } else if index == channel + 1 {
             self.has_message = true;
             self.received.add(queues::published(&self.channel, length, text));
+            self.carry(context::of_text(text));
         }
     }
 
@@ -96,7 +124,20 @@ impl Sightings {
         let keys = std::mem::take(&mut self.received);
         let is_certain = self.has_message;
         (is_certain || !keys.as_slice().is_empty())
-            .then(|| Box::new(Received { keys, is_certain, contexts: Vec::new() }))
+            .then(|| Box::new(Received { keys, is_certain, contexts: std::mem::take(&mut self.contexts) }))
+    }
+
+    /// Returns what was brought unasked; none where it is no message.
+    pub(super) fn delivery(mut self) -> Option<Delivery> {
+        let received = *self.received()?;
+        let source = (!self.channel.is_empty()).then(|| queues::channel(&self.channel));
+        let pattern = self.pattern.map(|pattern| queues::name(&pattern));
+        let mut attributes = Attributes::new();
+        if let Some(pattern) = pattern.clone() {
+            set(&mut attributes, semconv::MESSAGING_DESTINATION_TEMPLATE, pattern);
+        }
+        let name = pattern.map(|pattern| format!("receive {pattern}"));
+        Some(Delivery { received, source, attributes, name, ..Delivery::default() })
     }
 
     /// Returns the entries that were appended to streams.

@@ -15,7 +15,7 @@ use crate::shell::{self, step};
 use crate::workspace;
 
 /// Programs, and the Debian package that has each.
-const PROGRAMS: [(&str, &str); 13] = [
+const PROGRAMS: &[(&str, &str)] = [
     ("postgres", "postgresql"),
     ("psql", "postgresql-client"),
     ("redis-server", "redis-server"),

@@ -242,6 +242,11 @@ impl Parser for AmqpParser {
         self.frame(side, bytes)
     }
 
+    fn passed(&mut self, side: Side) -> Option<Message> {
+        self.flow(side).ahead = 0;
+        None
+    }
+
     /// What is missing of a body is of no interest, as long as it is known where the next frame begins; and of other
     /// frames, the beginning may do.
     fn cut(&mut self, side: Side, bytes: &[u8], missing: u64) -> Option<Cut> {

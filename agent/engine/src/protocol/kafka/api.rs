@@ -9,6 +9,7 @@ const NEVER: i16 = i16::MAX;
 
 pub(super) const PRODUCE: i16 = 0;
 pub(super) const FETCH: i16 = 1;
+pub(super) const LIST_OFFSETS: i16 = 2;
 pub(super) const METADATA: i16 = 3;
 /// The first and the last that brokers of before Kafka 4 sent to each other.
 pub(super) const LEADER_AND_ISR: i16 = 4;

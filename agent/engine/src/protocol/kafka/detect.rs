@@ -16,6 +16,8 @@ const MAX_OTHER_BYTES: u64 = 1 << 20;
 const MAX_ALL_TOPICS_BYTES: usize = 8;
 /// Longest name of a topic (249) or a mechanism, with room to spare.
 const MAX_NAME_BYTES: usize = 255;
+/// Highest number of a broker that is believed.
+const MAX_BROKER: i32 = 1 << 20;
 /// Most topics that one request names.
 const MAX_TOPICS: u32 = 100_000;
 
@@ -101,6 +103,9 @@ fn fits(header: &Header<'_>, reader: &mut Reader<'_>) -> Field<()> {
         api::SASL_HANDSHAKE => {
             let mechanism = reader.string()?.ok_or(Failure::Wrong)?;
             ensure(is_text(mechanism) && reader.rest().is_empty())
+        }
+        api::LIST_OFFSETS => {
+            ensure((-2..=MAX_BROKER).contains(&reader.int32()?) && has_client(header))
         }
         api::LEADER_AND_ISR..=api::CONTROLLED_SHUTDOWN => Err(Failure::Wrong),
         // Nothing more is known of it than who asks.

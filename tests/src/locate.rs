@@ -40,6 +40,14 @@ pub fn program(name: &str) -> Result<PathBuf> {
         })
 }
 
+/// Returns the path of a program of the environment with the clients of message brokers.
+pub fn messages(name: &str) -> Result<PathBuf> {
+    let path = testenv().join("messages/bin").join(name);
+    path.is_file().then_some(path).with_context(|| {
+        format!("`{name}` is not installed: `cargo xtask test` installs what the tests need")
+    })
+}
+
 /// Debian keeps PostgreSQL's server programs out of `PATH`, one folder for each version; the newest comes first.
 fn postgres_folders() -> Vec<PathBuf> {
     let Ok(versions) = std::fs::read_dir("/usr/lib/postgresql") else {

@@ -8,10 +8,12 @@ mod gunicorn;
 mod http_server;
 mod kafka;
 mod mysql;
+mod nats;
 mod nginx;
 mod node_http2;
 mod node_service;
 mod postgres;
+mod rabbitmq;
 mod redis;
 mod tokio_service;
 
@@ -23,10 +25,12 @@ pub use gunicorn::{Gunicorn, Workers};
 pub use http_server::HttpServer;
 pub use kafka::Kafka;
 pub use mysql::{Flavour, Mysql};
+pub use nats::Nats;
 pub use nginx::Nginx;
 pub use node_http2::NodeHttp2;
 pub use node_service::NodeService;
 pub use postgres::Postgres;
+pub use rabbitmq::Rabbitmq;
 pub use redis::Redis;
 pub use tokio_service::TokioService;
 

@@ -18,12 +18,14 @@ mod kafka;
 mod live;
 mod mongodb;
 mod nasty;
+mod nats;
 mod nginx;
 mod node;
 mod node_attached;
 mod older;
 mod postgres;
 mod queue;
+mod rabbitmq;
 mod redis;
 mod tokio;
 

@@ -31,6 +31,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("python3", "python3"),
     ("node", "nodejs"),
     ("javac", "openjdk-17-jdk-headless"),
+    ("rabbitmqctl", "rabbitmq-server"),
 ];
 /// The oldest Go that fetches by itself the version that `go.mod` asks for.
 const OLDEST_GO: (u32, u32) = (1, 21);
@@ -44,6 +45,8 @@ pub(crate) const KAFKA: &str = "4.1.0";
 pub(crate) fn install() -> Result<()> {
     programs()?;
     python()?;
+    let messages = workspace::root().join("tests/apps/messages/requirements.txt");
+    python_packages(&testenv().join("messages"), &messages)?;
     let items = testenv().join("bin/items");
     go(&workspace::root().join("tests/apps/go"), &["-o".as_ref(), items.as_ref()])?;
     ferretdb()?;

@@ -46,6 +46,27 @@ pub fn psql_command(host: &str, port: u16, statements: &[&str]) -> Result<Comman
     Ok(command)
 }
 
+/// Runs a statement by MariaDB's client over TCP and returns what it prints.
+pub fn mariadb(server: SocketAddr, statement: &str) -> Result<String> {
+    let mut command = Command::new(locate::program("mariadb")?);
+    command.args([
+        "--no-defaults",
+        "--skip-ssl",
+        "--batch",
+        "--skip-column-names",
+        "--user=native",
+        "--password=shop",
+    ]);
+    command.args(["--host", &server.ip().to_string(), "--port", &server.port().to_string()]);
+    printed(command.args(["shop", "--execute", statement]))
+}
+
+/// Runs a program of `tests/apps/sql` in its own Python environment and returns what it prints.
+pub fn sql_program(name: &str, arguments: &[&str]) -> Result<String> {
+    let mut command = Command::new(locate::testenv().join("python-sql/bin/python"));
+    printed(command.arg(locate::apps().join("sql").join(name)).args(arguments))
+}
+
 /// Runs one Redis command by `redis-cli` and returns the answer.
 pub fn redis_cli(server: SocketAddr, arguments: &[&str]) -> Result<String> {
     let mut command = Command::new(locate::program("redis-cli")?);

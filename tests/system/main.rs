@@ -17,6 +17,7 @@ mod http2;
 mod kafka;
 mod live;
 mod mongodb;
+mod mysql;
 mod nasty;
 mod nats;
 mod nginx;

@@ -18,6 +18,8 @@ use crate::workspace;
 const PROGRAMS: &[(&str, &str)] = &[
     ("postgres", "postgresql"),
     ("psql", "postgresql-client"),
+    ("mariadbd", "mariadb-server"),
+    ("mariadb", "mariadb-client"),
     ("redis-server", "redis-server"),
     ("redis-cli", "redis-tools"),
     ("nginx", "nginx-light"),
@@ -47,6 +49,7 @@ pub(crate) fn install() -> Result<()> {
     python()?;
     let messages = workspace::root().join("tests/apps/messages/requirements.txt");
     python_packages(&testenv().join("messages"), &messages)?;
+    sql()?;
     let items = testenv().join("bin/items");
     go(&workspace::root().join("tests/apps/go"), &["-o".as_ref(), items.as_ref()])?;
     ferretdb()?;
@@ -133,6 +136,13 @@ pub(crate) fn testenv() -> PathBuf {
 fn python() -> Result<()> {
     let requirements = workspace::root().join("tests/apps/python/requirements.txt");
     python_packages(&testenv().join("python"), &requirements)
+}
+
+/// MySQL's server, and the programs that ask it.
+fn sql() -> Result<()> {
+    maven::mysql()?;
+    let requirements = workspace::root().join("tests/apps/sql/requirements.txt");
+    python_packages(&testenv().join("python-sql"), &requirements)
 }
 
 /// Makes a Python environment in `folder` with these requirements.

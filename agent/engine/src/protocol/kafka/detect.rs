@@ -104,9 +104,7 @@ fn fits(header: &Header<'_>, reader: &mut Reader<'_>) -> Field<()> {
             let mechanism = reader.string()?.ok_or(Failure::Wrong)?;
             ensure(is_text(mechanism) && reader.rest().is_empty())
         }
-        api::LIST_OFFSETS => {
-            ensure((-2..=MAX_BROKER).contains(&reader.int32()?) && has_client(header))
-        }
+        api::LIST_OFFSETS => ensure((-2..=MAX_BROKER).contains(&reader.int32()?) && has_client(header)),
         api::LEADER_AND_ISR..=api::CONTROLLED_SHUTDOWN => Err(Failure::Wrong),
         // Nothing more is known of it than who asks.
         _ => ensure(has_client(header) && header.frame <= MAX_OTHER_BYTES),

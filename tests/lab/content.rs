@@ -70,7 +70,7 @@ pub(crate) fn run(plan: &Plan, bench: &mut Bench<'_>, frameworks: &[&Framework])
 impl Bench<'_> {
     /// Measures one framework under one run of the agent.
     fn conclude(&mut self, framework: &Framework, setting: &'static str) -> Result<Vec<Row>> {
-        let site = Site::new(self.servers)?;
+        let site = Site::new(self.servers, framework.asks_services())?;
         let agent = Agent::start(self.agent, self.sink, setting)?;
         let processes = self.start(framework, &site)?;
         let mut sent = Vec::new();

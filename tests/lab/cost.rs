@@ -33,7 +33,7 @@ type Runs = BTreeMap<String, (u64, u64)>;
 impl Bench<'_> {
     /// Measures one framework without and with the agent, in turns.
     pub(crate) fn cost(&mut self, framework: &Framework, rounds: usize) -> Result<()> {
-        let site = Site::new(self.servers)?;
+        let site = Site::new(self.servers, framework.asks_services())?;
         let processes = self.start(framework, &site)?;
         let mode = if framework.modes.contains(&Mode::Await) { Mode::Await } else { Mode::Proxy };
         let warm = self.rate(&site, mode, WARM_UP)?;

@@ -32,6 +32,13 @@ pub(crate) struct Framework {
     pub(crate) versions: fn() -> Result<Vec<String>>,
 }
 
+impl Framework {
+    /// Returns whether the program asks gRPC, MySQL, MongoDB and Kafka, and not what the others ask.
+    pub(crate) fn asks_services(&self) -> bool {
+        self.needs.contains(&"services")
+    }
+}
+
 /// How the program is set to work.
 #[derive(Clone, Copy)]
 pub(crate) enum Load {
@@ -82,12 +89,13 @@ const EVERY: &[Mode] = &[Mode::Work, Mode::Await, Mode::Fan];
 
 /// Frameworks that are measured once more, with a part of the agent inside: the name of that row, the framework, the
 /// platform as `remora run --attach` names it.
-const ATTACHED: [(&str, &str, &str); 9] = [
+const ATTACHED: [(&str, &str, &str); 10] = [
     ("express+attach", "express", "node"),
     ("koa+attach", "koa", "node"),
     ("nestjs+attach", "nestjs", "node"),
     ("worker-threads+attach", "worker-threads", "node"),
     ("bullmq+attach", "bullmq", "node"),
+    ("express-services+attach", "express-services", "node"),
     ("spring+attach", "spring", "jvm"),
     ("spring-virtual+attach", "spring-virtual", "jvm"),
     ("spring-futures+attach", "spring-futures", "jvm"),

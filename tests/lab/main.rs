@@ -16,6 +16,7 @@ mod measure;
 mod plan;
 mod protocol;
 mod report;
+mod services;
 mod site;
 
 use std::fs;

@@ -79,7 +79,7 @@ impl<'a> Bench<'a> {
     pub(crate) fn measure(&mut self, framework: &Framework) -> Result<Measured> {
         let Framework { name, title, .. } = *framework;
         let versions = (framework.versions)().context("ask for versions")?;
-        let site = Site::new(self.servers)?;
+        let site = Site::new(self.servers, framework.asks_services())?;
         let platform = framework::platform(name);
         let agent = Agent::start_attaching(self.agent, self.sink, NO_CONTENT, platform)?;
         let processes = self.start(framework, &site)?;

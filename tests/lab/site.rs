@@ -1,5 +1,6 @@
 //! Where a measured program runs: its port, its folder and its neighbours.
 
+use std::cell::OnceCell;
 use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -14,6 +15,7 @@ use remora_tests::{locate, net, tools, wait};
 
 use crate::judge::Neighbours;
 use crate::protocol::Protocol;
+use crate::services::Services;
 
 /// How long the downstream server may take to listen.
 const READY_WITHIN: Duration = Duration::from_secs(20);
@@ -28,6 +30,7 @@ pub(crate) struct Servers {
     queue: Redis,
     downstream: Running,
     downstream_address: SocketAddr,
+    services: OnceCell<Services>,
     _scratch: Scratch,
 }
 
@@ -44,18 +47,40 @@ impl Servers {
         let mut downstream = Running::start("downstream", &scratch, &mut command)?;
         let is_listening = || Ok(std::net::TcpStream::connect(downstream_address).is_ok());
         downstream.wait_ready(READY_WITHIN, is_listening)?;
-        Ok(Self { postgres, redis, queue, downstream, downstream_address, _scratch: scratch })
+        Ok(Self {
+            postgres,
+            redis,
+            queue,
+            downstream,
+            downstream_address,
+            services: OnceCell::new(),
+            _scratch: scratch,
+        })
+    }
+
+    /// Returns the servers that not every program asks, started if they are not yet.
+    pub(crate) fn services(&self) -> Result<&Services> {
+        if self.services.get().is_none() {
+            let services = Services::start()?;
+            return Ok(self.services.get_or_init(|| services));
+        }
+        self.services.get().context("they were just started")
     }
 
     /// Returns how to tell their spans.
     pub(crate) fn neighbours(&self) -> Neighbours {
         let port = |address: SocketAddr| u64::from(address.port());
-        let ports = vec![
+        let mut ports = vec![
             (port(self.downstream_address), Protocol::Http),
             (port(self.postgres.address()), Protocol::Postgresql),
             (port(self.redis.address()), Protocol::Redis),
         ];
-        Neighbours { ports, downstream: vec![self.downstream.id().into()] }
+        let mut downstream = vec![self.downstream.id().into()];
+        if let Some(services) = self.services.get() {
+            ports.extend(services.ports());
+            downstream.push(services.grpc_pid());
+        }
+        Neighbours { ports, downstream }
     }
 
     /// Returns how many GET commands Redis has executed: the last step of each job is one.
@@ -86,11 +111,14 @@ pub(crate) struct Site {
     redis_url: String,
     queue_url: String,
     pub(crate) downstream: SocketAddr,
+    variables: Vec<(&'static str, String)>,
 }
 
 impl Site {
-    /// Returns a new one: an empty folder and a free port.
-    pub(crate) fn new(servers: &Servers) -> Result<Self> {
+    /// Returns a new one: an empty folder and a free port; with the servers that not every program asks, if this one
+    /// does.
+    pub(crate) fn new(servers: &Servers, asks_services: bool) -> Result<Self> {
+        let variables = if asks_services { servers.services()?.variables() } else { Vec::new() };
         Ok(Self {
             scratch: Scratch::new("lab")?,
             address: net::free_address()?,
@@ -99,6 +127,7 @@ impl Site {
             redis_url: servers.redis.url(),
             queue_url: servers.queue.url(),
             downstream: servers.downstream_address,
+            variables,
         })
     }
 
@@ -124,6 +153,7 @@ impl Site {
         command.env("PORT", self.address.port().to_string());
         command.env("DATABASE_URL", &self.database_url).env("REDIS_URL", &self.redis_url);
         command.env("QUEUE_URL", &self.queue_url);
+        command.envs(self.variables.iter().cloned());
         command.env("DOWN_URL", format!("http://{}", self.downstream));
         command
     }

@@ -180,6 +180,8 @@ keys! {
     MESSAGING_BATCH_MESSAGE_COUNT = "messaging.batch.message_count";
     /// Offset of the only message in its partition.
     MESSAGING_KAFKA_OFFSET = "messaging.kafka.offset";
+    /// Key of the only message, where literals are told.
+    MESSAGING_KAFKA_MESSAGE_KEY = "messaging.kafka.message.key";
     /// Whether the only message says that what its key names is no more.
     MESSAGING_KAFKA_MESSAGE_TOMBSTONE = "messaging.kafka.message.tombstone";
     /// Id of the topic, where its name is not known.

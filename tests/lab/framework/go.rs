@@ -74,6 +74,17 @@ pub(super) const ALL: &[Framework] = &[
         truth: Truth::Server,
         versions: || versions("lab-1.22", &["jackc/pgx", "redis/go-redis"]),
     },
+    Framework {
+        name: "go-services",
+        title: "Go net/http; grpc-go, go-sql-driver/mysql, MongoDB's driver, segmentio/kafka-go",
+        needs: &["go", "services"],
+        modes: EVERY,
+        load: Load::Http(|site| Ok(vec![site.command(built("lab-services"))])),
+        truth: Truth::Server,
+        versions: || {
+            versions("lab-services", &["grpc", "go-sql-driver", "mongo-driver", "segmentio/kafka-go"])
+        },
+    },
 ];
 
 fn service(site: &Site, binary: &str, framework: &str, database: &str) -> Command {

@@ -1,5 +1,6 @@
 //! Node: one event loop for each thread.
 
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::Result;
@@ -61,22 +62,45 @@ pub(super) const ALL: &[Framework] = &[
         truth: Truth::Job,
         versions: || versions(&["bullmq", "express", "pg", "ioredis"]),
     },
+    Framework {
+        name: "express-services",
+        title: "Express; @grpc/grpc-js, mysql2 pool, MongoDB's driver, KafkaJS",
+        needs: &["services"],
+        modes: EVERY,
+        load: Load::Http(|site| Ok(vec![node_of(site, "node-services", "express-services/app.js")?])),
+        truth: Truth::Server,
+        versions: || {
+            versions_of("node-services", &["express", "@grpc/grpc-js", "mysql2", "mongodb", "kafkajs"])
+        },
+    },
 ];
 
 fn node(site: &Site, script: &str) -> Result<Command> {
+    node_of(site, "node", script)
+}
+
+fn node_of(site: &Site, packages: &str, script: &str) -> Result<Command> {
     let mut command = site.command(locate::program("node")?);
-    command.arg(app("").join(script)).env("NODE_PATH", installed().join("node/node_modules"));
+    command.arg(app("").join(script)).env("NODE_PATH", modules(packages));
     Ok(command)
 }
 
+fn modules(packages: &str) -> PathBuf {
+    installed().join(packages).join("node_modules")
+}
+
 fn versions(packages: &[&str]) -> Result<Vec<String>> {
+    versions_of("node", packages)
+}
+
+fn versions_of(folder: &str, packages: &[&str]) -> Result<Vec<String>> {
     let script = "console.log('Node', process.versions.node);
 for (const name of process.argv.slice(1)) {
   const file = `${process.env.NODE_PATH}/${name}/package.json`;
   console.log(name, JSON.parse(require('fs').readFileSync(file)).version);
 }";
     let mut command = Command::new(locate::program("node")?);
-    command.env("NODE_PATH", installed().join("node/node_modules"));
+    command.env("NODE_PATH", modules(folder));
     let printed = tools::printed(command.args(["-e", script]).args(packages))?;
     Ok(printed.lines().map(str::to_owned).collect())
 }

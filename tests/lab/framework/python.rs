@@ -107,10 +107,29 @@ pub(super) const ALL: &[Framework] = &[
         truth: Truth::Job,
         versions: || versions("flask gunicorn psycopg2-binary requests redis"),
     },
+    Framework {
+        name: "flask-services",
+        title: "Flask, gunicorn gthread; grpcio, PyMySQL, PyMongo, confluent-kafka",
+        needs: &["services"],
+        modes: SEQUENTIAL,
+        load: Load::Http(|site| {
+            let program = installed().join("python-services/bin/gunicorn");
+            Ok(vec![gunicorn_of(site, program, "flask-services", "app:app")])
+        }),
+        truth: Truth::Server,
+        versions: || {
+            let python = installed().join("python-services/bin/python");
+            versions_of(python, "flask gunicorn grpcio PyMySQL pymongo confluent-kafka")
+        },
+    },
 ];
 
 fn gunicorn(site: &Site, folder: &str, application: &str) -> Command {
-    let mut command = site.command(program("gunicorn"));
+    gunicorn_of(site, program("gunicorn"), folder, application)
+}
+
+fn gunicorn_of(site: &Site, program: PathBuf, folder: &str, application: &str) -> Command {
+    let mut command = site.command(program);
     command.args(["--bind", &site.address().to_string(), "--chdir", &text(&app(folder))]);
     command.args(["--worker-class", "gthread", "--workers", "2", "--threads", "16", "--keep-alive", "30"]);
     command.args(["--no-control-socket", "--worker-tmp-dir"]).arg(site.scratch().path()).arg(application);
@@ -136,10 +155,14 @@ fn program(name: &str) -> PathBuf {
 }
 
 fn versions(packages: &str) -> Result<Vec<String>> {
+    versions_of(program("python"), packages)
+}
+
+fn versions_of(python: PathBuf, packages: &str) -> Result<Vec<String>> {
     let script = "import sys, platform, importlib.metadata as m
 print('Python', platform.python_version())
 for name in sys.argv[1:]: print(name, m.version(name))";
-    let mut command = Command::new(program("python"));
+    let mut command = Command::new(python);
     let printed = tools::printed(command.args(["-c", script]).args(packages.split(' ')))?;
     Ok(printed.lines().map(str::to_owned).collect())
 }

@@ -13,7 +13,7 @@ use crate::workspace;
 pub(super) fn install(need: &str) -> Result<()> {
     match need {
         "python" => python_packages(&folder("python"), &app("python").join("requirements.txt")),
-        "node" => node_packages(),
+        "node" => node_packages(&folder("node"), &app("node").join("package.json")),
         "nestjs" => nestjs(),
         "go" => go_programs(),
         "axum" => axum(),
@@ -21,6 +21,7 @@ pub(super) fn install(need: &str) -> Result<()> {
             let packages = ["ruby", "puma", "ruby-pg", "ruby-redis", "ruby-connection-pool"];
             debian("puma", &packages)
         }
+        "services" => services(),
         "haproxy" => debian("haproxy", &["haproxy"]),
         "spring" | "webflux" | "micronaut" | "quarkus" => maven(need),
         // Debian 12 has Java 17 only. This package holds a runtime, no compiler.
@@ -33,6 +34,21 @@ pub(super) fn install(need: &str) -> Result<()> {
     }
 }
 
+/// Installs the servers that only some programs ask, and these programs.
+fn services() -> Result<()> {
+    let servers = [("mariadbd", "mariadb-server"), ("mariadb", "mariadb-client")];
+    for (program, package) in servers {
+        debian(program, &[package])?;
+    }
+    environment::ferretdb()?;
+    environment::kafka(environment::KAFKA)?;
+    go(&app("go-services"), &["-o".as_ref(), folder("go").join("lab-services").as_ref()])?;
+    let requirements = app("flask-services").join("requirements.txt");
+    python_packages(&folder("python-services"), &requirements)?;
+    let package = app("express-services").join("package.json");
+    node_packages(&folder("node-services"), &package)
+}
+
 fn folder(name: &str) -> PathBuf {
     environment::testenv().join("lab").join(name)
 }
@@ -42,12 +58,11 @@ fn app(name: &str) -> PathBuf {
 }
 
 /// Without a lock file: npm writes none that `npm ci` takes for packages with optional native parts (BullMQ's).
-fn node_packages() -> Result<()> {
-    let (folder, package) = (folder("node"), app("node").join("package.json"));
-    environment::once(&folder, &environment::read(&package)?, || {
-        fs::create_dir_all(&folder)?;
-        fs::copy(&package, folder.join("package.json"))?;
-        npm("install", &folder)
+fn node_packages(folder: &Path, package: &Path) -> Result<()> {
+    environment::once(folder, &environment::read(package)?, || {
+        fs::create_dir_all(folder)?;
+        fs::copy(package, folder.join("package.json"))?;
+        npm("install", folder)
     })
 }
 

@@ -28,7 +28,11 @@ def connection():
         conn = idle.get_nowait()
     except queue.Empty:
         conn = pymysql.connect(
-            host=database.hostname, port=database.port, user=database.username, database=database.path[1:]
+            host=database.hostname,
+            port=database.port,
+            user=database.username,
+            password=database.password,
+            database=database.path[1:],
         )
     yield conn
     idle.put(conn)

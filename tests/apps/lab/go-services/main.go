@@ -177,6 +177,8 @@ func connect() (*items, error) {
 		Topic:        "items",
 		BatchTimeout: time.Millisecond,
 		RequiredAcks: kafka.RequireOne,
+
+		AllowAutoTopicCreation: true,
 	}
 	return &items{
 		down:     health.NewHealthClient(channel),

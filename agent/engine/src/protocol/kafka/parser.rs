@@ -20,6 +20,8 @@ pub(super) struct KafkaParser {
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) mark_key: Option<u64>,
+    /// Keys of messages are told, as literals of statements are.
+    pub(super) tells_keys: bool,
     pub(super) learned: Learned,
     pub(super) outstanding: Queue,
     /// What the next request is called in the engine: clients may use a number of theirs twice.
@@ -43,6 +45,7 @@ impl KafkaParser {
             responses: Responses::new(is_start),
             shared: Shared {
                 mark_key: conversation.settings.mark_key,
+                tells_keys: !conversation.settings.redact_statements,
                 learned: conversation.learned.clone(),
                 outstanding: Queue::default(),
                 next_number: 0,

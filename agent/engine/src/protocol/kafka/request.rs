@@ -117,6 +117,15 @@ pub(super) fn add_batches(
     request.marks = search.finish();
 }
 
+/// Adds the key of the only message, if it is text.
+pub(super) fn add_key(request: &mut Request, found: &Findings) {
+    if let ([key], Some(1)) = (&found.record_keys[..], found.count())
+        && let Ok(text) = str::from_utf8(key)
+    {
+        set(&mut request.attributes, semconv::MESSAGING_KAFKA_MESSAGE_KEY, text.to_owned());
+    }
+}
+
 /// Adds how many messages there are, unless it is one.
 pub(super) fn add_count(attributes: &mut Attributes, found: &Findings) {
     if let Some(count) = found.count().filter(|&count| count != 1) {

@@ -169,6 +169,9 @@ fn produce(shared: &Shared, header: &Header<'_>, body: &[u8], request: &mut Requ
         walk.skip((fields.rest().len() - eaten) as u64);
     }
     walk.stop_looking();
+    if shared.tells_keys {
+        request::add_key(request, &walk.found);
+    }
     request::add_batches(request, &mut walk.found, shared.mark_key, &shared.learned);
     if request.is_one_way && walk.left() == 0 {
         request::add_count(&mut request.attributes, &walk.found);

@@ -90,10 +90,10 @@ fn compressed(id: i32, response_to: i32, compressor: u8, payload: &[u8]) -> Vec<
     let packed = match compressor {
         2 => {
             let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::default());
-            encoder.write_all(payload).unwrap();
-            encoder.finish().unwrap()
+            encoder.write_all(payload).expect("compresses");
+            encoder.finish().expect("compresses")
         }
-        3 => zstd::encode_all(payload, 3).unwrap(),
+        3 => zstd::encode_all(payload, 3).expect("compresses"),
         _ => payload.to_vec(),
     };
     let head = [&2013i32.to_le_bytes()[..], &length(payload.len()), &[compressor]].concat();

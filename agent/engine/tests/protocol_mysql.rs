@@ -518,7 +518,7 @@ fn hostile_packets_are_broken() {
     ] {
         let mut replay = parser(true);
         feed(&mut replay, &session(), usize::MAX);
-        feed(&mut replay, &[commit.clone()], usize::MAX);
+        feed(&mut replay, std::slice::from_ref(&commit), usize::MAX);
         replay.feed(SERVER, &answer);
         assert_eq!(told(&replay), [">commit", expected], "{}", answer.escape_ascii());
     }

@@ -312,7 +312,9 @@ fn a_connection_that_is_reset_listens_to_nothing() {
 fn received(play: &[(Side, &str)]) -> (usize, bool) {
     let mut replay = Replay::new(Redis.parser(&Conversation::new(&ParserSettings::default(), true)));
     feed(&mut replay, play, 7);
-    let MessageKind::Response(response) = &replay.said.last().unwrap().kind else { panic!("no response") };
+    let MessageKind::Response(response) = &replay.said.last().expect("a response").kind else {
+        panic!("no response")
+    };
     let keys = response.received.as_ref().map(|received| received.keys.as_slice().len());
     (keys.unwrap_or(0), response.received.is_some())
 }

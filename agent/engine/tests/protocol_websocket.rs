@@ -137,7 +137,7 @@ fn hostile_frames_end_no_span_and_hold_no_bytes() {
 #[test]
 fn other_upgrades_and_unasked_ones_stay_opaque() {
     for (get, switch) in [
-        (&GET[..], b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: raw\r\n\r\n".as_slice()),
+        (GET, b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: raw\r\n\r\n".as_slice()),
         (b"CONNECT a:443 HTTP/1.1\r\n\r\n", b"HTTP/1.1 200 OK\r\nUpgrade: websocket\r\n\r\n"),
         (b"GET / HTTP/1.1\r\n\r\n", SWITCH),
     ] {

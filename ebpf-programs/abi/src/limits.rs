@@ -17,7 +17,7 @@ pub const MAX_PROCESSES: u32 = 32_768;
 pub const MAX_THREADS: u32 = 32_768;
 
 /// `iovec` segments that one call's capture follows. Bytes in later segments show up as a gap.
-pub const MAX_SEGMENTS: u32 = 16;
+pub const MAX_SEGMENTS: u32 = 64;
 
 /// Largest number of bytes one record carries.
 pub const MAX_CAPTURE: u32 = 65_536;

@@ -6,7 +6,8 @@ from confluent_kafka import Consumer, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
 server = {"bootstrap.servers": sys.argv[1]}
-AdminClient(server).create_topics([NewTopic("orders", 1, 1)])["orders"].result()
+admin = AdminClient(server)
+admin.create_topics([NewTopic("orders", 1, 1)])["orders"].result()
 producer = Producer({**server, "client.id": "shop"})
 for order in ("first", "second"):
     producer.produce("orders", order)

@@ -127,6 +127,11 @@ impl Findings {
         self.fill();
     }
 
+    /// Notes messages of the last partition of which nothing was seen.
+    pub(super) fn enter_unseen(&mut self) {
+        self.fill();
+    }
+
     /// Notes that the last partition has messages.
     fn fill(&mut self) {
         self.filled_topic.extend(self.topic.as_ref());

@@ -117,6 +117,10 @@ impl Walk {
     /// Notes that the rest of the frame is not seen, and returns its length.
     pub(super) fn give_up(&mut self) -> u64 {
         self.found.is_partial |= !matches!(self.stage, Stage::Over);
+        if matches!(self.stage, Stage::Batches) {
+            // Brokers have the kernel copy what they hand out: only its length is seen.
+            self.found.enter_unseen();
+        }
         self.stage = Stage::Over;
         std::mem::take(&mut self.left)
     }

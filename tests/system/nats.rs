@@ -43,7 +43,7 @@ fn requests_and_orders_are_linked_to_what_they_lead_to() {
     let (sent, packed) = (of("producer", "send orders.paid"), of("consumer", "process orders.paid"));
     assert_eq!((sent.len(), packed.len()), (2, 2), "{spans:#?}");
     for (sent, packed) in sent.iter().zip(&packed) {
-        assert_eq!(packed.links, [sent.span_id.clone()]);
+        assert_eq!(packed.links, std::slice::from_ref(&sent.span_id));
         assert_eq!(packed.text("messaging.destination.subscription.name"), Some("packer"));
     }
     assert_eq!(of("client", "$JS.API.STREAM.CREATE ORDERS").len(), 1);

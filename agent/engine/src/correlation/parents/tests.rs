@@ -1,0 +1,464 @@
+use super::*;
+use crate::session::Place;
+
+const REQUEST: ExchangeId = ExchangeId(1);
+const OTHER: ExchangeId = ExchangeId(2);
+const CALL: ExchangeId = ExchangeId(3);
+
+fn connection(sock: u64) -> ConnectionId {
+    ConnectionId { sock, inode: 0 }
+}
+
+fn thread(tid: u32, turn: u32, at_ns: u64) -> Stamp {
+    Stamp { at_ns, executor: Executor { tgid: 1, tid, task: None, token: None, turn } }
+}
+
+fn goroutine(id: u64, parent: u64, at_ns: u64) -> Stamp {
+    let task = Some(Task::Goroutine { id, parent });
+    Stamp { at_ns, executor: Executor { tgid: 1, tid: at_ns as u32, task, token: None, turn: 0 } }
+}
+
+fn of_scheduling(scheduling: Scheduling) -> Parents {
+    let mut parents = Parents::default();
+    parents.set_scheduling(1, scheduling);
+    parents
+}
+
+fn started(id: ExchangeId, stamp: &Stamp, content: Option<u64>) -> Started {
+    Started {
+        id,
+        first: *stamp,
+        last: *stamp,
+        place: Place::default(),
+        content,
+        is_numbered: false,
+        is_relayed: false,
+    }
+}
+
+fn call(parents: &mut Parents, id: ExchangeId, connection: ConnectionId, stamp: &Stamp) -> Option<Found> {
+    let found = parents.of_call(&started(id, stamp, None), connection, &peer())?;
+    let is_admitted = parents.admits(found.server, stamp.at_ns);
+    is_admitted.then(|| parents.adopt(id, found.server))?;
+    Some(found)
+}
+
+fn begin(parents: &mut Parents, id: ExchangeId, connection: ConnectionId, stamp: Stamp) {
+    parents.begin_server(&started(id, &stamp, None), connection);
+}
+
+fn peer() -> Endpoint {
+    Endpoint::Unix(String::new())
+}
+
+fn evidence(parents: &mut Parents, stamp: &Stamp) -> Option<(u64, Evidence)> {
+    call(parents, CALL, connection(99), stamp).map(|found| (found.server.0, found.evidence))
+}
+
+#[test]
+fn call_on_the_thread_of_its_only_request_belongs_to_it() {
+    let mut parents = of_scheduling(Scheduling::Threads);
+    begin(&mut parents, REQUEST, connection(1), thread(7, 0, 10));
+    assert_eq!(evidence(&mut parents, &thread(7, 5, 20)), Some((1, Evidence::Thread)));
+    assert_eq!(evidence(&mut parents, &thread(8, 0, 20)), None);
+    parents.end(REQUEST);
+    assert_eq!(evidence(&mut parents, &thread(7, 5, 30)), None);
+}
+
+#[test]
+fn threads_of_an_unknown_or_migrating_process_prove_nothing() {
+    for scheduling in [Scheduling::Unknown, Scheduling::Migrating] {
+        let mut parents = of_scheduling(scheduling);
+        begin(&mut parents, REQUEST, connection(1), thread(7, 0, 10));
+        assert_eq!(evidence(&mut parents, &thread(7, 0, 20)), None, "{scheduling:?}");
+    }
+}
+
+#[test]
+fn a_process_that_interleaved_is_never_believed_again() {
+    let mut parents = of_scheduling(Scheduling::Threads);
+    begin(&mut parents, REQUEST, connection(1), thread(7, 0, 10));
+    begin(&mut parents, OTHER, connection(2), thread(7, 0, 11));
+    assert_eq!(evidence(&mut parents, &thread(7, 0, 20)), None);
+    parents.end(OTHER);
+    assert_eq!(evidence(&mut parents, &thread(7, 0, 20)), None);
+}
+
+#[test]
+fn a_thread_that_waits_for_events_between_requests_is_an_event_loop() {
+    let mut parents = of_scheduling(Scheduling::Threads);
+    const MAIN: u32 = 1;
+    begin(&mut parents, REQUEST, connection(1), thread(MAIN, 1, 10));
+    assert_eq!(evidence(&mut parents, &thread(MAIN, 1, 11)), None);
+    parents.answering(REQUEST, &thread(MAIN, 3, 20));
+    parents.end(REQUEST);
+    // The waits were during the request: a driver's, not a loop's.
+    begin(&mut parents, OTHER, connection(1), thread(MAIN, 3, 30));
+    assert_eq!(evidence(&mut parents, &thread(MAIN, 4, 31)), Some((2, Evidence::Thread)));
+    parents.end(OTHER);
+    begin(&mut parents, REQUEST, connection(1), thread(7, 1, 40));
+    assert_eq!(evidence(&mut parents, &thread(7, 1, 41)), None, "a loop in another thread");
+}
+
+#[test]
+fn a_loop_that_waited_when_the_agent_began_is_known_at_its_first_request() {
+    let mut parents = of_scheduling(Scheduling::Threads);
+    parents.note_waiting(7);
+    begin(&mut parents, REQUEST, connection(1), thread(7, 0, 10));
+    assert_eq!(evidence(&mut parents, &thread(7, 0, 11)), None);
+    begin(&mut parents, OTHER, connection(2), thread(8, 0, 12));
+    assert_eq!(evidence(&mut parents, &thread(8, 0, 13)), Some((2, Evidence::Thread)));
+}
+
+#[test]
+fn tasks_that_move_between_threads_are_noticed() {
+    let mut parents = of_scheduling(Scheduling::Threads);
+    begin(&mut parents, REQUEST, connection(1), thread(7, 0, 10));
+    begin(&mut parents, OTHER, connection(2), thread(8, 0, 11));
+    parents.answering(REQUEST, &thread(8, 0, 12));
+    assert_eq!(evidence(&mut parents, &thread(8, 0, 20)), None);
+}
+
+#[test]
+fn an_unproven_process_is_believed_while_a_request_is_alone_since_it_began() {
+    let mut parents = of_scheduling(Scheduling::Unproven);
+    begin(&mut parents, REQUEST, connection(1), thread(7, 0, 10));
+    assert_eq!(evidence(&mut parents, &thread(7, 0, 11)), Some((1, Evidence::Thread)));
+    begin(&mut parents, OTHER, connection(2), thread(8, 0, 12));
+    assert_eq!(evidence(&mut parents, &thread(7, 0, 13)), None);
+    parents.end(REQUEST);
+    assert_eq!(evidence(&mut parents, &thread(8, 0, 14)), None, "what the other left behind may be at work");
+    parents.end(OTHER);
+    begin(&mut parents, REQUEST, connection(1), thread(7, 0, 20));
+    assert_eq!(evidence(&mut parents, &thread(7, 0, 21)), Some((1, Evidence::Thread)));
+    parents.disturb(1);
+    assert_eq!(evidence(&mut parents, &thread(7, 0, 22)), None, "something else has arrived");
+    parents.end(REQUEST);
+    parents.note_blind(connection(5), 1);
+    begin(&mut parents, REQUEST, connection(1), thread(7, 0, 30));
+    assert_eq!(evidence(&mut parents, &thread(7, 0, 31)), None, "requests may come unseen");
+    let executor = thread(7, 0, 0).executor;
+    let unix = || Endpoint::Unix(String::new());
+    let opened = Opened {
+        executor,
+        local: unix(),
+        peer: unix(),
+        role: crate::event::Role::Accepted,
+        is_datagram: false,
+        peer_sock: None,
+        first: None,
+    };
+    parents.forget_connection(connection(5), &opened);
+    assert_eq!(evidence(&mut parents, &thread(7, 0, 32)), Some((1, Evidence::Thread)));
+}
+
+#[test]
+fn an_unproven_process_is_believed_after_many_requests_that_overlapped_and_stayed() {
+    let mut parents = of_scheduling(Scheduling::Unproven);
+    begin(&mut parents, REQUEST, connection(1), thread(7, 0, 10));
+    parents.disturb(1);
+    for id in 10..40 {
+        assert_eq!(evidence(&mut parents, &thread(7, 0, 19)).is_some(), id > 21, "{id}");
+        let stamp = thread(8 + (id as u32) % 2, 0, 20);
+        begin(&mut parents, ExchangeId(id), connection(id), stamp);
+        call(&mut parents, CALL, connection(99), &stamp);
+        parents.answering(ExchangeId(id), &stamp);
+        parents.end(ExchangeId(id));
+    }
+    begin(&mut parents, OTHER, connection(2), thread(8, 0, 50));
+    parents.answering(OTHER, &thread(9, 0, 51));
+    assert_eq!(evidence(&mut parents, &thread(7, 0, 52)), None, "one has moved");
+}
+
+fn begin_numbered(parents: &mut Parents, id: ExchangeId, stamp: Stamp) {
+    let started = Started { is_numbered: true, ..started(id, &stamp, None) };
+    parents.begin_server(&started, connection(1));
+}
+
+#[test]
+fn of_several_numbered_requests_none_is_the_one_that_a_goroutine_works_for() {
+    let mut parents = Parents::default();
+    begin_numbered(&mut parents, REQUEST, goroutine(5, 1, 10));
+    begin_numbered(&mut parents, OTHER, goroutine(5, 1, 11));
+    assert_eq!(evidence(&mut parents, &goroutine(6, 5, 12)), None);
+    parents.end(REQUEST);
+    assert_eq!(evidence(&mut parents, &goroutine(7, 5, 13)), Some((2, Evidence::Goroutine)));
+}
+
+#[test]
+fn numbered_requests_of_one_thread_are_served_at_the_same_time() {
+    let mut parents = of_scheduling(Scheduling::Threads);
+    begin_numbered(&mut parents, REQUEST, thread(7, 0, 10));
+    assert_eq!(evidence(&mut parents, &thread(7, 0, 11)), Some((1, Evidence::Thread)));
+    begin_numbered(&mut parents, OTHER, thread(7, 0, 12));
+    assert_eq!(evidence(&mut parents, &thread(7, 0, 13)), None);
+}
+
+#[test]
+fn a_turn_is_that_of_the_only_numbered_request_that_was_read_in_it() {
+    let mut parents = of_scheduling(Scheduling::EventLoop);
+    let read = |parents: &mut Parents, turn| parents.touch(&thread(7, turn, 0).executor, None);
+    read(&mut parents, 1);
+    begin_numbered(&mut parents, REQUEST, thread(7, 1, 10));
+    assert_eq!(evidence(&mut parents, &thread(7, 1, 11)), Some((1, Evidence::Turn)));
+    parents.touch_any(&thread(7, 2, 20).executor, false);
+    begin_numbered(&mut parents, OTHER, thread(7, 2, 20));
+    assert_eq!(evidence(&mut parents, &thread(7, 2, 21)), Some((2, Evidence::Turn)));
+    parents.take_turn(REQUEST, &thread(7, 2, 22).executor);
+    assert_eq!(evidence(&mut parents, &thread(7, 2, 23)), None, "the end of another came with it");
+    parents.touch_any(&thread(7, 3, 30).executor, true);
+    parents.take_turn(REQUEST, &thread(7, 3, 30).executor);
+    assert_eq!(evidence(&mut parents, &thread(7, 3, 31)), None, "more of another may have come with it");
+}
+
+#[test]
+fn who_writes_for_all_says_nothing_of_who_asks() {
+    let mut parents = Parents::default();
+    begin(&mut parents, REQUEST, connection(1), goroutine(5, 1, 10));
+    let relayed = Started { is_relayed: true, ..started(CALL, &goroutine(5, 1, 11), None) };
+    assert_eq!(parents.of_call(&relayed, connection(99), &peer()), None);
+    assert_eq!(evidence(&mut parents, &goroutine(5, 1, 12)), Some((1, Evidence::Goroutine)));
+}
+
+#[test]
+fn a_proxy_that_touches_another_connection_works_for_that() {
+    let mut parents = of_scheduling(Scheduling::Turns);
+    begin(&mut parents, OTHER, connection(3), thread(7, 1, 9));
+    begin(&mut parents, REQUEST, connection(1), thread(7, 2, 10));
+    // An upstream of the other request fails in the same turn: the next connection is the other's.
+    parents.touch(&thread(7, 2, 11).executor, Some(OTHER));
+    parents.note_connect(connection(50), &peer(), &thread(7, 2, 12).executor);
+    let found = call(&mut parents, CALL, connection(50), &thread(7, 2, 13));
+    assert_eq!(found.map(|found| found.server), Some(OTHER));
+    parents.touch(&thread(7, 2, 14).executor, None);
+    parents.note_connect(connection(51), &peer(), &thread(7, 2, 15).executor);
+    assert_eq!(call(&mut parents, ExchangeId(4), connection(51), &thread(7, 2, 16)), None);
+}
+
+#[test]
+fn a_proxy_is_followed_by_turns_and_by_the_connections_it_opens() {
+    let mut parents = Parents::default();
+    parents.set_scheduling(1, Scheduling::Turns);
+    begin(&mut parents, REQUEST, connection(1), thread(7, 1, 10));
+    parents.note_connect(connection(50), &peer(), &thread(7, 1, 11).executor);
+    begin(&mut parents, OTHER, connection(2), thread(7, 1, 12));
+    parents.note_connect(connection(51), &peer(), &thread(7, 1, 13).executor);
+    let of = |parents: &mut Parents, sock, stamp: Stamp| call(parents, CALL, connection(sock), &stamp);
+    assert_eq!(of(&mut parents, 51, thread(7, 2, 20)).map(|found| found.server), Some(OTHER));
+    assert_eq!(of(&mut parents, 50, thread(7, 2, 21)).map(|found| found.server), Some(REQUEST));
+    assert_eq!(of(&mut parents, 50, thread(7, 2, 22)), None, "only the first call of a connection");
+    parents.note_connect(connection(52), &peer(), &thread(7, 1, 22).executor);
+    parents.take_turn(REQUEST, &thread(7, 4, 23).executor);
+    let written_in_anothers_turn = of(&mut parents, 52, thread(7, 4, 24));
+    assert_eq!(written_in_anothers_turn.map(|found| found.server), Some(OTHER));
+    assert!(of(&mut parents, 50, thread(7, 2, 25)).is_none());
+    let found = of(&mut parents, 61, thread(7, 4, 26));
+    assert_eq!(found.map(|found| found.server), Some(REQUEST), "an idle connection is used at once");
+    parents.answered(CALL, &thread(7, 3, 30).executor);
+    assert_eq!(of(&mut parents, 60, thread(7, 3, 31)).map(|found| found.server), Some(REQUEST));
+}
+
+#[test]
+fn a_goroutine_started_during_the_request_belongs_to_it() {
+    let mut parents = Parents::default();
+    begin(&mut parents, REQUEST, connection(1), goroutine(5, 1, 10));
+    assert_eq!(evidence(&mut parents, &goroutine(5, 1, 20)), Some((1, Evidence::Goroutine)));
+    assert_eq!(evidence(&mut parents, &goroutine(6, 5, 20)), Some((1, Evidence::Goroutine)));
+    assert_eq!(evidence(&mut parents, &goroutine(7, 6, 20)), Some((1, Evidence::Goroutine)), "a grandchild");
+    assert_eq!(evidence(&mut parents, &goroutine(9, 8, 20)), None, "nobody knows who started its parent");
+}
+
+#[test]
+fn a_worker_of_an_earlier_request_belongs_to_none() {
+    let mut parents = Parents::default();
+    begin(&mut parents, REQUEST, connection(1), goroutine(5, 1, 10));
+    assert!(evidence(&mut parents, &goroutine(6, 5, 20)).is_some());
+    parents.end(REQUEST);
+    begin(&mut parents, OTHER, connection(1), goroutine(5, 1, 30));
+    assert_eq!(evidence(&mut parents, &goroutine(6, 5, 40)), None);
+}
+
+#[test]
+fn a_late_first_call_for_an_earlier_request_belongs_to_none() {
+    let mut parents = Parents::default();
+    begin(&mut parents, REQUEST, connection(1), goroutine(5, 1, 10));
+    parents.end(REQUEST);
+    // It reads something on another connection, and makes its first call during the second request.
+    parents.see(&goroutine(38, 5, 20));
+    begin(&mut parents, OTHER, connection(1), goroutine(5, 1, 30));
+    assert_eq!(evidence(&mut parents, &goroutine(38, 5, 40)), None);
+    assert_eq!(evidence(&mut parents, &goroutine(40, 5, 41)), Some((2, Evidence::Goroutine)));
+    assert_eq!(evidence(&mut parents, &goroutine(50, 38, 42)), None, "started by a worker");
+}
+
+#[test]
+fn fan_out_and_age_are_capped() {
+    let mut parents = of_scheduling(Scheduling::Threads);
+    begin(&mut parents, REQUEST, connection(1), thread(7, 0, 0));
+    assert_eq!(evidence(&mut parents, &thread(7, 0, MAX_AGE_NS + 1)), None);
+    for _ in 1..MAX_CALLS {
+        assert!(evidence(&mut parents, &thread(7, 0, 1)).is_some());
+    }
+    assert_eq!(evidence(&mut parents, &thread(7, 0, 1)), None);
+    assert_eq!((parents.too_many_calls(), parents.too_old()), (1, 1));
+}
+
+#[test]
+fn a_unit_of_work_belongs_to_the_request_that_it_was_given_for() {
+    let mut parents = of_scheduling(Scheduling::Threads);
+    let with = |token, stamp: Stamp| Stamp { executor: Executor { token, ..stamp.executor }, ..stamp };
+    begin(&mut parents, REQUEST, connection(1), thread(7, 0, 10));
+    parents.note_gift(&thread(7, 0, 11).executor, 50, 11);
+    let worker = with(Some(50), thread(8, 0, 12));
+    assert_eq!(evidence(&mut parents, &worker), Some((1, Evidence::Task)));
+    // What it gives in turn is for the same request.
+    parents.note_gift(&worker.executor, 51, 13);
+    assert_eq!(evidence(&mut parents, &with(Some(51), thread(9, 0, 14))), Some((1, Evidence::Task)));
+    assert_eq!(evidence(&mut parents, &with(Some(52), thread(9, 0, 14))), None, "nobody gave it");
+    // A request that is read under a token is the token's.
+    begin(&mut parents, OTHER, connection(2), with(Some(52), thread(9, 0, 15)));
+    assert_eq!(evidence(&mut parents, &with(Some(52), thread(10, 0, 16))), Some((2, Evidence::Task)));
+    // The number is used again, for nobody.
+    parents.note_gift(&thread(11, 0, 17).executor, 50, 17);
+    assert_eq!(evidence(&mut parents, &worker), None);
+    parents.end(REQUEST);
+    assert_eq!(evidence(&mut parents, &with(Some(51), thread(9, 0, 18))), None);
+}
+
+#[test]
+fn a_thread_that_a_request_started_belongs_to_it_where_such_threads_end_with_their_requests() {
+    let mut parents = of_scheduling(Scheduling::Threads);
+    begin(&mut parents, REQUEST, connection(1), thread(7, 0, 10));
+    for tid in 20..23 {
+        parents.note_thread(&thread(7, 0, 11).executor, tid, 11);
+        assert_eq!(evidence(&mut parents, &thread(tid, 0, 12)), None, "not seen yet");
+        parents.note_thread_end(1, tid, 13);
+    }
+    parents.note_thread(&thread(7, 0, 14).executor, 30, 14);
+    assert_eq!(evidence(&mut parents, &thread(30, 0, 15)), Some((1, Evidence::Thread)));
+    // One that serves by itself was not started for the request.
+    begin(&mut parents, OTHER, connection(2), thread(30, 0, 16));
+    assert_eq!(evidence(&mut parents, &thread(30, 0, 17)), Some((2, Evidence::Thread)));
+    parents.note_thread(&thread(7, 0, 18).executor, 31, 18);
+    assert_eq!(evidence(&mut parents, &thread(31, 0, 19)), None);
+}
+
+#[test]
+fn what_served_several_connections_at_once_was_no_unit_of_work() {
+    let mut parents = of_scheduling(Scheduling::Threads);
+    let under = |stamp: Stamp| Stamp { executor: Executor { token: Some(5), ..stamp.executor }, ..stamp };
+    begin(&mut parents, REQUEST, connection(1), under(thread(7, 0, 10)));
+    assert_eq!(evidence(&mut parents, &under(thread(7, 0, 11))), Some((1, Evidence::Task)));
+    begin(&mut parents, OTHER, connection(2), under(thread(7, 0, 12)));
+    assert_eq!(evidence(&mut parents, &under(thread(7, 0, 13))), None);
+}
+
+#[test]
+fn a_claim_is_for_the_context_that_made_it_and_for_no_later_one() {
+    let mut parents = of_scheduling(Scheduling::Threads);
+    let of = |context, at_ns| {
+        let stamp = thread(7, 1, at_ns);
+        Stamp { executor: Executor { task: Some(Task::Context(context)), ..stamp.executor }, ..stamp }
+    };
+    begin(&mut parents, REQUEST, connection(1), thread(7, 1, 10));
+    begin(&mut parents, OTHER, connection(2), thread(7, 1, 11));
+    parents.contexts.make(1, 50, 0, Owner::Request(REQUEST), 12);
+    parents.claim(connection(99), of(50, 13).executor);
+    // The task ends before the loop writes, and another gets its context's address.
+    parents.forget_context(1, 50);
+    parents.contexts.make(1, 50, 0, Owner::Request(OTHER), 14);
+    parents.write(connection(99), 15);
+    assert_eq!(evidence(&mut parents, &of(60, 15)), Some((1, Evidence::Task)));
+    parents.claim(connection(99), of(50, 16).executor);
+    parents.write(connection(99), 17);
+    parents.forget_handovers();
+    assert_eq!(evidence(&mut parents, &of(50, 17)), None, "what was told may be out of date");
+}
+
+#[test]
+fn a_loop_with_tokens_gives_each_request_once_in_the_turn_that_read_it() {
+    let mut parents = of_scheduling(Scheduling::TokenLoop);
+    let with = |token, stamp: Stamp| Stamp { executor: Executor { token, ..stamp.executor }, ..stamp };
+    let read = |parents: &mut Parents, id, sock, at_ns| {
+        let stamp = thread(7, 1, at_ns);
+        parents.touch(&stamp.executor, None);
+        begin(parents, id, connection(sock), stamp);
+    };
+    read(&mut parents, REQUEST, 1, 10);
+    parents.note_gift(&thread(7, 1, 11).executor, 50, 11);
+    parents.note_gift(&thread(7, 1, 12).executor, 51, 12);
+    read(&mut parents, OTHER, 2, 13);
+    parents.note_gift(&thread(7, 2, 14).executor, 52, 14);
+    let of = |parents: &mut Parents, token| evidence(parents, &with(token, thread(7, 9, 20)));
+    assert_eq!(of(&mut parents, Some(50)), Some((1, Evidence::Task)));
+    assert_eq!(of(&mut parents, Some(51)), None, "it is somebody's already");
+    assert_eq!(of(&mut parents, Some(52)), None, "the loop has gone on");
+    assert_eq!(of(&mut parents, None), None, "turns do not tell whose calls are made");
+    // Two requests in one read.
+    let stamp = thread(7, 3, 30);
+    parents.touch(&stamp.executor, None);
+    begin(&mut parents, ExchangeId(8), connection(3), stamp);
+    begin(&mut parents, ExchangeId(9), connection(3), stamp);
+    parents.note_gift(&thread(7, 3, 31).executor, 53, 31);
+    assert_eq!(of(&mut parents, Some(53)), None, "either may be meant");
+}
+
+#[test]
+fn a_proxy_passes_on_what_one_request_asks_for() {
+    let mut parents = of_scheduling(Scheduling::Proxy);
+    let stamp = thread(7, 0, 10);
+    parents.begin_server(&started(REQUEST, &stamp, Some(1)), connection(1));
+    parents.begin_server(&started(OTHER, &stamp, Some(2)), connection(2));
+    let ask = |parents: &mut Parents, content| {
+        let found = parents.of_call(&started(CALL, &thread(8, 9, 20), content), connection(9), &peer());
+        found.map(|found| (found.server, found.evidence))
+    };
+    assert_eq!(ask(&mut parents, Some(2)), Some((OTHER, Evidence::Content)));
+    assert_eq!(ask(&mut parents, Some(3)), None);
+    assert_eq!(ask(&mut parents, None), None);
+    parents.begin_server(&started(ExchangeId(9), &stamp, Some(2)), connection(3));
+    assert_eq!(ask(&mut parents, Some(2)), None, "either may be meant");
+    parents.end(OTHER);
+    assert_eq!(ask(&mut parents, Some(2)), Some((ExchangeId(9), Evidence::Content)));
+}
+#[test]
+fn a_proxy_asks_once_for_a_request_and_again_when_that_failed() {
+    let mut parents = of_scheduling(Scheduling::Proxy);
+    parents.begin_server(&started(REQUEST, &thread(7, 0, 10), Some(1)), connection(1));
+    let ask = |parents: &mut Parents, id| {
+        let started = started(ExchangeId(id), &thread(8, 9, 20), Some(1));
+        let found = parents.of_call(&started, connection(id), &peer())?;
+        parents.adopt(started.id, found.server);
+        Some(found.server)
+    };
+    assert_eq!(ask(&mut parents, 3), Some(REQUEST));
+    assert_eq!(ask(&mut parents, 4), None, "a health check");
+    parents.end(ExchangeId(3));
+    assert_eq!(ask(&mut parents, 5), Some(REQUEST), "a retry");
+}
+#[test]
+fn news_for_others_do_not_make_their_requests_the_cause() {
+    let mut parents = of_scheduling(Scheduling::EventLoop);
+    begin(&mut parents, OTHER, connection(2), thread(7, 1, 9));
+    begin(&mut parents, REQUEST, connection(1), thread(7, 2, 10));
+    parents.touch_by_answer(&thread(7, 2, 11).executor, Some(REQUEST));
+    assert_eq!(evidence(&mut parents, &thread(7, 2, 12)), Some((1, Evidence::Turn)));
+    parents.touch_by_answer(&thread(7, 2, 13).executor, Some(OTHER));
+    assert_eq!(evidence(&mut parents, &thread(7, 2, 14)), None);
+}
+#[test]
+fn a_call_that_was_given_up_does_not_overlap_with_the_next() {
+    let mut parents = of_scheduling(Scheduling::EventLoop);
+    begin(&mut parents, OTHER, connection(2), thread(7, 1, 9));
+    begin(&mut parents, REQUEST, connection(1), thread(7, 2, 10));
+    assert!(call(&mut parents, CALL, connection(50), &thread(7, 2, 11)).is_some());
+    parents.note_abandoned(connection(50), &peer(), &thread(7, 2, 12).executor);
+    parents.end(CALL);
+    assert!(call(&mut parents, ExchangeId(4), connection(50), &thread(7, 2, 13)).is_some());
+    // Its answer makes the connection free for whoever waits for it.
+    let answer = thread(7, 3, 14);
+    parents.answered(ExchangeId(4), &answer.executor);
+    parents.note_free(connection(50), &peer(), &answer.executor);
+    parents.end(ExchangeId(4));
+    assert_eq!(call(&mut parents, ExchangeId(5), connection(50), &thread(7, 3, 15)), None);
+}

@@ -509,9 +509,12 @@ impl Engine {
     }
 
     fn take_outcomes(&mut self, id: ConnectionId, outcomes: Vec<Outcome>) {
+        let mut is_overrun = false;
         for outcome in outcomes {
             match outcome {
-                Outcome::Step(step) => self.step(id, *step),
+                // Its response may have been said already, and would be taken for another's.
+                Outcome::Step(_) if is_overrun => {}
+                Outcome::Step(step) => is_overrun = self.step(id, *step),
                 Outcome::Lost => self.lose_open(id, 0, LossReason::Gap),
                 Outcome::Ignored(reason) => {
                     self.tally.ignored(reason);
@@ -533,10 +536,22 @@ impl Engine {
                 }
             }
         }
+        if is_overrun {
+            self.start_over(id);
+        }
     }
 
-    fn step(&mut self, id: ConnectionId, mut step: Step) {
+    /// Gives up what is outstanding on a connection, and goes on where its messages can be told again.
+    fn start_over(&mut self, id: ConnectionId) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
+        let mut given_up = Vec::new();
+        connection.session.give_up(&mut given_up);
+        self.lose_open(id, 0, LossReason::Gap);
+    }
+
+    /// Takes in a message. Returns whether no later one of the connection can be paired.
+    fn step(&mut self, id: ConnectionId, mut step: Step) -> bool {
+        let Some(connection) = self.connections.get_mut(&id) else { return false };
         // The place counts for requests only.
         let place = &mut step.place;
         (place.position, place.reverse_position) =
@@ -550,14 +565,15 @@ impl Engine {
         };
         match step.message.kind {
             MessageKind::Delivered(delivery) => {
-                return self.brought(id, *delivery, protocol, step.client, &step.last);
+                self.brought(id, *delivery, protocol, step.client, &step.last);
+                return false;
             }
             MessageKind::Settled(settled) => {
                 if kind == SpanKind::Client {
                     self.correlation.settle(id, *settled, &step.last);
                     self.spans.extend(self.correlation.take_ended());
                 }
-                return;
+                return false;
             }
             _ => {}
         }
@@ -572,6 +588,7 @@ impl Engine {
             },
             &mut paired,
         );
+        let mut is_overrun = false;
         for paired in paired {
             match paired {
                 Paired::Started(started) => {
@@ -594,10 +611,14 @@ impl Engine {
                     self.correlation.abandon(&exchange, id, &connection.opened, stamp.at_ns);
                 }
                 Paired::Unasked => self.tally.unasked_responses += 1,
-                Paired::Refused => self.tally.refused_requests += 1,
+                Paired::Refused => {
+                    self.tally.refused_requests += 1;
+                    is_overrun = true;
+                }
             }
         }
         self.spans.extend(self.correlation.take_ended());
+        is_overrun
     }
 
     /// The server has brought messages unasked: its client is their consumer.

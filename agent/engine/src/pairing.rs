@@ -66,7 +66,8 @@ pub(crate) enum Paired {
     Finished(Box<Exchange>),
     /// A response without a request.
     Unasked,
-    /// A request that is not followed: too many are outstanding.
+    /// A request that is not followed, since too many are outstanding. Responses that come in order would from here on be
+    /// taken for those of others: all that is outstanding has to be given up.
     Refused,
     /// A request to which no answer will be told: bytes are missing, or another has its number now.
     Superseded(Box<Exchange>),
@@ -119,8 +120,11 @@ impl Pairing {
         out: &mut Vec<Paired>,
     ) {
         if self.len() >= MAX_OUTSTANDING {
-            out.push(Paired::Refused);
-            return;
+            if rule == Rule::InOrder {
+                out.push(Paired::Refused);
+                return;
+            }
+            self.give_up_older_half(out);
         }
         out.push(Paired::Started(Started {
             id,
@@ -156,6 +160,16 @@ impl Pairing {
                 let older = self.by_id.insert(number, open);
                 out.extend(older.map(|older| Paired::Superseded(Box::new(older.exchange))));
             }
+        }
+    }
+
+    /// Gives up those numbered requests that have waited longest: most will never be answered.
+    fn give_up_older_half(&mut self, out: &mut Vec<Paired>) {
+        let mut ids: Vec<_> = self.by_id.iter().map(|(number, open)| (open.exchange.id, *number)).collect();
+        ids.sort_unstable();
+        for (_, number) in ids.iter().take(ids.len().div_ceil(2)) {
+            let older = self.by_id.remove(number);
+            out.extend(older.map(|older| Paired::Superseded(Box::new(older.exchange))));
         }
     }
 

@@ -1025,3 +1025,28 @@ fn datagrams_of_dns_are_exchanges_of_the_thread_that_asks() {
     "#]]
     .assert_eq(&tree(&spans));
 }
+
+#[test]
+fn more_requests_than_are_followed_are_given_up_and_shift_nothing() {
+    const REQUESTS: usize = 5_000;
+    let mut world = World::new();
+    let (mut client, mut server) = world.connect(1, 2, 6379);
+    let key = |number: usize| format!("*2\r\n$3\r\nGET\r\n$5\r\nk{number:04}\r\n");
+    for number in 0..REQUESTS {
+        world.pass(&mut client, &mut server, &key(number));
+    }
+    for number in 0..REQUESTS {
+        let value = format!("$5\r\nv{number:04}\r\n");
+        world.pass(&mut server, &mut client, &value);
+    }
+    world.spans();
+    assert!(world.loss("too_many_outstanding_requests") > 0);
+    // From a request on that is alone, all is as ever.
+    for _ in 0..3 {
+        world.pass(&mut client, &mut server, "*2\r\n$3\r\nGET\r\n$7\r\nmissing\r\n");
+        world.pass(&mut server, &mut client, "-WRONG kind of value\r\n");
+    }
+    let spans = world.spans();
+    assert!(!spans.is_empty(), "the connection is read again");
+    assert!(spans.iter().all(|span| matches!(span.status, Status::Error(_))), "{spans:#?}");
+}

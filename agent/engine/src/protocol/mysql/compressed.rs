@@ -150,8 +150,9 @@ impl Compression {
 /// What is unpacked of one direction and not yet understood.
 #[derive(Debug, Default)]
 pub(super) struct Lane {
-    /// Unpacked bytes.
-    pub(super) unread: Vec<u8>,
+    /// Unpacked bytes; so many of them have been read.
+    pub(super) unpacked: Vec<u8>,
+    pub(super) read: usize,
     /// Bytes yet to be unpacked that are not of interest.
     pub(super) skip: u64,
     /// Unread bytes that make another look worthwhile.
@@ -167,15 +168,35 @@ pub(super) struct Lane {
 impl Lane {
     /// Drops the first `count` bytes.
     pub(super) fn advance(&mut self, count: u64) {
-        let here = usize::try_from(count).unwrap_or(usize::MAX).min(self.unread.len());
-        self.unread.drain(..here);
+        let here = usize::try_from(count).unwrap_or(usize::MAX).min(self.unread_bytes());
+        self.read += here;
+        // Moving what is left costs no more than reading it did.
+        if self.read >= self.unread_bytes() {
+            self.unpacked.drain(..self.read);
+            self.read = 0;
+        }
         self.skip = count - here as u64;
         self.needed = 0;
     }
 
     /// Returns whether there is anything to look at.
     pub(super) fn is_worthwhile(&self) -> bool {
-        !self.unread.is_empty() && self.unread.len() >= self.needed
+        self.unread_bytes() > 0 && self.unread_bytes() >= self.needed
+    }
+
+    /// Returns how many bytes are unpacked and not read.
+    pub(super) fn unread_bytes(&self) -> usize {
+        self.unpacked.len().saturating_sub(self.read)
+    }
+
+    /// Takes the unpacked bytes, and how many of them have been read.
+    pub(super) fn take(&mut self) -> (Vec<u8>, usize) {
+        (std::mem::take(&mut self.unpacked), std::mem::take(&mut self.read))
+    }
+
+    /// Puts back what was taken.
+    pub(super) fn put_back(&mut self, (unpacked, read): (Vec<u8>, usize)) {
+        (self.unpacked, self.read) = (unpacked, read);
     }
 }
 

@@ -70,7 +70,7 @@ impl MysqlParser {
 
     fn unpack(&mut self, side: Side, header: Header, body: &[u8]) -> bool {
         self.with_lane(side, |lane| {
-            let is_unpacked = header.unpack(body, &mut lane.unread);
+            let is_unpacked = header.unpack(body, &mut lane.unpacked);
             let skip = std::mem::take(&mut lane.skip);
             lane.advance(skip);
             is_unpacked
@@ -80,8 +80,8 @@ impl MysqlParser {
     /// Looks at what is unpacked until more is needed.
     fn read_unpacked(&mut self, side: Side, header: Header) -> Answer {
         while self.with_lane(side, |lane| lane.is_worthwhile()) {
-            let unread = self.with_lane(side, |lane| std::mem::take(&mut lane.unread));
-            let answer = self.plain(side, &unread);
+            let (unpacked, read) = self.with_lane(side, Lane::take);
+            let answer = self.plain(side, unpacked.get(read..).unwrap_or_default());
             let is_over = matches!(
                 answer,
                 Answer::Lost | Answer::Opaque | Answer::Upgraded { .. } | Answer::Broken { .. }
@@ -92,20 +92,22 @@ impl MysqlParser {
             if !self.half(side).is_aligned {
                 break;
             }
-            self.with_lane(side, |lane| lane.unread = unread);
+            self.with_lane(side, |lane| lane.put_back((unpacked, read)));
             match answer {
                 Answer::Message { eaten, message } => {
                     let is_last = self.with_lane(side, |lane| {
                         lane.advance(eaten as u64);
-                        lane.is_open = !lane.unread.is_empty();
+                        lane.is_open = lane.unread_bytes() > 0;
                         !lane.is_open
                     });
                     // The exchange ends with its last byte on the wire.
                     return Answer::Message { eaten: if is_last { header.whole() } else { 0 }, message };
                 }
-                Answer::Nothing { eaten } => self.with_lane(side, |lane| lane.advance(eaten as u64)),
-                Answer::Skip { length } => self.with_lane(side, |lane| lane.advance(length)),
-                Answer::Need { at_least } => self.with_lane(side, |lane| lane.needed = at_least),
+                Answer::Nothing { eaten } => self.with_lane(side, |lane| lane.advance(eaten.max(1) as u64)),
+                Answer::Skip { length } => self.with_lane(side, |lane| lane.advance(length.max(1))),
+                Answer::Need { at_least } => {
+                    self.with_lane(side, |lane| lane.needed = at_least.max(lane.unread_bytes() + 1));
+                }
                 Answer::Wait
                 | Answer::Lost
                 | Answer::Opaque
@@ -134,7 +136,7 @@ impl MysqlParser {
     /// Does without what a packet carries, or with its beginning; none where that is not possible.
     fn pass_carried(&mut self, side: Side, header: Header, body: &[u8]) -> Option<Option<Message>> {
         let carried = header.carried() as u64;
-        let (unread, skip) = self.with_lane(side, |lane| (lane.unread.len(), lane.skip));
+        let (unread, skip) = self.with_lane(side, |lane| (lane.unread_bytes(), lane.skip));
         if unread == 0 && skip >= carried {
             self.with_lane(side, |lane| lane.skip = skip - carried);
             return Some(None);

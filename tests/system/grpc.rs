@@ -142,7 +142,9 @@ fn a_hundred_calls_at_once_have_no_wrong_parents() {
         let found = judge(&of("server", port), &of("client", port));
         println!("both sides of calls of port {port}: {found:?}");
         assert_eq!(found.wrong, 0);
-        assert!(found.right > 2 * CALLS, "both sides of most calls are seen");
+        // Where a hole has cost the table of fields, numbers are not told any more; which call it is still is.
+        assert!(found.right + found.untold > 2 * CALLS, "both sides of most calls are seen");
+        assert!(found.right > 0, "some of them with their numbers");
     }
     let relayed = judge(&of("client", leaf), &of("server", front));
     println!("calls of the relay: {relayed:?}");

@@ -310,6 +310,16 @@ pub enum Answer {
     },
 }
 
+impl Answer {
+    /// Passes over all but the last `tail` bytes, which may begin what is looked for.
+    pub(crate) fn pass_over(bytes: &[u8], tail: usize) -> Self {
+        match bytes.len().saturating_sub(tail) {
+            0 => Answer::Need { at_least: bytes.len() + 1 },
+            eaten => Answer::Nothing { eaten },
+        }
+    }
+}
+
 /// What a parser makes of the beginning of a message whose rest is missing.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Cut {
@@ -327,6 +337,13 @@ pub struct Message {
     pub pairing: Pairing,
     /// What it is.
     pub kind: MessageKind,
+}
+
+impl Message {
+    /// Returns a message of a protocol whose responses come in the order of the requests.
+    pub(crate) fn in_order(kind: MessageKind) -> Self {
+        Self { pairing: Pairing::InOrder, kind }
+    }
 }
 
 /// How a response finds its request.

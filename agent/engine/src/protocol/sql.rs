@@ -6,6 +6,7 @@
 pub(super) mod message;
 mod operation;
 mod redact;
+pub(super) mod request;
 mod summary;
 mod token;
 

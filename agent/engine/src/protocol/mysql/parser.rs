@@ -17,7 +17,7 @@ use super::request::{self, Identity};
 use super::shared::Shared;
 use crate::protocol::sql;
 use crate::protocol::turns::Turns;
-use crate::protocol::{Answer, Conversation, Cut, Message, MessageKind, Pairing, Parser, Response, Side};
+use crate::protocol::{Answer, Conversation, Cut, Message, MessageKind, Parser, Response, Side};
 
 /// Turns after which pairing is believed on a connection that was there before, or after a loss: drivers wait for
 /// answers.
@@ -158,7 +158,7 @@ impl MysqlParser {
             match detect::command(bytes) {
                 Some(0) => self.client.is_aligned = true,
                 Some(eaten) => return Answer::Nothing { eaten },
-                None => return pass_over(bytes, detect::TAIL_BYTES),
+                None => return Answer::pass_over(bytes, detect::TAIL_BYTES),
             }
         }
         if !self.is_compression_known && !detect::may_be_command(bytes) {
@@ -233,7 +233,7 @@ impl MysqlParser {
             Meaning::Tell(kind) => {
                 self.half(side).is_continued = header.is_full();
                 self.half(side).rest = (header.whole() - read) as u64;
-                Answer::Message { eaten: read, message: in_order(kind) }
+                Answer::Message { eaten: read, message: Message::in_order(kind) }
             }
         }
     }
@@ -351,18 +351,6 @@ impl Parser for MysqlParser {
     }
 }
 
-fn in_order(kind: MessageKind) -> Message {
-    Message { pairing: Pairing::InOrder, kind }
-}
-
 fn tell_response(response: Response) -> Meaning {
     Meaning::Tell(MessageKind::Response(Box::new(response)))
-}
-
-/// Passes over all but the last bytes, which may begin what is looked for.
-fn pass_over(bytes: &[u8], tail: usize) -> Answer {
-    match bytes.len().saturating_sub(tail) {
-        0 => Answer::Need { at_least: bytes.len() + 1 },
-        eaten => Answer::Nothing { eaten },
-    }
 }

@@ -1,8 +1,9 @@
 //! What is recorded of a command.
 
 use crate::protocol::sql::Statement;
-use crate::protocol::{Category, Name, Request, set, text};
-use crate::semconv::{self, Attributes, Key};
+use crate::protocol::sql::request::{add, describe, request};
+use crate::protocol::{Request, set, text};
+use crate::semconv::{self, Attributes};
 
 /// Longest names of users and databases that are recorded, in bytes (the server's own limits are 32 and 64 characters).
 const MAX_NAME_BYTES: usize = 256;
@@ -78,28 +79,4 @@ fn common(identity: &Identity) -> Attributes {
     add(&mut attributes, semconv::DB_NAMESPACE, identity.database.clone());
     add(&mut attributes, semconv::DB_USER, identity.user.clone());
     attributes
-}
-
-fn describe(attributes: &mut Attributes, statement: &Statement, summary: String) {
-    add(attributes, semconv::DB_QUERY_SUMMARY, Some(summary).filter(|summary| !summary.is_empty()));
-    add(attributes, semconv::DB_COLLECTION_NAME, statement.collection.clone());
-    add(attributes, semconv::DB_STORED_PROCEDURE_NAME, statement.procedure.clone());
-    set(attributes, semconv::DB_QUERY_TEXT, statement.text.clone());
-}
-
-fn add(attributes: &mut Attributes, key: Key, value: Option<String>) {
-    if let Some(value) = value {
-        set(attributes, key, value);
-    }
-}
-
-fn request(verb: String, attributes: Attributes, statement: Option<&Statement>) -> Request {
-    Request {
-        name: Name { verb, path: None },
-        attributes,
-        context: statement.and_then(|statement| statement.context.clone()),
-        marks: statement.map(|statement| statement.marks.clone()).unwrap_or_default(),
-        category: Category::Database,
-        ..Request::default()
-    }
 }

@@ -18,8 +18,7 @@ use crate::protocol::marks::Marks;
 use crate::protocol::sql::{self, Statement};
 use crate::protocol::turns::Turns;
 use crate::protocol::{
-    Answer, Conversation, Cut, Message, MessageKind, Pairing, Parser, Request, Response, Side,
-    text as wire_text,
+    Answer, Conversation, Cut, Message, MessageKind, Parser, Request, Response, Side, text as wire_text,
 };
 
 /// Turns after which pairing is believed on a connection that was there before, or after a loss: drivers wait for
@@ -182,7 +181,7 @@ impl PostgresqlParser {
                 self.message(Side::Client, bytes)
             }
             Some(eaten) => Answer::Nothing { eaten },
-            None => pass_over(bytes, CLIENT_TAIL_BYTES),
+            None => Answer::pass_over(bytes, CLIENT_TAIL_BYTES),
         }
     }
 
@@ -196,7 +195,7 @@ impl PostgresqlParser {
             }
             Found::Is(Startup::Cancel, eaten) => {
                 self.opening = Opening::Done;
-                Answer::Message { eaten, message: in_order(MessageKind::OneWay) }
+                Answer::Message { eaten, message: Message::in_order(MessageKind::OneWay) }
             }
             Found::Is(Startup::Session(session), eaten) => {
                 self.open_session(&session);
@@ -230,7 +229,7 @@ impl PostgresqlParser {
             return self.sought(bytes);
         }
         if !self.server.is_aligned {
-            let Some(eaten) = align::ready(bytes) else { return pass_over(bytes, READY_TAIL_BYTES) };
+            let Some(eaten) = align::ready(bytes) else { return Answer::pass_over(bytes, READY_TAIL_BYTES) };
             self.server.is_aligned = true;
             self.note_ready();
             return Answer::Nothing { eaten };
@@ -302,9 +301,9 @@ impl PostgresqlParser {
             Ok(Meaning::Silent) => Answer::Skip { length: header.length },
             Ok(Meaning::Tell(kind)) => {
                 self.half(side).rest = header.length - read as u64;
-                Answer::Message { eaten: read, message: in_order(kind) }
+                Answer::Message { eaten: read, message: Message::in_order(kind) }
             }
-            Ok(Meaning::TellBefore(kind)) => Answer::Message { eaten: 0, message: in_order(kind) },
+            Ok(Meaning::TellBefore(kind)) => Answer::Message { eaten: 0, message: Message::in_order(kind) },
             Ok(Meaning::Wait) => Answer::Wait,
             Ok(Meaning::GiveUp) => self.give_up(),
             Err(reason) => self.broken(reason),
@@ -341,7 +340,7 @@ impl PostgresqlParser {
             return None;
         }
         let message = match self.take(side, header.kind, body).ok()? {
-            Meaning::Tell(kind) => Some(in_order(kind)),
+            Meaning::Tell(kind) => Some(Message::in_order(kind)),
             Meaning::Silent => None,
             Meaning::TellBefore(_) | Meaning::Wait | Meaning::GiveUp => return None,
         };
@@ -428,22 +427,10 @@ impl Parser for PostgresqlParser {
     }
 }
 
-fn in_order(kind: MessageKind) -> Message {
-    Message { pairing: Pairing::InOrder, kind }
-}
-
 fn tell_request(request: Request) -> Meaning {
     Meaning::Tell(MessageKind::Request(Box::new(request)))
 }
 
 fn tell_response(response: Response) -> Meaning {
     Meaning::Tell(MessageKind::Response(Box::new(response)))
-}
-
-/// Passes over all but the last bytes, which may begin what is looked for.
-fn pass_over(bytes: &[u8], tail: usize) -> Answer {
-    match bytes.len().saturating_sub(tail) {
-        0 => Answer::Need { at_least: bytes.len() + 1 },
-        eaten => Answer::Nothing { eaten },
-    }
 }

@@ -1,6 +1,6 @@
 //! Both sides where they compress: what a packet on the wire carries is unpacked and looked at as if it had come so.
 
-use super::{MysqlParser, pass_over};
+use super::MysqlParser;
 use crate::protocol::mysql::compressed::{self, HEADER_BYTES, Header, Lane, PREFIX_BYTES, TAIL_BYTES};
 use crate::protocol::{Answer, Cut, Message, Side};
 
@@ -52,7 +52,7 @@ impl MysqlParser {
         match compressed::command(bytes) {
             Some(0) => None,
             Some(eaten) => Some(Answer::Nothing { eaten }),
-            None => Some(pass_over(bytes, TAIL_BYTES)),
+            None => Some(Answer::pass_over(bytes, TAIL_BYTES)),
         }
     }
 

@@ -1,10 +1,10 @@
 //! Commands and answers of which bytes are missing.
 
-use super::{Meaning, MysqlParser, in_order, pass_over};
+use super::{Meaning, MysqlParser};
 use crate::protocol::mysql::command::Command;
 use crate::protocol::mysql::ending::{self, Ending};
 use crate::protocol::mysql::packet::{HEADER_BYTES, Header};
-use crate::protocol::{Answer, Cut, Side};
+use crate::protocol::{Answer, Cut, Message, Side};
 
 impl MysqlParser {
     /// Makes do with the beginning of a command, or looks for the end of what was begun.
@@ -34,7 +34,7 @@ impl MysqlParser {
         }
         let payload = bytes.get(HEADER_BYTES..)?;
         let message = match self.question(header, payload).ok()? {
-            Meaning::Tell(kind) => Some(in_order(kind)),
+            Meaning::Tell(kind) => Some(Message::in_order(kind)),
             Meaning::Silent => None,
             Meaning::Wait => return None,
         };
@@ -72,7 +72,7 @@ impl MysqlParser {
     /// Takes bytes behind the missing ones: the server says nothing after its answer, so that this ends what is shown.
     pub(super) fn sought(&mut self, bytes: &[u8]) -> Answer {
         let failure = match ending::read(bytes) {
-            None => return pass_over(bytes, ending::MAX_BYTES),
+            None => return Answer::pass_over(bytes, ending::MAX_BYTES),
             Some(Ending::Complete { has_more: true, sequence }) => {
                 self.server.is_seeking = false;
                 self.server.sequence = self.after(sequence);
@@ -87,7 +87,7 @@ impl MysqlParser {
         self.answering = None;
         self.server.is_seeking = false;
         match self.finish(None, failure) {
-            Meaning::Tell(kind) => Answer::Message { eaten: bytes.len(), message: in_order(kind) },
+            Meaning::Tell(kind) => Answer::Message { eaten: bytes.len(), message: Message::in_order(kind) },
             Meaning::Silent | Meaning::Wait => Answer::Nothing { eaten: bytes.len() },
         }
     }

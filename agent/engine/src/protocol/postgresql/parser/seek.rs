@@ -1,12 +1,12 @@
 //! The ends of answers and of batches of which bytes are missing.
 
-use super::{Batch, Meaning, PostgresqlParser, in_order, pass_over, tell_response};
+use super::{Batch, Meaning, PostgresqlParser, tell_response};
 use crate::protocol::postgresql::align;
 use crate::protocol::postgresql::ending::{self, Ending};
 use crate::protocol::postgresql::message::HEADER_BYTES;
 use crate::protocol::postgresql::pending::Kind;
 use crate::protocol::postgresql::{failure, request};
-use crate::protocol::{Answer, MessageKind, Response};
+use crate::protocol::{Answer, Message, MessageKind, Response};
 
 impl PostgresqlParser {
     /// Looks for the end of the answer if only one exchange can end there; returns whether that is so.
@@ -24,12 +24,12 @@ impl PostgresqlParser {
     /// Takes bytes behind the missing ones: the server says nothing after it is ready, so that this ends what is shown.
     pub(super) fn sought(&mut self, bytes: &[u8]) -> Answer {
         let Some((before, state)) = align::ready_at_end(bytes) else {
-            return pass_over(bytes, ending::MAX_BYTES);
+            return Answer::pass_over(bytes, ending::MAX_BYTES);
         };
         let Some(meaning) = self.sought_ending(before, state) else { return self.give_up() };
         self.server.is_seeking = false;
         match meaning {
-            Meaning::Tell(kind) => Answer::Message { eaten: bytes.len(), message: in_order(kind) },
+            Meaning::Tell(kind) => Answer::Message { eaten: bytes.len(), message: Message::in_order(kind) },
             _ => Answer::Nothing { eaten: bytes.len() },
         }
     }
@@ -92,7 +92,7 @@ impl PostgresqlParser {
     /// Takes bytes of a batch behind the missing ones, up to an `Execute` and a `Sync` that end what is shown.
     pub(super) fn sought_sync(&mut self, bytes: &[u8]) -> Answer {
         match ending::execute(bytes) {
-            None => return pass_over(bytes, ending::MAX_BYTES),
+            None => return Answer::pass_over(bytes, ending::MAX_BYTES),
             Some(0) => {}
             // The exchange begins with it.
             Some(eaten) => return Answer::Nothing { eaten },
@@ -108,7 +108,10 @@ impl PostgresqlParser {
         }
         let mut request = request::execute(Some(&statement), &self.identity);
         request.marks.extend_front(bound_marks);
-        Answer::Message { eaten: bytes.len(), message: in_order(MessageKind::Request(Box::new(request))) }
+        Answer::Message {
+            eaten: bytes.len(),
+            message: Message::in_order(MessageKind::Request(Box::new(request))),
+        }
     }
 
     /// Forgets an exchange whose end was not seen.

@@ -89,7 +89,7 @@ const EVERY: &[Mode] = &[Mode::Work, Mode::Await, Mode::Fan];
 
 /// Frameworks that are measured once more, with a part of the agent inside: the name of that row, the framework, the
 /// platform as `remora run --attach` names it.
-const ATTACHED: [(&str, &str, &str); 10] = [
+const ATTACHED: [(&str, &str, &str); 12] = [
     ("express+attach", "express", "node"),
     ("koa+attach", "koa", "node"),
     ("nestjs+attach", "nestjs", "node"),
@@ -100,6 +100,8 @@ const ATTACHED: [(&str, &str, &str); 10] = [
     ("spring-virtual+attach", "spring-virtual", "jvm"),
     ("spring-futures+attach", "spring-futures", "jvm"),
     ("webflux+attach", "webflux", "jvm"),
+    ("micronaut+attach", "micronaut", "jvm"),
+    ("quarkus+attach", "quarkus", "jvm"),
 ];
 
 /// The rows that they make.

@@ -266,7 +266,11 @@ impl Judge {
         };
         let is_same_request = match truth {
             Truth::Server => parent.number == span.number,
-            Truth::Job => self.origin(parent) == span.number,
+            // Below work whose sender is not known it is below no request.
+            Truth::Job => match self.origin(parent) {
+                None => return Verdict::Missing,
+                origin => origin == span.number,
+            },
             Truth::Roots => false,
         };
         let is_in_place = match truth {
@@ -470,6 +474,14 @@ mod tests {
             [server("a", one), sent, work, call("d", 1, Some("c"), one), call("e", 1, Some("c"), two)];
         let found = tally(&spans, Truth::Job);
         assert_eq!((found.right, found.wrong, found.spans), (1, 1, 2));
+    }
+
+    #[test]
+    fn work_that_nobody_is_known_to_have_asked_for_is_no_cause() {
+        let work = Span { id: "c".to_owned(), trace: "t".to_owned(), ..Span::default() };
+        let spans = [server("a", FIRST_NUMBER), work, call("d", 1, Some("c"), FIRST_NUMBER)];
+        let found = tally(&spans, Truth::Job);
+        assert_eq!((found.missing, found.wrong, found.spans), (1, 0, 1));
     }
 
     #[test]

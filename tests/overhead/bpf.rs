@@ -19,7 +19,7 @@ const OPERATIONS: u64 = 200_000;
 const MESSAGE: [u8; 256] = [7; 256];
 
 /// Run time and number of runs of each program.
-type Runs = BTreeMap<String, (u64, u64)>;
+pub(crate) type Runs = BTreeMap<String, (u64, u64)>;
 
 pub(crate) fn run(rounds: usize) -> Result<()> {
     let _counting =
@@ -122,7 +122,7 @@ fn nanoseconds_each(before: &Runs, after: &Runs, name: &str) -> Result<f64> {
 }
 
 /// Another agent on this host would be counted too: its programs have the same names.
-fn runs() -> Runs {
+pub(crate) fn runs() -> Runs {
     let mut runs = Runs::new();
     for program in loaded_programs().filter_map(Result::ok) {
         let (time, count) = runs.entry(String::from_utf8_lossy(program.name()).into_owned()).or_default();

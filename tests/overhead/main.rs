@@ -8,17 +8,19 @@ mod bpf;
 mod paced;
 mod process;
 mod throughput;
+mod tls;
 
 use anyhow::{Context as _, Result, bail};
 
 fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
-    let bench = arguments.next().context("which bench? bpf, throughput or agent")?;
+    let bench = arguments.next().context("which bench? bpf, throughput, tls or agent")?;
     let rounds = arguments.next().map_or(Ok(5), |rounds| rounds.parse()).context("the number of rounds")?;
     match bench.as_str() {
         "bpf" => bpf::run(rounds),
         "throughput" => throughput::run(rounds),
+        "tls" => tls::run(rounds),
         "agent" => agent::run(rounds),
-        other => bail!("no bench `{other}`: bpf, throughput or agent"),
+        other => bail!("no bench `{other}`: bpf, throughput, tls or agent"),
     }
 }

@@ -13,24 +13,29 @@ use remora_tests::{locate, tools};
 use remora_tests::figure;
 
 /// The programs that make the load.
-const LOADS: [&str; 2] = ["wrk", "redis-benchmark"];
+pub(crate) const LOADS: [&str; 2] = ["wrk", "redis-benchmark"];
 /// Seconds of load a round.
 const SECONDS: u32 = 5;
 
 pub(crate) fn run(rounds: usize) -> Result<()> {
     let nginx = Nginx::files(&[("plain", b"Hello, world!")])?;
-    compare("nginx static", rounds, || wrk(nginx.address()))?;
+    compare("nginx static", &[], rounds, || wrk(&plain(nginx.address())))?;
     let redis = Redis::start()?;
-    compare("Redis GET", rounds, || redis_benchmark(redis.address()))?;
+    compare("Redis GET", &[], rounds, || redis_benchmark(redis.address()))?;
     let service = GoService::start(&[])?;
-    compare("Go net/http", rounds, || wrk(service.address()))
+    compare("Go net/http", &[], rounds, || wrk(&plain(service.address())))
 }
 
-/// Measures in turns and beginning with either, so that a machine that grows slower favours none.
-fn compare(name: &str, rounds: usize, measure: impl Fn() -> Result<f64>) -> Result<()> {
+/// Measures in turns, with these flags of the agent, and beginning with either, so that a machine that grows slower favours none.
+pub(crate) fn compare(
+    name: &str,
+    flags: &[&str],
+    rounds: usize,
+    measure: impl Fn() -> Result<f64>,
+) -> Result<()> {
     let sink = Sink::start()?;
     let observed = || -> Result<f64> {
-        let _agent = Agent::exporting_to(sink.address(), &LOADS)?;
+        let _agent = Agent::with_flags(sink.address(), &LOADS, flags)?;
         measure()
     };
     let (mut without, mut with, mut lost) = (Vec::new(), Vec::new(), Vec::new());
@@ -53,9 +58,14 @@ fn compare(name: &str, rounds: usize, measure: impl Fn() -> Result<f64>) -> Resu
     Ok(())
 }
 
-fn wrk(server: SocketAddr) -> Result<f64> {
+fn plain(server: SocketAddr) -> String {
+    format!("http://{server}/plain")
+}
+
+/// Returns how many requests for a URL are answered in a second.
+pub(crate) fn wrk(url: &str) -> Result<f64> {
     let mut command = Command::new(locate::program("wrk")?);
-    command.args(["-t1", "-c32", &format!("-d{SECONDS}s"), &format!("http://{server}/plain")]);
+    command.args(["-t1", "-c32", &format!("-d{SECONDS}s"), url]);
     let printed = tools::printed(&mut command)?;
     let line = printed.lines().find_map(|line| line.trim().strip_prefix("Requests/sec:"));
     let rate = line.with_context(|| format!("wrk printed no rate: {printed}"))?.trim().parse()?;

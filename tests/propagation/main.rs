@@ -3,7 +3,9 @@
 //! Only programs that a test has started, in a cgroup of its own, ever write one.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, with the line at hand")]
 
+mod counted;
 mod firewall;
+mod http2;
 mod programs;
 mod proxy;
 mod requests;

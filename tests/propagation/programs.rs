@@ -5,13 +5,11 @@ use std::time::Duration;
 
 use remora_tests::cgroup::Cgroup;
 use remora_tests::recorder::Recorder;
-use remora_tests::remora::{Remora, patience};
-use remora_tests::{locate, tools, wait};
+use remora_tests::remora::Remora;
+use remora_tests::{locate, tools};
 
-use crate::requests::{Written, contexts, without_context};
+use crate::requests::{contexts, one, until_written, without_context};
 use crate::trial::host_writes;
-
-const PATIENCE: Duration = Duration::from_secs(40);
 
 /// Connections that say something unusual, each with the bytes of its script's own choice.
 const SCRIPT: &str = r#"
@@ -60,24 +58,6 @@ fn writing(cgroup: &Cgroup) -> Remora {
     Remora::with_flags(&["--propagate-in", cgroup.path().to_str().unwrap(), "--log", "info"]).unwrap()
 }
 
-/// Runs something that makes one connection; returns what came over it.
-fn one(recorder: &Recorder, run: &dyn Fn()) -> Vec<u8> {
-    let before = recorder.received().len();
-    run();
-    let all = recorder.received();
-    assert_eq!(all.len(), before + 1, "one connection");
-    all.into_iter().next_back().unwrap()
-}
-
-/// Repeats it until a context is written: the server must be known, and few connections are left alone.
-fn until_written(recorder: &Recorder, run: &dyn Fn()) -> (Vec<u8>, Written) {
-    wait::until("a context is written", patience(PATIENCE), || {
-        let (rest, written) = without_context(&one(recorder, run));
-        Ok(written.map(|written| (rest, written)))
-    })
-    .unwrap()
-}
-
 #[test]
 #[ignore = "needs root"]
 fn what_programs_send_arrives_with_one_header_more() {
@@ -119,7 +99,7 @@ fn what_programs_send_arrives_with_one_header_more() {
         programs.iter().map(|(program, arguments)| one(&recorder, &|| run(program, arguments))).collect();
     let mut remora = writing(&cgroup);
     for ((program, arguments), plain) in programs.iter().zip(&plain) {
-        let (rest, _) = until_written(&recorder, &|| run(program, arguments));
+        let (rest, _) = until_written(&recorder, &|| run(program, arguments), without_context);
         assert_eq!(String::from_utf8_lossy(&rest), String::from_utf8_lossy(plain), "{program:?}");
     }
     assert!(remora.metrics().unwrap().contains("remora_agent_writes_contexts 1"));
@@ -152,7 +132,7 @@ fn unusual_requests_arrive_whole() {
         println!("{kind}");
         let run = || script(&cgroup, &recorder, kind);
         if is_written {
-            let (rest, _) = until_written(&recorder, &run);
+            let (rest, _) = until_written(&recorder, &run, without_context);
             assert!(rest == *plain, "{kind}");
         } else {
             for _ in 0..4 {
@@ -176,7 +156,8 @@ fn the_written_context_is_that_of_the_span() {
     }
     let (cgroup, recorder) = (Cgroup::new().unwrap(), Recorder::start().unwrap());
     let mut remora = writing(&cgroup);
-    let (_, written) = until_written(&recorder, &|| script(&cgroup, &recorder, "kept alive"));
+    let (_, written) =
+        until_written(&recorder, &|| script(&cgroup, &recorder, "kept alive"), without_context);
     let spans = remora.finish().unwrap().spans_of_server(recorder.address()).unwrap();
     let found: Vec<_> = spans.iter().filter(|span| span.span_id == written.span).collect();
     let [call] = found.as_slice() else { panic!("{written:?} is not the only one among {spans:#?}") };

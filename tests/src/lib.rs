@@ -3,7 +3,9 @@
 #![warn(missing_docs)]
 
 pub mod bridge;
+pub mod certificates;
 pub mod cgroup;
+pub mod clients;
 pub mod exclusive;
 pub mod figure;
 pub mod hosts;

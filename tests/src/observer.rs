@@ -5,7 +5,7 @@ use std::process;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use remora::capture::{Capture, CaptureSettings, DatagramPorts, Observation, ProcessMode, Tasks};
+use remora::capture::{Attachment, Capture, CaptureSettings, DatagramPorts, Observation, ProcessMode, Tasks};
 use remora_engine::event::Event;
 
 use crate::exclusive::Exclusive;
@@ -17,6 +17,7 @@ pub const CAPTURE_BYTES: u32 = 4096;
 /// Attached BPF programs and what they told.
 pub struct Observer {
     capture: Capture,
+    probes: Vec<Attachment>,
     _exclusive: Exclusive,
 }
 
@@ -33,7 +34,7 @@ impl Observer {
 
     fn of_this(has_tokens: bool) -> Result<Self> {
         let mut observer = Self::load(false)?;
-        let mode = ProcessMode::Observe { tasks: Tasks::None, has_tokens };
+        let mode = ProcessMode::Observe { tasks: Tasks::None, has_tokens, reads_pipes: false };
         observer.capture.set_process(process::id(), mode);
         observer.capture.attach()?;
         Ok(observer)
@@ -56,7 +57,7 @@ impl Observer {
             // A child is not what its parent is.
             exec_resets_verdict: true,
         };
-        Ok(Self { capture: Capture::load(settings)?, _exclusive: exclusive })
+        Ok(Self { capture: Capture::load(settings)?, probes: Vec::new(), _exclusive: exclusive })
     }
 
     /// Attaches one of the agent's probes to the function at this address of this process's own program.
@@ -66,7 +67,8 @@ impl Observer {
         let map = maps.iter().find(|map| (map.address.0..map.address.1).contains(&address));
         let map = map.context("the function is in no file")?;
         let offset = address - map.address.0 + map.offset;
-        Ok(self.capture.prober().attach(program, Path::new("/proc/self/exe"), offset)?)
+        self.probes.push(self.capture.prober().attach(program, Path::new("/proc/self/exe"), offset)?);
+        Ok(())
     }
 
     /// Returns what was told since the last call.

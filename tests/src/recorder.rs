@@ -1,5 +1,7 @@
 //! A server that keeps every byte that it gets.
 
+mod http2;
+
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,7 +12,7 @@ use anyhow::Result;
 
 type Connections = Arc<Mutex<Vec<Vec<u8>>>>;
 
-/// A recording HTTP/1.1 server on loopback.
+/// A recording server of HTTP/1.1, and of HTTP/2 by prior knowledge, on loopback. It says nothing before it was asked.
 #[derive(Debug)]
 pub struct Recorder {
     address: SocketAddr,
@@ -63,7 +65,11 @@ fn serve(mut stream: TcpStream, kept: &Connections, index: usize) {
     let _ = stream.set_nodelay(true);
     let mut unread: Vec<u8> = Vec::new();
     let mut buffer = vec![0; 65_536];
+    let mut http2 = http2::Answers::default();
     loop {
+        if http2.is_preface(&unread) && stream.write_all(&http2.answer(&mut unread)).is_err() {
+            return;
+        }
         while let Some(length) = request_length(&unread) {
             unread.drain(..length);
             if stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").is_err() {

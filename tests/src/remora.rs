@@ -124,12 +124,17 @@ pub struct Agent {
 impl Agent {
     /// Starts it with its defaults, except that programs of these names are not traced.
     pub fn exporting_to(receiver: SocketAddr, untraced: &[&str]) -> Result<Self> {
+        Self::with_flags(receiver, untraced, &[])
+    }
+
+    /// Starts it likewise, with flags besides.
+    pub fn with_flags(receiver: SocketAddr, untraced: &[&str], flags: &[&str]) -> Result<Self> {
         let exclusive = Exclusive::wait();
         let scratch = Scratch::new("agent")?;
         let metrics = net::free_address()?;
         let mut command = agent_command(&scratch, &format!("http://{receiver}"), metrics)?;
         command.arg("--spool").arg(scratch.path().join("spool"));
-        command.env("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf");
+        command.env("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf").args(flags);
         for program in untraced {
             command.args(["--exclude", &format!("exe=*/{program}")]);
         }

@@ -53,6 +53,7 @@ pub fn mariadb(server: SocketAddr, statement: &str) -> Result<String> {
         "--no-defaults",
         "--skip-ssl",
         "--batch",
+        "--comments",
         "--skip-column-names",
         "--user=native",
         "--password=shop",

@@ -2,7 +2,7 @@
 
 use expect_test::expect;
 use remora_tests::remora::Remora;
-use remora_tests::servers::{Gunicorn, Workers};
+use remora_tests::servers::{Flavour, Gunicorn, Mysql, Postgres, Workers};
 use remora_tests::span::Names;
 use remora_tests::tools;
 
@@ -67,4 +67,41 @@ fn traces_in_other_formats_are_continued_too() {
         assert_eq!(spans[0].parent_id.as_deref(), Some(parent), "{trace}");
         assert_eq!(spans[1].parent_id.as_deref(), Some(spans[0].span_id.as_str()), "{trace}");
     }
+}
+
+/// What sqlcommenter adds to a statement.
+fn commented(statement: &str) -> String {
+    format!("{statement} /*db_driver='x%%3A1',traceparent='00-{TRACE}-{PARENT}-03'*/")
+}
+
+/// Fails unless the only statement is a part of the trace in its comment, which nothing else tells of.
+fn check_statement(remora: &mut Remora, query: &str) {
+    let spans = remora.finish().unwrap().trace(TRACE).unwrap();
+    let [client, server] = &spans[..] else { panic!("both sides: {spans:#?}") };
+    assert_eq!((client.kind.as_str(), client.parent_id.as_deref()), ("client", Some(PARENT)));
+    assert_eq!(client.text("remora.parent.evidence"), Some("wire"));
+    assert_eq!((server.kind.as_str(), &server.parent_id), ("server", &Some(client.span_id.clone())));
+    for span in [client, server] {
+        assert_eq!(span.text("db.query.text"), Some(query));
+        let told = span.attributes.iter().find(|(_, value)| value.to_string().contains(TRACE));
+        assert_eq!(told, None, "the comment");
+    }
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_trace_in_the_comment_of_a_statement_for_postgresql_is_continued() {
+    let postgres = Postgres::start().unwrap();
+    let mut remora = Remora::start().unwrap();
+    tools::psql(postgres.address(), &[&commented("SELECT 4711")]).unwrap();
+    check_statement(&mut remora, "SELECT ?");
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_trace_in_the_comment_of_a_statement_for_mysql_is_continued() {
+    let mysql = Mysql::start(Flavour::Mysql).unwrap();
+    let mut remora = Remora::start().unwrap();
+    tools::mariadb(mysql.address(), &commented("SELECT 4711")).unwrap();
+    check_statement(&mut remora, "SELECT ?");
 }

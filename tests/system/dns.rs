@@ -39,14 +39,19 @@ fn dig_asks_by_datagram() {
             remora.dns.question.type = A
             server.address = 127.83.12.53
             server.port = DNSMASQ.port
-        server `DNS A` of dnsmasq, unset
-            dns.answers = ["127.0.0.1"]
-            dns.question.name = www.remora.test
-            network.protocol.name = dns
-            network.transport = udp
-            remora.dns.question.type = A
-            server.address = 127.83.12.53
-            server.port = DNSMASQ.port
+          server `DNS A` of dnsmasq, unset
+              client.address = 127.0.0.1
+              client.port = *
+              dns.answers = ["127.0.0.1"]
+              dns.question.name = www.remora.test
+              network.peer.address = 127.0.0.1
+              network.peer.port = *
+              network.protocol.name = dns
+              network.transport = udp
+              remora.dns.question.type = A
+              remora.parent.evidence = position
+              server.address = 127.83.12.53
+              server.port = DNSMASQ.port
     "#]]
     .assert_eq(&whole(&spans, &names()));
 }
@@ -119,6 +124,37 @@ fn a_lookup_of_glibc_belongs_to_the_request_whose_thread_asked() {
         lookups(&spans, &format!("GET /{}", Dnsmasq::NAME)),
         ["DNS A unset [\"127.0.0.1\"]", "DNS AAAA unset [\"::1\"]"]
     );
+}
+
+/// musl asks by `sendto`, from a socket without a peer.
+#[test]
+#[ignore = "needs root"]
+fn lookups_of_musl_are_seen_and_joined() {
+    let dnsmasq = Dnsmasq::start().unwrap();
+    let scratch = Scratch::new("musl").unwrap();
+    let program = scratch.path().join("lookup");
+    let mut compiler = Command::new(locate::program("musl-gcc").unwrap());
+    compiler.args(["-static", "-o"]).arg(&program).arg(locate::apps().join("c/lookup.c"));
+    tools::printed(&mut compiler).unwrap();
+    let mut remora = Remora::start().unwrap();
+    let mut lookup = Command::new(program);
+    let found = tools::printed(&mut dnsmasq.resolving(lookup.arg(Dnsmasq::NAME)).unwrap()).unwrap();
+    assert!(["127.0.0.1", "::1"].contains(&found.trim()), "{found}");
+    let spans = remora.finish().unwrap().spans_with("dns.question.name", &Dnsmasq::NAME.into()).unwrap();
+    let of = |kind: &str| {
+        let mut spans: Vec<_> = spans.iter().filter(|span| span.kind == kind).collect();
+        spans.sort_unstable_by_key(|span| &span.name);
+        spans
+    };
+    let (asked, served) = (of("client"), of("server"));
+    let names = |spans: &[&Span]| spans.iter().map(|span| span.name.clone()).collect::<Vec<_>>();
+    assert_eq!(names(&asked), ["DNS A", "DNS AAAA"]);
+    assert_eq!(names(&served), names(&asked));
+    for (asked, served) in asked.iter().zip(served) {
+        assert_eq!(asked.text("server.address"), Some("127.83.12.53"), "{asked:#?}");
+        assert_eq!(served.text("client.address"), Some("127.0.0.1"), "{served:#?}");
+        assert_eq!((&served.parent_id, &served.trace_id), (&Some(asked.span_id.clone()), &asked.trace_id));
+    }
 }
 
 /// Go's resolver asks once for all goroutines that want a name at the same time, in goroutines of its own: whose the

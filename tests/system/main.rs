@@ -6,14 +6,18 @@
 mod chain;
 mod command;
 mod context;
+mod conversation;
 mod curl;
 mod dns;
+mod event_stream;
 mod false_friends;
 mod flask;
 mod go;
+mod graphql;
 mod grpc;
 mod hosts;
 mod http2;
+mod jobs;
 mod kafka;
 mod live;
 mod mongodb;
@@ -25,10 +29,14 @@ mod node;
 mod node_attached;
 mod older;
 mod postgres;
+mod pubsub;
 mod queue;
 mod rabbitmq;
 mod redis;
+mod redis_cluster;
+mod tls;
 mod tokio;
+mod websocket;
 
 use remora_tests::span::{Names, Show, Span, check_times, outline};
 

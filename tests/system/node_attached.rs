@@ -3,14 +3,20 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
+use remora::attach::{Attacher, Outcome, Platform, obstacle_in_node};
+use remora::health::{Ledger, Sample};
 use remora_tests::load::{self, Request};
 use remora_tests::remora::Remora;
 use remora_tests::running::Running;
 use remora_tests::scratch::Scratch;
 use remora_tests::span::Span;
 use remora_tests::{locate, net, tools, wait};
+use rustix::process::Signal;
+use tempfile::NamedTempFile;
 
 /// The service is left alone for some seconds after its start.
 const WITHIN: Duration = Duration::from_secs(60);
@@ -32,6 +38,17 @@ impl Relay {
         let url = format!("http://{address}/healthz");
         running.wait_ready(WITHIN, || Ok(tools::curl(&[&url]).is_ok())).unwrap();
         Self { running, address, _scratch: scratch }
+    }
+
+    /// Keeps the service from doing anything until what comes back is dropped.
+    fn block<'scope>(&'scope self, scope: &'scope thread::Scope<'scope, '_>) -> NamedTempFile {
+        let file = NamedTempFile::new().unwrap();
+        let path = file.path().to_str().unwrap().replace('/', "%2F");
+        scope.spawn(move || tools::curl(&[&format!("http://{}/block/{path}", self.address)]));
+        let children = format!("/proc/{0}/task/{0}/children", self.running.id());
+        let has_child = || Ok((!std::fs::read_to_string(&children)?.trim().is_empty()).then_some(()));
+        wait::until("the service waits for a child", WITHIN, has_child).unwrap();
+        file
     }
 
     /// Returns what the service sees of a part inside it.
@@ -100,6 +117,113 @@ fn parents_are_right_and_nothing_stays_behind() {
     let is_inspector = |line: &str| line.starts_with("Debugger ") || line.starts_with("For help, see: ");
     let others: Vec<_> = said.lines().filter(|line| !line.is_empty() && !is_inspector(line)).collect();
     assert!(others.is_empty(), "{others:?}");
+}
+
+/// A worker thread that one request has started answers others.
+#[test]
+#[ignore = "needs root"]
+fn what_a_worker_thread_leads_to_is_nobodys() {
+    let relay = Relay::start(&[]);
+    let mut remora = Remora::with_flags(&["--attach", "node"]).unwrap();
+    attached(&remora, "node");
+    let url = |path: &str| format!("http://{}/{path}", relay.address);
+    thread::scope(|scope| {
+        scope.spawn(|| tools::curl(&[&url("start/1")]).unwrap());
+        let is_started = || Ok(tools::curl(&[&url("echo/1")])?.contains("echo").then_some(()));
+        wait::until("the worker answers", WITHIN, is_started).unwrap();
+        (1000..1010).for_each(|id| drop(tools::curl(&[&url(&format!("echo/{id}"))]).unwrap()));
+        tools::curl(&[&url("stop/1")]).unwrap();
+    });
+    let spans = remora.finish().unwrap().spans_of_server(relay.address).unwrap();
+    let is_call = |span: &&Span| span.text("url.full").is_some_and(|url| url.contains("/leaf/10"));
+    let calls: Vec<_> = spans.iter().filter(is_call).collect();
+    assert_eq!(calls.len(), 10);
+    assert!(calls.iter().all(|call| call.parent_id.is_none()), "{calls:#?}");
+}
+
+/// How often the part comes and goes under load.
+const CYCLES: u32 = 12;
+
+/// Waits for what has become of a wish, while the service answers.
+fn outcome(attacher: &Attacher, relay: &Relay, is_attached: bool) {
+    let what = if is_attached { "the part is in" } else { "the part is gone" };
+    let found = wait::until(what, WITHIN, || Ok(attacher.poll_outcome()));
+    let expected = Outcome { tgid: relay.running.id(), is_attached };
+    assert_eq!(found.unwrap(), expected, "{}", relay.running.printed());
+}
+
+#[test]
+#[ignore = "needs root"]
+fn the_part_comes_and_goes_under_load_and_the_service_lives_on() {
+    let relay = Relay::start(&[]);
+    let traces = relay.traces();
+    let tgid = relay.running.id();
+    let ledger = Ledger::default();
+    let attacher = Attacher::start(&"node".parse().unwrap(), &ledger);
+    let is_over = AtomicBool::new(false);
+    let request =
+        |id: u32| Request { path: format!("/relay/{id}"), headers: Vec::new(), expected: id.to_string() };
+    let requests: Vec<_> = (1000..1000 + REQUESTS).map(request).collect();
+    thread::scope(|scope| {
+        let load = scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                load::run(relay.address, &requests, 16)
+                    .unwrap_or_else(|error| panic!("{error:#}: {}", relay.running.printed()));
+            }
+        });
+        for cycle in 0..CYCLES {
+            assert!(attacher.attach(tgid, Platform::Node));
+            outcome(&attacher, &relay, true);
+            assert!(relay.traces().contains("write"), "cycle {cycle}");
+            attacher.detach(tgid, Platform::Node);
+            outcome(&attacher, &relay, false);
+            assert_eq!(relay.traces(), traces, "cycle {cycle}: {}", relay.running.printed());
+        }
+        is_over.store(true, Ordering::Relaxed);
+        load.join().unwrap();
+    });
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_stopped_process_is_left_alone_until_it_goes_on() {
+    let relay = Relay::start(&[]);
+    let ledger = Ledger::default();
+    let attacher = Attacher::start(&"node".parse().unwrap(), &ledger);
+    relay.running.signal(Signal::STOP).unwrap();
+    let is_stopped = || Ok(obstacle_in_node(relay.running.id()).filter(|said| said.contains("stopped")));
+    wait::until("it is known to be stopped", WITHIN, is_stopped).unwrap();
+    assert!(attacher.attach(relay.running.id(), Platform::Node));
+    relay.running.signal(Signal::CONT).unwrap();
+    outcome(&attacher, &relay, true);
+    assert_eq!(relay.running.printed().matches("Debugger listening").count(), 1);
+}
+
+#[test]
+#[ignore = "needs root"]
+fn an_inspector_that_opens_too_late_is_closed_again() {
+    let relay = Relay::start(&[]);
+    let (traces, listening) = (relay.traces(), relay.listening());
+    let ledger = Ledger::default();
+    let attacher = Attacher::start(&"node".parse().unwrap(), &ledger);
+    thread::scope(|scope| {
+        let block = relay.block(scope);
+        assert!(attacher.attach(relay.running.id(), Platform::Node));
+        let is_given_up = || {
+            let is_it = |sample: &Sample| {
+                sample.name == "remora_agent_attach_refused_total"
+                    && format!("{:?}", sample.labels).contains("not_opened")
+            };
+            Ok(ledger.samples().iter().any(is_it).then_some(()))
+        };
+        wait::until("the agent has given up", WITHIN, is_given_up).unwrap();
+        drop(block);
+    });
+    let is_over = || Ok(relay.running.printed().contains("Debugger ending").then_some(()));
+    wait::until("the inspector has come and gone", WITHIN, is_over).unwrap();
+    let is_closed = || Ok((relay.listening() == listening).then_some(()));
+    wait::until("its port is closed", WITHIN, is_closed).unwrap();
+    assert_eq!(relay.traces(), traces);
 }
 
 #[test]

@@ -72,29 +72,3 @@ fn a_consumers_calls_hang_below_the_message_that_is_linked_to_its_sender() {
     assert_eq!(servers.len(), JOBS + 1, "RabbitMQ's side");
     assert!(servers.iter().zip(&sent).all(|(server, sent)| server.parent_id.as_ref() == Some(&sent.span_id)));
 }
-
-#[test]
-#[ignore = "needs root"]
-fn a_celery_task_is_linked_to_who_has_sent_it() {
-    let rabbitmq = Rabbitmq::start().unwrap();
-    let scratch = Scratch::new("celery").unwrap();
-    let mut remora = Remora::start().unwrap();
-    let mut command = Command::new(locate::messages("celery").unwrap());
-    command.args(["-A", "tasks", "worker", "--pool", "prefork", "--concurrency", "1", "--without-gossip"]);
-    command.args(["--loglevel", "INFO"]);
-    command.current_dir(locate::apps().join("messages")).env("AMQP_URL", rabbitmq.url());
-    command.env("PYTHONDONTWRITEBYTECODE", "1");
-    let mut worker = Running::start("celery", &scratch, &mut command).unwrap();
-    worker
-        .wait_ready(WITHIN, || {
-            Ok(std::fs::read_to_string(scratch.path().join("celery.log"))?.contains("ready"))
-        })
-        .unwrap();
-    tools::printed(&mut python("tasks.py", &rabbitmq)).unwrap();
-    wait::until("the task", WITHIN, || Ok(worker.printed().contains("mailed").then_some(()))).unwrap();
-    worker.stop().unwrap();
-    let spans = remora.finish().unwrap().spans_of_server(rabbitmq.address()).unwrap();
-    let (sent, received) = (of(&spans, "producer", "send celery"), of(&spans, "consumer", "process celery"));
-    assert_eq!((sent.len(), received.len()), (1, 1), "{spans:#?}");
-    assert_eq!(received[0].links, std::slice::from_ref(&sent[0].span_id));
-}

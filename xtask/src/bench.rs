@@ -37,6 +37,8 @@ enum Name {
     Throughput,
     /// Throughput that frameworks lose, and what of it is whose: tasks, contexts, hand-overs
     Mechanisms,
+    /// Throughput that servers lose over TLS, and what their libraries' functions cost
+    Tls,
     /// CPU and memory of the agent under a steady load
     Agent,
     /// Parsers: time, throughput and allocations on recorded sessions, large bodies, detection
@@ -51,6 +53,7 @@ impl Name {
             Name::Bpf => "bpf",
             Name::Throughput => "throughput",
             Name::Mechanisms => "mechanisms",
+            Name::Tls => "tls",
             Name::Agent => "agent",
             Name::Parse => "parse",
             Name::Bridge => "bridge",

@@ -12,6 +12,7 @@ use crate::run::host;
 use crate::shell::{self, step};
 use crate::workspace;
 
+/// `REMORA_BIN` names a folder with a `remora` and a `remora-bridge` to test instead of those of this checkout.
 #[derive(Args)]
 pub(crate) struct Test {
     /// Only these suites
@@ -68,7 +69,11 @@ pub(crate) fn run(test: &Test) -> Result<()> {
         build::embedded()?;
     } else {
         environment::install()?;
-        build::run(&Build { bpf_only: false })?;
+        if env::var_os("REMORA_BIN").is_some() {
+            build::embedded()?;
+        } else {
+            build::run(&Build { bpf_only: false })?;
+        }
     }
     let has = |suite| suites.contains(&suite);
     if has(Suite::Unit) {

@@ -125,11 +125,11 @@ fn suite() -> Result<String> {
     let mut command = shell::cargo("test");
     command.args(["--package", "remora-tests", "--test", "propagation", "--no-run", "--message-format=json"]);
     let printed = shell::output(command.arg("--target-dir").arg(&target))?;
-    // One JSON object a line; of the last one with an executable, that is the suite.
+    // One JSON object a line; the programs that tests start have executables too.
     let executable = printed
         .lines()
         .filter_map(|line| line.split_once("\"executable\":\"")?.1.split_once('"').map(|(path, _)| path))
-        .next_back()
+        .find(|path| path.contains("/deps/propagation-"))
         .context("cargo named no executable for the propagation suite")?;
     // What a locked memory limit does is not the question here; kernels before 5.11 have one.
     // Of the suite, the trial: real programs and load take an emulated machine many times as long.

@@ -21,9 +21,9 @@ pub const MAX_CAPTURE_BYTES: u32 = remora_abi::MAX_CAPTURE;
 
 pub use datagrams::DatagramPorts;
 pub use load::{Capture, CaptureSettings, Error};
-pub use observation::{Handover, Observation};
+pub use observation::{Handover, Observation, StreamEvent};
 pub use offsets::{OffsetError, resolve as resolve_offsets};
 pub use policy::{ProcessMode, Tasks};
-pub use prober::Prober;
+pub use prober::{Attachment, Prober};
 pub use socket_option::{set as set_socket_option, zero_copy_calls};
 pub use writing::{Membership, WriteSettings, Writing, other_socket_maps};

@@ -24,6 +24,7 @@ fn pipeline_settings(settings: &Settings) -> pipeline::Settings {
     pipeline::Settings {
         capture_bytes: settings.capture.bytes,
         datagram_ports: settings.capture.dns_ports,
+        tls: settings.capture.tls,
         engine: settings.engine.clone(),
         selection: settings.selection.clone(),
         writes: pipeline::Writes::default(),

@@ -10,6 +10,7 @@ mod environment;
 mod glob;
 mod go;
 mod inspect;
+mod libraries;
 mod notice;
 mod probes;
 mod process;
@@ -23,6 +24,8 @@ mod tokio;
 mod waiting;
 mod worker;
 
+use std::path::PathBuf;
+
 pub use container::{Membership, cgroup2_mount};
 pub use environment::Environment;
 pub use notice::{Notice, Verdict};
@@ -32,6 +35,19 @@ pub use selection::{Decision, Error, KEYS, Rule, Selection};
 pub use sockets::{socket_inodes, tcp_sockets};
 pub use table::{LINGER, MAX_PROCESSES, Processes};
 pub use worker::Discovery;
+
+/// Returns the files that a process executes and that hold functions of TLS which can be probed, by their paths in its root.
+#[must_use]
+pub fn tls_files(process: &Process) -> Vec<PathBuf> {
+    let mut probes = libraries::Libraries::default().of(process.tgid);
+    probes.extend(probes::Probes::default().of(process.tgid, &process.runtime));
+    let gives_plaintext = |purpose| matches!(purpose, Purpose::TlsReturned | Purpose::TlsGoReturned);
+    probes.retain(|probe| gives_plaintext(probe.purpose));
+    let mut files: Vec<_> = probes.iter().filter_map(|probe| std::fs::read_link(&probe.path).ok()).collect();
+    files.sort_unstable();
+    files.dedup();
+    files
+}
 
 /// Returns what `/proc` says of one process and what `selection` says of it; none if there is no such process.
 #[must_use]

@@ -14,6 +14,7 @@
 //! thread goes through a bounded channel whose refusals are counted. The discovery thread attaches probes, before it
 //! tells the verdicts that rely on them: the kernel takes its time for that, and the ring is read meanwhile.
 
+mod attached;
 mod handovers;
 mod order;
 mod parts;
@@ -33,17 +34,18 @@ use remora_engine::span::Span;
 
 use crate::attach::Platforms;
 use crate::capture::{
-    self, Capture, CaptureSettings, DatagramPorts, Handover, Observation, ProcessMode, WriteSettings,
+    self, Capture, CaptureSettings, DatagramPorts, Handover, Observation, ProcessMode, StreamEvent,
+    WriteSettings,
 };
 use crate::discover::{Discovery, Notice, Processes, Selection, Verdict};
 use crate::enrich::{ClockAnchor, Enricher, ResourceSpan};
 use crate::health::{Counter, Ledger, Readiness, Sample};
 use crate::propagate::{self, Mechanisms, Servers};
+use attached::Attached;
 use handovers::LostHandovers;
 use order::Order;
 use parts::Parts;
 use roster::Roster;
-use runtime::Attached;
 use unnamed::Unnamed;
 
 /// Notices and verdicts under way. One more is refused; the process is looked at when it is next seen.
@@ -62,6 +64,8 @@ pub struct Settings {
     pub capture_bytes: u32,
     /// Ports of which datagrams are captured.
     pub datagram_ports: DatagramPorts,
+    /// Whether TLS libraries are probed.
+    pub tls: bool,
     /// For the engine.
     pub engine: remora_engine::Settings,
     /// Which processes are observed.
@@ -103,13 +107,15 @@ pub fn run(
     stop: &AtomicBool,
     sink: impl FnMut(ResourceSpan),
 ) -> Result<(), capture::Error> {
+    allow_descriptors();
     let mut capture = load(&settings)?;
     capture.set_process(std::process::id(), ProcessMode::Ignore);
     let (notices, notices_rx) = sync_channel(CHANNEL_LENGTH);
     let (verdicts_tx, verdicts) = sync_channel(CHANNEL_LENGTH);
     let mut attached = Attached::new(capture.prober(), &shared.ledger);
     let discovery = Discovery::new(settings.selection.clone(), shared.processes.clone(), &shared.ledger)
-        .attaching(move |probe| attached.attach(probe));
+        .looking_into_tls(settings.tls)
+        .attaching(move |probe| (settings.tls || !probe.purpose.is_of_tls()) && attached.attach(probe));
     shared.readiness.fails("capture", "the processes of this host are being looked at");
     capture.attach()?;
     for cgroup in &settings.writes.cgroups {
@@ -260,9 +266,16 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
         if !self.roster.judge(tgid, programs, observe) {
             return;
         }
-        let how = self.parts.judge(tgid, observe, &runtime, runtime::plain(&runtime, &probes));
+        let process = self.processes.get(tgid).filter(|process| process.instance.tgid != tgid);
+        let master =
+            process.filter(|process| runtime::has_jobs(process)).map(|process| process.instance.tgid);
+        let plain = runtime::plain(&runtime, &probes, master.is_some());
+        let how = self.parts.judge(tgid, observe, &runtime, plain);
         self.capture.set_process(tgid, if observe { how.mode() } else { ProcessMode::Ignore });
         self.engine.handle_process(tgid, how.scheduling);
+        if let Some(master) = master.filter(|_| how.reads_pipes) {
+            self.engine.handle_worker(tgid, master);
+        }
         waiting.into_iter().for_each(|tid| self.engine.handle_waiting(tid));
     }
 
@@ -289,6 +302,13 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
             Observation::Gift { handover, giver, token, at_ns } => {
                 self.hand_over(handover, &giver, token, at_ns);
             }
+            Observation::Stream { what: StreamEvent::Written, executor, token, number, .. } => {
+                self.engine.handle_stream_written(&executor, token, number);
+            }
+            Observation::Stream { what: StreamEvent::Served, executor, number, .. } => {
+                self.engine.handle_stream_served(&executor, number);
+            }
+            Observation::Pipe(read) => self.engine.handle_pipe_read(&read),
             Observation::TaskEnd { tgid, context, .. } => self.engine.handle_task_end(tgid, context),
             Observation::Thread { maker, tid, at_ns } => self.engine.handle_thread(&maker, tid, at_ns),
             Observation::ThreadEnd { tgid, tid, at_ns } => self.engine.handle_thread_end(tgid, tid, at_ns),
@@ -296,8 +316,17 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
             Observation::Beginning { sock, own, told, at_ns } => {
                 self.engine.handle_beginning(sock, own, told, at_ns);
             }
-            // The engine was told when they came.
-            Observation::Exec { .. } | Observation::Fork { .. } => {}
+            Observation::Plaintext { plaintext, at_ns, .. } => {
+                if !self.roster.is_ignored(plaintext.tls.tgid) {
+                    self.engine.handle_plaintext(plaintext, at_ns);
+                }
+            }
+            Observation::Ciphertext { ciphertext, at_ns } => {
+                self.engine.handle_ciphertext(&ciphertext, at_ns);
+            }
+            Observation::TlsEnd { tls, .. } => self.engine.handle_tls_end(tls),
+            // The engine, or discovery, was told when they came.
+            Observation::Exec { .. } | Observation::Fork { .. } | Observation::Mapped { .. } => {}
         }
     }
 
@@ -306,6 +335,7 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
             Handover::Gift => self.engine.handle_gift(giver, token, at_ns),
             Handover::Spawn => self.engine.handle_spawn(giver, token, at_ns),
             Handover::Wake => self.engine.handle_wake(giver, token, at_ns),
+            Handover::Ask => self.engine.handle_ask(giver.tgid, token, at_ns),
         }
     }
 
@@ -433,6 +463,15 @@ fn engine_sample(counter: remora_engine::Counter) -> Sample {
     }
 }
 
+/// Allows as many descriptors as may be: each probe takes one.
+fn allow_descriptors() {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let raised = rustix::process::Rlimit { current: limit.maximum, ..limit };
+    if let Err(error) = rustix::process::setrlimit(rustix::process::Resource::Nofile, raised) {
+        tracing::debug!("the limit of descriptors stays: {error}");
+    }
+}
+
 /// Returns what discovery should know of an observation.
 fn notice(observation: &Observation, roster: &mut Roster) -> Option<Notice> {
     match observation {
@@ -454,6 +493,7 @@ fn notice(observation: &Observation, roster: &mut Roster) -> Option<Notice> {
         Observation::Socket { event: Event { kind: EventKind::Opened(_), .. }, tgid } => {
             roster.is_new(*tgid).then_some(Notice::Seen { tgid: *tgid })
         }
+        Observation::Mapped { tgid } => Some(Notice::Mapped { tgid: *tgid }),
         Observation::Task { executor, thread_pointer: Some(thread_pointer), .. } => {
             let tgid = executor.tgid;
             roster.is_asking(tgid).then_some(Notice::Tasking { tgid, thread_pointer: *thread_pointer })
@@ -462,9 +502,14 @@ fn notice(observation: &Observation, roster: &mut Roster) -> Option<Notice> {
         | Observation::Task { .. }
         | Observation::TaskEnd { .. }
         | Observation::Gift { .. }
+        | Observation::Stream { .. }
+        | Observation::Pipe(_)
         | Observation::Thread { .. }
         | Observation::ThreadEnd { .. }
         | Observation::Beginning { .. }
+        | Observation::Plaintext { .. }
+        | Observation::Ciphertext { .. }
+        | Observation::TlsEnd { .. }
         | Observation::HandoversLost { .. } => None,
     }
 }

@@ -21,7 +21,7 @@ pub use trial::{answer, headers_with_lasting_membership, tried};
 /// Manners of writing contexts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Mechanisms {
-    /// A header of HTTP/1 requests.
+    /// A header of HTTP requests.
     pub headers: bool,
     /// An option in the header of TCP.
     pub option: bool,
@@ -66,6 +66,8 @@ pub enum Outcome {
         checks: u32,
         /// Headers that were written by them, and arrived.
         headers: u64,
+        /// Those of them that were written into HTTP/2.
+        fields: u64,
         /// TCP options, likewise.
         options: u64,
     },
@@ -94,12 +96,17 @@ impl Outcome {
 impl fmt::Display for Outcome {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Outcome::Harmless { checks, headers, options } => {
+            Outcome::Harmless { checks, headers, fields, options } => {
                 write!(formatter, "harmless: {checks} checks passed, ")?;
                 match (headers, options) {
-                    (headers, 0) => write!(formatter, "{headers} headers written by them"),
+                    (headers, 0) => {
+                        write!(formatter, "{headers} headers ({fields} of HTTP/2) written by them")
+                    }
                     (0, options) => write!(formatter, "{options} TCP options written by them"),
-                    _ => write!(formatter, "{headers} headers and {options} TCP options written by them"),
+                    _ => write!(
+                        formatter,
+                        "{headers} headers ({fields} of HTTP/2) and {options} TCP options written by them"
+                    ),
                 }
             }
             Outcome::Harmful { failed, first } => {

@@ -7,25 +7,33 @@ mod connections;
 mod content;
 mod deliveries;
 mod describe;
+mod early;
+mod hoping;
 mod identity;
+mod jobs;
 mod late;
 mod messages;
 mod parents;
 mod route;
 mod works;
 
+use std::net::SocketAddr;
+
 use foldhash::HashMap;
 
 use crate::connection::Stamp;
 use crate::event::{Claim, ConnectionId, Executor, Opened, Role, Scheduling};
 use crate::pairing::{Exchange, ExchangeId, Started};
-use crate::protocol::{Keys, Marks, Request, WireContext};
+use crate::protocol::{Keys, Marks, MessageKey, Request, WireContext};
 use crate::semconv::{self, Attributes, Value};
 use crate::span::{Evidence, Link, Parent, Span, SpanId, SpanKind, TraceId};
 use content::Content;
 pub use content::ContentEvidence;
 pub(crate) use deliveries::Brought;
+use early::Early;
+use hoping::Hoping;
 use identity::{IdSource, Identity, WireKey};
+use jobs::Jobs;
 use late::{Answers, Late};
 use messages::Messages;
 use parents::{Found, Parents};
@@ -59,6 +67,8 @@ struct Active {
     context: Context,
     parent: Option<Parent>,
     links: Vec<Link>,
+    /// Messages that it has received before their producers were known.
+    early: Vec<MessageKey>,
     wire: Option<WireContext>,
     keys: Vec<WireKey>,
     has_children: bool,
@@ -68,6 +78,8 @@ struct Active {
     own_trace: TraceId,
     /// Whether the request carries the context of that trace, which the agent wrote.
     is_written: bool,
+    /// The other end of its request, where the socket has many.
+    peer: Option<SocketAddr>,
 }
 
 impl Active {
@@ -78,11 +90,13 @@ impl Active {
             context,
             parent: None,
             links: Vec::new(),
+            early: Vec::new(),
             wire: None,
             keys: Vec::new(),
             has_children: false,
             caller: None,
             is_written: false,
+            peer: None,
         }
     }
 }
@@ -92,6 +106,16 @@ impl Active {
 struct Call {
     context: Context,
     forget_at_ns: Option<u64>,
+    /// Two calls that are open have the same key.
+    is_ambiguous: bool,
+}
+
+impl Call {
+    /// Returns whether it is the one that was found by this key. Datagrams are told apart by numbers that are used again
+    /// before long: their call is open, and no other that is has the same.
+    fn is_meant_by(&self, key: &WireKey) -> bool {
+        !matches!(key, WireKey::Datagram { .. }) || (self.forget_at_ns.is_none() && !self.is_ambiguous)
+    }
 }
 
 /// The cause of a call that has not been told yet.
@@ -168,6 +192,8 @@ pub(crate) struct Tally {
     pub(crate) idle_exchanges: u64,
     /// Work that messages asked for which was cut short because there was too much of it.
     pub(crate) works_evicted: u64,
+    /// Jobs that were received and never seen to be worked on, or came under the id of one that still waited.
+    pub(crate) jobs_forgotten: u64,
 }
 
 /// The state of all traces that pass through this host.
@@ -182,9 +208,14 @@ pub(crate) struct Correlation {
     foreseen: HashMap<(ConnectionId, u64), Foreseen>,
     /// Calls that have been answered, and whose causes show by whom that wakes.
     answers: Answers,
+    /// Calls that have been answered, and whose causes show when these are.
+    hoping: Hoping,
     routes: Routes,
     messages: Messages,
+    /// Consumers that wait for the names of their messages.
+    early: Early,
     works: Works,
+    jobs: Jobs,
     /// Spans of work that has ended.
     ended: Vec<Span>,
     tally: Tally,
@@ -202,9 +233,12 @@ impl Correlation {
             content: Content::new(evidence),
             foreseen: HashMap::default(),
             answers: Answers::default(),
+            early: Early::default(),
+            hoping: Hoping::default(),
             routes: Routes::default(),
             messages: Messages::default(),
             works: Works::default(),
+            jobs: Jobs::default(),
             ended: Vec::new(),
             tally: Tally::default(),
             next_sweep_ns: 0,
@@ -214,13 +248,14 @@ impl Correlation {
     /// Returns what the rules decided so far.
     pub(crate) fn tally(&self) -> Tally {
         let mut tally = self.tally;
-        tally.ambiguous += self.parents.ambiguous() + self.answers.ambiguous();
+        tally.ambiguous += self.parents.ambiguous() + self.answers.ambiguous() + self.hoping.unfulfilled();
         tally.over_limit += self.parents.over_limit();
         tally.too_many_calls += self.parents.too_many_calls();
         tally.too_old += self.parents.too_old();
         tally.content = self.content.tally();
         tally.messages_forgotten += self.messages.forgotten();
         tally.works_evicted += self.works.evicted();
+        tally.jobs_forgotten += self.jobs.forgotten();
         tally
     }
 
@@ -248,6 +283,7 @@ impl Correlation {
     pub(crate) fn handle_process_exit(&mut self, tgid: u32) {
         self.end_works(self.works.of_process(tgid), None);
         self.parents.forget_process(tgid);
+        self.jobs.forget_process(tgid);
     }
 
     /// Notes who opened a connection, and during what.
@@ -289,6 +325,26 @@ impl Correlation {
         self.parents.note_gift(giver, token, at_ns);
     }
 
+    /// Notes that a process was forked by another to work for it.
+    pub(crate) fn handle_worker(&mut self, worker: u32, master: u32) {
+        self.jobs.note_worker(worker, master);
+    }
+
+    /// Notes that a unit of work asks for a message.
+    pub(crate) fn handle_ask(&mut self, tgid: u32, token: u64, at_ns: u64) {
+        self.parents.note_asking(tgid, token, at_ns);
+    }
+
+    /// Notes that a goroutine writes a stream's header, which was handed over under this number.
+    pub(crate) fn handle_stream_written(&mut self, writer: &Executor, header: u64, number: u64) {
+        self.parents.note_stream_written(writer, header, number);
+    }
+
+    /// Notes that a goroutine serves one of the streams that its maker has read.
+    pub(crate) fn handle_stream_served(&mut self, executor: &Executor, number: u64) {
+        self.parents.note_stream_served(executor, number);
+    }
+
     /// Notes that a task has made another.
     pub(crate) fn handle_spawn(&mut self, maker: &Executor, task: u64, at_ns: u64) {
         self.parents.note_spawn(maker, task, at_ns);
@@ -323,9 +379,26 @@ impl Correlation {
         }
     }
 
-    /// Returns a span that had to wait for its parent.
+    /// Returns a span that had to wait for its parent, or for those who sent what it received.
     pub(crate) fn poll_late(&mut self) -> Option<Span> {
-        self.answers.pop()
+        while let Some(late) = self.answers.pop().or_else(|| self.hoping.pop()) {
+            let told = self.tell(late);
+            if told.is_some() {
+                return told;
+            }
+        }
+        self.poll_early()
+    }
+
+    /// Returns a span that waits for no parent; none where it waits for those who sent what it received, or tells
+    /// nothing.
+    fn tell(&mut self, late: Late) -> Option<Span> {
+        if late.early.is_empty() {
+            return (!late.is_idle).then_some(late.span);
+        }
+        let received_at_ns = late.span.ended_at_ns;
+        self.early.hold(late.span, late.early, received_at_ns);
+        None
     }
 
     /// Notes for whom a connection is written to next.
@@ -438,7 +511,7 @@ impl Correlation {
         opened: &Opened,
     ) {
         let identity = Identity::of(kind, &started.place, opened, &mut self.ids);
-        let keys = identity::wire_keys(kind, &started.place, connection, opened);
+        let keys = identity::wire_keys(kind, started, connection, opened);
         let Asked { context: wire, mut marks, sent, carried, source } = asked;
         if let Some(wire) = &wire {
             marks.add_context(wire);
@@ -457,7 +530,7 @@ impl Correlation {
             self.content.begin(started.id, started.first.executor.tgid, marks);
             self.begin_server(started, wire, connection, identity, keys)
         };
-        self.active.insert(started.id, active);
+        self.active.insert(started.id, Active { peer: started.place.peer, ..active });
     }
 
     /// Returns what a call belongs to, and what it may belong to.
@@ -543,18 +616,21 @@ impl Correlation {
                 self.tally.not_remembered += 1;
                 break;
             }
-            self.calls.insert(*key, Call { context: context.clone(), forget_at_ns: None });
+            let is_ambiguous = self.calls.get(key).is_some_and(|call| call.forget_at_ns.is_none());
+            self.calls.insert(*key, Call { context: context.clone(), forget_at_ns: None, is_ambiguous });
         }
         Active {
             context,
             parent,
             links,
+            early: Vec::new(),
             wire,
             keys,
             has_children: false,
             caller: None,
             own_trace: identity.trace,
             is_written: false,
+            peer: None,
         }
     }
 
@@ -597,17 +673,20 @@ impl Correlation {
             context,
             parent,
             links: Vec::new(),
+            early: Vec::new(),
             wire,
             keys,
             has_children: false,
             caller,
             own_trace: identity.trace,
             is_written: false,
+            peer: None,
         }
     }
 
     fn caller(&self, keys: &[WireKey]) -> Option<&Context> {
-        keys.iter().find_map(|key| self.calls.get(key)).map(|call| &call.context)
+        let call = |key| self.calls.get(key).filter(|call| call.is_meant_by(key));
+        keys.iter().find_map(call).map(|call| &call.context)
     }
 
     /// Notes that a request has been sent whole: its reader goes on to work on it.
@@ -645,6 +724,7 @@ impl Correlation {
         if let Some(active) = self.active.remove(&id) {
             self.release(&active, now_ns);
         }
+        self.hoping.settle(id, None, &mut self.parents);
     }
 
     /// Ends the span of an exchange. There is none where nothing came of what is repeated all the time.
@@ -657,12 +737,19 @@ impl Correlation {
         opened: &Opened,
     ) -> Option<Span> {
         let mut active = self.active.remove(&exchange.id)?;
+        let met = active.peer.filter(|_| opened.has_many_peers()).map(|peer| opened.with_peer(peer));
+        let opened = met.as_ref().unwrap_or(opened);
         let is_late = self.parents.is_late(exchange.id) && active.parent.is_none();
         let reader = exchange.response_last.filter(|_| is_late).map(|last| last.executor);
         let cause = self.parents.parent_of(exchange.id);
+        let hope = self.parents.hope_of(exchange.id).filter(|_| active.parent.is_none());
         let last = exchange.response_last.unwrap_or(exchange.request_last);
         self.parents.note_ended(exchange.id, last.at_ns);
         self.parents.note_request_end(exchange.id, last.at_ns);
+        if kind != SpanKind::Client {
+            self.match_late(&mut active);
+            self.fulfil(exchange.id, &active);
+        }
         self.parents.end(exchange.id);
         self.content.end(exchange.id);
         if let Some(cause) = cause {
@@ -682,8 +769,6 @@ impl Correlation {
                 }
             }
             moved = self.deliver(&exchange, &mut active, cause, protocol, connection, opened);
-        } else {
-            self.match_late(&mut active);
         }
         let mut span =
             describe::span(kind, exchange, protocol, connection, opened, &mut self.routes, &active.context);
@@ -700,11 +785,22 @@ impl Correlation {
         if let Some(parent) = span.parent {
             span.attributes.push((semconv::REMORA_PARENT_EVIDENCE, Value::from(parent.evidence.label())));
         }
-        if let Some(reader) = reader {
-            self.answers.read(&reader, Late { span, is_idle, own_trace: active.own_trace });
-            return None;
+        let late = Late { span, is_idle, own_trace: active.own_trace, early: active.early };
+        match (reader, hope) {
+            (Some(reader), _) => self.answers.read(&reader, late),
+            (None, Some(hope)) => self.hoping.hold(hope, late),
+            (None, None) => return self.tell(late),
         }
-        (!is_idle).then_some(span)
+        None
+    }
+
+    /// Tells the calls that wait for a request to end: it is their cause where what was hoped has come true.
+    fn fulfil(&mut self, id: ExchangeId, active: &Active) {
+        if self.hoping.is_awaited(id) {
+            let (cause, received) = (active.context.clone(), active.wire.clone());
+            let cause = Foreseen { cause, received, evidence: Evidence::Task };
+            self.hoping.settle(id, Some(&cause), &mut self.parents);
+        }
     }
 
     /// The caller may have been told after its server.
@@ -738,6 +834,8 @@ impl Correlation {
     /// Lets time pass.
     pub(crate) fn handle_timeout(&mut self, now_ns: u64) {
         self.answers.expire(now_ns);
+        self.early.expire(now_ns);
+        self.hoping.expire(now_ns);
         self.learn();
         if now_ns < self.next_sweep_ns {
             return;
@@ -745,8 +843,9 @@ impl Correlation {
         self.next_sweep_ns = now_ns.saturating_add(MEMORY_NS / 4);
         self.calls.retain(|_, call| call.forget_at_ns.is_none_or(|at_ns| at_ns > now_ns));
         self.foreseen.retain(|(_, at_ns), _| now_ns.saturating_sub(*at_ns) < FORESIGHT_NS);
-        self.parents.sweep();
+        self.parents.sweep(now_ns);
         self.content.handle_timeout(now_ns);
+        self.jobs.expire(now_ns);
         let overdue = self.works.overdue(now_ns);
         self.end_works(overdue, None);
     }

@@ -1,30 +1,39 @@
 //! The state machine that calls the rooms in order.
 
+mod ages;
+mod ending;
+mod memory;
+mod outcomes;
+mod tls;
+
 use std::collections::VecDeque;
 
 use foldhash::HashMap;
 
 use crate::command::Command;
 use crate::connection::{Stamp, Stream, Told, Translation};
-use crate::correlation::{Asked, Brought, ContentEvidence, Correlation};
+use crate::correlation::{ContentEvidence, Correlation};
 use crate::event::{
-    Closed, ConnectionId, Data, Direction, Event, EventKind, Executor, FirstPositions, Insertion, Opened,
+    ConnectionId, Data, Direction, Event, EventKind, Executor, FirstPositions, Insertion, Opened, PipeRead,
     Role, Scheduling,
 };
 use crate::pairing::{ExchangeId, Paired, Pairing};
-use crate::protocol::{Delivery, Learned, MessageKind, ParserSettings};
-use crate::session::{Outcome, Session, Step, Surroundings};
+use crate::protocol::{Learned, ParserSettings, job_id};
+use crate::session::{Outcome, Session, Surroundings};
 use crate::span::{Span, SpanKind};
 use crate::tally::Tally;
+use crate::tls::{Begins, Conversation, Joins};
+use ages::Ages;
+use memory::Weight;
 
 /// Connections that are followed. For one more, the one that was idle longest is forgotten.
 const MAX_CONNECTIONS: usize = 65_536;
 /// Idle time after which a connection whose end was missed is forgotten.
 const MAX_IDLE_NS: u64 = 3_600_000_000_000;
-/// Bytes that wait for others, on all connections. Beyond it, the connection that wants more loses what it has.
-const MAX_HELD_BYTES: usize = 32 << 20;
 /// How long a connection that the kernel has ended is kept for what its process may still read.
 const LINGER_NS: u64 = 300_000_000;
+/// Outcomes of one read for which room is kept for the next.
+const KEPT_OUTCOMES: usize = 64;
 /// How often idle connections are looked for.
 const SWEEP_NS: u64 = 10_000_000_000;
 
@@ -65,7 +74,9 @@ pub struct Engine {
     max_capture_bytes: u32,
     tells_unknown: bool,
     connections: HashMap<ConnectionId, Connection>,
+    ages: Ages,
     told: Told,
+    joins: Joins,
     correlation: Correlation,
     spans: VecDeque<Span>,
     commands: VecDeque<Command>,
@@ -74,8 +85,11 @@ pub struct Engine {
     next_sweep_ns: u64,
     /// Connections with segments that wait for earlier ones.
     waiting: Vec<ConnectionId>,
-    /// Bytes that wait for others, on all connections.
+    /// What all connections hold.
     held_bytes: usize,
+    /// Empty lists that have room: for what a read of a connection leads to, and for what a message does.
+    outcomes: Vec<Outcome>,
+    paired: Vec<Paired>,
 }
 
 /// One end of a connection and all that is known of it.
@@ -84,13 +98,14 @@ struct Connection {
     egress: Stream,
     ingress: Stream,
     session: Session,
+    /// What is known of its encryption: then its streams are those of the plaintext.
+    tls: Option<Box<Conversation>>,
     pairing: Pairing,
     opened_at_ns: u64,
     last_seen_ns: u64,
     /// The process that used it last.
     user: u32,
-    /// Bytes that wait for others, as they count in the engine's total.
-    held_bytes: usize,
+    weight: Weight,
     /// When the kernel ended it. Its process may still read what had arrived.
     ended_at_ns: Option<u64>,
     /// Where the agent has written a context into a request that was not told yet.
@@ -111,7 +126,7 @@ impl Connection {
         let session = Session::new(opened.role);
         Self {
             user: opened.executor.tgid,
-            held_bytes: 0,
+            weight: Weight::default(),
             ended_at_ns: None,
             written_at: None,
             translation: Translation::default(),
@@ -119,6 +134,7 @@ impl Connection {
             egress: Stream::default(),
             ingress: Stream::default(),
             session,
+            tls: None,
             pairing: Pairing::default(),
             opened_at_ns: at_ns,
             last_seen_ns: at_ns,
@@ -146,7 +162,9 @@ impl Engine {
             max_capture_bytes: settings.max_capture_bytes,
             tells_unknown: settings.tells_unknown,
             connections: HashMap::default(),
+            ages: Ages::default(),
             told: Told::default(),
+            joins: Joins::default(),
             correlation: Correlation::new(settings.id_seed, settings.content_evidence),
             spans: VecDeque::new(),
             commands: VecDeque::new(),
@@ -155,6 +173,8 @@ impl Engine {
             next_sweep_ns: 0,
             waiting: Vec::new(),
             held_bytes: 0,
+            outcomes: Vec::new(),
+            paired: Vec::new(),
         }
     }
 
@@ -165,7 +185,9 @@ impl Engine {
             EventKind::Opened(opened) => self.open(connection, opened, at_ns),
             EventKind::Data(data) => self.data(connection, data, at_ns),
             EventKind::Claimed(claim) => {
-                if self.connections.contains_key(&connection) {
+                let found = self.connections.get(&connection);
+                // Positions that were claimed are those of ciphertext.
+                if found.is_some_and(|found| found.tls.is_none() || claim.from.is_none()) {
                     self.correlation.see(&Stamp { at_ns, executor: claim.executor });
                     self.correlation.claim(connection, &claim, at_ns);
                 }
@@ -215,6 +237,36 @@ impl Engine {
         self.correlation.handle_gift(giver, token, at_ns);
     }
 
+    /// Tells that a unit of work asks for a message: it works on what its calls bring.
+    pub fn handle_ask(&mut self, tgid: u32, token: u64, at_ns: u64) {
+        self.correlation.handle_ask(tgid, token, at_ns);
+    }
+
+    /// Tells that a process was forked by another of its program, which may hand it jobs: what it reads from pipes will be
+    /// told.
+    pub fn handle_worker(&mut self, worker: u32, master: u32) {
+        self.correlation.handle_worker(worker, master);
+    }
+
+    /// Tells that a worker process has read from a pipe, through which its master may hand it jobs.
+    pub fn handle_pipe_read(&mut self, read: &PipeRead) {
+        self.next_exchange += 1;
+        let id = ExchangeId(self.next_exchange);
+        self.correlation.handle_pipe_read(read, job_id(&read.bytes), id);
+        self.spans.extend(self.correlation.take_ended());
+    }
+
+    /// Tells that a goroutine writes the header of a stream for others: `header` was given by whom it is for, and the
+    /// stream has this number on the connection that the goroutine writes.
+    pub fn handle_stream_written(&mut self, writer: &Executor, header: u64, number: u32) {
+        self.correlation.handle_stream_written(writer, header, number.into());
+    }
+
+    /// Tells that a goroutine serves the stream with this number, which the goroutine that started it has read.
+    pub fn handle_stream_served(&mut self, executor: &Executor, number: u32) {
+        self.correlation.handle_stream_served(executor, number.into());
+    }
+
     /// Tells that the other end of a connection, which need not have been accepted yet, has said where it begins as that
     /// end counts: what carries it rewrites positions.
     pub fn handle_beginning(&mut self, sock: u64, own: FirstPositions, told: FirstPositions, at_ns: u64) {
@@ -254,6 +306,9 @@ impl Engine {
             // Another process may hold it still.
             self.commands.push_back(Command::Reannounce(connection));
         }
+        for connection in self.joins.forget_process(tgid) {
+            self.part(connection);
+        }
         self.correlation.handle_process_exit(tgid);
         self.spans.extend(self.correlation.take_ended());
     }
@@ -269,17 +324,24 @@ impl Engine {
                 self.close(connection, ended_at_ns);
                 continue;
             }
+            if let Some(tls) = &mut found.tls {
+                tls.expire(now_ns);
+                self.tell_written(connection, now_ns);
+            }
+            let Some(found) = self.connections.get_mut(&connection) else { continue };
             found.egress.expire(now_ns);
             found.ingress.expire(now_ns);
             let mut outcomes = Vec::new();
             let around =
                 Surroundings { settings: &self.parsers, learned: &self.learned, opened: &found.opened };
             found.session.settle(now_ns, &around, &mut outcomes);
-            self.take_outcomes(connection, outcomes);
+            self.take_outcomes(connection, &mut outcomes);
             self.read(connection, Direction::Egress);
             self.read(connection, Direction::Ingress);
+            self.bound_memory(connection, 0);
             self.note_waiting(connection);
         }
+        self.joins.expire(now_ns);
         self.correlation.handle_timeout(now_ns);
         self.spans.extend(std::iter::from_fn(|| self.correlation.poll_late()));
         self.spans.extend(self.correlation.take_ended());
@@ -321,8 +383,11 @@ impl Engine {
         self.held_bytes = 0;
         self.correlation.end_all();
         self.spans.extend(self.correlation.take_ended());
-        self.correlation.handle_timeout(u64::MAX);
-        self.spans.extend(std::iter::from_fn(|| self.correlation.poll_late()));
+        // What waited for its parent waits for who sent its messages then.
+        for _ in 0..2 {
+            self.correlation.handle_timeout(u64::MAX);
+            self.spans.extend(std::iter::from_fn(|| self.correlation.poll_late()));
+        }
     }
 
     /// Returns the next finished span.
@@ -339,7 +404,7 @@ impl Engine {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<u64> {
         let held = self.waiting.iter().filter_map(|id| self.connections.get(id)).filter_map(deadline);
-        held.chain(std::iter::once(self.next_sweep_ns)).min()
+        held.chain(self.joins.deadline()).chain(std::iter::once(self.next_sweep_ns)).min()
     }
 
     /// Returns all counters.
@@ -350,7 +415,16 @@ impl Engine {
         let mut counters =
             self.tally.counters(self.correlation.tally(), connections, outstanding, self.held_bytes as u64);
         let value = self.told.refused();
-        counters.push(Counter { family: "loss", label: "beginning_not_remembered", protocol: "", value });
+        let (visible, unseen) = self.tls_connections();
+        counters.extend(
+            [
+                ("loss", "beginning_not_remembered", value),
+                ("loss", "tls_unjoined", self.joins.unjoined()),
+                ("state", "tls_connections_visible", visible),
+                ("state", "tls_connections_unseen", unseen),
+            ]
+            .map(|(family, label, value)| Counter { family, label, protocol: "", value }),
+        );
         counters
     }
 
@@ -364,6 +438,8 @@ impl Engine {
         }
         self.correlation.handle_opened(connection, &opened);
         self.make_room();
+        let connections = &self.connections;
+        self.ages.add(connection, at_ns, connections.len(), |other| connections.contains_key(other));
         self.connections.insert(connection, Connection::new(opened, at_ns));
     }
 
@@ -371,8 +447,9 @@ impl Engine {
         if self.connections.len() < MAX_CONNECTIONS {
             return;
         }
-        let oldest = self.connections.iter().min_by_key(|(id, c)| (c.last_seen_ns, **id)).map(|(id, _)| *id);
-        if let Some(oldest) = oldest {
+        let connections = &self.connections;
+        let last_used = |id: &ConnectionId| connections.get(id).map(|connection| connection.last_seen_ns);
+        if let Some(oldest) = self.ages.take_oldest(last_used) {
             self.tally.evicted_connections += 1;
             self.forget(oldest, 0);
         }
@@ -398,6 +475,16 @@ impl Engine {
             connection.opened.first = Some(first);
             connection.translation = translation;
         }
+        connection.find_tls(id, &data, at_ns);
+        if connection.tls.is_some() {
+            return self.ciphertext(id, data, at_ns);
+        }
+        self.moved(id, data, at_ns);
+    }
+
+    /// Takes in bytes of the protocol that a connection carries.
+    fn moved(&mut self, id: ConnectionId, data: Data, at_ns: u64) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
         let direction = data.direction;
         let stamp = Stamp { at_ns, executor: data.executor };
         let position = data.position;
@@ -409,10 +496,11 @@ impl Engine {
         if let Some(Insertion { at, length: _ }) = data.inserted {
             connection.written_at = Some(data.position.wrapping_add(at));
         }
+        let moved = data.bytes.len();
         connection.stream(direction).push(data, at_ns);
         self.touch(id, direction, &stamp.executor);
         self.read(id, direction);
-        self.bound_memory(id);
+        self.bound_memory(id, moved);
         let is_call = direction == Direction::Egress
             && self.connections.get(&id).is_some_and(|connection| connection.session.is_rehearsing_client());
         if is_call {
@@ -465,25 +553,6 @@ impl Engine {
         }
     }
 
-    /// Gives up what waits on a connection where all connections together have too much waiting.
-    fn bound_memory(&mut self, id: ConnectionId) {
-        let Some(connection) = self.connections.get_mut(&id) else { return };
-        let held = connection.egress.held_bytes()
-            + connection.ingress.held_bytes()
-            + connection.session.held_bytes();
-        self.held_bytes = self.held_bytes - connection.held_bytes + held;
-        connection.held_bytes = held;
-        if self.held_bytes > MAX_HELD_BYTES && held > 0 {
-            self.tally.held_too_much += 1;
-            let mut outcomes = Vec::new();
-            connection.egress.clear();
-            connection.ingress.clear();
-            connection.session.give_up(&mut outcomes);
-            self.held_bytes -= std::mem::take(&mut connection.held_bytes);
-            self.take_outcomes(id, outcomes);
-        }
-    }
-
     fn note_waiting(&mut self, id: ConnectionId) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
         if !connection.is_waiting && deadline(connection).is_some() {
@@ -494,7 +563,8 @@ impl Engine {
 
     /// Moves what a stream has in order into the session, and on.
     fn read(&mut self, id: ConnectionId, direction: Direction) {
-        let mut outcomes = Vec::new();
+        let mut outcomes = std::mem::take(&mut self.outcomes);
+        let mut placed = Vec::new();
         if let Some(connection) = self.connections.get_mut(&id) {
             while let Some(chunk) = connection.stream(direction).pop() {
                 let around = Surroundings {
@@ -502,265 +572,26 @@ impl Engine {
                     learned: &self.learned,
                     opened: &connection.opened,
                 };
-                connection.session.handle(direction, chunk, &around, &mut outcomes);
-            }
-        }
-        self.take_outcomes(id, outcomes);
-    }
-
-    fn take_outcomes(&mut self, id: ConnectionId, outcomes: Vec<Outcome>) {
-        let mut is_overrun = false;
-        for outcome in outcomes {
-            match outcome {
-                // Its response may have been said already, and would be taken for another's.
-                Outcome::Step(_) if is_overrun => {}
-                Outcome::Step(step) => is_overrun = self.step(id, *step),
-                Outcome::Lost => self.lose_open(id, 0, LossReason::Gap),
-                Outcome::Ignored(reason) => {
-                    self.tally.ignored(reason);
-                    self.commands.push_back(Command::Ignore(id));
-                    if let Some(connection) = self.connections.get(&id) {
-                        self.correlation.handle_ignored(id, &connection.opened);
-                    }
-                    self.lose_open(id, 0, LossReason::Opaque);
-                }
-                Outcome::Unproven => self.tally.unproven_connections += 1,
-                Outcome::Wants(bytes) => {
-                    let bytes = bytes.unwrap_or(self.max_capture_bytes).min(self.max_capture_bytes);
-                    if bytes > 0 {
-                        self.commands.push_back(Command::Capture { connection: id, bytes });
+                let at_ns = chunk.stamp.at_ns;
+                match &mut connection.tls {
+                    None => connection.session.handle(direction, chunk, &around, &mut outcomes),
+                    Some(tls) => {
+                        tls.place(direction, chunk, &mut placed);
+                        for chunk in placed.drain(..) {
+                            connection.session.handle(direction, chunk, &around, &mut outcomes);
+                        }
                     }
                 }
-                Outcome::SkipUntil(direction, position) => {
-                    self.commands.push_back(Command::SkipUntil { connection: id, direction, position });
+                if connection.session.is_encrypted() && connection.tls.is_some() {
+                    connection.session.ignore("opaque", &mut outcomes);
+                } else if connection.session.is_encrypted() {
+                    connection.turn_to_tls(id, Begins::Here, at_ns);
                 }
             }
         }
-        if is_overrun {
-            self.start_over(id);
-        }
-    }
-
-    /// Gives up what is outstanding on a connection, and goes on where its messages can be told again.
-    fn start_over(&mut self, id: ConnectionId) {
-        let Some(connection) = self.connections.get_mut(&id) else { return };
-        let mut given_up = Vec::new();
-        connection.session.give_up(&mut given_up);
-        self.lose_open(id, 0, LossReason::Gap);
-    }
-
-    /// Takes in a message. Returns whether no later one of the connection can be paired.
-    fn step(&mut self, id: ConnectionId, mut step: Step) -> bool {
-        let Some(connection) = self.connections.get_mut(&id) else { return false };
-        // The place counts for requests only.
-        let place = &mut step.place;
-        (place.position, place.reverse_position) =
-            connection.translation.apply(step.client, place.position, place.reverse_position);
-        let protocol = step.protocol;
-        self.tally.message(protocol);
-        let kind = kind(step.client);
-        let mut asked = match &mut step.message.kind {
-            MessageKind::Request(request) => Asked::of(request),
-            _ => Asked::default(),
-        };
-        match step.message.kind {
-            MessageKind::Delivered(delivery) => {
-                self.brought(id, *delivery, protocol, step.client, &step.last);
-                return false;
-            }
-            MessageKind::Settled(settled) => {
-                if kind == SpanKind::Client {
-                    self.correlation.settle(id, *settled, &step.last);
-                    self.spans.extend(self.correlation.take_ended());
-                }
-                return false;
-            }
-            _ => {}
-        }
-        let stamp = step.first;
-        let mut paired = Vec::with_capacity(2);
-        let next_exchange = &mut self.next_exchange;
-        connection.pairing.handle(
-            step,
-            || {
-                *next_exchange += 1;
-                ExchangeId(*next_exchange)
-            },
-            &mut paired,
-        );
-        let mut is_overrun = false;
-        for paired in paired {
-            match paired {
-                Paired::Started(started) => {
-                    let asked = std::mem::take(&mut asked);
-                    self.correlation.begin(kind, &started, asked, id, &connection.opened);
-                    // A context stands behind the line with which the request begins.
-                    if connection.written_at.take().is_some_and(|at| follows(at, started.place.position)) {
-                        self.correlation.written(started.id);
-                    }
-                }
-                Paired::Sent(exchange, last) => self.correlation.sent(kind, exchange, &last),
-                Paired::Answering(exchange) => self.correlation.answering(kind, exchange, &stamp),
-                Paired::Finished(exchange) => {
-                    let span = self.correlation.finish(kind, *exchange, protocol, id, &connection.opened);
-                    self.spans.extend(span);
-                    self.tally.exchange(protocol);
-                }
-                Paired::Superseded(exchange) => {
-                    self.tally.lost_exchanges(LossReason::Gap, 1);
-                    self.correlation.abandon(&exchange, id, &connection.opened, stamp.at_ns);
-                }
-                Paired::Unasked => self.tally.unasked_responses += 1,
-                Paired::Refused => {
-                    self.tally.refused_requests += 1;
-                    is_overrun = true;
-                }
-            }
-        }
-        self.spans.extend(self.correlation.take_ended());
-        is_overrun
-    }
-
-    /// The server has brought messages unasked: its client is their consumer.
-    fn brought(
-        &mut self,
-        id: ConnectionId,
-        delivery: Delivery,
-        protocol: &'static str,
-        client: Direction,
-        read: &Stamp,
-    ) {
-        let Some(connection) = self.connections.get(&id).filter(|_| kind(client) == SpanKind::Client) else {
-            return;
-        };
-        self.next_exchange += 1;
-        let work = ExchangeId(self.next_exchange);
-        let is_quiet = connection.pairing.len() == 0;
-        let brought = Brought { protocol, read, connection: id, opened: &connection.opened };
-        self.spans.extend(self.correlation.push(work, delivery, is_quiet, brought));
-    }
-
-    fn eof(&mut self, id: ConnectionId, stamp: Stamp) {
-        self.touch(id, Direction::Ingress, &stamp.executor);
-        let Some(connection) = self.connections.get_mut(&id) else { return };
-        let mut outcomes = Vec::new();
-        connection.session.handle_end(Direction::Ingress, stamp, &mut outcomes);
-        self.take_outcomes(id, outcomes);
-    }
-
-    fn closed(&mut self, id: ConnectionId, at_ns: u64, closed: Closed) {
-        let Some(connection) = self.connections.get(&id) else { return };
-        if let Some(received) = closed.received
-            && connection.opened.role != Role::Unknown
-        {
-            self.tally.received_bytes += received;
-            self.tally.seen_bytes += closed.seen.min(received);
-        }
-        self.tell_unknown(id, at_ns, closed);
-        let Some(connection) = self.connections.get(&id) else { return };
-        let open = connection.pairing.oldest();
-        let is_server = connection.session.client() == Some(Direction::Ingress);
-        match closed.executor {
-            Some(executor) if is_server => self.correlation.touch(SpanKind::Server, open, &executor),
-            Some(executor) => self.correlation.handle_call_closed(id, open, &executor),
-            None => {
-                if let Some(connection) = self.connections.get_mut(&id) {
-                    connection.ended_at_ns = Some(at_ns);
-                }
-                return self.note_waiting(id);
-            }
-        }
-        self.close(id, at_ns);
-    }
-
-    /// A connection of which nothing was understood is told as a whole, where that is wanted. Who met it midway knows
-    /// neither when it began nor who opened it.
-    fn tell_unknown(&mut self, id: ConnectionId, at_ns: u64, closed: Closed) {
-        let Some(connection) = self.connections.get(&id).filter(|_| self.tells_unknown) else { return };
-        let Connection { opened, opened_at_ns, session, .. } = connection;
-        let was_used = session.is_unknown() && opened.role != Role::Unknown;
-        if was_used {
-            let span = self.correlation.connection(id, opened, (*opened_at_ns, at_ns), closed);
-            self.spans.push_back(span);
-        }
-    }
-
-    /// Hands over what waits for segments that will not come.
-    fn flush(&mut self, id: ConnectionId) {
-        let Some(connection) = self.connections.get_mut(&id) else { return };
-        connection.egress.flush();
-        connection.ingress.flush();
-        self.read(id, Direction::Egress);
-        self.read(id, Direction::Ingress);
-    }
-
-    /// Tells what was in doubt: nothing more will be said.
-    fn settle(&mut self, id: ConnectionId) {
-        let Some(connection) = self.connections.get_mut(&id) else { return };
-        let mut outcomes = Vec::new();
-        let around =
-            Surroundings { settings: &self.parsers, learned: &self.learned, opened: &connection.opened };
-        connection.session.settle(u64::MAX, &around, &mut outcomes);
-        self.take_outcomes(id, outcomes);
-    }
-
-    fn close(&mut self, id: ConnectionId, at_ns: u64) {
-        self.flush(id);
-        self.settle(id);
-        let Some(connection) = self.connections.get_mut(&id) else { return };
-        let stamp = Stamp { at_ns, executor: connection.opened.executor };
-        let mut outcomes = Vec::new();
-        connection.session.handle_end(Direction::Egress, stamp, &mut outcomes);
-        connection.session.handle_end(Direction::Ingress, stamp, &mut outcomes);
-        self.take_outcomes(id, outcomes);
-        self.fail_open(id, at_ns);
-        self.remove(id);
-        self.commands.push_back(Command::Forget(id));
-    }
-
-    /// Forgets a connection that may live on: what is open on it is counted as lost, not told as failed.
-    fn forget(&mut self, id: ConnectionId, now_ns: u64) {
-        self.flush(id);
-        self.settle(id);
-        self.lose_open(id, now_ns, LossReason::Forgotten);
-        self.remove(id);
-        self.commands.push_back(Command::Forget(id));
-        self.commands.push_back(Command::Reannounce(id));
-    }
-
-    fn remove(&mut self, id: ConnectionId) {
-        if let Some(connection) = self.connections.remove(&id) {
-            self.held_bytes -= connection.held_bytes;
-            self.correlation.handle_closed(id, &connection.opened);
-        }
-    }
-
-    /// The connection is gone: what was asked will not be answered.
-    fn fail_open(&mut self, id: ConnectionId, at_ns: u64) {
-        let Some(connection) = self.connections.get_mut(&id) else { return };
-        let protocol = connection.session.protocol().unwrap_or_default();
-        let Some(client) = connection.session.client() else { return };
-        for mut exchange in connection.pairing.take_all() {
-            let last = exchange.response_last.unwrap_or(exchange.request_last);
-            if exchange.response.is_none() {
-                // The span lasts until the wait for the response ended.
-                exchange.response_last = Some(Stamp { at_ns: at_ns.max(last.at_ns), ..last });
-            }
-            let span = self.correlation.finish(kind(client), exchange, protocol, id, &connection.opened);
-            self.spans.extend(span);
-            self.tally.exchange(protocol);
-        }
-    }
-
-    fn lose_open(&mut self, id: ConnectionId, now_ns: u64, reason: LossReason) {
-        let Some(connection) = self.connections.get_mut(&id) else { return };
-        let lost = connection.pairing.take_all();
-        let now_ns = now_ns.max(connection.last_seen_ns);
-        self.correlation.forget_brought(id);
-        self.tally.lost_exchanges(reason, lost.len() as u64);
-        for exchange in lost {
-            self.correlation.abandon(&exchange, id, &connection.opened, now_ns);
-        }
+        self.take_outcomes(id, &mut outcomes);
+        outcomes.shrink_to(KEPT_OUTCOMES);
+        self.outcomes = outcomes;
     }
 }
 
@@ -773,19 +604,21 @@ pub(crate) enum LossReason {
     Opaque,
     /// The connection was forgotten: too many others, or idle too long.
     Forgotten,
+    /// The connection held too much memory, or all of them did and this one most.
+    Memory,
     /// The agent ends.
     Shutdown,
 }
 
 fn deadline(connection: &Connection) -> Option<u64> {
     let end = connection.ended_at_ns.map(|at_ns| at_ns.saturating_add(LINGER_NS));
-    [connection.egress.deadline(), connection.ingress.deadline(), connection.session.deadline(), end]
+    let tls = connection.tls.as_ref().and_then(|tls| tls.deadline());
+    [connection.egress.deadline(), connection.ingress.deadline(), connection.session.deadline(), tls, end]
         .into_iter()
         .flatten()
         .min()
 }
 
-/// The observed process is the client where the client's bytes leave it.
 /// Returns whether a position is a little behind another.
 fn follows(position: u32, earlier: u32) -> bool {
     /// The programs look at no more of a request.
@@ -793,6 +626,7 @@ fn follows(position: u32, earlier: u32) -> bool {
     (1..=MAX_DISTANCE).contains(&position.wrapping_sub(earlier))
 }
 
+/// Returns the side that the observed process is on: it is the client where the client's bytes leave it.
 fn kind(client: Direction) -> SpanKind {
     match client {
         Direction::Egress => SpanKind::Client,

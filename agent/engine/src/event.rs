@@ -137,6 +137,21 @@ pub enum EventKind {
     Closed(Closed),
 }
 
+/// What a worker process has read from a pipe.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PipeRead {
+    /// Who has read.
+    pub executor: Executor,
+    /// The pipe, by an address that is its own while it lives.
+    pub pipe: u64,
+    /// Bytes that were read.
+    pub length: u32,
+    /// The first of them.
+    pub bytes: Bytes,
+    /// When, `CLOCK_MONOTONIC`.
+    pub at_ns: u64,
+}
+
 /// For whom something is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Claim {
@@ -178,6 +193,20 @@ pub struct Opened {
     pub peer_sock: Option<u64>,
     /// Where the connection began, if the kernel could tell.
     pub first: Option<FirstPositions>,
+}
+
+impl Opened {
+    /// Returns whether it is a socket for datagrams that names no peer.
+    #[must_use]
+    pub(crate) fn has_many_peers(&self) -> bool {
+        self.is_datagram && matches!(&self.peer, Endpoint::Ip(address) if address.port() == 0)
+    }
+
+    /// Returns the facts as they are between this end and one of its peers.
+    #[must_use]
+    pub(crate) fn with_peer(&self, peer: SocketAddr) -> Self {
+        Self { peer: Endpoint::Ip(peer), ..self.clone() }
+    }
 }
 
 /// Positions of the first bytes of a TCP connection.
@@ -227,8 +256,57 @@ pub struct Data {
     pub length: u32,
     /// The first of them, at most `length`. The rest was not captured.
     pub bytes: Bytes,
+    /// Whom a datagram comes from or goes to, where its socket names no peer and the call does.
+    pub peer: Option<SocketAddr>,
     /// Bytes that this call moved besides, which are not the process's own.
     pub inserted: Option<Insertion>,
     /// Who made the call.
     pub executor: Executor,
+}
+
+/// A connection of TLS in a library, by the address of its object (`SSL *`, `gnutls_session_t`, `*tls.Conn`): unique in its
+/// process while it lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TlsId {
+    /// The process.
+    pub tgid: u32,
+    /// The address.
+    pub object: u64,
+}
+
+/// Bytes that a TLS library took for encryption, or gave after decryption, in one call that has returned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plaintext {
+    /// Whose.
+    pub tls: TlsId,
+    /// The socket that the same thread used within the call: none where the library does no I/O of its own, or needed none
+    /// for this call.
+    pub connection: Option<ConnectionId>,
+    /// Which way.
+    pub direction: Direction,
+    /// Plaintext bytes of this direction that the object had moved before. It wraps. Missing counts are lost bytes.
+    pub position: u32,
+    /// Likewise, of the other direction.
+    pub reverse_position: u32,
+    /// Bytes that were moved.
+    pub length: u32,
+    /// The first of them, at most `length`. The rest was not captured.
+    pub bytes: Bytes,
+    /// A read for which there was room for more: what was left of a record was given whole.
+    pub ends_record: bool,
+    /// Who made the call.
+    pub executor: Executor,
+}
+
+/// The first ciphertext bytes that a library put into, or took from, a buffer in memory, within a call on an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ciphertext {
+    /// The object.
+    pub tls: TlsId,
+    /// Which way.
+    pub direction: Direction,
+    /// Bytes that were moved.
+    pub length: u32,
+    /// The first of them.
+    pub bytes: Bytes,
 }

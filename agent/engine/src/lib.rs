@@ -18,10 +18,12 @@ pub mod span;
 mod connection;
 mod correlation;
 mod engine;
+mod held;
 mod mix;
 mod pairing;
 mod session;
 mod tally;
+mod tls;
 
 pub use correlation::ContentEvidence;
 pub use engine::{Counter, Engine, Settings};

@@ -2,14 +2,21 @@
 //!
 //! Takes [`Step`]s, makes [`Exchange`]s. It knows two rules, in order and by id, and no protocol.
 
-use std::collections::{HashMap, VecDeque};
+mod numbered;
+
+use std::collections::VecDeque;
 
 use crate::connection::Stamp;
+use crate::held::Held;
 use crate::protocol::{Ending, MessageKind, Pairing as Rule, Request, Response};
 use crate::session::{Place, Step};
+use numbered::Numbered;
 
 /// Requests of one connection that may be without a response. One more is not followed.
 const MAX_OUTSTANDING: usize = 4096;
+
+/// What an open exchange holds elsewhere: its ids, who serves it, and by what it is found.
+const EXCHANGE_BYTES: usize = 1024;
 
 /// Names an exchange while the engine runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -25,8 +32,8 @@ pub(crate) struct Started {
     pub(crate) place: Place,
     /// Hash of what a proxy passes on as it got it.
     pub(crate) content: Option<u64>,
-    /// The protocol numbers its requests: others may be answered before it.
-    pub(crate) is_numbered: bool,
+    /// Its number, where the protocol numbers its requests: others may be answered before it.
+    pub(crate) number: Option<u64>,
     /// Who writes it says nothing of who asks.
     pub(crate) is_relayed: bool,
 }
@@ -63,14 +70,14 @@ pub(crate) enum Paired {
     /// The response begins.
     Answering(ExchangeId),
     /// The exchange is over.
-    Finished(Box<Exchange>),
+    Finished(Exchange),
     /// A response without a request.
     Unasked,
     /// A request that is not followed, since too many are outstanding. Responses that come in order would from here on be
     /// taken for those of others: all that is outstanding has to be given up.
     Refused,
     /// A request to which no answer will be told: bytes are missing, or another has its number now.
-    Superseded(Box<Exchange>),
+    Superseded(Exchange),
 }
 
 #[derive(Debug)]
@@ -79,11 +86,25 @@ struct Open {
     is_sending: bool,
 }
 
+impl Held for Open {
+    fn held_bytes(&self) -> usize {
+        EXCHANGE_BYTES + self.exchange.request.held_bytes() + self.exchange.response.held_bytes()
+    }
+}
+
+impl Held for Pairing {
+    fn held_bytes(&self) -> usize {
+        self.in_order.held_bytes() + self.by_id.held_bytes()
+    }
+}
+
 /// The outstanding requests of one connection.
 #[derive(Debug, Default)]
 pub(crate) struct Pairing {
     in_order: VecDeque<Open>,
-    by_id: HashMap<u64, Open>,
+    by_id: Numbered,
+    /// What requests held as they were added, since that was last asked.
+    added_bytes: usize,
 }
 
 impl Pairing {
@@ -99,7 +120,7 @@ impl Pairing {
             MessageKind::ResponseEnd(ending) => self.finish(message.pairing, ending, last, out),
             MessageKind::Lost => {
                 let lost = self.take(message.pairing);
-                out.extend(lost.map(|open| Paired::Superseded(Box::new(open.exchange))));
+                out.extend(lost.map(|open| Paired::Superseded(open.exchange)));
             }
             MessageKind::Interim
             | MessageKind::OneWay
@@ -132,7 +153,7 @@ impl Pairing {
             last,
             place,
             content: request.content(),
-            is_numbered: matches!(rule, Rule::Id(_)),
+            number: rule.number(),
             is_relayed: request.is_relayed,
         }));
         let is_sending = request.is_open;
@@ -147,18 +168,19 @@ impl Pairing {
             response_last: None,
         };
         if is_one_way {
-            out.push(Paired::Finished(Box::new(exchange)));
+            out.push(Paired::Finished(exchange));
             return;
         }
         if !is_sending {
             out.push(Paired::Sent(id, last));
         }
         let open = Open { exchange, is_sending };
+        self.added_bytes = self.added_bytes.saturating_add(open.held_bytes());
         match rule {
             Rule::InOrder => self.in_order.push_back(open),
             Rule::Id(number) => {
                 let older = self.by_id.insert(number, open);
-                out.extend(older.map(|older| Paired::Superseded(Box::new(older.exchange))));
+                out.extend(older.map(|older| Paired::Superseded(older.exchange)));
             }
         }
     }
@@ -168,21 +190,21 @@ impl Pairing {
         let mut ids: Vec<_> = self.by_id.iter().map(|(number, open)| (open.exchange.id, *number)).collect();
         ids.sort_unstable();
         for (_, number) in ids.iter().take(ids.len().div_ceil(2)) {
-            let older = self.by_id.remove(number);
-            out.extend(older.map(|older| Paired::Superseded(Box::new(older.exchange))));
+            let older = self.by_id.remove(*number);
+            out.extend(older.map(|older| Paired::Superseded(older.exchange)));
         }
     }
 
     fn request_end(&mut self, rule: Rule, last: Stamp, out: &mut Vec<Paired>) {
-        let open = match rule {
-            Rule::InOrder => self.in_order.iter_mut().rev().find(|open| open.is_sending),
-            Rule::Id(number) => self.by_id.get_mut(&number),
-        };
-        if let Some(open) = open {
+        let end = |open: &mut Open| {
             open.is_sending = false;
             open.exchange.request_last = last;
-            out.push(Paired::Sent(open.exchange.id, last));
-        }
+            Paired::Sent(open.exchange.id, last)
+        };
+        out.extend(match rule {
+            Rule::InOrder => self.in_order.iter_mut().rev().find(|open| open.is_sending).map(end),
+            Rule::Id(number) => self.by_id.update(number, end),
+        });
     }
 
     fn response(
@@ -193,19 +215,24 @@ impl Pairing {
         last: Stamp,
         out: &mut Vec<Paired>,
     ) {
-        let open = match rule {
-            Rule::InOrder => self.in_order.iter_mut().find(|open| open.exchange.response.is_none()),
-            Rule::Id(number) => self.by_id.get_mut(&number),
+        let is_open = response.is_open;
+        let answer = |open: &mut Open| {
+            open.exchange.response = Some(response);
+            open.exchange.response_first = Some(first);
+            open.exchange.response_last = Some(last);
+            Paired::Answering(open.exchange.id)
         };
-        let Some(open) = open else {
+        let answered = match rule {
+            Rule::InOrder => {
+                self.in_order.iter_mut().find(|open| open.exchange.response.is_none()).map(answer)
+            }
+            Rule::Id(number) => self.by_id.update(number, answer),
+        };
+        let Some(answered) = answered else {
             out.push(Paired::Unasked);
             return;
         };
-        let is_open = response.is_open;
-        open.exchange.response = Some(response);
-        open.exchange.response_first = Some(first);
-        open.exchange.response_last = Some(last);
-        out.push(Paired::Answering(open.exchange.id));
+        out.push(answered);
         if !is_open {
             self.finish(rule, None, last, out);
         }
@@ -223,20 +250,19 @@ impl Pairing {
             // One that was given up has no other response.
             open.exchange.response.get_or_insert_default().end(*ending);
         }
-        out.push(Paired::Finished(Box::new(open.exchange)));
+        out.push(Paired::Finished(open.exchange));
     }
 
     fn take(&mut self, rule: Rule) -> Option<Open> {
         match rule {
             Rule::InOrder => self.in_order.pop_front(),
-            Rule::Id(number) => self.by_id.remove(&number),
+            Rule::Id(number) => self.by_id.remove(number),
         }
     }
 
     /// Ends all that is outstanding, oldest first.
     pub(crate) fn take_all(&mut self) -> Vec<Exchange> {
-        let mut open: Vec<_> =
-            self.in_order.drain(..).chain(self.by_id.drain().map(|(_, open)| open)).collect();
+        let mut open: Vec<_> = self.in_order.drain(..).chain(self.by_id.drain()).collect();
         open.sort_by_key(|open| open.exchange.id);
         open.into_iter().map(|open| open.exchange).collect()
     }
@@ -244,12 +270,12 @@ impl Pairing {
     /// Returns the oldest of several exchanges without an answer, or the only one.
     pub(crate) fn oldest(&self) -> Option<ExchangeId> {
         let ordered = self.in_order.front().map(|open| open.exchange.id);
-        ordered.or_else(|| self.by_id.values().map(|open| open.exchange.id).min())
+        ordered.or_else(|| self.by_id.iter().map(|(_, open)| open.exchange.id).min())
     }
 
     /// Returns the oldest exchange that is not over, if it is the only one.
     pub(crate) fn only(&self) -> Option<ExchangeId> {
-        self.oldest().filter(|_| self.len() == 1)
+        if self.len() == 1 { self.oldest() } else { None }
     }
 
     /// Returns whether several numbered exchanges are under way: which of them bytes belong to is not known before they
@@ -261,16 +287,19 @@ impl Pairing {
     /// Returns whether bytes of the client may be more of a numbered request that has begun before, and those of the
     /// server more of such a response.
     pub(crate) fn is_streaming(&self) -> (bool, bool) {
-        let mut open = self.by_id.values();
-        let mut others = self.by_id.values();
-        (open.any(|open| open.is_sending), others.any(|open| open.exchange.response.is_some()))
+        self.by_id.is_streaming()
     }
 
     /// Returns the exchange whose request is still being sent.
     pub(crate) fn sending(&self) -> Option<ExchangeId> {
-        let mut open =
-            self.in_order.iter().rev().chain(self.by_id.values().filter(|_| !self.is_multiplexed()));
-        open.find(|open| open.is_sending).map(|open| open.exchange.id)
+        let lone = self.by_id.iter().map(|(_, open)| open).take(usize::from(!self.is_multiplexed()));
+        self.in_order.iter().rev().chain(lone).find(|open| open.is_sending).map(|open| open.exchange.id)
+    }
+
+    /// Returns how many bytes requests held that were added since this was last asked: few bytes of a peer may stand for
+    /// many of a request, where its protocol compresses.
+    pub(crate) fn take_added_bytes(&mut self) -> usize {
+        std::mem::take(&mut self.added_bytes)
     }
 
     /// Returns how many requests are outstanding.

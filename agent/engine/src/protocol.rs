@@ -5,20 +5,30 @@
 //! is that bytes may be split anywhere and may be missing.
 
 use std::hash::BuildHasher as _;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::event::Endpoint;
-use crate::semconv::{Attributes, Key};
+use crate::semconv::{Attributes, Key, Text};
+pub(crate) use job_id::job_id;
 pub use learned::Learned;
 pub use message_key::{KEYED_BYTES, Keys, MAX_KEYS, MIN_KEYED_BYTES, MessageKey};
 
+mod aged;
+mod celery;
 mod context;
 mod event_stream;
 mod graphql;
 mod http;
+mod inflate;
+mod job_id;
 mod learned;
+mod likeness;
 mod marks;
 mod message_key;
+mod protobuf;
+mod pubsub;
+mod rpc;
 mod sql;
 mod text;
 mod turns;
@@ -224,6 +234,15 @@ pub trait Parser: Send {
     /// of the same bytes must give the same messages. Allocation is bounded before a wire length is believed.
     fn parse(&mut self, side: Side, bytes: &[u8]) -> Answer;
 
+    /// Tells which client the next bytes are exchanged with, where one socket of the server has many of them.
+    fn meet(&mut self, _client: Option<SocketAddr>) {}
+
+    /// Returns an exchange that was told and that the parser does not follow any more, since too much is outstanding or
+    /// another took its place: its response will not be told. It is called after each answer, until there is none.
+    fn given_up(&mut self) -> Option<Pairing> {
+        None
+    }
+
     /// Tells that the bytes last [skipped](Answer::Skip) on `side` have all gone by; may complete a message that only
     /// its length delimits (a body). Called once for each skip, as soon as its last byte has gone by, also where
     /// nothing follows yet. A parser that was not told completes the message when it is next shown bytes of `side`.
@@ -257,6 +276,10 @@ pub trait Parser: Send {
     /// Tells that bytes of `side` are missing, outside what was [skipped](Answer::Skip). The parser forgets what it
     /// had begun or expected on both sides and will next be called at an offset that [`resync`](Self::resync) chose.
     fn lost(&mut self, side: Side);
+
+    /// Returns the bytes that its state holds on the heap, as far as peers decide how many. It is asked now and then:
+    /// of a connection that holds too much, the state is dropped with its parser.
+    fn held_bytes(&self) -> usize;
 
     /// Returns the offset in `bytes` at which a message of `side` plausibly begins, after bytes were lost.
     fn resync(&self, side: Side, bytes: &[u8]) -> Option<usize>;
@@ -301,7 +324,13 @@ pub enum Answer {
         /// What was asked last is answered there. Otherwise nobody has told what was asked.
         is_answering: bool,
     },
-    /// From here on the connection carries something else (after an upgrade, TLS, a tunnel): ignore the rest.
+    /// Both sides have agreed to encrypt: the first `eaten` bytes are the last in the clear, in either direction. The parser
+    /// goes on with what is decrypted.
+    Encrypted {
+        /// Bytes consumed.
+        eaten: usize,
+    },
+    /// From here on the connection carries something else (after an upgrade, a tunnel): ignore the rest.
     Opaque,
     /// The bytes break the protocol; `reason` is a fixed text for counting.
     Broken {
@@ -353,6 +382,16 @@ pub enum Pairing {
     InOrder,
     /// The protocol numbers them.
     Id(u64),
+}
+
+impl Pairing {
+    /// Returns the number of a message, where the protocol numbers them.
+    pub(crate) fn number(self) -> Option<u64> {
+        match self {
+            Pairing::InOrder => None,
+            Pairing::Id(number) => Some(number),
+        }
+    }
 }
 
 /// What a message is.
@@ -413,7 +452,7 @@ pub struct Request {
 }
 
 /// Queues that a request asks for messages.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Source {
     /// Equal where the queues are.
     pub hash: u64,
@@ -430,8 +469,14 @@ pub struct Received {
     pub keys: Keys,
     /// The request asked for messages. Otherwise what came may be something else.
     pub is_certain: bool,
+    /// The id by which a library knows the only one that came: a hash.
+    pub job: Option<u64>,
+    /// The queue that they came from, where the request named several and the response says which.
+    pub queue: Option<String>,
     /// Trace contexts that came with them, each once.
     pub contexts: Vec<WireContext>,
+    /// Who sent them learns their names from the server's answer, which may come later than the messages themselves.
+    pub may_be_early: bool,
 }
 
 /// Messages that the server brought unasked.
@@ -447,6 +492,8 @@ pub struct Delivery {
     pub name: Option<String>,
     /// Number under which the client will settle it; none where it says nothing of it.
     pub number: Option<u64>,
+    /// As in [`Request::is_routine`]: nothing comes of it.
+    pub is_routine: bool,
 }
 
 /// What became of messages that were delivered.
@@ -487,7 +534,7 @@ pub enum Category {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Name {
     /// The verb or the whole name (`GET`, `SELECT orders`).
-    pub verb: String,
+    pub verb: Text,
     /// The path that the server's side templates to a route and appends (`/users/42` becomes `GET /users/{id}`).
     pub path: Option<String>,
 }
@@ -507,6 +554,8 @@ pub struct Response {
     pub name: Option<Name>,
     /// Messages that the request handed over, where only the response tells how they are called.
     pub sent: Keys,
+    /// Contexts of the single messages that the request hands over, where they stand behind its head.
+    pub carried: Vec<WireContext>,
     /// Messages that came with it.
     pub received: Option<Box<Received>>,
 }
@@ -520,18 +569,30 @@ pub struct Ending {
     pub outcome: Option<Outcome>,
     /// A better name.
     pub name: Option<Name>,
+    /// Nothing came of the request. Of interest only where that [is routine](Request::is_routine).
+    pub is_idle: bool,
+    /// Messages that the request handed over.
+    pub sent: Keys,
+    /// Contexts of those messages.
+    pub carried: Vec<WireContext>,
+    /// Messages that came with the response.
+    pub received: Option<Box<Received>>,
 }
 
 impl Response {
     /// Adds what the end has told.
     pub(crate) fn end(&mut self, ending: Ending) {
-        let Ending { attributes, outcome, name } = ending;
+        let Ending { attributes, outcome, name, is_idle, sent, carried, received } = ending;
         self.attributes.retain(|(known, _)| attributes.iter().all(|(key, _)| key != known));
         self.attributes.extend(attributes);
         if let Some(outcome) = outcome {
             self.outcome = outcome;
         }
         self.name = name.or(self.name.take());
+        self.is_idle |= is_idle;
+        self.sent.extend(sent);
+        self.carried.extend(carried);
+        self.received = received.or(self.received.take());
     }
 }
 
@@ -571,7 +632,7 @@ mod tests {
     #[test]
     fn what_a_proxy_passes_on_is_told_by_verb_path_and_host() {
         let of = |verb: &str, path: Option<&str>, host: Option<&str>| {
-            let name = Name { verb: verb.to_owned(), path: path.map(str::to_owned) };
+            let name = Name { verb: verb.to_owned().into(), path: path.map(str::to_owned) };
             let authority = host.map(|host| (host.to_owned(), None));
             Request { name, authority, ..Request::default() }.content()
         };

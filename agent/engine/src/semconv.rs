@@ -2,7 +2,11 @@
 //!
 //! Names that are not in the conventions begin with `remora.`.
 
+mod text;
+
 use std::borrow::Cow;
+
+pub use text::Text;
 
 /// The schema that the names below follow.
 pub const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.43.0";
@@ -16,7 +20,7 @@ pub type Attributes = Vec<(Key, Value)>;
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
     /// Text.
-    Text(Cow<'static, str>),
+    Text(Text),
     /// A whole number.
     Int(i64),
     /// A fraction.
@@ -27,6 +31,11 @@ pub enum Value {
     Texts(Vec<String>),
 }
 
+impl From<Text> for Value {
+    fn from(text: Text) -> Self {
+        Value::Text(text)
+    }
+}
 impl From<String> for Value {
     fn from(text: String) -> Self {
         Value::Text(text.into())
@@ -95,6 +104,18 @@ keys! {
     NETWORK_PROTOCOL_VERSION = "network.protocol.version";
     /// `unix` or `udp`; TCP where it is not there.
     NETWORK_TRANSPORT = "network.transport";
+    /// `tls`.
+    TLS_PROTOCOL_NAME = "tls.protocol.name";
+    /// `1.3`.
+    TLS_PROTOCOL_VERSION = "tls.protocol.version";
+    /// Cipher suite that the server chose, as IANA names it.
+    TLS_CIPHER = "tls.cipher";
+    /// Protocol that the server chose by ALPN, where it says so in the clear.
+    TLS_NEXT_PROTOCOL = "tls.next_protocol";
+    /// Server that the client asked for (SNI).
+    TLS_CLIENT_SERVER_NAME = "tls.client.server_name";
+    /// Whether the handshake has succeeded.
+    TLS_ESTABLISHED = "tls.established";
     /// Kind of error.
     ERROR_TYPE = "error.type";
     /// `mysql`, `postgresql`, `redis`.
@@ -206,6 +227,16 @@ keys! {
     MESSAGING_RABBITMQ_ROUTING_KEY = "messaging.rabbitmq.destination.routing_key";
     /// Number of a message on its channel.
     MESSAGING_RABBITMQ_DELIVERY_TAG = "messaging.rabbitmq.message.delivery_tag";
+    /// Messages with the same key are delivered in order in Google Pub/Sub. Of the only message, where literals are told.
+    MESSAGING_GCP_PUBSUB_MESSAGE_ORDERING_KEY = "messaging.gcp_pubsub.message.ordering_key";
+    /// What acknowledges the only message.
+    MESSAGING_GCP_PUBSUB_MESSAGE_ACK_ID = "messaging.gcp_pubsub.message.ack_id";
+    /// Seconds within which messages must be acknowledged from then on.
+    MESSAGING_GCP_PUBSUB_MESSAGE_ACK_DEADLINE = "messaging.gcp_pubsub.message.ack_deadline";
+    /// How often the only message was delivered.
+    MESSAGING_GCP_PUBSUB_MESSAGE_DELIVERY_ATTEMPT = "messaging.gcp_pubsub.message.delivery_attempt";
+    /// Project of Google Cloud that a topic or subscription belongs to.
+    REMORA_GCP_PROJECT_ID = "remora.gcp.project_id";
     /// Hashes that name the messages which were handed over: the aggregator links them to their receipts.
     REMORA_MESSAGE_SENT = "remora.message.sent";
     /// Seconds that the message which waited longest was on its way, where its sending was seen.

@@ -4,16 +4,20 @@
 //! has not eaten, passes over what nobody wants, and finds its feet again after a gap. It knows protocols only as trait
 //! objects.
 
+mod detecting;
+mod gaps;
 mod lane;
 mod rehearsal;
+
+use std::net::SocketAddr;
 
 use crate::connection::{Chunk, Content, Stamp};
 use crate::event::{Direction, Opened, Role};
 use crate::protocol::{
-    Answer, Conversation, DETECTION_BUDGET_BYTES, Detection, Learned, Message, Parser, ParserSettings,
-    Protocol, REGISTRY, Side,
+    Answer, Conversation, Learned, Message, MessageKind, Parser, ParserSettings, Protocol, Side,
 };
-use lane::{Lane, Passage};
+use crate::tls;
+use lane::Lane;
 use rehearsal::Rehearsal;
 
 /// Chunks that may fail to be recognised before a connection is given up. A connection that was met in the middle of
@@ -24,8 +28,6 @@ const MAX_UNKNOWN_CHUNKS_FROM_START: u32 = 8;
 const MAX_BREACHES: u32 = 3;
 /// Bytes that one side may have waiting for the other.
 const MAX_UNREAD_BYTES: usize = 1 << 20;
-/// Runs of bytes that nobody wants which one gap may hold, one after the other.
-const MAX_SKIPS_IN_GAP: usize = 16;
 /// Messages that the end of a direction may complete: as many exchanges as are followed on a connection.
 const MAX_LAST_MESSAGES: usize = 4096;
 /// Skips that are shorter than this are not worth a message to the kernel.
@@ -57,6 +59,8 @@ pub(crate) struct Place {
     pub(crate) ordinal: u32,
     /// Whether the peer sees the same numbers without a common beginning.
     pub(crate) is_absolute: bool,
+    /// The other end of the datagram, where its socket has many.
+    pub(crate) peer: Option<SocketAddr>,
 }
 
 /// What stays the same while bytes pass, for parsers.
@@ -84,9 +88,13 @@ impl Surroundings<'_> {
 
 /// What the session found out.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all of them are messages, in a list that is used again"
+)]
 pub(crate) enum Outcome {
     /// A message.
-    Step(Box<Step>),
+    Step(Step),
     /// What was open can no longer be completed: bytes are missing.
     Lost,
     /// The connection carries nothing that is understood; the fixed text says why.
@@ -117,6 +125,8 @@ pub(crate) struct Session {
     rehearsal: Option<Rehearsal>,
     /// What both sides have agreed to go on with.
     upgrade: Option<(&'static str, bool)>,
+    /// What follows is encrypted: the bytes that are unread, and all to come.
+    is_encrypted: bool,
 }
 
 enum State {
@@ -146,7 +156,38 @@ impl Session {
             has_wanted_more: false,
             rehearsal: None,
             upgrade: None,
+            is_encrypted: false,
         }
+    }
+
+    /// Returns whether nothing was recognised, and nothing waits to be.
+    pub(crate) fn is_undecided(&self) -> bool {
+        let is_empty = self.egress.unread().is_empty() && self.ingress.unread().is_empty();
+        matches!(self.state, State::Detecting) && is_empty
+    }
+
+    /// Returns whether the next byte is the first one of a connection.
+    pub(crate) fn is_at_start(&self) -> bool {
+        self.is_from_start && self.first_speaker.is_none()
+    }
+
+    /// What was said first was missed.
+    pub(crate) fn forget_start(&mut self) {
+        self.is_from_start = false;
+        self.max_unknown_chunks = MAX_UNKNOWN_CHUNKS_MIDWAY;
+    }
+
+    /// Returns whether both sides have agreed to go on encrypted.
+    pub(crate) fn is_encrypted(&self) -> bool {
+        self.is_encrypted
+    }
+
+    /// Takes out what is unread, which is ciphertext, of what was written and of what was read. The session goes on with
+    /// what is told then. None where the sides have not agreed to go on encrypted.
+    pub(crate) fn take_encrypted(&mut self) -> Option<[Option<Chunk>; 2]> {
+        let is_agreed = std::mem::take(&mut self.is_encrypted);
+        let rest = |lane: &mut Lane| std::mem::take(lane).into_rest();
+        is_agreed.then(|| [rest(&mut self.egress), rest(&mut self.ingress)])
     }
 
     /// Returns the protocol, once it is known.
@@ -191,6 +232,9 @@ impl Session {
             State::Speaking { .. } => self.take(direction, chunk, out),
         }
         self.advance(direction, out);
+        if self.is_encrypted {
+            return;
+        }
         self.advance(direction.reverse(), out);
         if let Some((token, is_answering)) = self.upgrade.take() {
             self.go_on(token, is_answering, around, out);
@@ -277,14 +321,22 @@ impl Session {
         let last = Stamp { at_ns: stamp.at_ns.max(last.at_ns), ..last };
         for message in std::iter::from_fn(|| parser.end(side)).take(MAX_LAST_MESSAGES) {
             let step = Step { message, protocol: name, client, first: last, last, place: lane.place() };
-            out.push(Outcome::Step(Box::new(step)));
+            out.push(Outcome::Step(step));
         }
     }
 
-    /// Returns the bytes that wait for others.
-    pub(crate) fn held_bytes(&self) -> usize {
-        let rehearsed = self.rehearsal.as_ref().map_or(0, Rehearsal::bytes);
-        self.egress.unread().len() + self.ingress.unread().len() + rehearsed
+    /// Returns the bytes that wait for others, and what is known of them. It costs little.
+    pub(crate) fn waiting_bytes(&self) -> usize {
+        let rehearsed = self.rehearsal.as_ref().map_or(0, Rehearsal::held_bytes);
+        self.egress.held_bytes() + self.ingress.held_bytes() + rehearsed
+    }
+
+    /// Returns the bytes that the parser's state holds. It looks at all of it.
+    pub(crate) fn remembered_bytes(&self) -> usize {
+        match &self.state {
+            State::Speaking { parser, .. } => parser.held_bytes(),
+            State::Detecting | State::Ignored => 0,
+        }
     }
 
     /// Drops the bytes that wait for others, and what is open with them.
@@ -295,6 +347,19 @@ impl Session {
         self.lose(out);
     }
 
+    /// Drops all that it holds: what waits, what is open, and what was learned of the connection since it began. Where
+    /// that `is_breach` it is given up before long.
+    pub(crate) fn forget(&mut self, is_breach: bool, around: &Surroundings<'_>, out: &mut Vec<Outcome>) {
+        self.give_up(out);
+        if let State::Speaking { protocol, parser, client } = &mut self.state {
+            *parser = around.parser(*protocol, *client, false);
+        }
+        self.breaches += u32::from(is_breach);
+        if self.breaches > MAX_BREACHES {
+            self.ignore("holds_too_much", out);
+        }
+    }
+
     fn lane(&mut self, direction: Direction) -> &mut Lane {
         match direction {
             Direction::Egress => &mut self.egress,
@@ -302,124 +367,13 @@ impl Session {
         }
     }
 
-    fn ignore(&mut self, reason: &'static str, out: &mut Vec<Outcome>) {
+    /// Gives the connection up.
+    pub(crate) fn ignore(&mut self, reason: &'static str, out: &mut Vec<Outcome>) {
         self.state = State::Ignored;
+        self.is_encrypted = false;
         self.egress = Lane::default();
         self.ingress = Lane::default();
         out.push(Outcome::Ignored(reason));
-    }
-
-    /// Asks the protocols whose bytes these are.
-    fn detect(
-        &mut self,
-        direction: Direction,
-        chunk: Chunk,
-        around: &Surroundings<'_>,
-        out: &mut Vec<Outcome>,
-    ) {
-        let is_gap = matches!(chunk.content, Content::Missing(_));
-        self.first_speaker.get_or_insert(direction);
-        let first = chunk.clone();
-        let lane = self.lane(direction);
-        let is_first = lane.unread().is_empty();
-        let _ = lane.push(chunk);
-        if is_gap {
-            lane.clear();
-        } else {
-            match ask(lane.unread()) {
-                Verdict::Is(protocol, side) => {
-                    let client = if side == Side::Client { direction } else { direction.reverse() };
-                    self.speak(protocol, client, around, out);
-                    if self.doubt().is_some() {
-                        let mut rehearsal = Rehearsal::new(client);
-                        let is_kept = is_first && rehearsal.note(direction, &first, side == Side::Client);
-                        self.rehearsal = is_kept.then_some(rehearsal);
-                    }
-                    self.settle_other(direction.reverse(), out);
-                    return;
-                }
-                Verdict::Unsure => {
-                    if let Some((protocol, client)) = self.ask_both() {
-                        self.speak(protocol, client, around, out);
-                        // Requests before their responses.
-                        self.advance(client, out);
-                    }
-                    return;
-                }
-                Verdict::No => lane.clear(),
-            }
-        }
-        self.unknown_chunks += 1;
-        if self.unknown_chunks > self.max_unknown_chunks {
-            self.is_strange = true;
-            self.ignore("protocol_unknown", out);
-        }
-    }
-
-    fn speak(
-        &mut self,
-        protocol: &'static dyn Protocol,
-        client: Direction,
-        around: &Surroundings<'_>,
-        out: &mut Vec<Outcome>,
-    ) {
-        let parser = around.parser(protocol, client, self.is_whole());
-        if protocol.capture_bytes() > 0 {
-            out.push(Outcome::Wants(Some(protocol.capture_bytes())));
-        }
-        self.state = State::Speaking { protocol, parser, client };
-    }
-
-    /// Goes on with the protocol that both sides have agreed on.
-    fn go_on(&mut self, token: &str, is_answering: bool, around: &Surroundings<'_>, out: &mut Vec<Outcome>) {
-        let State::Speaking { client, .. } = &self.state else { return };
-        let client = *client;
-        let next = REGISTRY.iter().find(|protocol| protocol.upgrade_token() == Some(token));
-        let Some(protocol) = next.copied() else { return self.ignore("opaque", out) };
-        let conversation = around.conversation(client, true);
-        let parser = match is_answering {
-            true => protocol.upgraded_parser(&conversation),
-            false => protocol.parser(&conversation),
-        };
-        self.state = State::Speaking { protocol, parser, client };
-    }
-
-    /// Returns whether all bytes since the connection's beginning are there, or understood.
-    fn is_whole(&self) -> bool {
-        self.is_from_start && self.unknown_chunks == 0
-    }
-
-    /// Asks the protocols about both directions, each of which alone leaves them unsure.
-    fn ask_both(&self) -> Option<(&'static dyn Protocol, Direction)> {
-        let client = self.first_speaker.filter(|_| self.is_whole())?;
-        let (asked, answered) = match client {
-            Direction::Egress => (self.egress.unread(), self.ingress.unread()),
-            Direction::Ingress => (self.ingress.unread(), self.egress.unread()),
-        };
-        let protocol = REGISTRY.iter().find(|protocol| protocol.detect_exchange(asked, answered))?;
-        Some((*protocol, client))
-    }
-
-    /// What the other direction has kept so far was undecided; it is of the same protocol or not from a message's
-    /// beginning.
-    fn settle_other(&mut self, direction: Direction, out: &mut Vec<Outcome>) {
-        let State::Speaking { parser, client, .. } = &self.state else { return };
-        let side = side_of(direction, *client);
-        let lane = match direction {
-            Direction::Egress => &mut self.egress,
-            Direction::Ingress => &mut self.ingress,
-        };
-        if lane.unread().is_empty() || (self.is_from_start && self.unknown_chunks == 0) {
-            return;
-        }
-        match parser.resync(side, lane.unread()) {
-            Some(offset) => lane.advance(offset),
-            None => {
-                lane.clear();
-                lane.is_lost = true;
-                out.push(Outcome::Lost);
-            }
-        }
     }
 
     /// Appends a chunk to its lane, finding the next message's beginning if the lane is lost.
@@ -437,130 +391,6 @@ impl Session {
         }
     }
 
-    /// Bytes are missing: passed over if nobody wanted them, guessed from what came before if that is enough, or lost.
-    fn take_missing(&mut self, direction: Direction, chunk: &Chunk, missing: u64, out: &mut Vec<Outcome>) {
-        let lane = self.lane(direction);
-        lane.note(chunk);
-        if lane.is_lost {
-            return lane.clear();
-        }
-        let missing = self.pass_over_gap(direction, missing, out);
-        if missing == 0 {
-            return;
-        }
-        if !std::mem::replace(&mut self.has_wanted_more, true) {
-            out.push(Outcome::Wants(None));
-        }
-        let State::Speaking { protocol, parser, client } = &mut self.state else { return };
-        let (name, client) = (protocol.name(), *client);
-        let side = side_of(direction, client);
-        let lane = if direction == Direction::Egress { &mut self.egress } else { &mut self.ingress };
-        let shown = lane.unread().len();
-        let Some((cut, rest)) = parser.cut(side, lane.unread(), missing).and_then(|cut| {
-            let rest = cut.length.checked_sub(shown as u64)?.checked_sub(missing)?;
-            Some((cut, rest))
-        }) else {
-            return self.lose(out);
-        };
-        let place = lane.place();
-        let (first, _) = lane.eat(shown);
-        lane.skip_silently(missing, rest);
-        if let Some(message) = cut.message {
-            out.push(Outcome::Step(Box::new(Step {
-                message,
-                protocol: name,
-                client,
-                first,
-                last: chunk.stamp,
-                place,
-            })));
-        }
-    }
-
-    /// Passes over those of `missing` bytes that nobody wanted; returns how many are left.
-    fn pass_over_gap(&mut self, direction: Direction, mut missing: u64, out: &mut Vec<Outcome>) -> u64 {
-        for _ in 0..MAX_SKIPS_IN_GAP {
-            let State::Speaking { parser, client, .. } = &mut self.state else { return 0 };
-            let side = side_of(direction, *client);
-            let lane = if direction == Direction::Egress { &mut self.egress } else { &mut self.ingress };
-            if lane.is_between_messages()
-                && let Answer::Skip { length } = parser.parse(side, &[])
-            {
-                lane.skip(length.max(1));
-                if length.saturating_sub(missing) >= MIN_SKIP_HINT_BYTES {
-                    out.push(Outcome::SkipUntil(direction, lane.skip_target()));
-                }
-            }
-            let passed = lane.pending_skip().min(missing);
-            if passed == 0 || !lane.unread().is_empty() {
-                break;
-            }
-            missing -= passed;
-            if lane.pass_over_missing(passed) == Passage::Whole {
-                self.passed(direction, out);
-            }
-            if missing == 0 {
-                break;
-            }
-        }
-        missing
-    }
-
-    /// What was to be skipped has gone by.
-    fn passed(&mut self, direction: Direction, out: &mut Vec<Outcome>) {
-        let State::Speaking { protocol, parser, client } = &mut self.state else { return };
-        let (name, client) = (protocol.name(), *client);
-        let side = side_of(direction, client);
-        let lane = if direction == Direction::Egress { &mut self.egress } else { &mut self.ingress };
-        let Some(message) = parser.passed(side) else { return };
-        let stamp = lane.passed_stamp();
-        out.push(Outcome::Step(Box::new(Step {
-            message,
-            protocol: name,
-            client,
-            first: stamp,
-            last: stamp,
-            place: lane.place(),
-        })));
-    }
-
-    fn resync(&mut self, direction: Direction) {
-        let State::Speaking { parser, client, .. } = &self.state else { return };
-        let side = side_of(direction, *client);
-        let lane = match direction {
-            Direction::Egress => &mut self.egress,
-            Direction::Ingress => &mut self.ingress,
-        };
-        match parser.resync(side, lane.unread()) {
-            Some(offset) => {
-                lane.advance(offset);
-                lane.is_lost = false;
-            }
-            None => lane.clear(),
-        }
-    }
-
-    /// Bytes that mattered are missing: both sides start over at the next request that can be told.
-    fn lose(&mut self, out: &mut Vec<Outcome>) {
-        if let State::Speaking { parser, .. } = &mut self.state {
-            parser.lost(Side::Client);
-            parser.lost(Side::Server);
-        }
-        for lane in [&mut self.egress, &mut self.ingress] {
-            lane.clear();
-            lane.is_lost = true;
-        }
-        out.push(Outcome::Lost);
-    }
-
-    /// The parser gave up what was open, and goes on with the bytes of the other side than this one.
-    fn start_over(&mut self, direction: Direction, out: &mut Vec<Outcome>) {
-        let lane = self.lane(direction);
-        lane.clear();
-        lane.is_lost = true;
-        out.push(Outcome::Lost);
-    }
-
     /// Shows a lane's unread bytes to the parser until it wants more than there is.
     fn advance(&mut self, direction: Direction, out: &mut Vec<Outcome>) {
         loop {
@@ -574,18 +404,16 @@ impl Session {
             if lane.is_lost || !lane.is_worthwhile() {
                 return;
             }
-            match parser.parse(side, lane.unread()) {
+            if !lane.is_absolute {
+                parser.meet(lane.peer.filter(|_| client == Direction::Ingress));
+            }
+            let answer = parser.parse(side, lane.unread());
+            tell_given_up(parser.as_mut(), lane, name, client, out);
+            match answer {
                 Answer::Message { eaten, message } => {
                     let place = lane.place();
                     let (first, last) = lane.eat(eaten);
-                    out.push(Outcome::Step(Box::new(Step {
-                        message,
-                        protocol: name,
-                        client,
-                        first,
-                        last,
-                        place,
-                    })));
+                    out.push(Outcome::Step(Step { message, protocol: name, client, first, last, place }));
                 }
                 Answer::Nothing { eaten } => lane.advance(eaten.max(1)),
                 Answer::Skip { length } => {
@@ -613,6 +441,16 @@ impl Session {
                     self.upgrade = Some((token, is_answering));
                     return;
                 }
+                Answer::Encrypted { eaten } => {
+                    lane.advance(eaten);
+                    self.is_encrypted = true;
+                    return;
+                }
+                Answer::Opaque if is_hello(lane.unread()) => {
+                    self.state = State::Detecting;
+                    self.is_encrypted = true;
+                    return;
+                }
                 Answer::Opaque => return self.ignore("opaque", out),
                 Answer::Broken { reason } => {
                     self.breaches += 1;
@@ -626,25 +464,25 @@ impl Session {
     }
 }
 
+/// Tells of the exchanges that the parser does not follow any more.
+fn tell_given_up(
+    parser: &mut dyn Parser,
+    lane: &Lane,
+    name: &'static str,
+    client: Direction,
+    out: &mut Vec<Outcome>,
+) {
+    while let Some(pairing) = parser.given_up() {
+        let message = Message { pairing, kind: MessageKind::Lost };
+        out.push(Outcome::Step(lane.silent_step(message, name, client)));
+    }
+}
+
+/// Returns whether a tunnel begins with TLS.
+fn is_hello(bytes: &[u8]) -> bool {
+    tls::begins(bytes, u32::try_from(bytes.len()).unwrap_or(u32::MAX)) == Some(tls::Begins::Here)
+}
+
 fn side_of(direction: Direction, client: Direction) -> Side {
     if direction == client { Side::Client } else { Side::Server }
-}
-
-enum Verdict {
-    Is(&'static dyn Protocol, Side),
-    Unsure,
-    No,
-}
-
-fn ask(bytes: &[u8]) -> Verdict {
-    let seen = bytes.get(..DETECTION_BUDGET_BYTES).unwrap_or(bytes);
-    let mut verdict = Verdict::No;
-    for &protocol in REGISTRY {
-        match protocol.detect(seen) {
-            Detection::Yes(side) => return Verdict::Is(protocol, side),
-            Detection::Unsure if bytes.len() < DETECTION_BUDGET_BYTES => verdict = Verdict::Unsure,
-            Detection::Unsure | Detection::No => {}
-        }
-    }
-    verdict
 }

@@ -23,6 +23,7 @@ pub(crate) struct Tally {
     lost_to_opaque: u64,
     lost_to_shutdown: u64,
     lost_to_forgetting: u64,
+    lost_to_memory: u64,
     /// By protocol.
     messages: BTreeMap<&'static str, u64>,
     exchanges: BTreeMap<&'static str, u64>,
@@ -49,6 +50,7 @@ impl Tally {
             LossReason::Opaque => self.lost_to_opaque += count,
             LossReason::Shutdown => self.lost_to_shutdown += count,
             LossReason::Forgotten => self.lost_to_forgetting += count,
+            LossReason::Memory => self.lost_to_memory += count,
         }
     }
 
@@ -65,6 +67,7 @@ impl Tally {
             ("exchange_cut_by_opaque_bytes", self.lost_to_opaque),
             ("exchange_open_at_shutdown", self.lost_to_shutdown),
             ("exchange_open_on_forgotten_connection", self.lost_to_forgetting),
+            ("exchange_given_up_for_memory", self.lost_to_memory),
             ("connection_held_too_many_bytes", self.held_too_much),
             ("connection_evicted", self.evicted_connections),
             ("connection_expired", self.expired_connections),
@@ -87,7 +90,11 @@ impl Tally {
             ("content_familiar", correlation.content.familiar),
         ];
         let content = [("parent", correlation.content_parents), ("link", correlation.content_links)];
-        let messages = [("linked", correlation.messages_linked), ("unknown", correlation.messages_unknown)];
+        let messages = [
+            ("linked", correlation.messages_linked),
+            ("unknown", correlation.messages_unknown),
+            ("not_handed_on", correlation.jobs_forgotten),
+        ];
         let counter = |family, label, protocol, value| Counter { family, label, protocol, value };
         losses
             .into_iter()

@@ -73,6 +73,7 @@ impl World {
             is_absolute: true,
             length,
             bytes: Bytes::from(bytes),
+            peer: None,
             inserted: None,
             executor: client.executor,
         };

@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use remora_engine::event::{
-    ConnectionId, Data, Direction, Endpoint, Event, EventKind, Executor, Opened, Role, Scheduling, Task,
+    Closed, ConnectionId, Data, Direction, Endpoint, Event, EventKind, Executor, Opened, PipeRead, Role,
+    Scheduling, Task,
 };
 use remora_engine::span::{Span, SpanKind, Status};
 use remora_engine::{Engine, Settings};
@@ -80,6 +81,7 @@ impl World {
             is_absolute: true,
             length: text.len() as u32,
             bytes: Bytes::copy_from_slice(text),
+            peer: None,
             inserted: None,
             executor: client.executor,
         };
@@ -170,9 +172,10 @@ mod amqp {
         [&[text.len() as u8], text.as_bytes()].concat()
     }
 
+    /// A content that has its body for a `correlation-id` too.
     fn content(body: &str) -> Vec<u8> {
-        let size = (body.len() as u64).to_be_bytes();
-        [frame(2, &[&[0, 60, 0, 0][..], &size, &[0, 0]].concat()), frame(3, body.as_bytes())].concat()
+        let (size, id) = ((body.len() as u64).to_be_bytes(), short_string(body));
+        [frame(2, &[&[0, 60, 0, 0][..], &size, &[4, 0], &id].concat()), frame(3, body.as_bytes())].concat()
     }
 
     pub(super) fn publish(queue: &str, body: &str) -> Vec<u8> {
@@ -514,10 +517,11 @@ fn a_stream_reaches_every_group() {
     world.fetch(&mut service);
     world.call(&mut other, &["XREADGROUP", "GROUP", "h", "c", "STREAMS", "orders", ">"], entries);
     let spans = world.spans();
-    let sent = only(&spans, "XADD");
+    let (sent, received) = (only(&spans, "send orders"), named(&spans, "receive orders"));
+    assert!(sent.kind == SpanKind::Producer && received.iter().all(|span| span.kind == SpanKind::Client));
     let work = only(&spans, "process orders");
     assert!(is_linked(work, sent) && is_child(only(&spans, "GET"), work));
-    assert!(is_linked(named(&spans, "XREADGROUP")[1], sent));
+    assert!(is_linked(received[1], sent));
 }
 
 #[test]
@@ -533,8 +537,8 @@ fn what_is_published_reaches_every_subscriber() {
     }
     world.answer(&mut other, &array(&["message", "news", "somebody else's"]));
     let spans = world.spans();
-    let (sent, received) = (only(&spans, "PUBLISH"), named(&spans, "receive news"));
-    assert_eq!(received.len(), 3);
+    let (sent, received) = (only(&spans, "publish news"), named(&spans, "process news"));
+    assert_eq!((received.len(), sent.kind), (3, SpanKind::Producer));
     assert!(is_linked(received[0], sent) && is_linked(received[1], sent));
     assert!(received[2].links.is_empty());
     assert!(received.iter().all(|span| span.kind == SpanKind::Consumer && span.tgid == WORKER));
@@ -552,6 +556,82 @@ fn a_script_that_brings_what_another_took_moves_messages() {
     let scripts = named(&spans, "EVALSHA");
     assert!(is_linked(scripts[1], scripts[0]));
     assert_eq!(only(&spans, "GET").parent, None, "an event loop may have others to work on");
+}
+
+/// What BullMQ packs with a job of the queue `bull:mails:` that gets a number of its own: all but its name is nothing.
+const PACKED: &[u8] = b"\x99\xabbull:mails:\xa0\xa4mail\x01\xc0\xc0\xc0\xc0\xc0";
+const ADD: [&str; 4] = ["wait", "paused", "meta", "id"];
+const TAKE: [&str; 6] = ["wait", "active", "prioritized", "events", "stalled", "limiter"];
+
+/// A script of BullMQ, as it is called.
+fn script(keys: &[&str], argument: &[u8]) -> Vec<u8> {
+    let count = keys.len().to_string();
+    let keys = keys.iter().map(|key| format!("bull:mails:{key}").into_bytes());
+    let start = ["EVALSHA", "aa", &count].map(|word| word.as_bytes().to_vec());
+    let words: Vec<_> = start.into_iter().chain(keys).chain([argument.to_vec(), b"{}".to_vec()]).collect();
+    let strings =
+        words.iter().map(|word| [format!("${}\r\n", word.len()).as_bytes(), word, b"\r\n"].concat());
+    [format!("*{}\r\n", words.len()).into_bytes(), strings.collect::<Vec<_>>().concat()].concat()
+}
+
+#[test]
+fn jobs_of_bullmq_are_known_by_their_numbers() {
+    let Scene { mut world, mut producer, mut queue, mut service } = scene(Scheduling::TokenLoop);
+    let add = |world: &mut World, producer: &mut Client| {
+        world.moved_bytes(producer, Direction::Egress, &script(&ADD, PACKED));
+    };
+    let work = |world: &mut World, (queue, service): (&mut Client, &mut Client), token: u64, id: &str| {
+        (queue.executor.token, service.executor.token) = (Some(token), Some(token));
+        world.engine.handle_ask(WORKER, token, world.now_ns);
+        world.moved_bytes(queue, Direction::Egress, &script(&TAKE, b"1790000000000"));
+        world.answer(queue, &format!("*4\r\n*2\r\n$4\r\ndata\r\n$2\r\n{{}}\r\n$1\r\n{id}\r\n:0\r\n:0\r\n"));
+        world.fetch(service);
+    };
+    add(&mut world, &mut producer);
+    world.answer(&mut producer, "$1\r\n1\r\n");
+    // The worker hears of the second one before its producer does.
+    add(&mut world, &mut producer);
+    work(&mut world, (&mut queue, &mut service), 70, "2");
+    world.answer(&mut producer, "$1\r\n2\r\n");
+    work(&mut world, (&mut queue, &mut service), 71, "1");
+    work(&mut world, (&mut queue, &mut service), 72, "3");
+    let spans = world.spans();
+    let (works, calls) = (named(&spans, "process mails"), named(&spans, "GET"));
+    let scripts: Vec<_> = named(&spans, "EVALSHA").into_iter().filter(|span| span.tgid == PRODUCER).collect();
+    let [second, first, unknown] = works[..] else { panic!("{works:?}") };
+    assert!(is_linked(first, scripts[0]) && is_linked(second, scripts[1]));
+    assert!(unknown.links.is_empty(), "nobody was seen to add it");
+    for work in works {
+        assert_eq!(calls.iter().filter(|call| is_child(call, work)).count(), 1);
+    }
+}
+
+#[test]
+fn jobs_of_bullmq_that_are_added_together_are_known_only_among_themselves() {
+    let Scene { mut world, mut producer, mut queue, .. } = scene(Scheduling::EventLoop);
+    let mut transaction = |ids: [&str; 2], other: Option<&str>| {
+        world.call(&mut producer, &["MULTI"], "+OK\r\n");
+        for _ in 0..2 - other.map_or(0, |_| 1) {
+            world.moved_bytes(&mut producer, Direction::Egress, &script(&ADD, PACKED));
+            world.answer(&mut producer, "+QUEUED\r\n");
+        }
+        if let Some(other) = other {
+            world.call(&mut producer, &["GET", other], "+QUEUED\r\n");
+        }
+        world.call(&mut producer, &["EXEC"], &array(&ids));
+    };
+    transaction(["1", "2"], None);
+    transaction(["3", "4"], Some("key"));
+    for id in 1..=4 {
+        world.moved_bytes(&mut queue, Direction::Egress, &script(&TAKE, b"1790000000000"));
+        world.answer(&mut queue, &format!("*3\r\n*0\r\n$1\r\n{id}\r\n:0\r\n"));
+    }
+    let spans = world.spans();
+    let taken: Vec<_> = named(&spans, "EVALSHA").into_iter().filter(|span| span.tgid == WORKER).collect();
+    let added = named(&spans, "EXEC");
+    assert_eq!((taken.len(), added.len()), (4, 2));
+    assert!(taken[..2].iter().all(|taken| is_linked(taken, added[0])));
+    assert!(taken[2..].iter().all(|taken| taken.links.is_empty()));
 }
 
 #[test]
@@ -634,4 +714,225 @@ fn work_is_told_at_last_when_nothing_more_comes() {
     let spans: Vec<_> = std::iter::from_fn(|| world.engine.poll_span()).collect();
     assert!(is_child(only(&spans, "GET"), only(&spans, "process jobs")));
     assert_eq!(world.counter("message_receipts", "unknown"), 1);
+}
+
+/// The pipe of a worker process, which its master has forked.
+const PIPE: u64 = 0xffff_8881_0000_0000;
+const FORKED: u32 = 3;
+
+/// The master reads a job in a later turn than it has asked for it, as event loops do.
+fn receive_by_loop(world: &mut World, queue: &mut Client, job: &str) {
+    world.ask(queue, ASK);
+    queue.executor.turn += 1;
+    world.answer(queue, &array(&["jobs", job]));
+}
+
+/// A worker process reads from a pipe what its master has written there.
+fn read_frame(world: &mut World, tgid: u32, pipe: u64, frame: &str) {
+    let length = u32::try_from(frame.len()).expect("short").to_be_bytes();
+    for bytes in [&length[..], frame.as_bytes()] {
+        world.now_ns += 1_000_000;
+        let executor = Executor { tgid, tid: tgid, ..Executor::default() };
+        let (length, bytes) = (bytes.len() as u32, Bytes::copy_from_slice(bytes));
+        world.engine.handle_pipe_read(&PipeRead { executor, pipe, length, bytes, at_ns: world.now_ns });
+    }
+}
+
+#[test]
+fn a_job_that_a_master_hands_to_a_worker_process_is_worked_on_there() {
+    let Scene { mut world, mut producer, mut queue, .. } = scene(Scheduling::Threads);
+    world.engine.handle_process(FORKED, Scheduling::Threads);
+    world.engine.handle_worker(FORKED, WORKER);
+    let mut service = world.connect(FORKED, 80);
+    let message =
+        |id| format!("{{\"body\": \"e30=\", \"headers\": {{\"id\": \"{id}\", \"root_id\": \"{JOB}\"}}}}");
+    for job in [JOB, OTHER_JOB] {
+        world.call(&mut producer, &["LPUSH", "jobs", &message(job)], ":1\r\n");
+        receive_by_loop(&mut world, &mut queue, &message(job));
+    }
+    read_frame(&mut world, FORKED, PIPE, &format!("task {OTHER_JOB} of {JOB}"));
+    world.fetch(&mut service);
+    // What it reads from another pipe is of no matter.
+    read_frame(&mut world, FORKED, PIPE + 1, &format!("output {JOB}"));
+    world.fetch(&mut service);
+    read_frame(&mut world, FORKED, PIPE, &format!("task {JOB}"));
+    world.fetch(&mut service);
+    read_frame(&mut world, FORKED, PIPE, "an end without any id");
+    world.fetch(&mut service);
+    let spans = world.spans();
+    let (sent, work, calls) = (named(&spans, "LPUSH"), named(&spans, "process jobs"), named(&spans, "GET"));
+    assert_eq!((sent.len(), work.len(), calls.len()), (2, 2, 4), "{spans:?}");
+    assert!(work.iter().all(|work| work.kind == SpanKind::Consumer && work.tgid == FORKED));
+    assert!(is_linked(work[0], sent[1]) && is_linked(work[1], sent[0]));
+    assert!(is_child(calls[0], work[0]) && is_child(calls[1], work[0]) && is_child(calls[2], work[1]));
+    assert_eq!(calls[3].parent, None);
+}
+
+#[test]
+fn a_job_whose_receipt_was_not_seen_has_no_work() {
+    let Scene { mut world, mut producer, mut queue, .. } = scene(Scheduling::Threads);
+    world.engine.handle_process(FORKED, Scheduling::Threads);
+    world.engine.handle_worker(FORKED, WORKER);
+    let mut service = world.connect(FORKED, 80);
+    let message = format!("{{\"id\": \"{JOB}\"}}");
+    world.call(&mut producer, &["LPUSH", "jobs", &message], ":1\r\n");
+    receive_by_loop(&mut world, &mut queue, &message);
+    read_frame(&mut world, FORKED, PIPE, &format!("task {JOB}"));
+    // The receipt of this one was lost.
+    read_frame(&mut world, FORKED, PIPE, &format!("task {OTHER_JOB} of {JOB}"));
+    world.fetch(&mut service);
+    // And here some of what was read.
+    receive_by_loop(&mut world, &mut queue, &message);
+    read_frame(&mut world, FORKED, PIPE, &format!("task {JOB}"));
+    world.engine.handle_lost_handovers();
+    world.fetch(&mut service);
+    // And this one is another's worker.
+    const STRANGER: u32 = 4;
+    world.engine.handle_worker(STRANGER, PRODUCER);
+    let mut other = world.connect(STRANGER, 80);
+    receive_by_loop(&mut world, &mut queue, &message);
+    read_frame(&mut world, STRANGER, PIPE + 2, &format!("task {JOB}"));
+    world.fetch(&mut other);
+    let spans = world.spans();
+    assert!(named(&spans, "GET").iter().all(|call| call.parent.is_none()), "{spans:?}");
+}
+
+#[test]
+fn of_jobs_that_wait_under_one_id_no_worker_is_known_to_have_either() {
+    let Scene { mut world, mut queue, .. } = scene(Scheduling::Threads);
+    world.engine.handle_process(FORKED, Scheduling::Threads);
+    world.engine.handle_worker(FORKED, WORKER);
+    let mut service = world.connect(FORKED, 80);
+    let messages = [1, 2, 3].map(|number| format!("{{\"tenant\": \"{JOB}\", \"number\": {number}}}"));
+    messages.iter().for_each(|message| receive_by_loop(&mut world, &mut queue, message));
+    for message in &messages {
+        read_frame(&mut world, FORKED, PIPE, message);
+        world.fetch(&mut service);
+    }
+    let spans = world.spans();
+    assert!(named(&spans, "process jobs").is_empty(), "{spans:?}");
+    assert!(named(&spans, "GET").iter().all(|call| call.parent.is_none()), "{spans:?}");
+    assert_eq!(world.counter("message_receipts", "not_handed_on"), 3);
+}
+
+#[test]
+fn a_job_that_two_masters_have_received_is_worked_on_by_the_workers_of_each() {
+    const OTHER_MASTER: u32 = 4;
+    const OTHER_FORKED: u32 = 5;
+    let Scene { mut world, mut queue, .. } = scene(Scheduling::Threads);
+    world.engine.handle_process(OTHER_MASTER, Scheduling::Threads);
+    let mut other_queue = world.connect(OTHER_MASTER, REDIS);
+    for (worker, master) in [(FORKED, WORKER), (OTHER_FORKED, OTHER_MASTER)] {
+        world.engine.handle_process(worker, Scheduling::Threads);
+        world.engine.handle_worker(worker, master);
+    }
+    let message = format!("{{\"id\": \"{JOB}\"}}");
+    receive_by_loop(&mut world, &mut queue, &message);
+    receive_by_loop(&mut world, &mut other_queue, &message);
+    for worker in [FORKED, OTHER_FORKED] {
+        let mut service = world.connect(worker, 80);
+        read_frame(&mut world, worker, PIPE + u64::from(worker), &format!("task {JOB}"));
+        world.fetch(&mut service);
+    }
+    let spans = world.spans();
+    let (works, calls) = (named(&spans, "process jobs"), named(&spans, "GET"));
+    let places: Vec<_> = works.iter().map(|work| (work.tgid, work.connection)).collect();
+    assert_eq!(places, [(FORKED, queue.connection), (OTHER_FORKED, other_queue.connection)]);
+    assert!(calls.iter().zip(works).all(|(call, work)| is_child(call, work)), "{spans:?}");
+}
+
+#[test]
+fn what_a_worker_process_takes_from_a_queue_is_a_part_of_its_job() {
+    let Scene { mut world, mut queue, .. } = scene(Scheduling::Threads);
+    world.engine.handle_process(FORKED, Scheduling::Threads);
+    world.engine.handle_worker(FORKED, WORKER);
+    let (mut own, mut service) = (world.connect(FORKED, REDIS), world.connect(FORKED, 80));
+    receive_by_loop(&mut world, &mut queue, &format!("{{\"id\": \"{JOB}\"}}"));
+    read_frame(&mut world, FORKED, PIPE, &format!("task {JOB}"));
+    world.call(&mut own, &["BRPOP", "parts", "0"], &array(&["parts", OTHER_JOB]));
+    world.fetch(&mut service);
+    world.call(&mut own, &["LPOP", "parts"], &format!("$36\r\n{OTHER_JOB}\r\n"));
+    world.fetch(&mut service);
+    let spans = world.spans();
+    let work = only(&spans, "process jobs");
+    let calls: Vec<_> =
+        spans.iter().filter(|span| span.tgid == FORKED && span.span_id != work.span_id).collect();
+    assert_eq!(calls.len(), 4, "{spans:?}");
+    assert!(calls.iter().all(|call| is_child(call, work)), "{spans:?}");
+}
+
+#[test]
+fn a_unit_that_asks_by_a_script_works_on_the_message_that_it_brings() {
+    let Scene { mut world, mut producer, mut queue, mut service } = scene(Scheduling::TokenLoop);
+    let message = format!("{{\"id\":\"{JOB}\"}}");
+    world.call(&mut producer, &["LPUSH", "jobs", &message], ":1\r\n");
+    for (token, is_asking) in [(50, true), (51, false)] {
+        if is_asking {
+            world.engine.handle_ask(WORKER, token, world.now_ns);
+        }
+        queue.executor.token = Some(token);
+        service.executor.token = Some(token);
+        world.call(&mut queue, &["EVALSHA", JOB, "0"], &array(&["data", &message]));
+        world.fetch(&mut service);
+    }
+    let spans = world.spans();
+    let (work, calls) = (only(&spans, "process"), named(&spans, "GET"));
+    assert!(is_linked(work, only(&spans, "LPUSH")), "{spans:?}");
+    assert!(is_child(calls[0], work), "{spans:?}");
+    assert_eq!(calls[1].parent, None, "it has asked for nothing");
+}
+
+#[test]
+fn a_pushed_job_that_a_master_hands_to_a_worker_process_is_worked_on_there() {
+    let mut rabbit = Rabbit::proven(Scheduling::Threads, 0);
+    let world = &mut rabbit.world;
+    world.engine.handle_process(FORKED, Scheduling::Threads);
+    world.engine.handle_worker(FORKED, WORKER);
+    let mut service = world.connect(FORKED, 80);
+    for job in [JOB, OTHER_JOB] {
+        rabbit.send(job);
+        rabbit.read(job);
+    }
+    // The master says so as soon as the worker has it.
+    for (job, tag) in [(OTHER_JOB, 2), (JOB, 1)] {
+        read_frame(&mut rabbit.world, FORKED, PIPE, &format!("task {job}"));
+        rabbit.write(&amqp::ack(tag));
+        rabbit.world.fetch(&mut service);
+    }
+    read_frame(&mut rabbit.world, FORKED, PIPE, "an end without any id");
+    rabbit.world.fetch(&mut service);
+    let spans = rabbit.world.spans();
+    let (sent, work, calls) =
+        (named(&spans, "send jobs"), named(&spans, "process jobs"), named(&spans, "GET"));
+    assert_eq!((sent.len(), work.len(), calls.len()), (2, 2, 3), "{spans:?}");
+    for (job, sent, call) in [(work[0], sent[1], calls[0]), (work[1], sent[0], calls[1])] {
+        assert_eq!((job.kind, job.tgid), (SpanKind::Consumer, FORKED));
+        assert!(is_linked(job, sent) && is_child(call, job), "{spans:?}");
+        assert!(job.started_at_ns <= call.started_at_ns && call.ended_at_ns <= job.ended_at_ns);
+    }
+    assert_eq!(calls[2].parent, None);
+}
+
+#[test]
+fn a_pushed_job_that_no_worker_has_got_is_told_when_it_is_settled_or_its_connection_ends() {
+    let mut rabbit = Rabbit::proven(Scheduling::Threads, 0);
+    rabbit.world.engine.handle_process(FORKED, Scheduling::Threads);
+    rabbit.world.engine.handle_worker(FORKED, WORKER);
+    let mut service = rabbit.world.connect(FORKED, 80);
+    rabbit.read(JOB);
+    rabbit.fetch();
+    rabbit.write(&amqp::reject(1));
+    rabbit.read(OTHER_JOB);
+    let closed = Closed { executor: Some(rabbit.consumer.executor), ..Closed::default() };
+    rabbit.world.send(rabbit.consumer.connection, EventKind::Closed(closed));
+    let spans = rabbit.world.spans();
+    let works = named(&spans, "process jobs");
+    assert_eq!(works.iter().map(|work| work.tgid).collect::<Vec<_>>(), [WORKER, WORKER], "{spans:?}");
+    assert!(works[0].attributes.contains(&("error.type".into(), "basic.reject".into())));
+    assert_eq!(only(&spans, "GET").parent, None, "its master works on no job itself");
+    for job in [JOB, OTHER_JOB] {
+        read_frame(&mut rabbit.world, FORKED, PIPE, &format!("task {job}"));
+        rabbit.world.fetch(&mut service);
+    }
+    assert!(rabbit.world.spans().iter().all(|call| call.parent.is_none()), "they have been told");
 }

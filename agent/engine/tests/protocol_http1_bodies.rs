@@ -103,7 +103,7 @@ fn graphql(request: &str, response: &str) -> String {
         let texts = replay.said.iter().filter_map(|said| match &said.kind {
             MessageKind::Response(response) => {
                 let (verb, path) = match &response.name {
-                    Some(name) => (name.verb.as_str(), name.path.as_deref().unwrap_or("-")),
+                    Some(name) => (&*name.verb, name.path.as_deref().unwrap_or("-")),
                     None => ("-", "-"),
                 };
                 let name = replay::attribute(&response.attributes, "graphql.operation.name");

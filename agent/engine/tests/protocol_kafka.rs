@@ -52,7 +52,11 @@ fn tell(kind: &MessageKind) -> String {
         MessageKind::Response(response) => {
             let name = response.name.as_ref().map(|name| name.verb.clone());
             let error = response.outcome.error_type.clone();
-            format!("<{}{}", if response.is_idle { "_" } else { "" }, name.or(error).unwrap_or_default())
+            format!(
+                "<{}{}",
+                if response.is_idle { "_" } else { "" },
+                name.map(String::from).or(error).unwrap_or_default()
+            )
         }
         MessageKind::ResponseEnd(None) => "over".to_owned(),
         other => panic!("{other:?}"),

@@ -56,6 +56,7 @@ impl Client {
             is_absolute: true,
             length: u32::try_from(length).expect("short"),
             bytes: Bytes::copy_from_slice(bytes),
+            peer: None,
             inserted: None,
             executor: self.executor,
         };

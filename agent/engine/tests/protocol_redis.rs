@@ -390,7 +390,7 @@ fn channels_and_patterns_name_what_they_bring() {
     replay.feed(SERVER, b"*4\r\n$8\r\npmessage\r\n$2\r\nn*\r\n$4\r\nnews\r\n$2\r\nhi\r\n");
     let MessageKind::Delivered(delivery) = &replay.said[2].kind else { panic!("no delivery") };
     let queue = delivery.source.as_ref().and_then(|source| source.name.as_deref());
-    assert_eq!((delivery.name.as_deref(), queue), (Some("receive n*"), Some("news")));
+    assert_eq!((delivery.name.as_deref(), queue), (Some("process n*"), Some("news")));
 }
 
 #[test]

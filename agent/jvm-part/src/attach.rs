@@ -8,8 +8,8 @@ use crate::jni::{Env, Failed, Machine, Object, Tools};
 use crate::{helper, hooks, natives, threads};
 
 /// Name of the helper class, as the JVM's functions want it.
-const HELPER: &CStr = c"java/lang/RemoraHandOver1";
-const NATIVE: &CStr = c"remora/HandOver1";
+const HELPER: &CStr = c"java/lang/RemoraHandOver2";
+const NATIVE: &CStr = c"remora/HandOver2";
 const _: () = assert!(HELPER.count_bytes() == hooks::HELPER.len());
 const _: () = assert!(NATIVE.count_bytes() == helper::NATIVE.len());
 

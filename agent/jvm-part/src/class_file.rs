@@ -2,7 +2,7 @@
 //! chapter 4).
 //!
 //! Works on borrowed bytes into a borrowed buffer: it allocates nothing and cannot panic, because it runs in somebody
-//! else's process. All that is inserted is four bytes long, so that the padding of switches stays what it was.
+//! else's process. All that is inserted is four bytes long, or eight, so that the padding of switches stays what it was.
 
 mod bytes;
 mod code;

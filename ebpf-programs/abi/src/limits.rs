@@ -22,9 +22,34 @@ pub const MAX_SEGMENTS: u32 = 64;
 /// Largest number of bytes one record carries.
 pub const MAX_CAPTURE: u32 = 65_536;
 
+/// Bytes that a connection has moved in a direction while it is young: of its calls [`YOUNG_CAPTURE_FACTOR`] times as
+/// much is copied, because user space has not yet had the time to ask for it. Tables of header fields and what
+/// statements are called by are agreed on there.
+pub const YOUNG_BYTES: u64 = 16 << 10;
+
+/// How many times as much is copied of the calls of a young connection, up to [`MAX_CAPTURE`].
+pub const YOUNG_CAPTURE_FACTOR: u32 = 16;
+
 /// Segments of at most this length are copied whatever else the call moved: they are what frames the rest (the end of
 /// a chunked body, say). Of longer ones that are cut, as many bytes are copied from their end.
 pub const FRAME_BYTES: u32 = 184;
+
+/// Bytes of a read from a pipe that a record carries. What names a job stands at its beginning.
+pub const PIPE_BYTES: usize = 512;
+
+/// Bytes of ciphertext that a record carries: a record's header, and what nobody else has encrypted.
+pub const FINGERPRINT_BYTES: usize = 64;
+
+/// Pieces of ciphertext that are told of one object in one direction. The first join it to its socket; the others are for
+/// sockets that are observed from later on.
+pub const MAX_FINGERPRINTS: u8 = 16;
+
+/// Threads and goroutines within a call into a TLS library, those that wait for bytes included. The map evicts the call that
+/// began first, whose bytes are missing then.
+pub const MAX_TLS_CALLS: u32 = 65_536;
+
+/// Objects of TLS libraries. The map evicts the one that was used least recently, which then counts its bytes anew.
+pub const MAX_TLS_OBJECTS: u32 = 65_536;
 
 /// Bytes of the command line that an exec record carries.
 pub const MAX_ARGUMENTS: usize = 512;

@@ -65,12 +65,16 @@ pub struct Offsets {
     pub tcp_bytes_acked: u32,
     /// `tcp_sock.snd_una`
     pub tcp_snd_una: u32,
+    /// `tcp_sock.snd_nxt`
+    pub tcp_snd_nxt: u32,
     /// `tcp_sock.rcv_nxt`
     pub tcp_rcv_nxt: u32,
     /// `tcp_sock.mss_cache`
     pub tcp_mss_cache: u32,
     /// `inet_connection_sock.icsk_ulp_ops`: what MPTCP and TLS in the kernel put between a socket and TCP
     pub inet_ulp_ops: u32,
+    /// `inet_connection_sock.icsk_ack.pingpong`: whether what comes in is acknowledged late
+    pub inet_ack_pingpong: u32,
     /// `sock.sk_err`
     pub sock_err: u32,
     /// `sock_common.skc_flags`
@@ -79,6 +83,10 @@ pub struct Offsets {
     pub sock_zero_copy: u32,
     /// `file.f_flags`
     pub file_flags: u32,
+    /// `file.f_inode`
+    pub file_inode: u32,
+    /// `inode.i_mode`
+    pub inode_mode: u32,
     /// `unix_sock.peer`
     pub unix_peer: u32,
     /// `unix_sock.addr`
@@ -137,13 +145,17 @@ impl Offsets {
         tcp_bytes_received: 0,
         tcp_bytes_acked: 0,
         tcp_snd_una: 0,
+        tcp_snd_nxt: 0,
         tcp_rcv_nxt: 0,
         tcp_mss_cache: 0,
         inet_ulp_ops: 0,
+        inet_ack_pingpong: 0,
         sock_err: 0,
         sock_flags: 0,
         sock_zero_copy: 0,
         file_flags: 0,
+        file_inode: 0,
+        inode_mode: 0,
         unix_peer: 0,
         unix_addr: 0,
         unix_address_len: 0,
@@ -155,4 +167,4 @@ impl Offsets {
     };
 }
 
-const _: () = assert!(size_of::<Offsets>() == 4 * 44);
+const _: () = assert!(size_of::<Offsets>() == 4 * 48);

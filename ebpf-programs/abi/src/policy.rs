@@ -28,6 +28,8 @@ pub const MARK_LEAVE: u64 = 0x52e2;
 pub const MARK_CLAIM: u64 = 0x52e3;
 /// `kill(1, MARK_CLAIM_NOBODY, descriptor, ahead)`: as above, for no unit.
 pub const MARK_CLAIM_NOBODY: u64 = 0x52e4;
+/// `kill(token, MARK_ASK)`: the unit asks for a message, and works on what its calls bring.
+pub const MARK_ASK: u64 = 0x52e5;
 
 /// Capture up to [`SocketPolicy::capture_bytes`] of each call: a few hundred for headers only, more for all.
 pub const SOCKET_FULL: u8 = 0;
@@ -69,8 +71,8 @@ pub struct ProcessPolicy {
     pub second_offset: u16,
     /// 1: the threads of the process take units of work, by token, besides what `tasks` says.
     pub has_tokens: u8,
-    /// Zero.
-    pub padding: u8,
+    /// 1: what the process reads from pipes is told.
+    pub reads_pipes: u8,
 }
 
 /// What to do with one socket.

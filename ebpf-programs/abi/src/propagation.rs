@@ -3,6 +3,13 @@
 /// Bytes of the header line that is written: `traceparent: 00-<trace>-<span>-01` and a line end.
 pub const HEADER_LINE_BYTES: u32 = 70;
 
+/// Bytes of the header field that is written into HTTP/2: a literal without indexing with a new name, both strings plain
+/// (RFC 7541, 6.2.2).
+pub const HEADER_FIELD_BYTES: u32 = 69;
+
+/// Largest payload of a frame that every HTTP/2 server takes (RFC 9113, 6.5.2, `SETTINGS_MAX_FRAME_SIZE`).
+pub const MAX_FRAME_BYTES: u32 = 16_384;
+
 /// A request whose line and headers do not end within so many bytes is left as it is: another `traceparent` may follow.
 pub const MAX_HEADER_VIEW: u32 = 4096;
 
@@ -13,7 +20,7 @@ pub const MAX_JOINED_BYTES: u32 = 16_384;
 /// Sockets that may write a context. The map evicts the socket that was used least recently, which then writes none.
 pub const MAX_WRITERS: u32 = 16_384;
 
-/// Servers that are known to be asked by HTTP/1. The map evicts the one that was asked least recently.
+/// Servers that are known to be asked by HTTP. The map evicts the one that was asked least recently.
 pub const MAX_SERVERS: u32 = 4096;
 
 /// Processes that were seen to wait for bytes before they sent any. The map evicts the one that was seen longest ago.
@@ -65,7 +72,7 @@ pub struct PropagationSettings {
     pub option: u8,
     /// `MEMBERSHIP_*`.
     pub membership: u8,
-    /// 1: a server need not be known to be asked by HTTP/1, and its address need not be private.
+    /// 1: a server need not be known to be asked by HTTP, and its address need not be private.
     pub any_server: u8,
     /// One of so many connections is left alone and watched, for comparison; 0 for none.
     pub control: u8,
@@ -99,12 +106,14 @@ pub struct Doubt {
 pub const WRITER_CONNECTING: u32 = 0;
 /// The socket is in the socket map, and nothing was sent yet.
 pub const WRITER_READY: u32 = 1;
-/// Its first bytes have been looked at.
+/// Its first request has been looked at, or what it sent is none.
 pub const WRITER_DONE: u32 = 2;
 /// It is left alone, and its end is counted for comparison.
 pub const WRITER_CONTROL: u32 = 3;
 /// It is not in the socket map, or no longer.
 pub const WRITER_OUTSIDE: u32 = 4;
+/// The socket is in the socket map, and has sent how a connection of HTTP/2 begins, but no request yet.
+pub const WRITER_OPENED: u32 = 5;
 
 /// It carries no option.
 pub const CARRIER_NONE: u32 = 0;
@@ -126,13 +135,15 @@ pub struct Writer {
     /// 1 where a header was written.
     pub has_written: u32,
     /// The programs' own: how far the first request was read.
-    pub scan: [u32; 3],
+    pub scan: [u32; 4],
     /// `CARRIER_*`.
     pub carrier: u32,
     /// Position of the first byte that the socket sends.
     pub first_egress: u32,
     /// Position of the first byte that the other end sends.
     pub first_ingress: u32,
+    /// Position behind what has opened a connection of HTTP/2.
+    pub opened_until: u32,
 }
 
 /// Things that the programs count about contexts. The value is the index in the `WRITES` map.
@@ -143,9 +154,9 @@ pub enum Write {
     Enrolled = 0,
     /// The kernel refused to put a socket into the socket map.
     Refused = 1,
-    /// A header was written.
+    /// A header was written into HTTP/1.
     Header = 2,
-    /// The first bytes are no HTTP/1 request.
+    /// The first bytes are no HTTP request.
     NotHttp = 3,
     /// The request carries a context already.
     HasContext = 4,
@@ -189,11 +200,19 @@ pub enum Write {
     OptionSame = 23,
     /// An option came in that is not of the form that is written.
     OptionStrange = 24,
+    /// A header was written into HTTP/2.
+    Field = 25,
+    /// A socket was opened for HTTP/2 whose reads wait, or that acknowledges late what comes in.
+    Waits = 26,
+    /// A socket that was opened for HTTP/2 left the socket map since bytes arrived before its first request was sent.
+    Answered = 27,
+    /// A request of HTTP/2 is padded, or its fields do not end where their block does.
+    Unusual = 28,
 }
 
 impl Write {
     /// All counters, in index order.
-    pub const ALL: [Write; 25] = [
+    pub const ALL: [Write; 29] = [
         Write::Enrolled,
         Write::Refused,
         Write::Header,
@@ -219,6 +238,10 @@ impl Write {
         Write::OptionRead,
         Write::OptionSame,
         Write::OptionStrange,
+        Write::Field,
+        Write::Waits,
+        Write::Answered,
+        Write::Unusual,
     ];
 
     /// The label under which the counter is exported.
@@ -249,6 +272,10 @@ impl Write {
             Write::OptionRead => "option_read",
             Write::OptionSame => "option_same",
             Write::OptionStrange => "option_strange",
+            Write::Field => "http2_header",
+            Write::Waits => "http2_waits",
+            Write::Answered => "http2_answered",
+            Write::Unusual => "http2_unusual",
         }
     }
 }
@@ -259,7 +286,7 @@ pub const WRITE_KINDS: u32 = Write::ALL.len() as u32;
 const _: () = {
     assert!(size_of::<PropagationSettings>() == 8);
     assert!(size_of::<ServerAddress>() == 20);
-    assert!(size_of::<Writer>() == 32);
+    assert!(size_of::<Writer>() == 40);
     assert!(size_of::<Doubt>() == 16);
     assert!(OPTION_ROOM.is_multiple_of(4) && OPTION_ROOM >= OPTION_BYTES);
     let mut index = 0;

@@ -17,6 +17,7 @@ mod runtime;
 mod socket;
 mod syscalls;
 mod thread;
+mod tls;
 
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {

@@ -4,7 +4,7 @@ use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf};
 use remora_abi::{
     COUNT_KINDS, Count, LOSS_REASONS, Loss, MAX_PROCESSES, MAX_SOCKET_POLICIES, MAX_SOCKETS, MAX_THREADS,
-    Offsets, ProcessPolicy, RING_BYTES, Settings, SocketPolicy, SocketState,
+    MAX_TLS_CALLS, MAX_TLS_OBJECTS, Offsets, ProcessPolicy, RING_BYTES, Settings, SocketPolicy, SocketState,
 };
 
 #[cfg(feature = "propagation")]
@@ -16,6 +16,7 @@ use remora_abi::{
 };
 
 use crate::thread::Thread;
+use crate::tls::{TlsCall, TlsKey, TlsObject};
 
 #[map]
 pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(RING_BYTES, 0);
@@ -44,6 +45,15 @@ pub(crate) static PROCESSES: HashMap<u32, ProcessPolicy> = HashMap::with_max_ent
 /// Written by the threads themselves; removed when they end.
 #[map]
 pub(crate) static THREADS: HashMap<u64, Thread> = HashMap::with_max_entries(MAX_THREADS, 0);
+
+/// By thread; removed when the call returns.
+#[map]
+pub(crate) static TLS_CALLS: LruHashMap<u64, TlsCall> = LruHashMap::with_max_entries(MAX_TLS_CALLS, 0);
+
+/// Removed when the object is freed.
+#[map]
+pub(crate) static TLS_OBJECTS: LruHashMap<TlsKey, TlsObject> =
+    LruHashMap::with_max_entries(MAX_TLS_OBJECTS, 0);
 
 /// Written by user space.
 #[cfg(feature = "propagation")]

@@ -5,8 +5,9 @@ use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
 use aya_log_ebpf::{debug, warn};
 use remora_abi::{
-    ExecEvent, ExitEvent, ForkEvent, KIND_EXEC, KIND_EXIT, KIND_FORK, KIND_THREAD, KIND_THREAD_END, Loss,
-    MAX_ARGUMENTS, ProcessPolicy, TASKS_GO, TASKS_LIBUV, TASKS_NONE, ThreadEndEvent, ThreadEvent,
+    ExecEvent, ExitEvent, ForkEvent, KIND_EXEC, KIND_EXIT, KIND_FORK, KIND_MAPPED, KIND_THREAD,
+    KIND_THREAD_END, Loss, MAX_ARGUMENTS, MappedEvent, ProcessPolicy, TASKS_GO, TASKS_LIBUV, TASKS_NONE,
+    ThreadEndEvent, ThreadEvent,
 };
 
 use crate::emit;
@@ -38,6 +39,16 @@ pub(crate) fn sched_process_exec(context: RawTracePointContext) -> i32 {
         debug!(&context, "process {} runs a new program, which the full ring has no room to tell", tgid());
     }
     0
+}
+
+/// Tells that the running process is about to map a file with code: perhaps a library that is worth probes.
+#[inline(always)]
+pub(crate) fn tell_mapped() {
+    if observed_process().is_none() {
+        return;
+    }
+    let now_ns = read::now_ns();
+    emit::record::<MappedEvent>(|event| event.header = emit::header(KIND_MAPPED, now_ns));
 }
 
 #[inline(always)]

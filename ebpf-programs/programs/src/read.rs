@@ -4,9 +4,8 @@
 mod socket;
 #[cfg(feature = "propagation")]
 pub(crate) use socket::{
-    Cursor, Scan, View, WINDOW, Window, enter_socket_map, incoming_segment, is_measuring, load_option,
-    outgoing_bytes, pull, reserve_option, segments_with_data, socket_of_message, socket_of_operations,
-    store_option,
+    Scan, View, Window, enter_socket_map, incoming_segment, is_measuring, load_option, outgoing_bytes, pull,
+    reserve_option, segments_with_data, socket_of_message, socket_of_operations, store_option,
 };
 
 use core::num::NonZero;

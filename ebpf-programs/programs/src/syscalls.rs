@@ -10,7 +10,7 @@ use crate::socket::call::memory;
 use crate::socket::find::find;
 use crate::socket::transfer::{Memory, observed_process};
 use crate::socket::{close, open, transfer};
-use crate::{read, thread};
+use crate::{process, read, thread};
 
 /// `MSG_PEEK` and `MSG_TRUNC` of `include/linux/socket.h`.
 const PEEK: u64 = 0x02;
@@ -32,6 +32,7 @@ enum Entry {
     Close,
     Wait { descriptors: u64 },
     Mark,
+    Map,
     Nothing,
 }
 
@@ -56,6 +57,7 @@ pub(crate) fn sys_enter(context: BtfTracePointContext) -> i32 {
         }
         Entry::Wait { descriptors } => count_turn(descriptors),
         Entry::Mark => tokens::marked(registers),
+        Entry::Map => process::tell_mapped(),
         Entry::Nothing => {}
     }
     0
@@ -87,6 +89,7 @@ fn is_entry_of_interest(call: i64) -> bool {
             call,
             number::CLOSE
                 | number::KILL
+                | number::MMAP
                 | number::POLL
                 | number::PPOLL
                 | number::SELECT
@@ -135,6 +138,7 @@ fn entry(call: i64, registers: &Registers) -> Entry {
         number::SPLICE => return Entry::Splice,
         number::CLOSE => return Entry::Close,
         number::KILL => return Entry::Mark,
+        number::MMAP if maps_code(registers) => return Entry::Map,
         number::EPOLL_WAIT | number::EPOLL_PWAIT | number::EPOLL_PWAIT2 => {
             return Entry::Wait { descriptors: registers.third() };
         }
@@ -155,8 +159,18 @@ fn entry(call: i64, registers: &Registers) -> Entry {
     }
     let kind = if flags & TRUNCATE != 0 { memory::NONE } else { kind };
     let is_of_socket = !matches!(call, number::READ | number::READV | number::WRITE | number::WRITEV);
-    let memory = Memory { kind, address: registers.second(), elements: elements as u32, is_of_socket };
+    // As `struct sockaddr`.
+    let name = if matches!(call, number::SENDTO | number::RECVFROM) { registers.fifth() } else { 0 };
+    let memory = Memory { kind, address: registers.second(), elements: elements as u32, is_of_socket, name };
     Entry::Transfer { descriptor: registers.first(), direction, memory }
+}
+
+/// `mmap(addr, length, prot, flags, fd, offset)`: returns whether a file is mapped that may be executed.
+#[inline(always)]
+fn maps_code(registers: &Registers) -> bool {
+    const PROT_EXEC: u64 = 0x4;
+    const MAP_ANONYMOUS: u64 = 0x20;
+    registers.third() & PROT_EXEC != 0 && registers.fourth() & MAP_ANONYMOUS == 0
 }
 
 /// `select(nfds, readfds, …)`: returns whether as many descriptors are waited for as an event loop does, among the low
@@ -171,7 +185,7 @@ fn is_of_loop(registers: &Registers) -> bool {
 /// `splice(fd_in, off_in, fd_out, …)`: one of the two is a pipe, the other may be a socket.
 #[inline(always)]
 fn enter_splice(registers: &Registers) {
-    let memory = Memory { kind: memory::NONE, address: 0, elements: 0, is_of_socket: false };
+    let memory = Memory { kind: memory::NONE, address: 0, elements: 0, name: 0, is_of_socket: false };
     let is_output = find(registers.third()).is_some();
     let (descriptor, direction) = if is_output {
         (registers.third(), DIRECTION_EGRESS)

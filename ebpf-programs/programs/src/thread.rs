@@ -14,6 +14,8 @@ pub(crate) struct Thread {
     pub(crate) turn: u32,
     /// 1 between the entry and the exit of the call below.
     pub(crate) is_in_call: u32,
+    /// In how many calls into TLS libraries it is, one within the other, at most 2.
+    pub(crate) tls_depth: u64,
     /// The unit of work that it has taken; 0 where none.
     pub(crate) token: u64,
     /// Python: the queue from which it takes its units of work.
@@ -38,7 +40,8 @@ pub(crate) fn this() -> Option<&'static mut Thread> {
     if let Some(thread) = known() {
         return Some(thread);
     }
-    let thread = Thread { turn: 0, is_in_call: 0, token: 0, queue: 0, frame: 0, call: Call::UNSET };
+    let thread =
+        Thread { turn: 0, is_in_call: 0, tls_depth: 0, token: 0, queue: 0, frame: 0, call: Call::UNSET };
     if THREADS.insert(&bpf_get_current_pid_tgid(), &thread, 0).is_err() {
         lose(Loss::ThreadMapFull);
         return None;

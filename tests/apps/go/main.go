@@ -26,6 +26,8 @@ func main() {
 	listen := flag.String("listen", "127.0.0.1:0", "address to serve on")
 	database := flag.String("database", "", "URL of the database; none by default")
 	upstream := flag.String("upstream", "", "base URL that /relay asks; none by default")
+	key := flag.String("key", "", "key of the certificate; without TLS by default")
+	certificate := flag.String("certificate", "", "certificate to serve with")
 	flag.Parse()
 
 	s := &service{upstream: *upstream}
@@ -37,6 +39,7 @@ func main() {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "ok") })
 	mux.HandleFunc("GET /plain", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "Hello, world!") })
+	mux.HandleFunc("GET /users/{id}", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "found") })
 	mux.HandleFunc("GET /items/{id}", s.item)
 	mux.HandleFunc("GET /standard/{id}", s.itemByStandardLibrary)
 	mux.HandleFunc("GET /elsewhere/{id}", s.itemInAnotherGoroutine)
@@ -44,6 +47,9 @@ func main() {
 	mux.HandleFunc("GET /broken", func(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, "this endpoint always fails", http.StatusInternalServerError)
 	})
+	if *certificate != "" {
+		log.Fatal(http.ListenAndServeTLS(*listen, *certificate, *key, mux))
+	}
 	log.Fatal(http.ListenAndServe(*listen, mux))
 }
 

@@ -2,9 +2,11 @@
 // Usage: node relay.js PORT [own-handler]
 "use strict";
 
+const { spawnSync } = require("node:child_process");
 const http = require("node:http");
 const net = require("node:net");
 const { setTimeout: sleep } = require("node:timers/promises");
+const { Worker } = require("node:worker_threads");
 
 const [port, mode] = process.argv.slice(2);
 // Two connections for all: most requests wait until one is free.
@@ -26,6 +28,24 @@ function leaf(id) {
   });
 }
 
+// A worker thread that says everything again, and a call for each of its words.
+const ECHO = `const { parentPort } = require("node:worker_threads");
+parentPort.on("message", (word) => parentPort.postMessage(word));`;
+const waiting = new Map();
+let echo;
+
+function startEcho() {
+  echo = new Worker(ECHO, { eval: true });
+  echo.on("message", (id) => waiting.get(id)(leaf(id)));
+}
+
+function byEcho(id) {
+  return new Promise((resolve) => {
+    waiting.set(id, resolve);
+    echo.postMessage(id);
+  });
+}
+
 // What a part inside would change, as the application could see it.
 function traces() {
   const replaced = ["write", "push"].filter((name) => Object.hasOwn(net.Socket.prototype, name));
@@ -33,13 +53,26 @@ function traces() {
   return { replaced, symbols: symbols.filter((name) => name.includes("remora")) };
 }
 
+// Does nothing else until the file is gone that the path names.
+function block(file) {
+  spawnSync("sh", ["-c", 'while [ -e "$0" ]; do sleep 0.05; done', file], { timeout: 60_000 });
+}
+
 async function answer(what, id) {
+  if (what === "block") block(decodeURIComponent(id));
   if (what === "relay") {
     await sleep(Math.random() * 10);
     const first = await leaf(id);
     await new Promise((resolve) => setImmediate(resolve));
     return { first, second: await leaf(id) };
   }
+  if (what === "start") {
+    startEcho();
+    // It is served while others talk to the worker.
+    await new Promise((resolve) => waiting.set("start", resolve));
+  }
+  if (what === "stop") waiting.get("start")();
+  if (what === "echo" && echo !== undefined) return { echo: await byEcho(id) };
   return what === "traces" ? traces() : { id };
 }
 

@@ -15,12 +15,16 @@ use crate::running::Running;
 use crate::scratch::Scratch;
 use crate::{locate, net, tools};
 
-/// The database `shop`, its users and the table `orders (id, note)` with 1,000 rows.
+/// The database `shop`, its users and the table `orders (id, note)` with 1,000 rows; and the database `golden` with the
+/// user of the recordings.
 const CONTENTS: &str = "CREATE DATABASE shop;\n\
     CREATE USER shop@'%' IDENTIFIED BY 'shop';\n\
     CREATE USER native@'%' IDENTIFIED WITH mysql_native_password BY 'shop';\n\
     GRANT ALL ON shop.* TO shop@'%';\n\
     GRANT ALL ON shop.* TO native@'%';\n\
+    CREATE DATABASE golden;\n\
+    CREATE USER golden@'%' IDENTIFIED BY 'golden';\n\
+    GRANT ALL ON *.* TO golden@'%';\n\
     CREATE TABLE shop.orders (id bigint PRIMARY KEY, note varchar(40));\n\
     INSERT INTO shop.orders WITH RECURSIVE numbers AS (SELECT 100000 n UNION ALL SELECT n + 1 FROM numbers WHERE n < 100999) SELECT n, CONCAT('note ', n) FROM numbers;\n";
 
@@ -58,7 +62,7 @@ impl Mysql {
         initialize(flavour, scratch.path(), account)?;
         let address = net::free_address()?;
         let mut server = server(flavour, scratch.path(), account)?;
-        server.args(["--bind-address=127.0.0.1", "--skip-name-resolve"]);
+        server.args(["--bind-address=127.0.0.1", "--skip-name-resolve", "--local-infile=1"]);
         server.arg(format!("--port={}", address.port())).arg(option("init-file", &init));
         server.arg(option("socket", &scratch.path().join("mysql.sock")));
         let mut running = Running::start("mysqld", &scratch, &mut server)?;

@@ -11,6 +11,7 @@ use anyhow::{Context as _, Result};
 use rustix::process::{Signal, geteuid};
 
 use super::READY_WITHIN;
+use crate::certificates::Certificates;
 use crate::running::Running;
 use crate::scratch::Scratch;
 use crate::{locate, net, tools};
@@ -73,6 +74,28 @@ impl Postgres {
         let server = Self { address, running, scratch };
         server.fill()?;
         Ok(server)
+    }
+
+    /// Has it encrypt for clients that ask for it.
+    pub fn encrypt(&mut self, certificates: &Certificates) -> Result<()> {
+        let data = self.scratch.path().join("data");
+        for (name, from) in [("server.crt", certificates.certificate()), ("server.key", certificates.key())] {
+            let to = data.join(name);
+            fs::copy(from, &to)?;
+            fs::set_permissions(&to, Permissions::from_mode(0o600))?;
+            if let Some(Account { uid, gid }) = account()? {
+                chown(&to, Some(uid), Some(gid))?;
+            }
+        }
+        tools::psql(self.address, &["ALTER SYSTEM SET ssl = on", "SELECT pg_reload_conf()"])?;
+        let address = self.address;
+        self.running.wait_ready(READY_WITHIN, || Ok(Self::ask_encrypted(address, "SELECT 1").is_ok()))
+    }
+
+    /// Runs a statement over TLS.
+    pub fn ask_encrypted(address: SocketAddr, statement: &str) -> Result<String> {
+        let mut command = tools::psql_command(&address.ip().to_string(), address.port(), &[statement])?;
+        tools::printed(command.env("PGSSLMODE", "require"))
     }
 
     /// Returns its IPv4 address. The same port serves on `::1`.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 
 use crate::shell;
-use crate::test::environment::{self, go, npm, python_packages};
+use crate::test::environment::{self, go, node_packages, python_packages};
 use crate::workspace;
 
 /// Installs what is missing of one need.
@@ -55,15 +55,6 @@ fn folder(name: &str) -> PathBuf {
 
 fn app(name: &str) -> PathBuf {
     workspace::root().join("tests/apps/lab").join(name)
-}
-
-/// Without a lock file: npm writes none that `npm ci` takes for packages with optional native parts (BullMQ's).
-fn node_packages(folder: &Path, package: &Path) -> Result<()> {
-    environment::once(folder, &environment::read(package)?, || {
-        fs::create_dir_all(folder)?;
-        fs::copy(package, folder.join("package.json"))?;
-        npm("install", folder)
-    })
 }
 
 /// Installs packages of the distribution unless the program is there, which the last of them has.

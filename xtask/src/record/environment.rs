@@ -8,7 +8,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail};
 
 use crate::shell;
-use crate::test::environment::maven;
+use crate::test::environment::{maven, testenv};
 use crate::workspace;
 
 /// Programs, and the Debian package that has each.
@@ -59,6 +59,8 @@ impl Environment {
         environment.build_go("go-kafka", "golden-kafka")?;
         environment.install_java()?;
         crate::test::environment::ferretdb()?;
+        crate::test::environment::tonic()?;
+        crate::test::environment::pubsub()?;
         Ok(environment)
     }
 
@@ -124,6 +126,35 @@ impl Environment {
         command
     }
 
+    /// Returns a command that runs the gRPC service on tonic, or its client.
+    pub(super) fn tonic(&self, role: &str) -> Command {
+        let mut command = Command::new(testenv().join("tonic/release/tonic-shop"));
+        command.arg(role);
+        command
+    }
+
+    /// Returns a command that runs Google Pub/Sub's fake server, or the client in Go.
+    pub(super) fn pubsub_go(&self, role: &str) -> Command {
+        let mut command = Command::new(testenv().join("pubsub/pubsub"));
+        command.arg(role);
+        command
+    }
+
+    /// Returns a command that runs the client of Google Pub/Sub in Python.
+    pub(super) fn pubsub_python(&self, role: &str) -> Command {
+        let mut command = Command::new(testenv().join("pubsub/python/bin/python"));
+        command.arg(apps().join("pubsub/client.py")).arg(role);
+        command
+    }
+
+    /// Returns a command that runs the client of Google Pub/Sub in Node.
+    pub(super) fn pubsub_node(&self, role: &str) -> Command {
+        let mut command = program("node");
+        command.arg(apps().join("pubsub/client.js")).arg(role);
+        command.env("NODE_PATH", testenv().join("pubsub/node/node_modules"));
+        command
+    }
+
     /// Returns a command that runs the client in Java, which is compiled as it is started, with a URL of JDBC.
     pub(super) fn jdbc(&self, url: &str) -> Command {
         let mut command = program("java");
@@ -169,6 +200,11 @@ impl Environment {
 /// Returns the folder with the clients' sources.
 pub(super) fn clients() -> PathBuf {
     workspace::root().join("agent/engine/fixtures/clients")
+}
+
+/// Returns the folder of the programs that tests run too.
+pub(super) fn apps() -> PathBuf {
+    workspace::root().join("tests/apps")
 }
 
 /// Returns a command that runs a program of the host.

@@ -5,7 +5,7 @@ use std::process::Command;
 use super::environment::{Environment, clients, program};
 use super::proxy::Address;
 use super::server::{Kind, Socket, kafka};
-use super::speaker::{GRPC_JAVA, Speaker};
+use super::speaker::{GRPC_JAVA, PUBSUB_GO, PUBSUB_NODE, PUBSUB_PYTHON, Speaker, TONIC};
 
 /// A recording.
 pub(super) struct Scenario {
@@ -66,6 +66,10 @@ const MARIADB_CONNECTOR_J: Speaker = Speaker::jdbc("MariaDB Connector/J", "maria
 const MYSQL2: Speaker = Speaker::node("mysql2", "mysql2");
 const PGJDBC: Speaker = Speaker::jdbc("pgjdbc", "postgresql");
 const PYMYSQL: Speaker = Speaker::python("PyMySQL", "PyMySQL");
+const SQLCOMMENTER_PSYCOPG: Speaker =
+    Speaker::python("sqlcommenter of OpenTelemetry for psycopg", "opentelemetry-instrumentation-psycopg");
+const SQLCOMMENTER_PYMYSQL: Speaker =
+    Speaker::python("sqlcommenter of OpenTelemetry for PyMySQL", "opentelemetry-instrumentation-pymysql");
 const REDIS_BENCHMARK: Speaker = Speaker::program("redis-benchmark", "redis-benchmark");
 const REDIS_CLI: Speaker = Speaker::program("redis-cli", "redis-cli");
 const REDIS_PY: Speaker = Speaker::python("redis-py", "redis");
@@ -159,6 +163,9 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     tcp("mysql/mariadb-connector-j", MARIADB_CONNECTOR_J, Kind::Mariadb, |environment, to| {
         vec![environment.jdbc(&mysql_url("mariadb", to, "useServerPrepStmts=true&useBulkStmts=true"))]
     }),
+    tcp("mysql/pymysql-commented", SQLCOMMENTER_PYMYSQL, Kind::Mariadb, |environment, to| {
+        vec![with(environment.python("sql_commented.py"), to, &["pymysql"])]
+    }),
     tcp("mysql/mariadb", MARIADB_CLI, Kind::Mariadb, |_, to| vec![mariadb(to, &["--skip-ssl"])]),
     tcp("mysql/mariadb-compressed", MARIADB_CLI, Kind::Mysql, |_, to| {
         vec![mariadb(to, &["--compress", "--skip-ssl", "--user=native"])]
@@ -209,6 +216,21 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     }),
     tcp("http2/grpc-python-node", GRPC_PYTHON, Kind::NodeGrpc, grpc_python),
     tcp("http2/grpc-node-node", GRPC_NODE, Kind::NodeGrpc, grpc_node),
+    tcp("http2/grpc-tonic-tonic", TONIC, Kind::TonicGrpc, |environment, to| {
+        vec![with_port(environment.tonic("call"), to)]
+    }),
+    tcp("http2/grpc-tonic-go", TONIC, Kind::GoGrpc, |environment, to| {
+        vec![with_port(environment.tonic("call"), to)]
+    }),
+    tcp("http2/pubsub-go", PUBSUB_GO, Kind::PubSub, |environment, to| {
+        vec![with_port(environment.pubsub_go("golden"), to)]
+    }),
+    tcp("http2/pubsub-python", PUBSUB_PYTHON, Kind::PubSub, |environment, to| {
+        vec![with_port(environment.pubsub_python("golden"), to)]
+    }),
+    tcp("http2/pubsub-node", PUBSUB_NODE, Kind::PubSub, |environment, to| {
+        vec![with_port(environment.pubsub_node("golden"), to)]
+    }),
     tcp("http1/ws-live", Speaker::node("ws", "ws"), Kind::NodeLive, |environment, to| {
         vec![live(environment.node("live.js"), "chat", to)]
     }),
@@ -258,6 +280,9 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     unix("postgresql/psql-unix", PSQL, Kind::Postgresql, |_, to| vec![psql(to)]),
     tcp("postgresql/psycopg", Speaker::python("psycopg", "psycopg"), Kind::Postgresql, |environment, to| {
         vec![with_port(environment.python("pg_psycopg.py"), to)]
+    }),
+    tcp("postgresql/psycopg-commented", SQLCOMMENTER_PSYCOPG, Kind::Postgresql, |environment, to| {
+        vec![with(environment.python("sql_commented.py"), to, &["psycopg"])]
     }),
     tcp(
         "postgresql/pgx",

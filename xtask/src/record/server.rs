@@ -18,7 +18,7 @@ use anyhow::{Context as _, Result, bail};
 
 use super::environment::{Environment, program};
 use super::proxy::Address;
-use super::speaker::{GRPC_JAVA, Speaker};
+use super::speaker::{GRPC_JAVA, PUBSUB_FAKE, Speaker, TONIC};
 use crate::run::host;
 use crate::test::environment::ferretdb;
 
@@ -48,6 +48,9 @@ pub(super) enum Kind {
     NodeHttp2,
     NodeGrpc,
     PythonGrpc,
+    TonicGrpc,
+    /// The fake server of the clients' own tests.
+    PubSub,
     Postgresql,
     Redis,
     Kafka,
@@ -83,6 +86,8 @@ impl Kind {
             Kind::NodeHttp2 => Speaker::program("Node.js http2", "node"),
             Kind::NodeGrpc => Speaker::node("@grpc/grpc-js", "@grpc/grpc-js"),
             Kind::PythonGrpc => Speaker::python("grpcio", "grpcio"),
+            Kind::TonicGrpc => TONIC,
+            Kind::PubSub => PUBSUB_FAKE,
             Kind::PythonHttp => Speaker::program("Python http.server", "python3"),
             Kind::Gunicorn => Speaker::python("gunicorn", "gunicorn"),
             Kind::Go => Speaker::program("Go net/http", "go"),
@@ -209,6 +214,8 @@ impl Servers {
             Kind::NodeHttp2 => environment.node("http2.js"),
             Kind::NodeGrpc => environment.node("grpc.js"),
             Kind::PythonGrpc => environment.python("grpc_shop.py"),
+            Kind::TonicGrpc => environment.tonic("serve"),
+            Kind::PubSub => environment.pubsub_go("serve"),
             Kind::Postgresql => self.postgresql(port)?,
             Kind::NodeLive => {
                 let mut command = environment.node("live.js");
@@ -279,7 +286,7 @@ impl Servers {
             Kind::Node | Kind::NodeHttp2 | Kind::NodeGrpc | Kind::PythonGrpc | Kind::JavaGrpc => {
                 command.args(["serve", &number]);
             }
-            Kind::Go | Kind::GoHttp2 | Kind::GoGrpc => {
+            Kind::Go | Kind::GoHttp2 | Kind::GoGrpc | Kind::TonicGrpc | Kind::PubSub => {
                 command.arg(&number);
             }
             _ => {}

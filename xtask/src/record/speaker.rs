@@ -5,8 +5,8 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
-use super::environment::{Environment, clients, program};
-use crate::test::environment::{ferretdb_version, maven};
+use super::environment::{Environment, apps, clients, program};
+use crate::test::environment::{ferretdb_version, maven, testenv};
 
 /// A program or a library that makes what is recorded.
 #[derive(Clone, Copy, Debug)]
@@ -36,7 +36,25 @@ enum Source {
     Jdbc(&'static str),
     /// MySQL's server, wherever it is installed.
     Mysql,
+    /// The service on tonic, of the crate with this name.
+    Tonic(&'static str),
+    /// The clients of Google Pub/Sub in Go, Python and Node: the module, distribution or package with this name.
+    PubSubGo(&'static str),
+    PubSubPython(&'static str),
+    PubSubNode(&'static str),
 }
+
+/// Google Pub/Sub's clients, and the fake server that comes with one of them.
+pub(super) const PUBSUB_GO: Speaker =
+    Speaker { name: "cloud.google.com/go/pubsub", source: Source::PubSubGo("cloud.google.com/go/pubsub/v2") };
+pub(super) const PUBSUB_FAKE: Speaker =
+    Speaker { name: "pstest", source: Source::PubSubGo("cloud.google.com/go/pubsub/v2") };
+pub(super) const PUBSUB_PYTHON: Speaker =
+    Speaker { name: "google-cloud-pubsub", source: Source::PubSubPython("google-cloud-pubsub") };
+pub(super) const PUBSUB_NODE: Speaker =
+    Speaker { name: "@google-cloud/pubsub", source: Source::PubSubNode("@google-cloud/pubsub") };
+/// gRPC in Rust.
+pub(super) const TONIC: Speaker = Speaker { name: "tonic", source: Source::Tonic("tonic") };
 
 /// grpc-java with the Netty that comes with it.
 pub(super) const GRPC_JAVA: Speaker = Speaker::java("grpc-java", "grpc-netty-shaded");
@@ -114,29 +132,16 @@ impl Source {
                 });
                 command
             }
-            Source::Python(name) => {
-                let mut command = environment.python_program("python");
-                let question =
-                    "import importlib.metadata, sys; print(importlib.metadata.version(sys.argv[1]))";
-                command.args(["-c", question, name]);
-                command
+            Source::Python(name) => python_version(environment.python_program("python"), name),
+            Source::PubSubPython(name) => {
+                python_version(Command::new(testenv().join("pubsub/python/bin/python")), name)
             }
-            Source::Node(name) => {
-                let mut command = program("node");
-                let question = "console.log(require(process.argv[1]).version)";
-                command
-                    .args(["-e", question])
-                    .arg(environment.node_modules().join(name).join("package.json"));
-                command
-            }
+            Source::Node(name) => node_version(&environment.node_modules(), name),
+            Source::PubSubNode(name) => node_version(&testenv().join("pubsub/node/node_modules"), name),
             Source::Java(artifact) => return jar(&environment.java_libraries(), artifact),
-            Source::Go(folder, module) => {
-                let mut command = program("go");
-                command
-                    .args(["list", "-m", "-f", "{{.Version}}", module])
-                    .current_dir(clients().join(folder));
-                command
-            }
+            Source::Go(folder, module) => go_version(&clients().join(folder), module),
+            Source::PubSubGo(module) => go_version(&apps().join("pubsub"), module),
+            Source::Tonic(name) => return locked(&apps().join("tonic/Cargo.lock"), name),
             Source::Fixed(version) => return Ok(version.to_owned()),
             Source::FerretDb => return ferretdb_version(),
             Source::Jdbc(artifact) => {
@@ -150,6 +155,33 @@ impl Source {
         };
         said(&mut command)
     }
+}
+
+fn python_version(mut python: Command, distribution: &str) -> Command {
+    let question = "import importlib.metadata, sys; print(importlib.metadata.version(sys.argv[1]))";
+    python.args(["-c", question, distribution]);
+    python
+}
+
+fn node_version(modules: &Path, package: &str) -> Command {
+    let mut command = program("node");
+    let question = "console.log(require(process.argv[1]).version)";
+    command.args(["-e", question]).arg(modules.join(package).join("package.json"));
+    command
+}
+
+fn go_version(folder: &Path, module: &str) -> Command {
+    let mut command = program("go");
+    command.args(["list", "-m", "-f", "{{.Version}}", module]).current_dir(folder);
+    command
+}
+
+/// Returns the line of a `Cargo.lock` with the version of a crate.
+fn locked(lock: &Path, name: &str) -> Result<String> {
+    let text = std::fs::read_to_string(lock).with_context(|| format!("read {}", lock.display()))?;
+    let wanted = format!("name = \"{name}\"");
+    let mut lines = text.lines().skip_while(|line| *line != wanted).skip(1);
+    lines.next().map(str::to_owned).with_context(|| format!("find {name}"))
 }
 
 /// Returns the name of the file that holds an artifact, which ends in its version.

@@ -20,6 +20,9 @@ const STOP_WITHIN: Duration = Duration::from_secs(20);
 /// How often readiness is asked for.
 const ASK_EVERY: Duration = Duration::from_millis(50);
 
+/// Longest answer that is read: readiness takes some hundred bytes, with reasons.
+const MAX_ANSWER_BYTES: u64 = 64 << 10;
+
 /// What the children and the user do.
 pub(crate) enum Happening {
     /// The user wants an end.
@@ -155,9 +158,10 @@ fn is_ready(address: SocketAddr) -> bool {
         let mut stream = TcpStream::connect_timeout(&address, ASK_EVERY)?;
         stream.set_read_timeout(Some(Duration::from_secs(1)))?;
         write!(stream, "GET /readyz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
-        let mut status_line = [0; 12];
-        stream.read_exact(&mut status_line)?;
-        Ok(status_line.ends_with(b" 200"))
+        // All of it is read: who closes a connection with bytes unread resets it, which the agent tells as an error.
+        let mut answer = Vec::new();
+        stream.take(MAX_ANSWER_BYTES).read_to_end(&mut answer)?;
+        Ok(answer.starts_with(b"HTTP/1.1 200"))
     };
     ask().unwrap_or(false)
 }

@@ -26,9 +26,11 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("curl", "curl"),
     ("dig", "bind9-dnsutils"),
     ("dnsmasq", "dnsmasq-base"),
+    ("musl-gcc", "musl-tools"),
     ("ip", "iproute2"),
     ("nft", "nftables"),
     ("wrk", "wrk"),
+    ("wget", "wget"),
     ("openssl", "openssl"),
     ("python3", "python3"),
     ("node", "nodejs"),
@@ -57,7 +59,10 @@ pub(crate) fn install() -> Result<()> {
     let items_grpc = testenv().join("bin/items-grpc");
     go(&workspace::root().join("tests/apps/grpc"), &["-o".as_ref(), items_grpc.as_ref()])?;
     tokio()?;
+    grpc()?;
+    pubsub()?;
     kafka_clients()?;
+    clients()?;
     node(&workspace::root().join("tests/apps/node"), &testenv().join("node"))
 }
 
@@ -70,12 +75,51 @@ fn mongodb() -> Result<()> {
     go(&apps.join("go"), &["-o".as_ref(), folder.join("client").as_ref()])
 }
 
-/// Builds the service on tokio as people do: where a debug build keeps things is not of interest.
+/// Installs what talks by WebSocket, server-sent events, GraphQL and upgrades, to clusters and through queues.
+fn clients() -> Result<()> {
+    let (apps, folder) = (workspace::root().join("tests/apps/clients"), testenv().join("clients"));
+    fs::create_dir_all(&folder)?;
+    python_packages(&folder.join("python"), &apps.join("requirements.txt"))?;
+    node_packages(&folder.join("node"), &apps.join("package.json"))?;
+    let golden = workspace::root().join("agent/engine/fixtures/clients/go");
+    go(&golden, &["-o".as_ref(), folder.join("golden").as_ref()])
+}
+
+/// Builds the service on tokio.
 fn tokio() -> Result<()> {
+    rust("tokio")
+}
+
+/// Builds the gRPC service on tonic, which is its own client. Returns its path.
+pub(crate) fn tonic() -> Result<PathBuf> {
+    rust("tonic")?;
+    Ok(testenv().join("tonic/release/tonic-shop"))
+}
+
+/// Builds a program in Rust as people do: where a debug build keeps things is not of interest.
+fn rust(app: &str) -> Result<()> {
     let mut cargo = shell::cargo("build");
-    cargo.args(["--quiet", "--locked", "--release", "--target-dir"]).arg(testenv().join("tokio"));
-    cargo.arg("--manifest-path").arg(workspace::root().join("tests/apps/tokio/Cargo.toml"));
-    shell::run("build the service on tokio", "it needs access to crates.io", &mut cargo)
+    cargo.args(["--quiet", "--locked", "--release", "--target-dir"]).arg(testenv().join(app));
+    cargo.arg("--manifest-path").arg(workspace::root().join("tests/apps").join(app).join("Cargo.toml"));
+    shell::run(&format!("build the service on {app}"), "it needs access to crates.io", &mut cargo)
+}
+
+/// Installs what the recorded gRPC programs in Node and Rust need.
+fn grpc() -> Result<()> {
+    tonic()?;
+    let folder = testenv().join("grpc");
+    fs::create_dir_all(&folder)?;
+    node(&workspace::root().join("tests/apps/grpc"), &folder.join("node"))
+}
+
+/// Installs Google Pub/Sub's fake server and its clients. Returns the folder of the clients.
+pub(crate) fn pubsub() -> Result<PathBuf> {
+    let (app, folder) = (workspace::root().join("tests/apps/pubsub"), testenv().join("pubsub"));
+    fs::create_dir_all(&folder)?;
+    python_packages(&folder.join("python"), &app.join("requirements.txt"))?;
+    node(&app, &folder.join("node"))?;
+    go(&app, &["-o".as_ref(), folder.join("pubsub").as_ref()])?;
+    Ok(folder)
 }
 
 /// Installs the packages of the distribution that are missing.
@@ -130,7 +174,8 @@ fn has_venv() -> bool {
 
 /// Returns the folder into which everything is installed that no package of the distribution gives.
 pub(crate) fn testenv() -> PathBuf {
-    workspace::target().join("testenv")
+    let folder = workspace::target().join("testenv");
+    fs::canonicalize(&folder).unwrap_or(folder)
 }
 
 fn python() -> Result<()> {
@@ -170,6 +215,16 @@ fn node(app: &Path, folder: &Path) -> Result<()> {
             fs::copy(app.join(name), folder.join(name)).with_context(|| format!("copy {name}"))?;
         }
         npm("ci", folder)
+    })
+}
+
+/// Makes a folder with these packages, without a lock file: npm writes none that `npm ci` takes for packages with
+/// optional native parts (BullMQ's).
+pub(crate) fn node_packages(folder: &Path, package: &Path) -> Result<()> {
+    once(folder, &read(package)?, || {
+        fs::create_dir_all(folder)?;
+        fs::copy(package, folder.join("package.json"))?;
+        npm("install", folder)
     })
 }
 
@@ -258,6 +313,8 @@ pub(crate) fn kafka(version: &str) -> Result<PathBuf> {
 /// Runs `install` unless it ran before for the same `wanted`.
 pub(crate) fn once(folder: &Path, wanted: &str, install: impl FnOnce() -> Result<()>) -> Result<()> {
     let stamp = folder.join("installed");
+    // What was installed names its folder: in a checkout that was moved it is of no use.
+    let wanted = format!("{wanted}\nin {}\n", folder.display());
     if fs::read_to_string(&stamp).is_ok_and(|found| found == wanted) {
         return Ok(());
     }
@@ -266,7 +323,7 @@ pub(crate) fn once(folder: &Path, wanted: &str, install: impl FnOnce() -> Result
         fs::remove_dir_all(folder).with_context(|| format!("remove {}", folder.display()))?;
     }
     install()?;
-    fs::write(&stamp, wanted).with_context(|| format!("write {}", stamp.display()))
+    fs::write(&stamp, &wanted).with_context(|| format!("write {}", stamp.display()))
 }
 
 /// Returns a file's text.

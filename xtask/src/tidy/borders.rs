@@ -31,7 +31,7 @@ struct Reserved {
 const HOUSES: [House; 3] = [
     House {
         sources: "agent/engine/src/",
-        vocabulary: &["event", "span", "semconv", "command"],
+        vocabulary: &["event", "span", "semconv", "command", "held"],
         rooms: &[
             ("connection", &[]),
             // Each protocol is a folder of its own; see `protocols_are_strangers`.

@@ -5,8 +5,10 @@
 
 mod error;
 mod inspector;
+mod late;
 mod libuv;
 mod namespace;
+mod stopped;
 mod suitable;
 
 use std::net::SocketAddr;
@@ -15,6 +17,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use self::inspector::Inspector;
+use self::late::LateInspectors;
 use super::own::OwnConnections;
 use super::platform::Mechanism;
 use super::refusal::Refusal;
@@ -25,10 +28,17 @@ pub(super) use error::Error;
 
 /// The part: a function of `require` and an action.
 const PART: &str = include_str!("node/part.js");
-/// Closes the inspector: a function of `require`, the descriptor of the agent's connection, and what that is.
+/// Closes the inspector: a function of `require`, the descriptor of the agent's connection if it is known, and what that
+/// is.
 const CLOSE: &str = include_str!("node/close.js");
 /// How long each step may take in a process that is busy.
 const STEP_WITHIN: Duration = Duration::from_secs(5);
+/// How long the process may take to hear the signal before it is sent once more.
+const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
+/// How long the end of a connection is looked for: a list that the kernel writes piece by piece may lack one.
+const FOUND_WITHIN: Duration = Duration::from_millis(500);
+/// How long it may take until a connection that has ended is known to have been the agent's.
+const SEEN_WITHIN: Duration = Duration::from_millis(100);
 /// Pause between two looks at the process.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -36,6 +46,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 pub(super) struct Node {
     own: OwnConnections,
     symbols: Symbols,
+    late: LateInspectors,
 }
 
 impl Mechanism for Node {
@@ -46,12 +57,28 @@ impl Mechanism for Node {
     fn detach(&mut self, target: &Target, until: Instant) -> Result<(), Refusal> {
         self.visit(target, Action::Detach, until)
     }
+
+    fn tidy(&mut self) -> bool {
+        for (tgid, address) in self.late.opened() {
+            // The part may be in, and nobody counts on it any more.
+            let told = self.converse(tgid, address, Action::Detach, Instant::now() + STEP_WITHIN);
+            if is_no_inspector(&told) {
+                self.late.note_other(tgid, address);
+                continue;
+            }
+            self.late.found(tgid);
+            if let Err(refusal) = told {
+                tracing::warn!(pid = tgid, "its inspector opened late: {refusal}");
+            }
+        }
+        !self.late.is_empty()
+    }
 }
 
 impl Node {
     /// Returns a way that notes its own connections.
     pub(super) fn new(own: OwnConnections) -> Self {
-        Self { own, symbols: Symbols::default() }
+        Self { own, symbols: Symbols::default(), late: LateInspectors::default() }
     }
 
     /// Returns why a process is left alone, if there is a reason.
@@ -64,14 +91,64 @@ impl Node {
         self.check(target)?;
         let tgid = target.tgid;
         let step = || until.min(Instant::now() + STEP_WITHIN);
-        let before = listening(tgid);
-        target.signal(Signal::USR1)?;
-        let is_new = |address: &SocketAddr| !before.contains(address);
-        let opened = wait(step(), || listening(tgid).into_iter().find(is_new));
-        let address = opened.ok_or(Error::NotOpened)?;
+        let mut others = listening(tgid);
+        let Some(address) = self.open(target, &others, step())? else {
+            // The signal cannot be taken back.
+            self.late.expect(tgid, others);
+            return Err(Error::NotOpened.into());
+        };
+        let told = self.converse(tgid, address, action, step());
+        if is_no_inspector(&told) {
+            others.push(address);
+            self.late.expect(tgid, others);
+        }
+        told
+    }
+
+    /// Asks the process to open its inspector. Returns where it listens then, if it does in time.
+    fn open(
+        &mut self,
+        target: &Target,
+        others: &[SocketAddr],
+        until: Instant,
+    ) -> Result<Option<SocketAddr>, Refusal> {
+        let new = || listening(target.tgid).into_iter().find(|address| !others.contains(address));
+        loop {
+            target.signal(Signal::USR1)?;
+            let opened = wait(until.min(Instant::now() + ASK_AGAIN_AFTER), new);
+            if opened.is_some() || Instant::now() >= until {
+                return Ok(opened);
+            }
+            // An inspector that was being closed when the signal came has not heard it.
+            if self.check(target).is_err() {
+                return Ok(wait(until, new));
+            }
+        }
+    }
+
+    /// Has the part act by an open inspector, and sees that it is closed again.
+    fn converse(
+        &self,
+        tgid: u32,
+        address: SocketAddr,
+        action: Action,
+        until: Instant,
+    ) -> Result<(), Refusal> {
         let note = |local| self.own.note(tgid, local);
-        let talked = namespace::within(tgid, || talk(tgid, address, action, &note, step()));
-        let is_closed = || (!listening(tgid).contains(&address)).then_some(());
+        let talked = namespace::within(tgid, || talk(tgid, address, action, &note, until));
+        if let Ok(Err(error @ Error::NoInspector { .. })) = talked {
+            std::thread::sleep(SEEN_WITHIN);
+            self.own.forget(tgid);
+            return Err(error.into());
+        }
+        let is_open = || listening(tgid).contains(&address);
+        let is_closed = || {
+            if is_open() {
+                return None;
+            }
+            std::thread::sleep(PAUSE);
+            (!is_open()).then_some(())
+        };
         let closed = wait(Instant::now() + STEP_WITHIN, is_closed);
         self.own.forget(tgid);
         closed.ok_or(Error::LeftOpen { address })?;
@@ -109,19 +186,26 @@ fn talk(
         // It may act yet, when nobody counts on it any more.
         inspector.queue(&Action::Detach.expression())?;
     }
-    let (descriptor, socket) = far_end(tgid, address, inspector.local()).unwrap_or((u32::MAX, String::new()));
+    let local = inspector.local();
+    let end = wait(until.min(Instant::now() + FOUND_WITHIN), || far_end(tgid, address, local));
+    let (descriptor, socket) =
+        end.map_or(("null".to_owned(), String::new()), |(fd, name)| (fd.to_string(), name));
     inspector.queue(&format!("{}(require, {descriptor}, \"{socket}\")", CLOSE.trim_end()))?;
     inspector.leave(Instant::now() + STEP_WITHIN);
     acted
 }
 
-/// Returns where the process listens for TCP connections.
+fn is_no_inspector(told: &Result<(), Refusal>) -> bool {
+    matches!(told, Err(Refusal::Node(Error::NoInspector { .. })))
+}
+
+/// Returns where the process listens for TCP connections from its own host, as an inspector does that a signal opens.
 fn listening(tgid: u32) -> Vec<SocketAddr> {
     let inodes = socket_inodes(tgid);
     let sockets = tcp_sockets(tgid).into_iter();
     let own = sockets
         .filter(|socket| socket.state == procfs::net::TcpState::Listen && inodes.contains(&socket.inode));
-    own.map(|socket| socket.local_address).collect()
+    own.map(|socket| socket.local_address).filter(|address| address.ip().is_loopback()).collect()
 }
 
 /// Returns the process's end of a connection from here: its descriptor, and what `/proc/PID/fd` calls it.
@@ -145,5 +229,32 @@ fn wait<T>(until: Instant, look: impl Fn() -> Option<T>) -> Option<T> {
             return found;
         }
         std::thread::sleep(PAUSE);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn what_else_listens_is_told_from_an_inspector() {
+        let application = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = application.local_addr().unwrap();
+        let serve = || {
+            let (mut stream, _) = application.accept().unwrap();
+            let mut request = [0; 4096];
+            assert!(stream.read(&mut request).unwrap() > 0);
+            stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n").unwrap();
+        };
+        let node = Node::new(OwnConnections::default());
+        let until = Instant::now() + STEP_WITHIN;
+        let told = std::thread::scope(|scope| {
+            scope.spawn(serve);
+            node.converse(std::process::id(), address, Action::Detach, until)
+        });
+        assert!(is_no_inspector(&told), "{told:?}");
     }
 }

@@ -96,6 +96,11 @@ pub(super) trait Mechanism: Send {
 
     /// Takes the part out, not later than `until` if that is possible.
     fn detach(&mut self, target: &Target, until: Instant) -> Result<(), Refusal>;
+
+    /// Puts in order what a process did only after nobody waited for it any more. Returns whether more may come.
+    fn tidy(&mut self) -> bool {
+        false
+    }
 }
 
 #[cfg(test)]

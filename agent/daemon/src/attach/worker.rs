@@ -20,6 +20,8 @@ const RETRY: Duration = Duration::from_millis(500);
 const MAX_TRIES: u32 = 60;
 /// How long all parts together may take to leave when the agent ends.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Pause between two looks at what is late when all parts have left.
+const TIDY_EVERY: Duration = Duration::from_millis(50);
 /// How long one part may take to leave a process that is no longer selected.
 const DETACH_WITHIN: Duration = Duration::from_secs(5);
 
@@ -73,10 +75,14 @@ impl Worker {
                 Err(RecvTimeoutError::Disconnected) => break,
             }
             self.try_due();
+            self.mechanism.tidy();
         }
         let until = Instant::now() + PATIENCE;
         for target in std::mem::take(&mut self.attached).into_values() {
             self.detach(&target, until);
+        }
+        while self.mechanism.tidy() && Instant::now() < until {
+            std::thread::sleep(TIDY_EVERY);
         }
         self.count();
     }

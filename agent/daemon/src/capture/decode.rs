@@ -1,22 +1,27 @@
 //! Records of the ring become observations.
 
+mod peers;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use bytes::{Bytes, BytesMut};
 use remora_abi::{
-    BeginningEvent, CLAIM_POSITION, ClaimEvent, ClosedEvent, DATA_CONTEXT, DATA_COUNTED, DATA_EOF,
-    DATA_GOROUTINE, DATA_TOKEN, DIRECTION_EGRESS, DataEvent, EventHeader, ExecEvent, FAMILIES_COUNTED,
-    FAMILY_DATAGRAM, FAMILY_INET, FAMILY_UNIX, ForkEvent, GiftEvent, KIND_BEGINNING, KIND_CLAIM, KIND_CLOSED,
-    KIND_DATA, KIND_EXEC, KIND_EXIT, KIND_FORK, KIND_GIFT, KIND_OPENED, KIND_SPAWN, KIND_TASK, KIND_TASK_END,
-    KIND_THREAD, KIND_THREAD_END, KIND_WAKE, OPENED_POSITIONS, OpenedEvent, ROLE_ACCEPTED, ROLE_CONNECTED,
-    TaskEndEvent, TaskEvent, ThreadEvent,
+    BeginningEvent, CLAIM_POSITION, CiphertextEvent, ClaimEvent, ClosedEvent, DATA_CONTEXT, DATA_COUNTED,
+    DATA_EOF, DATA_GOROUTINE, DATA_TOKEN, DIRECTION_EGRESS, DataEvent, EventHeader, ExecEvent,
+    FAMILIES_COUNTED, FAMILY_DATAGRAM, FAMILY_INET, FAMILY_UNIX, ForkEvent, GiftEvent, KIND_ASK,
+    KIND_BEGINNING, KIND_CIPHERTEXT, KIND_CLAIM, KIND_CLOSED, KIND_DATA, KIND_EXEC, KIND_EXIT, KIND_FORK,
+    KIND_GIFT, KIND_MAPPED, KIND_OPENED, KIND_PEER, KIND_PIPE, KIND_PLAINTEXT, KIND_SPAWN,
+    KIND_STREAM_SERVED, KIND_STREAM_WRITTEN, KIND_TASK, KIND_TASK_END, KIND_THREAD, KIND_THREAD_END,
+    KIND_TLS_END, KIND_WAKE, OPENED_POSITIONS, OpenedEvent, PeerEvent, PipeEvent, PlaintextEvent,
+    ROLE_ACCEPTED, ROLE_CONNECTED, TaskEndEvent, TaskEvent, ThreadEvent, TlsEndEvent,
 };
 use remora_engine::event::{
-    Claim, Closed, ConnectionId, Data, Direction, Endpoint, Event, EventKind, Executor, FirstPositions,
-    Insertion, Opened, Role, Task,
+    Ciphertext, Claim, Closed, ConnectionId, Data, Direction, Endpoint, Event, EventKind, Executor,
+    FirstPositions, Insertion, Opened, PipeRead, Plaintext, Role, Task, TlsId,
 };
 
-use super::observation::{Handover, Observation};
+use super::observation::{Handover, Observation, StreamEvent};
+use peers::Peers;
 
 const _: () = assert!(size_of::<u16>() == remora_abi::DATAGRAM_FRAMING as usize);
 
@@ -31,12 +36,21 @@ pub(super) struct Undecodable;
 #[derive(Debug, Default)]
 pub(super) struct Decoder {
     block: BytesMut,
+    peers: Peers,
 }
 
 impl Decoder {
-    /// Decodes one record.
-    pub(super) fn decode(&mut self, record: &[u8]) -> Result<Observation, Undecodable> {
+    /// Decodes one record; none where it says something of the next one.
+    pub(super) fn decode(&mut self, record: &[u8]) -> Result<Option<Observation>, Undecodable> {
         let header: EventHeader = read(record)?;
+        if header.kind == KIND_PEER {
+            self.peers.note(&read(record)?);
+            return Ok(None);
+        }
+        self.observation(&header, record).map(Some)
+    }
+
+    fn observation(&mut self, header: &EventHeader, record: &[u8]) -> Result<Observation, Undecodable> {
         match header.kind {
             KIND_DATA => self.data(record),
             KIND_OPENED => opened(&read(record)?),
@@ -56,6 +70,17 @@ impl Decoder {
             KIND_GIFT => Ok(gift(&read(record)?, Handover::Gift)),
             KIND_SPAWN => Ok(gift(&read(record)?, Handover::Spawn)),
             KIND_WAKE => Ok(gift(&read(record)?, Handover::Wake)),
+            KIND_STREAM_WRITTEN => Ok(stream(&read(record)?, StreamEvent::Written)),
+            KIND_STREAM_SERVED => Ok(stream(&read(record)?, StreamEvent::Served)),
+            KIND_ASK => Ok(gift(&read(record)?, Handover::Ask)),
+            KIND_PIPE => pipe(&read(record)?),
+            KIND_PLAINTEXT => self.plaintext(record),
+            KIND_CIPHERTEXT => ciphertext(&read(record)?),
+            KIND_TLS_END => {
+                let TlsEndEvent { header, object } = read(record)?;
+                Ok(Observation::TlsEnd { tls: TlsId { tgid: header.tgid, object }, at_ns: header.time_ns })
+            }
+            KIND_MAPPED => Ok(Observation::Mapped { tgid: header.tgid }),
             KIND_BEGINNING => Ok(beginning(&read(record)?)),
             KIND_EXIT => Ok(Observation::Exit { tgid: header.tgid, at_ns: header.time_ns }),
             _ => Err(Undecodable),
@@ -81,11 +106,33 @@ impl Decoder {
             is_absolute: data.header.flags & DATA_COUNTED == 0,
             length: data.length.saturating_add(framing.len() as u32),
             bytes: self.keep(framing, bytes),
+            peer: if is_datagram { self.peers.take(&data) } else { None },
             inserted: (data.inserted != 0)
                 .then_some(Insertion { at: data.inserted_at.into(), length: data.inserted.into() }),
             executor,
         });
         Ok(socket(&data.header, kind))
+    }
+
+    fn plaintext(&mut self, record: &[u8]) -> Result<Observation, Undecodable> {
+        let PlaintextEvent { data, object, returned_ns, ends_record, padding: _ } = read(record)?;
+        let header = data.header;
+        let captured = usize::try_from(data.captured).map_err(|_| Undecodable)?;
+        let end = size_of::<PlaintextEvent>().checked_add(captured).ok_or(Undecodable)?;
+        let bytes = record.get(size_of::<PlaintextEvent>()..end).ok_or(Undecodable)?;
+        let connection = ConnectionId { sock: header.sock, inode: header.inode };
+        let plaintext = Plaintext {
+            tls: TlsId { tgid: header.tgid, object },
+            connection: (header.sock != 0).then_some(connection),
+            direction: direction(header.direction),
+            position: data.position,
+            reverse_position: data.reverse_position,
+            length: data.length,
+            bytes: self.keep(&[], bytes),
+            ends_record: ends_record != 0,
+            executor: executor(&header, data.task, data.task_parent, data.turn),
+        };
+        Ok(Observation::Plaintext { plaintext, at_ns: header.time_ns, returned_ns })
     }
 
     fn keep(&mut self, framing: &[u8], bytes: &[u8]) -> Bytes {
@@ -144,9 +191,38 @@ fn claim(event: &ClaimEvent) -> Observation {
 }
 
 fn gift(event: &GiftEvent, handover: Handover) -> Observation {
-    let GiftEvent { header, token, task, task_parent, turn, padding: _ } = *event;
+    let GiftEvent { header, token, task, task_parent, turn, number: _ } = *event;
     let giver = executor(&header, task, task_parent, turn);
     Observation::Gift { handover, giver, token, at_ns: header.time_ns }
+}
+
+fn stream(event: &GiftEvent, what: StreamEvent) -> Observation {
+    let GiftEvent { header, token, task, task_parent, turn, number } = *event;
+    let executor = executor(&header, task, task_parent, turn);
+    Observation::Stream { what, executor, token, number, at_ns: header.time_ns }
+}
+
+fn pipe(event: &PipeEvent) -> Result<Observation, Undecodable> {
+    let captured = usize::try_from(event.captured).map_err(|_| Undecodable)?;
+    Ok(Observation::Pipe(PipeRead {
+        executor: executor(&event.header, 0, 0, event.turn),
+        pipe: event.header.sock,
+        length: event.length,
+        bytes: Bytes::copy_from_slice(event.bytes.get(..captured).ok_or(Undecodable)?),
+        at_ns: event.header.time_ns,
+    }))
+}
+
+fn ciphertext(event: &CiphertextEvent) -> Result<Observation, Undecodable> {
+    let CiphertextEvent { header, object, length, captured, bytes } = event;
+    let captured = usize::try_from(*captured).map_err(|_| Undecodable)?;
+    let ciphertext = Ciphertext {
+        tls: TlsId { tgid: header.tgid, object: *object },
+        direction: direction(header.direction),
+        length: *length,
+        bytes: Bytes::copy_from_slice(bytes.get(..captured).ok_or(Undecodable)?),
+    };
+    Ok(Observation::Ciphertext { ciphertext, at_ns: header.time_ns })
 }
 
 fn beginning(event: &BeginningEvent) -> Observation {
@@ -182,9 +258,6 @@ fn opened(event: &OpenedEvent) -> Result<Observation, Undecodable> {
     let role = match event.role {
         ROLE_CONNECTED => Role::Connected,
         ROLE_ACCEPTED => Role::Accepted,
-        // Nobody is told who begins. Who names one peer asks it; who waits for any is asked.
-        _ if is_datagram && event.peer_port != 0 => Role::Connected,
-        _ if is_datagram => Role::Accepted,
         _ => Role::Unknown,
     };
     let (local, peer) = if event.header.family == FAMILY_UNIX {
@@ -278,6 +351,16 @@ unsafe impl Record for ThreadEvent {}
 unsafe impl Record for ClaimEvent {}
 // SAFETY: as above.
 unsafe impl Record for BeginningEvent {}
+// SAFETY: as above.
+unsafe impl Record for PipeEvent {}
+// SAFETY: as above.
+unsafe impl Record for PlaintextEvent {}
+// SAFETY: as above.
+unsafe impl Record for CiphertextEvent {}
+// SAFETY: as above.
+unsafe impl Record for TlsEndEvent {}
+// SAFETY: as above.
+unsafe impl Record for PeerEvent {}
 
 fn read<T: Record>(record: &[u8]) -> Result<T, Undecodable> {
     if record.len() < size_of::<T>() {
@@ -326,7 +409,9 @@ mod tests {
         };
         let mut record = bytes_of(&event).to_vec();
         record.extend_from_slice(b"helloGARBAGE");
-        let Ok(Observation::Socket { event, tgid: 7 }) = Decoder::default().decode(&record) else { panic!() };
+        let Ok(Some(Observation::Socket { event, tgid: 7 })) = Decoder::default().decode(&record) else {
+            panic!()
+        };
         let EventKind::Data(data) = event.kind else { panic!() };
         assert_eq!((data.bytes.as_ref(), data.length), (b"hello".as_ref(), 100));
     }
@@ -376,7 +461,7 @@ mod tests {
             told: FirstPositions { egress: 3, ingress: 4 },
             at_ns: header.time_ns,
         };
-        assert_eq!(Decoder::default().decode(bytes_of(&event)), Ok(expected));
+        assert_eq!(Decoder::default().decode(bytes_of(&event)), Ok(Some(expected)));
         assert_eq!(Decoder::default().decode(&bytes_of(&event)[..40]), Err(Undecodable));
     }
 }

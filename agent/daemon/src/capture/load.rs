@@ -33,8 +33,11 @@ pub(super) const TRACEPOINTS: [&str; 6] = [
 ];
 
 /// The programs on functions of runtimes, attached where discovery finds such functions.
-const UPROBES: [&str; 10] = [
+const UPROBES: [&str; 31] = [
     "go_http_round_trip",
+    "grpc_header_made",
+    "grpc_header_written",
+    "grpc_stream_served",
     "python_context_copied",
     "python_free_context",
     "python_queue_put",
@@ -44,6 +47,24 @@ const UPROBES: [&str; 10] = [
     "node_turn",
     "tokio_spawn",
     "tokio_wake",
+    "tls_write",
+    "tls_write_ex",
+    "tls_write_ex2",
+    "tls_read",
+    "tls_read_ex",
+    "tls_handshake",
+    "tls_returned",
+    "tls_free",
+    "tls_go_write",
+    "tls_go_read",
+    "tls_go_returned",
+    "tls_go_handshake",
+    "tls_go_handshaken",
+    "tls_go_close",
+    "bio_write",
+    "bio_write_returned",
+    "bio_read",
+    "bio_read_returned",
 ];
 
 /// What the programs are to do.
@@ -186,9 +207,9 @@ impl Capture {
             load_program(&mut ebpf, tracepoint, &types)?;
         }
         for probe in UPROBES {
-            // Without them parents are missing; attaching them will say so.
+            // Without them parents or plaintext are missing; attaching them will say so.
             if let Err(error) = uprobe(&mut ebpf, probe)?.load() {
-                tracing::warn!("parents are missing that {probe} would tell: {error}");
+                tracing::warn!("what {probe} would tell is missing: {error}");
             }
         }
         Ok(Self {

@@ -1,6 +1,6 @@
 //! What the kernel told.
 
-use remora_engine::event::{Event, Executor, FirstPositions};
+use remora_engine::event::{Ciphertext, Event, Executor, FirstPositions, PipeRead, Plaintext, TlsId};
 
 /// One record of the ring, decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,6 +66,49 @@ pub enum Observation {
         /// When, `CLOCK_MONOTONIC`.
         at_ns: u64,
     },
+    /// A stream of a connection that one goroutine writes, or reads, for others.
+    Stream {
+        /// What became of it.
+        what: StreamEvent,
+        /// The goroutine that did it.
+        executor: Executor,
+        /// The unit of work that the stream is written for.
+        token: u64,
+        /// The stream's number on its connection.
+        number: u32,
+        /// When, `CLOCK_MONOTONIC`.
+        at_ns: u64,
+    },
+    /// A worker process has read from a pipe.
+    Pipe(PipeRead),
+    /// A TLS library took plaintext, or gave some.
+    Plaintext {
+        /// What.
+        plaintext: Plaintext,
+        /// When a write began, and a read ended, `CLOCK_MONOTONIC`.
+        at_ns: u64,
+        /// When the call returned.
+        returned_ns: u64,
+    },
+    /// A TLS library moved ciphertext to memory, or from there.
+    Ciphertext {
+        /// What.
+        ciphertext: Ciphertext,
+        /// When, `CLOCK_MONOTONIC`.
+        at_ns: u64,
+    },
+    /// An object of a TLS library ended.
+    TlsEnd {
+        /// The object.
+        tls: TlsId,
+        /// When, `CLOCK_MONOTONIC`.
+        at_ns: u64,
+    },
+    /// A process maps a file that it may execute.
+    Mapped {
+        /// The process.
+        tgid: u32,
+    },
     /// The other end of a connection has told where it begins as that end counts.
     Beginning {
         /// Address of this end's `struct sock`.
@@ -117,6 +160,17 @@ pub enum Handover {
     Spawn,
     /// It was woken.
     Wake,
+    /// It asks for a message, and works on what its calls bring.
+    Ask,
+}
+
+/// What becomes of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StreamEvent {
+    /// Its header is written.
+    Written,
+    /// It is served, by a goroutine that was started by whom has read its header.
+    Served,
 }
 
 impl Observation {
@@ -133,8 +187,14 @@ impl Observation {
             | Observation::ThreadEnd { at_ns, .. }
             | Observation::HandoversLost { at_ns }
             | Observation::Gift { at_ns, .. }
+            | Observation::Stream { at_ns, .. }
+            | Observation::Ciphertext { at_ns, .. }
+            | Observation::TlsEnd { at_ns, .. }
             | Observation::Beginning { at_ns, .. } => Some(*at_ns),
-            Observation::Fork { .. } => None,
+            // Behind the ciphertext that the call has moved.
+            Observation::Plaintext { returned_ns, .. } => Some(*returned_ns),
+            Observation::Pipe(read) => Some(read.at_ns),
+            Observation::Fork { .. } | Observation::Mapped { .. } => None,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use btf_rs::{Btf, BtfType, Struct, Type};
+use btf_rs::{Btf, BtfType, Member, Struct, Type};
 use remora_abi::{Offsets, SOCKET_FILE_OFFSET, SOCKET_SK_OFFSET, SOCKET_TYPE_OFFSET};
 
 /// Where the kernel publishes its types.
@@ -94,13 +94,17 @@ fn resolve_from(path: &Path) -> Result<Offsets, OffsetError> {
         tcp_bytes_received: at("tcp_sock", "bytes_received")?,
         tcp_bytes_acked: at("tcp_sock", "bytes_acked")?,
         tcp_snd_una: at("tcp_sock", "snd_una")?,
+        tcp_snd_nxt: at("tcp_sock", "snd_nxt")?,
         tcp_rcv_nxt: at("tcp_sock", "rcv_nxt")?,
         tcp_mss_cache: at("tcp_sock", "mss_cache")?,
         inet_ulp_ops: at("inet_connection_sock", "icsk_ulp_ops")?,
+        inet_ack_pingpong: find_inner(&btf, "inet_connection_sock", "icsk_ack", "pingpong")?,
         sock_err: at("sock", "sk_err")?,
         sock_flags: at("sock_common", "skc_flags")?,
         sock_zero_copy: enumerator(&btf, "sock_flags", "SOCK_ZEROCOPY")?,
         file_flags: at("file", "f_flags")?,
+        file_inode: at("file", "f_inode")?,
+        inode_mode: at("inode", "i_mode")?,
         unix_peer: at("unix_sock", "peer")?,
         unix_addr: at("unix_sock", "addr")?,
         unix_address_len: at("unix_address", "len")?,
@@ -124,6 +128,26 @@ fn find(btf: &Btf, structure: &'static str, field: &'static str) -> Result<u32, 
         })
         .map(|bits| bits / 8)
         .ok_or(OffsetError::NoField { structure, field })
+}
+
+/// Returns the offset of a field of a field that is a struct.
+fn find_inner(
+    btf: &Btf,
+    structure: &'static str,
+    field: &'static str,
+    inner: &'static str,
+) -> Result<u32, OffsetError> {
+    let types = btf.resolve_types_by_name(structure).unwrap_or_default();
+    let bits = types.iter().find_map(|candidate| {
+        let Type::Struct(outer) = candidate else { return None };
+        let named = |member: &&Member| btf.resolve_name(*member).is_ok_and(|name| name == field);
+        let member = outer.members.iter().find(named)?;
+        match btf.resolve_type_by_id(member.get_type_id()?).ok()? {
+            Type::Struct(found) => Some(member.bit_offset() + bit_offset(btf, &found, inner)?),
+            _ => None,
+        }
+    });
+    bits.map(|bits| bits / 8).ok_or(OffsetError::NoField { structure, field: inner })
 }
 
 /// Returns the value of an enumerator.

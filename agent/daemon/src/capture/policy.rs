@@ -21,6 +21,8 @@ pub enum ProcessMode {
         tasks: Tasks,
         /// Its threads take units of work by token.
         has_tokens: bool,
+        /// What it reads from pipes is told.
+        reads_pipes: bool,
     },
 }
 
@@ -77,8 +79,12 @@ impl Policies {
     /// Sets what is done with a process.
     pub(super) fn set_process(&mut self, tgid: u32, mode: ProcessMode) {
         let policy = match mode {
-            ProcessMode::Ignore => process_policy(PROCESS_IGNORE, Tasks::None, false),
-            ProcessMode::Observe { tasks, has_tokens } => process_policy(PROCESS_OBSERVE, tasks, has_tokens),
+            ProcessMode::Ignore => process_policy(PROCESS_IGNORE, Tasks::None),
+            ProcessMode::Observe { tasks, has_tokens, reads_pipes } => ProcessPolicy {
+                has_tokens: has_tokens.into(),
+                reads_pipes: reads_pipes.into(),
+                ..process_policy(PROCESS_OBSERVE, tasks)
+            },
         };
         let written = self.processes.insert(&tgid, &policy, 0);
         self.count_refusal(&written);
@@ -151,7 +157,7 @@ impl Policies {
     }
 }
 
-fn process_policy(mode: u8, tasks: Tasks, has_tokens: bool) -> ProcessPolicy {
+fn process_policy(mode: u8, tasks: Tasks) -> ProcessPolicy {
     let (tasks, first_offset, second_offset) = match tasks {
         Tasks::None => (TASKS_NONE, 0, 0),
         Tasks::Goroutines { goid, parent_goid } => (TASKS_GO, goid, parent_goid),
@@ -159,5 +165,5 @@ fn process_policy(mode: u8, tasks: Tasks, has_tokens: bool) -> ProcessPolicy {
         Tasks::Libuv => (TASKS_LIBUV, 0, 0),
         Tasks::Tokio { current_task } => (TASKS_TOKIO, current_task.cast_unsigned(), 0),
     };
-    ProcessPolicy { mode, tasks, first_offset, second_offset, has_tokens: has_tokens.into(), padding: 0 }
+    ProcessPolicy { mode, tasks, first_offset, second_offset, has_tokens: 0, reads_pipes: 0 }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aya::Ebpf;
-use aya::programs::uprobe::{UProbeAttachLocation, UProbeScope};
+use aya::programs::uprobe::{UProbeAttachLocation, UProbeLink, UProbeScope};
 
 use super::Error;
 use super::load::{failed, uprobe};
@@ -34,14 +34,23 @@ impl Prober {
         Self(object)
     }
 
-    /// Has a program run wherever the function at `offset` in a file is called, by whichever process.
+    /// Has a program run wherever the function at `offset` in a file is called, by whichever process, as long as the
+    /// returned value lives.
     ///
     /// # Errors
     /// The object has no such program, or the kernel refuses it or the place.
-    pub fn attach(&self, program: &'static str, path: &Path, offset: u64) -> Result<(), Error> {
+    pub fn attach(&self, program: &'static str, path: &Path, offset: u64) -> Result<Attachment, Error> {
         let mut ebpf = self.0.lock();
         let point = UProbeAttachLocation::AbsoluteOffset(offset);
-        let link = uprobe(&mut ebpf, program)?.attach([point], path, UProbeScope::AllProcesses);
-        link.map(drop).map_err(failed("attach", program))
+        let probe = uprobe(&mut ebpf, program)?;
+        let link = probe.attach([point], path, UProbeScope::AllProcesses);
+        let link = link.and_then(|link| probe.take_link(link)).map_err(failed("attach", program))?;
+        Ok(Attachment { _link: link })
     }
+}
+
+/// A program at a function. Dropping it takes the program away.
+#[derive(Debug)]
+pub struct Attachment {
+    _link: UProbeLink,
 }

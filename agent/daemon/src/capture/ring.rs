@@ -24,7 +24,8 @@ impl Ring {
             let Some(record) = self.ring.next() else { break };
             records += 1;
             match self.decoder.decode(&record) {
-                Ok(observation) => sink(observation),
+                Ok(Some(observation)) => sink(observation),
+                Ok(None) => {}
                 Err(Undecodable) => self.undecodable += 1,
             }
         }

@@ -37,7 +37,7 @@ pub struct WriteSettings {
     pub option: bool,
     /// How long a socket that may write a header is in the socket map.
     pub membership: Membership,
-    /// Whether a server need not be known to be asked by HTTP/1, nor its address be private.
+    /// Whether a server need not be known to be asked by HTTP, nor its address be private.
     pub to_any_server: bool,
     /// One of so many connections is left alone and watched, for comparison; 0 for none.
     pub control: u8,
@@ -95,7 +95,7 @@ impl Writing {
         self.settings.set(0, &settings, 0).map_err(at(names::PROPAGATION))
     }
 
-    /// Notes that a server is asked by HTTP/1.
+    /// Notes that a server is asked by HTTP.
     pub fn note_server(&mut self, server: SocketAddr, now_ns: u64) {
         // An address that is not stored is one that is not written to.
         let _ = self.servers.insert(&address(server), &now_ns, 0);

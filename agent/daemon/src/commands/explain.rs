@@ -52,7 +52,7 @@ fn report(process: &Process, decision: Decision) -> Report {
     let tls = mapped::tls(process);
     let uses_io_uring = sockets.rings > 0;
     let (seen, not_seen) = if decision.observe {
-        (seen(process), not_seen(process, &tls, &sockets))
+        (seen(process, &tls), not_seen(process, &tls, &sockets))
     } else {
         (Vec::new(), vec![format!("anything: {}", decision.reason)])
     };
@@ -79,7 +79,7 @@ fn report(process: &Process, decision: Decision) -> Report {
     }
 }
 
-fn seen(process: &Process) -> Vec<String> {
+fn seen(process: &Process, tls: &[Tls]) -> Vec<String> {
     let key = match &process.runtime {
         Runtime::Go { offsets: Some(offsets), .. } if offsets.parent_goid != 0 => {
             "parents by goroutine, and by the goroutine that started it".to_owned()
@@ -106,16 +106,23 @@ fn seen(process: &Process) -> Vec<String> {
             "parents by thread, once its threads have shown that they serve one request at a time".to_owned()
         }
     };
-    vec![
-        "HTTP/1.x, PostgreSQL and Redis in plain text on TCP and Unix sockets, at the system calls that read and write"
-            .to_owned(),
+    let mut seen = vec![
+        "requests in clear text on TCP and Unix sockets, at the system calls that read and write".to_owned(),
         "trace contexts in requests (W3C traceparent and tracestate, B3, uber-trace-id)".to_owned(),
         key,
-    ]
+    ];
+    let visible = tls.iter().filter(|tls| tls.is_seen);
+    seen.extend(
+        visible.map(|tls| {
+            format!("requests inside TLS with 'remora run --tls', at the functions of {}", tls.what)
+        }),
+    );
+    seen
 }
 
 fn not_seen(process: &Process, tls: &[Tls], sockets: &Sockets) -> Vec<String> {
-    let mut gaps: Vec<String> = tls.iter().map(|tls| format!("requests inside TLS: {}", tls.what)).collect();
+    let unseen = tls.iter().filter(|tls| !tls.is_seen);
+    let mut gaps: Vec<String> = unseen.map(|tls| format!("requests inside TLS: {}", tls.what)).collect();
     if sockets.rings > 0 {
         let rings = sockets.rings;
         gaps.push(format!("what passes through its {rings} io_uring instances: no system call carries the bytes; they show up as gaps"));
@@ -154,7 +161,7 @@ fn not_seen(process: &Process, tls: &[Tls], sockets: &Sockets) -> Vec<String> {
         ),
         _ => {}
     }
-    gaps.push("HTTP/2, gRPC, HTTP/3 and every protocol that is not named above".to_owned());
+    gaps.push("HTTP/3, and protocols that docs/protocols.md does not name".to_owned());
     gaps
 }
 
@@ -163,7 +170,7 @@ fn with_part(tgid: u32) -> String {
     match attach::obstacle_in_node(tgid) {
         None => "a part inside would tell them ('remora run --attach node': it opens the inspector by SIGUSR1, puts a \
                  few functions of net, http and database clients in place of their own, and closes it again; Node \
-                 says so on its standard error)"
+                 says so on its standard error); worker threads get none, and their calls have no parent"
             .to_owned(),
         Some(obstacle) => format!("no part can be put inside ('remora run --attach node'): {obstacle}"),
     }

@@ -105,7 +105,7 @@ pub struct RunArguments {
     /// Size of the spool at most, 0 for none [default: 256MiB]
     #[arg(long, value_name = "SIZE")]
     pub spool_size: Option<super::ByteCount>,
-    /// Bytes of each read or write that are looked at, 256 to 16384 [default: 4096]
+    /// Bytes of each read or write that are looked at, 256 to 16384; sixteen times as many at a connection's beginning, and what a protocol needs [default: 4096]
     #[arg(long, value_name = "BYTES")]
     pub capture_bytes: Option<u32>,
     /// Write contexts: 'headers' into requests, 'tcp' into the headers of TCP, towards private networks, where servers read them too; 'auto' both. Only what is proven harmless, in the cgroups of --propagate-in; 'headers' and 'tcp' in all cgroups where none is named [default: auto]
@@ -123,6 +123,9 @@ pub struct RunArguments {
     /// Tell of connections of which nothing is understood too: one span each when it ends, with the bytes of both directions
     #[arg(long)]
     pub unknown_connections: bool,
+    /// Look into TLS libraries, by probes at their functions: requests inside TLS are told like others. Without it, bytes are counted of what programs encrypt. Each probe takes the kernel some 40 ms to remove, so that the agent takes longer to end
+    #[arg(long)]
+    pub tls: bool,
     /// Address of /metrics, /healthz and /readyz, or 'off' [default: 127.0.0.1:7655]
     #[arg(long, value_name = "ADDRESS")]
     pub metrics_listen: Option<String>,

@@ -63,6 +63,8 @@ pub struct Capture {
     pub bytes: u32,
     /// Ports of DNS over UDP.
     pub dns_ports: DatagramPorts,
+    /// Whether TLS libraries are probed.
+    pub tls: bool,
 }
 
 /// The metrics server.
@@ -108,7 +110,7 @@ impl Settings {
         selection.receiver_port = may_be_here(&export.endpoint).then(|| export.endpoint.port());
         Ok(Self {
             selection,
-            capture: capture(arguments.capture_bytes, file)?,
+            capture: capture(arguments.capture_bytes, arguments.tls, file)?,
             engine: remora_engine::Settings {
                 tells_unknown: arguments.unknown_connections
                     || file.capture.unknown_connections.unwrap_or(false),
@@ -129,7 +131,7 @@ impl Settings {
     pub fn for_viewing(select: &[String], exclude: &[String], file: &File) -> Result<Self, Error> {
         Ok(Self {
             selection: selection(select, exclude, file)?,
-            capture: capture(None, file)?,
+            capture: capture(None, false, file)?,
             engine: engine(None, file)?,
             export: None,
             print: None,
@@ -182,7 +184,7 @@ fn may_be_here(endpoint: &Endpoint) -> bool {
     endpoint.is_loopback() || endpoint.host().parse::<IpAddr>().is_ok_and(|address| address.is_unspecified())
 }
 
-fn capture(flag: Option<u32>, file: &File) -> Result<Capture, Error> {
+fn capture(flag: Option<u32>, tls: bool, file: &File) -> Result<Capture, Error> {
     let bytes = flag.or(file.capture.bytes).unwrap_or(DEFAULT_CAPTURE_BYTES);
     let range = MIN_CAPTURE_BYTES..=crate::capture::MAX_CAPTURE_BYTES;
     if !range.contains(&bytes) {
@@ -193,7 +195,7 @@ fn capture(flag: Option<u32>, file: &File) -> Result<Capture, Error> {
         Some(ports) => DatagramPorts::of(ports)
             .ok_or_else(|| value("capture dns_ports", &format!("{ports:?}"), "one to four ports"))?,
     };
-    Ok(Capture { bytes, dns_ports })
+    Ok(Capture { bytes, dns_ports, tls: tls || file.capture.tls.unwrap_or(false) })
 }
 
 fn engine(evidence: Option<ContentEvidence>, file: &File) -> Result<remora_engine::Settings, Error> {

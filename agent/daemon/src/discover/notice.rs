@@ -36,6 +36,11 @@ pub enum Notice {
         /// The process.
         tgid: u32,
     },
+    /// It maps a file that it may execute.
+    Mapped {
+        /// The process.
+        tgid: u32,
+    },
     /// It is a Python that made a task, of which the current context could not be told.
     Tasking {
         /// The process.
@@ -53,6 +58,7 @@ impl Notice {
             Notice::Started { tgid, .. }
             | Notice::Exited { tgid }
             | Notice::Seen { tgid }
+            | Notice::Mapped { tgid }
             | Notice::Tasking { tgid, .. } => *tgid,
             Notice::Forked { child, .. } => *child,
         }

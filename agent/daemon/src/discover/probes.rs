@@ -5,9 +5,10 @@ mod elf;
 mod go_functions;
 mod python;
 mod returns;
+pub(super) mod tls;
 
 use std::collections::HashMap;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 
@@ -23,6 +24,12 @@ const MAX_FILES: usize = 4096;
 pub enum Purpose {
     /// For which goroutine `net/http` sends a request.
     GoRoundTrip,
+    /// For which goroutine grpc-go has made the header of a call.
+    GrpcHeaderMade,
+    /// Into which stream a header goes.
+    GrpcHeaderWritten,
+    /// Which goroutine serves which stream.
+    GrpcStreamServed,
     /// Which Python context a task's context was copied from.
     PythonContextCopied,
     /// Where a Python's context ends.
@@ -41,6 +48,70 @@ pub enum Purpose {
     TokioSpawn,
     /// Which task of tokio wakes which.
     TokioWake,
+    /// What a TLS library takes for encryption, by the arguments of `SSL_write`,
+    TlsWrite,
+    /// of `SSL_write_ex`,
+    TlsWriteEx,
+    /// and of `SSL_write_ex2`.
+    TlsWriteEx2,
+    /// What it gives after decryption, by the arguments of `SSL_read`,
+    TlsRead,
+    /// and of `SSL_read_ex`.
+    TlsReadEx,
+    /// Which socket a TLS object has.
+    TlsHandshake,
+    /// Where any of these returns.
+    TlsReturned,
+    /// Where a TLS object ends.
+    TlsFree,
+    /// What Go's `crypto/tls` takes for encryption,
+    TlsGoWrite,
+    /// what it gives after decryption,
+    TlsGoRead,
+    /// where either returns,
+    TlsGoReturned,
+    /// which socket a connection of it has,
+    TlsGoHandshake,
+    /// where that is known,
+    TlsGoHandshaken,
+    /// and where a connection ends.
+    TlsGoClose,
+    /// Ciphertext that goes into memory, or to a socket.
+    BioWrite,
+    /// Where it has gone there.
+    BioWriteReturned,
+    /// Where ciphertext is to be read to, from memory.
+    BioRead,
+    /// Where it has been read.
+    BioReadReturned,
+}
+
+impl Purpose {
+    /// Returns whether it is about plaintext, rather than about who works for whom.
+    #[must_use]
+    pub fn is_of_tls(self) -> bool {
+        matches!(
+            self,
+            Purpose::TlsWrite
+                | Purpose::TlsWriteEx
+                | Purpose::TlsWriteEx2
+                | Purpose::TlsRead
+                | Purpose::TlsReadEx
+                | Purpose::TlsHandshake
+                | Purpose::TlsReturned
+                | Purpose::TlsFree
+                | Purpose::TlsGoWrite
+                | Purpose::TlsGoRead
+                | Purpose::TlsGoReturned
+                | Purpose::TlsGoHandshake
+                | Purpose::TlsGoHandshaken
+                | Purpose::TlsGoClose
+                | Purpose::BioWrite
+                | Purpose::BioWriteReturned
+                | Purpose::BioRead
+                | Purpose::BioReadReturned
+        )
+    }
 }
 
 /// Which bytes a file has: device, inode and time of change.
@@ -54,14 +125,20 @@ pub struct FileIdentity {
 
 impl FileIdentity {
     /// Returns the identity of an open file; none if the system does not tell.
-    pub(super) fn of(file: &File) -> Option<Self> {
-        let metadata = file.metadata().ok()?;
-        Some(Self {
+    #[must_use]
+    pub fn of(file: &File) -> Option<Self> {
+        file.metadata().ok().map(|metadata| Self::from(&metadata))
+    }
+}
+
+impl From<&Metadata> for FileIdentity {
+    fn from(metadata: &Metadata) -> Self {
+        Self {
             device: metadata.dev(),
             inode: metadata.ino(),
             changed_s: metadata.mtime(),
             changed_ns: metadata.mtime_nsec(),
-        })
+        }
     }
 }
 
@@ -83,16 +160,14 @@ pub struct Probe {
 pub(super) struct Probes(HashMap<FileIdentity, Places>);
 
 /// What is learned at which offsets of a file.
-type Places = Vec<(Purpose, u64)>;
+pub(super) type Places = Vec<(Purpose, u64)>;
 
 impl Probes {
     /// Returns the places that matter in the files of a process, as far as it has mapped them yet.
     pub(super) fn of(&mut self, tgid: u32, runtime: &Runtime) -> Vec<Probe> {
         let executable = PathBuf::from(format!("/proc/{tgid}/exe"));
         match runtime {
-            Runtime::Go { offsets: Some(_), .. } => {
-                self.in_file(executable, |file| in_go_program(file, GO_FUNCTIONS))
-            }
+            Runtime::Go { offsets: Some(_), .. } => self.in_file(executable, go_functions::in_file),
             Runtime::Tokio { .. } => self.in_file(executable, tokio::functions),
             Runtime::Node => self.in_file(executable, |file| in_symbols(file, NODE_FUNCTIONS)),
             Runtime::Python { .. } => {
@@ -125,7 +200,6 @@ impl Probes {
 
 type Functions = &'static [(&'static str, Purpose)];
 
-const GO_FUNCTIONS: Functions = &[("net/http.(*persistConn).roundTrip", Purpose::GoRoundTrip)];
 /// Beginnings of the names of Python's libraries; what they hold may be in the executable instead.
 const PYTHON_LIBRARIES: [&str; 2] = ["libpython", "_queue."];
 const UVLOOP_FUNCTIONS: Functions =
@@ -139,16 +213,6 @@ fn in_symbols(file: &File, functions: Functions) -> Places {
     let names: Vec<&str> = functions.iter().map(|(name, _)| *name).collect();
     let offsets = elf::function_offsets(file, &names);
     functions.iter().zip(offsets).filter_map(|((_, purpose), offset)| Some((*purpose, offset?))).collect()
-}
-
-/// Stripped Go programs keep the names of their functions for stack traces.
-fn in_go_program(file: &File, functions: Functions) -> Places {
-    let found = in_symbols(file, functions);
-    if !found.is_empty() {
-        return found;
-    }
-    let places = functions.iter().map(|(name, purpose)| (go_functions::offset(file, name), *purpose));
-    places.filter_map(|(offset, purpose)| Some((purpose, offset?))).collect()
 }
 
 /// Returns the path by which a library can be opened that a process has mapped, by the beginning of its file's name,

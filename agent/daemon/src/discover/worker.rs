@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use std::{fmt, fs};
 
 use super::inspect::{Hint, Inspector, namespace_pid};
+use super::libraries::Libraries;
 use super::notice::{Notice, Verdict};
 use super::probes::{Probe, Probes, Purpose};
 use super::process::{Process, Runtime};
@@ -23,6 +24,8 @@ const TICK: Duration = Duration::from_secs(2);
 const TICKS_PER_SEARCH: u32 = 8;
 /// Ticks during which a Python is looked at again: programs map their libraries after they have begun.
 const MAX_LOOKS: u32 = 15;
+/// How long a process is left alone after it has mapped a file: mostly it maps more.
+const MAPPING_PAUSE: Duration = Duration::from_millis(10);
 /// Steps from child to parent that are followed.
 const MAX_GENERATIONS: usize = 64;
 
@@ -48,6 +51,11 @@ pub struct Discovery {
     /// Pythons that may map more of their libraries, and how often they will be looked at again.
     unprobed: HashMap<u32, u32>,
     decisions: HashMap<u32, Decision>,
+    libraries: Libraries,
+    /// Whether TLS libraries are looked for.
+    finds_tls: bool,
+    /// Processes that have mapped files since they were looked at, and when they are to be looked at.
+    mapping: HashMap<u32, Instant>,
     refused: Counter,
     ticks: u32,
     attach: Attach,
@@ -67,6 +75,9 @@ impl Discovery {
             probes: Probes::default(),
             unprobed: HashMap::new(),
             decisions: HashMap::new(),
+            libraries: Libraries::default(),
+            finds_tls: false,
+            mapping: HashMap::new(),
             refused,
             ticks: 0,
             attach: Attach(Box::new(|_| true)),
@@ -78,6 +89,12 @@ impl Discovery {
     #[must_use]
     pub fn attaching(self, attach: impl FnMut(&Probe) -> bool + Send + 'static) -> Self {
         Self { attach: Attach(Box::new(attach)), ..self }
+    }
+
+    /// Has TLS libraries looked for, and probed as others are.
+    #[must_use]
+    pub fn looking_into_tls(self, finds_tls: bool) -> Self {
+        Self { finds_tls, ..self }
     }
 
     /// Scans `/proc`, then follows the notices until their senders, or the taker of verdicts, are gone.
@@ -94,11 +111,12 @@ impl Discovery {
         self.processes.complete();
         let mut ticked_at = Instant::now();
         loop {
-            match notices.recv_timeout(TICK) {
+            match notices.recv_timeout(if self.mapping.is_empty() { TICK } else { MAPPING_PAUSE }) {
                 Ok(notice) => self.handle(notice, verdicts)?,
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return Err(Disconnected),
             }
+            self.look_at_mappings();
             if ticked_at.elapsed() >= TICK {
                 ticked_at = Instant::now();
                 self.tick(verdicts)?;
@@ -112,9 +130,16 @@ impl Discovery {
         // All first, then the judgements: some rules look at ancestors.
         let tgids: Vec<u32> = found.iter().map(|process| process.tgid).collect();
         for process in found {
+            self.mapping.insert(process.tgid, Instant::now());
             self.keep(process);
         }
         self.judge(&tgids, verdicts)?;
+        if self.finds_tls && self.selection.observes_unknown() {
+            for probe in self.libraries.installed() {
+                (self.attach.0)(&probe);
+            }
+        }
+        self.look_at_mappings();
         self.judge_sockets(verdicts)
     }
 
@@ -135,7 +160,13 @@ impl Discovery {
                 }
                 process.programs += 1;
                 self.keep(process);
+                // The kernel has mapped the executable; the libraries follow.
+                self.mapping.insert(tgid, Instant::now() + MAPPING_PAUSE);
                 self.judge(&[tgid], verdicts)
+            }
+            Notice::Mapped { tgid } => {
+                self.mapping.entry(tgid).or_insert_with(|| Instant::now() + MAPPING_PAUSE);
+                Ok(())
             }
             Notice::Forked { parent, child } => self.handle_fork(parent, child, verdicts),
             Notice::Seen { tgid } if self.processes.get(tgid).is_none() => {
@@ -149,8 +180,28 @@ impl Discovery {
             Notice::Tasking { tgid, thread_pointer } => self.find_contexts(tgid, thread_pointer, verdicts),
             Notice::Exited { tgid } => {
                 self.processes.end(tgid, Instant::now());
-                self.decisions.remove(&tgid);
+                self.forget(tgid);
                 Ok(())
+            }
+        }
+    }
+
+    fn forget(&mut self, tgid: u32) {
+        self.decisions.remove(&tgid);
+        self.mapping.remove(&tgid);
+    }
+
+    /// Probes the TLS libraries of processes that have mapped files.
+    fn look_at_mappings(&mut self) {
+        let now = Instant::now();
+        let due: Vec<u32> =
+            self.mapping.iter().filter(|(_, at)| **at <= now).map(|(tgid, _)| *tgid).collect();
+        for tgid in due {
+            self.mapping.remove(&tgid);
+            if self.finds_tls && self.decisions.get(&tgid).is_some_and(|decision| decision.observe) {
+                for probe in self.libraries.of(tgid) {
+                    (self.attach.0)(&probe);
+                }
             }
         }
     }
@@ -233,7 +284,7 @@ impl Discovery {
         }
         for tgid in living.iter().filter(|tgid| !existing.contains(tgid)) {
             self.processes.end(*tgid, Instant::now());
-            self.decisions.remove(tgid);
+            self.forget(*tgid);
         }
         self.ticks += 1;
         self.look_again(verdicts)?;
@@ -257,6 +308,9 @@ impl Discovery {
             answers.extend(decision.filter(|decision| decision.observe != before.observe).zip(Some(process)));
         }
         for (decision, process) in answers {
+            if decision.observe {
+                self.mapping.insert(process.tgid, Instant::now());
+            }
             self.answer(&process, decision, verdicts)?;
         }
         Ok(())
@@ -279,6 +333,9 @@ impl Discovery {
             answers.push((self.selection.decide_at_start(&process, &surroundings), process));
         }
         for (decision, process) in answers {
+            if decision.observe {
+                self.mapping.entry(process.tgid).or_insert_with(|| Instant::now() + MAPPING_PAUSE);
+            }
             self.answer(&process, decision, verdicts)?;
         }
         Ok(())

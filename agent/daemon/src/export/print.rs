@@ -87,7 +87,7 @@ fn json_line(from: &ResourceSpan) -> String {
 fn attributes(attributes: &Attributes) -> serde_json::Value {
     let pairs = attributes.iter().map(|(key, value)| {
         let value = match value {
-            Value::Text(text) => json!(text),
+            Value::Text(text) => json!(&**text),
             Value::Int(number) => json!(number),
             Value::Double(number) => json!(number),
             Value::Bool(truth) => json!(truth),

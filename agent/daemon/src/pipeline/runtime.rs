@@ -1,16 +1,10 @@
 //! What discovery says of a runtime, in the words of the capture.
 
-use foldhash::HashSet;
-
 use remora_engine::event::Scheduling;
 
 use crate::attach::Platform;
-use crate::capture::{Prober, ProcessMode, Tasks};
-use crate::discover::{FileIdentity, Probe, Purpose, Runtime};
-use crate::health::{Counter, Ledger};
-
-/// Places that are probed at most.
-const MAX_PROBES: usize = 4096;
+use crate::capture::{ProcessMode, Tasks};
+use crate::discover::{Probe, Process, Purpose, Runtime};
 
 /// How a process is observed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +13,8 @@ pub(super) struct How {
     tasks: Tasks,
     /// and whether its threads take units of work by token.
     has_tokens: bool,
+    /// and whether it may get its work through a pipe.
+    pub(super) reads_pipes: bool,
     /// By the engine.
     pub(super) scheduling: Scheduling,
 }
@@ -26,20 +22,33 @@ pub(super) struct How {
 impl How {
     /// Returns it in the words of the capture.
     pub(super) fn mode(self) -> ProcessMode {
-        ProcessMode::Observe { tasks: self.tasks, has_tokens: self.has_tokens }
+        ProcessMode::Observe { tasks: self.tasks, has_tokens: self.has_tokens, reads_pipes: self.reads_pipes }
     }
 }
 
-/// Returns how a process is observed that has no part inside.
-pub(super) fn plain(runtime: &Runtime, probes: &[Probe]) -> How {
-    How { tasks: tasks(runtime), has_tokens: has_tokens(runtime), scheduling: scheduling(runtime, probes) }
+/// Returns whether a process that was forked by another of its program gets jobs from it through a pipe: one of Celery's,
+/// whose command line names it. What others read from pipes is nobody's job, and costs as much to tell.
+pub(super) fn has_jobs(process: &Process) -> bool {
+    process.arguments.iter().any(|argument| argument.contains("celery"))
+}
+
+/// Returns how a process is observed that has no part inside; `is_worker` says that it gets jobs from another of its
+/// program.
+pub(super) fn plain(runtime: &Runtime, probes: &[Probe], is_worker: bool) -> How {
+    How {
+        tasks: tasks(runtime),
+        has_tokens: has_tokens(runtime),
+        reads_pipes: is_worker && matches!(runtime, Runtime::Python { .. }),
+        scheduling: scheduling(runtime, probes),
+    }
 }
 
 /// Returns how a process is observed that has a part inside.
 pub(super) fn with_part(platform: Platform) -> How {
+    let how = |tasks, scheduling| How { tasks, has_tokens: true, reads_pipes: false, scheduling };
     match platform {
-        Platform::Jvm => How { tasks: Tasks::None, has_tokens: true, scheduling: Scheduling::Unproven },
-        Platform::Node => How { tasks: Tasks::Libuv, has_tokens: true, scheduling: Scheduling::TokenLoop },
+        Platform::Jvm => how(Tasks::None, Scheduling::Unproven),
+        Platform::Node => how(Tasks::Libuv, Scheduling::TokenLoop),
     }
 }
 
@@ -72,49 +81,6 @@ fn has_tokens(runtime: &Runtime) -> bool {
     matches!(runtime, Runtime::Python { .. })
 }
 
-/// The places that are probed, each once.
-pub(super) struct Attached {
-    prober: Prober,
-    places: HashSet<(FileIdentity, u64)>,
-    refused: Counter,
-}
-
-impl Attached {
-    /// Returns none; what cannot be attached will be counted.
-    pub(super) fn new(prober: Prober, ledger: &Ledger) -> Self {
-        Self {
-            prober,
-            places: HashSet::default(),
-            refused: ledger.counter("remora_agent_probes_refused_total"),
-        }
-    }
-
-    /// Returns whether a probe is attached, after trying to. Without it, parents are missing that it would have told.
-    pub(super) fn attach(&mut self, probe: &Probe) -> bool {
-        let place = (probe.file, probe.offset);
-        if self.places.contains(&place) {
-            return true;
-        }
-        if self.places.len() >= MAX_PROBES {
-            self.refused.add(1);
-            return false;
-        }
-        match self.prober.attach(program(probe.purpose), &probe.path, probe.offset) {
-            Ok(()) => self.places.insert(place),
-            // The process through which the file was found is gone; the next one will do.
-            Err(_) if probe.path.symlink_metadata().is_err() => false,
-            Err(error) => {
-                self.refused.add(1);
-                tracing::warn!(
-                    "parents are missing that a probe in {} would tell: {error}",
-                    probe.path.display()
-                );
-                false
-            }
-        }
-    }
-}
-
 /// Returns how a program's threads serve requests. Without the probes that end Node's turns, they prove nothing.
 fn scheduling(runtime: &Runtime, probes: &[Probe]) -> Scheduling {
     const NODE_TURNS: usize = 2;
@@ -124,9 +90,13 @@ fn scheduling(runtime: &Runtime, probes: &[Probe]) -> Scheduling {
     }
 }
 
-fn program(purpose: Purpose) -> &'static str {
+/// Returns the program that runs where something is learned.
+pub(super) fn program(purpose: Purpose) -> &'static str {
     match purpose {
         Purpose::GoRoundTrip => "go_http_round_trip",
+        Purpose::GrpcHeaderMade => "grpc_header_made",
+        Purpose::GrpcHeaderWritten => "grpc_header_written",
+        Purpose::GrpcStreamServed => "grpc_stream_served",
         Purpose::PythonContextCopied => "python_context_copied",
         Purpose::PythonFreeContext => "python_free_context",
         Purpose::PythonQueuePut => "python_queue_put",
@@ -136,5 +106,23 @@ fn program(purpose: Purpose) -> &'static str {
         Purpose::NodeTurn => "node_turn",
         Purpose::TokioSpawn => "tokio_spawn",
         Purpose::TokioWake => "tokio_wake",
+        Purpose::TlsWrite => "tls_write",
+        Purpose::TlsWriteEx => "tls_write_ex",
+        Purpose::TlsWriteEx2 => "tls_write_ex2",
+        Purpose::TlsRead => "tls_read",
+        Purpose::TlsReadEx => "tls_read_ex",
+        Purpose::TlsHandshake => "tls_handshake",
+        Purpose::TlsReturned => "tls_returned",
+        Purpose::TlsFree => "tls_free",
+        Purpose::TlsGoWrite => "tls_go_write",
+        Purpose::TlsGoRead => "tls_go_read",
+        Purpose::TlsGoReturned => "tls_go_returned",
+        Purpose::TlsGoHandshake => "tls_go_handshake",
+        Purpose::TlsGoHandshaken => "tls_go_handshaken",
+        Purpose::TlsGoClose => "tls_go_close",
+        Purpose::BioWrite => "bio_write",
+        Purpose::BioWriteReturned => "bio_write_returned",
+        Purpose::BioRead => "bio_read",
+        Purpose::BioReadReturned => "bio_read_returned",
     }
 }

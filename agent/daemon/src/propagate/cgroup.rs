@@ -26,6 +26,9 @@ fn root() -> Result<PathBuf, String> {
         .ok_or_else(|| "cgroup v2 is not mounted: mount -t cgroup2 cgroup2 /sys/fs/cgroup/unified".to_owned())
 }
 
+/// What the cgroup of a trial is called, before the number of its process.
+const TRIAL: &str = "remora-trial-";
+
 /// A cgroup that lasts as long as the value.
 #[derive(Debug)]
 pub(super) struct Temporary(PathBuf);
@@ -33,7 +36,9 @@ pub(super) struct Temporary(PathBuf);
 impl Temporary {
     /// Makes a cgroup right below the root.
     pub(super) fn make() -> Result<Self, String> {
-        let path = root()?.join(format!("remora-trial-{}", std::process::id()));
+        let root = root()?;
+        remove_leftovers(&root);
+        let path = root.join(format!("{TRIAL}{}", std::process::id()));
         match fs::create_dir(&path) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
                 Err(format!("make cgroup {}: {error}", path.display()))
@@ -59,6 +64,17 @@ impl Drop for Temporary {
             }
         }
         tracing::warn!(cgroup = %self.0.display(), "the cgroup of the trial cannot be removed");
+    }
+}
+
+/// Removes the cgroups of trials whose processes were killed. The kernel removes only those that nobody is in.
+fn remove_leftovers(root: &Path) {
+    for entry in fs::read_dir(root).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let Some(pid) = name.to_str().and_then(|name| name.strip_prefix(TRIAL)) else { continue };
+        if !Path::new("/proc").join(pid).exists() {
+            let _ = fs::remove_dir(entry.path());
+        }
     }
 }
 

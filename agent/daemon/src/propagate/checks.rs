@@ -1,10 +1,12 @@
 //! What a program may notice of its sockets, tried on loopback connections of the agent's own.
 //!
 //! Each check makes connections, moves bytes in one particular manner and says what it expected and what it got. It
-//! knows of contexts only that one header line may stand behind the first request line of a connection.
+//! knows of contexts only that one header may stand behind the first line or the fields of the first request of a connection.
 
+mod added;
 mod bytes;
 mod ends;
+mod http2;
 mod pair;
 mod readiness;
 
@@ -28,8 +30,10 @@ pub(super) struct Round {
     pub(super) failures: Vec<Failure>,
     /// Checks that were made.
     pub(super) checks: u32,
-    /// Header lines that arrived.
+    /// Headers that arrived.
     pub(super) headers: u32,
+    /// Those of them that arrived in HTTP/2.
+    pub(super) fields: u32,
 }
 
 /// Why a check failed.
@@ -54,14 +58,16 @@ impl From<rustix::io::Errno> for Mismatch {
 /// What a check may use.
 #[derive(Default)]
 pub(super) struct Bench {
-    /// Header lines that arrived.
+    /// Headers that arrived.
     headers: u32,
+    /// Those of them that arrived in HTTP/2.
+    fields: u32,
 }
 
 type Check = fn(&mut Bench) -> Result<(), Mismatch>;
 
 /// All checks. The names are shown to operators.
-const CHECKS: [(&str, Check); 29] = [
+const CHECKS: [(&str, Check); 35] = [
     ("bytes of every length, both ways", bytes::lengths),
     ("bytes over IPv6", bytes::over_ipv6),
     ("a request in one-byte writes", bytes::single_bytes),
@@ -83,12 +89,18 @@ const CHECKS: [(&str, Check); 29] = [
     ("SO_RCVLOWAT", readiness::low_water),
     ("MSG_PEEK", readiness::peek),
     ("splice from the socket", readiness::splice),
-    ("a read with a timeout", readiness::timeout),
     ("end of stream and half-closed connections", ends::half_closed),
     ("a reset", ends::reset),
     ("a write to a closed connection", ends::broken_pipe),
     ("a connection closed without a word", ends::silent),
+    ("HTTP/2 in several calls", http2::opened),
+    ("HTTP/2 split anywhere", http2::split),
+    ("HTTP/2 that is not understood, or has a context of its own", http2::left_alone),
+    ("HTTP/2 that is answered before the request", http2::answered),
+    ("HTTP/2 that ends before the request", http2::ended),
+    ("HTTP/2 with a reader that waits", http2::waiting_reader),
     // From here on the process is one that reads before it writes: its further sockets are left alone.
+    ("a read with a timeout", readiness::timeout),
     ("a read that began before the first write", readiness::early_reader),
     ("end of stream for a read that began before the first write", ends::early_reader),
     ("a reset for a read that began before the first write", ends::early_reset),
@@ -104,7 +116,7 @@ pub(super) fn round() -> Round {
             round.failures.push(Failure { check: name.to_owned(), expected, got });
         }
     }
-    round.headers = bench.headers;
+    (round.headers, round.fields) = (bench.headers, bench.fields);
     round
 }
 

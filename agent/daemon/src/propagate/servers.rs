@@ -1,4 +1,4 @@
-//! Which servers are asked by HTTP/1: only towards those are sockets enrolled.
+//! Which servers are asked by HTTP: only towards those are sockets enrolled.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -10,8 +10,8 @@ use remora_engine::span::{Span, SpanKind};
 const MAX_SERVERS: usize = 4096;
 /// How often the kernel is told of a server that is asked all the time.
 const REPEAT_NS: u64 = 10_000_000_000;
-/// The protocol in whose requests a header can be written.
-const PROTOCOL: &str = "http1";
+/// The protocols in whose requests a header can be written.
+const PROTOCOLS: [&str; 2] = ["http1", "http2"];
 
 /// What was learnt from calls.
 #[derive(Debug, Default)]
@@ -22,7 +22,7 @@ pub struct Servers {
 impl Servers {
     /// Returns the server of a call if the kernel should be told of it.
     pub fn learn(&mut self, span: &Span, now_ns: u64) -> Option<SocketAddr> {
-        if span.kind != SpanKind::Client || span.protocol != PROTOCOL {
+        if span.kind != SpanKind::Client || !PROTOCOLS.contains(&span.protocol) {
             return None;
         }
         let server = peer(span)?;

@@ -76,7 +76,8 @@ fn attempt(mechanisms: Mechanisms, membership: Membership) -> Result<Outcome, St
         exec_resets_verdict: false,
     })
     .map_err(|error| with_causes(&error))?;
-    capture.set_process(subject.process.id(), ProcessMode::Observe { tasks: Tasks::None, has_tokens: false });
+    let mode = ProcessMode::Observe { tasks: Tasks::None, has_tokens: false, reads_pipes: false };
+    capture.set_process(subject.process.id(), mode);
     let settings = WriteSettings { headers, option, membership, to_any_server: true, control: 0 };
     let writing = capture.writing().ok_or("the programs that write are not loaded")?;
     writing.set(settings).map_err(|error| with_causes(&error))?;
@@ -95,14 +96,17 @@ fn attempt(mechanisms: Mechanisms, membership: Membership) -> Result<Outcome, St
 }
 
 fn judge(mechanisms: Mechanisms, round: Round, options: u64) -> Outcome {
-    let Round { failures, checks, headers } = round;
+    let Round { failures, checks, headers, fields } = round;
     let failed = failures.len();
     let untried = |reason: &str| Outcome::Untried { reason: reason.to_owned() };
     match failures.into_iter().next() {
         Some(first) => Outcome::Harmful { failed, first },
-        None if mechanisms.headers && headers == 0 => untried("no header was written in the trial"),
+        None if mechanisms.headers && headers == fields => untried("no header was written in the trial"),
+        None if mechanisms.headers && fields == 0 => {
+            untried("no header was written into HTTP/2 in the trial")
+        }
         None if mechanisms.option && options == 0 => untried("no TCP option arrived in the trial"),
-        None => Outcome::Harmless { checks, headers: headers.into(), options },
+        None => Outcome::Harmless { checks, headers: headers.into(), fields: fields.into(), options },
     }
 }
 
@@ -159,4 +163,43 @@ pub fn answer(cgroup: &Path) -> io::Result<()> {
         writeln!(io::stdout(), "{round}")?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reason(round: Round, mechanisms: Mechanisms, options: u64) -> Option<String> {
+        match judge(mechanisms, round, options) {
+            Outcome::Untried { reason } => Some(reason),
+            Outcome::Harmful { first, .. } => Some(first.check),
+            Outcome::Harmless { .. } => None,
+        }
+    }
+
+    #[test]
+    fn what_was_not_written_was_not_tried() {
+        let round = |headers, fields| Round { checks: 35, headers, fields, failures: Vec::new() };
+        let headers = Mechanisms { headers: true, option: false };
+        let both = Mechanisms { option: true, ..headers };
+        let option = Mechanisms { headers: false, ..both };
+        let no = |what: &str| Some(format!("no {what} in the trial"));
+        assert_eq!(reason(round(9, 4), headers, 0), None);
+        assert_eq!(reason(round(4, 4), headers, 0), no("header was written"), "into HTTP/1");
+        assert_eq!(reason(round(9, 0), headers, 0), no("header was written into HTTP/2"));
+        assert_eq!(reason(round(9, 4), both, 0), no("TCP option arrived"));
+        assert_eq!(reason(round(0, 0), option, 1), None);
+    }
+
+    #[test]
+    fn a_check_that_fails_is_named() {
+        let failure = |check: &str| {
+            let [expected, got] = ["one", "other"].map(str::to_owned);
+            checks::Failure { check: check.to_owned(), expected, got }
+        };
+        let failures = vec![failure("first"), failure("second")];
+        let round = Round { failures, checks: 35, headers: 0, fields: 0 };
+        let headers = Mechanisms { headers: true, option: false };
+        assert_eq!(reason(round, headers, 0).as_deref(), Some("first"));
+    }
 }

@@ -50,6 +50,11 @@ impl Allocations {
         Self { count: COUNT.load(Ordering::Relaxed), bytes: BYTES.load(Ordering::Relaxed) }
     }
 
+    /// Returns the share of each of so many.
+    pub(crate) fn each(self, count: u64) -> Self {
+        Self { count: self.count / count, bytes: self.bytes / count }
+    }
+
     /// Returns those since `before`.
     pub(crate) fn since(before: Self) -> Self {
         let Self { count, bytes } = Self::now();

@@ -8,6 +8,7 @@
 mod session;
 
 mod allocations;
+mod baseline;
 mod bodies;
 mod clock;
 mod detection;
@@ -27,15 +28,23 @@ fn main() {
     let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|wanted| wanted == name);
     let sessions = session::all();
     for &protocol in REGISTRY.iter().filter(|protocol| is_wanted(protocol.name())) {
-        let own: Vec<_> =
-            sessions.iter().filter(|session| session.protocol == protocol.name()).cloned().collect();
+        let own = sessions.iter().filter(|session| session.protocol == protocol.name()).cloned();
+        let (compressed, ordinary): (Vec<_>, Vec<_>) = own.partition(is_compressed);
         eprintln!("parse: {}", protocol.name());
-        let messages = parser::run(protocol, &own, rounds);
-        pipeline::run(protocol, &own, messages, rounds);
+        let messages = parser::run("message", protocol, &ordinary, rounds);
+        if !compressed.is_empty() {
+            parser::run("compressed message", protocol, &compressed, rounds);
+        }
+        pipeline::run(protocol, &ordinary, messages, rounds);
         bodies::run(protocol.name(), rounds);
     }
     if is_wanted("detection") {
         eprintln!("parse: detection");
         detection::run(&sessions, rounds);
     }
+}
+
+/// Returns whether messages are compressed: most of their time goes into unpacking them.
+fn is_compressed(session: &session::Session) -> bool {
+    ["compressed", "snappy", "zlib", "zstd"].iter().any(|way| session.name.contains(way))
 }

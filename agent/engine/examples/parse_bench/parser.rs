@@ -5,6 +5,7 @@ use std::time::Duration;
 use remora_engine::protocol::{Answer, Conversation, Parser, ParserSettings, Protocol, Side};
 
 use crate::allocations::Allocations;
+use crate::baseline;
 use crate::clock::Clock;
 use crate::figure;
 use crate::session::Session;
@@ -30,12 +31,12 @@ struct Cursor {
     needed: usize,
 }
 
-/// Measures a protocol; returns how many messages its sessions make.
-pub(crate) fn run(protocol: &'static dyn Protocol, sessions: &[Session], rounds: usize) -> u64 {
+/// Measures a protocol by sessions of one `kind` of messages; returns how many messages they make.
+pub(crate) fn run(kind: &str, protocol: &'static dyn Protocol, sessions: &[Session], rounds: usize) -> u64 {
     let name = protocol.name();
     let tracks: Vec<Track> = sessions.iter().map(Track::of).collect();
-    let bytes: usize = tracks.iter().flat_map(|track| &track.bytes).map(Vec::len).sum();
-    let (mut times, mut rates) = (Vec::new(), Vec::new());
+    let bytes: Vec<u8> = tracks.iter().flat_map(|track| &track.bytes).flatten().copied().collect();
+    let (mut times, mut rates, mut baselines) = (Vec::new(), Vec::new(), Vec::new());
     let mut messages = 0;
     let mut allocated = Allocations::default();
     for _ in 0..rounds {
@@ -62,13 +63,15 @@ pub(crate) fn run(protocol: &'static dyn Protocol, sessions: &[Session], rounds:
         let played = plays as f64 / BATCH as f64;
         let per_play = spent.as_secs_f64() / played;
         times.push(per_play * 1e9 / messages as f64);
-        rates.push((bytes * BATCH) as f64 / per_play / 1e6);
+        rates.push((bytes.len() * BATCH) as f64 / per_play / 1e6);
+        baselines.push(baseline::round(&bytes, messages / BATCH as u64, allocated.each(BATCH as u64)));
     }
-    figure::print(&format!("parser, time per message: {name}"), "ns", &times);
-    figure::print(&format!("parser, throughput: {name}"), "MB/s", &rates);
+    figure::print(&format!("parser, time per {kind}: {name}"), "ns", &times);
+    figure::print(&format!("baseline, time per {kind}: {name}"), "ns", &baselines);
+    figure::print(&format!("parser, throughput, {kind}s: {name}"), "MB/s", &rates);
     let each = |total: u64| [total as f64 / messages as f64];
-    figure::print(&format!("parser, allocations per message: {name}"), "", &each(allocated.count));
-    figure::print(&format!("parser, allocated per message: {name}"), "B", &each(allocated.bytes));
+    figure::print(&format!("parser, allocations per {kind}: {name}"), "", &each(allocated.count));
+    figure::print(&format!("parser, allocated per {kind}: {name}"), "B", &each(allocated.bytes));
     messages / BATCH as u64
 }
 
@@ -131,7 +134,7 @@ impl Track {
                 }
                 Answer::Wait => return Some(messages),
                 // What follows is another protocol.
-                Answer::Opaque | Answer::Upgraded { .. } => return None,
+                Answer::Opaque | Answer::Encrypted { .. } | Answer::Upgraded { .. } => return None,
                 Answer::Lost | Answer::Broken { .. } => panic!("a recorded session is not understood"),
             }
         }

@@ -110,6 +110,7 @@ impl Player {
             is_absolute: true,
             length,
             bytes: bytes.clone(),
+            peer: None,
             inserted: None,
             executor: SERVER,
         }));

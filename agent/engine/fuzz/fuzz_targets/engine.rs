@@ -10,8 +10,8 @@ use std::sync::LazyLock;
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use remora_engine::event::{
-    Closed, ConnectionId, Data, Direction, Endpoint, Event, EventKind, Executor, FirstPositions, Insertion,
-    Opened, Role,
+    Ciphertext, Closed, ConnectionId, Data, Direction, Endpoint, Event, EventKind, Executor, FirstPositions,
+    Insertion, Opened, Plaintext, Role, TlsId,
 };
 use remora_engine::protocol::Side;
 use remora_engine::{Engine, Settings};
@@ -96,6 +96,7 @@ fn data(input: &mut Input<'_>, positions: &mut [u32; 2]) -> EventKind {
         is_absolute: control & 16 != 0,
         length,
         bytes: Bytes::from(bytes),
+        peer: None,
         inserted: (control & 2 != 0).then_some(Insertion { at: u32::from(control), length: 70 }),
         executor: Executor {
             tgid: 1 + u32::from(control >> 6),
@@ -105,6 +106,33 @@ fn data(input: &mut Input<'_>, positions: &mut [u32; 2]) -> EventKind {
             turn: 0,
         },
     })
+}
+
+/// A call of a TLS library, or bytes that it moved through memory, or the end of its object.
+fn tls(engine: &mut Engine, input: &mut Input<'_>, now: u64) {
+    let control = input.byte();
+    let tls = TlsId { tgid: 1 + u32::from(control & 3), object: u64::from(control >> 2 & 3) };
+    let direction = if control & 16 == 0 { Direction::Egress } else { Direction::Ingress };
+    let bytes = Bytes::from(input.bytes());
+    let length = bytes.len() as u32 + if control & 32 == 0 { 0 } else { input.word() };
+    match control >> 6 {
+        0 => engine.handle_tls_end(tls),
+        1 => engine.handle_ciphertext(&Ciphertext { tls, direction, length, bytes }, now),
+        _ => {
+            let plaintext = Plaintext {
+                tls,
+                connection: (control & 64 == 0).then(|| connection(input.byte())),
+                direction,
+                position: input.word(),
+                reverse_position: input.word(),
+                length,
+                bytes,
+                ends_record: input.byte() & 1 == 0,
+                executor: Executor { tgid: tls.tgid, tid: tls.tgid, ..Executor::default() },
+            };
+            engine.handle_plaintext(plaintext, now);
+        }
+    }
 }
 
 fuzz_target!(|bytes: &[u8]| {
@@ -132,6 +160,10 @@ fuzz_target!(|bytes: &[u8]| {
                 let first =
                     |input: &mut Input<'_>| FirstPositions { egress: input.word(), ingress: input.word() };
                 engine.handle_beginning(connection.sock, first(&mut input), first(&mut input), now);
+                continue;
+            }
+            7 | 8 => {
+                tls(&mut engine, &mut input, now);
                 continue;
             }
             _ => data(&mut input, &mut positions[usize::from(control >> 5)]),

@@ -1,6 +1,7 @@
 //! The reassembly of one direction.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 
 use bytes::{Buf, Bytes};
 
@@ -27,12 +28,15 @@ pub(crate) struct Stamp {
 pub(crate) struct Chunk {
     /// Position of its first byte.
     pub(crate) position: u32,
-    /// Bytes right before it that are the agent's own, and belong to no message.
+    /// How far the position is ahead of the bytes before: what lies between belongs to no message. The agent has written
+    /// it, or it surrounds what is encrypted.
     pub(crate) inserted_before: u32,
     /// Position of the other direction when it was moved.
     pub(crate) reverse_position: u32,
     /// Whether positions are those that the peer sees too.
     pub(crate) is_absolute: bool,
+    /// As in [`Data`].
+    pub(crate) peer: Option<SocketAddr>,
     /// When and by whom.
     pub(crate) stamp: Stamp,
     /// The bytes, or how many are missing.
@@ -66,6 +70,11 @@ struct Held {
 }
 
 impl Stream {
+    /// Returns a stream of which the byte at this position comes first.
+    pub(crate) fn starting_at(position: u32) -> Self {
+        Self { next: Some(position), ..Self::default() }
+    }
+
     /// Takes in a segment.
     pub(crate) fn push(&mut self, mut data: Data, at_ns: u64) {
         let Some(Insertion { at, length }) = data.inserted.take() else {
@@ -209,6 +218,7 @@ fn chunk(data: &Data, position: u32, at_ns: u64, content: Content) -> Chunk {
         inserted_before: 0,
         reverse_position: data.reverse_position,
         is_absolute: data.is_absolute,
+        peer: data.peer,
         stamp: Stamp { at_ns, executor: data.executor },
         content,
     }
@@ -227,6 +237,7 @@ mod tests {
             is_absolute: true,
             length,
             bytes: Bytes::from_static(bytes),
+            peer: None,
             inserted: None,
             executor: Executor::default(),
         }

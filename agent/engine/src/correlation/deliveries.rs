@@ -1,13 +1,17 @@
 //! Messages that calls have moved: links to who sent them, and the work that they ask for.
 
+use std::borrow::Cow;
+
 use super::identity::{self, Identity};
+use super::jobs::{Job, Message};
 use super::messages::Producer;
-use super::works::{self, Receipt};
+use super::parents::Receiving;
+use super::works::{self, Receipt, Work};
 use super::{Active, Context, Correlation, ROOT_FLAGS};
 use crate::connection::Stamp;
 use crate::event::{ConnectionId, Opened};
 use crate::pairing::{Exchange, ExchangeId};
-use crate::protocol::{Delivery, Keys, Received, Settled, WireContext};
+use crate::protocol::{Delivery, Keys, MessageKey, Received, Settled, Source, WireContext};
 use crate::semconv::{self, Attributes, Value};
 use crate::span::{Evidence, Link, Span, SpanId, TraceId};
 
@@ -17,6 +21,8 @@ struct Origin {
     links: Vec<Link>,
     /// How long the one that waited longest was on its way.
     waited_ns: Option<u64>,
+    /// Messages whose names their producers may learn only later.
+    early: Vec<MessageKey>,
 }
 
 /// Who has brought messages, and who has read them.
@@ -81,6 +87,7 @@ impl Correlation {
         if let Some(response) = &exchange.response {
             self.send(&response.sent, &active.context, exchange.request_first.at_ns);
             response.sent.as_slice().iter().for_each(|key| sent.add(*key));
+            active.links.extend(response.carried.iter().map(carried_link));
         }
         attributes.extend(works::told(semconv::REMORA_MESSAGE_SENT, &sent));
         let response = exchange.response.as_ref().zip(exchange.response_last);
@@ -89,24 +96,36 @@ impl Correlation {
             return attributes;
         };
         attributes.extend(works::told(semconv::REMORA_MESSAGE_RECEIVED, &received.keys));
-        let Origin { links, waited_ns } = self.receive(received, active.context.span_id, last.at_ns);
+        let Origin { links, waited_ns, early } = self.receive(received, active.context.span_id, last.at_ns);
         if let Some(waited_ns) = waited_ns {
             works::note_queue_time(&mut attributes, waited_ns);
         }
-        if received.is_certain || !links.is_empty() {
+        if early.is_empty() && (received.is_certain || !links.is_empty()) {
             self.note_receipt(!links.is_empty());
         }
+        active.early = early;
         active.links.extend_from_slice(&links);
-        // What a request receives while it is served is a part of it.
-        let is_part = cause.is_some_and(|cause| !self.works.contains(cause));
-        if let Some(source) = exchange.request.source.as_ref().filter(|_| received.is_certain && !is_part) {
+        // What a request receives while it is served is a part of it, and so is what a worker receives otherwise than
+        // its jobs.
+        let is_part = cause.is_some_and(|cause| !self.works.may_end_with_next(cause));
+        let source = exchange.request.source.as_ref();
+        let source = if self.parents.is_asking(&exchange.request_first.executor) {
+            // Where any script brings it, nothing but who sent it tells that it is a message.
+            let asked_for = Source { may_wait: true, ..source.cloned().unwrap_or_default() };
+            (received.is_certain || !links.is_empty()).then_some(Cow::Owned(asked_for))
+        } else {
+            source.filter(|_| received.is_certain && !is_part).map(Cow::Borrowed)
+        };
+        if let Some(source) = &source {
             let receipt = Receipt {
                 keys: &received.keys,
                 source,
+                queue: source.name.clone().or_else(|| received.queue.clone()),
                 asked: exchange.request_first,
                 read: last,
                 protocol,
                 links,
+                job: received.job,
             };
             self.begin_work(exchange.id, receipt, &active.context, connection, opened);
         }
@@ -126,15 +145,20 @@ impl Correlation {
         let Identity { trace, client_span, .. } = identity::new(&mut self.ids);
         let context =
             Context { trace_id: trace, span_id: client_span, flags: ROOT_FLAGS, state: String::new() };
-        let Delivery { received, source, attributes, name, number } = delivery;
-        let mut span =
-            works::span(works::RECEIVE, &context, &received.keys, protocol, read, connection, opened);
-        let Origin { links, waited_ns } = self.receive(&received, span.span_id, read.at_ns);
-        self.note_receipt(!links.is_empty());
+        let Delivery { received, source, attributes, name, number, is_routine } = delivery;
+        if is_routine && number.is_none() {
+            self.tally.idle_exchanges += 1;
+            return None;
+        }
+        let mut span = works::span(&context, &received.keys, protocol, read, connection, opened);
+        let Origin { links, waited_ns, early } = self.receive(&received, span.span_id, read.at_ns);
+        if early.is_empty() {
+            self.note_receipt(!links.is_empty());
+        }
         span.links = links;
         if let Some(queue) = source.and_then(|source| source.name) {
             if !super::route::is_identifier(&queue) {
-                span.name = format!("{} {queue}", works::RECEIVE);
+                span.name = format!("{} {queue}", works::PROCESS);
             }
             span.attributes.push((semconv::MESSAGING_DESTINATION_NAME, Value::from(queue)));
         }
@@ -144,8 +168,17 @@ impl Correlation {
             works::note_queue_time(&mut span.attributes, waited_ns);
         }
         span.name = name.unwrap_or(span.name);
-        let Some(number) = number else { return Some(span) };
-        if self.parents.push(id, connection, number, is_quiet, read) {
+        let Some(number) = number else {
+            if early.is_empty() {
+                return Some(span);
+            }
+            self.early.hold(span, early, read.at_ns);
+            return None;
+        };
+        let message = Message::Pushed(id);
+        let job = Job { message, context: context.clone(), connection, received_at_ns: read.at_ns };
+        let is_for_others = received.job.is_some_and(|name| self.jobs.wait(read.executor.tgid, name, job));
+        if self.parents.push(id, connection, number, is_quiet && !is_for_others, read) {
             self.active.insert(id, Active::root(context));
         }
         self.works.begin_pushed(id, span, &received.keys);
@@ -156,12 +189,18 @@ impl Correlation {
     pub(crate) fn settle(&mut self, connection: ConnectionId, settled: Settled, stamp: &Stamp) {
         let Some(work) = self.parents.settle(connection, settled.number, &stamp.executor) else { return };
         self.works.settle(work, settled.outcome);
-        self.end_works(vec![work], Some(stamp.at_ns));
+        // Most of them are settled as soon as a worker has them.
+        if !self.works.is_handed(work) {
+            self.jobs.forget_pushed(work);
+            self.end_works(vec![work], Some(stamp.at_ns));
+        }
     }
 
     /// Nothing more will be heard of the messages that a connection has brought.
     pub(crate) fn forget_brought(&mut self, connection: ConnectionId) {
-        let works = self.parents.pushes.forget_connection(connection);
+        let mut works = self.parents.pushes.forget_connection(connection);
+        works.retain(|work| !self.works.is_handed(*work));
+        works.iter().for_each(|work| self.jobs.forget_pushed(*work));
         self.end_works(works, None);
     }
 
@@ -181,7 +220,11 @@ impl Correlation {
         self.tally.messages_left_out += u64::from(keys.left_out());
         let mut origin = Origin::default();
         origin.links.extend(contexts.iter().map(carried_link));
-        for (link, sent_ns) in keys.as_slice().iter().filter_map(|key| self.messages.receive(*key, at_ns)) {
+        for key in keys.as_slice() {
+            let Some((link, sent_ns)) = self.messages.receive(*key, at_ns) else {
+                origin.early.extend(received.may_be_early.then_some(*key));
+                continue;
+            };
             if link.span_id == own {
                 continue;
             }
@@ -194,6 +237,13 @@ impl Correlation {
         origin
     }
 
+    /// Returns a span that has waited for those who sent its messages.
+    pub(super) fn poll_early(&mut self) -> Option<Span> {
+        let span = self.early.pop(&mut self.messages)?;
+        self.note_receipt(!span.links.is_empty());
+        Some(span)
+    }
+
     /// Begins the work that a message asks for; it takes the place of the exchange that brought it.
     fn begin_work(
         &mut self,
@@ -204,8 +254,16 @@ impl Correlation {
         opened: &Opened,
     ) {
         let Receipt { source, asked, read, .. } = receipt;
-        let Some(receiving) = self.parents.begin_work(id, connection, source, &asked, &read) else { return };
         let context = works::context(received);
+        let Some(receiving) = self.parents.begin_work(id, connection, source, &asked, &read) else {
+            if let Some(job) = receipt.job {
+                let work = Work::new(receipt, Receiving::Handed, &context, connection, opened);
+                let message = Message::Asked(Box::new(work));
+                let waiting = Job { message, context, connection, received_at_ns: read.at_ns };
+                self.jobs.wait(read.executor.tgid, job, waiting);
+            }
+            return;
+        };
         self.works.begin(id, receipt, receiving, &context, connection, opened);
         self.active.insert(id, Active::root(context));
     }

@@ -75,8 +75,8 @@ fn name(
 ) -> String {
     let better = exchange.response.as_ref().and_then(|response| response.name.as_ref());
     let Name { verb, path } = better.unwrap_or(&exchange.request.name);
-    let Some(path) = path.as_ref().filter(|_| kind == SpanKind::Server) else { return verb.clone() };
-    let Some(route) = routes.template(service_key(&opened.local), path) else { return verb.clone() };
+    let Some(path) = path.as_ref().filter(|_| kind == SpanKind::Server) else { return verb.to_string() };
+    let Some(route) = routes.template(service_key(&opened.local), path) else { return verb.to_string() };
     let name = format!("{verb} {route}");
     attributes.push((semconv::HTTP_ROUTE, Value::from(route)));
     name
@@ -123,9 +123,7 @@ fn add_addresses(attributes: &mut Attributes, kind: SpanKind, request: &mut Requ
     if opened.is_datagram {
         attributes.push((semconv::NETWORK_TRANSPORT, Value::from("udp")));
     }
-    // A socket for datagrams that has no peer serves all of them.
-    let is_anybody = matches!(&opened.peer, Endpoint::Ip(address) if address.port() == 0);
-    if !(opened.is_datagram && is_anybody) {
+    if !opened.has_many_peers() {
         add_peer(attributes, kind, &opened.peer);
     }
 }
@@ -169,7 +167,7 @@ fn has(attributes: &Attributes, key: &Key) -> bool {
 fn add_url(attributes: &mut Attributes, host: &str, port: u16) {
     let text =
         |attributes: &Attributes, key: &Key| match attributes.iter().find(|(present, _)| present == key) {
-            Some((_, Value::Text(text))) => Some(text.clone().into_owned()),
+            Some((_, Value::Text(text))) => Some(text.to_string()),
             _ => None,
         };
     let Some(path) = text(attributes, &semconv::URL_PATH) else { return };

@@ -1,9 +1,10 @@
 //! Ids that both ends of an exchange compute alike, without talking to each other.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use crate::event::{ConnectionId, Endpoint, FirstPositions, Opened, Role};
-use crate::mix::mix;
+use crate::mix::{mix, mix_address};
+use crate::pairing::Started;
 use crate::session::Place;
 use crate::span::{SpanId, SpanKind, TraceId};
 
@@ -102,16 +103,22 @@ pub(super) enum WireKey {
     Positions { position: u32, reverse_position: u32, ordinal: u32 },
     /// Both sockets of a Unix connection and the bytes counted since it was opened.
     Sockets { client: u64, server: u64, position: u32, ordinal: u32 },
+    /// Both ports of a datagram, and a hash of its number and question. The client's address is none where its socket has
+    /// none of its own.
+    Datagram { client: Option<IpAddr>, client_port: u16, server_port: u16, number: u64 },
 }
 
 /// Returns the keys of an exchange, the most exact first.
 pub(super) fn wire_keys(
     kind: SpanKind,
-    place: &Place,
+    started: &Started,
     connection: ConnectionId,
     opened: &Opened,
 ) -> Vec<WireKey> {
-    let Place { position, reverse_position, ordinal, is_absolute } = *place;
+    if opened.is_datagram {
+        return datagram_keys(kind, started, opened);
+    }
+    let Place { position, reverse_position, ordinal, is_absolute, peer: _ } = started.place;
     if !is_absolute {
         let Some(peer) = opened.peer_sock else { return Vec::new() };
         let (client, server) = ordered(kind, connection.sock, peer);
@@ -126,6 +133,25 @@ pub(super) fn wire_keys(
     keys
 }
 
+/// Returns the keys of a request in a datagram. Where both ends use the same port, as in mDNS, every host of the network
+/// asks from there, and its number is most often 0.
+fn datagram_keys(kind: SpanKind, started: &Started, opened: &Opened) -> Vec<WireKey> {
+    let (Endpoint::Ip(local), Endpoint::Ip(peer)) = (&opened.local, &opened.peer) else { return Vec::new() };
+    let (client, server) = ordered(kind, *local, *peer);
+    let Some(number) = started.number.filter(|_| client.port() != server.port()) else { return Vec::new() };
+    let is_server = kind == SpanKind::Server;
+    // A server that has many clients tells them apart in the number.
+    let number = started.place.peer.filter(|_| is_server).map_or(number, |peer| number ^ mix_address(peer));
+    let key = |client_address| WireKey::Datagram {
+        client: client_address,
+        client_port: client.port(),
+        server_port: server.port(),
+        number,
+    };
+    let address = Some(client.ip()).filter(|address| !address.is_unspecified());
+    if is_server && address.is_some() { vec![key(address), key(None)] } else { vec![key(address)] }
+}
+
 fn ordered<T>(kind: SpanKind, own: T, peer: T) -> (T, T) {
     match kind {
         SpanKind::Client | SpanKind::Producer => (own, peer),
@@ -138,7 +164,8 @@ mod tests {
     use super::*;
     use crate::event::Executor;
 
-    const PLACE: Place = Place { position: 1, reverse_position: 2, ordinal: 0, is_absolute: true };
+    const PLACE: Place =
+        Place { position: 1, reverse_position: 2, ordinal: 0, is_absolute: true, peer: None };
 
     fn opened(role: Role, first: Option<(u32, u32)>) -> Opened {
         Opened {

@@ -9,6 +9,7 @@ use foldhash::HashMap;
 use super::Foreseen;
 use crate::event::{ConnectionId, Executor};
 use crate::pairing::ExchangeId;
+use crate::protocol::MessageKey;
 use crate::semconv::{self, Value};
 use crate::span::{Parent, Span, TraceId};
 
@@ -20,12 +21,14 @@ const MAX_SPANS: usize = 4096;
 const MAX_WOKEN: usize = 1024;
 
 /// A span without a parent, and the trace that begins with it.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(super) struct Late {
     pub(super) span: Span,
     /// The span is not told: it only takes part in who woke whom.
     pub(super) is_idle: bool,
     pub(super) own_trace: TraceId,
+    /// Messages that it has received, and whose producers are awaited after its parent.
+    pub(super) early: Vec<MessageKey>,
 }
 
 /// The request that a woken task works for.
@@ -44,7 +47,7 @@ struct Reading {
 pub(super) struct Answers {
     readings: HashMap<(u32, u64), Reading>,
     spans: usize,
-    done: Vec<Span>,
+    done: Vec<Late>,
     /// For whom the last call was, by connection.
     learned: Vec<(ConnectionId, ExchangeId)>,
     ambiguous: u64,
@@ -57,7 +60,7 @@ impl Answers {
     }
 
     /// Returns a span that waits no longer.
-    pub(super) fn pop(&mut self) -> Option<Span> {
+    pub(super) fn pop(&mut self) -> Option<Late> {
         self.done.pop()
     }
 
@@ -70,7 +73,7 @@ impl Answers {
     pub(super) fn read(&mut self, reader: &Executor, late: Late) {
         let Some(task) = reader.token.filter(|_| self.spans < MAX_SPANS) else {
             self.ambiguous += 1;
-            self.done.extend((!late.is_idle).then_some(late.span));
+            self.done.push(late);
             return;
         };
         self.spans += 1;
@@ -120,15 +123,15 @@ impl Answers {
             woken = shared(woken, spans.len());
         }
         let causes = woken.into_iter().chain(std::iter::repeat_with(|| None));
-        for (Late { mut span, is_idle, own_trace }, cause) in spans.into_iter().zip(causes) {
+        for (mut late, cause) in spans.into_iter().zip(causes) {
             match cause {
                 Some((server, cause)) => {
-                    self.learned.push((span.connection, server));
-                    belong(&mut span, own_trace, cause);
+                    self.learned.push((late.span.connection, server));
+                    belong(&mut late.span, late.own_trace, cause);
                 }
                 None => self.ambiguous += 1,
             }
-            self.done.extend((!is_idle).then_some(span));
+            self.done.push(late);
         }
     }
 }
@@ -146,7 +149,7 @@ fn shared(woken: Vec<Option<Woken>>, count: usize) -> Vec<Option<Woken>> {
 }
 
 /// Makes a span part of the trace of its cause. What was told of it meanwhile is in the trace that began with it.
-fn belong(span: &mut Span, own_trace: TraceId, cause: Foreseen) {
+pub(super) fn belong(span: &mut Span, own_trace: TraceId, cause: Foreseen) {
     let Foreseen { cause, evidence, .. } = cause;
     span.trace_id = cause.trace_id;
     span.flags = cause.flags;
@@ -162,7 +165,8 @@ fn belong(span: &mut Span, own_trace: TraceId, cause: Foreseen) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::correlation::Context;
+    use crate::correlation::messages::Producer;
+    use crate::correlation::{ContentEvidence, Context, Correlation};
     use crate::span::{Evidence, SpanId, SpanKind, Status};
 
     const READER: Executor = Executor { tgid: 1, tid: 2, task: None, token: Some(3), turn: 0 };
@@ -186,7 +190,7 @@ mod tests {
             tid: 2,
             connection: ConnectionId { sock: 1, inode: 1 },
         };
-        Late { span, is_idle: false, own_trace: TraceId([id; 16]) }
+        Late { span, is_idle: false, own_trace: TraceId([id; 16]), early: Vec::new() }
     }
 
     fn woken(id: u8) -> Woken {
@@ -203,7 +207,7 @@ mod tests {
         wakes.iter().for_each(|id| answers.wake(&READER, id.map(woken)));
         answers.conclude(&READER);
         assert!(!answers.is_awaited(&READER));
-        let mut done: Vec<_> = std::iter::from_fn(|| answers.pop()).collect();
+        let mut done: Vec<_> = std::iter::from_fn(|| answers.pop()).map(|late| late.span).collect();
         done.sort_by_key(|span| span.span_id);
         let of = |span: &Span| span.parent.map(|parent| parent.span_id.0[0] - 100);
         assert_eq!(answers.ambiguous(), done.iter().filter(|span| span.parent.is_none()).count() as u64);
@@ -232,11 +236,58 @@ mod tests {
         answers.expire(10 + MAX_WAIT_NS);
         assert_eq!(answers.pop(), None);
         answers.expire(11 + MAX_WAIT_NS);
-        let span = answers.pop().unwrap();
+        let span = answers.pop().unwrap().span;
         assert_eq!(span.trace_id, TraceId([105; 16]));
         let alias = (semconv::REMORA_TRACE_ALIAS, Value::from(TraceId([1; 16]).to_string()));
         assert!(span.attributes.contains(&alias));
         assert_eq!(answers.take_learned(), [(span.connection, ExchangeId(5))]);
+    }
+
+    #[test]
+    fn a_late_span_waits_for_who_sent_its_messages_too() {
+        let mut correlation = Correlation::new(1, ContentEvidence::Off);
+        let [known, unknown] = [b"1", b"2"].map(|id| MessageKey::of_place("gcp_pubsub", &[b"shop", id]));
+        for (id, key) in [(1, known), (2, unknown)] {
+            correlation.answers.read(&READER, Late { early: vec![key], ..late(id) });
+        }
+        correlation.answers.wake(&READER, Some(woken(5)));
+        correlation.answers.wake(&READER, None);
+        correlation.conclude(&READER);
+        assert_eq!(correlation.poll_late(), None);
+        let producer = Producer { trace_id: TraceId([7; 16]), span_id: SpanId([7; 8]) };
+        correlation.messages.send(known, producer, 5);
+        correlation.handle_timeout(1_000_000_000);
+        let mut told: Vec<_> = std::iter::from_fn(|| correlation.poll_late()).collect();
+        told.sort_by_key(|span| span.span_id);
+        let seen: Vec<_> = told.iter().map(|span| (span.parent.is_some(), span.links.len())).collect();
+        assert_eq!(seen, [(true, 1), (false, 0)]);
+        let tally = correlation.tally();
+        assert_eq!((tally.messages_linked, tally.messages_unknown, tally.ambiguous), (1, 1, 1));
+    }
+
+    #[test]
+    fn nothing_waits_after_the_end_of_time_has_come_twice() {
+        let mut correlation = Correlation::new(1, ContentEvidence::Off);
+        let key = MessageKey::of_place("gcp_pubsub", &[b"shop", b"1"]);
+        correlation.answers.read(&READER, Late { early: vec![key], ..late(1) });
+        for is_told in [false, true] {
+            correlation.handle_timeout(u64::MAX);
+            assert_eq!(correlation.poll_late().is_some(), is_told);
+        }
+    }
+
+    #[test]
+    fn what_is_not_told_only_takes_part() {
+        let mut correlation = Correlation::new(1, ContentEvidence::Off);
+        correlation.answers.read(&READER, Late { is_idle: true, ..late(1) });
+        correlation.answers.read(&READER, late(2));
+        for id in [5, 6] {
+            correlation.answers.wake(&READER, Some(woken(id)));
+        }
+        correlation.conclude(&READER);
+        let parent = correlation.poll_late().and_then(|span| span.parent);
+        assert_eq!(parent.map(|parent| parent.span_id), Some(SpanId([106; 8])));
+        assert_eq!(correlation.poll_late(), None);
     }
 
     #[test]

@@ -2,15 +2,20 @@
 
 mod claims;
 mod contexts;
+mod destinations;
 mod finding;
 mod goroutines;
 mod handovers;
+mod hopes;
+mod pipes;
 mod places;
 mod proofs;
 mod pushes;
 mod receipts;
+mod streams;
 mod tasks;
 mod threads;
+mod turns;
 mod wakes;
 
 use foldhash::{HashMap, HashSet};
@@ -21,14 +26,21 @@ use crate::pairing::{ExchangeId, Started};
 use crate::span::Evidence;
 use claims::{Claims, Writer};
 use contexts::{Contexts, Known, Owner};
+use destinations::Destinations;
 use goroutines::Goroutines;
+pub(super) use hopes::Hope;
+use hopes::Hopes;
+pub(super) use pipes::Piece;
+use pipes::Pipes;
 use places::Places;
 use proofs::Proofs;
 use pushes::Pushes;
 use receipts::Receipt;
 pub(super) use receipts::Receiving;
+use streams::Streams;
 use tasks::Tasks;
 use threads::Threads;
+use turns::{Several, Turn};
 
 /// Calls that one request may have. A request with more is a stream or a worker, not a cause.
 const MAX_CALLS: u32 = 1_000;
@@ -73,8 +85,8 @@ struct Server {
     /// When the end of its head was read.
     read_at_ns: u64,
     is_answering: bool,
-    /// Others of its connection may be served at the same time.
-    is_numbered: bool,
+    /// Its number on the connection, if others of it may be served at the same time.
+    number: Option<u64>,
     /// A unit of work of its own was made for it when it was read.
     is_given: bool,
     /// The thread had waited for events since its last answer, as event loops do.
@@ -86,33 +98,6 @@ struct Server {
     calling: Option<ExchangeId>,
 }
 
-/// What a thread works on in the present turn of its event loop.
-#[derive(Clone, Copy, Debug)]
-struct Turn {
-    number: u32,
-    /// Which of all that was read, by any thread, it is that the thread works on.
-    read: u64,
-    /// None where one call has read answers to several requests.
-    server: Option<ExchangeId>,
-    /// Requests that began with what was read.
-    begun: u32,
-    /// Something of what was read has been told.
-    is_told: bool,
-    /// What was read was for several exchanges, or one of them.
-    of: Several,
-}
-
-/// What is known of a read on a connection of numbered exchanges.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Several {
-    /// Nothing in particular.
-    No,
-    /// It was for one of several, and the first that is told of it counts.
-    OneOf,
-    /// It may have been for others than those that are told of it.
-    Mixed,
-}
-
 /// A connection that was opened and has not been used.
 #[derive(Clone, Copy, Debug)]
 struct Unused {
@@ -120,19 +105,6 @@ struct Unused {
     server: Option<ExchangeId>,
     /// Of its destination, when it was opened.
     churn: u64,
-}
-
-/// What an event loop has to do with one destination.
-#[derive(Debug, Default)]
-struct Destination {
-    /// How often a connection was opened, or became free.
-    churn: u64,
-    /// Connections that wait for a call.
-    idle: HashSet<ConnectionId>,
-    /// Connections with a call that is not answered.
-    busy: HashSet<ConnectionId>,
-    /// Calls do not wait for a free connection: they overlap on one.
-    is_multiplexed: bool,
 }
 
 /// A request that is believed to be the cause of a call.
@@ -151,19 +123,23 @@ pub(super) struct Parents {
     call_parents: HashMap<ExchangeId, ExchangeId>,
     turns: HashMap<u32, Turn>,
     unused: HashMap<ConnectionId, Unused>,
-    /// Of event loops, by process and address.
-    destinations: HashMap<(u32, Endpoint), Destination>,
+    destinations: Destinations,
     /// With what was read a connection of an event loop became free.
     freed: HashMap<ConnectionId, u64>,
     /// Counts what was read.
     reads: u64,
     claims: Claims,
     places: Places,
+    streams: Streams,
+    pipes: Pipes,
     contexts: Contexts,
+    hopes: Hopes,
     threads: Threads,
     /// Messages that are worked on by whom has received them.
     receipts: HashMap<Key, Receipt>,
     pub(super) pushes: Pushes,
+    /// Units of work that ask for a message, by process and token, and since when.
+    asking: HashMap<(u32, u64), u64>,
     /// The request for which each unit of work was handed over, by process and token, and when.
     gifts: HashMap<(u32, u64), (ExchangeId, u64)>,
     /// The request on whose behalf each unit of work has read something, by process and token; none where there were
@@ -202,7 +178,7 @@ impl Parents {
     }
 
     pub(super) fn over_limit(&self) -> u64 {
-        self.over_limit
+        self.over_limit + self.streams.over_limit()
     }
 
     pub(super) fn too_many_calls(&self) -> u64 {
@@ -235,18 +211,18 @@ impl Parents {
         self.threads.forget_process(tgid);
         self.tasks.forget_process(tgid);
         self.goroutines.forget_process(tgid);
+        self.streams.forget_process(tgid);
+        self.pipes.forget_process(tgid);
         self.receipts.retain(|key, _| key.tgid() != tgid);
         self.pushes.forget_process(tgid);
         self.gifts.retain(|(owner, _), _| *owner != tgid);
+        self.asking.retain(|(owner, _), _| *owner != tgid);
         self.reads_of_units.retain(|(owner, _), _| *owner != tgid);
-        self.destinations.retain(|(owner, _), _| *owner != tgid);
+        self.destinations.forget_process(tgid);
     }
 
     pub(super) fn forget_connection(&mut self, connection: ConnectionId, opened: &Opened) {
-        if let Some(destination) = self.destinations.get_mut(&(opened.executor.tgid, opened.peer.clone())) {
-            destination.idle.remove(&connection);
-            destination.busy.remove(&connection);
-        }
+        self.destinations.close(opened.executor.tgid, &opened.peer, connection);
         self.tasks.forget_connection(connection);
         self.unused.remove(&connection);
         self.freed.remove(&connection);
@@ -268,11 +244,7 @@ impl Parents {
         let churn = match self.scheduling(executor.tgid) {
             Scheduling::Turns => 0,
             Scheduling::Tasks => return self.tasks.open(connection, executor.token),
-            Scheduling::EventLoop => {
-                let destination = self.destinations.entry((executor.tgid, peer.clone())).or_default();
-                destination.churn += 1;
-                destination.churn
-            }
+            Scheduling::EventLoop => self.destinations.open(executor.tgid, peer),
             _ => return,
         };
         let server = self.turn_owner(executor);
@@ -287,10 +259,7 @@ impl Parents {
     /// A call is over: its connection may serve another request at once.
     pub(super) fn note_free(&mut self, connection: ConnectionId, peer: &Endpoint, executor: &Executor) {
         if self.scheduling(executor.tgid) == Scheduling::EventLoop {
-            let destination = self.destinations.entry((executor.tgid, peer.clone())).or_default();
-            destination.churn += 1;
-            destination.busy.remove(&connection);
-            destination.idle.insert(connection);
+            self.destinations.free(executor.tgid, peer, connection);
             let turn = self.turns.get(&executor.tid).filter(|turn| turn.number == executor.turn);
             self.freed.insert(connection, turn.map_or(self.reads, |turn| turn.read));
         }
@@ -298,9 +267,7 @@ impl Parents {
 
     /// A call will not be seen to be answered: nobody waits on its connection, as far as is known.
     pub(super) fn note_abandoned(&mut self, connection: ConnectionId, peer: &Endpoint, caller: &Executor) {
-        if let Some(destination) = self.destinations.get_mut(&(caller.tgid, peer.clone())) {
-            destination.busy.remove(&connection);
-        }
+        self.destinations.abandon(caller.tgid, peer, connection);
     }
 
     /// What is written to a connection next is written for `executor`.
@@ -351,44 +318,6 @@ impl Parents {
         }
     }
 
-    /// A thread touches a connection: from here to its next wait it works on the request that the connection is used
-    /// for, or on something unknown.
-    pub(super) fn touch(&mut self, executor: &Executor, server: Option<ExchangeId>) {
-        if matches!(executor.task, Some(Task::Goroutine { .. })) {
-            return;
-        }
-        self.reads += 1;
-        self.accepted.remove(&executor.tid);
-        let turn = Turn {
-            number: executor.turn,
-            read: self.reads,
-            server,
-            begun: 0,
-            is_told: false,
-            of: Several::No,
-        };
-        self.turns.insert(executor.tid, turn);
-    }
-
-    /// A thread touches a connection on which several numbered exchanges are open, or one that is streaming.
-    pub(super) fn touch_any(&mut self, executor: &Executor, is_streaming: bool) {
-        self.touch(executor, None);
-        if let Some(turn) = self.turns.get_mut(&executor.tid) {
-            turn.of = if is_streaming { Several::Mixed } else { Several::OneOf };
-        }
-    }
-
-    /// A thread answers a request. nginx goes on with that one; elsewhere another request may tell its own news to those
-    /// who listen, so that it is not known any more for whom the thread works, unless it is for that one.
-    pub(super) fn touch_by_answer(&mut self, executor: &Executor, server: Option<ExchangeId>) {
-        let is_same = server.is_some() && self.turn_owner(executor) == server;
-        if self.scheduling(executor.tgid) == Scheduling::Turns {
-            self.touch(executor, server);
-        } else if !is_same {
-            self.touch(executor, None);
-        }
-    }
-
     /// Returns the request that a call belongs to.
     pub(super) fn parent_of(&self, call: ExchangeId) -> Option<ExchangeId> {
         self.call_parents.get(&call).copied()
@@ -409,7 +338,7 @@ impl Parents {
         // A request is no message: whoever reads one has done with what it had received.
         self.detach(key);
         self.pushes.detach(reader.tgid, reader.tid);
-        let is_multiplexed = started.is_numbered && self.by_key.contains_key(&key);
+        let is_multiplexed = started.number.is_some() && self.by_key.contains_key(&key);
         if matches!(key, Key::Thread { .. }) && (is_multiplexed || self.is_busy(key, connection)) {
             self.interleaving.insert(first.executor.tgid);
         }
@@ -432,7 +361,7 @@ impl Parents {
             started_at_ns: first.at_ns,
             read_at_ns: *read_at_ns,
             is_answering: false,
-            is_numbered: started.is_numbered,
+            number: started.number,
             is_given: false,
             has_waited: first.executor.turn != last_turn,
             has_called: false,
@@ -455,29 +384,6 @@ impl Parents {
     /// A thread waits for events while the agent begins to look: its first request is read by an event loop.
     pub(super) fn note_waiting(&mut self, tid: u32) {
         self.answer_turns.entry(tid).or_insert(BEFORE_ALL_TURNS);
-    }
-
-    /// From here to its next wait, the thread works on `server`.
-    pub(super) fn take_turn(&mut self, server: ExchangeId, executor: &Executor) {
-        if matches!(executor.task, Some(Task::Goroutine { .. })) {
-            return;
-        }
-        let is_numbered = self.servers.get(&server).is_some_and(|server| server.is_numbered);
-        let before = self.turns.get(&executor.tid).filter(|turn| turn.number == executor.turn);
-        // One read may have brought several, which are served one after the other, in the same turn.
-        let is_other = is_numbered && before.is_some_and(|turn| turn.is_told && turn.server != Some(server));
-        self.set_turn(executor, (!is_other).then_some(server));
-    }
-
-    fn set_turn(&mut self, executor: &Executor, server: Option<ExchangeId>) {
-        let before = self.turns.get(&executor.tid).filter(|turn| turn.number == executor.turn);
-        let (read, begun, of) =
-            before.map_or((self.reads, 0, Several::No), |turn| (turn.read, turn.begun, turn.of));
-        let server = server.filter(|_| of != Several::Mixed);
-        let of = if of == Several::OneOf { Several::No } else { of };
-        self.accepted.remove(&executor.tid);
-        let turn = Turn { number: executor.turn, read, server, begun, is_told: true, of };
-        self.turns.insert(executor.tid, turn);
     }
 
     /// Returns the unit that serves one request at a time, as far as is known.
@@ -535,6 +441,8 @@ impl Parents {
         if is_units || self.is_serial(server, tgid, self.scheduling(tgid)) {
             return;
         }
+        let known = claimed.unwrap_or_else(|| self.contexts.known(tgid, context));
+        self.prove(server, connection, known);
         match claimed {
             Some(known) if !self.contexts.is_still(tgid, context, known) => {
                 if let Some(known) = known {
@@ -579,6 +487,7 @@ impl Parents {
 
     /// Forgets a request or call.
     pub(super) fn end(&mut self, id: ExchangeId) {
+        self.hopes.end(id);
         if let Some(server) = self.call_parents.remove(&id).and_then(|server| self.servers.get_mut(&server)) {
             server.calling = server.calling.filter(|&call| call != id);
         }
@@ -641,13 +550,6 @@ impl Parents {
         self.scheduling.get(&tgid).copied().unwrap_or_default()
     }
 
-    /// Returns the request whose turn it is, if the thread has not waited since.
-    fn turn_owner(&self, executor: &Executor) -> Option<ExchangeId> {
-        let turn = self.turns.get(&executor.tid)?;
-        let server = turn.server?;
-        (turn.number == executor.turn && self.servers.contains_key(&server)).then_some(server)
-    }
-
     /// Returns the request that a serial executor works on: of those on one connection the first.
     fn oldest(&self, key: Key) -> Option<ExchangeId> {
         self.first_of(self.by_key.get(&key)?)
@@ -665,7 +567,7 @@ impl Parents {
             };
         };
         let connection = self.servers.get(&first)?.connection;
-        let is_numbered = self.servers.get(&first)?.is_numbered;
+        let is_numbered = self.servers.get(&first)?.number.is_some();
         let is_other =
             |id: &ExchangeId| self.servers.get(id).is_some_and(|server| server.connection != connection);
         if is_numbered && ids.len() > 1 || waiting.any(is_other) {
@@ -676,7 +578,8 @@ impl Parents {
     }
 
     /// Forgets what cannot matter any more.
-    pub(super) fn sweep(&mut self) {
+    pub(super) fn sweep(&mut self, now_ns: u64) {
+        self.sweep_asking(now_ns);
         let servers = &self.servers;
         self.turns.retain(|_, turn| turn.server.is_some_and(|server| servers.contains_key(&server)));
         self.unused.retain(|_, unused| unused.server.is_some_and(|server| servers.contains_key(&server)));
@@ -689,6 +592,7 @@ impl Parents {
             self.accepted.clear();
         }
         self.goroutines.sweep();
+        self.streams.sweep(|server| servers.contains_key(server));
     }
 }
 

@@ -9,20 +9,21 @@ use super::identity::{self, Identity};
 use super::messages::Messages;
 use super::parents::Receiving;
 use crate::connection::Stamp;
-use crate::event::{ConnectionId, Endpoint, Opened};
+use crate::event::{ConnectionId, Endpoint, Executor, Opened};
 use crate::pairing::ExchangeId;
 use crate::protocol::{Keys, MessageKey, Outcome, Source};
 use crate::semconv::{self, Attributes, Value};
 use crate::span::{Link, Span, SpanKind, Status};
 
 /// `messaging.operation.type` of the OpenTelemetry conventions.
-const PROCESS: &str = "process";
-pub(super) const RECEIVE: &str = "receive";
+pub(super) const PROCESS: &str = "process";
 
 /// Work that is under way. For one more, the one that rests longest ends.
 const MAX_WORKS: usize = 16_384;
 /// How long work may rest between two calls, where nobody tells that it is over.
 const MAX_REST_NS: u64 = 10_000_000_000;
+/// How long it may where the next job would tell, which may be long in coming.
+const MAX_HANDED_REST_NS: u64 = 60_000_000_000;
 /// Age after which it is over in any case: no call is believed to belong to anything older.
 const MAX_AGE_NS: u64 = 600_000_000_000;
 
@@ -30,17 +31,20 @@ const MAX_AGE_NS: u64 = 600_000_000_000;
 #[derive(Debug)]
 pub(super) struct Receipt<'a> {
     pub(super) keys: &'a Keys,
-    /// The queues that were asked.
+    /// The queues that were asked, and the one that it came from, if that is known.
     pub(super) source: &'a Source,
+    pub(super) queue: Option<String>,
     pub(super) asked: Stamp,
     pub(super) read: Stamp,
     pub(super) protocol: &'static str,
     pub(super) links: Vec<Link>,
+    /// The id by which a library knows the message.
+    pub(super) job: Option<u64>,
 }
 
-/// Work that is under way.
+/// Work that is under way, or waits for whom it will be handed to.
 #[derive(Debug)]
-struct Work {
+pub(super) struct Work {
     span: Span,
     receiving: Receiving,
     open_calls: u32,
@@ -48,6 +52,28 @@ struct Work {
     unknown: Vec<MessageKey>,
     /// It is told also if no calls were made for it.
     is_told: bool,
+}
+
+impl Work {
+    pub(super) fn new(
+        receipt: Receipt<'_>,
+        receiving: Receiving,
+        context: &super::Context,
+        connection: ConnectionId,
+        opened: &Opened,
+    ) -> Self {
+        let Receipt { keys, queue, protocol, read, links, .. } = receipt;
+        let unknown = if links.is_empty() { keys.as_slice().to_vec() } else { Vec::new() };
+        let mut span = span(context, keys, protocol, &read, connection, opened);
+        if let Some(queue) = queue {
+            if !super::route::is_identifier(&queue) {
+                span.name = format!("{PROCESS} {queue}");
+            }
+            span.attributes.push((semconv::MESSAGING_DESTINATION_NAME, Value::from(queue)));
+        }
+        span.links = links;
+        Self { span, receiving, open_calls: 0, unknown, is_told: false }
+    }
 }
 
 /// All work that is under way.
@@ -63,9 +89,9 @@ impl Works {
         self.evicted
     }
 
-    /// Returns whether this is work that a message asked for.
-    pub(super) fn contains(&self, id: ExchangeId) -> bool {
-        self.open.contains_key(&id)
+    /// Returns whether this is work that a message asked for, and another message may end.
+    pub(super) fn may_end_with_next(&self, id: ExchangeId) -> bool {
+        self.open.get(&id).is_some_and(|work| work.receiving != Receiving::Handed)
     }
 
     /// Begins work. Its span has ids of its own, which follow from those of the exchange that brought the message.
@@ -78,17 +104,33 @@ impl Works {
         connection: ConnectionId,
         opened: &Opened,
     ) {
-        let Receipt { keys, source, protocol, read, links, .. } = receipt;
-        let unknown = if links.is_empty() { keys.as_slice().to_vec() } else { Vec::new() };
-        let mut span = span(PROCESS, context, keys, protocol, &read, connection, opened);
-        if let Some(queue) = source.name.clone() {
-            if !super::route::is_identifier(&queue) {
-                span.name = format!("{PROCESS} {queue}");
-            }
-            span.attributes.push((semconv::MESSAGING_DESTINATION_NAME, Value::from(queue)));
-        }
-        span.links = links;
-        self.open.insert(id, Work { span, receiving, open_calls: 0, unknown, is_told: false });
+        self.open.insert(id, Work::new(receipt, receiving, context, connection, opened));
+    }
+
+    /// Begins work that was handed to an executor at this time.
+    pub(super) fn pick_up(
+        &mut self,
+        id: ExchangeId,
+        work: Work,
+        executor: &Executor,
+        at_ns: u64,
+    ) -> Option<ExchangeId> {
+        self.open.insert(id, work);
+        self.hand(id, executor, at_ns)
+    }
+
+    /// Notes that work was handed to an executor at this time; none where it is over.
+    pub(super) fn hand(&mut self, id: ExchangeId, executor: &Executor, at_ns: u64) -> Option<ExchangeId> {
+        let work = self.open.get_mut(&id)?;
+        work.receiving = Receiving::Handed;
+        (work.span.tgid, work.span.tid) = (executor.tgid, executor.tid);
+        (work.span.started_at_ns, work.span.ended_at_ns) = (at_ns, at_ns);
+        Some(id)
+    }
+
+    /// Returns whether it was handed to an executor, who tells when it is over.
+    pub(super) fn is_handed(&self, id: ExchangeId) -> bool {
+        self.open.get(&id).is_some_and(|work| work.receiving == Receiving::Handed)
     }
 
     /// Begins the work that a pushed message asks for, which its consumer says a word about at its end.
@@ -133,9 +175,14 @@ impl Works {
     /// Returns the work that is over because nothing has happened for long; or one, where there is too much of it.
     pub(super) fn overdue(&mut self, now_ns: u64) -> Vec<ExchangeId> {
         let mut overdue = self.select(|work| {
-            let may_rest = work.receiving != Receiving::AsTask || work.open_calls > 0;
-            let is_resting = now_ns.saturating_sub(work.span.ended_at_ns) > MAX_REST_NS;
-            (is_resting && !may_rest) || now_ns.saturating_sub(work.span.started_at_ns) > MAX_AGE_NS
+            let max_rest_ns = match work.receiving {
+                Receiving::AsTask => MAX_REST_NS,
+                Receiving::Handed => MAX_HANDED_REST_NS,
+                Receiving::Alone | Receiving::Pushed => MAX_AGE_NS,
+            };
+            let is_resting = now_ns.saturating_sub(work.span.ended_at_ns) > max_rest_ns;
+            (is_resting && work.open_calls == 0)
+                || now_ns.saturating_sub(work.span.started_at_ns) > MAX_AGE_NS
         });
         if overdue.is_empty() && self.open.len() > MAX_WORKS {
             let oldest = self.open.iter().min_by_key(|(id, work)| (work.span.ended_at_ns, **id));
@@ -186,7 +233,6 @@ pub(super) fn context(received: &super::Context) -> super::Context {
 
 /// Returns the span of a consumer that does something with messages, from the moment on when they were read.
 pub(super) fn span(
-    operation: &'static str,
     context: &super::Context,
     keys: &Keys,
     protocol: &'static str,
@@ -201,10 +247,10 @@ pub(super) fn span(
         trace_state: String::new(),
         flags: context.flags,
         kind: SpanKind::Consumer,
-        name: operation.to_owned(),
+        name: PROCESS.to_owned(),
         started_at_ns: read.at_ns,
         ended_at_ns: read.at_ns,
-        attributes: attributes(operation, keys, protocol, &opened.peer),
+        attributes: attributes(keys, protocol, &opened.peer),
         status: Status::Unset,
         links: Vec::new(),
         protocol,
@@ -214,11 +260,11 @@ pub(super) fn span(
     }
 }
 
-fn attributes(operation: &'static str, keys: &Keys, protocol: &'static str, peer: &Endpoint) -> Attributes {
+fn attributes(keys: &Keys, protocol: &'static str, peer: &Endpoint) -> Attributes {
     let mut attributes = vec![
         (semconv::MESSAGING_SYSTEM, Value::from(protocol)),
-        (semconv::MESSAGING_OPERATION_NAME, Value::from(operation)),
-        (semconv::MESSAGING_OPERATION_TYPE, Value::from(operation)),
+        (semconv::MESSAGING_OPERATION_NAME, Value::from(PROCESS)),
+        (semconv::MESSAGING_OPERATION_TYPE, Value::from(PROCESS)),
     ];
     if let Endpoint::Ip(address) = peer {
         attributes.push((semconv::SERVER_ADDRESS, Value::from(address.ip().to_string())));

@@ -8,6 +8,7 @@ mod document;
 mod json;
 
 use super::{Name, Outcome, set, text};
+use crate::held::Held;
 use crate::semconv::{self, Attributes};
 use document::Kind;
 use json::Scanner;
@@ -59,7 +60,13 @@ impl Operation {
 
     /// Returns the name of the span: by the conventions the type alone, since the name is the client's to choose.
     pub(super) fn span_name(&self, path: Option<String>) -> Name {
-        Name { verb: self.kind.map_or("GraphQL Operation", Kind::as_str).to_owned(), path }
+        Name { verb: self.kind.map_or("GraphQL Operation", Kind::as_str).into(), path }
+    }
+}
+
+impl Held for Operation {
+    fn held_bytes(&self) -> usize {
+        self.name.held_bytes()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{kafka, mysql, postgresql};
+use super::{kafka, mysql, postgresql, sql};
 
 /// A handle to what is known; all clones share it.
 #[derive(Clone, Debug, Default)]
@@ -17,6 +17,8 @@ pub(super) struct Known {
     pub(super) kafka_topics: kafka::TopicNames,
     /// MySQL's and MariaDB's servers.
     pub(super) mysql_servers: mysql::Servers,
+    /// Statements of any database.
+    pub(super) sql_statements: sql::Statements,
     /// PostgreSQL's prepared statements by their names.
     pub(super) postgresql_statements: postgresql::Statements,
 }

@@ -78,6 +78,12 @@ impl Keys {
         }
     }
 
+    /// Adds messages, and counts those that were left out of them.
+    pub fn extend(&mut self, other: Self) {
+        other.keys.into_iter().for_each(|key| self.add(key));
+        self.leave_out(other.left_out);
+    }
+
     /// Counts messages that were not even looked at.
     pub fn leave_out(&mut self, count: u32) {
         self.left_out = self.left_out.saturating_add(count);
@@ -97,10 +103,12 @@ impl Keys {
 }
 
 fn fold(seed: u64, bytes: &[u8]) -> u64 {
-    bytes.chunks(8).fold(mix(seed), |hash, chunk| {
-        let word = chunk.iter().fold(0, |word, &byte| word << 8 | u64::from(byte));
-        mix(hash ^ word)
-    })
+    let (words, rest) = bytes.as_chunks();
+    let hash = words.iter().fold(mix(seed), |hash, &word| mix(hash ^ u64::from_be_bytes(word)));
+    if rest.is_empty() {
+        return hash;
+    }
+    mix(hash ^ rest.iter().fold(0, |word, &byte| word << 8 | u64::from(byte)))
 }
 
 /// Repetitions and fillings are no content.

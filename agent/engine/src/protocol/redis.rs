@@ -4,9 +4,11 @@
 //! command is read as far as its name and a few arguments; the rest of commands and replies is walked over by its
 //! structure, large strings without being seen.
 
+mod bullmq;
 mod command;
 mod detect;
 mod known;
+mod messaging;
 mod parser;
 mod queues;
 mod reply;
@@ -65,6 +67,10 @@ enum Watch {
     Texts,
     /// A message on a channel.
     Push,
+    /// The id of a job that was added to a queue, within as many aggregates.
+    Added { queue: u64, depth: usize },
+    /// A job of a queue, and its id behind it.
+    Taken { queue: u64 },
 }
 
 impl Watch {
@@ -72,8 +78,15 @@ impl Watch {
     fn within(self) -> Self {
         match self {
             Watch::Entries { stream, depth } if stream != 0 => Watch::Entries { stream, depth: depth + 1 },
+            Watch::Added { queue, depth } => Watch::Added { queue, depth: depth + 1 },
+            Watch::Taken { .. } => Watch::Nothing,
             other => other,
         }
+    }
+
+    /// Returns whether it takes any string for what it looks for, so that nothing else may be among them.
+    fn is_unchecked(self) -> bool {
+        matches!(self, Watch::Added { .. })
     }
 }
 

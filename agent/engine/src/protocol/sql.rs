@@ -3,6 +3,7 @@
 //! Nothing here fails: whatever the text is, also where it was cut, the answer is what could be made of it, in time
 //! linear in its length. Dialects differ in what is a literal, a name and a comment.
 
+mod cache;
 pub(super) mod message;
 mod operation;
 mod redact;
@@ -13,22 +14,26 @@ mod token;
 use super::WireContext;
 use super::context;
 use super::marks::{Marks, Search};
+pub(super) use cache::{Statements, read_shared};
 use summary::Summaries;
 use token::Tokens;
+
+use crate::held::Held;
+use crate::semconv::Text;
 
 /// What a statement says.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Statement {
     /// Text as it may be recorded.
-    pub(super) text: String,
+    pub(super) text: Text,
     /// `db.query.summary`; empty where nothing is known.
-    pub(super) summary: String,
+    pub(super) summary: Text,
     /// The one operation; none where there are several kinds.
-    pub(super) operation: Option<String>,
+    pub(super) operation: Option<Text>,
     /// The one collection it works on; none where there are several or none.
-    pub(super) collection: Option<String>,
+    pub(super) collection: Option<Text>,
     /// The stored procedure that it calls.
-    pub(super) procedure: Option<String>,
+    pub(super) procedure: Option<Text>,
     /// The database that it changes to (`USE`).
     pub(super) database: Option<String>,
     /// Number of statements, separated by semicolons.
@@ -37,6 +42,33 @@ pub(super) struct Statement {
     pub(super) context: Option<WireContext>,
     /// What its literals and comments are about.
     pub(super) marks: Marks,
+}
+
+impl Statement {
+    /// Returns it so that its texts are not copied into each span.
+    fn shared(self) -> Self {
+        Self {
+            text: self.text.shared(),
+            summary: self.summary.shared(),
+            operation: self.operation.map(Text::shared),
+            collection: self.collection.map(Text::shared),
+            procedure: self.procedure.map(Text::shared),
+            ..self
+        }
+    }
+}
+
+impl Held for Statement {
+    fn held_bytes(&self) -> usize {
+        self.text.held_bytes()
+            + self.summary.held_bytes()
+            + self.operation.held_bytes()
+            + self.collection.held_bytes()
+            + self.procedure.held_bytes()
+            + self.database.held_bytes()
+            + self.context.held_bytes()
+            + self.marks.held_bytes()
+    }
 }
 
 /// Whose SQL it is.
@@ -50,7 +82,7 @@ pub(super) enum Dialect {
 }
 
 /// How statements are read.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Options {
     pub(super) dialect: Dialect,
     /// Replace literals by `?`.
@@ -66,7 +98,7 @@ pub(super) struct Options {
 /// Returns what `statement` says.
 pub(super) fn read(statement: &[u8], options: Options) -> Statement {
     let shown = statement.get(..options.max_bytes).unwrap_or(statement);
-    let mut redacted = redact::Redacted::default();
+    let mut redacted = redact::Redacted::with_capacity(if options.redact { shown.len() } else { 0 });
     let mut summaries = Summaries::new(options.dialect);
     let mut context = None;
     let mut search = Search::new(options.mark_key);
@@ -74,7 +106,9 @@ pub(super) fn read(statement: &[u8], options: Options) -> Statement {
         search.skip();
     }
     for token in Tokens::new(shown, options) {
-        redacted.push(token);
+        if options.redact {
+            redacted.push(token);
+        }
         summaries.push(token);
         if token.kind == token::Kind::Comment && context.is_none() {
             context = commented_context(token.text);
@@ -85,7 +119,7 @@ pub(super) fn read(statement: &[u8], options: Options) -> Statement {
     }
     let text =
         if options.redact { redacted.finish() } else { String::from_utf8_lossy(shown).trim().to_owned() };
-    Statement { text, context, marks: search.finish(), ..summaries.finish() }
+    Statement { text: text.into(), context, marks: search.finish(), ..summaries.finish() }
 }
 
 /// Returns the trace context of a comment such as `/*traceparent='00-…-01',tracestate='a%3D1'*/`.

@@ -51,6 +51,32 @@ impl Lower {
     }
 }
 
+/// A short word in upper case; none in place of a word that is too long.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Upper(Lower);
+
+impl Default for Upper {
+    fn default() -> Self {
+        Self::NONE
+    }
+}
+
+impl Upper {
+    /// No word.
+    pub(super) const NONE: Self = Self(Lower { bytes: [0; MAX_LOWER_BYTES], length: 0 });
+
+    pub(super) fn of(word: &[u8]) -> Self {
+        let mut upper = Lower::of(word);
+        upper.bytes.make_ascii_uppercase();
+        Self(upper)
+    }
+
+    /// Returns its bytes.
+    pub(super) fn as_slice(&self) -> &[u8] {
+        self.0.as_slice()
+    }
+}
+
 /// Cuts `text` to at most `max` bytes, between characters.
 pub(super) fn truncate(text: &mut String, max: usize) {
     let mut end = max.min(text.len());
@@ -109,6 +135,8 @@ mod tests {
     #[test]
     fn words_that_are_too_long_are_none() {
         assert_eq!(Lower::of(b"GeoRadius").as_slice(), b"georadius");
+        assert_eq!(Upper::of(b"GeoRadius").as_slice(), b"GEORADIUS");
+        assert_eq!((Upper::of(&[b'a'; 99]).as_slice(), Upper::NONE.as_slice()), (&b""[..], &b""[..]));
         assert_eq!(Lower::of(&[b'A'; MAX_LOWER_BYTES]).as_slice(), [b'a'; MAX_LOWER_BYTES]);
         assert_eq!(Lower::of(&[b'A'; MAX_LOWER_BYTES + 1]).as_slice(), b"");
     }

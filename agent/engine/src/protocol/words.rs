@@ -16,6 +16,10 @@ pub(super) fn is_value(word: &str) -> bool {
 
 /// Returns a name with `*` in place of the parts between `separators` that are values.
 pub(super) fn template(name: &str, separators: &[char]) -> String {
+    // Most names have no values: all of these have digits, or are long.
+    if name.len() <= MAX_WORD_BYTES && !name.bytes().any(|byte| byte.is_ascii_digit()) {
+        return name.to_owned();
+    }
     let mut template = String::with_capacity(name.len());
     for part in name.split_inclusive(separators) {
         let word = part.trim_end_matches(separators);

@@ -1,11 +1,17 @@
 //! One direction of a conversation: what has not been eaten yet, and when each byte of it was moved.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 
 use bytes::{Buf, Bytes, BytesMut};
 
 use crate::connection::{Chunk, Content, Stamp};
-use crate::session::Place;
+use crate::event::Direction;
+use crate::protocol::Message;
+use crate::session::{Place, Step};
+
+/// Runs of bytes for which there is still room after all were dropped.
+const KEPT_MARKS: usize = 64;
 
 /// Unread bytes: most often one chunk as it came, else several copied together.
 #[derive(Debug)]
@@ -26,6 +32,7 @@ struct Mark {
     end: u64,
     stamp: Stamp,
     reverse_position: u32,
+    is_absolute: bool,
 }
 
 /// What became of missing bytes.
@@ -44,7 +51,7 @@ pub(super) enum Passage {
 pub(super) struct Lane {
     unread: Unread,
     marks: VecDeque<Mark>,
-    /// Bytes of the agent's own between unread ones: how many, and how many bytes of the lane go before them.
+    /// Where the position jumps between unread bytes: how many bytes of the lane go before, and how far it does.
     insertions: VecDeque<(u64, u32)>,
     /// Bytes before the first unread one, since the lane began.
     head: u64,
@@ -56,7 +63,10 @@ pub(super) struct Lane {
     needed: usize,
     /// Bytes are missing, and the next message's beginning has not been found.
     pub(super) is_lost: bool,
-    is_absolute: bool,
+    /// Whether the peer knows the positions too.
+    pub(super) is_absolute: bool,
+    /// The other end of the unread datagrams, where the socket has many and all are of one.
+    pub(super) peer: Option<SocketAddr>,
     last_place: Option<Place>,
     last_stamp: Option<Stamp>,
     passed_stamp: Option<Stamp>,
@@ -81,7 +91,8 @@ impl Lane {
         }
         if !bytes.is_empty() {
             let end = self.head + (self.unread().len() + bytes.len()) as u64;
-            self.marks.push_back(Mark { end, stamp: chunk.stamp, reverse_position: chunk.reverse_position });
+            let Chunk { stamp, reverse_position, is_absolute, .. } = chunk;
+            self.marks.push_back(Mark { end, stamp, reverse_position, is_absolute });
             self.append(bytes);
         }
         has_passed
@@ -113,6 +124,9 @@ impl Lane {
     pub(super) fn note(&mut self, chunk: &Chunk) {
         if self.unread().is_empty() {
             self.position = chunk.position;
+            self.peer = chunk.peer;
+        } else if self.peer != chunk.peer {
+            self.peer = None;
         }
         self.last_stamp = Some(chunk.stamp);
         self.last_reverse = chunk.reverse_position;
@@ -124,6 +138,36 @@ impl Lane {
             Unread::Whole(bytes) => bytes,
             Unread::Joined(bytes) => bytes,
         }
+    }
+
+    /// Returns what is unread.
+    pub(super) fn into_rest(self) -> Option<Chunk> {
+        let mark = self.marks.front()?;
+        let bytes = match self.unread {
+            Unread::Whole(bytes) => bytes,
+            Unread::Joined(bytes) => bytes.freeze(),
+        };
+        let content = (!bytes.is_empty()).then_some(Content::Bytes(bytes))?;
+        Some(Chunk {
+            position: self.position,
+            inserted_before: 0,
+            reverse_position: mark.reverse_position,
+            is_absolute: mark.is_absolute,
+            stamp: mark.stamp,
+            peer: self.peer,
+            content,
+        })
+    }
+
+    /// Returns the bytes that it holds: what is unread, and what is known of it.
+    pub(super) fn held_bytes(&self) -> usize {
+        let unread = match &self.unread {
+            Unread::Whole(bytes) => bytes.len(),
+            Unread::Joined(bytes) => bytes.capacity(),
+        };
+        unread
+            + self.marks.capacity() * size_of::<Mark>()
+            + self.insertions.capacity() * size_of::<(u64, u32)>()
     }
 
     /// Returns whether the parser has seen everything there was and asked for nothing to be skipped.
@@ -222,6 +266,13 @@ impl Lane {
         self.passed_stamp.or(self.last_stamp).unwrap_or_default()
     }
 
+    /// Returns a step without bytes of its own. The place of the next message stays its own.
+    pub(super) fn silent_step(&self, message: Message, protocol: &'static str, client: Direction) -> Step {
+        let stamp = self.last_stamp.unwrap_or_default();
+        let place = self.last_place.unwrap_or_default();
+        Step { message, protocol, client, first: stamp, last: stamp, place }
+    }
+
     /// Returns the place of the next unread byte.
     pub(super) fn place(&mut self) -> Place {
         let mark = self.marks.front();
@@ -229,7 +280,8 @@ impl Lane {
             position: self.position,
             reverse_position: mark.map_or(self.last_reverse, |mark| mark.reverse_position),
             ordinal: 0,
-            is_absolute: self.is_absolute,
+            is_absolute: mark.map_or(self.is_absolute, |mark| mark.is_absolute),
+            peer: self.peer,
         };
         if let Some(last) = self.last_place.filter(|last| last.position == place.position) {
             place.ordinal = last.ordinal.wrapping_add(1);
@@ -246,6 +298,8 @@ impl Lane {
     /// Drops everything unread.
     pub(super) fn clear(&mut self) {
         self.advance(self.unread().len());
+        self.marks.shrink_to(KEPT_MARKS);
+        self.insertions.shrink_to(KEPT_MARKS);
         self.skip = 0;
         self.is_skip_silent = false;
     }

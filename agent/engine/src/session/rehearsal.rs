@@ -50,9 +50,9 @@ impl Rehearsal {
         self.chunks.len() <= MAX_CHUNKS && self.bytes <= MAX_BYTES
     }
 
-    /// Returns the bytes that are kept.
-    pub(super) fn bytes(&self) -> usize {
-        self.bytes
+    /// Returns the bytes that it holds.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.bytes + self.chunks.capacity() * size_of::<(Direction, Chunk)>()
     }
 
     /// Returns when the connection rests if nothing more is said.

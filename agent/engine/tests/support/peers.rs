@@ -127,6 +127,7 @@ impl Peers {
             is_absolute: true,
             length,
             bytes: Bytes::copy_from_slice(bytes.get(..captured).unwrap_or(bytes)),
+            peer: None,
             inserted: None,
             executor: end.executor,
         };

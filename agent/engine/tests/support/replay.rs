@@ -121,7 +121,9 @@ impl Replay {
         if half.is_lost {
             return self.lost(side);
         }
-        match self.parser.cut(side, &shown, missing) {
+        let cut = self.parser.cut(side, &shown, missing);
+        self.take_given_up(side);
+        match cut {
             Some(cut) if cut.length >= shown.len() as u64 + missing => {
                 self.halves[side as usize].skipped = cut.length - shown.len() as u64 - missing;
                 if let Some(message) = cut.message {
@@ -230,7 +232,9 @@ impl Replay {
                 continue;
             }
             let shown = half.unread.len();
-            match self.parser.parse(side, &half.unread) {
+            let answer = self.parser.parse(side, &half.unread);
+            self.take_given_up(side);
+            match answer {
                 Answer::Message { eaten, message } => {
                     idle = if eaten == 0 { idle + 1 } else { 0 };
                     assert!(idle < 10_000, "messages without bytes do not end");
@@ -244,11 +248,11 @@ impl Replay {
                 }
                 Answer::Skip { length } => {
                     assert!(length > 0, "skip of nothing");
-                    half.skipped = length;
+                    self.halves[side as usize].skipped = length;
                 }
                 Answer::Need { at_least } => {
                     assert!(at_least > shown, "need of {at_least} where {shown} are shown");
-                    half.needed = at_least;
+                    self.halves[side as usize].needed = at_least;
                     return;
                 }
                 Answer::Wait => return,
@@ -272,7 +276,8 @@ impl Replay {
                         false => next.parser(&conversation),
                     };
                 }
-                Answer::Opaque => self.is_opaque = true,
+                // Recorded sessions go on with ciphertext.
+                Answer::Opaque | Answer::Encrypted { .. } => self.is_opaque = true,
                 Answer::Broken { reason } => {
                     self.broken.push(reason);
                     self.eat(side, shown);
@@ -283,6 +288,13 @@ impl Replay {
                     }
                 }
             }
+        }
+    }
+
+    fn take_given_up(&mut self, side: Side) {
+        let end = self.halves[side as usize].position;
+        while let Some(pairing) = self.parser.given_up() {
+            self.say(side, end..end, false, Message { pairing, kind: MessageKind::Lost });
         }
     }
 
@@ -328,6 +340,9 @@ impl Replay {
                 if let Some(pair) = pairs.find(|pair| number.is_some() && pair.number == number) {
                     pair.ended.get_or_insert(said.end);
                 }
+            }
+            MessageKind::Lost => {
+                number_of(said.pairing).and_then(|number| self.numbered.remove(&number));
             }
             _ => {}
         }
@@ -383,12 +398,7 @@ pub fn tell(kind: &MessageKind) -> String {
                 text.push_str(&format!(" named {}", name.verb));
             }
             text.push_str(&tell_outcome(&response.outcome));
-            text.push_str(&tell_keys("sent", &response.sent));
-            if let Some(received) = &response.received {
-                let certainty = if received.is_certain { "received" } else { "maybe received" };
-                text.push_str(&format!(" ({certainty})"));
-                text.push_str(&tell_received(received));
-            }
+            text.push_str(&tell_moved(&response.sent, &response.carried, response.received.as_deref()));
             text + &tell_attributes(&response.attributes)
         }
         MessageKind::ResponseEnd(None) => "response end".to_owned(),
@@ -397,7 +407,11 @@ pub fn tell(kind: &MessageKind) -> String {
             if let Some(name) = &ending.name {
                 text.push_str(&format!(" named {}", name.verb));
             }
+            if ending.is_idle {
+                text.push_str(" (idle)");
+            }
             text.push_str(&ending.outcome.as_ref().map_or(String::new(), tell_outcome));
+            text.push_str(&tell_moved(&ending.sent, &ending.carried, ending.received.as_deref()));
             text + &tell_attributes(&ending.attributes)
         }
         MessageKind::OneWay => "one way".to_owned(),
@@ -429,6 +443,17 @@ fn tell_outcome(outcome: &Outcome) -> String {
 fn tell_context(label: &str, context: &WireContext) -> String {
     let WireContext { trace_id, span_id, flags, state } = context;
     format!(" {label}={trace_id:02x?}/{span_id:02x?}/{flags}/{state}")
+}
+
+fn tell_moved(sent: &Keys, carried: &[WireContext], received: Option<&Received>) -> String {
+    let mut text = tell_keys("sent", sent);
+    carried.iter().for_each(|context| text.push_str(&tell_context("carried", context)));
+    if let Some(received) = received {
+        let certainty = if received.is_certain { "received" } else { "maybe received" };
+        text.push_str(&format!(" ({certainty})"));
+        text.push_str(&tell_received(received));
+    }
+    text
 }
 
 fn tell_received(received: &Received) -> String {

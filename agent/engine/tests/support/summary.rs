@@ -100,6 +100,12 @@ impl Summary {
                 self.add_outcome(&settled.outcome);
             }
             MessageKind::ResponseEnd(Some(ending)) => {
+                self.note(!ending.sent.as_slice().is_empty(), "messages sent");
+                self.note(ending.received.is_some(), "messages received");
+                self.note_contexts(!ending.carried.is_empty(), "in messages sent");
+                let received = ending.received.as_deref();
+                let carries = received.is_some_and(|received| !received.contexts.is_empty());
+                self.note_contexts(carries, "in messages received");
                 self.add_attributes(&ending.attributes);
                 ending.outcome.iter().for_each(|outcome| self.add_outcome(outcome));
                 ending.name.iter().for_each(|name| self.add_name(&name.verb));

@@ -1,12 +1,16 @@
 //! The `Code` attribute of a method (JVM specification, 4.7.3), with a call before or around the instructions.
 
-use super::instructions::{self, ALOAD_0, ATHROW, INVOKESTATIC, NOP};
+use super::instructions::{self, ALOAD, ALOAD_0, ATHROW, INVOKESTATIC, NOP};
 use super::pool::{Added, Pool};
 use super::{Reader, Refusal, Writer, frames};
 use crate::hooks::{Call, Hook};
 
 /// Length of an inserted call.
 const INSERTED: u32 = 4;
+/// Length of an inserted call whose argument has an index of its own.
+const INSERTED_WITH_INDEX: u32 = 8;
+/// Locals that an instruction of one byte loads.
+const SHORT_LOCALS: u8 = 4;
 /// Code that is longer than this cannot be named by the tables (JVM specification, 4.9.1).
 const MAX_CODE: u32 = 65_535;
 /// The first version of class files with frames.
@@ -27,13 +31,15 @@ pub(super) struct Code<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Layout<'a> {
     code: &'a [u8],
+    /// Length of the call before the first instruction.
+    before: u32,
     is_around: bool,
 }
 
 impl Layout<'_> {
     /// Returns where the instruction is that was at `old`, or the call that was put before it.
     pub(super) fn moved(&self, old: u32) -> Result<u32, Refusal> {
-        let mut inserted = INSERTED;
+        let mut inserted = self.before;
         if self.is_around {
             for instruction in instructions::all(self.code) {
                 let instruction = instruction?;
@@ -73,7 +79,8 @@ impl<'a> Code<'a> {
         hook: &Hook,
         major: u16,
     ) -> Result<(), Refusal> {
-        let layout = Layout { code: self.instructions, is_around: hook.is_around };
+        let before = hook.argument.map_or(INSERTED, call_length);
+        let layout = Layout { code: self.instructions, before, is_around: hook.is_around };
         let length = writer.length_later()?;
         writer.u16(self.max_stack.max(1))?;
         writer.u16(self.max_locals)?;
@@ -93,9 +100,7 @@ impl<'a> Code<'a> {
     ) -> Result<u32, Refusal> {
         let length = writer.length_later()?;
         let begin = writer.length();
-        writer.u8(hook.argument.map_or(NOP, |local| ALOAD_0.saturating_add(local.min(3))))?;
-        writer.u8(INVOKESTATIC)?;
-        writer.u16(added.method(hook.call)?)?;
+        call(writer, hook.argument, added.method(hook.call)?)?;
         let leave = added.method(Call::Leave)?;
         for instruction in instructions::all(self.instructions) {
             let instruction = instruction?;
@@ -129,7 +134,7 @@ impl<'a> Code<'a> {
         }
         if layout.is_around {
             let handler = u16::try_from(body).map_err(|_| Refusal::TooLong)?;
-            writer.u16(u16::try_from(INSERTED).map_err(|_| Refusal::TooLong)?)?;
+            writer.u16(u16::try_from(layout.before).map_err(|_| Refusal::TooLong)?)?;
             writer.u16(handler)?;
             writer.u16(handler)?;
             writer.u16(0)?;
@@ -188,6 +193,21 @@ impl<'a> Code<'a> {
         }
         Ok(false)
     }
+}
+
+fn call_length(argument: u8) -> u32 {
+    if argument < SHORT_LOCALS { INSERTED } else { INSERTED_WITH_INDEX }
+}
+
+/// Writes a call of a static method, with a local variable as its argument if there is one.
+fn call(writer: &mut Writer<'_>, argument: Option<u8>, method: u16) -> Result<(), Refusal> {
+    match argument {
+        None => writer.u8(NOP)?,
+        Some(local) if local < SHORT_LOCALS => writer.u8(ALOAD_0.saturating_add(local))?,
+        Some(local) => writer.put(&[NOP, NOP, NOP, ALOAD, local])?,
+    }
+    writer.u8(INVOKESTATIC)?;
+    writer.u16(method)
 }
 
 fn lines(writer: &mut Writer<'_>, table: &[u8], layout: Layout<'_>) -> Result<(), Refusal> {

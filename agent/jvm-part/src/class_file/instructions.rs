@@ -2,6 +2,7 @@
 
 use super::{Reader, Refusal, Writer};
 
+pub(super) const ALOAD: u8 = 0x19;
 pub(super) const ALOAD_0: u8 = 0x2a;
 pub(super) const ATHROW: u8 = 0xbf;
 pub(super) const INVOKESTATIC: u8 = 0xb8;

@@ -103,6 +103,19 @@ fn targets_handlers_and_frames_move_with_their_instructions() {
     position(&out, &moved);
 }
 
+#[test]
+fn an_argument_with_an_index_of_its_own_takes_eight_bytes() {
+    let class = class_with("run", &CODE, &[], &[0, 1, 20]);
+    let hook = Hook::around("Sample", "run", "()V", Call::Give, Some(4));
+    let out = rewritten(&class, &[hook]).unwrap();
+    let code = &out[position(&out, &[0x00, 0x00, 0x00, 0x19, 4, 0xb8])..];
+    assert_eq!(code[8..12], [0x1a, 0xab, 0, 0], "the padding of the switch stays what it was");
+    assert_eq!(code[12..16], [0, 0, 0, 31], "the default passes one call");
+    position(&out, &[0, 2, 28]);
+    let handler = [0, 1, 0, 8, 0, 47, 0, 47];
+    position(&out, &handler);
+}
+
 fn position(bytes: &[u8], wanted: &[u8]) -> usize {
     bytes.windows(wanted.len()).position(|window| window == wanted).unwrap_or_else(|| {
         panic!("{wanted:?} is not in {bytes:?}");

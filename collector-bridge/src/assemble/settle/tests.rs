@@ -81,7 +81,7 @@ fn drawn(span: &Span) -> String {
     format!("{}<{parent}", span.span_id.0[0])
 }
 
-use SpanKind::{Client, Internal, Server};
+use SpanKind::{Client, Internal, Producer, Server};
 
 #[test]
 fn a_server_span_hangs_below_the_client_span_that_it_expects() {
@@ -203,6 +203,18 @@ fn a_query_that_an_sdk_tells_of_is_told_once() {
     check(spans(agent("b", 5, 2, Client, (11, 19)).with(("db.system.name", "redis"))), "1<9 3<1 4<3 5<1");
     check(spans(agent("c", 5, 2, Client, (11, 19)).with(POSTGRESQL)), "1<9 3<1 4<3 5<1");
     check(spans(agent("b", 5, 77, Client, (11, 19)).with(POSTGRESQL)), "1<9 3<1 4<3 5<77");
+}
+
+#[test]
+fn what_is_sent_by_redis_is_the_sdks_command() {
+    let redis = |made: Made| made.with(("db.system.name", "redis"));
+    let spans = |double: Made| {
+        vec![sdk("b", 1, 0, Server, (0, 90)).with(HTTP), redis(sdk("b", 4, 1, Client, (10, 20))), double]
+    };
+    let sent = agent("b", 5, 1, Producer, (11, 19)).with(("messaging.system", "redis"));
+    check(spans(redis(sent)), "1<0 4<1");
+    let sent = agent("b", 5, 1, Producer, (11, 19)).with(("messaging.system", "kafka"));
+    check(spans(sent), "1<0 4<1 5<1");
 }
 
 #[test]

@@ -72,6 +72,18 @@ impl Registers {
         self.r10
     }
 
+    /// Returns the fifth argument.
+    #[inline(always)]
+    pub(crate) fn fifth(&self) -> u64 {
+        self.r8
+    }
+
+    /// Returns the fourth argument of a function, which is elsewhere than that of a system call.
+    #[inline(always)]
+    pub(crate) fn fourth_of_function(&self) -> u64 {
+        self.cx
+    }
+
     /// Returns the register in which Go keeps `g` (the internal ABI, from Go 1.17).
     #[inline(always)]
     pub(crate) fn goroutine(&self) -> u64 {
@@ -82,6 +94,24 @@ impl Registers {
     #[inline(always)]
     pub(crate) fn go_first(&self) -> u64 {
         self.ax
+    }
+
+    /// Returns the second argument of a Go function.
+    #[inline(always)]
+    pub(crate) fn go_second(&self) -> u64 {
+        self.bx
+    }
+
+    /// Returns the third argument of a Go function.
+    #[inline(always)]
+    pub(crate) fn go_third(&self) -> u64 {
+        self.cx
+    }
+
+    /// Returns the fourth argument of a Go function.
+    #[inline(always)]
+    pub(crate) fn go_fourth(&self) -> u64 {
+        self.di
     }
 
     /// Returns what a function returned.
@@ -103,6 +133,7 @@ pub(crate) mod number {
     pub(crate) const WRITE: i64 = 1;
     pub(crate) const CLOSE: i64 = 3;
     pub(crate) const POLL: i64 = 7;
+    pub(crate) const MMAP: i64 = 9;
     pub(crate) const READV: i64 = 19;
     pub(crate) const WRITEV: i64 = 20;
     pub(crate) const SELECT: i64 = 23;

@@ -1,10 +1,12 @@
 //! The context of a request that begins at a place of a connection, as the engine computes it from the same numbers
-//! (`correlation/identity.rs`), and as a header line.
+//! (`correlation/identity.rs`), and as a header.
 
-use remora_abi::HEADER_LINE_BYTES;
+use remora_abi::{HEADER_FIELD_BYTES, HEADER_LINE_BYTES};
 
-/// The header line.
+/// The header line of HTTP/1.
 pub(super) type Line = [u8; HEADER_LINE_BYTES as usize];
+/// The header field of HTTP/2, behind the byte that stands before it.
+pub(super) type Field = [u8; HEADER_FIELD_BYTES as usize + 1];
 
 /// What a trace that begins with a request would be called, and the request's span.
 pub(super) struct Context {
@@ -13,12 +15,12 @@ pub(super) struct Context {
 }
 
 impl Context {
-    /// Returns the context of the first request of a connection: where the two directions begin is where it does, and
-    /// where its response will.
+    /// Returns the context of the request that begins at `position` of a connection whose directions begin at the other
+    /// two.
     #[inline(always)]
-    pub(super) fn of(position: u32, reverse_position: u32) -> Self {
+    pub(super) fn of(first_egress: u32, first_ingress: u32, position: u32) -> Self {
         let pair =
-            mix(u64::from(position) << 32 | u64::from(reverse_position)) ^ mix(u64::from(position) << 32);
+            mix(u64::from(first_egress) << 32 | u64::from(first_ingress)) ^ mix(u64::from(position) << 32);
         let span = mix(pair ^ 0x636c_6965_6e74);
         Self {
             trace: [mix(pair ^ 0x7472_6163_6531), mix(pair ^ 0x7472_6163_6532)],
@@ -30,10 +32,24 @@ impl Context {
     #[inline(always)]
     pub(super) fn line(&self) -> Line {
         let mut line = *b"traceparent: 00-00000000000000000000000000000000-0000000000000000-01\r\n";
-        put(&mut line, 16, self.trace[0]);
-        put(&mut line, 32, self.trace[1]);
-        put(&mut line, 49, self.client_span);
+        self.put_ids(&mut line, 16);
         line
+    }
+
+    /// Returns the same for HTTP/2, behind the byte that stands before it.
+    #[inline(always)]
+    pub(super) fn field(&self, before: u8) -> Field {
+        let mut field = *b"_\x00\x0btraceparent\x3700-00000000000000000000000000000000-0000000000000000-01";
+        field[0] = before;
+        self.put_ids(&mut field, 18);
+        field
+    }
+
+    #[inline(always)]
+    fn put_ids<const N: usize>(&self, text: &mut [u8; N], at: usize) {
+        put(text, at, self.trace[0]);
+        put(text, at + 16, self.trace[1]);
+        put(text, at + 33, self.client_span);
     }
 }
 
@@ -48,12 +64,12 @@ fn mix(value: u64) -> u64 {
 
 /// Writes a number as 16 hexadecimal digits.
 #[inline(always)]
-fn put(line: &mut Line, at: usize, value: u64) {
+fn put<const N: usize>(text: &mut [u8; N], at: usize, value: u64) {
     let [high, low] = [hexadecimal((value >> 32) as u32), hexadecimal(value as u32)];
     let mut index = 0;
     while index < 8 {
-        line[at + index] = high[index];
-        line[at + 8 + index] = low[index];
+        text[at + index] = high[index];
+        text[at + 8 + index] = low[index];
         index += 1;
     }
 }

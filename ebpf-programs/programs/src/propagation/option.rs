@@ -45,19 +45,6 @@ pub(super) fn carrier(sock: u64) -> u32 {
     CARRIER_WAITING
 }
 
-/// Notes where the connection begins, at the end of the handshake.
-#[inline(always)]
-pub(super) fn begin(sock: u64, writer: &mut Writer) {
-    let offsets = offsets();
-    match (read::kernel(sock, offsets.tcp_snd_una), read::kernel(sock, offsets.tcp_rcv_nxt)) {
-        (Some(egress), Some(ingress)) => {
-            writer.first_egress = egress;
-            writer.first_ingress = ingress;
-        }
-        _ => writer.carrier = CARRIER_NONE,
-    }
-}
-
 /// Asks for room where the kernel wants to know how much a segment may hold, and in the first segment with data. Segments
 /// of both are made by the same measure. Returns whether that was given up.
 #[inline(always)]

@@ -1,4 +1,4 @@
-//! Which sockets may write: those that selected processes connect, for the header to servers that are asked by HTTP/1.
+//! Which sockets may write: those that selected processes connect, for the header to servers that are asked by HTTP.
 //!
 //! All of this happens in the programs' hook of a cgroup (`sockops`), with the socket locked.
 
@@ -14,11 +14,11 @@ use aya_ebpf::macros::sock_ops;
 use aya_ebpf::programs::SockOpsContext;
 use remora_abi::{
     CARRIER_NONE, CARRIER_SENT, CARRIER_WAITING, CARRIER_WATCHED, HEADERS_ON, MEMBERSHIP_BRIEF, OPTION_ON,
-    PROCESS_OBSERVE, WRITER_CONNECTING, WRITER_CONTROL, WRITER_DONE, WRITER_OUTSIDE, WRITER_READY, Write,
-    Writer,
+    PROCESS_OBSERVE, SOCKET_FILE_OFFSET, WRITER_CONNECTING, WRITER_CONTROL, WRITER_DONE, WRITER_OPENED,
+    WRITER_OUTSIDE, WRITER_READY, Write, Writer,
 };
 
-use super::{count, option, server, settings};
+use super::{NON_BLOCKING, count, option, server, settings};
 use crate::maps::{EARLY_READERS, PROCESSES, SERVERS, WRITER_SOCKETS, WRITERS, leave_socket_map, offsets};
 use crate::read;
 
@@ -80,7 +80,15 @@ fn connecting(sock: u64) -> Option<()> {
     if stage == WRITER_OUTSIDE && carrier == CARRIER_NONE {
         return None;
     }
-    let writer = Writer { stage, has_written: 0, scan: [0; 3], carrier, first_egress: 0, first_ingress: 0 };
+    let writer = Writer {
+        stage,
+        has_written: 0,
+        scan: [0; 4],
+        carrier,
+        first_egress: 0,
+        first_ingress: 0,
+        opened_until: 0,
+    };
     WRITERS.insert(&sock, &writer, 0).ok()
 }
 
@@ -110,16 +118,35 @@ pub(super) fn is_zero_copy(sock: u64) -> bool {
     flags >> (offsets.sock_zero_copy & 63) & 1 != 0
 }
 
+/// Returns whether something has come in.
+#[inline(always)]
+pub(super) fn has_received(sock: u64, writer: &Writer) -> bool {
+    read::kernel::<u32>(sock, offsets().tcp_rcv_nxt) != Some(writer.first_ingress)
+}
+
+/// Returns whether what comes in may be acknowledged later, rather than at once.
+#[inline(always)]
+pub(super) fn acknowledges_late(sock: u64) -> bool {
+    read::kernel::<u8>(sock, offsets().inet_ack_pingpong) != Some(0)
+}
+
+/// Returns whether who reads from the socket waits until there is something.
+#[inline(always)]
+pub(super) fn is_waiting(sock: u64) -> bool {
+    let Some(socket) = read::pointer(sock, offsets().sock_socket) else { return true };
+    let Some(file) = read::pointer(socket, SOCKET_FILE_OFFSET) else { return true };
+    read::kernel::<u32>(file, offsets().file_flags).unwrap_or(0) & NON_BLOCKING == 0
+}
+
 /// The handshake is complete: nothing was sent (a Fast Open would have) and nothing came, so that nobody notices the
 /// socket map.
 #[inline(always)]
 fn established(context: &SockOpsContext, sock: u64) -> Option<()> {
     let writer = writer(sock)?;
-    if read::segments_with_data(context) != (0, 0) {
+    if read::segments_with_data(context) != (0, 0) || !note_beginning(sock, writer) {
         let _ = WRITERS.remove(&sock);
         return None;
     }
-    option::begin(sock, writer);
     if is_control() {
         writer.stage = WRITER_CONTROL;
         if writer.carrier == CARRIER_WAITING {
@@ -148,12 +175,31 @@ fn established(context: &SockOpsContext, sock: u64) -> Option<()> {
     Some(())
 }
 
+/// Notes where the connection begins; returns whether that can be told.
+#[inline(always)]
+fn note_beginning(sock: u64, writer: &mut Writer) -> bool {
+    let offsets = offsets();
+    let (Some(egress), Some(ingress)) =
+        (read::kernel(sock, offsets.tcp_snd_una), read::kernel(sock, offsets.tcp_rcv_nxt))
+    else {
+        return false;
+    };
+    writer.first_egress = egress;
+    writer.first_ingress = ingress;
+    true
+}
+
+/// Returns whether the socket is in the socket map.
+#[inline(always)]
+fn is_in_map(writer: &Writer) -> bool {
+    matches!(writer.stage, WRITER_READY | WRITER_OPENED | WRITER_DONE)
+}
+
 /// Asks the kernel for the calls that are needed of a socket as it stands.
 #[inline(always)]
 fn ask(context: &SockOpsContext, writer: &Writer) -> Result<(), i32> {
     let mut wanted = BPF_SOCK_OPS_STATE_CB_FLAG;
-    let is_in_map = writer.stage == WRITER_READY || writer.stage == WRITER_DONE;
-    if is_in_map && settings().membership == MEMBERSHIP_BRIEF {
+    if is_in_map(writer) && settings().membership == MEMBERSHIP_BRIEF {
         wanted |= WHILE_READY;
     }
     match writer.carrier {
@@ -187,22 +233,28 @@ fn is_control() -> bool {
     every != 0 && unsafe { bpf_get_prandom_u32() } % every == 0
 }
 
-/// A segment is about to be built. If it is of the bytes that were looked at, the socket leaves the map, before anybody
-/// could answer them.
+/// A segment is about to be built. If it is of the first request, the socket leaves the map, before anybody could answer
+/// it. If it acknowledges something, it leaves too: of bytes that are expected (`tcp_rcv_established` has a short way for
+/// those) nothing else tells, and the first ones are acknowledged at once.
 #[inline(always)]
 fn sending(context: &SockOpsContext, sock: u64) -> Option<()> {
-    let Some(writer) = writer(sock) else {
-        // Evicted: nothing is known of it any more.
-        leave_socket_map(sock);
-        return context.set_cb_flags((context.cb_flags() & !ALL_CALLS) as i32).ok();
-    };
+    let Some(writer) = writer(sock) else { return evicted(context, sock) };
     if writer.stage == WRITER_DONE {
         leave(context, sock, writer, Write::Left);
+    } else if is_in_map(writer) && has_received(sock, writer) {
+        leave_answered(context, sock, writer);
     }
     if option::reserve(context, writer) {
         let _ = ask(context, writer);
     }
     Some(())
+}
+
+/// Nothing is known of a socket any more.
+#[inline(always)]
+fn evicted(context: &SockOpsContext, sock: u64) -> Option<()> {
+    leave_socket_map(sock);
+    context.set_cb_flags((context.cb_flags() & !ALL_CALLS) as i32).ok()
 }
 
 /// A segment's header is being written.
@@ -217,13 +269,15 @@ fn writing(context: &SockOpsContext, sock: u64) -> Option<()> {
 #[inline(always)]
 fn receiving(context: &SockOpsContext, sock: u64) -> Option<()> {
     let Some(writer) = writer(sock) else {
+        if context.cb_flags() & WHILE_READY == WHILE_READY {
+            return evicted(context, sock);
+        }
         option::receive(context, sock);
         return Some(());
     };
-    let is_in_map = writer.stage == WRITER_READY || writer.stage == WRITER_DONE;
     let (payload, flags) = read::incoming_segment(context)?;
-    if is_in_map && (payload != 0 || flags & FIN_OR_RESET != 0) {
-        leave(context, sock, writer, Write::LeftUnused);
+    if is_in_map(writer) && (payload != 0 || flags & FIN_OR_RESET != 0) {
+        leave_answered(context, sock, writer);
     }
     Some(())
 }
@@ -241,6 +295,13 @@ fn leave(context: &SockOpsContext, sock: u64, writer: &mut Writer, how: Write) {
     writer.stage = WRITER_OUTSIDE;
     let _ = ask(context, writer);
     count(how);
+}
+
+/// Something has come in before the first request went out.
+#[inline(always)]
+fn leave_answered(context: &SockOpsContext, sock: u64, writer: &mut Writer) {
+    let is_opened = writer.stage == WRITER_OPENED;
+    leave(context, sock, writer, if is_opened { Write::Answered } else { Write::LeftUnused });
 }
 
 /// How the connections that were enrolled end tells whether they are well.

@@ -1,8 +1,12 @@
 //! What the kernel hands to the programs that write contexts: sockets, segments, and the bytes of a call.
 
+use core::ffi::c_void;
+use core::mem::MaybeUninit;
+
 use aya_ebpf::bindings::_bindgen_ty_35::BPF_WRITE_HDR_TCP_CURRENT_MSS;
 use aya_ebpf::helpers::generated::{
-    bpf_load_hdr_opt, bpf_msg_pull_data, bpf_reserve_hdr_opt, bpf_skc_to_tcp_sock, bpf_store_hdr_opt,
+    bpf_load_hdr_opt, bpf_msg_pull_data, bpf_probe_read_kernel, bpf_reserve_hdr_opt, bpf_skc_to_tcp_sock,
+    bpf_store_hdr_opt,
 };
 use aya_ebpf::maps::SockHash;
 use aya_ebpf::programs::{SkMsgContext, SockOpsContext};
@@ -154,17 +158,14 @@ pub(crate) fn pull(context: &SkMsgContext, start: u32, end: u32) -> Result<(), i
     }
 }
 
-/// Bytes of a [`Window`].
-pub(crate) const WINDOW: u32 = 20;
-
 /// The bytes of a message that lie at one place in memory.
 pub(crate) struct View {
     start: usize,
     end: usize,
 }
 
-/// Some bytes in a row, all of which are there.
-pub(crate) struct Window(usize);
+/// So many bytes in a row, all of which are there.
+pub(crate) struct Window<const N: usize>(usize);
 
 impl View {
     /// Returns what can be seen of a message.
@@ -175,9 +176,23 @@ impl View {
 
     /// Returns the bytes from here on, if there are enough.
     #[inline(always)]
-    pub(crate) fn window(&self, at: u32) -> Option<Window> {
+    pub(crate) fn window<const N: usize>(&self, at: u32) -> Option<Window<N>> {
         let start = core::hint::black_box(self.start + (at & OFFSETS) as usize);
-        if start + WINDOW as usize > self.end { None } else { Some(Window(start)) }
+        if start + N > self.end { None } else { Some(Window(start)) }
+    }
+
+    /// Returns the words from here on, little-endian, where what lies behind the last byte is whatever is in that memory:
+    /// one call, and no bound that the verifier would have to follow.
+    #[inline(always)]
+    pub(crate) fn words<const N: usize>(&self, at: u32) -> [u32; N] {
+        let start = core::hint::black_box(self.start + (at & OFFSETS) as usize);
+        let mut words = MaybeUninit::<[u32; N]>::uninit();
+        let source = start as *const c_void;
+        // SAFETY: the destination is `N` words on the stack; the helper checks the source, and writes zeros where it cannot
+        // be read.
+        unsafe { bpf_probe_read_kernel(words.as_mut_ptr().cast(), size_of::<[u32; N]>() as u32, source) };
+        // SAFETY: the helper has written all bytes.
+        unsafe { words.assume_init() }
     }
 
     /// Returns a byte.
@@ -191,21 +206,22 @@ impl View {
         Some(unsafe { *(address as *const u8) })
     }
 
-    /// Writes to the beginning; returns whether there was room.
+    /// Writes from here on; returns whether there was room.
     #[inline(always)]
-    pub(crate) fn write<const N: usize>(&self, bytes: &[u8; N]) -> bool {
-        if self.start + N > self.end {
+    pub(crate) fn write<const N: usize>(&self, at: u32, bytes: &[u8; N]) -> bool {
+        let start = core::hint::black_box(self.start + (at & OFFSETS) as usize);
+        if start + N > self.end {
             return false;
         }
         for (index, byte) in bytes.iter().enumerate() {
             // SAFETY: the byte is before the end.
-            unsafe { ((self.start + index) as *mut u8).write_volatile(*byte) };
+            unsafe { ((start + index) as *mut u8).write_volatile(*byte) };
         }
         true
     }
 }
 
-impl Window {
+impl<const N: usize> Window<N> {
     /// Returns a byte.
     #[inline(always)]
     pub(crate) fn byte(&self, at: usize) -> u8 {
@@ -226,33 +242,21 @@ impl Window {
     }
 }
 
-/// Where reading has come to in the headers of a request.
-#[derive(Clone, Copy)]
-pub(crate) struct Cursor {
-    /// The next byte.
-    pub(crate) at: u32,
-    /// Length of the request line with its end; 0 until it was seen.
-    pub(crate) line: u32,
-    /// What is known; 0 for nothing.
-    pub(crate) state: u32,
-}
-
-/// A [`Cursor`] in a map: values that the verifier does not know let it see that all steps are alike.
-pub(crate) struct Scan<'a>(pub(crate) &'a mut [u32; 3]);
+/// How far a request was read, in a map: values that the verifier does not know let it see that all steps are alike.
+pub(crate) struct Scan<'a>(pub(crate) &'a mut [u32; 4]);
 
 impl Scan<'_> {
     #[inline(always)]
-    pub(crate) fn cursor(&self) -> Cursor {
+    pub(crate) fn load(&self) -> [u32; 4] {
         let values = &raw const *self.0;
         // SAFETY: the pointer is that of a field of a map entry.
-        let [at, line, state] = unsafe { values.read_volatile() };
-        Cursor { at, line, state }
+        unsafe { values.read_volatile() }
     }
 
     #[inline(always)]
-    pub(crate) fn set(&mut self, cursor: Cursor) {
-        let values = &raw mut *self.0;
+    pub(crate) fn store(&mut self, values: [u32; 4]) {
+        let place = &raw mut *self.0;
         // SAFETY: as above.
-        unsafe { values.write_volatile([cursor.at, cursor.line, cursor.state]) };
+        unsafe { place.write_volatile(values) };
     }
 }

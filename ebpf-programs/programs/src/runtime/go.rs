@@ -1,5 +1,7 @@
 //! Go: the goroutine, and for whom `net/http` writes a request.
 
+mod grpc;
+
 use aya_ebpf::macros::uprobe;
 use aya_ebpf::programs::ProbeContext;
 use remora_abi::{DATA_GOROUTINE, ProcessPolicy, TASKS_GO};

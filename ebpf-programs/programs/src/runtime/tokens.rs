@@ -2,8 +2,8 @@
 //! *takes* it. Who does so is told by probes, or by a part inside the process.
 
 use remora_abi::{
-    CLAIM_POSITION, ClaimEvent, DATA_TOKEN, GiftEvent, KIND_CLAIM, KIND_GIFT, Loss, MARK_CLAIM,
-    MARK_CLAIM_NOBODY, MARK_GIVE, MARK_LEAVE, MARK_TAKE, ProcessPolicy,
+    CLAIM_POSITION, ClaimEvent, DATA_TOKEN, GiftEvent, KIND_ASK, KIND_CLAIM, KIND_GIFT, Loss, MARK_ASK,
+    MARK_CLAIM, MARK_GIVE, MARK_LEAVE, MARK_TAKE, ProcessPolicy,
 };
 
 use super::Task;
@@ -25,12 +25,12 @@ pub(crate) fn take(token: u64) {
 /// Whoever takes this unit of work does so for whom the running thread works for.
 #[inline(always)]
 pub(crate) fn give(token: u64, registers: &Registers, process: &ProcessPolicy) {
-    tell(KIND_GIFT, token, super::task(registers, process));
+    tell(KIND_GIFT, token, 0, super::task(registers, process));
 }
 
-/// Tells what one unit of work has to do with another; `kind` is that of a `GiftEvent`.
+/// Tells what one unit of work has to do with another, or with a stream of that number; `kind` is that of a `GiftEvent`.
 #[inline(always)]
-pub(super) fn tell(kind: u8, token: u64, giver: Task) {
+pub(super) fn tell(kind: u8, token: u64, number: u32, giver: Task) {
     let now_ns = read::now_ns();
     let is_told = emit::record::<GiftEvent>(|event| {
         event.header = emit::header(kind, now_ns);
@@ -39,7 +39,7 @@ pub(super) fn tell(kind: u8, token: u64, giver: Task) {
         event.task = giver.id;
         event.task_parent = giver.parent;
         event.turn = thread::known().map_or(0, |thread| thread.turn);
-        event.padding = 0;
+        event.number = number;
     });
     if !is_told {
         lose(Loss::Handover);
@@ -74,7 +74,7 @@ fn claim(token: u64, descriptor: u64, ahead: u32) {
 #[inline(always)]
 pub(crate) fn marked(registers: &Registers) {
     let (token, mark) = (registers.first(), registers.second());
-    if !(MARK_TAKE..=MARK_CLAIM_NOBODY).contains(&mark) {
+    if !(MARK_TAKE..=MARK_ASK).contains(&mark) {
         return;
     }
     let Some(process) = observed_process() else { return };
@@ -85,6 +85,7 @@ pub(crate) fn marked(registers: &Registers) {
         MARK_TAKE => take(token),
         MARK_GIVE => give(token, registers, &process),
         MARK_LEAVE => take(0),
+        MARK_ASK => tell(KIND_ASK, token, 0, Task::UNKNOWN),
         _ => claim(if mark == MARK_CLAIM { token } else { 0 }, registers.third(), registers.fourth() as u32),
     }
 }

@@ -66,7 +66,7 @@ fn tell(kind: u8, header: u64) {
     if let Some(id) = id_of(header)
         && id != giver.parent
     {
-        tokens::tell(kind, id, giver);
+        tokens::tell(kind, id, 0, giver);
     }
 }
 

@@ -16,6 +16,8 @@ pub(crate) mod memory {
     pub(crate) const NONE: u8 = 4;
     /// The call moves nothing: `connect`.
     pub(crate) const CONNECT: u8 = 5;
+    /// One buffer, into which a pipe is read; `Call::sock` is the pipe.
+    pub(crate) const PIPE: u8 = 6;
 }
 
 /// What the exit needs to know of the entry.
@@ -26,6 +28,8 @@ pub(crate) struct Call {
     pub(crate) sock: u64,
     /// Address in user memory, of the kind that `memory` says.
     pub(crate) address: u64,
+    /// Address in user memory of the other end's address, where the call itself names it; else 0.
+    pub(crate) name: u64,
     /// Entry, `CLOCK_MONOTONIC`; of use only for calls that write or connect.
     pub(crate) time_ns: u64,
     /// Who makes the call.
@@ -75,6 +79,8 @@ pub(crate) struct Cursor {
     pub(crate) vector: u64,
     /// Address of the next `struct mmsghdr`.
     pub(crate) message: u64,
+    /// Address of the other end's address, of the present message; 0 where it is not named.
+    pub(crate) name: u64,
     /// Entries left at `vector`.
     pub(crate) entries: u32,
     /// Messages left at `message`.
@@ -87,8 +93,17 @@ pub(crate) struct Cursor {
 
 impl Cursor {
     /// Before the walk.
-    pub(crate) const UNSET: Self =
-        Self { left: 0, total: 0, vector: 0, message: 0, entries: 0, messages: 0, position: 0, budget: 0 };
+    pub(crate) const UNSET: Self = Self {
+        left: 0,
+        total: 0,
+        vector: 0,
+        message: 0,
+        name: 0,
+        entries: 0,
+        messages: 0,
+        position: 0,
+        budget: 0,
+    };
 }
 
 impl Call {
@@ -96,6 +111,7 @@ impl Call {
     pub(crate) const UNSET: Self = Self {
         sock: 0,
         address: 0,
+        name: 0,
         time_ns: 0,
         task: Task::UNKNOWN,
         elements: 0,

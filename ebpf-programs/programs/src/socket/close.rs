@@ -10,7 +10,7 @@ use crate::{read, thread};
 /// Handles `close`: with the last descriptor of its file, a socket ends for its programs.
 #[inline(always)]
 pub(crate) fn handle_close(descriptor: u64, time_ns: u64) {
-    let Some(found) = find_any(descriptor) else { return };
+    let Some(found) = find_any(descriptor, || 0) else { return };
     let references = read::kernel::<u64>(found.file, offsets().file_count);
     if references == Some(u64::from(offsets().file_count_last)) {
         end(found.sock, time_ns, true);

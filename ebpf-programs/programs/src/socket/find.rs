@@ -7,7 +7,7 @@ use remora_abi::{
     SOCKET_SK_OFFSET, SOCKET_TYPE_OFFSET,
 };
 
-use crate::maps::{SETTINGS, offsets};
+use crate::maps::{SETTINGS, SOCKETS, offsets};
 use crate::read;
 
 /// `SOCK_STREAM` and `SOCK_DGRAM` of `include/linux/net.h`.
@@ -16,6 +16,10 @@ const DATAGRAM: u16 = 2;
 /// `IPPROTO_TCP` and `IPPROTO_UDP`.
 const TCP: u16 = 6;
 const UDP: u16 = 17;
+
+/// `S_IFMT` and `S_IFIFO` of `include/uapi/linux/stat.h`.
+const FILE_TYPE: u16 = 0o170_000;
+const FIFO: u16 = 0o010_000;
 
 /// A socket that is observed.
 #[derive(Clone, Copy)]
@@ -51,17 +55,18 @@ const _: () = assert!(core::mem::offset_of!(SocketHead, sock) == SOCKET_SK_OFFSE
 /// What a file's private data are is told by whether they name the file in turn, as a `struct socket` does.
 #[inline(always)]
 pub(crate) fn find(descriptor: u64) -> Option<Found> {
-    found(descriptor, false)
+    found(descriptor, false, || 0)
 }
 
-/// Returns what [`find`] returns, or the UDP socket behind a descriptor if one of its ports is observed.
+/// Returns what [`find`] returns, or the UDP socket behind a descriptor if one of its ports is observed, or was before,
+/// or the `target` port of what is sent now.
 #[inline(always)]
-pub(crate) fn find_any(descriptor: u64) -> Option<Found> {
-    found(descriptor, true)
+pub(crate) fn find_any(descriptor: u64, target: impl FnOnce() -> u16) -> Option<Found> {
+    found(descriptor, true, target)
 }
 
 #[inline(always)]
-fn found(descriptor: u64, takes_datagrams: bool) -> Option<Found> {
+fn found(descriptor: u64, takes_datagrams: bool, target: impl FnOnce() -> u16) -> Option<Found> {
     let offsets = offsets();
     let file = file(descriptor as u32)?;
     let socket = read::pointer(file, offsets.file_private_data)?;
@@ -69,15 +74,15 @@ fn found(descriptor: u64, takes_datagrams: bool) -> Option<Found> {
     if head.file != file.get() || head.sock == 0 {
         return None;
     }
+    let inode = read::kernel::<u64>(socket, offsets.socket_inode_number)? as u32;
     let family = if head.kind == STREAM {
         family(head.sock)?
     } else if takes_datagrams && head.kind == DATAGRAM {
-        datagram_family(head.sock)?
+        datagram_family(head.sock, inode, target)?
     } else {
         return None;
     };
-    let number = read::kernel::<u64>(socket, offsets.socket_inode_number)?;
-    Some(Found { sock: head.sock, file: file.get(), inode: number as u32, family })
+    Some(Found { sock: head.sock, file: file.get(), inode, family })
 }
 
 /// Returns the family of a `struct sock` if it is observed.
@@ -95,14 +100,16 @@ pub(crate) fn family(sock: u64) -> Option<u8> {
     None
 }
 
-/// Returns the family of a UDP socket that is connected or bound to a port which is observed.
+/// Returns the family of a UDP socket that is connected or bound to a port which is observed, or sends to one, now or
+/// before.
 #[inline(always)]
-fn datagram_family(sock: u64) -> Option<u8> {
+fn datagram_family(sock: u64, inode: u32, target: impl FnOnce() -> u16) -> Option<u8> {
     let offsets = offsets();
     let ports = SETTINGS.get(0)?.datagram_ports;
     let peer = u16::from_be(read::kernel::<u16>(sock, offsets.sock_dport)?);
     let local = read::kernel::<u16>(sock, offsets.sock_num)?;
-    if distance(ports, peer) != 0 && distance(ports, local) != 0 {
+    let is_named = distance(ports, peer) == 0 || distance(ports, local) == 0;
+    if !is_named && !is_known(sock, inode) && distance(ports, target()) != 0 {
         return None;
     }
     let family = read::kernel::<u16>(sock, offsets.sock_family)?;
@@ -111,11 +118,36 @@ fn datagram_family(sock: u64) -> Option<u8> {
     (is_udp && is_inet).then_some(family as u8 | FAMILY_DATAGRAM)
 }
 
+#[inline(always)]
+fn is_known(sock: u64, inode: u32) -> bool {
+    // SAFETY: the pointer is that of a map entry.
+    SOCKETS.get_ptr(&sock).is_some_and(|state| unsafe { (*state).inode } == inode)
+}
+
+/// Returns whether a socket for datagrams is bound to a port that is observed.
+#[inline(always)]
+pub(crate) fn is_bound_to_observed(port: u16) -> bool {
+    SETTINGS.get(0).is_some_and(|settings| distance(settings.datagram_ports, port) == 0)
+}
+
 /// Returns 0 where a port is among others: without branches, of which the verifier would follow every sequence.
 #[inline(always)]
 fn distance(ports: [u16; DATAGRAM_PORTS], port: u16) -> u64 {
     const { assert!(DATAGRAM_PORTS as u32 * u16::BITS <= u64::BITS) };
     ports.into_iter().map(|known| u64::from(known ^ port)).product()
+}
+
+/// Returns the address of the `struct pipe_inode_info` behind a descriptor; none for any other file.
+#[inline(always)]
+pub(crate) fn pipe(descriptor: u64) -> Option<u64> {
+    let offsets = offsets();
+    let file = file(descriptor as u32)?;
+    let inode = read::pointer(file, offsets.file_inode)?;
+    let mode = read::kernel::<u16>(inode, offsets.inode_mode)?;
+    if mode & FILE_TYPE != FIFO {
+        return None;
+    }
+    read::pointer(file, offsets.file_private_data).map(NonZero::get)
 }
 
 /// Returns the address of the `struct file` behind a descriptor (`files_lookup_fd_raw`).

@@ -5,11 +5,12 @@ use core::num::NonZero;
 use aya_ebpf::helpers::bpf_get_current_comm;
 use remora_abi::{
     DATA_TOKEN, FAMILY_DATAGRAM, FAMILY_INET, FAMILY_INET6, FAMILY_UNIX, KIND_OPENED, Loss, MAX_UNIX_PATH,
-    OPENED_POSITIONS, OpenedEvent, ROLE_CONNECTED, ROLE_UNKNOWN, SocketState,
+    OPENED_POSITIONS, OpenedEvent, ROLE_ACCEPTED, ROLE_CONNECTED, ROLE_UNKNOWN, SocketState,
 };
 
 use crate::emit;
 use crate::maps::{SOCKETS, lose, offsets};
+use crate::socket::find;
 use crate::{read, thread};
 
 /// Length of `sockaddr_un::sun_family`, which `unix_address::len` includes.
@@ -92,8 +93,19 @@ fn fill_inet(event: &mut OpenedEvent, sock: u64, family: u8) {
     };
     read::kernel_bytes(&mut event.local_address, length, sock + u64::from(local));
     read::kernel_bytes(&mut event.peer_address, length, sock + u64::from(peer));
-    if event.role != ROLE_CONNECTED && family & FAMILY_DATAGRAM == 0 {
+    if family & FAMILY_DATAGRAM != 0 {
+        fill_datagram_role(event);
+    } else if event.role != ROLE_CONNECTED {
         fill_first_positions(event, sock);
+    }
+}
+
+/// Nobody is told who begins. Who waits at a port that is known, and for no peer in particular, is asked.
+#[inline(always)]
+fn fill_datagram_role(event: &mut OpenedEvent) {
+    let is_server = event.peer_port == 0 && find::is_bound_to_observed(event.local_port);
+    if event.role == ROLE_UNKNOWN {
+        event.role = if is_server { ROLE_ACCEPTED } else { ROLE_CONNECTED };
     }
 }
 
@@ -154,7 +166,7 @@ fn fill_unix(event: &mut OpenedEvent, sock: u64, role: u8) {
     let own_name = read::pointer(sock, offsets.unix_addr);
     let peer_name = peer.and_then(|peer| read::pointer(peer, offsets.unix_addr));
     if role == ROLE_UNKNOWN && own_name.is_some() && peer_name.is_none() {
-        event.role = remora_abi::ROLE_ACCEPTED;
+        event.role = ROLE_ACCEPTED;
     } else if role == ROLE_UNKNOWN && own_name.is_none() && peer_name.is_some() {
         event.role = ROLE_CONNECTED;
     }

@@ -6,13 +6,15 @@ use crate::emit;
 use crate::maps::lose;
 use crate::read;
 use crate::socket::call::{Call, Cursor, memory};
+use crate::socket::peer;
 
-/// The part of `struct msghdr` that names the vector.
+/// The beginning of `struct msghdr`.
 #[repr(C)]
 #[derive(Clone, Copy)]
-struct MessageHeader {
-    name: u64,
-    name_length: u64,
+pub(super) struct MessageHeader {
+    pub(super) name: u64,
+    name_length: u32,
+    padding: u32,
     vector: u64,
     entries: u64,
 }
@@ -44,6 +46,9 @@ pub(crate) fn tell(call: &mut Call, mut event: DataEvent, moved: u64) {
         if segment.length != 0 {
             event.position = cursor.position;
             account_for_insertion(call, &mut event, segment.length as u32);
+            if call.framing != 0 {
+                peer::tell(call, &event, cursor.name);
+            }
             emit_segment(call, &mut event, segment, &mut cursor.budget);
             cursor.position = cursor.position.wrapping_add(segment.length as u32).wrapping_add(call.framing);
             cursor.total += segment.length + u64::from(call.framing);
@@ -96,6 +101,7 @@ fn begin(call: &mut Call, moved: u64) {
     let mut cursor = Cursor {
         left: moved,
         vector: call.address,
+        name: call.name,
         entries: call.elements,
         position: call.position,
         budget: call.capture_bytes,
@@ -114,7 +120,11 @@ fn begin(call: &mut Call, moved: u64) {
 #[inline(always)]
 fn enter_message(cursor: &mut Cursor, address: u64) {
     cursor.entries = 0;
+    cursor.name = 0;
     if let Some(header) = read::user::<MessageHeader>(address) {
+        if header.name_length >= peer::SHORTEST_NAME {
+            cursor.name = header.name;
+        }
         cursor.vector = header.vector;
         cursor.entries = header.entries as u32;
     }

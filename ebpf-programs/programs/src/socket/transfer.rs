@@ -3,8 +3,8 @@
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use remora_abi::{
     Count, DATA_COUNTED, DATA_EOF, DATAGRAM_FRAMING, DIRECTION_EGRESS, DIRECTION_INGRESS, DataEvent,
-    FAMILIES_COUNTED, FAMILY_DATAGRAM, KIND_DATA, PROCESS_IGNORE, ProcessPolicy, SOCKET_IGNORE, SocketState,
-    TASKS_LIBUV, TASKS_NONE,
+    FAMILIES_COUNTED, FAMILY_DATAGRAM, KIND_DATA, MAX_CAPTURE, PROCESS_IGNORE, ProcessPolicy, SOCKET_IGNORE,
+    SocketState, TASKS_LIBUV, TASKS_NONE, YOUNG_BYTES, YOUNG_CAPTURE_FACTOR,
 };
 
 use crate::arch::Registers;
@@ -14,8 +14,9 @@ use crate::read;
 use crate::runtime;
 use crate::socket::call::{Call, memory};
 use crate::socket::find::{Found, find_any};
-use crate::socket::{open, segments};
+use crate::socket::{open, peer, pipe, segments};
 use crate::thread::{self, Thread};
+use crate::tls;
 
 /// `EINPROGRESS`
 const IN_PROGRESS: i64 = -115;
@@ -31,6 +32,8 @@ pub(crate) struct Memory {
     pub(crate) address: u64,
     /// Number of elements there.
     pub(crate) elements: u32,
+    /// Address of the other end's address, where the call takes one; else 0.
+    pub(crate) name: u64,
     /// Whether the call works on sockets only (`recv` and relatives, not `read`).
     pub(crate) is_of_socket: bool,
 }
@@ -48,7 +51,7 @@ pub(crate) fn observed_process() -> Option<ProcessPolicy> {
             first_offset: 0,
             second_offset: 0,
             has_tokens: 0,
-            padding: 0,
+            reads_pipes: 0,
         },
     };
     if policy.mode == PROCESS_IGNORE {
@@ -62,11 +65,15 @@ pub(crate) fn observed_process() -> Option<ProcessPolicy> {
 #[inline(always)]
 pub(crate) fn enter(registers: &Registers, descriptor: u64, direction: u8, memory: Memory) {
     let Some(process) = observed_process() else { return };
-    let Some(found) = find_any(descriptor) else {
+    let Some(found) = find_any(descriptor, || peer::target_port(&memory, direction)) else {
         // libuv's threads wake its loop through an eventfd.
         let is_message = memory.is_of_socket || process.tasks == TASKS_LIBUV;
         if is_message && direction == DIRECTION_INGRESS {
             thread::turn_away();
+        }
+        let is_read = direction == DIRECTION_INGRESS && memory.kind == memory::BUFFER;
+        if process.reads_pipes != 0 && is_read && !memory.is_of_socket {
+            pipe::enter(descriptor, memory.address);
         }
         return;
     };
@@ -83,6 +90,7 @@ pub(crate) fn enter(registers: &Registers, descriptor: u64, direction: u8, memor
     call.inode = found.inode;
     call.family = found.family;
     call.address = memory.address;
+    call.name = memory.name;
     call.elements = memory.elements;
     call.memory = memory.kind;
     call.direction = direction;
@@ -101,6 +109,9 @@ pub(crate) fn enter(registers: &Registers, descriptor: u64, direction: u8, memor
         locate(call, &found);
     }
     call.task = runtime::task(registers, &process);
+    if memory.kind != memory::CONNECT {
+        tls::note_socket(&found, &call.task, thread.tls_depth);
+    }
     // A datagram that is received may be about anything.
     let is_datagram = call.framing / DATAGRAM_FRAMING;
     thread.turn = thread.turn.wrapping_add(is_datagram * u32::from(direction));
@@ -180,6 +191,9 @@ pub(crate) fn exit(result: i64) {
 fn finish(thread: &mut Thread, result: i64) {
     let turn = thread.turn;
     let call = &mut thread.call;
+    if call.memory == memory::PIPE {
+        return pipe::tell(call, turn, result);
+    }
     if call.memory == memory::CONNECT {
         if result == 0 || result == IN_PROGRESS {
             open::announce(call.sock, call.inode, call.family, remora_abi::ROLE_CONNECTED, call.time_ns);
@@ -197,6 +211,7 @@ fn finish(thread: &mut Thread, result: i64) {
     if call.framing != 0 {
         relocate(call, state);
     }
+    widen_for_young(call, state);
     let mut event = describe(call, turn, time_ns);
     if is_ingress {
         event.reverse_position = reverse_of_ingress(call, state);
@@ -215,27 +230,18 @@ fn finish(thread: &mut Thread, result: i64) {
 
 #[inline(always)]
 fn describe(call: &Call, turn: u32, time_ns: u64) -> DataEvent {
-    let mut header = emit::header(KIND_DATA, time_ns);
-    header.direction = call.direction;
-    header.family = call.family;
-    header.inode = call.inode;
-    header.sock = call.sock;
-    header.flags = call.task.flags as u8;
+    let mut event = emit::data_event(KIND_DATA, time_ns, &call.task);
+    event.header.direction = call.direction;
+    event.header.family = call.family;
+    event.header.inode = call.inode;
+    event.header.sock = call.sock;
     if call.family & FAMILIES_COUNTED != 0 {
-        header.flags |= DATA_COUNTED;
+        event.header.flags |= DATA_COUNTED;
     }
-    DataEvent {
-        header,
-        position: call.position,
-        reverse_position: call.reverse_position,
-        length: 0,
-        captured: 0,
-        task: call.task.id,
-        task_parent: call.task.parent,
-        turn,
-        inserted_at: 0,
-        inserted: 0,
-    }
+    event.position = call.position;
+    event.reverse_position = call.reverse_position;
+    event.turn = turn;
+    event
 }
 
 /// A reader may have entered its call before the last response was written: the other direction counts at exit.
@@ -255,6 +261,18 @@ fn relocate(call: &mut Call, state: *const SocketState) {
     // SAFETY: the pointer is that of a map entry; the counters are independent.
     let [written, read] = unsafe { (*state).seen };
     call.position = if call.direction == DIRECTION_EGRESS { written as u32 } else { read as u32 };
+}
+
+/// The first bytes of a connection come faster than user space can say how many of them it needs. Where user space is behind
+/// already, they would take the room of what all others say.
+#[inline(always)]
+fn widen_for_young(call: &mut Call, state: *const SocketState) {
+    // SAFETY: the pointer is that of a map entry; the counters are independent.
+    let [written, read] = unsafe { (*state).seen };
+    let seen = if call.direction == DIRECTION_EGRESS { written } else { read };
+    if seen < YOUNG_BYTES && emit::is_roomy() {
+        call.capture_bytes = (call.capture_bytes * YOUNG_CAPTURE_FACTOR).min(MAX_CAPTURE);
+    }
 }
 
 /// Two threads that write to one socket at the same time may lose an addition; the target has no atomics.

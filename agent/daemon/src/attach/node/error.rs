@@ -21,6 +21,9 @@ pub(in crate::attach) enum Error {
     /// The application waits for the signal.
     #[error("the application handles SIGUSR1 itself")]
     Handled,
+    /// It would hear the signal later, when nobody waits for its inspector any more.
+    #[error("it is stopped, or frozen with its control group")]
+    Stopped,
     /// The inspector would have no port.
     #[error("port {port} is taken, where its inspector would listen")]
     PortTaken {
@@ -39,7 +42,7 @@ pub(in crate::attach) enum Error {
     /// The protocol failed.
     #[error("talk to its inspector: {0}")]
     WebSocket(#[from] Box<tungstenite::Error>),
-    /// It was busy for too long, or stopped.
+    /// It was busy for too long, or has been stopped since.
     #[error("its inspector did not answer in time")]
     NotAnswered,
     /// The inspector answered something else.
@@ -47,6 +50,14 @@ pub(in crate::attach) enum Error {
     Answer {
         /// The beginning of the answer.
         answer: String,
+    },
+    /// Something else listens there.
+    #[error("no inspector was found at {address}: {source}")]
+    NoInspector {
+        /// Where it listens.
+        address: SocketAddr,
+        /// What went wrong.
+        source: Box<Error>,
     },
     /// The inspector stays open: somebody else uses it, or the process is busy.
     #[error("its inspector at {address} is still open")]
@@ -64,18 +75,20 @@ impl Error {
             Error::NoSymbols => "symbols",
             Error::NotCaught => "not_caught",
             Error::Handled => "handled",
+            Error::Stopped => "stopped",
             Error::PortTaken { .. } => "port_taken",
             Error::NotOpened => "not_opened",
             Error::Namespace(_) => "namespace",
             Error::Connection(_) | Error::WebSocket(_) => "connection",
             Error::NotAnswered => "not_answered",
             Error::Answer { .. } => "answer",
+            Error::NoInspector { .. } => "no_inspector",
             Error::LeftOpen { .. } => "left_open",
         }
     }
 
     /// Returns whether it may be otherwise soon: nothing was done to the process.
     pub(in crate::attach) fn is_passing(&self) -> bool {
-        matches!(self, Error::NotCaught | Error::PortTaken { .. })
+        matches!(self, Error::NotCaught | Error::Stopped | Error::PortTaken { .. })
     }
 }

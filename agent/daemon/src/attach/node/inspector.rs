@@ -26,14 +26,15 @@ pub(super) struct Inspector {
 }
 
 impl Inspector {
-    /// Returns a session with the only target of the inspector that listens there.
-    /// Each connection is noted before anything is sent.
+    /// Returns a session with the only target of the inspector that listens there; [`Error::NoInspector`] where none is
+    /// found. Each connection is noted before anything is sent.
     pub(super) fn connect(
         address: SocketAddr,
         note: &impl Fn(SocketAddr),
         until: Instant,
     ) -> Result<Self, Error> {
-        let target = target(connect(address, note, until)?, address)?;
+        let asked = connect(address, note, until).and_then(|stream| target(stream, address, until));
+        let target = asked.map_err(|source| Error::NoInspector { address, source: Box::new(source) })?;
         let stream = connect(address, note, until)?;
         let local = stream.local_addr()?;
         let config = WebSocketConfig::default()
@@ -132,11 +133,11 @@ fn connect(address: SocketAddr, note: &impl Fn(SocketAddr), until: Instant) -> R
 }
 
 /// Asks which targets there are. Returns the path of the only one: the main thread.
-fn target(mut stream: TcpStream, address: SocketAddr) -> Result<String, Error> {
+fn target(mut stream: TcpStream, address: SocketAddr, until: Instant) -> Result<String, Error> {
     write!(stream, "GET /json/list HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
     let mut answer = Vec::new();
     let mut block = [0; 4096];
-    loop {
+    while Instant::now() < until {
         let read = stream.read(&mut block)?;
         answer.extend_from_slice(block.get(..read).unwrap_or_default());
         if let Some(found) = target_in(&String::from_utf8_lossy(&answer)) {
@@ -147,6 +148,7 @@ fn target(mut stream: TcpStream, address: SocketAddr) -> Result<String, Error> {
             return Err(Error::Answer { answer });
         }
     }
+    Err(Error::NotAnswered)
 }
 
 /// Returns the id of the only Node target in a whole answer.

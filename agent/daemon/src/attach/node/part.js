@@ -9,10 +9,11 @@
   "use strict";
 
   const KEY = Symbol.for("remora.part");
-  const VERSION = 1;
+  const VERSION = 3;
   const TAKE = 0x52e0;
   const GIVE = 0x52e1;
   const LEAVE = 0x52e2;
+  const ASK = 0x52e5;
   // Above every process id, so that the system call finds nobody; and Node compares with its own.
   const FIRST_TOKEN = 1 << 23;
   const TOKENS_OF_THREAD = 1 << 24;
@@ -50,7 +51,7 @@
   function install(kill, undone) {
     const { AsyncLocalStorage } = require("async_hooks");
     const channels = require("diagnostics_channel");
-    const { threadId } = require("worker_threads");
+    const { threadId, Worker } = require("worker_threads");
     const http = require("http");
     const net = require("net");
 
@@ -216,6 +217,12 @@
       return token;
     }
 
+    // What a worker thread says is nobody's too: it may have been made for one request, and answer another.
+    replace(Worker.prototype, "emit", (emit) => function (...parameters) {
+      if (present() === NOBODY) return Reflect.apply(emit, this, parameters);
+      return runFor(NOBODY, emit, this, parameters);
+    });
+
     // ---- clients that write for somebody in another's time ---------------------------------------------------------
 
     subscribe("undici:request:create", ({ request }) => {
@@ -258,6 +265,28 @@
       });
     }
 
+    // ---- queues of jobs --------------------------------------------------------------------------------------------
+
+    // A job works under the number under which it was asked for.
+    const jobs = new WeakMap();
+
+    // What a method gives is a job, or begins with the data of one.
+    function ask(target, name) {
+      replace(target, name, (method) => function (...parameters) {
+        if (!isAtWork) return Reflect.apply(method, this, parameters);
+        const token = nextToken();
+        kill(token, ASK);
+        const answer = runFor(token, method, this, parameters);
+        if (typeof answer?.then !== "function") return answer;
+        // Handed on, not listened to: a refusal that nobody handles is still one that nobody handles.
+        return answer.then((result) => {
+          const job = Array.isArray(result) ? result[0] : result;
+          if (job !== null && typeof job === "object") jobs.set(job, token);
+          return result;
+        });
+      });
+    }
+
     const libraries = [
       [/\/pg-pool\/index\.js$/, (Pool) => bind(Pool.prototype, "connect")],
       [/\/pg\/lib\/client\.js$/, (Client) => {
@@ -286,6 +315,23 @@
         });
       }],
       [/\/mysql2\/lib\/(base\/)?pool\.js$/, (Pool) => bind(Pool.prototype, "getConnection")],
+      [/\/bullmq\/dist\/cjs\/classes\/worker\.js$/, ({ Worker }) => {
+        ask(Worker.prototype, "moveToActive");
+        replace(Worker.prototype, "createJob", (create) => function (...parameters) {
+          const job = Reflect.apply(create, this, parameters);
+          const token = jobs.get(parameters[0]);
+          if (token !== undefined && job !== null && typeof job === "object") jobs.set(job, token);
+          return job;
+        });
+        replace(Worker.prototype, "callProcessJob", (process) => function (...parameters) {
+          return runFor(jobs.get(parameters[0]), process, this, parameters);
+        });
+      }],
+      [/\/bullmq\/dist\/cjs\/classes\/job\.js$/, ({ Job }) => {
+        // Who has done one asks for the next with the same word.
+        ask(Job.prototype, "moveToCompleted");
+        ask(Job.prototype, "moveToFailed");
+      }],
       [/\/undici\/lib\/(dispatcher\/)?dispatcher-base\.js$/, (Base) => replaceDispatch(Base.prototype)],
     ];
 

@@ -4,8 +4,7 @@ use std::fs::{self, File};
 
 use procfs::net::TcpState;
 
-use super::Error;
-use super::libuv;
+use super::{Error, libuv, stopped};
 use crate::discover::{Symbols, tcp_sockets};
 
 /// `SIGUSR1`
@@ -35,6 +34,9 @@ pub(super) fn check(tgid: u32, symbols: &mut Symbols) -> Result<(), Error> {
     let memory = File::open(format!("/proc/{tgid}/mem"))?;
     if libuv::watched_signals(&memory, watchers).ok_or(Error::NoSymbols)?.contains(&SIGNAL) {
         return Err(Error::Handled);
+    }
+    if stopped::is_stopped(tgid) {
+        return Err(Error::Stopped);
     }
     let is_taken = tcp_sockets(tgid)
         .iter()

@@ -1,11 +1,11 @@
-//! TLS libraries of a process: what they encrypt is not seen.
+//! TLS libraries of a process, and whether what they encrypt is seen.
 
 use std::collections::BTreeMap;
 use std::fs;
 
 use serde::Serialize;
 
-use crate::discover::{Process, Runtime};
+use crate::discover::{self, Process, Runtime};
 
 /// Parts of file names of TLS libraries, and what each is.
 const LIBRARIES: &[(&str, &str)] = &[
@@ -28,19 +28,41 @@ pub(super) struct Tls {
     pub what: String,
     /// Where it is mapped from; none where it is part of the program.
     pub path: Option<String>,
+    /// Whether its plaintext is seen.
+    pub is_seen: bool,
 }
 
-/// Returns what the process could encrypt with.
+/// Returns what the process could encrypt with, or does.
 pub(super) fn tls(process: &Process) -> Vec<Tls> {
     let maps = fs::read_to_string(format!("/proc/{}/maps", process.tgid)).unwrap_or_default();
     let mut found = libraries(&maps);
-    let built_in = match &process.runtime {
-        Runtime::Go { .. } => Some("crypto/tls, part of the Go program if it uses it"),
-        Runtime::Node => Some("OpenSSL, part of the node executable"),
+    let seen: Vec<String> =
+        discover::tls_files(process).iter().map(|path| path.display().to_string()).collect();
+    for tls in &mut found {
+        tls.is_seen = tls.path.as_ref().is_some_and(|path| seen.contains(path));
+    }
+    let is_found = |path: &String| found.iter().any(|tls| tls.path.as_ref() == Some(path));
+    let built_in: Vec<_> = seen.iter().filter(|path| !is_found(path)).cloned().collect();
+    let is_part = !built_in.is_empty();
+    let what = match &process.runtime {
+        Runtime::Go { .. } => "crypto/tls, part of the Go program",
+        Runtime::Node => "OpenSSL, part of the node executable",
+        _ => "a TLS library that is part of another file",
+    };
+    found.extend(built_in.into_iter().map(|path| Tls {
+        what: format!("{what} ({path})"),
+        path: Some(path),
+        is_seen: true,
+    }));
+    let unseen = match &process.runtime {
+        Runtime::Go { .. } if !is_part => {
+            Some("crypto/tls, where the Go program has it: its functions are not found")
+        }
+        Runtime::Node if !is_part => Some("OpenSSL in the node executable: its functions are not found"),
         Runtime::Java => Some("JSSE, inside the Java virtual machine"),
         _ => None,
     };
-    found.extend(built_in.map(|what| Tls { what: what.to_owned(), path: None }));
+    found.extend(unseen.map(|what| Tls { what: what.to_owned(), path: None, is_seen: false }));
     found
 }
 
@@ -52,7 +74,7 @@ fn libraries(maps: &str) -> Vec<Tls> {
             by_path.insert(path.to_owned(), format!("{library} ({path})"));
         }
     }
-    by_path.into_iter().map(|(path, what)| Tls { what, path: Some(path) }).collect()
+    by_path.into_iter().map(|(path, what)| Tls { what, path: Some(path), is_seen: false }).collect()
 }
 
 #[cfg(test)]

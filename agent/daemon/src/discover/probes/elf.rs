@@ -31,7 +31,10 @@ pub(super) fn symbol_in<'a, R: ReadRef<'a>>(elf: &object::File<'a, R>, name: &st
 }
 
 /// Returns the addresses of symbols that a file for 64-bit machines defines.
-fn addresses_in<'a, R: ReadRef<'a>>(elf: &object::File<'a, R>, names: &[&str]) -> Vec<Option<u64>> {
+pub(super) fn addresses_in<'a, R: ReadRef<'a>>(
+    elf: &object::File<'a, R>,
+    names: &[&str],
+) -> Vec<Option<u64>> {
     let mut addresses = vec![None; names.len()];
     let object::File::Elf64(elf) = elf else { return addresses };
     // The dynamic symbols are few: mostly they will do.

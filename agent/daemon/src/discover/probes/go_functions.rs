@@ -2,9 +2,11 @@
 
 use std::fs::File;
 
-use object::{Object as _, ObjectSection as _};
+use object::{Object as _, ObjectSection as _, ObjectSegment as _, ReadRef};
 
-use super::elf::offset_of;
+use super::elf::{offset_of, symbol_in};
+use super::returns::Text;
+use super::{Places, Purpose};
 use crate::discover::bounded::Bounded;
 
 /// `runtime.pcHeader.magic` from Go 1.20, and from 1.18.
@@ -20,20 +22,103 @@ mod word {
     pub(super) const FUNCTION_TABLE: usize = 7;
 }
 
-/// Returns the offset in the file of the function with this name.
-pub(super) fn offset(file: &File, name: &str) -> Option<u64> {
+/// A function that tells something.
+struct Function {
+    name: &'static str,
+    /// Where the function begins,
+    entered: Option<Purpose>,
+    /// and where it returns.
+    returned: Option<Purpose>,
+}
+
+impl Function {
+    const fn entered(name: &'static str, purpose: Purpose) -> Self {
+        Self { name, entered: Some(purpose), returned: None }
+    }
+}
+
+const FUNCTIONS: &[Function] = &[
+    Function::entered("net/http.(*persistConn).roundTrip", Purpose::GoRoundTrip),
+    Function {
+        name: "google.golang.org/grpc/internal/transport.(*http2Client).createHeaderFields",
+        entered: None,
+        returned: Some(Purpose::GrpcHeaderMade),
+    },
+    Function::entered(
+        "google.golang.org/grpc/internal/transport.(*loopyWriter).writeHeader",
+        Purpose::GrpcHeaderWritten,
+    ),
+    Function::entered("google.golang.org/grpc.(*Server).handleStream", Purpose::GrpcStreamServed),
+    Function {
+        name: "crypto/tls.(*Conn).Write",
+        entered: Some(Purpose::TlsGoWrite),
+        returned: Some(Purpose::TlsGoReturned),
+    },
+    Function {
+        name: "crypto/tls.(*Conn).Read",
+        entered: Some(Purpose::TlsGoRead),
+        returned: Some(Purpose::TlsGoReturned),
+    },
+    Function {
+        name: "crypto/tls.(*Conn).clientHandshake",
+        entered: Some(Purpose::TlsGoHandshake),
+        returned: Some(Purpose::TlsGoHandshaken),
+    },
+    Function {
+        name: "crypto/tls.(*Conn).serverHandshake",
+        entered: Some(Purpose::TlsGoHandshake),
+        returned: Some(Purpose::TlsGoHandshaken),
+    },
+    Function::entered("crypto/tls.(*Conn).Close", Purpose::TlsGoClose),
+];
+
+/// Returns what there is in a Go program.
+pub(super) fn in_file(file: &File) -> Places {
     let bounded = Bounded::new(file);
-    let elf = object::File::parse(&bounded).ok()?;
+    let Ok(elf) = object::File::parse(&bounded) else { return Places::new() };
+    FUNCTIONS.iter().filter_map(|function| places(&elf, function)).flatten().collect()
+}
+
+/// Returns the places of one function: none of them, if not all can be told.
+fn places<'a, R: ReadRef<'a>>(elf: &object::File<'a, R>, function: &Function) -> Option<Places> {
+    let extent = extent(elf, function.name)?;
+    // The symbol is believed rather than the table, where a linker of C has moved the text.
+    let address = symbol_in(elf, function.name).unwrap_or(extent.address);
+    let mut places = Places::new();
+    if let Some(entered) = function.entered {
+        places.push((entered, offset_of(elf, address)?));
+    }
+    if let Some(returned) = function.returned {
+        let text = text_of(elf, address, extent.length)?;
+        for address in Text::of_function(text, address)?.returns(address)? {
+            places.push((returned, offset_of(elf, address)?));
+        }
+    }
+    Some(places)
+}
+
+fn text_of<'a, R: ReadRef<'a>>(elf: &object::File<'a, R>, address: u64, length: u64) -> Option<&'a [u8]> {
+    elf.segments().find_map(|segment| segment.data_range(address, length).ok().flatten())
+}
+
+fn extent<'a, R: ReadRef<'a>>(elf: &object::File<'a, R>, name: &str) -> Option<Extent> {
     let is_table = |name: &str| name.ends_with(".gopclntab");
     let mut sections = elf.sections().take(MAX_SECTIONS);
     let section = sections.find(|section| section.name().is_ok_and(is_table))?;
     let text = elf.section_by_name(".text")?.address();
-    let address = find(section.data().ok()?, text, name)?;
-    offset_of(&elf, address)
+    find(section.data().ok()?, text, name)
 }
 
-/// Returns the address of a function. `text` stands in for the address that the table leaves to the linker.
-fn find(table: &[u8], text: u64, name: &str) -> Option<u64> {
+/// Where a function lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Extent {
+    address: u64,
+    /// Bytes to the next function.
+    length: u64,
+}
+
+/// Returns where a function lies. `text` stands in for the address that the table leaves to the linker.
+fn find(table: &[u8], text: u64, name: &str) -> Option<Extent> {
     let magic = u32_at(table, 0)?;
     let pointer_size = *table.get(7)?;
     if !(magic == MAGIC_1_18 || magic == MAGIC_1_20) || pointer_size != 8 {
@@ -49,7 +134,13 @@ fn find(table: &[u8], text: u64, name: &str) -> Option<u64> {
         let function = usize::try_from(u32_at(functions, 8 * index + 4)?).ok()?;
         let name_at = usize::try_from(u32_at(functions, function.checked_add(4)?)?).ok()?;
         let rest = names.get(name_at..)?.strip_prefix(name.as_bytes())?;
-        (rest.first() == Some(&0)).then_some(start.checked_add(u64::from(entry))?)
+        if rest.first() != Some(&0) {
+            return None;
+        }
+        // Behind the last function, the table has the end of the text.
+        let next = u32_at(functions, 8 * (index + 1))?;
+        let length = u64::from(next.checked_sub(entry)?);
+        Some(Extent { address: start.checked_add(u64::from(entry))?, length })
     })
 }
 
@@ -75,8 +166,8 @@ mod tests {
             table.extend(word.to_le_bytes());
         }
         table.extend(names);
-        // Entries, then the two `_func`s.
-        for number in [0x10_u32, 16, 0x20, 24, 0x10, 0, 0x20, 10] {
+        // Entries, the end of the text, then the two `_func`s.
+        for number in [0x10_u32, 20, 0x20, 28, 0x38, 0x10, 0, 0x20, 10] {
             table.extend(number.to_le_bytes());
         }
         table
@@ -84,9 +175,10 @@ mod tests {
 
     #[test]
     fn functions_are_found_by_their_whole_names() {
-        assert_eq!(find(&table(0x1000), 0, "main.f"), Some(0x1020));
-        assert_eq!(find(&table(0x1000), 0, "main.main"), Some(0x1010));
-        assert_eq!(find(&table(0), 0x4000, "main.main"), Some(0x4010));
+        let extent = |address, length| Some(Extent { address, length });
+        assert_eq!(find(&table(0x1000), 0, "main.f"), extent(0x1020, 0x18));
+        assert_eq!(find(&table(0x1000), 0, "main.main"), extent(0x1010, 0x10));
+        assert_eq!(find(&table(0), 0x4000, "main.main"), extent(0x4010, 0x10));
         assert_eq!(find(&table(0x1000), 0, "main"), None);
     }
 

@@ -22,8 +22,8 @@ pub(super) struct Text<'a> {
     /// Address of the first.
     start: u64,
     bytes: &'a [u8],
-    /// Where functions begin, and parts that the compiler has split off.
-    beginnings: BTreeSet<u64>,
+    /// Where functions begin, and parts that the compiler has split off, in order.
+    beginnings: Vec<u64>,
     /// Functions that others know by name: whoever jumps there leaves its own for good.
     exported: HashSet<u64>,
 }
@@ -50,32 +50,48 @@ impl<'a> Text<'a> {
         })
     }
 
+    /// Returns the instructions of one function, which ends where the next begins.
+    pub(super) fn of_function(bytes: &'a [u8], start: u64) -> Option<Self> {
+        let end = start.checked_add(u64::try_from(bytes.len()).ok()?)?;
+        Some(Self { start, bytes, beginnings: vec![start, end], exported: HashSet::new() })
+    }
+
     /// Returns the addresses at which the function at `entry` returns, as far as its own instructions do: where it ends
     /// by a jump to an exported function or by an indirect one, that function returns for it.
     pub(super) fn returns(&self, entry: u64) -> Option<Vec<u64>> {
-        let mut returns = BTreeSet::new();
+        self.ways_out(entry).map(|(returns, _)| returns)
+    }
+
+    /// Returns the addresses at which the function at `entry` returns; none where it ends in other ways too, or may.
+    pub(super) fn all_returns(&self, entry: u64) -> Option<Vec<u64>> {
+        self.ways_out(entry).filter(|(_, are_all)| *are_all).map(|(returns, _)| returns)
+    }
+
+    /// Returns the addresses at which the function at `entry` returns, and whether it has no other way out.
+    fn ways_out(&self, entry: u64) -> Option<(Vec<u64>, bool)> {
+        let (mut returns, mut are_all) = (BTreeSet::new(), true);
         let mut seen = HashSet::new();
         let mut paths = vec![entry];
         while let Some(path) = paths.pop() {
-            self.follow(path, &mut seen, &mut paths, &mut returns)?;
+            are_all &= self.follow(path, &mut seen, &mut paths, &mut returns)?;
         }
-        (1..=MAX_RETURNS).contains(&returns.len()).then(|| returns.into_iter().collect())
+        (1..=MAX_RETURNS).contains(&returns.len()).then(|| (returns.into_iter().collect(), are_all))
     }
 
-    /// Follows one path to its end; returns none where it leads to what is no instruction.
+    /// Follows one path to its end; returns whether that is known, none where it leads to what is no instruction.
     fn follow(
         &self,
         path: u64,
         seen: &mut HashSet<u64>,
         paths: &mut Vec<u64>,
         returns: &mut BTreeSet<u64>,
-    ) -> Option<()> {
+    ) -> Option<bool> {
         let at = usize::try_from(path.checked_sub(self.start)?).ok()?;
         let mut decoder = Decoder::with_ip(64, self.bytes.get(at..)?, path, DecoderOptions::NONE);
         while decoder.can_decode() {
             let instruction = decoder.decode();
             if !seen.insert(instruction.ip()) {
-                return Some(());
+                return Some(true);
             }
             if instruction.is_invalid() || seen.len() > MAX_INSTRUCTIONS {
                 return None;
@@ -85,21 +101,21 @@ impl<'a> Text<'a> {
                 FlowControl::Next | FlowControl::Call | FlowControl::IndirectCall => {}
                 FlowControl::ConditionalBranch => paths.push(target),
                 FlowControl::UnconditionalBranch => {
-                    paths.extend((!self.exported.contains(&target)).then_some(target));
-                    return Some(());
+                    let is_own = !self.exported.contains(&target);
+                    paths.extend(is_own.then_some(target));
+                    return Some(is_own);
                 }
                 FlowControl::Return if instruction.mnemonic() == Mnemonic::Ret => {
                     returns.insert(instruction.ip());
-                    return Some(());
+                    return Some(true);
                 }
-                FlowControl::IndirectBranch | FlowControl::Exception | FlowControl::Interrupt => {
-                    return Some(());
-                }
+                FlowControl::IndirectBranch => return Some(false),
+                FlowControl::Exception | FlowControl::Interrupt => return Some(true),
                 _ => return None,
             }
             // The function that was called last does not return.
-            if self.beginnings.contains(&instruction.next_ip()) {
-                return Some(());
+            if self.beginnings.binary_search(&instruction.next_ip()).is_ok() {
+                return Some(true);
             }
         }
         None
@@ -107,7 +123,7 @@ impl<'a> Text<'a> {
 }
 
 /// Returns where functions begin, by the table for binary search (LSB, "Exception Frames").
-fn beginnings(address: u64, header: &[u8]) -> Option<BTreeSet<u64>> {
+fn beginnings(address: u64, header: &[u8]) -> Option<Vec<u64>> {
     /// `DW_EH_PE_pcrel | DW_EH_PE_sdata4`, `DW_EH_PE_udata4`, `DW_EH_PE_datarel | DW_EH_PE_sdata4`, as all linkers
     /// write them.
     const FORMAT: [u8; 4] = [1, 0x1b, 0x03, 0x3b];
@@ -122,7 +138,9 @@ fn beginnings(address: u64, header: &[u8]) -> Option<BTreeSet<u64>> {
     let beginning = |&[a, b, c, d, ..]: &[u8; 8]| {
         address.wrapping_add_signed(i64::from(i32::from_le_bytes([a, b, c, d])))
     };
-    Some(entries.iter().take(count).map(beginning).collect())
+    let mut beginnings: Vec<u64> = entries.iter().take(count).map(beginning).collect();
+    beginnings.sort_unstable();
+    Some(beginnings)
 }
 
 #[cfg(test)]
@@ -135,7 +153,7 @@ mod tests {
         Text {
             start: START,
             bytes,
-            beginnings: beginnings.iter().copied().collect(),
+            beginnings: beginnings.to_vec(),
             exported: exported.iter().copied().collect(),
         }
     }
@@ -163,6 +181,8 @@ mod tests {
         assert_eq!(split.returns(START), Some(vec![START + 2, START + 5]));
         let exported = text(&code, &[START, START + 5], &[START + 5]);
         assert_eq!(exported.returns(START), Some(vec![START + 2]));
+        assert_eq!(exported.all_returns(START), None);
+        assert_eq!(split.all_returns(START), split.returns(START));
     }
 
     #[test]
@@ -180,7 +200,7 @@ mod tests {
         for word in [-0x100_i32, 0, 0x20, 0] {
             header.extend(word.to_le_bytes());
         }
-        assert_eq!(beginnings(0x2000, &header), Some(BTreeSet::from([0x1f00, 0x2020])));
+        assert_eq!(beginnings(0x2000, &header), Some(vec![0x1f00, 0x2020]));
         for length in 0..header.len() {
             assert_eq!(beginnings(0x2000, &header[..length]), None, "{length}");
         }

@@ -28,15 +28,31 @@ pub(super) enum Owner {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Guess {
     owner: Owner,
+    /// What its calls may be for: of a connection's requests the one that was being served when it was made.
+    pub(super) hoped: Owner,
     /// The context that made the task.
     voucher: u64,
+    /// When it made the task, which tells it from others that it made.
+    made_at_ns: u64,
+}
+
+impl Guess {
+    /// Returns whether it says that a request is worked on, which came on this connection.
+    pub(super) fn means(&self, server: ExchangeId, connection: ConnectionId) -> bool {
+        [Owner::Request(server), Owner::Connection(connection)].contains(&self.owner)
+    }
+
+    /// Returns whether both come from the same making of a task.
+    pub(super) fn is_same(&self, other: &Guess) -> bool {
+        (self.voucher, self.made_at_ns) == (other.voucher, other.made_at_ns)
+    }
 }
 
 /// What is known of a context that exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Known {
     pub(super) owner: Owner,
-    guess: Option<Guess>,
+    pub(super) guess: Option<Guess>,
     made_at_ns: u64,
 }
 
@@ -76,10 +92,12 @@ impl Contexts {
     pub(super) fn make(&mut self, tgid: u32, context: u64, maker: u64, owner: Owner, at_ns: u64) {
         // What it answers shows whether the guess was right.
         let guess = self.known.get(&(tgid, maker)).and_then(|maker| maker.guess);
+        let guess = guess.map(|guess| Guess { hoped: owner, ..guess });
         self.insert(tgid, context, Known { owner, guess, made_at_ns: at_ns });
     }
 
     /// Notes a new context, made by one that serves nobody; `nearest` is what its thread had just accepted or read.
+    /// Returns what it is guessed to be for.
     pub(super) fn make_by_guess(
         &mut self,
         tgid: u32,
@@ -87,15 +105,27 @@ impl Contexts {
         maker: u64,
         nearest: Option<Owner>,
         at_ns: u64,
-    ) {
+    ) -> Option<Owner> {
         let inherited = self.known.get(&(tgid, maker)).and_then(|maker| maker.guess);
-        let guess = inherited.or(nearest.map(|owner| Guess { owner, voucher: maker }));
+        let new = |owner| Guess { owner, hoped: owner, voucher: maker, made_at_ns: at_ns };
+        let guess = inherited.or(nearest.map(new));
         let is_believed = |guess: &Guess| {
             let voucher = self.vouchers.get(&(tgid, guess.voucher));
             voucher.is_some_and(|trust| trust.came_true >= trust.required)
         };
-        let owner = guess.filter(is_believed).map_or(Owner::Nobody, |guess| guess.owner);
+        let owner = guess.filter(is_believed).map_or(Owner::Nobody, |guess| guess.hoped);
         self.insert(tgid, context, Known { owner, guess, made_at_ns: at_ns });
+        guess.map(|guess| guess.hoped)
+    }
+
+    /// A context that is guessed to be for a connection was made while this request of it was served.
+    pub(super) fn narrow(&mut self, tgid: u32, context: u64, server: ExchangeId) {
+        let Some(known) = self.known.get_mut(&(tgid, context)) else { return };
+        let hoped = Owner::Request(server);
+        if known.owner != Owner::Nobody {
+            known.owner = hoped;
+        }
+        known.guess = known.guess.map(|guess| Guess { hoped, ..guess });
     }
 
     /// Says what a known context is for from here on. Returns what it was for.
@@ -138,8 +168,7 @@ impl Contexts {
     /// Notes that a request was answered under a context that may have ended since; `known` is what was known of it.
     pub(super) fn confirm(&mut self, tgid: u32, known: &Known, connection: ConnectionId, server: ExchangeId) {
         if let Some(guess) = known.guess {
-            let is_true = [Owner::Request(server), Owner::Connection(connection)].contains(&guess.owner);
-            self.judge((tgid, guess.voucher), is_true);
+            self.judge((tgid, guess.voucher), guess.means(server, connection));
         }
     }
 

@@ -16,6 +16,9 @@ impl Parents {
         position: u32,
         first: &Stamp,
     ) -> Option<Found> {
+        if self.writes_for_others(&first.executor) {
+            return None;
+        }
         let found = self.find(connection, position, None, first)?;
         let started_at_ns = self.servers.get(&found.server)?.started_at_ns;
         (first.at_ns.saturating_sub(started_at_ns) <= MAX_AGE_NS).then_some(found)
@@ -30,6 +33,9 @@ impl Parents {
         peer: &Endpoint,
     ) -> Option<Found> {
         let Started { first, content, .. } = started;
+        if let Some(found) = self.of_stream(&first.executor, started.number) {
+            return found;
+        }
         if started.is_relayed {
             return None;
         }
@@ -47,7 +53,13 @@ impl Parents {
         match self.scheduling(first.executor.tgid) {
             Scheduling::Proxy => self.of_content(first.executor.tgid, *content),
             Scheduling::Tasks => self.begin_task_call(started.id, connection, first),
-            _ => self.find(connection, started.place.position, unused, first),
+            _ => {
+                let found = self.find(connection, started.place.position, unused, first);
+                if found.is_none() {
+                    self.hope(started.id, connection, first);
+                }
+                found
+            }
         }
     }
 
@@ -123,11 +135,8 @@ impl Parents {
         let turn = self.turns.get(&executor.tid).filter(|turn| turn.number == executor.turn);
         let is_just_free =
             self.freed.remove(&connection).is_some_and(|read| turn.is_some_and(|turn| turn.read == read));
-        let destination = self.destinations.entry((executor.tgid, peer.clone())).or_default();
-        destination.idle.remove(&connection);
-        destination.is_multiplexed |= !destination.busy.insert(connection);
-        let may_be_others = is_just_free && destination.idle.is_empty() && !destination.is_multiplexed;
-        (destination.churn, may_be_others && !is_lone)
+        let (churn, may_be_awaited) = self.destinations.take(executor.tgid, peer, connection);
+        (churn, is_just_free && may_be_awaited && !is_lone)
     }
 
     /// A proxy asks for what one of its requests asks for, and no other. It asks once, and again when that has failed:

@@ -34,7 +34,12 @@ impl Parents {
                     Some(&(_, connection)) => Some(Owner::Connection(connection)),
                     None => self.turn_owner(maker).map(Owner::Request),
                 };
-                self.contexts.make_by_guess(tgid, context, origin, nearest, at_ns);
+                let guessed = self.contexts.make_by_guess(tgid, context, origin, nearest, at_ns);
+                if let Some(Owner::Connection(connection)) = guessed
+                    && let Some(server) = self.open_on(connection)
+                {
+                    self.contexts.narrow(tgid, context, server);
+                }
             }
         }
     }
@@ -51,6 +56,8 @@ impl Parents {
         self.gifts.clear();
         self.claims.invalidate();
         self.places.invalidate();
+        self.streams.invalidate();
+        self.forget_pipes();
         self.reads_of_units.clear();
     }
 
@@ -114,7 +121,7 @@ impl Parents {
     /// Returns the request that is served first, of several that one connection has brought: numbered ones are served
     /// at the same time.
     pub(super) fn first_of(&self, servers: &[ExchangeId]) -> Option<ExchangeId> {
-        let is_numbered = |id| self.servers.get(id).is_some_and(|server| server.is_numbered);
+        let is_numbered = |id| self.servers.get(id).is_some_and(|server| server.number.is_some());
         let is_ambiguous = servers.len() > 1 && servers.iter().any(is_numbered);
         servers.iter().copied().min().filter(|_| !is_ambiguous)
     }

@@ -1,7 +1,7 @@
 //! Who works on a message that was pushed: the thread that has read it, until it says what became of it.
 //!
 //! A thread that reads a message may go on with it, or put it aside: for another thread, for later, because it was
-//! waiting for something else. So threads are believed only in processes whose threads were seen to go on with what they
+//! waiting for something else. So threads are believed only on connections whose reader was seen to go on with what it
 //! had read, and only where no other message of the connection waits for a word.
 
 use foldhash::HashMap;
@@ -16,7 +16,7 @@ use crate::span::Evidence;
 const MAX_UNSETTLED: usize = 4_096;
 /// Calls made for one message that are looked at.
 const MAX_CALLS: usize = 8;
-/// Messages that a process's threads must be seen to go on with, before that is believed of others.
+/// Messages of a connection that its reader must be seen to go on with, before that is believed of others.
 const PROOFS: u32 = 2;
 /// How many times as many are asked for after each that they did not.
 const DISAPPOINTMENT: u32 = 4;
@@ -34,6 +34,12 @@ pub(in crate::correlation) struct Pushes {
 /// Messages that one connection has brought.
 #[derive(Debug, Default)]
 struct Brought {
+    /// Messages that whoever read them went on with, since the process was last seen to do otherwise. What one consumer of
+    /// a process does says nothing of its others.
+    proofs: u32,
+    disappointments: u32,
+    /// The process and thread that may work on its last message. At most one does.
+    reader: Option<(u32, u32)>,
     /// Those without a word from the consumer, by their numbers.
     unsettled: HashMap<u64, ExchangeId>,
     /// There was more than one at a time, since there was none.
@@ -59,38 +65,56 @@ struct Current {
     is_answered: bool,
 }
 
-/// Whether the threads of a process go on with the messages that they read.
-#[derive(Debug)]
+/// How often the threads of a process did not go on with a message that they had read.
+#[derive(Clone, Copy, Debug, Default)]
 struct Habit {
-    proofs: u32,
-    needed: u32,
-}
-
-impl Default for Habit {
-    fn default() -> Self {
-        Self { proofs: 0, needed: PROOFS }
-    }
+    disappointments: u32,
 }
 
 impl Habit {
-    fn is_proven(&self) -> bool {
-        self.proofs >= self.needed
+    /// Returns the proofs that each connection needs.
+    fn needed(self) -> u32 {
+        PROOFS.saturating_mul(DISAPPOINTMENT.saturating_pow(self.disappointments)).min(MAX_PROOFS)
+    }
+}
+
+impl Brought {
+    /// Returns whether its readers are known to go on with what they read.
+    fn is_proven(&self, habit: Habit) -> bool {
+        self.disappointments == habit.disappointments && self.proofs >= habit.needed()
     }
 
-    fn disappoint(&mut self) {
-        self.proofs = 0;
-        self.needed = self.needed.saturating_mul(DISAPPOINTMENT).min(MAX_PROOFS);
+    fn prove(&mut self, habit: Habit) {
+        if self.disappointments != habit.disappointments {
+            (self.proofs, self.disappointments) = (0, habit.disappointments);
+        }
+        self.proofs = self.proofs.saturating_add(1).min(MAX_PROOFS);
     }
 }
 
 impl Pushes {
     fn disappoint(&mut self, tgid: u32) {
-        self.habits.entry(tgid).or_default().disappoint();
+        let habit = self.habits.entry(tgid).or_default();
+        habit.disappointments = habit.disappointments.saturating_add(1);
+    }
+
+    fn habit(&self, tgid: u32) -> Habit {
+        self.habits.get(&tgid).copied().unwrap_or_default()
+    }
+
+    /// Returns whether the readers of a connection are known to go on with its messages.
+    fn is_proven(&self, connection: ConnectionId, tgid: u32) -> bool {
+        self.connections.get(&connection).is_some_and(|brought| brought.is_proven(self.habit(tgid)))
     }
 
     /// Nobody is known to work on any message of a connection.
     fn detach_connection(&mut self, connection: ConnectionId) {
-        self.threads.retain(|_, current| current.connection != connection);
+        let reader = self.connections.get_mut(&connection).and_then(|brought| brought.reader.take());
+        if let Some(place) = reader
+            && self.threads.get(&place).is_some_and(|current| current.connection == connection)
+        {
+            self.threads.remove(&place);
+        }
     }
 
     /// Whatever a thread works on, it is none of its messages.
@@ -207,8 +231,11 @@ impl Parents {
         if !may_be_known || !is_quiet || !is_thread || self.pushes.threads.len() >= MAX_REMEMBERED {
             return false;
         }
-        let is_believed = self.pushes.habits.get(&tgid).is_some_and(Habit::is_proven);
+        let is_believed = self.pushes.is_proven(connection, tgid);
         let current = Current { work, connection, turn, is_believed, calls: Vec::new(), is_answered: false };
+        if let Some(brought) = self.pushes.connections.get_mut(&connection) {
+            brought.reader = Some((tgid, tid));
+        }
         if self.pushes.threads.insert((tgid, tid), current).is_some() {
             // It has another message of another connection.
             self.pushes.detach(tgid, tid);
@@ -231,14 +258,19 @@ impl Parents {
         let brought = self.pushes.connections.get_mut(&connection)?;
         let work = brought.unsettled.remove(&number)?;
         brought.is_crowded &= !brought.unsettled.is_empty();
-        let owner = self.pushes.threads.iter().find(|(_, current)| current.work == work);
-        let Some((&place, _)) = owner else { return Some(work) };
+        let Some(place) = brought.reader else { return Some(work) };
+        let is_its = |current: &Current| current.work == work;
+        if !self.pushes.threads.get(&place).is_some_and(is_its) {
+            return Some(work);
+        }
         let is_same = place == (executor.tgid, executor.tid);
         let is_answered = self.pushes.threads.remove(&place).is_some_and(|current| current.is_answered);
         match (is_same, is_answered) {
             (true, true) => {
-                let habit = self.pushes.habits.entry(place.0).or_default();
-                habit.proofs = habit.proofs.saturating_add(1).min(MAX_PROOFS);
+                let habit = self.pushes.habit(place.0);
+                if let Some(brought) = self.pushes.connections.get_mut(&connection) {
+                    brought.prove(habit);
+                }
             }
             (true, false) => {}
             (false, _) => self.pushes.disappoint(place.0),

@@ -1,6 +1,6 @@
 //! Who works on a message: the one that received it, until it asks for the next.
 
-use super::{Found, Key, Owner, Parents, Server};
+use super::{Found, Key, MAX_REMEMBERED, Owner, Parents, Server};
 use crate::connection::Stamp;
 use crate::event::{ConnectionId, Executor, Scheduling};
 use crate::pairing::ExchangeId;
@@ -14,21 +14,44 @@ pub(in crate::correlation) enum Receiving {
     Alone,
     /// A task or goroutine has waited for it; others that it started may work on after it asks again.
     AsTask,
+    /// It was handed to a worker process, which works on nothing else until it reads the next.
+    Handed,
     /// It was pushed, and its consumer will say a word about it.
     Pushed,
 }
 
+/// How long a unit of work may wait for the message that it has asked for.
+const MAX_ASKING_NS: u64 = 60_000_000_000;
+
 /// A message that is worked on.
 #[derive(Debug)]
 pub(super) struct Receipt {
-    work: ExchangeId,
-    /// The queues that were asked.
-    source: u64,
+    pub(super) work: ExchangeId,
+    /// The queues that were asked, or the pipe that it came through.
+    pub(super) source: u64,
     /// Whom the context of a task worked for before.
     owner: Option<Owner>,
 }
 
 impl Parents {
+    /// Notes that a unit of work asks for a message, as its process tells.
+    pub(in crate::correlation) fn note_asking(&mut self, tgid: u32, token: u64, at_ns: u64) {
+        if self.asking.len() >= MAX_REMEMBERED {
+            self.over_limit += 1;
+            return;
+        }
+        self.asking.insert((tgid, token), at_ns);
+    }
+
+    /// Returns whether a call is that of a unit of work which asks for a message.
+    pub(in crate::correlation) fn is_asking(&self, caller: &Executor) -> bool {
+        caller.token.is_some_and(|token| self.asking.contains_key(&(caller.tgid, token)))
+    }
+
+    pub(super) fn sweep_asking(&mut self, now_ns: u64) {
+        self.asking.retain(|_, since_ns| now_ns.saturating_sub(*since_ns) < MAX_ASKING_NS);
+    }
+
     /// Notes that a message is asked for: whoever received one from the same queues before has done with it. Returns the
     /// work that is over with that.
     pub(in crate::correlation) fn ask(
@@ -80,6 +103,10 @@ impl Parents {
             }
             _ => return None,
         };
+        if let Key::Token { tgid, id } = key {
+            // It works on one.
+            self.asking.remove(&(tgid, id));
+        }
         self.insert_work(work, key, connection, read.at_ns);
         self.attach(key, work, source.hash);
         Some(receiving)
@@ -100,7 +127,7 @@ impl Parents {
             content: None,
             started_at_ns,
             read_at_ns: started_at_ns,
-            is_numbered: false,
+            number: None,
             is_answering: true,
             is_given: false,
             has_waited: false,
@@ -113,7 +140,7 @@ impl Parents {
         self.alone.remove(&tgid);
     }
 
-    fn attach(&mut self, key: Key, work: ExchangeId, source: u64) {
+    pub(super) fn attach(&mut self, key: Key, work: ExchangeId, source: u64) {
         let owner = match key {
             Key::Context { tgid, id } => self.contexts.lend(tgid, id, Owner::Request(work)),
             Key::Goroutine { .. } | Key::Token { .. } => {

@@ -31,7 +31,7 @@ fn started(id: ExchangeId, stamp: &Stamp, content: Option<u64>) -> Started {
         last: *stamp,
         place: Place::default(),
         content,
-        is_numbered: false,
+        number: None,
         is_relayed: false,
     }
 }
@@ -171,7 +171,7 @@ fn an_unproven_process_is_believed_after_many_requests_that_overlapped_and_staye
 }
 
 fn begin_numbered(parents: &mut Parents, id: ExchangeId, stamp: Stamp) {
-    let started = Started { is_numbered: true, ..started(id, &stamp, None) };
+    let started = Started { number: Some(id.0), ..started(id, &stamp, None) };
     parents.begin_server(&started, connection(1));
 }
 
@@ -461,4 +461,83 @@ fn a_call_that_was_given_up_does_not_overlap_with_the_next() {
     parents.note_free(connection(50), &peer(), &answer.executor);
     parents.end(ExchangeId(4));
     assert_eq!(call(&mut parents, ExchangeId(5), connection(50), &thread(7, 3, 15)), None);
+}
+
+fn stream_call(parents: &mut Parents, number: u64, stamp: &Stamp) -> Option<ExchangeId> {
+    let started = Started { number: Some(number), is_relayed: true, ..started(CALL, stamp, None) };
+    parents.of_call(&started, connection(99), &peer()).map(|found| found.server)
+}
+
+/// The goroutine that writes a connection for others, and a header that it is given.
+const WRITER: u64 = 90;
+const HEADER: u64 = 0xc000_1000;
+
+#[test]
+fn a_stream_belongs_to_whom_gave_its_header() {
+    let mut parents = Parents::default();
+    begin(&mut parents, REQUEST, connection(1), goroutine(5, 1, 10));
+    begin(&mut parents, OTHER, connection(2), goroutine(6, 1, 11));
+    // It was started during one of the requests, as the first connection often is.
+    let writer = goroutine(WRITER, 5, 20);
+    parents.note_gift(&goroutine(6, 1, 12).executor, HEADER, 12);
+    parents.note_gift(&goroutine(5, 1, 13).executor, 2 * HEADER, 13);
+    parents.note_stream_written(&writer.executor, 2 * HEADER, 1);
+    parents.note_stream_written(&writer.executor, HEADER, 3);
+    assert_eq!(parents.foresee(connection(99), 0, &writer), None);
+    assert_eq!(stream_call(&mut parents, 1, &writer), Some(REQUEST));
+    assert_eq!(stream_call(&mut parents, 3, &writer), Some(OTHER));
+    assert_eq!(stream_call(&mut parents, 5, &writer), None, "nobody is known to have asked for it");
+    parents.note_stream_written(&writer.executor, HEADER, 7);
+    assert_eq!(stream_call(&mut parents, 7, &writer), None, "the header was given once");
+}
+
+#[test]
+fn streams_whose_headers_may_have_been_lost_are_nobodys() {
+    let mut parents = Parents::default();
+    begin(&mut parents, REQUEST, connection(1), goroutine(5, 1, 10));
+    let writer = goroutine(WRITER, 5, 20);
+    parents.note_gift(&goroutine(5, 1, 12).executor, HEADER, 12);
+    parents.note_stream_written(&writer.executor, HEADER, 1);
+    parents.forget_handovers();
+    assert_eq!(stream_call(&mut parents, 1, &writer), None);
+}
+
+#[test]
+fn a_stream_is_served_by_the_goroutine_that_says_so() {
+    let mut parents = Parents::default();
+    begin_numbered(&mut parents, REQUEST, goroutine(5, 1, 10));
+    begin_numbered(&mut parents, OTHER, goroutine(5, 1, 11));
+    parents.note_stream_served(&goroutine(20, 5, 12).executor, OTHER.0);
+    parents.note_stream_served(&goroutine(21, 5, 12).executor, REQUEST.0);
+    parents.note_stream_served(&goroutine(22, 5, 12).executor, 99);
+    parents.note_stream_served(&goroutine(23, 6, 12).executor, REQUEST.0);
+    assert_eq!(evidence(&mut parents, &goroutine(20, 5, 13)), Some((2, Evidence::Goroutine)));
+    assert_eq!(evidence(&mut parents, &goroutine(21, 5, 13)), Some((1, Evidence::Goroutine)));
+    assert_eq!(evidence(&mut parents, &goroutine(30, 21, 14)), Some((1, Evidence::Goroutine)), "by its own");
+    for other in [22, 23] {
+        assert_eq!(evidence(&mut parents, &goroutine(other, 5, 15)), None);
+    }
+    parents.end(OTHER);
+    assert_eq!(evidence(&mut parents, &goroutine(20, 5, 16)), None);
+}
+
+#[test]
+fn a_unit_that_asks_for_a_message_works_on_what_its_calls_bring() {
+    let mut parents = of_scheduling(Scheduling::TokenLoop);
+    let of_unit = |token, at_ns| {
+        let executor = Executor { tgid: 1, tid: 7, task: None, token: Some(token), turn: 0 };
+        Stamp { at_ns, executor }
+    };
+    parents.note_asking(1, 50, 10);
+    let (asked, read) = (of_unit(50, 11), thread(7, 1, 12));
+    assert!(parents.is_asking(&asked.executor) && !parents.is_asking(&of_unit(51, 11).executor));
+    let source = crate::protocol::Source { may_wait: true, ..Default::default() };
+    let receiving = parents.begin_work(REQUEST, connection(1), &source, &asked, &read);
+    assert_eq!(receiving, Some(Receiving::AsTask));
+    assert!(!parents.is_asking(&asked.executor), "it has got one");
+    assert_eq!(evidence(&mut parents, &of_unit(50, 13)), Some((1, Evidence::Task)));
+    assert_eq!(evidence(&mut parents, &of_unit(51, 13)), None);
+    parents.note_asking(1, 52, 20);
+    parents.sweep(20 + 60_000_000_000);
+    assert!(!parents.is_asking(&of_unit(52, 21).executor), "it did not get any");
 }

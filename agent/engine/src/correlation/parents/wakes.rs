@@ -152,7 +152,7 @@ mod tests {
             last: *stamp,
             place: Place::default(),
             content: None,
-            is_numbered: false,
+            number: None,
             is_relayed: false,
         }
     }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::content::Content;
 use super::method::Id;
+use crate::held::Held;
 use crate::protocol::Side;
 
 /// Calls of one channel that wait for their answers. Clients wait for one after the other.
@@ -99,12 +100,13 @@ impl Channel {
         }
     }
 
-    /// Notes a call; returns whether its answer will be known by sight.
+    /// Notes a call; returns whether its answer will be known by sight. What is not awaited any more for it is added to
+    /// `given_up`.
     ///
     /// `is_piling` says that the client does not wait for one answer before it asks again.
-    pub(super) fn call(&mut self, mut call: Call, is_piling: bool) -> bool {
+    pub(super) fn call(&mut self, mut call: Call, is_piling: bool, given_up: &mut Vec<u64>) -> bool {
         if self.calls.len() >= MAX_CALLS || (self.is_doubtful && is_piling) {
-            self.calls.clear();
+            self.give_up_calls(given_up);
             self.is_doubtful = true;
             return false;
         }
@@ -112,6 +114,18 @@ impl Channel {
         let is_told = call.is_told;
         self.calls.push_back(call);
         is_told
+    }
+
+    fn give_up_calls(&mut self, given_up: &mut Vec<u64>) {
+        given_up.extend(self.calls.drain(..).filter(|call| call.is_told).map(|call| call.number));
+    }
+
+    /// Ends the channel: what was told and waits for an answer is added to `given_up`.
+    pub(super) fn end(mut self, given_up: &mut Vec<u64>) {
+        self.give_up_calls(given_up);
+        if let Confirms::On { waiting, .. } = self.confirms {
+            given_up.extend(waiting.into_values().map(|publishing| publishing.number));
+        }
     }
 
     /// Returns how many calls wait.
@@ -221,4 +235,38 @@ fn first_settled<T>(waiting: &mut BTreeMap<u64, T>, tag: u64, is_multiple: bool)
     let last = if tag == 0 { u64::MAX } else { tag };
     let entry = waiting.first_entry().filter(|entry| *entry.key() <= last)?;
     Some(entry.remove())
+}
+
+impl Held for Channel {
+    fn held_bytes(&self) -> usize {
+        let confirms = match &self.confirms {
+            Confirms::On { waiting, .. } => waiting.held_bytes(),
+            Confirms::Off | Confirms::Unknown => 0,
+        };
+        self.calls.held_bytes()
+            + confirms
+            + self.asked.held_bytes()
+            + self.answered.held_bytes()
+            + self.consumers.held_bytes()
+            + self.last_queue.held_bytes()
+            + self.unsettled.held_bytes()
+    }
+}
+
+impl Held for Call {
+    fn held_bytes(&self) -> usize {
+        self.queue.held_bytes() + self.consumer_tag.held_bytes()
+    }
+}
+
+impl Held for Publishing {
+    fn held_bytes(&self) -> usize {
+        self.returned.as_ref().map_or(0, |(_, reason)| reason.held_bytes())
+    }
+}
+
+impl Held for Consumer {
+    fn held_bytes(&self) -> usize {
+        self.tag.held_bytes() + self.queue.held_bytes()
+    }
 }

@@ -3,7 +3,8 @@
 use super::method::Envelope;
 use super::names;
 use super::wire::{Fields, Table};
-use crate::protocol::{KEYED_BYTES, MessageKey, Received, WireContext, context, set, text};
+use crate::held::Held;
+use crate::protocol::{KEYED_BYTES, MessageKey, Received, WireContext, context, job_id, set, text};
 use crate::semconv::{self, Attributes};
 
 /// The system's name in the OpenTelemetry conventions.
@@ -144,6 +145,8 @@ impl Content {
     pub(super) fn received(&self, beginning: &[u8]) -> Received {
         let mut received = Received { is_certain: true, ..Received::default() };
         self.key(beginning).into_iter().for_each(|key| received.keys.add(key));
+        let id = self.header.as_ref().and_then(|header| header.correlation_id.as_deref());
+        received.job = id.and_then(|id| job_id(id.as_bytes()));
         received.contexts.extend(self.header.as_ref().and_then(|header| header.context.clone()));
         received
     }
@@ -207,4 +210,20 @@ fn carried(table: Table<'_>) -> Option<WireContext> {
         return None;
     }
     context::of_fields(|name| found.iter().filter(move |(known, _)| *known == name).map(|(_, value)| *value))
+}
+
+impl Held for Content {
+    fn held_bytes(&self) -> usize {
+        self.exchange.held_bytes()
+            + self.routing_key.held_bytes()
+            + self.consumer_tag.held_bytes()
+            + self.reason.held_bytes()
+            + self.header.held_bytes()
+    }
+}
+
+impl Held for Header {
+    fn held_bytes(&self) -> usize {
+        self.message_id.held_bytes() + self.correlation_id.held_bytes() + self.context.held_bytes()
+    }
 }

@@ -35,8 +35,8 @@ pub(super) fn destination(exchange: &str, routing_key: &str, queue: &str) -> Str
 /// Returns the name of a span: the operation and what it is done to, unless that is somebody's own.
 pub(super) fn name(operation: &str, destination: &str) -> Name {
     let shown = template(destination);
-    let verb = if shown.is_empty() { operation.to_owned() } else { format!("{operation} {shown}") };
-    Name { verb, path: None }
+    let verb = if shown.is_empty() { operation.to_owned() } else { [operation, " ", &shown].concat() };
+    Name { verb: verb.into(), path: None }
 }
 
 /// Returns a destination without the parts that are made up for one use.

@@ -10,6 +10,7 @@ use super::channel::Channel;
 use super::detect;
 use super::method::Id;
 use super::wire::{FRAME_END, Fields, HEAD_BYTES, Head, Kind, MAX_READ_BYTES};
+use crate::held::Held;
 use crate::protocol::{Answer, Cut, Message, MessageKind, Pairing, Parser, Side};
 
 /// Channels of one connection that are followed (`channel_max` of RabbitMQ, unless changed).
@@ -19,6 +20,8 @@ const MAX_CHANNELS: usize = 2048;
 #[derive(Debug)]
 pub(super) struct AmqpParser {
     channels: BTreeMap<u16, Channel>,
+    /// Numbers of what was told and is not followed any more.
+    given_up: Vec<u64>,
     /// Of the next call or message.
     next_number: u64,
     /// Channels that are met are new.
@@ -69,6 +72,7 @@ impl AmqpParser {
         let flow = || Flow { is_aligned: is_start, is_new: is_start, ..Flow::default() };
         Self {
             channels: BTreeMap::new(),
+            given_up: Vec::new(),
             next_number: 0,
             is_whole: is_start,
             is_piling: false,
@@ -94,6 +98,12 @@ impl AmqpParser {
             self.channels.insert(number, channel);
         }
         self.channels.get_mut(&number)
+    }
+
+    fn end_channel(&mut self, number: u16) {
+        if let Some(channel) = self.channels.remove(&number) {
+            channel.end(&mut self.given_up);
+        }
     }
 
     fn number(&mut self) -> u64 {
@@ -197,6 +207,7 @@ impl AmqpParser {
 
     fn lose(&mut self) {
         self.is_whole = false;
+        self.given_up.clear();
         self.channels.values_mut().for_each(Channel::lose);
         let flow = || Flow { is_aligned: true, ..Flow::default() };
         (self.client, self.server) = (flow(), flow());
@@ -271,8 +282,16 @@ impl Parser for AmqpParser {
         Some(Cut { message: said.message(), length: head.frame_bytes() })
     }
 
+    fn given_up(&mut self) -> Option<Pairing> {
+        self.given_up.pop().map(Pairing::Id)
+    }
+
     fn end(&mut self, _side: Side) -> Option<Message> {
         None
+    }
+
+    fn held_bytes(&self) -> usize {
+        self.channels.held_bytes()
     }
 
     fn lost(&mut self, _side: Side) {

@@ -1,10 +1,13 @@
 //! One connection, or one socket for datagrams: requests and responses, in any order.
 
-use std::collections::VecDeque;
+use std::net::SocketAddr;
 
 use super::detect::{self, LENGTH_BYTES};
 use super::message::{self, Header, Question, Records, number};
 use super::registry;
+use crate::held::Held;
+use crate::mix::mix_address;
+use crate::protocol::aged::Aged;
 use crate::protocol::{
     Answer, Cut, Detection, Message, MessageKind, Name, Outcome, Pairing, Parser, Request, Response, Side,
     set,
@@ -17,9 +20,13 @@ const LOOK_BYTES: usize = 4096;
 const MAX_OUTSTANDING: usize = 1024;
 
 /// State of one connection.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct DnsParser {
-    outstanding: VecDeque<Outstanding>,
+    /// Ids of requests without a response, and the keys themselves, by the hashes of id and question.
+    outstanding: Aged<u64, Outstanding>,
+    given_up: Option<u64>,
+    /// Stands for the client, where the server's socket has many; 0 where it has one.
+    met: u64,
     client: Half,
     server: Half,
 }
@@ -34,7 +41,20 @@ struct Half {
 #[derive(Clone, Copy, Debug)]
 struct Outstanding {
     id: u16,
+    met: u64,
     key: u64,
+}
+
+impl Default for DnsParser {
+    fn default() -> Self {
+        Self {
+            outstanding: Aged::new(MAX_OUTSTANDING),
+            given_up: None,
+            met: 0,
+            client: Half::default(),
+            server: Half::default(),
+        }
+    }
 }
 
 impl DnsParser {
@@ -58,28 +78,34 @@ impl DnsParser {
 
     fn request(&mut self, header: &Header, message: &[u8]) -> Option<Message> {
         let question = Question::read(message).filter(|_| header.questions == 1)?;
-        let key = question.key(header.id);
-        if self.outstanding.iter().any(|outstanding| outstanding.key == key) {
+        let key = question.key(header.id) ^ self.met;
+        if self.outstanding.get(&key).is_some() {
             // Sent again, since no answer came, or to another server.
             return None;
         }
-        if self.outstanding.len() >= MAX_OUTSTANDING {
-            self.outstanding.pop_front();
-        }
-        self.outstanding.push_back(Outstanding { id: header.id, key });
+        let oldest = self.outstanding.insert(key, Outstanding { id: header.id, met: self.met, key });
+        self.given_up = oldest.map(|oldest| oldest.key);
         let kind = MessageKind::Request(Box::new(describe(question)));
         Some(Message { pairing: Pairing::Id(key), kind })
     }
 
+    /// A server that could not read a question does not repeat it: the only one that has this id is meant.
+    fn only_of(&self, header: &Header) -> Option<u64> {
+        let is_its = |outstanding: &&Outstanding| {
+            header.questions == 0 && outstanding.id == header.id && outstanding.met == self.met
+        };
+        let mut meant = self.outstanding.iter().map(|(_, outstanding)| outstanding).filter(is_its);
+        let first = meant.next()?;
+        meant.next().is_none().then_some(first.key)
+    }
+
     fn response(&mut self, header: &Header, message: &[u8]) -> Option<Message> {
         let question = Question::read(message).filter(|_| header.questions > 0);
-        let is_its = |outstanding: &Outstanding| match &question {
-            Some(question) => outstanding.key == question.key(header.id),
-            // A server that could not read the question does not repeat it.
-            None => header.questions == 0 && outstanding.id == header.id,
+        let key = match &question {
+            Some(question) => question.key(header.id) ^ self.met,
+            None => self.only_of(header)?,
         };
-        let at = self.outstanding.iter().position(is_its)?;
-        let Outstanding { key, .. } = self.outstanding.remove(at)?;
+        self.outstanding.remove(&key)?;
         let end = question.map_or(message::HEADER_BYTES, |question| question.end);
         let records = Records::read(message, header, end);
         let kind = MessageKind::Response(Box::new(answer(header, &records)));
@@ -90,7 +116,10 @@ impl DnsParser {
 fn describe(question: Question) -> Request {
     let known = registry::type_name(question.kind);
     let mut request = Request {
-        name: Name { verb: known.map_or_else(|| "DNS".to_owned(), |kind| format!("DNS {kind}")), path: None },
+        name: Name {
+            verb: known.map_or_else(|| "DNS".into(), |kind| format!("DNS {kind}").into()),
+            path: None,
+        },
         ..Request::default()
     };
     let kind = known.map_or_else(|| format!("TYPE{}", question.kind), str::to_owned);
@@ -115,6 +144,10 @@ fn answer(header: &Header, records: &Records) -> Response {
 }
 
 impl Parser for DnsParser {
+    fn meet(&mut self, client: Option<SocketAddr>) {
+        self.met = client.map_or(0, mix_address);
+    }
+
     fn parse(&mut self, side: Side, bytes: &[u8]) -> Answer {
         let rest = std::mem::take(&mut self.half(side).rest);
         if rest > 0 {
@@ -143,8 +176,16 @@ impl Parser for DnsParser {
         Some(Cut { message, length })
     }
 
+    fn given_up(&mut self) -> Option<Pairing> {
+        self.given_up.take().map(Pairing::Id)
+    }
+
     fn end(&mut self, _side: Side) -> Option<Message> {
         None
+    }
+
+    fn held_bytes(&self) -> usize {
+        self.outstanding.held_bytes()
     }
 
     fn lost(&mut self, _side: Side) {
@@ -154,5 +195,11 @@ impl Parser for DnsParser {
     /// Datagrams are seen from their beginnings, and so are most messages over TCP.
     fn resync(&self, side: Side, bytes: &[u8]) -> Option<usize> {
         (detect::detect(bytes) == Detection::Yes(side)).then_some(0)
+    }
+}
+
+impl Held for Outstanding {
+    fn held_bytes(&self) -> usize {
+        0
     }
 }

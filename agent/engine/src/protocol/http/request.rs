@@ -1,13 +1,11 @@
 //! The head of a request becomes a [`Request`].
 
-use std::borrow::Cow;
-
 use super::client_address::client_address;
 use super::field::{self, Field, MAX_VALUE_BYTES, value, values};
 use super::url::Target;
 use crate::protocol::marks::{Marks, Search};
 use crate::protocol::{Name, ParserSettings, Request, context, set, text};
-use crate::semconv::{self, Attributes};
+use crate::semconv::{self, Attributes, Text};
 
 /// Methods of RFC 9110, RFC 5789 and the draft for `QUERY`: the conventions' own list.
 const CONVENTIONAL_METHODS: &[&str] =
@@ -15,6 +13,8 @@ const CONVENTIONAL_METHODS: &[&str] =
 /// Fields that name a request and are passed on with what is asked for it (W3C contexts and their like apart).
 const REQUEST_IDS: &[&str] =
     &["x-request-id", "request-id", "x-correlation-id", "x-amzn-trace-id", "idempotency-key"];
+/// Attributes for which there is room from the start.
+const TYPICAL_ATTRIBUTES: usize = 8;
 /// Longest unknown method that is recorded, in bytes.
 const MAX_METHOD_BYTES: usize = 32;
 
@@ -36,7 +36,7 @@ pub(in crate::protocol) struct Head<'a> {
     pub(in crate::protocol) method: Option<&'a [u8]>,
     pub(in crate::protocol) target: Target,
     /// Version of HTTP, as `network.protocol.version` has it.
-    pub(in crate::protocol) version: Cow<'static, str>,
+    pub(in crate::protocol) version: Text,
     pub(in crate::protocol) body: Body,
     pub(in crate::protocol) fields: &'a [Field<'a>],
 }
@@ -73,7 +73,7 @@ impl Head<'_> {
     }
 
     fn attributes(self, settings: &ParserSettings) -> Attributes {
-        let mut attributes = Attributes::new();
+        let mut attributes = Attributes::with_capacity(TYPICAL_ATTRIBUTES);
         set_method(&mut attributes, self.method);
         if let Some(path) = self.target.path {
             set(&mut attributes, semconv::URL_PATH, path);
@@ -84,7 +84,7 @@ impl Head<'_> {
         if let Some(scheme) = self.target.scheme {
             set(&mut attributes, semconv::URL_SCHEME, scheme);
         }
-        set(&mut attributes, semconv::NETWORK_PROTOCOL_VERSION, semconv::Value::Text(self.version));
+        set(&mut attributes, semconv::NETWORK_PROTOCOL_VERSION, self.version);
         set_client(&mut attributes, self.fields);
         if let Body::Length(length) = self.body {
             set(&mut attributes, semconv::HTTP_REQUEST_BODY_SIZE, i64::try_from(length).unwrap_or(i64::MAX));
@@ -103,11 +103,8 @@ pub(in crate::protocol) fn request_ids(search: &mut Search, fields: &[Field<'_>]
     }
 }
 
-fn verb(method: Option<&[u8]>) -> String {
-    match method.and_then(conventional) {
-        Some(method) => method.to_owned(),
-        None => "HTTP".to_owned(),
-    }
+fn verb(method: Option<&[u8]>) -> Text {
+    method.and_then(conventional).unwrap_or("HTTP").into()
 }
 
 fn conventional(method: &[u8]) -> Option<&'static str> {

@@ -2,6 +2,7 @@
 
 use super::field::REDACTED;
 use crate::protocol::text;
+use crate::semconv::Text;
 
 /// Longest path and query that are recorded, in bytes each.
 const MAX_PART_BYTES: usize = 2048;
@@ -10,7 +11,7 @@ const MAX_PART_BYTES: usize = 2048;
 #[derive(Debug, Default, PartialEq)]
 pub(in crate::protocol) struct Target {
     /// Scheme of an absolute target, lower case.
-    pub(in crate::protocol) scheme: Option<String>,
+    pub(in crate::protocol) scheme: Option<Text>,
     /// Authority of an absolute target.
     pub(in crate::protocol) authority: Option<(String, Option<u16>)>,
     /// Path; none for `CONNECT` and `*`.
@@ -25,7 +26,7 @@ pub(in crate::protocol) fn parse(target: &[u8], redacted: &[String]) -> Target {
         return with_path(Target::default(), target, redacted);
     }
     let Some(colon) = memchr::memmem::find(target, b"://") else { return Target::default() };
-    let scheme = target.get(..colon).map(|scheme| text::lossy(scheme, 16).to_ascii_lowercase());
+    let scheme = target.get(..colon).map(|scheme| Text::Owned(text::lossy(scheme, 16).to_ascii_lowercase()));
     let rest = target.get(colon + 3..).unwrap_or_default();
     let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?' | b'#')).unwrap_or(rest.len());
     let (host, path) = rest.split_at_checked(end).unwrap_or_default();
@@ -35,13 +36,13 @@ pub(in crate::protocol) fn parse(target: &[u8], redacted: &[String]) -> Target {
 
 /// Returns host and port of `host[:port]`, without user information; none where there is no host.
 pub(in crate::protocol) fn authority(text: &[u8]) -> Option<(String, Option<u16>)> {
-    let text = text.rsplit(|&byte| byte == b'@').next()?;
+    let text = memchr::memrchr(b'@', text).map_or(Some(text), |at| text.get(at + 1..))?;
     let (host, port) = match text.strip_prefix(b"[") {
         Some(literal) => {
             let end = memchr::memchr(b']', literal)?;
             (literal.get(..end)?, literal.get(end + 1..)?.strip_prefix(b":"))
         }
-        None => match text.iter().position(|&byte| byte == b':') {
+        None => match memchr::memchr(b':', text) {
             Some(colon) => (text.get(..colon)?, text.get(colon + 1..)),
             None => (text, None),
         },
@@ -52,11 +53,17 @@ pub(in crate::protocol) fn authority(text: &[u8]) -> Option<(String, Option<u16>
 }
 
 fn with_path(mut target: Target, text: &[u8], redacted: &[String]) -> Target {
-    let text = text.split(|&byte| byte == b'#').next().unwrap_or_default();
-    let mut parts = text.splitn(2, |&byte| byte == b'?');
-    target.path = parts.next().map(|path| text::lossy(path, MAX_PART_BYTES));
-    target.query = parts.next().filter(|query| !query.is_empty()).map(|query| redact(query, redacted));
+    let text = before(b'#', text);
+    let path = before(b'?', text);
+    let query = text.get(path.len() + 1..).unwrap_or_default();
+    target.path = Some(text::lossy(path, MAX_PART_BYTES));
+    target.query = (!query.is_empty()).then(|| redact(query, redacted));
     target
+}
+
+/// Returns what stands before the first such byte: all, where there is none.
+fn before(byte: u8, text: &[u8]) -> &[u8] {
+    memchr::memchr(byte, text).and_then(|end| text.get(..end)).unwrap_or(text)
 }
 
 fn redact(query: &[u8], redacted: &[String]) -> String {

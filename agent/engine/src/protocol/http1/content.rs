@@ -1,6 +1,7 @@
 //! What is looked at in bodies that are otherwise passed over: events, and the beginnings of what may be GraphQL.
 
 use super::framing::Framing;
+use crate::held::Held;
 use crate::protocol::event_stream::EventStream;
 use crate::protocol::graphql::{self, Operation};
 use crate::protocol::http::field::{Field, value};
@@ -180,4 +181,20 @@ pub(super) fn of_target(method: &[u8], target: &[u8], path: Option<&str>) -> Opt
     let query = target.splitn(2, |&byte| byte == b'?').nth(1).filter(|_| method == b"GET")?;
     let path = path.filter(|path| graphql::is_endpoint(path))?;
     Some(Graphql { operation: graphql::of_query(query)?, path: Some(path.to_owned()) })
+}
+
+impl Held for Graphql {
+    fn held_bytes(&self) -> usize {
+        self.operation.held_bytes() + self.path.held_bytes()
+    }
+}
+
+impl Held for Content {
+    fn held_bytes(&self) -> usize {
+        match self {
+            Content::Request(beginning, _, path) => beginning.bytes.held_bytes() + path.held_bytes(),
+            Content::Errors(beginning) => beginning.bytes.held_bytes(),
+            Content::Events(_) => 0,
+        }
+    }
 }

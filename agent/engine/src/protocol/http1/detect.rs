@@ -108,12 +108,23 @@ pub(super) fn is_known_method(method: &[u8]) -> bool {
 
 /// Returns whether `byte` may be part of a token (RFC 9110 section 5.6.2).
 pub(super) fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric()
-        || matches!(
-            byte,
-            b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~'
-        )
+    TOKENS.get(usize::from(byte)).is_some_and(|&is_token| is_token)
 }
+
+/// Which bytes are part of a token: it is asked for each byte of each field's name.
+static TOKENS: [bool; 256] = {
+    let mut tokens = [false; 256];
+    let mut byte = 0u8;
+    while byte < 128 {
+        let is_sign =
+            matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~');
+        #[expect(clippy::indexing_slicing, reason = "at compile time, and smaller than 128")]
+        let token = &mut tokens[byte as usize];
+        *token = byte.is_ascii_alphanumeric() || is_sign;
+        byte += 1;
+    }
+    tokens
+};
 
 fn unsure_below(bytes: &[u8], limit: usize) -> Detection {
     if bytes.len() < limit { Detection::Unsure } else { Detection::No }

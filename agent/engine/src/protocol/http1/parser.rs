@@ -10,6 +10,7 @@ use super::content::{Content, Graphql};
 use super::head::{self, Head, MAX_HEAD_BYTES};
 use super::request::Asked;
 use super::{align, detect, request, response};
+use crate::held::Held;
 use crate::protocol::turns::Turns;
 use crate::protocol::websocket::WebSocket;
 use crate::protocol::{
@@ -421,6 +422,10 @@ impl Parser for Http1Parser {
         is_over.then(|| self.finish(side)).flatten()
     }
 
+    fn held_bytes(&self) -> usize {
+        self.outstanding.held_bytes() + self.client.content.held_bytes() + self.server.content.held_bytes()
+    }
+
     fn lost(&mut self, _side: Side) {
         self.lose();
     }
@@ -472,4 +477,10 @@ fn unfinished(side: Side, bytes: &[u8]) -> Result<(), &'static str> {
         Side::Server => detect::status_line(bytes),
     };
     if detection == Detection::No { Err("not HTTP/1.x") } else { Ok(()) }
+}
+
+impl Held for Outstanding {
+    fn held_bytes(&self) -> usize {
+        self.graphql.held_bytes()
+    }
 }

@@ -7,6 +7,7 @@ use crate::protocol::http::field::{lists, value};
 use crate::protocol::http::request::{Body, Head};
 use crate::protocol::http::url;
 use crate::protocol::{ParserSettings, Request};
+use crate::semconv::Text;
 
 /// What the response to a request depends on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -52,7 +53,7 @@ pub(super) fn read(head: &Lines<'_>, settings: &ParserSettings) -> Result<Read, 
         Framing::Chunked | Framing::UntilEnd => Body::Open,
     };
     let mut parsed = url::parse(target, &settings.redacted_query_parameters);
-    parsed.scheme.get_or_insert_with(|| "http".to_owned());
+    parsed.scheme.get_or_insert(Text::Static("http"));
     let authority = match asked.is_connect {
         true => url::authority(target),
         false => parsed.authority.clone().or_else(|| value(&head.fields, "host").and_then(url::authority)),
@@ -60,7 +61,11 @@ pub(super) fn read(head: &Lines<'_>, settings: &ParserSettings) -> Result<Read, 
     let path = parsed.path.as_deref();
     let content = Content::of_request(method, &head.fields, path).filter(|_| framing != Framing::None);
     let graphql = content::of_target(method, target, path);
-    let version = format!("1.{version}").into();
+    let version = match version {
+        0 => "1.0".into(),
+        1 => "1.1".into(),
+        other => format!("1.{other}").into(),
+    };
     let request = Head { method: Some(method), target: parsed, version, body, fields: &head.fields };
     let request = Request { authority, ..request.describe(settings) };
     Ok(Read { request, framing, asked, content, graphql })

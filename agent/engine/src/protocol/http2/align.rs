@@ -3,15 +3,30 @@
 //! Nothing marks it, so it is proven: by a chain of headers each of which is where the one before said, and of which
 //! enough is so particular that no other bytes are likely to look like it.
 
-use super::frame::{END_HEADERS, HEADER_BYTES, Header, Kind, block};
+use super::frame::{DEFAULT_MAX_BYTES, END_HEADERS, HEADER_BYTES, Header, Kind, block};
 use super::hpack::{self, Outline};
 use crate::protocol::Side;
 
-/// What makes a proof. Data frames alone are weak: a header of theirs is mostly zeros, which is what other binary data
-/// are made of too.
+/// What makes a proof where a connection's protocol is asked for. Data frames alone are weak: a header of theirs is mostly
+/// zeros, which is what other binary data are made of too.
 const PROOF: u32 = 3;
+/// What makes a proof behind a hole, where somebody may have written frames into a body: several of them.
+const STRONG_PROOF: u32 = 5;
+/// Longest frame of data for whose end is waited, since what stands in it may only look like frames.
+const MAX_COVER_BYTES: usize = DEFAULT_MAX_BYTES;
 /// Frames that are looked at from one place.
 const MAX_FRAMES: usize = 16;
+
+/// What is known of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// It is open, or was begun by the same chain.
+    Open,
+    /// Nothing: it may have begun in the hole, or before all that was seen.
+    Possible,
+    /// Its number is too large to have been reached.
+    Impossible,
+}
 
 /// What a chain of frames shows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -20,6 +35,23 @@ pub(super) struct Chain {
     weight: u32,
     /// Who sends such frames, as far as they tell.
     pub(super) side: Option<Side>,
+    /// Its last frame ends with the last byte.
+    is_exact: bool,
+    /// It begins with data of an open stream that are not there whole.
+    is_cover: bool,
+    /// The stream that it has begun last.
+    begun: Option<u32>,
+}
+
+/// Where the next frame begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Here, for sure.
+    At(usize),
+    /// Here, if these are data; what stands in them may be anything.
+    MaybeAt(usize),
+    /// Not known.
+    Nowhere,
 }
 
 impl Chain {
@@ -29,31 +61,54 @@ impl Chain {
     }
 }
 
-/// Returns where in `bytes` a frame of `side` begins, for sure. Data of streams that `is_open` knows count more.
-pub(super) fn find(side: Side, bytes: &[u8], is_open: impl Fn(u32) -> bool) -> Option<usize> {
-    (0..bytes.len().saturating_sub(HEADER_BYTES - 1)).find(|&at| {
-        let chain = bytes.get(at..).and_then(|rest| follow(rest, &is_open));
-        chain.is_some_and(|chain| chain.is_proven() && chain.side.is_none_or(|found| found == side))
-    })
+/// Returns where in `bytes` a frame of `side` begins. One frame that is all that was sent after the hole (`is_edge` says
+/// that `bytes` begin there) proves as much as several elsewhere.
+pub(super) fn find(side: Side, bytes: &[u8], is_edge: bool, standing: impl Fn(u32) -> Standing) -> Place {
+    for at in 0..bytes.len().saturating_sub(HEADER_BYTES - 1) {
+        let chain = bytes.get(at..).and_then(|rest| follow(rest, &standing));
+        let Some(chain) = chain.filter(|chain| chain.side.is_none_or(|found| found == side)) else {
+            continue;
+        };
+        let is_lone = is_edge && at == 0 && chain.is_exact;
+        if chain.weight >= STRONG_PROOF || is_lone && chain.is_proven() {
+            return Place::At(at);
+        }
+        if chain.is_cover {
+            return Place::MaybeAt(at);
+        }
+    }
+    Place::Nowhere
 }
 
 /// Follows the frames with which `bytes` begin; none where they are no frames.
-pub(super) fn follow(bytes: &[u8], is_open: impl Fn(u32) -> bool) -> Option<Chain> {
+pub(super) fn follow(bytes: &[u8], standing: impl Fn(u32) -> Standing) -> Option<Chain> {
     let mut chain = Chain::default();
     let mut rest = bytes;
-    for _ in 0..MAX_FRAMES {
+    for number in 0..MAX_FRAMES {
         let Some(header) = Header::read(rest) else {
             return is_beginning(rest).then_some(chain);
         };
-        if !header.is_usual() {
+        let of_stream =
+            if chain.begun == Some(header.stream) { Standing::Open } else { standing(header.stream) };
+        if !header.is_usual() || of_stream == Standing::Impossible {
             return None;
         }
         let payload = rest.get(HEADER_BYTES..).unwrap_or_default();
         let shown = payload.get(..header.length);
-        chain.weight += weight(header, shown.unwrap_or(payload), shown.is_some(), &mut chain.side, &is_open)?;
+        chain.weight +=
+            weight(header, shown.unwrap_or(payload), shown.is_some(), &mut chain.side, of_stream)?;
+        if header.kind == Kind::Headers {
+            chain.begun = Some(header.stream);
+        }
         match rest.get(header.frame_bytes()..) {
             Some(after) if !after.is_empty() => rest = after,
-            _ => break,
+            end => {
+                chain.is_exact = end.is_some();
+                let is_data = header.kind == Kind::Data && of_stream == Standing::Open;
+                let is_waited_for = is_data && (1..=MAX_COVER_BYTES).contains(&header.length);
+                chain.is_cover = number == 0 && is_waited_for;
+                break;
+            }
         }
     }
     Some(chain)
@@ -70,10 +125,10 @@ fn weight(
     payload: &[u8],
     is_whole: bool,
     side: &mut Option<Side>,
-    is_open: impl Fn(u32) -> bool,
+    standing: Standing,
 ) -> Option<u32> {
     match header.kind {
-        Kind::Data if is_open(header.stream) && header.length > 0 => Some(2),
+        Kind::Data if standing == Standing::Open && header.length > 0 => Some(2),
         Kind::Data => Some(1),
         Kind::Headers => {
             let found = match block(header, payload) {
@@ -102,33 +157,65 @@ mod tests {
     const REQUEST: &[u8] = b"\x00\x00\x04\x01\x05\x00\x00\x00\x05\x83\x86\xc2\xc1";
     const WINDOW: &[u8] = b"\x00\x00\x04\x08\x00\x00\x00\x00\x00\x00\x00\x10\x00";
 
-    fn check(side: Side, bytes: &[u8], expected: Option<usize>) {
-        assert_eq!(find(side, bytes, |stream| stream == 7), expected, "{}", bytes.escape_ascii());
+    fn standing(stream: u32) -> Standing {
+        match stream {
+            7 => Standing::Open,
+            0..100 => Standing::Possible,
+            _ => Standing::Impossible,
+        }
+    }
+
+    fn check(side: Side, bytes: &[u8], expected: Place) {
+        assert_eq!(find(side, bytes, true, standing), expected, "{}", bytes.escape_ascii());
+    }
+
+    fn data(stream: u8) -> Vec<u8> {
+        [b"\x00\x00\x02\x00\x00\x00\x00\x00", &[stream][..], b"ab"].concat()
     }
 
     #[test]
-    fn frames_are_found_in_data() {
-        check(Side::Client, REQUEST, Some(0));
-        check(Side::Client, &[b"end of data", REQUEST].concat(), Some(11));
-        check(Side::Client, &[&[0; 100][..], REQUEST].concat(), Some(100));
-        check(Side::Server, REQUEST, None);
-        check(Side::Server, &[b"x", WINDOW].concat(), Some(1));
+    fn several_frames_are_found_in_data() {
+        let two = [REQUEST, WINDOW].concat();
+        check(Side::Client, &[&b"end of data"[..], &two].concat(), Place::At(11));
+        check(Side::Client, &[&[0; 100][..], &two].concat(), Place::At(100));
+        check(Side::Client, &[b"x", REQUEST, &data(5)].concat(), Place::At(1));
+        check(Side::Server, &two, Place::Nowhere);
+        check(Side::Server, &[b"x", WINDOW, WINDOW].concat(), Place::At(1));
+    }
+
+    #[test]
+    fn one_frame_is_found_where_nothing_else_was_sent() {
+        check(Side::Client, REQUEST, Place::At(0));
+        assert_eq!(find(Side::Client, REQUEST, false, standing), Place::Nowhere);
+        check(Side::Client, &[b"end of data", REQUEST].concat(), Place::Nowhere);
+        check(Side::Client, &REQUEST[..12], Place::Nowhere);
     }
 
     #[test]
     fn data_alone_prove_little() {
-        let data = |stream: u8| [b"\x00\x00\x02\x00\x00\x00\x00\x00", &[stream][..], b"ab"].concat();
-        check(Side::Server, &data(5), None);
-        check(Side::Server, &[data(5), data(5)].concat(), None);
-        check(Side::Server, &[data(7), data(7)].concat(), Some(0));
-        check(Side::Server, &[&data(5)[..], WINDOW].concat(), Some(0));
-        check(Side::Server, &[0; 1000], None);
-        check(Side::Server, &[0, 0, 0, 0, 0, 0, 0, 0, 1].repeat(2), None);
+        check(Side::Server, &data(5), Place::Nowhere);
+        check(Side::Server, &data(5).repeat(2), Place::Nowhere);
+        check(Side::Server, &data(7).repeat(3), Place::At(0));
+        check(Side::Server, &[0; 1000], Place::Nowhere);
+        check(Side::Server, &[0, 0, 0, 0, 0, 0, 0, 0, 1].repeat(2), Place::Nowhere);
+    }
+
+    #[test]
+    fn what_stands_in_data_is_not_looked_at_before_they_end() {
+        let forged = [REQUEST, WINDOW].concat();
+        let inside = [b"x\x00\x01\x00\x00\x00\x00\x00\x00\x07", &forged[..]].concat();
+        check(Side::Client, &inside, Place::MaybeAt(1));
+    }
+
+    #[test]
+    fn streams_that_cannot_be_there_are_none() {
+        let far = b"\x00\x00\x04\x01\x05\x00\x00\x01\x05\x83\x86\xc2\xc1";
+        check(Side::Client, &[&far[..], WINDOW].concat(), Place::Nowhere);
     }
 
     #[test]
     fn a_chain_that_breaks_is_none() {
-        check(Side::Client, &[REQUEST, b"GET / HTTP/1.1\r\n"].concat(), None);
-        check(Side::Client, &[REQUEST, WINDOW, &WINDOW[..5]].concat(), Some(0));
+        check(Side::Client, &[REQUEST, WINDOW, b"GET / HTTP/1.1\r\n"].concat(), Place::Nowhere);
+        check(Side::Client, &[REQUEST, WINDOW, &WINDOW[..5]].concat(), Place::At(0));
     }
 }

@@ -1,6 +1,6 @@
 //! Whether bytes are frames of HTTP/2, and whose.
 
-use super::align;
+use super::align::{self, Standing};
 use super::frame::{HEADER_BYTES, Header, Kind, PREFACE};
 use crate::protocol::{DETECTION_BUDGET_BYTES, Detection, Side};
 
@@ -18,7 +18,7 @@ pub(super) fn detect(bytes: &[u8]) -> Detection {
     };
     // A server begins with its settings.
     let is_old = first.kind != Kind::Settings;
-    match align::follow(bytes, |_| false) {
+    match align::follow(bytes, |_| Standing::Possible) {
         Some(chain) if chain.is_proven() => match chain.side {
             Some(side) => Detection::Yes(side),
             None => undecided(bytes),

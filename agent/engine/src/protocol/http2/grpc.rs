@@ -1,15 +1,16 @@
 //! Calls of gRPC, as they stand in fields ("gRPC over HTTP2", and the names of its status codes).
 //!
-//! What a service's own messages say is not looked at here: a request is known by its method, so that a service whose
-//! messages tell more can be told from the others where the request is made.
+//! What a service's own messages say is not looked at here: a request is known by its method, and [`rpc`] knows those
+//! whose messages are read.
 
-use super::count::Count;
+use super::messages::Messages;
 use crate::protocol::http::field::{self, Field, MAX_VALUE_BYTES, value, values};
 use crate::protocol::http::request::{request_ids, set_client};
 use crate::protocol::http::url;
 use crate::protocol::marks::Search;
+use crate::protocol::rpc::{self, Around, Call};
 use crate::protocol::{Ending, Name, Outcome, ParserSettings, Request, Response, context, set, text};
-use crate::semconv::{self, Attributes, Value};
+use crate::semconv::{self, Attributes, Text, Value};
 
 /// What the media type of all gRPC calls begins with. What runs in browsers has another framing.
 const MEDIA_TYPE: &[u8] = b"application/grpc";
@@ -39,6 +40,8 @@ const STATUSES: [&str; 17] = [
     "DATA_LOSS",
     "UNAUTHENTICATED",
 ];
+/// Attributes for which there is room from the start.
+const TYPICAL_ATTRIBUTES: usize = 6;
 /// Those that the conventions count as errors of servers.
 const SERVER_FAULTS: [&str; 6] =
     ["UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"];
@@ -47,6 +50,11 @@ const SERVER_FAULTS: [&str; 6] =
 pub(super) fn is_grpc(fields: &[Field<'_>]) -> Option<bool> {
     let rest = value(fields, "content-type")?.strip_prefix(MEDIA_TYPE);
     Some(rest.is_some_and(|rest| matches!(rest, [] | [b'+' | b';', ..])))
+}
+
+/// Returns what reads the messages of a call, where anybody does.
+pub(super) fn call(fields: &[Field<'_>], around: Around<'_>) -> Option<Box<dyn Call>> {
+    rpc::call(value(fields, ":path")?.strip_prefix(b"/")?, around)
 }
 
 /// Returns what a call asks.
@@ -61,7 +69,7 @@ pub(super) fn request(fields: &[Field<'_>], is_open: bool, settings: &ParserSett
     Request {
         is_open,
         is_relayed: RELAYING.iter().any(|name| memchr::memmem::find(agent, name).is_some()),
-        name: Name { verb: method.clone().unwrap_or_else(|| SYSTEM.to_owned()), path: None },
+        name: Name { verb: method.clone().map_or(Text::Static(SYSTEM), Text::from), path: None },
         attributes: attributes(method, fields, settings),
         context: context::of_fields(|name| values(fields, name)),
         marks: search.finish(),
@@ -71,7 +79,7 @@ pub(super) fn request(fields: &[Field<'_>], is_open: bool, settings: &ParserSett
 }
 
 fn attributes(method: Option<String>, fields: &[Field<'_>], settings: &ParserSettings) -> Attributes {
-    let mut attributes = Attributes::new();
+    let mut attributes = Attributes::with_capacity(TYPICAL_ATTRIBUTES);
     set(&mut attributes, semconv::RPC_SYSTEM_NAME, SYSTEM);
     if let Some(method) = method {
         set(&mut attributes, semconv::RPC_METHOD, method);
@@ -177,23 +185,23 @@ pub(super) fn response(status: Option<u16>, fields: &[Field<'_>], settings: &Par
 }
 
 /// Returns what the end of a call tells.
-pub(super) fn ending(status: Status, asked: &Count, answered: &Count) -> Ending {
+pub(super) fn ending(status: Status, asked: &Messages, answered: &Messages) -> Ending {
     let mut attributes = Attributes::new();
     set(&mut attributes, semconv::RPC_RESPONSE_STATUS_CODE, status.name);
-    for (key, count) in
+    for (key, messages) in
         [(semconv::REMORA_RPC_REQUEST_MESSAGES, asked), (semconv::REMORA_RPC_RESPONSE_MESSAGES, answered)]
     {
-        if let Some(messages) = count.messages() {
-            set(&mut attributes, key, i64::from(messages));
+        if let Some(count) = messages.count() {
+            set(&mut attributes, key, i64::from(count));
         }
     }
-    Ending { attributes, outcome: Some(status.outcome()), name: None }
+    Ending { attributes, outcome: Some(status.outcome()), ..Ending::default() }
 }
 
 /// Says of a call that turns out to be of gRPC what its beginning did not tell.
 pub(super) fn recognise(attributes: &mut Attributes, name: &mut Option<Name>) {
     set(attributes, semconv::RPC_SYSTEM_NAME, SYSTEM);
-    *name = Some(Name { verb: SYSTEM.to_owned(), path: None });
+    *name = Some(Name { verb: SYSTEM.into(), path: None });
 }
 
 #[cfg(test)]

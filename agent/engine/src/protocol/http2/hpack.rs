@@ -9,6 +9,8 @@ pub(super) use fields::Fields;
 pub(super) use outline::{Outline, outline};
 use table::{Found, Table};
 
+use crate::held::Held;
+
 /// Largest number that is believed: no length or index comes near it.
 const MAX_NUMBER: usize = 1 << 28;
 
@@ -168,6 +170,12 @@ impl<'a> Reader<'a> {
         let (bytes, rest) = self.rest.split_at_checked(length).ok_or("header block is cut")?;
         self.rest = rest;
         Ok(Text { bytes, is_huffman })
+    }
+}
+
+impl Held for Decoder {
+    fn held_bytes(&self) -> usize {
+        self.table.held_bytes()
     }
 }
 

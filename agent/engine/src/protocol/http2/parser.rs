@@ -4,10 +4,13 @@ mod data;
 mod fields;
 mod hole;
 
-use super::align;
+use super::align::{self, Place};
 use super::frame::{HEADER_BYTES, Header, Kind, PREFACE, number};
 use super::hpack::Decoder;
+use super::kept::Room;
 use super::stream::{Stream, Streams, Use};
+use crate::event::Endpoint;
+use crate::held::Held;
 use crate::protocol::{
     Answer, Conversation, Cut, Message, MessageKind, Pairing, Parser, ParserSettings, Side,
 };
@@ -25,9 +28,14 @@ const UPGRADED_STREAM: u32 = 1;
 #[derive(Debug)]
 pub(super) struct Http2Parser {
     settings: ParserSettings,
+    server_end: Option<Endpoint>,
     client: Half,
     server: Half,
     streams: Streams,
+    /// The exchange of a stream that is not followed any more.
+    given_up: Option<Pairing>,
+    /// For messages that are read.
+    room: Room,
 }
 
 /// One direction.
@@ -35,6 +43,8 @@ pub(super) struct Http2Parser {
 struct Half {
     state: State,
     decoder: Decoder,
+    /// Bytes that were missing, or among which no frame was found, since the last frame.
+    unseen: u64,
 }
 
 /// Where in a direction we are.
@@ -48,8 +58,8 @@ enum State {
     Data(Data),
     /// After a frame of data that was passed over, and which may have ended its stream.
     Passed { stream: u32, is_end: bool },
-    /// Anywhere.
-    Unaligned,
+    /// Anywhere; at what follows right behind a hole, or farther on.
+    Unaligned { is_edge: bool },
 }
 
 impl Http2Parser {
@@ -57,14 +67,18 @@ impl Http2Parser {
     pub(super) fn new(conversation: &Conversation<'_>) -> Self {
         let is_start = conversation.is_start;
         let half = |first| Half {
-            state: if is_start { first } else { State::Unaligned },
+            state: if is_start { first } else { State::Unaligned { is_edge: true } },
             decoder: Decoder::new(is_start),
+            unseen: 0,
         };
         Self {
             settings: conversation.settings.clone(),
+            server_end: conversation.server.cloned(),
             client: half(State::Preface),
             server: half(State::Frame),
             streams: Streams::default(),
+            given_up: None,
+            room: Room::default(),
         }
     }
 
@@ -99,28 +113,34 @@ impl Http2Parser {
     }
 
     /// Looks for a frame.
-    fn align(&mut self, side: Side, bytes: &[u8]) -> Answer {
+    fn align(&mut self, side: Side, is_edge: bool, bytes: &[u8]) -> Answer {
         if side == Side::Client && bytes.starts_with(PREFACE) {
             // The beginning after all; a server answers nothing before it.
-            self.client = Half { state: State::Preface, decoder: Decoder::new(true) };
+            self.client = Half { state: State::Preface, decoder: Decoder::new(true), unseen: 0 };
             self.server.decoder = Decoder::new(true);
             return self.preface(bytes);
         }
+        let unseen = self.half(side).unseen;
         let streams = &self.streams;
-        match align::find(side, bytes, |stream| streams.is_open(stream)) {
-            Some(0) => {
-                self.half(side).state = State::Frame;
-                self.frame(side, bytes)
+        let eaten = match align::find(side, bytes, is_edge, |stream| streams.standing(stream, unseen)) {
+            Place::At(at) => {
+                let half = self.half(side);
+                (half.state, half.unseen) = (State::Frame, 0);
+                if at == 0 {
+                    return self.frame(side, bytes);
+                }
+                return Answer::Nothing { eaten: at };
             }
-            Some(eaten) => {
-                self.half(side).state = State::Frame;
-                Answer::Nothing { eaten }
-            }
-            None => match bytes.len().saturating_sub(MAX_UNALIGNED_BYTES) {
-                0 => Answer::Need { at_least: bytes.len() + 1 },
-                eaten => Answer::Nothing { eaten },
-            },
+            Place::MaybeAt(at) => at,
+            Place::Nowhere => bytes.len().saturating_sub(MAX_UNALIGNED_BYTES),
+        };
+        if eaten == 0 {
+            return Answer::Need { at_least: bytes.len() + 1 };
         }
+        let half = self.half(side);
+        half.state = State::Unaligned { is_edge: false };
+        half.unseen = half.unseen.saturating_add(eaten as u64);
+        Answer::Nothing { eaten }
     }
 
     fn frame(&mut self, side: Side, bytes: &[u8]) -> Answer {
@@ -142,11 +162,11 @@ impl Http2Parser {
 
     /// Ends a stream that one side has given up.
     fn reset(&mut self, side: Side, number: u32, payload: &[u8]) -> Reply {
-        let message = self.streams.remove(number).and_then(|stream| {
+        let message = self.streams.remove(number).and_then(|mut stream| {
             let code = self::number(payload)?;
             // Both may say so behind a whole response (section 8.1), which may be among what is missing.
             let may_be_answered = stream.is_doubtful() || side == Side::Server && code == NO_ERROR;
-            Some(if may_be_answered { lost(&stream) } else { fields::reset(&stream, side, code) })
+            Some(if may_be_answered { lost(&stream) } else { fields::reset(&mut stream, side, code) })
         });
         Reply { message, is_done: true }
     }
@@ -156,7 +176,7 @@ impl Http2Parser {
         let last = number(payload).unwrap_or(u32::MAX) & (u32::MAX >> 1);
         let refused = if side == Side::Server { self.streams.take_refused(last) } else { None };
         let is_done = refused.is_none();
-        Reply { message: refused.map(|stream| fields::reset(&stream, side, REFUSED_STREAM)), is_done }
+        Reply { message: refused.map(|mut stream| fields::reset(&mut stream, side, REFUSED_STREAM)), is_done }
     }
 
     fn broken(&mut self, reason: &'static str) -> Answer {
@@ -166,7 +186,7 @@ impl Http2Parser {
 
     fn forget(&mut self) {
         for half in [&mut self.client, &mut self.server] {
-            half.state = State::Unaligned;
+            half.state = State::Unaligned { is_edge: true };
             half.decoder.forget();
         }
         self.streams.clear();
@@ -189,7 +209,7 @@ impl Parser for Http2Parser {
                 Some(message) => Answer::Message { eaten: 0, message },
                 None => self.frame(side, bytes),
             },
-            State::Unaligned => self.align(side, bytes),
+            State::Unaligned { is_edge } => self.align(side, is_edge, bytes),
         }
     }
 
@@ -203,12 +223,23 @@ impl Parser for Http2Parser {
         self.cut_frame(side, bytes, missing)
     }
 
+    fn given_up(&mut self) -> Option<Pairing> {
+        self.given_up.take()
+    }
+
     fn end(&mut self, side: Side) -> Option<Message> {
         if let Some(message) = self.passed(side) {
             return Some(message);
         }
         let stream = if side == Side::Server { self.streams.take_doubtful(true) } else { None };
         stream.map(|stream| lost(&stream))
+    }
+
+    fn held_bytes(&self) -> usize {
+        self.client.decoder.held_bytes()
+            + self.server.decoder.held_bytes()
+            + self.streams.held_bytes()
+            + self.room.taken()
     }
 
     fn lost(&mut self, _side: Side) {

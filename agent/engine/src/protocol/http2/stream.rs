@@ -2,14 +2,26 @@
 
 use std::collections::BTreeMap;
 
-use super::count::Count;
-use crate::protocol::{Pairing, Side};
+use super::align::Standing;
+use super::kept::{Kept, Room};
+use super::messages::Messages;
+use crate::held::Held;
+use crate::protocol::rpc::Call;
+use crate::protocol::{MessageKind, Pairing, Side};
 
 /// Most streams that are followed at once: as many exchanges as the engine follows on a connection.
 const MAX_STREAMS: usize = 4096;
+/// About what it takes to read the messages of a call.
+const CALL_BYTES: usize = 1024;
 /// Responses to later requests after which a stream, of which nothing was heard since bytes were missing, is given up:
 /// its end was most likely among them.
 const MAX_LATER_ANSWERS: u64 = 256;
+
+/// Bytes that a request takes at least: the header of its frame, and one field.
+const MIN_REQUEST_BYTES: u64 = 10;
+/// By how much a number may be larger besides: the next requests, where a client leaves numbers out, and those whose
+/// answers were seen to begin on the other side before they were read.
+const MAX_LEAD: u32 = 16;
 
 /// What a stream is used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,16 +33,16 @@ pub(super) enum Use {
 }
 
 /// One direction of a stream.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Part {
     pub(super) has_begun: bool,
     pub(super) has_ended: bool,
     /// Messages of gRPC.
-    pub(super) count: Count,
+    pub(super) messages: Messages,
 }
 
 /// A request and its response.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) struct Stream {
     pub(super) pairing: Pairing,
     pub(super) purpose: Use,
@@ -38,6 +50,8 @@ pub(super) struct Stream {
     pub(super) server: Part,
     /// Status of HTTP that the response began with.
     pub(super) status: Option<u16>,
+    /// What reads its messages.
+    pub(super) call: Option<Box<dyn Call>>,
     /// Bytes are missing since which nothing was heard of it; and how many responses had begun then.
     doubted_at: Option<u64>,
 }
@@ -46,7 +60,19 @@ impl Stream {
     /// Returns a stream on which a request has begun.
     pub(super) fn new(pairing: Pairing, purpose: Use) -> Self {
         let client = Part { has_begun: true, ..Part::default() };
-        Self { pairing, purpose, client, server: Part::default(), status: None, doubted_at: None }
+        Self { pairing, purpose, client, server: Part::default(), status: None, call: None, doubted_at: None }
+    }
+
+    /// Has its messages read, which are kept in `room` while they go by.
+    pub(super) fn have_read(&mut self, call: Box<dyn Call>, room: &Room) {
+        self.client.messages = Messages::read_in(room.clone());
+        self.server.messages = Messages::read_in(room.clone());
+        self.call = Some(call);
+    }
+
+    /// Has a message read. Returns what it is besides a part of the call.
+    pub(super) fn read(&mut self, side: Side, kept: Kept) -> Option<MessageKind> {
+        self.call.as_mut()?.read(side, kept.unpack().body())
     }
 
     /// Returns whether bytes are missing since which nothing was heard of it.
@@ -70,6 +96,8 @@ pub(super) struct Streams {
     newest: u32,
     /// Responses that have begun.
     answers: u64,
+    /// Responses that had begun when doubtful streams were last looked for, where none was to be given up.
+    looked_at: Option<u64>,
     has_doubts: bool,
 }
 
@@ -85,14 +113,26 @@ impl Streams {
         self.open.contains_key(&number)
     }
 
+    /// Returns what is known of a stream after so many bytes of a side were not seen. Each request takes some, so that
+    /// numbers cannot have grown by much.
+    pub(super) fn standing(&self, number: u32, unseen: u64) -> Standing {
+        let begun = u32::try_from(unseen / MIN_REQUEST_BYTES).unwrap_or(u32::MAX);
+        let limit = self.newest.saturating_add(begun.saturating_mul(2)).saturating_add(MAX_LEAD);
+        match number {
+            _ if self.is_open(number) => Standing::Open,
+            _ if self.is_empty_so_far() || number <= limit => Standing::Possible,
+            _ => Standing::Impossible,
+        }
+    }
+
     /// Returns whether no stream was seen yet.
     pub(super) fn is_empty_so_far(&self) -> bool {
         self.newest == 0
     }
 
     /// Notes that data of a side are missing: nobody knows of which streams.
-    pub(super) fn lose_counts(&mut self, side: Side) {
-        self.open.values_mut().for_each(|stream| stream.part(side).count.lose());
+    pub(super) fn lose_data(&mut self, side: Side) {
+        self.open.values_mut().for_each(|stream| stream.part(side).messages.lose());
     }
 
     /// Notes that a client uses a number; returns whether it is for the first time, as far as can be told. Numbers only
@@ -103,11 +143,13 @@ impl Streams {
         is_new
     }
 
-    /// Adds a stream. Where there are too many it is not followed.
-    pub(super) fn begin(&mut self, number: u32, stream: Stream) {
-        if self.open.len() < MAX_STREAMS {
-            self.open.insert(number, stream);
+    /// Adds a stream. Returns the oldest one, which is not followed any more, where there are too many.
+    pub(super) fn begin(&mut self, number: u32, stream: Stream) -> Option<Stream> {
+        self.open.insert(number, stream);
+        if self.open.len() <= MAX_STREAMS {
+            return None;
         }
+        self.open.pop_first().map(|(_, oldest)| oldest)
     }
 
     pub(super) fn remove(&mut self, number: u32) -> Option<Stream> {
@@ -125,11 +167,12 @@ impl Streams {
             stream.doubted_at.get_or_insert(self.answers);
         }
         self.has_doubts |= !self.open.is_empty();
+        self.looked_at = None;
     }
 
     /// Takes a stream whose end was not seen; where `is_over`, no further one will be heard of.
     pub(super) fn take_doubtful(&mut self, is_over: bool) -> Option<Stream> {
-        if !self.has_doubts {
+        if !self.has_doubts || !is_over && self.looked_at == Some(self.answers) {
             return None;
         }
         let limit = self.answers.saturating_sub(MAX_LATER_ANSWERS);
@@ -138,6 +181,7 @@ impl Streams {
         match number {
             Some(number) => self.open.remove(&number),
             None => {
+                self.looked_at = Some(self.answers);
                 self.has_doubts = self.open.values().any(|stream| stream.doubted_at.is_some());
                 None
             }
@@ -154,6 +198,19 @@ impl Streams {
     /// Forgets all.
     pub(super) fn clear(&mut self) {
         *self = Self::default();
+    }
+}
+
+impl Held for Streams {
+    fn held_bytes(&self) -> usize {
+        self.open.held_bytes()
+    }
+}
+
+impl Held for Stream {
+    /// What reads messages bounds itself.
+    fn held_bytes(&self) -> usize {
+        if self.call.is_some() { CALL_BYTES } else { 0 }
     }
 }
 
@@ -185,14 +242,14 @@ mod tests {
     fn numbers_only_grow_and_what_is_followed_is_bounded() {
         let mut streams = Streams::default();
         assert!(streams.is_new(5) && !streams.is_new(5) && !streams.is_new(3) && streams.is_new(7));
-        (0..5000).for_each(|number| streams.begin(number, stream()));
-        assert!(streams.is_open(4095) && !streams.is_open(4096));
+        let given_up = (0..5000).filter(|&number| streams.begin(number, stream()).is_some()).count();
+        assert!(given_up == 904 && streams.is_open(904) && !streams.is_open(903));
     }
 
     #[test]
     fn what_a_server_has_not_begun_to_answer_may_be_refused() {
         let mut streams = Streams::default();
-        [1, 3, 5].into_iter().for_each(|number| streams.begin(number, stream()));
+        [1, 3, 5].into_iter().for_each(|number| assert!(streams.begin(number, stream()).is_none()));
         streams.hear(3).unwrap().server.has_begun = true;
         assert!(streams.take_refused(1).is_some() && streams.is_open(3) && !streams.is_open(5));
         assert!(streams.take_refused(1).is_none() && streams.is_open(1));

@@ -3,6 +3,7 @@
 use super::batch;
 use super::record::{self, Record};
 use super::topic::Topic;
+use crate::held::Held;
 use crate::protocol::{Learned, MAX_KEYS, MessageKey, WireContext};
 
 /// Names the keys' origin, so that no other system makes the same.
@@ -193,5 +194,21 @@ impl Findings {
     /// Returns how many messages there are, if that is known.
     pub(super) fn count(&self) -> Option<u64> {
         (!self.is_partial).then_some(self.messages)
+    }
+}
+
+impl Held for Findings {
+    fn held_bytes(&self) -> usize {
+        self.topic.held_bytes()
+            + self.filled_topic.one().map_or(0, Topic::held_bytes)
+            + self.batches.held_bytes()
+            + self.contexts.held_bytes()
+            + self.record_keys.held_bytes()
+    }
+}
+
+impl Held for Batch {
+    fn held_bytes(&self) -> usize {
+        self.topic.held_bytes()
     }
 }

@@ -6,6 +6,8 @@ use super::api::{self, Api};
 use super::findings::Findings;
 use super::walk::Layout;
 
+use crate::held::Held;
+
 /// Most requests of one connection that are remembered. Clients have five under way, or some more.
 const MAX_OUTSTANDING: usize = 1024;
 
@@ -51,6 +53,7 @@ impl Outstanding {
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     waiting: VecDeque<Outstanding>,
+    given_up: Option<u64>,
 }
 
 impl Queue {
@@ -59,10 +62,10 @@ impl Queue {
         self.waiting.is_empty()
     }
 
-    /// Adds one. Of too many, the oldest is forgotten: its response will have no request.
+    /// Adds one. Of too many, the oldest is given up.
     pub(super) fn add(&mut self, outstanding: Outstanding) {
         if self.waiting.len() >= MAX_OUTSTANDING {
-            self.waiting.pop_front();
+            self.given_up = self.waiting.pop_front().map(|oldest| oldest.number);
         }
         self.waiting.push_back(outstanding);
     }
@@ -85,8 +88,25 @@ impl Queue {
         }
     }
 
+    /// Returns the one that was given up.
+    pub(super) fn take_given_up(&mut self) -> Option<u64> {
+        self.given_up.take()
+    }
+
     /// Forgets all.
     pub(super) fn clear(&mut self) {
-        self.waiting.clear();
+        *self = Self::default();
+    }
+}
+
+impl Held for Queue {
+    fn held_bytes(&self) -> usize {
+        self.waiting.held_bytes()
+    }
+}
+
+impl Held for Outstanding {
+    fn held_bytes(&self) -> usize {
+        self.sent.held_bytes()
     }
 }

@@ -3,7 +3,8 @@
 use super::outstanding::Queue;
 use super::requests::Requests;
 use super::responses::Responses;
-use crate::protocol::{Answer, Conversation, Cut, Learned, Message, Parser, Side};
+use crate::held::Held;
+use crate::protocol::{Answer, Conversation, Cut, Learned, Message, Pairing, Parser, Side};
 
 /// Bytes at the beginning of a request or a response that are waited for and looked at.
 const MAX_HEAD_BYTES: usize = 16 << 10;
@@ -83,8 +84,16 @@ impl Parser for KafkaParser {
         }
     }
 
+    fn given_up(&mut self) -> Option<Pairing> {
+        self.shared.outstanding.take_given_up().map(Pairing::Id)
+    }
+
     fn end(&mut self, _side: Side) -> Option<Message> {
         None
+    }
+
+    fn held_bytes(&self) -> usize {
+        self.requests.held_bytes() + self.responses.held_bytes() + self.shared.outstanding.held_bytes()
     }
 
     fn lost(&mut self, _side: Side) {

@@ -1,6 +1,7 @@
 //! Where the bytes of one side are: between two frames, or in one of which nothing or only batches are of interest.
 
 use super::walk::{Then, Walk};
+use crate::held::Held;
 use crate::protocol::Answer;
 
 /// A place in the bytes of one side. `D` is what is due when the frame has gone by.
@@ -87,6 +88,16 @@ impl<D> Place<D> {
             Place::Batches(walk, due) => Some(End { walk: Some(walk), due }),
             Place::Rest(_, due) => Some(End { walk: None, due }),
             Place::Lost | Place::Head => None,
+        }
+    }
+}
+
+impl<D: Held> Held for Place<D> {
+    fn held_bytes(&self) -> usize {
+        match self {
+            Place::Lost | Place::Head => 0,
+            Place::Batches(walk, due) => walk.held_bytes() + due.held_bytes(),
+            Place::Rest(_, due) => due.held_bytes(),
         }
     }
 }

@@ -25,7 +25,7 @@ pub(super) fn begin(header: &Header<'_>) -> Request {
         set(&mut attributes, semconv::MESSAGING_CLIENT_ID, reader::text_of(client));
     }
     Request {
-        name: Name { verb: name.to_owned(), path: None },
+        name: Name { verb: name.into(), path: None },
         attributes,
         category: if header.key == api::PRODUCE { Category::Send } else { Category::Receive },
         is_routine: is_routine(header.key),
@@ -67,7 +67,7 @@ pub(super) fn is_routine(key: i16) -> bool {
 pub(super) fn name_topic(name: &mut Name, attributes: &mut Attributes, topic: &Topic, learned: &Learned) {
     match (topic.name(learned), topic) {
         (Some(topic), _) => {
-            name.verb = format!("{} {topic}", name.verb);
+            name.verb = format!("{} {topic}", name.verb).into();
             set(attributes, semconv::MESSAGING_DESTINATION_NAME, topic.to_string());
         }
         (None, Topic::Id(id)) => set(attributes, semconv::REMORA_KAFKA_TOPIC_ID, id_text(*id)),

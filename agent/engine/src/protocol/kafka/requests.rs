@@ -10,6 +10,7 @@ use super::place::{End, Place, Progress};
 use super::reader::{Failure, Reader};
 use super::request;
 use super::walk::{Layout, Then, Walk};
+use crate::held::Held;
 use crate::protocol::{Answer, Cut, Detection, Message, MessageKind, Pairing, Request};
 
 /// Where the client's bytes are, and which request has to be told as ended.
@@ -177,4 +178,10 @@ fn produce(shared: &Shared, header: &Header<'_>, body: &[u8], request: &mut Requ
         request::add_count(&mut request.attributes, &walk.found);
     }
     Some(walk)
+}
+
+impl Held for Requests {
+    fn held_bytes(&self) -> usize {
+        self.place.held_bytes()
+    }
 }

@@ -243,7 +243,7 @@ pub(super) fn fetched(found: &mut Findings, is_replica: bool, learned: &Learned)
     }
     keys.leave_out(found.batches_left_out);
     if let Some(topic) = found.filled_topic.one() {
-        let mut name = Name { verb: "poll".to_owned(), path: None };
+        let mut name = Name { verb: "poll".into(), path: None };
         request::name_topic(&mut name, &mut response.attributes, topic, learned);
         response.name = Some(name);
         if let Some(partition) = found.filled_partition.one() {
@@ -255,7 +255,7 @@ pub(super) fn fetched(found: &mut Findings, is_replica: bool, learned: &Learned)
     }
     request::add_count(&mut response.attributes, found);
     let contexts = std::mem::take(&mut found.contexts);
-    response.received = Some(Box::new(Received { keys, is_certain: true, contexts }));
+    response.received = Some(Box::new(Received { keys, is_certain: true, contexts, ..Received::default() }));
     response
 }
 

@@ -8,6 +8,7 @@ use super::place::{End, Place, Progress};
 use super::reader::{Failure, Field, Reader};
 use super::response;
 use super::walk::Walk;
+use crate::held::Held;
 use crate::protocol::{Answer, Cut, Message, MessageKind, Pairing, Response};
 
 /// Length and number of a response.
@@ -188,6 +189,21 @@ fn ended(shared: &Shared, end: End<Due>) -> Message {
         (Due::Response(asked), None) => told(asked.number, Response::default()),
         (Due::End(number), _) => {
             Message { pairing: Pairing::Id(number), kind: MessageKind::ResponseEnd(None) }
+        }
+    }
+}
+
+impl Held for Responses {
+    fn held_bytes(&self) -> usize {
+        self.place.held_bytes()
+    }
+}
+
+impl Held for Due {
+    fn held_bytes(&self) -> usize {
+        match self {
+            Due::Response(outstanding) => outstanding.held_bytes(),
+            Due::End(_) => 0,
         }
     }
 }

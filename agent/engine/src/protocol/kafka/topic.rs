@@ -1,11 +1,10 @@
 //! Topics and what names them: a name, or an id that only metadata tells the name of (KIP-516).
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
-use foldhash::HashMap;
-
 use super::reader::{self, Field, Reader};
+use crate::held::Held;
+use crate::protocol::aged::Aged;
 use crate::protocol::{Learned, text};
 
 /// Most topics whose names are remembered, of all connections. For one more, the oldest is forgotten.
@@ -48,12 +47,25 @@ impl Topic {
     }
 }
 
+impl Held for Topic {
+    fn held_bytes(&self) -> usize {
+        match self {
+            Topic::Named(name) => name.len(),
+            Topic::Id(_) => 0,
+        }
+    }
+}
+
 /// The names of topics that connections have told with their ids.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(in crate::protocol) struct TopicNames {
-    names: HashMap<TopicId, Arc<str>>,
-    /// Oldest first.
-    order: VecDeque<TopicId>,
+    names: Aged<TopicId, Arc<str>>,
+}
+
+impl Default for TopicNames {
+    fn default() -> Self {
+        Self { names: Aged::new(MAX_TOPICS) }
+    }
 }
 
 impl TopicNames {
@@ -64,16 +76,10 @@ impl TopicNames {
     /// Notes the name of a topic.
     pub(super) fn learn(&mut self, id: TopicId, name: &[u8]) {
         let is_name = (1..=MAX_NAME_BYTES).contains(&name.len());
-        if id == NO_ID || !is_name || self.names.contains_key(&id) {
+        if id == NO_ID || !is_name || self.names.get(&id).is_some() {
             return;
         }
-        if self.order.len() >= MAX_TOPICS
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.names.remove(&oldest);
-        }
         self.names.insert(id, reader::text_of(name).into());
-        self.order.push_back(id);
     }
 }
 
@@ -93,7 +99,7 @@ mod tests {
         names.learn(NO_ID, b"none");
         assert_eq!(names.name(&id(0)), None);
         assert_eq!(names.name(&id(MAX_TOPICS)).as_deref(), Some("orders"));
-        assert_eq!((names.names.len(), names.order.len()), (MAX_TOPICS, MAX_TOPICS));
+        assert_eq!(names.names.len(), MAX_TOPICS);
         assert_eq!(names.name(&NO_ID), None);
     }
 }

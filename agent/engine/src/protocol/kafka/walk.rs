@@ -8,6 +8,8 @@ use super::findings::Findings;
 use super::reader::{Failure, Field, Reader};
 use super::topic::Topic;
 
+use crate::held::Held;
+
 /// Bytes at the beginning of one batch in which contexts are looked for.
 const MAX_LOOKED_BYTES: u64 = 4096;
 /// The same for all batches of one request or response.
@@ -393,5 +395,11 @@ impl Walk {
         self.found.look(looked, &records);
         self.stage = Stage::Records { left, unread: None };
         Ok(Step::Eat(0))
+    }
+}
+
+impl Held for Walk {
+    fn held_bytes(&self) -> usize {
+        self.found.held_bytes()
     }
 }

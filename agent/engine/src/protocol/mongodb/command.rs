@@ -176,7 +176,7 @@ impl<'a> Facts<'a> {
         let collection = self.collection.map(|name| text::lossy(name, MAX_NAMESPACE_BYTES));
         let database = self.database.map(|name| text::lossy(name, MAX_NAMESPACE_BYTES));
         let summary = match collection.as_ref().or(database.as_ref()) {
-            Some(target) => format!("{command} {target}"),
+            Some(target) => [command, " ", target].concat(),
             None => command.to_owned(),
         };
         let mut attributes = Attributes::with_capacity(8);
@@ -197,7 +197,7 @@ impl<'a> Facts<'a> {
         set(&mut attributes, semconv::DB_QUERY_SUMMARY, summary.clone());
         set(&mut attributes, semconv::DB_QUERY_TEXT, text);
         let request = Request {
-            name: Name { verb: summary, path: None },
+            name: Name { verb: summary.into(), path: None },
             attributes,
             context: self.context,
             marks,

@@ -7,6 +7,7 @@ mod question;
 use super::command::Options;
 use super::detect;
 use super::header::{self, HEADER_BYTES, Header, TELLING_BYTES};
+use crate::held::Held;
 use crate::protocol::{Answer, Cut, Message, MessageKind, Pairing, Parser, ParserSettings, Side};
 use answer::Answering;
 use outstanding::Outstanding;
@@ -108,8 +109,16 @@ impl Parser for MongodbParser {
         }
     }
 
+    fn given_up(&mut self) -> Option<Pairing> {
+        self.outstanding.take_given_up().map(|id| Pairing::Id(id.into()))
+    }
+
     fn end(&mut self, _side: Side) -> Option<Message> {
         None
+    }
+
+    fn held_bytes(&self) -> usize {
+        self.outstanding.held_bytes()
     }
 
     fn lost(&mut self, _side: Side) {

@@ -236,7 +236,7 @@ impl Shape {
 
     fn string(&mut self, bytes: &[u8], max: usize) {
         self.text.push('"');
-        let is_plain = |byte: &u8| (b' '..0x7f).contains(byte) && !b"\"\\".contains(byte);
+        let is_plain = |byte: &u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
         match str::from_utf8(bytes) {
             Ok(plain) if bytes.len() <= max && bytes.iter().all(is_plain) => self.text.push_str(plain),
             _ => text::lossy(bytes, max).chars().for_each(|character| match character {

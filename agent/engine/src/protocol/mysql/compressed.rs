@@ -2,11 +2,12 @@
 //!
 //! Both algorithms begin what they make with bytes of their own, so that it need not be known which was agreed on.
 
-use std::io::Read as _;
+use std::borrow::Cow;
 
 use super::packet::Reader;
 use super::{detect, packet};
-use crate::protocol::Side;
+use crate::held::Held;
+use crate::protocol::{Side, inflate};
 
 /// Length, number, and length before compression.
 pub(super) const HEADER_BYTES: usize = 7;
@@ -16,15 +17,13 @@ pub(super) const MAX_PACKET_BYTES: usize = 64 << 10;
 pub(super) const MAX_INFLATED_BYTES: usize = 1 << 20;
 /// How much of a longer one is read, and how much is made of that.
 pub(super) const PREFIX_BYTES: usize = 8 << 10;
-const MAX_PREFIX_BYTES: u64 = 16 << 10;
+const MAX_PREFIX_BYTES: usize = 16 << 10;
 /// How many of the last bytes may begin what [`command`] looks for.
 pub(super) const TAIL_BYTES: usize = 64;
 /// The first bytes of a zstd frame (RFC 8878, section 3.1.1).
 const ZSTD_MAGIC: &[u8] = b"\x28\xb5\x2f\xfd";
 /// The first byte of a zlib stream with the usual window (RFC 1950, section 2.2).
 const ZLIB_MAGIC: &[u8] = b"\x78";
-/// Largest window of a zstd frame that is unpacked piece by piece, as a power of two.
-const MAX_WINDOW_LOG: u32 = 23;
 
 /// The beginning of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,34 +69,25 @@ impl Header {
             out.extend_from_slice(body);
             return true;
         }
-        let before = out.len();
-        let is_read = if body.starts_with(ZSTD_MAGIC) {
-            let unpacked = zstd::bulk::decompress(body, self.original);
-            unpacked.map(|unpacked| out.extend_from_slice(&unpacked)).is_ok()
+        let unpacked = if body.starts_with(ZSTD_MAGIC) {
+            zstd::bulk::decompress(body, self.original).ok()
         } else {
-            let most = self.original as u64 + 1;
-            flate2::bufread::ZlibDecoder::new(body).take(most).read_to_end(out).is_ok()
+            inflate::zlib_whole(body, self.original)
         };
-        is_read && out.len() - before == self.original
+        let unpacked = unpacked.filter(|unpacked| unpacked.len() == self.original);
+        unpacked.map(|unpacked| out.extend_from_slice(&unpacked)).is_some()
     }
 
     /// Returns the beginning of what the packet carries, as far as its own beginning tells.
     pub(super) fn unpack_prefix(self, body: &[u8]) -> Vec<u8> {
-        let mut out = Vec::new();
         let body = body.get(..PREFIX_BYTES).unwrap_or(body);
-        // What was read before the end that is missing is all that is wanted.
         if self.original == 0 {
-            out.extend_from_slice(body);
+            body.to_vec()
         } else if body.starts_with(ZSTD_MAGIC) {
-            if let Ok(mut decoder) = zstd::stream::read::Decoder::with_buffer(body)
-                && decoder.window_log_max(MAX_WINDOW_LOG).is_ok()
-            {
-                let _ = decoder.take(MAX_PREFIX_BYTES).read_to_end(&mut out);
-            }
+            inflate::zstd(body, MAX_PREFIX_BYTES)
         } else {
-            let _ = flate2::bufread::ZlibDecoder::new(body).take(MAX_PREFIX_BYTES).read_to_end(&mut out);
+            inflate::zlib(body, MAX_PREFIX_BYTES)
         }
-        out
     }
 }
 
@@ -113,14 +103,14 @@ pub(super) fn is_command(bytes: &[u8]) -> bool {
     };
     let body = bytes.get(HEADER_BYTES..header.whole().min(bytes.len())).unwrap_or_default();
     let carried = match header.original {
-        0 => body.to_vec(),
+        0 => Cow::Borrowed(body),
         original
             if original < header.length
                 || !(body.starts_with(ZSTD_MAGIC) || body.starts_with(ZLIB_MAGIC)) =>
         {
             return false;
         }
-        _ => header.unpack_prefix(body),
+        _ => Cow::Owned(header.unpack_prefix(body)),
     };
     let fits = packet::Header::of(&carried).is_some_and(|inner| inner.whole() <= header.carried());
     fits && detect::is_command(&carried)
@@ -197,6 +187,12 @@ impl Lane {
     /// Puts back what was taken.
     pub(super) fn put_back(&mut self, (unpacked, read): (Vec<u8>, usize)) {
         (self.unpacked, self.read) = (unpacked, read);
+    }
+}
+
+impl Held for Compression {
+    fn held_bytes(&self) -> usize {
+        self.client.unpacked.held_bytes() + self.server.unpacked.held_bytes()
     }
 }
 

@@ -5,6 +5,7 @@ use super::compressed;
 use super::handshake::{Greeting, MAX_VERSION_BYTES, VERSION};
 use super::packet::{END, EOF_BYTES, ERROR, HEADER_BYTES, Header, OK, Reader};
 use super::status;
+use crate::protocol::likeness::Likeness;
 use crate::protocol::{DETECTION_BUDGET_BYTES, Detection, Side};
 
 /// Longest greeting that is believed.
@@ -65,17 +66,6 @@ const WORDS: &[&str] = &[
     "DEALLOCATE",
     "TABLE",
 ];
-
-/// How sure a packet makes us.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Likeness {
-    /// It is none.
-    No,
-    /// It could be one: another must follow.
-    Weak,
-    /// Nothing else looks like it.
-    Strong,
-}
 
 /// Returns whether `bytes` begin a greeting, a command or an answer.
 pub(super) fn detect(bytes: &[u8]) -> Detection {
@@ -173,7 +163,7 @@ fn client(header: Header, payload: &[u8]) -> Likeness {
     match command {
         Command::Query | Command::Prepare => statement(rest, is_whole),
         Command::Execute => execution(rest),
-        Command::Close | Command::Fetch | Command::Other("STMT_RESET") => weak_if(is_number(rest)),
+        Command::Close | Command::Fetch | Command::Other("STMT_RESET") => Likeness::weak_if(is_number(rest)),
         Command::Other("PING") | Command::Quit | Command::ResetConnection => Likeness::Weak,
         _ => Likeness::No,
     }
@@ -237,7 +227,7 @@ fn answer(header: Header, payload: &[u8]) -> Likeness {
         // The number of columns.
         [1..=250] if is_whole && header.sequence == 1 => Likeness::Weak,
         [OK, ..] if header.sequence == 1 && (7..=64).contains(&header.length) => {
-            weak_if(!is_whole || status::is_plausible(payload))
+            Likeness::weak_if(!is_whole || status::is_plausible(payload))
         }
         [END, ..] if header.length == EOF_BYTES => Likeness::Weak,
         _ => Likeness::No,
@@ -255,16 +245,14 @@ fn error(rest: &[u8]) -> Likeness {
     let state = reader.rest();
     let is_state = |byte: &u8| byte.is_ascii_digit() || byte.is_ascii_uppercase();
     match (mark, state.get(..5)) {
-        (b'#', None) => weak_if(state.iter().all(is_state)),
+        (b'#', None) => Likeness::weak_if(state.iter().all(is_state)),
         (b'#', Some(state)) if state.iter().all(is_state) => Likeness::Strong,
         // Before the client has said what it can do there is no state.
-        (b'A'..=b'Z', _) => weak_if(state.iter().all(|byte| byte.is_ascii_graphic() || *byte == b' ')),
+        (b'A'..=b'Z', _) => {
+            Likeness::weak_if(state.iter().all(|byte| byte.is_ascii_graphic() || *byte == b' '))
+        }
         _ => Likeness::No,
     }
-}
-
-fn weak_if(is_so: bool) -> Likeness {
-    if is_so { Likeness::Weak } else { Likeness::No }
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use super::pending::Queue;
 use super::prepared::Statements;
 use super::request::{self, Identity};
 use super::shared::Shared;
+use crate::held::Held;
 use crate::protocol::sql;
 use crate::protocol::turns::Turns;
 use crate::protocol::{Answer, Conversation, Cut, Message, MessageKind, Parser, Response, Side};
@@ -339,6 +340,13 @@ impl Parser for MysqlParser {
 
     fn end(&mut self, _side: Side) -> Option<Message> {
         None
+    }
+
+    fn held_bytes(&self) -> usize {
+        self.statements.held_bytes()
+            + self.pending.held_bytes()
+            + self.compression.held_bytes()
+            + self.identity.held_bytes()
     }
 
     fn lost(&mut self, _side: Side) {

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use super::command::Form;
 use super::request::Identity;
+use crate::held::Held;
 use crate::protocol::sql::Statement;
+use crate::semconv::Text;
 
 /// Most commands of one connection that wait for their answers.
 const MAX_PENDING: usize = 4096;
@@ -18,7 +20,7 @@ pub(super) enum Effect {
     /// The statement has a number.
     Prepare(Arc<Statement>),
     /// It works on another database.
-    Database(String),
+    Database(Text),
     /// It is another user's.
     User(Identity),
     /// Prepared statements are forgotten.
@@ -74,5 +76,22 @@ impl Queue {
 
     pub(super) fn clear(&mut self) {
         self.commands.clear();
+    }
+}
+
+impl Held for Queue {
+    fn held_bytes(&self) -> usize {
+        self.commands.held_bytes()
+    }
+}
+
+impl Held for Pending {
+    fn held_bytes(&self) -> usize {
+        match &self.effect {
+            Effect::Nothing | Effect::Reset => 0,
+            Effect::Prepare(statement) => statement.held_bytes(),
+            Effect::Database(name) => name.held_bytes(),
+            Effect::User(identity) => identity.held_bytes(),
+        }
     }
 }

@@ -1,8 +1,9 @@
 //! Prepared statements by their numbers (MySQL internals manual, "Prepared Statements").
 
-use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
+use crate::held::Held;
+use crate::protocol::aged::Aged;
 use crate::protocol::sql::Statement;
 
 /// Most statements of a connection that are remembered; the oldest is forgotten first. Drivers' own caches hold fewer.
@@ -23,11 +24,16 @@ pub(super) struct Prepared {
 }
 
 /// What numbers stand for. Each connection counts for itself.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Statements {
-    known: HashMap<u32, Prepared>,
-    age: VecDeque<u32>,
+    known: Aged<u32, Prepared>,
     last: Option<Arc<Statement>>,
+}
+
+impl Default for Statements {
+    fn default() -> Self {
+        Self { known: Aged::new(MAX_STATEMENTS), last: None }
+    }
 }
 
 impl Statements {
@@ -40,14 +46,7 @@ impl Statements {
     pub(super) fn insert(&mut self, id: u32, statement: Arc<Statement>, parameters: u16) {
         let parameters = Some(parameters).filter(|&count| count <= MAX_PARAMETERS);
         let prepared = Prepared { statement, parameters, types: Arc::default() };
-        if self.known.insert(id, prepared).is_none() {
-            self.age.push_back(id);
-        }
-        if self.age.len() > MAX_STATEMENTS
-            && let Some(oldest) = self.age.pop_front()
-        {
-            self.known.remove(&oldest);
-        }
+        self.known.insert(id, prepared);
     }
 
     /// Returns what `id` stands for; none where it was given before we came.
@@ -72,14 +71,24 @@ impl Statements {
 
     /// Forgets `id`.
     pub(super) fn remove(&mut self, id: u32) {
-        if self.known.remove(&id).is_some() {
-            self.age.retain(|&known| known != id);
-        }
+        self.known.remove(&id);
     }
 
     /// Forgets all.
     pub(super) fn clear(&mut self) {
         *self = Self::default();
+    }
+}
+
+impl Held for Statements {
+    fn held_bytes(&self) -> usize {
+        self.known.held_bytes() + self.last.held_bytes()
+    }
+}
+
+impl Held for Prepared {
+    fn held_bytes(&self) -> usize {
+        self.statement.held_bytes() + self.types.len()
     }
 }
 

@@ -28,6 +28,11 @@ impl Shared {
         Self { learned: learned.clone(), server: server.cloned() }
     }
 
+    /// Returns what all connections have shown.
+    pub(super) fn learned(&self) -> &Learned {
+        &self.learned
+    }
+
     /// Shows others what the server is.
     pub(super) fn note(&self, system: &'static str) {
         let Some(server) = &self.server else { return };

@@ -1,6 +1,7 @@
 //! Lines: a verb and its arguments.
 
 use super::{MAX_LINE_BYTES, MAX_PAYLOAD_BYTES};
+use crate::protocol::text::Upper;
 use crate::protocol::{Side, text};
 
 /// A line, and what follows it.
@@ -100,26 +101,34 @@ fn verb(line: &[u8]) -> &[u8] {
 
 fn command(side: Side, line: &[u8]) -> Result<Command<'_>, &'static str> {
     let word = verb(line);
-    let is = |verb: &[u8]| word.eq_ignore_ascii_case(verb);
-    if !verbs(side).iter().any(|verb| is(verb)) {
+    let upper = Upper::of(word);
+    if !verbs(side).contains(&upper.as_slice()) {
         return Err("no verb of this side");
     }
     let rest = line.get(word.len()..).unwrap_or_default();
-    let (arguments, count) = arguments(rest);
-    let of = |index: usize| arguments.get(index).copied().unwrap_or_default();
-    match count {
-        _ if is(b"MSG") || is(b"HMSG") || is(b"PUB") || is(b"HPUB") => {
-            frame(side, is(b"HMSG") || is(b"HPUB"), &arguments, count).map(Command::Message)
-        }
-        2 if is(b"SUB") => Ok(Command::Subscribe { subject: of(0), group: &[], sid: of(1) }),
-        3 if is(b"SUB") => Ok(Command::Subscribe { subject: of(0), group: of(1), sid: of(2) }),
-        1 | 2 if is(b"UNSUB") => {
-            let is_at_once = count == 1 || text::decimal(of(1)) == Some(0);
-            Ok(Command::Unsubscribe { sid: of(0), is_at_once })
-        }
-        _ if is(b"SUB") || is(b"UNSUB") => Err("wrong number of arguments"),
-        _ if is(b"-ERR") => Ok(Command::Error(rest.trim_ascii().trim_ascii_start())),
+    match upper.as_slice() {
+        b"MSG" | b"PUB" => frame(side, false, rest).map(Command::Message),
+        b"HMSG" | b"HPUB" => frame(side, true, rest).map(Command::Message),
+        b"SUB" | b"UNSUB" => subscription(upper.as_slice() == b"SUB", rest),
+        b"-ERR" => Ok(Command::Error(rest.trim_ascii())),
+        // Behind these stands a long text, or nothing.
         _ => Ok(Command::Other),
+    }
+}
+
+const WRONG_COUNT: &str = "wrong number of arguments";
+
+fn subscription(begins: bool, rest: &[u8]) -> Result<Command<'_>, &'static str> {
+    let (arguments, count) = arguments(rest);
+    let [first, second, third, ..] = arguments;
+    match (begins, count) {
+        (true, 2) => Ok(Command::Subscribe { subject: first, group: &[], sid: second }),
+        (true, 3) => Ok(Command::Subscribe { subject: first, group: second, sid: third }),
+        (false, 1 | 2) => {
+            let is_at_once = count == 1 || text::decimal(second) == Some(0);
+            Ok(Command::Unsubscribe { sid: first, is_at_once })
+        }
+        _ => Err(WRONG_COUNT),
     }
 }
 
@@ -130,29 +139,22 @@ fn arguments(rest: &[u8]) -> ([&[u8]; MAX_ARGUMENTS], usize) {
     let mut found: [&[u8]; MAX_ARGUMENTS] = [&[]; MAX_ARGUMENTS];
     let mut count = 0;
     let words = rest.split(|byte| matches!(byte, b' ' | b'\t')).filter(|word| !word.is_empty());
-    for word in words.take(MAX_ARGUMENTS) {
-        if let Some(slot) = found.get_mut(count) {
-            *slot = word;
-        }
+    for (slot, word) in found.iter_mut().zip(words) {
+        *slot = word;
         count += 1;
     }
     (found, count)
 }
 
 /// Subject, `sid` of a server's, reply where there is one, length of the headers where there are any, length of all.
-fn frame<'a>(
-    side: Side,
-    has_headers: bool,
-    arguments: &[&'a [u8]; MAX_ARGUMENTS],
-    count: usize,
-) -> Result<Frame<'a>, &'static str> {
-    const WRONG: &str = "wrong number of arguments";
+fn frame(side: Side, has_headers: bool, rest: &[u8]) -> Result<Frame<'_>, &'static str> {
+    let (arguments, count) = arguments(rest);
     let of = |index: usize| arguments.get(index).copied().unwrap_or_default();
     let names = 1 + usize::from(side == Side::Server);
     let lengths = 1 + usize::from(has_headers);
     let has_reply = count == names + lengths + 1;
     if count != names + lengths && !has_reply {
-        return Err(WRONG);
+        return Err(WRONG_COUNT);
     }
     let at = names + usize::from(has_reply);
     let length = |index: usize| text::decimal(of(index)).filter(|&length| length <= MAX_PAYLOAD_BYTES);

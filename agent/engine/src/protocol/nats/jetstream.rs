@@ -80,27 +80,30 @@ pub(super) struct Stored<'a> {
     pub(super) sequence: u64,
 }
 
-impl<'a> Stored<'a> {
-    /// Reads the answer to a message that was published to a stream.
-    pub(super) fn read(json: &'a [u8]) -> Option<Self> {
-        let stream = field(json, "stream")?.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
-        let sequence = text::decimal(field(json, "seq")?)?;
-        Some(Self { stream, sequence })
+/// Returns what JetStream answers: where a message was stored that was published to a stream, and how it went.
+pub(super) fn answer(json: &[u8]) -> (Option<Stored<'_>>, Outcome) {
+    let (mut stream, mut sequence, mut error) = (None, None, None);
+    for (name, value) in Fields::of(json) {
+        match name {
+            b"stream" if stream.is_none() => stream = Some(value),
+            b"seq" if sequence.is_none() => sequence = Some(value),
+            b"error" if error.is_none() => error = Some(value),
+            _ => {}
+        }
     }
+    let stream = stream.and_then(|stream| stream.strip_prefix(b"\"")?.strip_suffix(b"\""));
+    let sequence = sequence.and_then(text::decimal);
+    let stored = stream.zip(sequence).map(|(stream, sequence)| Stored { stream, sequence });
+    (stored, error.map(failure).unwrap_or_default())
 }
 
-/// Returns how a question went that JetStream answers with this.
-pub(super) fn outcome(json: &[u8]) -> Outcome {
-    let Some(error) = field(json, "error") else { return Outcome::default() };
+fn failure(error: &[u8]) -> Outcome {
     let number = |name| field(error, name).and_then(text::decimal);
     let code = number("err_code").or_else(|| number("code"));
     let description = field(error, "description").unwrap_or_default();
     Outcome {
         error_type: Some(code.map_or_else(|| "_OTHER".to_owned(), |code| code.to_string())),
-        message: Some(text::lossy(
-            description.trim_ascii_start().trim_matches_quotes(),
-            MAX_DESCRIPTION_BYTES,
-        )),
+        message: Some(text::lossy(description.trim_matches_quotes(), MAX_DESCRIPTION_BYTES)),
         is_client_fault: false,
     }
 }
@@ -122,36 +125,53 @@ impl Quoted for [u8] {
 }
 
 /// Returns the value of a field of a JSON object, as it stands there; none where it is not there whole.
+fn field<'a>(json: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    Fields::of(json).find(|(found, _)| *found == name.as_bytes()).map(|(_, value)| value)
+}
+
+/// The fields of a JSON object, as they stand there: names without their quotes, and values. It ends with the last that is
+/// there whole.
 ///
 /// Only as much of JSON is understood as tells where values end.
-fn field<'a>(json: &'a [u8], name: &str) -> Option<&'a [u8]> {
-    let mut rest = json.trim_ascii_start().strip_prefix(b"{")?;
-    loop {
-        rest = rest.trim_ascii_start();
-        let key = value(rest)?;
-        rest = rest.get(key.len()..)?.trim_ascii_start().strip_prefix(b":")?.trim_ascii_start();
+struct Fields<'a> {
+    /// What stands behind the bracket or comma before the next field; none behind the last.
+    rest: Option<&'a [u8]>,
+}
+
+impl<'a> Fields<'a> {
+    fn of(json: &'a [u8]) -> Self {
+        Self { rest: json.trim_ascii_start().strip_prefix(b"{") }
+    }
+}
+
+impl<'a> Iterator for Fields<'a> {
+    type Item = (&'a [u8], &'a [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let rest = self.rest.take()?.trim_ascii_start();
+        let name = value(rest)?;
+        let rest = rest.get(name.len()..)?.trim_ascii_start().strip_prefix(b":")?.trim_ascii_start();
         let found = value(rest)?;
-        if key.trim_matches_quotes() == name.as_bytes() {
-            return Some(found);
-        }
-        rest = rest.get(found.len()..)?.trim_ascii_start().strip_prefix(b",")?;
+        self.rest = rest.get(found.len()..)?.trim_ascii_start().strip_prefix(b",");
+        Some((name.trim_matches_quotes(), found))
     }
 }
 
 /// Returns the value that `json` begins with; none where it has not ended.
 fn value(json: &[u8]) -> Option<&[u8]> {
-    let (mut depth, mut is_text, mut is_escaped) = (0u32, false, false);
-    for (at, &byte) in json.iter().enumerate() {
-        match byte {
-            _ if is_escaped => is_escaped = false,
-            b'\\' if is_text => is_escaped = true,
+    let (mut depth, mut next) = (0u32, 0);
+    loop {
+        let rest = json.get(next..)?;
+        let at = next
+            + rest.iter().position(|byte| matches!(byte, b'"' | b'{' | b'[' | b'}' | b']' | b',' | b':'))?;
+        next = at + 1;
+        match json.get(at)? {
             b'"' => {
-                is_text = !is_text;
-                if !is_text && depth == 0 {
-                    return json.get(..=at);
+                next += text_length(json.get(next..)?)?;
+                if depth == 0 {
+                    return json.get(..next);
                 }
             }
-            _ if is_text => {}
             b'{' | b'[' => depth = depth.saturating_add(1),
             b'}' | b']' | b',' | b':' if depth == 0 => return json.get(..at).map(<[u8]>::trim_ascii_end),
             b'}' | b']' => {
@@ -163,7 +183,18 @@ fn value(json: &[u8]) -> Option<&[u8]> {
             _ => {}
         }
     }
-    None
+}
+
+/// Returns the length of a text whose contents `json` begins with, with the quote that ends it.
+fn text_length(json: &[u8]) -> Option<usize> {
+    let mut from = 0;
+    loop {
+        let at = from + memchr::memchr2(b'"', b'\\', json.get(from..)?)?;
+        if json.get(at) == Some(&b'"') {
+            return Some(at + 1);
+        }
+        from = at + 2;
+    }
 }
 
 #[cfg(test)]
@@ -201,17 +232,17 @@ mod tests {
 
     #[test]
     fn answers_are_read() {
-        let stored = Stored::read(br#"{"stream":"ORDERS", "seq":7, "duplicate": true}"#);
+        let (stored, _) = answer(br#"{"stream":"ORDERS", "seq":7, "duplicate": true}"#);
         assert_eq!(stored, Some(Stored { stream: b"ORDERS", sequence: 7 }));
-        assert_eq!(Stored::read(br#"{"seq":7}"#), None);
-        assert_eq!(Stored::read(b"[1, 2]"), None);
+        assert_eq!(answer(br#"{"seq":7}"#).0, None);
+        assert_eq!(answer(b"[1, 2]").0, None);
         let failed =
             br#"{"type":"a,b}","error":{"code":400,"err_code":10071,"description":"wrong: \"3\""},"seq":0}"#;
-        let outcome = outcome(failed);
+        let (_, outcome) = answer(failed);
         assert_eq!(outcome.error_type.as_deref(), Some("10071"));
         assert_eq!(outcome.message.as_deref(), Some("wrong: \\\"3\\\""));
         for end in 0..failed.len() {
-            let _ = super::outcome(&failed[..end]);
+            let _ = answer(&failed[..end]);
         }
         for (json, expected) in
             [(&b"{\"batch\": 5}"[..], 5), (b"", 1), (b"7", 7), (b"{}", 1), (b"{\"batch\":0}", 1)]

@@ -3,8 +3,6 @@
 mod brought;
 mod published;
 
-use std::collections::VecDeque;
-
 use foldhash::HashMap;
 
 use super::command::{Command, Found, Frame, find};
@@ -12,6 +10,8 @@ use super::detect::is_sound;
 use super::message::Payload;
 use super::subject;
 use super::subscriptions::Subscriptions;
+use crate::held::Held;
+use crate::protocol::aged::Aged;
 use crate::protocol::{Answer, Cut, Message, MessageKind, Outcome, Pairing, Parser, Response, Side, text};
 
 /// Requests of one connection whose answers are awaited. For one more, the oldest is given up.
@@ -29,9 +29,10 @@ const TLS_HANDSHAKE: u8 = 0x16;
 #[derive(Debug)]
 pub(super) struct NatsParser {
     subscriptions: Subscriptions,
-    /// Requests whose answers are awaited, by the hash of where; and their order.
-    waiting: HashMap<u64, Waiting>,
-    order: VecDeque<u64>,
+    /// Requests whose answers are awaited, by the hash of where.
+    waiting: Aged<u64, Waiting>,
+    /// Numbers of requests whose answers are not awaited any more.
+    given_up: Vec<u64>,
     /// Messages that the client has not settled, by the hash of where it will.
     unsettled: HashMap<u64, u64>,
     next_number: u64,
@@ -63,17 +64,13 @@ struct Flow {
 pub(super) enum Said {
     Nothing,
     One(MessageKind, u64),
-    /// It says more than this.
-    Part(MessageKind, u64),
 }
 
 impl Said {
     fn message(self) -> Option<Message> {
         match self {
             Said::Nothing => None,
-            Said::One(kind, number) | Said::Part(kind, number) => {
-                Some(Message { pairing: Pairing::Id(number), kind })
-            }
+            Said::One(kind, number) => Some(Message { pairing: Pairing::Id(number), kind }),
         }
     }
 }
@@ -83,8 +80,8 @@ impl NatsParser {
         let flow = || Flow { is_aligned: is_start, ..Flow::default() };
         Self {
             subscriptions: Subscriptions::new(!is_start),
-            waiting: HashMap::default(),
-            order: VecDeque::new(),
+            waiting: Aged::new(MAX_WAITING),
+            given_up: Vec::new(),
             unsettled: HashMap::default(),
             next_number: 0,
             client: flow(),
@@ -117,7 +114,8 @@ impl NatsParser {
         let said = match command {
             Command::Message(frame) => return self.message(side, &frame, bytes, length),
             Command::Subscribe { subject, group, sid } => {
-                self.subscriptions.add(sid, subject, group);
+                let replaced = self.subscriptions.add(sid, subject, group);
+                self.given_up.extend(replaced.and_then(|replaced| replaced.pull));
                 Said::Nothing
             }
             Command::Unsubscribe { sid, is_at_once: true } => self.unsubscribe(sid),
@@ -152,38 +150,17 @@ impl NatsParser {
     }
 
     fn eat(&mut self, side: Side, said: Said, eaten: usize, rest: u64) -> Answer {
-        let is_part = matches!(said, Said::Part(..));
-        if !is_part {
-            self.flow(side).rest = rest;
-        }
+        self.flow(side).rest = rest;
         match said.message() {
-            Some(message) => Answer::Message { eaten: if is_part { 0 } else { eaten }, message },
+            Some(message) => Answer::Message { eaten, message },
             None => Answer::Nothing { eaten },
         }
     }
 
-    /// Awaits the answer to a request. Returns a word about the oldest, where there are too many.
+    /// Awaits the answer to a request. One that is awaited at the same place, or the oldest of too many, is given up.
     fn wait(&mut self, reply: &[u8], waiting: Waiting) {
-        let place = subject::hash(reply);
-        self.waiting.insert(place, waiting);
-        self.order.push_back(place);
-        if self.order.len() > MAX_WAITING * 2 {
-            let waiting = &self.waiting;
-            self.order.retain(|place| waiting.contains_key(place));
-        }
-    }
-
-    /// Gives up the request that has waited longest, where there are too many.
-    fn give_up(&mut self) -> Option<Said> {
-        if self.waiting.len() < MAX_WAITING {
-            return None;
-        }
-        while let Some(place) = self.order.pop_front() {
-            if let Some(waiting) = self.waiting.remove(&place) {
-                return Some(Said::Part(MessageKind::Lost, waiting.number));
-            }
-        }
-        None
+        let forgotten = self.waiting.insert(subject::hash(reply), waiting);
+        self.given_up.extend(forgotten.map(|forgotten| forgotten.number));
     }
 
     /// A client that wants no answers any more has given up who waited for them.
@@ -191,6 +168,7 @@ impl NatsParser {
         let Some(subscription) = self.subscriptions.remove(sid) else { return Said::Nothing };
         let of_subject = |subject: &[u8]| self.waiting.remove(&subject::hash(subject));
         let waiting = subscription.own_subject().and_then(of_subject).map(|waiting| waiting.number);
+        self.given_up.extend(subscription.pull.filter(|_| waiting.is_some()));
         match waiting.or(subscription.pull) {
             Some(number) => Said::One(unanswered(), number),
             None => Said::Nothing,
@@ -220,7 +198,7 @@ impl NatsParser {
 
     fn lose(&mut self) {
         self.waiting.clear();
-        self.order.clear();
+        self.given_up.clear();
         self.unsettled.clear();
         self.subscriptions.lose();
         let flow = || Flow { is_aligned: true, ..Flow::default() };
@@ -247,7 +225,7 @@ impl Parser for NatsParser {
             }
         }
         if first == TLS_HANDSHAKE {
-            return Answer::Opaque;
+            return Answer::Encrypted { eaten: 0 };
         }
         self.line(side, bytes)
     }
@@ -267,8 +245,19 @@ impl Parser for NatsParser {
         Some(Cut { message: said.message(), length })
     }
 
+    fn given_up(&mut self) -> Option<Pairing> {
+        self.given_up.pop().map(Pairing::Id)
+    }
+
     fn end(&mut self, _side: Side) -> Option<Message> {
         None
+    }
+
+    fn held_bytes(&self) -> usize {
+        self.subscriptions.held_bytes()
+            + self.waiting.held_bytes()
+            + self.given_up.held_bytes()
+            + self.unsettled.held_bytes()
     }
 
     fn lost(&mut self, _side: Side) {
@@ -304,4 +293,10 @@ fn find_line(side: Side, bytes: &[u8]) -> Option<usize> {
 fn unanswered() -> MessageKind {
     let outcome = Outcome { error_type: Some(UNANSWERED.to_owned()), ..Outcome::default() };
     MessageKind::Response(Box::new(Response { outcome, ..Response::default() }))
+}
+
+impl Held for Waiting {
+    fn held_bytes(&self) -> usize {
+        0
+    }
 }

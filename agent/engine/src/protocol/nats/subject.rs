@@ -11,6 +11,9 @@ const INBOX: &[u8] = b"_INBOX.";
 /// Longest subject that is kept.
 const MAX_SUBJECT_BYTES: usize = 256;
 
+/// Attributes for which there is room from the start.
+const TYPICAL_ATTRIBUTES: usize = 8;
+
 /// Returns whether answers are awaited on a subject.
 pub(super) fn is_inbox(subject: &[u8]) -> bool {
     subject.starts_with(INBOX)
@@ -45,8 +48,8 @@ pub(super) fn hash(thing: &(impl Hash + ?Sized)) -> u64 {
 /// Returns the name of a span: the operation, and the subject without its values.
 pub(super) fn name(operation: &str, subject: &str) -> Name {
     let template = template(subject);
-    let verb = if template.is_empty() { operation.to_owned() } else { format!("{operation} {template}") };
-    Name { verb, path: None }
+    let verb = if template.is_empty() { operation.to_owned() } else { [operation, " ", &template].concat() };
+    Name { verb: verb.into(), path: None }
 }
 
 fn template(subject: &str) -> String {
@@ -58,7 +61,7 @@ fn template(subject: &str) -> String {
 
 /// Returns the attributes that every span has.
 pub(super) fn attributes(operation: String, kind: Option<&'static str>, subject: &str) -> Attributes {
-    let mut attributes = Attributes::new();
+    let mut attributes = Attributes::with_capacity(TYPICAL_ATTRIBUTES);
     set(&mut attributes, semconv::MESSAGING_SYSTEM, SYSTEM);
     set(&mut attributes, semconv::MESSAGING_OPERATION_NAME, operation);
     if let Some(kind) = kind {

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use super::subject::{is_inbox, matches};
 
+use crate::held::Held;
+
 /// Subscriptions of one connection that are known. Of more, neither subject nor group is.
 const MAX_SUBSCRIPTIONS: usize = 1024;
 
@@ -32,16 +34,17 @@ impl Subscriptions {
         Self { are_partial, ..Self::default() }
     }
 
-    /// Notes a subscription.
-    pub(super) fn add(&mut self, sid: &[u8], subject: &[u8], group: &[u8]) {
-        self.remove(sid);
+    /// Notes a subscription; returns the one that had its number.
+    pub(super) fn add(&mut self, sid: &[u8], subject: &[u8], group: &[u8]) -> Option<Subscription> {
+        let replaced = self.remove(sid);
         if self.known.len() >= MAX_SUBSCRIPTIONS {
             self.are_partial = true;
-            return;
+            return replaced;
         }
         let subscription =
             Subscription { subject: subject.to_vec(), group: group.to_vec(), promised: Some(0), pull: None };
         self.known.insert(sid.to_vec(), subscription);
+        replaced
     }
 
     /// Forgets a subscription; returns it.
@@ -82,5 +85,17 @@ impl Subscription {
     pub(super) fn own_subject(&self) -> Option<&[u8]> {
         let is_pattern = self.subject.split(|&byte| byte == b'.').any(|token| matches!(token, b"*" | b">"));
         (!is_pattern).then_some(self.subject.as_slice())
+    }
+}
+
+impl Held for Subscriptions {
+    fn held_bytes(&self) -> usize {
+        self.known.held_bytes()
+    }
+}
+
+impl Held for Subscription {
+    fn held_bytes(&self) -> usize {
+        self.subject.held_bytes() + self.group.held_bytes()
     }
 }

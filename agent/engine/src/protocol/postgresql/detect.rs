@@ -2,6 +2,7 @@
 
 use super::message::{HEADER_BYTES, header, text};
 use super::startup::{self, Found};
+use crate::protocol::likeness::Likeness;
 use crate::protocol::{DETECTION_BUDGET_BYTES, Detection, Side};
 
 /// Longest message whose contents can be judged by a glance.
@@ -9,17 +10,6 @@ const MAX_NAME_BYTES: usize = 128;
 
 /// Longest message that is believed without knowing the connection: the lengths that letters make are longer.
 const MAX_DETECTED_BYTES: usize = 16 << 20;
-
-/// How sure a single message makes us.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Likeness {
-    /// It is none.
-    No,
-    /// It could be one.
-    Weak,
-    /// Nothing else looks like it.
-    Strong,
-}
 
 /// Returns whether `bytes` begin a first message or a message of either side.
 pub(super) fn detect(bytes: &[u8]) -> Detection {
@@ -92,7 +82,7 @@ fn client(kind: u8, length: usize, body: &[u8], is_whole: bool) -> Likeness {
             let is_named = name.len() <= MAX_NAME_BYTES && name.iter().all(|&byte| is_printable(byte));
             match (is_named, is_read) {
                 (false, _) => Likeness::No,
-                (true, false) => strong_if(false),
+                (true, false) => Likeness::strong_if(false),
                 (true, true) => statement(length - name.len() - 1, text(rest).0, false),
             }
         }
@@ -100,12 +90,12 @@ fn client(kind: u8, length: usize, body: &[u8], is_whole: bool) -> Likeness {
             let (portal, rest) = text(body);
             let is_named = portal.len() <= MAX_NAME_BYTES && portal.iter().all(|&byte| is_printable(byte));
             let is_right = kind == b'B' || !is_whole || (length == portal.len() + 5 && rest.len() == 4);
-            weak_if(is_named && is_right && length >= 5)
+            Likeness::weak_if(is_named && is_right && length >= 5)
         }
         b'C' | b'D' => named_object(length, body, is_whole),
-        b'S' | b'H' | b'X' | b'c' => weak_if(length == 0),
-        b'F' => weak_if(length >= 10),
-        b'f' => weak_if(body.iter().take(length.saturating_sub(1)).all(|&byte| is_printable(byte))),
+        b'S' | b'H' | b'X' | b'c' => Likeness::weak_if(length == 0),
+        b'F' => Likeness::weak_if(length >= 10),
+        b'f' => Likeness::weak_if(body.iter().take(length.saturating_sub(1)).all(|&byte| is_printable(byte))),
         b'd' | b'p' => Likeness::Weak,
         _ => Likeness::No,
     }
@@ -113,7 +103,7 @@ fn client(kind: u8, length: usize, body: &[u8], is_whole: bool) -> Likeness {
 
 fn server(kind: u8, length: usize, body: &[u8], is_whole: bool) -> Likeness {
     match kind {
-        b'1' | b'2' | b'3' | b'I' | b'n' | b's' | b'c' => weak_if(length == 0),
+        b'1' | b'2' | b'3' | b'I' | b'n' | b's' | b'c' => Likeness::weak_if(length == 0),
         b'Z' => match (length, body) {
             (1, []) => Likeness::Weak,
             (1, [b'I' | b'T' | b'E', ..]) => Likeness::Strong,
@@ -123,22 +113,22 @@ fn server(kind: u8, length: usize, body: &[u8], is_whole: bool) -> Likeness {
             let (tag, _) = text(body);
             let is_tag =
                 tag.iter().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || *byte == b' ');
-            weak_if(is_tag && (2..=64).contains(&length) && (!is_whole || tag.len() + 1 == length))
+            Likeness::weak_if(is_tag && (2..=64).contains(&length) && (!is_whole || tag.len() + 1 == length))
         }
         b'E' | b'N' => match body {
-            [] => weak_if(length > 8),
+            [] => Likeness::weak_if(length > 8),
             [b'S', rest @ ..] => {
                 let (severity, _) = text(rest);
                 match severity {
                     b"ERROR" | b"FATAL" | b"PANIC" | b"WARNING" | b"NOTICE" | b"LOG" | b"INFO" | b"DEBUG" => {
                         Likeness::Strong
                     }
-                    severity => weak_if(severity.len() < 24),
+                    severity => Likeness::weak_if(severity.len() < 24),
                 }
             }
             _ => Likeness::No,
         },
-        b'R' => weak_if(
+        b'R' => Likeness::weak_if(
             length >= 4
                 && body.first().is_none_or(|&byte| byte == 0)
                 && body.get(3).is_none_or(|&kind| kind <= 12),
@@ -146,12 +136,14 @@ fn server(kind: u8, length: usize, body: &[u8], is_whole: bool) -> Likeness {
         b'S' => {
             let (name, rest) = text(body);
             let is_name = name.iter().all(|&byte| byte.is_ascii_alphabetic() || byte == b'_');
-            weak_if(length >= 4 && is_name && !(is_whole && (name.is_empty() || rest.is_empty())))
+            Likeness::weak_if(length >= 4 && is_name && !(is_whole && (name.is_empty() || rest.is_empty())))
         }
-        b'T' | b'D' | b't' => weak_if(length >= 2 && body.first().is_none_or(|&high| high < 0x07)),
-        b'G' | b'H' | b'W' => weak_if(length >= 3 && body.first().is_none_or(|&format| format <= 1)),
-        b'K' => weak_if((8..=260).contains(&length)),
-        b'A' | b'V' | b'v' => weak_if(length >= 4),
+        b'T' | b'D' | b't' => Likeness::weak_if(length >= 2 && body.first().is_none_or(|&high| high < 0x07)),
+        b'G' | b'H' | b'W' => {
+            Likeness::weak_if(length >= 3 && body.first().is_none_or(|&format| format <= 1))
+        }
+        b'K' => Likeness::weak_if((8..=260).contains(&length)),
+        b'A' | b'V' | b'v' => Likeness::weak_if(length >= 4),
         b'd' => Likeness::Weak,
         _ => Likeness::No,
     }
@@ -167,28 +159,20 @@ fn statement(length: usize, body: &[u8], is_whole: bool) -> Likeness {
     match is_text {
         false => Likeness::No,
         // Less than a word of three letters is found elsewhere too (a number of an HTTP/2 stream, and a length).
-        true => strong_if(start.len() >= 4 || (is_whole && start.len() >= 3)),
+        true => Likeness::strong_if(start.len() >= 4 || (is_whole && start.len() >= 3)),
     }
 }
 
 /// `S` or `P` and a name: what is closed or described.
 fn named_object(length: usize, body: &[u8], is_whole: bool) -> Likeness {
-    let Some((kind, name)) = body.split_first() else { return weak_if(length >= 2) };
+    let Some((kind, name)) = body.split_first() else { return Likeness::weak_if(length >= 2) };
     let (name, _) = text(name);
     let is_name = name.iter().all(|&byte| is_printable(byte)) && name.len() <= MAX_NAME_BYTES;
-    weak_if(matches!(kind, b'S' | b'P') && is_name && (!is_whole || name.len() + 2 == length))
+    Likeness::weak_if(matches!(kind, b'S' | b'P') && is_name && (!is_whole || name.len() + 2 == length))
 }
 
 fn is_printable(byte: u8) -> bool {
     byte >= b' ' && byte != 0x7f
-}
-
-fn weak_if(is_so: bool) -> Likeness {
-    if is_so { Likeness::Weak } else { Likeness::No }
-}
-
-fn strong_if(is_so: bool) -> Likeness {
-    if is_so { Likeness::Strong } else { Likeness::Weak }
 }
 
 #[cfg(test)]

@@ -81,7 +81,7 @@ impl Answered {
         let mut name = None;
         if is_unnamed && !answered.operation.is_empty() {
             set(&mut attributes, semconv::DB_OPERATION_NAME, answered.operation.clone());
-            name = Some(Name { verb: answered.operation, path: None });
+            name = Some(Name { verb: answered.operation.into(), path: None });
         }
         let mut outcome = Outcome::default();
         if let Some(failure) = answered.failure {

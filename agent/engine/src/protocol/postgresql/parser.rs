@@ -14,12 +14,14 @@ use super::prepared::Names;
 use super::request::Identity;
 use super::shared::Shared;
 use super::startup::{self, Found, Session, Startup};
+use crate::held::Held;
 use crate::protocol::marks::Marks;
 use crate::protocol::sql::{self, Statement};
 use crate::protocol::turns::Turns;
 use crate::protocol::{
     Answer, Conversation, Cut, Message, MessageKind, Parser, Request, Response, Side, text as wire_text,
 };
+use crate::semconv::Text;
 
 /// Turns after which pairing is believed on a connection that was there before, or after a loss: drivers wait for
 /// the server to be ready.
@@ -98,6 +100,12 @@ struct Batch {
     bound: Option<Arc<Statement>>,
     /// And what its values are about.
     bound_marks: Marks,
+}
+
+impl Held for Batch {
+    fn held_bytes(&self) -> usize {
+        self.parsed.held_bytes() + self.bound.held_bytes()
+    }
 }
 
 /// What a message means.
@@ -197,6 +205,8 @@ impl PostgresqlParser {
                 self.opening = Opening::Done;
                 Answer::Message { eaten, message: Message::in_order(MessageKind::OneWay) }
             }
+            // Whatever was taken for a question will not be answered.
+            Found::Is(Startup::Session(_), _) if !self.pending.is_empty() => self.give_up(),
             Found::Is(Startup::Session(session), eaten) => {
                 self.open_session(&session);
                 Answer::Nothing { eaten }
@@ -205,10 +215,11 @@ impl PostgresqlParser {
     }
 
     fn open_session(&mut self, session: &Session<'_>) {
-        let user = wire_text::lossy(session.user, MAX_IDENTITY_BYTES);
-        let database = session.database.map(|database| wire_text::lossy(database, MAX_IDENTITY_BYTES));
-        self.identity =
-            Identity { database: Some(database.unwrap_or_else(|| user.clone())), user: Some(user) };
+        let name = |name| Text::from(wire_text::lossy(name, MAX_IDENTITY_BYTES)).shared();
+        let user = name(session.user);
+        let database = session.database.map_or_else(|| user.clone(), name);
+        self.shared.identify(&database, &user);
+        self.identity = Identity { database: Some(database), user: Some(user) };
         self.opening = Opening::Authentication;
         self.is_opaque = session.is_replication;
         // However we came to see it, this is the beginning.
@@ -253,7 +264,11 @@ impl PostgresqlParser {
                 self.opening = Opening::Startup;
                 Answer::Nothing { eaten: 1 }
             }
-            Some(b'S' | b'G') => {
+            Some(b'S') => {
+                self.opening = Opening::Startup;
+                Answer::Encrypted { eaten: 1 }
+            }
+            Some(b'G') => {
                 self.is_opaque = true;
                 Answer::Opaque
             }
@@ -415,6 +430,14 @@ impl Parser for PostgresqlParser {
 
     fn end(&mut self, _side: Side) -> Option<Message> {
         None
+    }
+
+    fn held_bytes(&self) -> usize {
+        self.statements.held_bytes()
+            + self.portals.held_bytes()
+            + self.pending.held_bytes()
+            + self.batch.held_bytes()
+            + self.held.held_bytes()
     }
 
     fn lost(&mut self, _side: Side) {

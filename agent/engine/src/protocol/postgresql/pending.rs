@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use crate::held::Held;
+
 /// Most steps of one connection that wait for the server.
 const MAX_STEPS: usize = 1 << 16;
 
@@ -110,5 +112,17 @@ impl Pending {
             self.steps.remove(1);
         }
         is_early
+    }
+}
+
+impl Held for Pending {
+    fn held_bytes(&self) -> usize {
+        self.steps.held_bytes()
+    }
+}
+
+impl Held for Step {
+    fn held_bytes(&self) -> usize {
+        0
     }
 }

@@ -1,8 +1,9 @@
 //! Prepared statements and portals by their names (section "Extended Query").
 
-use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
+use crate::held::Held;
+use crate::protocol::aged::Aged;
 use crate::protocol::sql::Statement;
 
 /// Most names of each kind that are remembered; the oldest is forgotten first. Drivers' own caches hold fewer.
@@ -11,10 +12,15 @@ const MAX_NAMES: usize = 1024;
 const MAX_NAME_BYTES: usize = 256;
 
 /// What names stand for.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Names {
-    statements: HashMap<Vec<u8>, Arc<Statement>>,
-    age: VecDeque<Vec<u8>>,
+    statements: Aged<Vec<u8>, Arc<Statement>>,
+}
+
+impl Default for Names {
+    fn default() -> Self {
+        Self { statements: Aged::new(MAX_NAMES) }
+    }
 }
 
 impl Names {
@@ -23,14 +29,7 @@ impl Names {
         if name.len() > MAX_NAME_BYTES {
             return;
         }
-        if self.statements.insert(name.to_vec(), statement).is_none() {
-            self.age.push_back(name.to_vec());
-        }
-        if self.age.len() > MAX_NAMES
-            && let Some(oldest) = self.age.pop_front()
-        {
-            self.statements.remove(&oldest);
-        }
+        self.statements.insert(name.to_vec(), statement);
     }
 
     /// Returns what `name` stands for; none where it was given before we came.
@@ -40,9 +39,13 @@ impl Names {
 
     /// Forgets `name`.
     pub(super) fn remove(&mut self, name: &[u8]) {
-        if self.statements.remove(name).is_some() {
-            self.age.retain(|known| known != name);
-        }
+        self.statements.remove(name);
+    }
+}
+
+impl Held for Names {
+    fn held_bytes(&self) -> usize {
+        self.statements.held_bytes()
     }
 }
 

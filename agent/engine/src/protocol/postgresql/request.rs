@@ -3,7 +3,7 @@
 use crate::protocol::sql::Statement;
 use crate::protocol::sql::request::{add, describe, request};
 use crate::protocol::{Request, set};
-use crate::semconv::{self, Attributes};
+use crate::semconv::{self, Attributes, Text};
 
 /// Attributes for which there is room from the start.
 const TYPICAL_ATTRIBUTES: usize = 8;
@@ -11,8 +11,8 @@ const TYPICAL_ATTRIBUTES: usize = 8;
 /// Who speaks with which database, as far as it is known.
 #[derive(Debug, Default)]
 pub(super) struct Identity {
-    pub(super) database: Option<String>,
-    pub(super) user: Option<String>,
+    pub(super) database: Option<Text>,
+    pub(super) user: Option<Text>,
 }
 
 /// Returns the request that executes a statement; none stands for one that was prepared before we came.
@@ -20,7 +20,7 @@ pub(super) fn execute(statement: Option<&Statement>, identity: &Identity) -> Req
     let Some(statement) = statement else {
         let mut attributes = common(identity);
         set(&mut attributes, semconv::REMORA_INCOMPLETE, "statement_unknown");
-        return request("postgresql".to_owned(), attributes, None);
+        return request("postgresql".into(), attributes, None);
     };
     let mut attributes = common(identity);
     add(&mut attributes, semconv::DB_OPERATION_NAME, statement.operation.clone());
@@ -32,14 +32,14 @@ pub(super) fn execute(statement: Option<&Statement>, identity: &Identity) -> Req
             i64::try_from(statement.count).unwrap_or(i64::MAX),
         );
     }
-    let name = if statement.summary.is_empty() { "postgresql".to_owned() } else { statement.summary.clone() };
+    let name = if statement.summary.is_empty() { "postgresql".into() } else { statement.summary.clone() };
     request(name, attributes, Some(statement))
 }
 
 /// Returns the request that prepares a statement.
 pub(super) fn prepare(statement: &Statement, identity: &Identity) -> Request {
     let mut attributes = common(identity);
-    let name = format!("PREPARE {}", statement.summary).trim_end().to_owned();
+    let name = Text::from(format!("PREPARE {}", statement.summary).trim_end().to_owned());
     set(&mut attributes, semconv::DB_OPERATION_NAME, "PREPARE");
     describe(&mut attributes, statement, name.clone());
     request(name, attributes, Some(statement))
@@ -49,7 +49,7 @@ pub(super) fn prepare(statement: &Statement, identity: &Identity) -> Request {
 pub(super) fn call_function(identity: &Identity) -> Request {
     let mut attributes = common(identity);
     set(&mut attributes, semconv::DB_OPERATION_NAME, "FUNCTION CALL");
-    request("FUNCTION CALL".to_owned(), attributes, None)
+    request("FUNCTION CALL".into(), attributes, None)
 }
 
 fn common(identity: &Identity) -> Attributes {

@@ -5,7 +5,9 @@
 //! says something of other connections only if it has no number in it, or is made of what it stands for:
 //!
 //! - a name with a long hexadecimal number (pgx) is a hash of the statement: one connection is enough;
-//! - a name without a digit is the program's own: it counts once two connections have given it the same statement.
+//! - a name without a digit is the program's own: it counts once two connections have given it the same statement, and
+//!   only on a server of which one database and one user are known. Another program's names mean something else, and the
+//!   database of a connection that is older than the agent is not known.
 //!
 //! A name that ever stood for two statements of one server says nothing any more.
 
@@ -21,6 +23,8 @@ use crate::protocol::sql::Statement;
 /// Most names of all servers that are remembered. More are not learned: a name that was forgotten could no longer be
 /// seen to stand for two statements.
 const MAX_NAMES: usize = 4096;
+/// Most servers of which it is remembered who uses them. Of more, names that programs give say nothing.
+const MAX_SERVERS: usize = 1024;
 /// Longest name that is remembered (the server cuts names to 63 bytes).
 const MAX_NAME_BYTES: usize = 64;
 /// Shortest hexadecimal number that is taken for a hash.
@@ -32,6 +36,8 @@ const MIN_GIVEN_BYTES: usize = 3;
 #[derive(Debug, Default)]
 pub(in crate::protocol) struct Statements {
     names: HashMap<(u64, Vec<u8>), Shown>,
+    /// Who speaks with which database, by server; none where there are several.
+    identities: HashMap<u64, Option<u64>>,
     connections: u64,
 }
 
@@ -47,6 +53,26 @@ enum Shown {
 }
 
 impl Statements {
+    /// Notes that a database of a server is used by somebody.
+    fn identify(&mut self, server: u64, identity: u64) {
+        let is_full = self.identities.len() >= MAX_SERVERS;
+        match self.identities.entry(server) {
+            Entry::Vacant(_) if is_full => {}
+            Entry::Vacant(entry) => drop(entry.insert(Some(identity))),
+            Entry::Occupied(mut entry) => {
+                let only = entry.get_mut();
+                *only = only.filter(|&known| known == identity);
+            }
+        }
+    }
+
+    /// Returns whether all that is known of a server is of one database and user, and so is a connection, as far as that
+    /// is known.
+    fn is_alone(&self, server: u64, identity: Option<u64>) -> bool {
+        let only = self.identities.get(&server).copied().flatten();
+        only.is_some_and(|only| identity.is_none_or(|identity| identity == only))
+    }
+
     fn note(&mut self, key: (u64, Vec<u8>), statement: &Arc<Statement>, by: u64) {
         let is_full = self.names.len() >= MAX_NAMES;
         match self.names.entry(key) {
@@ -64,9 +90,11 @@ impl Statements {
         }
     }
 
-    fn find(&self, key: &(u64, Vec<u8>)) -> Option<Arc<Statement>> {
+    fn find(&self, key: &(u64, Vec<u8>), identity: Option<u64>) -> Option<Arc<Statement>> {
         match self.names.get(key)? {
-            Shown::One { statement, is_agreed, .. } if *is_agreed || is_hash(&key.1) => {
+            Shown::One { statement, is_agreed, .. }
+                if is_hash(&key.1) || *is_agreed && self.is_alone(key.0, identity) =>
+            {
                 Some(Arc::clone(statement))
             }
             Shown::One { .. } | Shown::Several => None,
@@ -80,6 +108,8 @@ pub(super) struct Shared {
     learned: Learned,
     /// Hash of the server's end; none where it is not known.
     server: Option<u64>,
+    /// Hash of the database and the user; none where the connection's beginning was not seen.
+    identity: Option<u64>,
     number: u64,
 }
 
@@ -89,8 +119,20 @@ impl Shared {
         known.postgresql_statements.connections += 1;
         let number = known.postgresql_statements.connections;
         drop(known);
-        let server = server.map(|server| foldhash::quality::FixedState::default().hash_one(server));
-        Self { learned: learned.clone(), server, number }
+        Self { learned: learned.clone(), server: server.map(hash), identity: None, number }
+    }
+
+    /// Returns what all connections have shown.
+    pub(super) fn learned(&self) -> &Learned {
+        &self.learned
+    }
+
+    /// Notes who speaks with which database, which says what names of programs mean.
+    pub(super) fn identify(&mut self, database: &str, user: &str) {
+        let Some(server) = self.server else { return };
+        let identity = hash(&(database, user));
+        self.identity = Some(identity);
+        self.learned.lock().postgresql_statements.identify(server, identity);
     }
 
     /// Shows others what `name` stands for.
@@ -103,7 +145,7 @@ impl Shared {
     /// Returns what `name` stands for on other connections to the server, where it must be the same on this one.
     pub(super) fn find(&self, name: &[u8]) -> Option<Arc<Statement>> {
         let key = self.key(name)?;
-        self.learned.lock().postgresql_statements.find(&key)
+        self.learned.lock().postgresql_statements.find(&key, self.identity)
     }
 
     fn key(&self, name: &[u8]) -> Option<(u64, Vec<u8>)> {
@@ -112,6 +154,10 @@ impl Shared {
             .filter(|_| is_telling && name.len() <= MAX_NAME_BYTES)
             .map(|server| (server, name.to_vec()))
     }
+}
+
+fn hash(value: &impl std::hash::Hash) -> u64 {
+    foldhash::quality::FixedState::default().hash_one(value)
 }
 
 /// The contexts in comments differ from call to call.
@@ -138,7 +184,7 @@ mod tests {
     const HASH: &[u8] = b"stmtcache_d41d8cd98f00b204e9800998ecf8427e00112233aabbccdd";
 
     fn statement(text: &str) -> Arc<Statement> {
-        Arc::new(Statement { text: text.to_owned(), ..Statement::default() })
+        Arc::new(Statement { text: text.to_owned().into(), ..Statement::default() })
     }
 
     fn server(name: &str) -> Endpoint {
@@ -148,15 +194,35 @@ mod tests {
     #[test]
     fn a_hash_is_believed_at_once_and_a_given_name_by_two() {
         let learned = Learned::default();
-        let [one, two, old] = [(); 3].map(|()| Shared::new(&learned, Some(&server("a"))));
+        let [mut one, two, old] = [(); 3].map(|()| Shared::new(&learned, Some(&server("a"))));
+        one.identify("shop", "app");
         one.note(HASH, &statement("SELECT ?"));
         one.note(b"by-id", &statement("SELECT b"));
         one.note(b"by-id", &statement("SELECT b"));
         assert!(old.find(HASH).is_some() && old.find(b"by-id").is_none());
         two.note(b"by-id", &statement("SELECT b"));
-        assert_eq!(old.find(b"by-id").map(|found| found.text.clone()), Some("SELECT b".to_owned()));
+        assert_eq!(old.find(b"by-id").map(|found| found.text.clone()), Some("SELECT b".into()));
         assert!(Shared::new(&learned, Some(&server("b"))).find(b"by-id").is_none());
         assert!(Shared::new(&learned, None).find(b"by-id").is_none());
+    }
+
+    #[test]
+    fn given_names_say_nothing_where_databases_or_users_are_several_or_unknown() {
+        let learned = Learned::default();
+        let [mut one, mut two, old] = [(); 3].map(|()| Shared::new(&learned, Some(&server("a"))));
+        for shared in [&one, &two] {
+            shared.note(b"by-id", &statement("SELECT a"));
+            shared.note(HASH, &statement("SELECT ?"));
+        }
+        assert!(old.find(b"by-id").is_none(), "nobody knows of which database");
+        one.identify("shop", "app");
+        assert!(old.find(b"by-id").is_some());
+        two.identify("shop", "reports");
+        assert!(old.find(b"by-id").is_none() && one.find(b"by-id").is_none());
+        assert!(old.find(HASH).is_some(), "a hash says the same everywhere");
+        let mut elsewhere = Shared::new(&learned, Some(&server("b")));
+        elsewhere.identify("shop", "app");
+        assert!(elsewhere.find(b"by-id").is_none());
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What a command means for what follows, and what is recorded of it.
 
+use super::messaging::Operation;
 use super::request::Words;
 use super::{known, queues};
 use crate::protocol::marks::{Marks, Search};
@@ -105,6 +106,9 @@ pub(super) fn request(
     batch: Option<i64>,
 ) -> Request {
     let name = name(words);
+    let (operation, usage) = (Operation::of(words), queues::usage(words));
+    let queue = queues::destination(words, usage);
+    let span_name = operation.map(|operation| operation.span_name(queue.as_deref()));
     let mut attributes = Attributes::with_capacity(TYPICAL_ATTRIBUTES);
     set(&mut attributes, semconv::DB_SYSTEM_NAME, "redis");
     set(&mut attributes, semconv::DB_OPERATION_NAME, name.clone());
@@ -118,21 +122,25 @@ pub(super) fn request(
         set(&mut attributes, semconv::DB_STORED_PROCEDURE_NAME, procedure);
     }
     set(&mut attributes, semconv::DB_QUERY_TEXT, query_text(&name, words, options.redact));
-    if let Some(queue) = queues::destination(words) {
+    if let Some(queue) = queue.clone() {
         set(&mut attributes, semconv::MESSAGING_DESTINATION_NAME, queue);
     }
     if let Some(group) = queues::consumer_group(words) {
         set(&mut attributes, semconv::MESSAGING_CONSUMER_GROUP_NAME, group);
     }
+    if let Some(operation) = operation {
+        operation.describe(queue.as_deref(), &mut attributes);
+    }
     Request {
-        name: Name { verb: name, path: None },
+        name: span_name.unwrap_or(Name { verb: name.into(), path: None }),
         attributes,
         marks: marks(words, options.mark_key),
-        category: Category::Database,
-        sent: queues::sent(words),
+        category: operation.map_or(Category::Database, Operation::category),
+        sent: queues::sent(words, usage),
         // Who hands a message over may not be who made it: what it carries is no parent.
-        carried: queues::carried(words),
-        source: queues::source(words),
+        carried: queues::carried(words, usage),
+        source: queues::source(words, usage),
+        is_routine: queues::is_routine(words),
         ..Request::default()
     }
 }

@@ -8,6 +8,7 @@ use super::request::{self, Found, Rest, Words};
 use super::sightings::Sightings;
 use super::subscriptions::Subscriptions;
 use super::{Watch, detect, queues};
+use crate::held::Held;
 use crate::protocol::turns::Turns;
 use crate::protocol::{
     Answer, Cut, Message, MessageKind, Outcome, Pairing, Parser, ParserSettings, Response, Side, set,
@@ -57,6 +58,10 @@ struct Outstanding {
     expected: Expected,
     is_reported: bool,
     watch: Watch,
+    /// It executes others, of which its reply tells.
+    is_transaction: bool,
+    /// As in [`Request`](crate::protocol::Request).
+    is_routine: bool,
 }
 
 /// What a command is answered with.
@@ -120,6 +125,10 @@ impl RedisParser {
         }
         match request::find(bytes) {
             Found::Command { words, eaten, left } => {
+                if self.is_end_of_pairing(&words) {
+                    self.lose();
+                    return Answer::Lost;
+                }
                 self.arguments_left = left;
                 self.command(&words)
                     .map_or(Answer::Nothing { eaten }, |message| Answer::Message { eaten, message })
@@ -128,6 +137,17 @@ impl RedisParser {
             Found::Unfinished { at_least, .. } => Answer::Need { at_least },
             Found::Broken(reason) => self.broken(reason),
         }
+    }
+
+    /// Returns whether what is outstanding cannot be paired any more if this command follows: too much is, or how many
+    /// replies the command will get is not known.
+    fn is_end_of_pairing(&self, words: &Words<'_>) -> bool {
+        if self.outstanding.is_empty() {
+            return false;
+        }
+        let is_uncounted =
+            || self.subscriptions.are_unknown() && is_unsubscribing_all(command::meaning(words));
+        self.outstanding.len() >= MAX_OUTSTANDING || is_uncounted()
     }
 
     fn argument(&mut self, bytes: &[u8]) -> Answer {
@@ -150,7 +170,7 @@ impl RedisParser {
         request.is_one_way = !self.is_answered(meaning);
         let is_reported = match request.is_one_way {
             true => self.turns.are_known(),
-            false => self.expect(meaning, watch),
+            false => self.expect(meaning, watch, request.is_routine),
         };
         let kind = MessageKind::Request(Box::new(request));
         is_reported.then_some(Message { pairing: Pairing::InOrder, kind })
@@ -165,10 +185,14 @@ impl RedisParser {
                 if self.queued.is_none() {
                     return watch;
                 }
+                let is_first = self.queued == Some(0);
                 // Of several different ones none is looked for: it would be found in the wrong place.
                 self.queued_watch = match self.queued_watch {
-                    Watch::Nothing if !self.is_queued_mixed => watch.within(),
-                    before if watch == Watch::Nothing || watch.within() == before => before,
+                    before if watch.within() == before => before,
+                    Watch::Nothing if !self.is_queued_mixed && (is_first || !watch.is_unchecked()) => {
+                        watch.within()
+                    }
+                    before if watch == Watch::Nothing && !before.is_unchecked() => before,
                     _ => {
                         self.is_queued_mixed = true;
                         Watch::Nothing
@@ -181,8 +205,8 @@ impl RedisParser {
     }
 
     /// Notes a command that will be answered; returns whether it is reported.
-    fn expect(&mut self, meaning: Meaning, watch: Watch) -> bool {
-        if matches!(meaning, Meaning::Unsubscribe { count: 0, .. }) && self.subscriptions.are_unknown() {
+    fn expect(&mut self, meaning: Meaning, watch: Watch, is_routine: bool) -> bool {
+        if is_unsubscribing_all(meaning) && self.subscriptions.are_unknown() {
             // How many confirmations follow is not known.
             self.lose();
             return false;
@@ -209,11 +233,13 @@ impl RedisParser {
             Meaning::Reset => Expected::Reset,
             _ => Expected::One,
         };
-        if self.outstanding.len() >= MAX_OUTSTANDING {
-            self.lose();
-            return false;
-        }
-        self.outstanding.push_back(Outstanding { expected, is_reported, watch });
+        self.outstanding.push_back(Outstanding {
+            expected,
+            is_reported,
+            watch,
+            is_transaction: meaning == Meaning::Exec,
+            is_routine,
+        });
         is_reported
     }
 
@@ -350,7 +376,9 @@ impl RedisParser {
             self.subscriptions = Subscriptions::new(false);
         }
         self.is_opaque |= front.expected == Expected::Monitor && summary.kind == b'+';
-        let kind = MessageKind::Response(Box::new(response(summary, sightings)));
+        let is_idle = front.is_routine && summary.error.is_none();
+        let response = Response { is_idle, ..response(summary, sightings, front.is_transaction) };
+        let kind = MessageKind::Response(Box::new(response));
         front.is_reported.then_some(Message { pairing: Pairing::InOrder, kind })
     }
 
@@ -419,7 +447,8 @@ impl Parser for RedisParser {
         let Found::Unfinished { rest: Some(Rest { words, end, left }), .. } = request::find(bytes) else {
             return None;
         };
-        (end >= seen).then(|| {
+        let is_pairing = !self.is_end_of_pairing(&words);
+        (end >= seen && is_pairing).then(|| {
             self.arguments_left = left;
             Cut { message: self.command(&words), length: end }
         })
@@ -427,6 +456,10 @@ impl Parser for RedisParser {
 
     fn end(&mut self, _side: Side) -> Option<Message> {
         None
+    }
+
+    fn held_bytes(&self) -> usize {
+        self.outstanding.held_bytes() + self.reply.held_bytes()
     }
 
     fn lost(&mut self, _side: Side) {
@@ -439,13 +472,23 @@ impl Parser for RedisParser {
     }
 }
 
-fn response(summary: Summary, mut sightings: Sightings) -> Response {
-    let mut response =
-        Response { sent: sightings.appended(), received: sightings.received(), ..Response::default() };
+fn is_unsubscribing_all(meaning: Meaning) -> bool {
+    matches!(meaning, Meaning::Unsubscribe { count: 0, .. })
+}
+
+fn response(summary: Summary, mut sightings: Sightings, is_transaction: bool) -> Response {
+    let mut attributes = Attributes::new();
+    if !is_transaction {
+        sightings.describe(&mut attributes);
+    }
+    let mut response = Response {
+        attributes,
+        sent: sightings.appended(),
+        received: sightings.received(),
+        ..Response::default()
+    };
     if let Some(failure) = summary.error {
-        let mut attributes = Attributes::new();
-        set(&mut attributes, semconv::DB_RESPONSE_STATUS_CODE, failure.prefix.clone());
-        response.attributes = attributes;
+        set(&mut response.attributes, semconv::DB_RESPONSE_STATUS_CODE, failure.prefix.clone());
         // A client of a cluster asks again where it is told to: nothing has failed.
         if !REDIRECTIONS.contains(&failure.prefix.as_str()) {
             let (error_type, message) = (Some(failure.prefix), Some(failure.message));
@@ -468,5 +511,11 @@ fn unaligned(bytes: &[u8]) -> Answer {
         0 if tail < crate::protocol::DETECTION_BUDGET_BYTES => Answer::Need { at_least: bytes.len() + 1 },
         0 => Answer::Nothing { eaten: bytes.len() },
         eaten => Answer::Nothing { eaten },
+    }
+}
+
+impl Held for Outstanding {
+    fn held_bytes(&self) -> usize {
+        0
     }
 }

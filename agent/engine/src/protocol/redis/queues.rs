@@ -4,12 +4,13 @@
 //! so that any long enough text in its arguments and replies may be a message. Commands that store and load values move
 //! none.
 
+use super::bullmq;
 use super::request::Words;
 use super::{MAX_BULK_BYTES, Watch};
 use crate::mix::mix;
 use crate::protocol::message_key::{Keys, MessageKey};
 use crate::protocol::text::Lower;
-use crate::protocol::{Source, WireContext, context, text};
+use crate::protocol::{Source, WireContext, celery, context, text};
 
 /// Names the keys' origin, so that no other system makes the same.
 const SYSTEM: &str = "redis";
@@ -18,7 +19,7 @@ const MAX_QUEUE_BYTES: usize = 128;
 
 /// What a command does with messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Use {
+pub(super) enum Use {
     /// Its arguments from this one on are messages.
     Push(usize),
     /// `PUBLISH channel message`.
@@ -31,11 +32,13 @@ enum Use {
     Read { queues: Queues, is_named: bool },
     /// A script: arguments and reply may be messages.
     Script,
+    /// A script of BullMQ, whose jobs have numbers.
+    Jobs(bullmq::Script),
 }
 
 /// Where the queues' names stand among the words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Queues {
+pub(super) enum Queues {
     /// The first argument.
     First,
     /// All but the last argument, which is a timeout.
@@ -46,7 +49,8 @@ enum Queues {
     Streams,
 }
 
-fn usage(words: &Words<'_>) -> Option<Use> {
+/// Returns what a command does with messages; none where it moves none.
+pub(super) fn usage(words: &Words<'_>) -> Option<Use> {
     let name = Lower::of(words.kept.first()?);
     let pop = |queues, is_keyed| Some(Use::Pop { queues, is_keyed });
     match name.as_slice() {
@@ -62,7 +66,7 @@ fn usage(words: &Words<'_>) -> Option<Use> {
         b"blmpop" | b"bzmpop" => pop(Queues::Counted(2), true),
         b"xread" | b"xreadgroup" => Some(Use::Read { queues: Queues::Streams, is_named: true }),
         b"xclaim" | b"xautoclaim" => Some(Use::Read { queues: Queues::First, is_named: false }),
-        b"eval" | b"evalsha" | b"fcall" => Some(Use::Script),
+        b"eval" | b"evalsha" | b"fcall" => Some(bullmq::script(words).map_or(Use::Script, Use::Jobs)),
         _ => None,
     }
 }
@@ -78,9 +82,9 @@ pub(super) fn is_message(words: &Words<'_>, index: usize) -> bool {
 }
 
 /// Returns the messages that a command hands over.
-pub(super) fn sent(words: &Words<'_>) -> Keys {
+pub(super) fn sent(words: &Words<'_>, usage: Option<Use>) -> Keys {
     let mut keys = Keys::default();
-    let first = match usage(words) {
+    let first = match usage {
         Some(Use::Push(first)) => first,
         Some(Use::Script) => first_argument(words).unwrap_or(usize::MAX),
         Some(Use::Publish) => {
@@ -101,8 +105,16 @@ pub(super) fn sent(words: &Words<'_>) -> Keys {
 }
 
 /// Returns the queues that a command asks for messages, in whatever order; none where it asks for none.
-pub(super) fn source(words: &Words<'_>) -> Option<Source> {
-    let (Use::Pop { queues, .. } | Use::Read { queues, .. }) = usage(words)? else { return None };
+pub(super) fn source(words: &Words<'_>, usage: Option<Use>) -> Option<Source> {
+    let queues = match usage? {
+        Use::Pop { queues, .. } | Use::Read { queues, .. } => queues,
+        Use::Jobs(bullmq::Script::Take) => {
+            let queue = bullmq::queue(words)?;
+            let name = only(&[bullmq::name(queue)]);
+            return Some(Source { hash: hash(queue), name, may_wait: false });
+        }
+        _ => return None,
+    };
     let names = queue_names(words, queues);
     let hash = names.iter().map(|name| hash(name)).fold(0, |all, one| all ^ one);
     let name = only(names);
@@ -123,23 +135,34 @@ fn hash(name: &[u8]) -> u64 {
 /// Returns the name of the only queue there is.
 fn only(names: &[&[u8]]) -> Option<String> {
     match names {
-        [name] if name.len() <= MAX_QUEUE_BYTES => Some(self::name(name)),
+        [name] => told(name),
         _ => None,
     }
 }
 
+/// Returns the name of a queue; none where it is too long to be one.
+pub(super) fn told(queue: &[u8]) -> Option<String> {
+    (queue.len() <= MAX_QUEUE_BYTES).then(|| name(queue))
+}
+
 /// Returns the queue that a command puts messages into, takes them from or settles them in; none where it is not known
 /// to be one, or where there are several.
-pub(super) fn destination(words: &Words<'_>) -> Option<String> {
-    let names = match usage(words) {
+pub(super) fn destination(words: &Words<'_>, usage: Option<Use>) -> Option<String> {
+    let names = match usage {
         Some(Use::Pop { queues, .. } | Use::Read { queues, .. }) => queue_names(words, queues),
         Some(Use::Publish | Use::Append) => queue_names(words, Queues::First),
         // A list or a sorted set may be something else, and a script anything.
-        Some(Use::Push(_) | Use::Script) => return None,
+        Some(Use::Push(_) | Use::Script | Use::Jobs(_)) => return None,
         None if is_settling(words) => queue_names(words, Queues::First),
         None => return None,
     };
     only(names)
+}
+
+/// Returns whether a command publishes what is repeated all the time, and means nothing.
+pub(super) fn is_routine(words: &Words<'_>) -> bool {
+    matches!(usage(words), Some(Use::Publish))
+        && words.kept.get(1).is_some_and(|channel| celery::is_heartbeat_channel(channel))
 }
 
 fn is_settling(words: &Words<'_>) -> bool {
@@ -151,7 +174,7 @@ fn is_settling(words: &Words<'_>) -> bool {
 
 /// Returns the group of consumers for which a command reads or settles messages.
 pub(super) fn consumer_group(words: &Words<'_>) -> Option<String> {
-    let command = words.kept.first()?.to_ascii_lowercase();
+    let command = Lower::of(words.kept.first()?);
     let group = match command.as_slice() {
         b"xack" | b"xackdel" | b"xclaim" | b"xautoclaim" => words.kept.get(2),
         b"xreadgroup" if words.kept.get(1)?.eq_ignore_ascii_case(b"group") => words.kept.get(2),
@@ -161,14 +184,14 @@ pub(super) fn consumer_group(words: &Words<'_>) -> Option<String> {
 }
 
 /// Returns the trace contexts in the messages that a command hands over, each once.
-pub(super) fn carried(words: &Words<'_>) -> Vec<WireContext> {
+pub(super) fn carried(words: &Words<'_>, usage: Option<Use>) -> Vec<WireContext> {
     let mut contexts: Vec<WireContext> = Vec::new();
     let mut carry = |context: Option<WireContext>| {
         if let Some(context) = context.filter(|context| !contexts.contains(context)) {
             contexts.push(context);
         }
     };
-    let first = match usage(words) {
+    let first = match usage {
         Some(Use::Push(first)) => first,
         Some(Use::Publish) => 2,
         Some(Use::Script) => first_argument(words).unwrap_or(usize::MAX),
@@ -206,7 +229,7 @@ fn queue_names<'w, 'a>(words: &'w Words<'a>, queues: Queues) -> &'w [&'a [u8]] {
 }
 
 /// Returns the place of a script's first argument, after its keys.
-fn first_argument(words: &Words<'_>) -> Option<usize> {
+pub(super) fn first_argument(words: &Words<'_>) -> Option<usize> {
     let keys = text::decimal(words.kept.get(2)?)?;
     usize::try_from(keys).ok()?.checked_add(3)
 }
@@ -224,6 +247,13 @@ pub(super) fn watch(words: &Words<'_>) -> Watch {
         }
         Some(Use::Append) => Watch::Position { stream: first_key() },
         Some(Use::Script) => Watch::Texts,
+        Some(Use::Jobs(script)) => {
+            let queue = bullmq::queue(words).map_or(0, stream);
+            match script {
+                bullmq::Script::Add => Watch::Added { queue, depth: 0 },
+                bullmq::Script::Take => Watch::Taken { queue },
+            }
+        }
         Some(Use::Push(_) | Use::Publish) | None => Watch::Nothing,
     }
 }
@@ -235,8 +265,7 @@ pub(super) fn content(length: u64, beginning: &[u8]) -> Option<MessageKey> {
 
 /// Returns the channel as the source of what it brings.
 pub(super) fn channel(channel: &[u8]) -> Source {
-    let is_short = channel.len() <= MAX_QUEUE_BYTES;
-    Source { hash: hash(channel), name: is_short.then(|| name(channel)), may_wait: false }
+    Source { hash: hash(channel), name: told(channel), may_wait: false }
 }
 
 /// Returns the name of a queue as it is told.
@@ -249,7 +278,12 @@ pub(super) fn entry(stream: u64, id: &[u8]) -> MessageKey {
     MessageKey::of_place(SYSTEM, &[&stream.to_be_bytes(), id])
 }
 
-/// Returns what stands for a stream's name.
+/// Returns the key of a job of a queue, which is exact.
+pub(super) fn job(queue: u64, id: &[u8]) -> MessageKey {
+    MessageKey::of_place(SYSTEM, &[b"job", &queue.to_be_bytes(), id])
+}
+
+/// Returns what stands for the name of a stream, or of a queue of jobs.
 pub(super) fn stream(name: &[u8]) -> u64 {
     name.iter().fold(2, |hash, &byte| mix(hash ^ u64::from(byte)))
 }

@@ -2,6 +2,7 @@
 
 use super::sightings::Sightings;
 use super::{LengthLine, MAX_BULK_BYTES, Watch, length_line};
+use crate::held::Held;
 use crate::protocol::{KEYED_BYTES, text};
 
 /// Deepest nesting of a reply. `COMMAND DOCS` has seven levels.
@@ -363,5 +364,12 @@ fn failure(error: &[u8]) -> Failure {
     Failure {
         prefix: if is_prefix { text::lossy(prefix, MAX_KEPT_BYTES) } else { "ERR".to_owned() },
         message: message.trim_end_matches([' ', ',', ':']).to_owned(),
+    }
+}
+
+impl Held for Reply {
+    /// The rest is bounded by the depth of a reply and the length of an error.
+    fn held_bytes(&self) -> usize {
+        self.sightings.held_bytes()
     }
 }

@@ -7,6 +7,8 @@ use crate::protocol::KEYED_BYTES;
 const MAX_READ_BYTES: usize = 1024;
 /// Most arguments that are kept. More are counted.
 const MAX_KEPT_ARGUMENTS: usize = 32;
+/// Words for which there is room from the start.
+const TYPICAL_WORDS: usize = 8;
 /// Most arguments of a command (Redis' own limit).
 const MAX_ARGUMENTS: i64 = 1 << 31;
 /// Longest inline command (Redis' own limit).
@@ -85,7 +87,7 @@ fn array(bytes: &[u8]) -> Found<'_> {
         LengthLine::Unfinished => return Found::Unfinished { at_least: bytes.len() + 1, rest: None },
         _ => return Found::Broken("not a command"),
     };
-    let mut kept = Vec::new();
+    let mut kept = Vec::with_capacity(usize::try_from(count).unwrap_or(usize::MAX).min(TYPICAL_WORDS));
     for read in 0..count {
         let rest = bytes.get(at..).unwrap_or_default();
         let length = match argument_length(rest) {

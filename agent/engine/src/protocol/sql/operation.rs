@@ -1,5 +1,7 @@
 //! The words that begin statements (PostgreSQL documentation, "SQL Commands"; MySQL reference manual, "SQL Statements").
 
+use crate::protocol::text::Upper;
+
 /// How the words after an operation are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Shape {
@@ -27,7 +29,7 @@ pub(super) enum Shape {
 
 /// Returns how a statement that begins with `word` is read; none where no statement does.
 pub(super) fn shape(word: &[u8]) -> Option<Shape> {
-    let word = word.to_ascii_uppercase();
+    let word = Upper::of(word);
     Some(match word.as_slice() {
         b"SELECT" | b"INSERT" | b"REPLACE" | b"UPDATE" | b"DELETE" | b"MERGE" | b"VALUES" | b"LOAD" => {
             Shape::Query
@@ -53,31 +55,31 @@ pub(super) fn shape(word: &[u8]) -> Option<Shape> {
 
 /// Returns whether `word` stands between an operation and its target, and tells nothing.
 pub(super) fn is_noise(word: &[u8]) -> bool {
-    const NOISE: &[&str] = &[
-        "ANALYZE",
-        "CONCURRENTLY",
-        "EXISTS",
-        "FREEZE",
-        "FULL",
-        "GLOBAL",
-        "IF",
-        "LATERAL",
-        "LOCAL",
-        "NOT",
-        "ON",
-        "ONLY",
-        "OR",
-        "RECURSIVE",
-        "REPLACE",
-        "TABLE",
-        "TABLES",
-        "TEMP",
-        "TEMPORARY",
-        "UNIQUE",
-        "UNLOGGED",
-        "VERBOSE",
-    ];
-    NOISE.iter().any(|noise| word.eq_ignore_ascii_case(noise.as_bytes()))
+    matches!(
+        Upper::of(word).as_slice(),
+        b"ANALYZE"
+            | b"CONCURRENTLY"
+            | b"EXISTS"
+            | b"FREEZE"
+            | b"FULL"
+            | b"GLOBAL"
+            | b"IF"
+            | b"LATERAL"
+            | b"LOCAL"
+            | b"NOT"
+            | b"ON"
+            | b"ONLY"
+            | b"OR"
+            | b"RECURSIVE"
+            | b"REPLACE"
+            | b"TABLE"
+            | b"TABLES"
+            | b"TEMP"
+            | b"TEMPORARY"
+            | b"UNIQUE"
+            | b"UNLOGGED"
+            | b"VERBOSE"
+    )
 }
 
 /// Returns whether `word` stands between MySQL's `INSERT`, `REPLACE`, `UPDATE` or `DELETE` and the table.
@@ -100,31 +102,30 @@ pub(super) fn is_kind_with_options(word: &[u8]) -> bool {
         .any(|kind| word.eq_ignore_ascii_case(kind))
 }
 
-/// Returns whether `word` ends the list of tables after `FROM`.
+/// Returns whether `word`, in upper case, ends the list of tables after `FROM`.
 pub(super) fn ends_tables(word: &[u8]) -> bool {
-    const ENDS: &[&str] = &[
-        "EXCEPT",
-        "FETCH",
-        "FOR",
-        "GROUP",
-        "HAVING",
-        "INTERSECT",
-        "LIMIT",
-        "OFFSET",
-        "ORDER",
-        "RETURNING",
-        "SET",
-        "UNION",
-        "VALUES",
-        "WHEN",
-        "WHERE",
-        "WINDOW",
-    ];
-    ENDS.iter().any(|end| word.eq_ignore_ascii_case(end.as_bytes()))
+    matches!(
+        word,
+        b"EXCEPT"
+            | b"FETCH"
+            | b"FOR"
+            | b"GROUP"
+            | b"HAVING"
+            | b"INTERSECT"
+            | b"LIMIT"
+            | b"OFFSET"
+            | b"ORDER"
+            | b"RETURNING"
+            | b"SET"
+            | b"UNION"
+            | b"VALUES"
+            | b"WHEN"
+            | b"WHERE"
+            | b"WINDOW"
+    )
 }
 
-/// Returns whether `FROM` inside the parentheses after `word` is part of a function's own syntax.
+/// Returns whether `FROM` inside the parentheses after `word`, in upper case, is part of a function's own syntax.
 pub(super) fn has_from_of_its_own(word: &[u8]) -> bool {
-    const FUNCTIONS: &[&str] = &["EXTRACT", "OVERLAY", "POSITION", "SUBSTRING", "TRIM"];
-    FUNCTIONS.iter().any(|function| word.eq_ignore_ascii_case(function.as_bytes()))
+    matches!(word, b"EXTRACT" | b"OVERLAY" | b"POSITION" | b"SUBSTRING" | b"TRIM")
 }

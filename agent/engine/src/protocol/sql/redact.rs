@@ -1,6 +1,7 @@
 //! The text of a statement without literals, comments and superfluous white space.
 
 use super::token::{Kind, Token};
+use crate::protocol::text::Upper;
 
 /// Deepest nesting of parentheses in which lists are still shortened.
 const MAX_DEPTH: usize = 64;
@@ -54,6 +55,11 @@ struct Parenthesis {
 }
 
 impl Redacted {
+    /// Returns an empty text with room for so many bytes.
+    pub(super) fn with_capacity(bytes: usize) -> Self {
+        Self { out: Vec::with_capacity(bytes), ..Self::default() }
+    }
+
     /// Adds the next token.
     pub(super) fn push(&mut self, token: Token<'_>) {
         match token.kind {
@@ -61,7 +67,7 @@ impl Redacted {
             Kind::Text | Kind::Number => self.literal(token.kind),
             Kind::Parameter => self.add(token.text, Last::Literal),
             Kind::Quoted => self.other(token.text, Last::Other),
-            Kind::Word => self.word(token),
+            Kind::Word => self.word(token.text),
             Kind::Sign => self.sign(token.text),
         }
     }
@@ -88,18 +94,15 @@ impl Redacted {
         self.add(b"?", Last::Literal);
     }
 
-    fn word(&mut self, token: Token<'_>) {
-        let is_truth = token.is_word("true") || token.is_word("false");
-        if is_truth && self.last != Last::Test {
-            return self.add(b"?", Last::Literal);
-        }
-        let last = match () {
-            () if token.is_word("in") => Last::In,
-            () if token.is_word("values") => Last::Values,
-            () if token.is_word("is") || token.is_word("not") => Last::Test,
-            () => Last::Other,
+    fn word(&mut self, word: &[u8]) {
+        let last = match Upper::of(word).as_slice() {
+            b"TRUE" | b"FALSE" if self.last != Last::Test => return self.add(b"?", Last::Literal),
+            b"IN" => Last::In,
+            b"VALUES" => Last::Values,
+            b"IS" | b"NOT" => Last::Test,
+            _ => Last::Other,
         };
-        self.other(token.text, last);
+        self.other(word, last);
     }
 
     fn sign(&mut self, sign: &[u8]) {

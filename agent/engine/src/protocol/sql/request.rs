@@ -2,10 +2,10 @@
 
 use super::Statement;
 use crate::protocol::{Category, Name, Request, set};
-use crate::semconv::{self, Attributes, Key};
+use crate::semconv::{self, Attributes, Key, Text};
 
 /// Adds what a statement says: of the whole of it, `summary`.
-pub(in crate::protocol) fn describe(attributes: &mut Attributes, statement: &Statement, summary: String) {
+pub(in crate::protocol) fn describe(attributes: &mut Attributes, statement: &Statement, summary: Text) {
     add(attributes, semconv::DB_QUERY_SUMMARY, Some(summary).filter(|summary| !summary.is_empty()));
     add(attributes, semconv::DB_COLLECTION_NAME, statement.collection.clone());
     add(attributes, semconv::DB_STORED_PROCEDURE_NAME, statement.procedure.clone());
@@ -13,7 +13,7 @@ pub(in crate::protocol) fn describe(attributes: &mut Attributes, statement: &Sta
 }
 
 /// Adds an attribute, if it has a value.
-pub(in crate::protocol) fn add(attributes: &mut Attributes, key: Key, value: Option<String>) {
+pub(in crate::protocol) fn add(attributes: &mut Attributes, key: Key, value: Option<Text>) {
     if let Some(value) = value {
         set(attributes, key, value);
     }
@@ -21,7 +21,7 @@ pub(in crate::protocol) fn add(attributes: &mut Attributes, key: Key, value: Opt
 
 /// Returns the request of a statement, if it is one.
 pub(in crate::protocol) fn request(
-    verb: String,
+    verb: Text,
     attributes: Attributes,
     statement: Option<&Statement>,
 ) -> Request {

@@ -9,6 +9,8 @@ use super::token::{Kind, Token};
 use super::{Dialect, Statement};
 use one::One;
 
+use crate::semconv::Text;
+
 /// Summaries of all statements of a text.
 #[derive(Debug)]
 pub(super) struct Summaries {
@@ -51,22 +53,22 @@ impl Summaries {
         let first = self.first.unwrap_or(self.current);
         let statement = match self.count {
             0 | 1 => Statement {
-                operation: first.operation.only(),
-                collection: if first.is_call { None } else { first.target.clone_only() },
-                procedure: if first.is_call { first.target.only() } else { None },
-                summary: first.text,
+                operation: first.operation.only().map(Text::from),
+                collection: if first.is_call { None } else { first.target.clone_only().map(Text::from) },
+                procedure: if first.is_call { first.target.only().map(Text::from) } else { None },
+                summary: first.text.into(),
                 count: self.count,
                 ..Statement::default()
             },
             // A batch has one name only where its operations have.
             _ if self.are_alike && !first.text.is_empty() => Statement {
-                summary: format!("BATCH {}", first.text),
-                operation: first.operation.only().map(|operation| format!("BATCH {operation}")),
-                collection: if first.is_call { None } else { first.target.only() },
+                summary: format!("BATCH {}", first.text).into(),
+                operation: first.operation.only().map(|operation| format!("BATCH {operation}").into()),
+                collection: if first.is_call { None } else { first.target.only().map(Text::from) },
                 count: self.count,
                 ..Statement::default()
             },
-            _ => Statement { summary: "BATCH".to_owned(), count: self.count, ..Statement::default() },
+            _ => Statement { summary: "BATCH".into(), count: self.count, ..Statement::default() },
         };
         Statement { database, ..statement }
     }
@@ -93,10 +95,10 @@ impl Summaries {
 }
 
 impl Several {
-    fn add(&mut self, text: &str) {
+    fn add(&mut self, text: String) {
         *self = match self {
-            Several::None => Several::One(text.to_owned()),
-            Several::One(known) if known.eq_ignore_ascii_case(text) => return,
+            Several::None => Several::One(text),
+            Several::One(known) if known.eq_ignore_ascii_case(&text) => return,
             _ => Several::More,
         }
     }

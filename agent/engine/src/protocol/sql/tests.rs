@@ -1,6 +1,7 @@
 //! Statements and what they become.
 
 use super::{Dialect, Options, Statement, read};
+use crate::semconv::Text;
 
 const OPTIONS: Options = Options {
     dialect: Dialect::Postgresql,
@@ -10,11 +11,11 @@ const OPTIONS: Options = Options {
     mark_key: Some(1),
 };
 
-fn redacted(statement: &str) -> String {
+fn redacted(statement: &str) -> Text {
     read(statement.as_bytes(), OPTIONS).text
 }
 
-fn summary(statement: &str) -> String {
+fn summary(statement: &str) -> Text {
     read(statement.as_bytes(), OPTIONS).summary
 }
 
@@ -192,7 +193,7 @@ fn single_operations_and_collections_are_told() {
         let Statement { operation, collection, procedure, count, .. } = read(statement.as_bytes(), OPTIONS);
         (operation.unwrap_or_default(), collection.unwrap_or_default(), procedure.unwrap_or_default(), count)
     };
-    let own = |a: &str, b: &str, c: &str, d| (a.to_owned(), b.to_owned(), c.to_owned(), d);
+    let own = |a: &'static str, b: &'static str, c: &'static str, d| (Text::Static(a), b.into(), c.into(), d);
     assert_eq!(parts("SELECT 1 FROM t"), own("SELECT", "t", "", 1));
     assert_eq!(parts("SELECT 1 FROM t, u"), own("SELECT", "", "", 1));
     assert_eq!(parts("INSERT INTO t SELECT 1 FROM t"), own("", "t", "", 1));

@@ -31,11 +31,6 @@ pub(super) enum Kind {
 }
 
 impl Token<'_> {
-    /// Returns whether it is this word, in any case.
-    pub(super) fn is_word(&self, word: &str) -> bool {
-        self.kind == Kind::Word && self.text.eq_ignore_ascii_case(word.as_bytes())
-    }
-
     /// Returns whether it is this sign.
     pub(super) fn is_sign(&self, sign: u8) -> bool {
         self.kind == Kind::Sign && self.text == [sign]

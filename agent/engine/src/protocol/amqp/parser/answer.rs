@@ -85,7 +85,7 @@ impl AmqpParser {
                 let tag = fields.short_string().unwrap_or(&call.consumer_tag);
                 channel.consume(tag, &call.queue, call.is_no_ack);
             }
-            CHANNEL_CLOSE_OK => drop(self.channels.remove(&number)),
+            CHANNEL_CLOSE_OK => self.end_channel(number),
             _ => {}
         }
         told(&call, response)

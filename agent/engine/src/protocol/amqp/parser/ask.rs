@@ -16,11 +16,12 @@ impl AmqpParser {
     /// Takes a method of the client; none where its arguments are not there.
     pub(super) fn asked(&mut self, number: u16, id: Id, fields: Fields<'_>) -> Option<Said> {
         if id == CHANNEL_OPEN && self.channels.contains_key(&number) {
+            self.end_channel(number);
             self.channels.insert(number, Channel::default());
         }
         let Some(channel) = self.channel(number) else { return Some(Said::Nothing) };
         if id == CHANNEL_CLOSE_OK {
-            self.channels.remove(&number);
+            self.end_channel(number);
             return Some(Said::Nothing);
         }
         if channel.is_closing {
@@ -75,7 +76,7 @@ impl AmqpParser {
             is_no_ack: asked.is_no_ack,
             is_told: false,
         };
-        match channel.call(call, self.is_piling) {
+        match channel.call(call, self.is_piling, &mut self.given_up) {
             true => Said::One(MessageKind::Request(Box::new(request)), number),
             false => Said::Nothing,
         }

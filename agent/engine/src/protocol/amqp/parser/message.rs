@@ -7,7 +7,9 @@ use super::super::names;
 use super::super::wire::{HEAD_BYTES, Head};
 use super::answer::told;
 use super::{AmqpParser, Said};
-use crate::protocol::{Answer, Category, Delivery, Message, MessageKind, Request, Response, Side, Source};
+use crate::protocol::{
+    Answer, Category, Delivery, Message, MessageKind, Request, Response, Side, Source, celery,
+};
 
 impl AmqpParser {
     pub(super) fn header(&mut self, side: Side, number: u16, payload: &[u8]) -> Said {
@@ -140,6 +142,7 @@ impl AmqpParser {
             context: content.header.as_ref().and_then(|header| header.context.clone()),
             category: Category::Send,
             is_one_way,
+            is_routine: celery::is_heartbeat(&content.exchange, &content.routing_key),
             ..Request::default()
         };
         request.attributes.extend(content.attributes());
@@ -163,8 +166,9 @@ impl AmqpParser {
             received: content.received(beginning),
             source: Some(source),
             attributes,
-            name: Some(names::name(OPERATION, &destination).verb),
+            name: Some(names::name(OPERATION, &destination).verb.into()),
             number: is_settled.then_some(number),
+            is_routine: celery::is_heartbeat(&content.exchange, &content.routing_key),
         };
         Said::One(MessageKind::Delivered(Box::new(delivery)), number)
     }

@@ -38,7 +38,9 @@ impl Fields {
             let name = self.bytes.get(start..middle)?;
             Some(Field { name, value: self.bytes.get(middle..end)? })
         };
-        self.spans.iter().filter_map(field).collect()
+        let mut fields = Vec::with_capacity(self.spans.len());
+        fields.extend(self.spans.iter().filter_map(field));
+        fields
     }
 
     /// Returns whether there were others.

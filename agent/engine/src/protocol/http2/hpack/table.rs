@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use crate::held::Held;
+
 /// Size of the dynamic table until its owner says another (RFC 9113 section 6.5.2).
 const INITIAL_BYTES: usize = 4096;
 /// Most bytes of a dynamic table that are kept, as HPACK counts them. Of a larger one the oldest entries are unknown.
@@ -162,6 +164,13 @@ impl Table {
         {
             self.bytes -= oldest.size();
         }
+    }
+}
+
+impl Held for Table {
+    /// The entries' sizes are counted as the specification has it, which is about what they take.
+    fn held_bytes(&self) -> usize {
+        self.bytes
     }
 }
 

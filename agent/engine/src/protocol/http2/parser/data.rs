@@ -1,5 +1,7 @@
-//! Frames of data (RFC 9113 section 6.1): passed over, but for what stands before the messages of gRPC.
+//! Frames of data (RFC 9113 section 6.1): passed over, but for what stands before the messages of gRPC, and for those
+//! messages that are read.
 
+use super::fields::message;
 use super::{Http2Parser, State};
 use crate::protocol::http2::frame::{END_STREAM, HEADER_BYTES, Header, PADDED};
 use crate::protocol::http2::stream::Use;
@@ -46,23 +48,39 @@ impl Http2Parser {
     /// Goes on with a frame of data, of which `eaten` of `bytes` are read.
     pub(super) fn data(&mut self, side: Side, mut data: Data, bytes: &[u8], mut eaten: usize) -> Answer {
         data.is_skipping = false;
-        if let Some(stream) = self.streams.hear(data.stream).filter(|stream| stream.purpose == Use::Grpc) {
-            let count = &mut stream.part(side).count;
-            while data.left > 0 {
-                let unseen = count.unseen(data.left);
-                data.left -= unseen;
-                eaten += unseen as usize;
-                let shown = bytes.get(eaten..).unwrap_or_default();
-                let shown = shown.get(..data.left as usize).unwrap_or(shown);
-                if shown.is_empty() && data.left > 0 {
-                    return self.pause(side, data, bytes, eaten);
-                }
-                let read = count.read(shown);
-                data.left -= read as u32;
-                eaten += read;
+        while data.left > 0 {
+            let Some(stream) = self.streams.hear(data.stream).filter(|stream| stream.purpose == Use::Grpc)
+            else {
+                break;
+            };
+            let messages = &mut stream.part(side).messages;
+            let unseen = messages.unseen(data.left);
+            data.left -= unseen;
+            eaten += unseen as usize;
+            let shown = bytes.get(eaten..).unwrap_or_default();
+            let shown = shown.get(..data.left as usize).unwrap_or(shown);
+            if shown.is_empty() && data.left > 0 {
+                return self.pause(side, data, bytes, eaten);
+            }
+            let read = messages.read(shown);
+            data.left -= read as u32;
+            eaten += read;
+            let kept = messages.take();
+            if let Some(kind) = kept.and_then(|kept| stream.read(side, kept)) {
+                let message = message(stream, kind);
+                return self.tell(side, data, eaten, message);
             }
         }
         self.leave(side, data, bytes, eaten)
+    }
+
+    /// Tells a message that has ended within a frame, after `eaten` bytes of what is shown.
+    fn tell(&mut self, side: Side, data: Data, eaten: usize, message: Message) -> Answer {
+        self.half(side).state = match data.rest() {
+            0 => State::Passed { stream: data.stream, is_end: data.is_end },
+            _ => State::Data(data),
+        };
+        Answer::Message { eaten, message }
     }
 
     /// Waits for the next prefix.

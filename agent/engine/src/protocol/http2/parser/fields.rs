@@ -9,11 +9,14 @@ use crate::protocol::http2::grpc::{self, Status};
 use crate::protocol::http2::head;
 use crate::protocol::http2::hpack::Fields;
 use crate::protocol::http2::stream::{Stream, Use};
+use crate::protocol::rpc::Around;
 use crate::protocol::{Answer, Ending, Message, MessageKind, Outcome, Pairing, Request, Response, Side, set};
 use crate::semconv::{self, Attributes};
 
 /// Longest header block with its frames' headers. Servers' own limits are lower, Go's is 1 MiB.
 const MAX_BLOCK_BYTES: usize = 64 * 1024;
+/// Most frames that continue a block: with the usual size of frames, four do.
+const MAX_CONTINUATIONS: usize = 128;
 /// Value of `remora.incomplete`: fields are unknown because they refer to what nobody saw.
 const FIELDS_UNKNOWN: &str = "fields_unknown";
 /// Value of `remora.incomplete`: the beginning of the response is missing.
@@ -60,6 +63,9 @@ impl Http2Parser {
         let is_first_seen = self.streams.is_empty_so_far();
         let is_new = self.streams.is_new(number);
         if self.streams.hear(number).is_some() {
+            if fields.iter().any(|field| field.name == b":method") {
+                return self.begun_twice(number);
+            }
             // Trailers.
             return if is_open { None } else { self.end_request(number) };
         }
@@ -76,8 +82,19 @@ impl Http2Parser {
         note_partial(&mut request.attributes, is_partial);
         let mut stream = Stream::new(Pairing::Id(u64::from(number)), purpose);
         stream.client.has_ended = !is_open;
-        self.streams.begin(number, stream);
-        Some(message(&stream, MessageKind::Request(Box::new(Request { is_open, ..request }))))
+        let around = Around { settings: &self.settings, server: self.server_end.as_ref() };
+        if let Some(call) = grpc::call(fields, around).filter(|_| purpose == Use::Grpc) {
+            call.begin(&mut request);
+            stream.have_read(call, &self.room);
+        }
+        let begun = message(&stream, MessageKind::Request(Box::new(Request { is_open, ..request })));
+        self.given_up = self.streams.begin(number, stream).map(|oldest| oldest.pairing);
+        Some(begun)
+    }
+
+    /// Two requests have one number: one of them was no request, but looked like one behind a hole. Which is not known.
+    fn begun_twice(&mut self, number: u32) -> Option<Message> {
+        self.streams.remove(number).map(|stream| lost(&stream))
     }
 
     fn answered(
@@ -102,7 +119,7 @@ impl Http2Parser {
         if is_unknown {
             stream.purpose = purpose(fields, is_partial);
             // Its messages were not looked for so far.
-            stream.client.count.lose();
+            stream.client.messages.lose();
         }
         (stream.server.has_begun, stream.status) = (true, status);
         let mut response = match stream.purpose {
@@ -113,14 +130,15 @@ impl Http2Parser {
         if is_unknown && stream.purpose == Use::Grpc {
             grpc::recognise(&mut response.attributes, &mut response.name);
         }
-        let mut stream = *stream;
+        let pairing = stream.pairing;
         self.streams.answer();
-        if !is_open {
-            self.streams.remove(number);
+        let ended = if is_open { None } else { self.streams.remove(number) };
+        if let Some(mut stream) = ended {
             stream.server.has_ended = true;
-            ending(&stream, Some((fields, is_partial))).into_iter().for_each(|ending| response.end(ending));
+            ending(&mut stream, Some((fields, is_partial))).into_iter().for_each(|it| response.end(it));
         }
-        Some(message(&stream, MessageKind::Response(Box::new(Response { is_open, ..response }))))
+        let response = Response { is_open, ..response };
+        Some(Message { pairing, kind: MessageKind::Response(Box::new(response)) })
     }
 
     pub(super) fn end_request(&mut self, number: u32) -> Option<Message> {
@@ -131,8 +149,8 @@ impl Http2Parser {
 
     /// Ends a response, with its trailers where there are any.
     pub(super) fn end_response(&mut self, number: u32, trailers: Option<Trailers<'_>>) -> Option<Message> {
-        let stream = self.streams.remove(number)?;
-        let ending = ending(&stream, trailers);
+        let mut stream = self.streams.remove(number)?;
+        let ending = ending(&mut stream, trailers);
         if stream.server.has_begun {
             return Some(message(&stream, MessageKind::ResponseEnd(ending.map(Box::new))));
         }
@@ -150,7 +168,7 @@ impl Http2Parser {
 /// The fields after a body, and whether some of them are unknown.
 type Trailers<'a> = (&'a [Field<'a>], bool);
 
-fn message(stream: &Stream, kind: MessageKind) -> Message {
+pub(super) fn message(stream: &Stream, kind: MessageKind) -> Message {
     Message { pairing: stream.pairing, kind }
 }
 
@@ -169,7 +187,7 @@ fn note_partial(attributes: &mut Attributes, is_partial: bool) {
 }
 
 /// Returns what only the end of a response tells.
-fn ending(stream: &Stream, trailers: Option<Trailers<'_>>) -> Option<Ending> {
+fn ending(stream: &mut Stream, trailers: Option<Trailers<'_>>) -> Option<Ending> {
     let (fields, is_partial) = trailers.unwrap_or_default();
     let status = Status::of_fields(fields);
     let is_grpc = stream.purpose == Use::Grpc || stream.purpose == Use::Unknown && status.is_some();
@@ -181,30 +199,36 @@ fn ending(stream: &Stream, trailers: Option<Trailers<'_>>) -> Option<Ending> {
         None if is_partial => {
             let mut attributes = Attributes::new();
             note_partial(&mut attributes, true);
-            return Some(Ending { attributes, ..Ending::default() });
+            Ending { attributes, ..Ending::default() }
         }
-        status => grpc::ending(
-            status.unwrap_or_else(|| Status::of_http(stream.status)),
-            &stream.client.count,
-            &stream.server.count,
-        ),
+        status => grpc_ending(stream, status.unwrap_or_else(|| Status::of_http(stream.status))),
     };
-    if stream.purpose == Use::Unknown {
+    if let Some(call) = &mut stream.call {
+        call.end(&mut ending);
+    }
+    if stream.purpose == Use::Unknown && ending.outcome.is_some() {
         grpc::recognise(&mut ending.attributes, &mut ending.name);
     }
     Some(ending)
 }
 
+fn grpc_ending(stream: &Stream, status: Status) -> Ending {
+    grpc::ending(status, &stream.client.messages, &stream.server.messages)
+}
+
 /// Returns what tells that a side has given up a stream.
-pub(super) fn reset(stream: &Stream, side: Side, code: u32) -> Message {
-    let ending = match stream.purpose {
-        Use::Grpc => grpc::ending(Status::of_reset(code), &stream.client.count, &stream.server.count),
+pub(super) fn reset(stream: &mut Stream, side: Side, code: u32) -> Message {
+    let mut ending = match stream.purpose {
+        Use::Grpc => grpc_ending(stream, Status::of_reset(code)),
         Use::Http | Use::Unknown => {
             let error_type = Some(error_name(code).to_owned());
             let outcome = Outcome { error_type, message: None, is_client_fault: side == Side::Client };
             Ending { outcome: Some(outcome), ..Ending::default() }
         }
     };
+    if let Some(call) = &mut stream.call {
+        call.end(&mut ending);
+    }
     match stream.pairing {
         Pairing::InOrder if !stream.server.has_begun => {
             let mut response = Response::default();
@@ -232,7 +256,7 @@ fn gather(header: Header, bytes: &[u8]) -> Result<Gathered<'_>, &'static str> {
         return Ok(Gathered::Whole { block: Cow::Borrowed(first), eaten });
     }
     let mut joined = first.to_vec();
-    loop {
+    for _ in 0..MAX_CONTINUATIONS {
         let rest = bytes.get(eaten..).unwrap_or_default();
         let Some(next) = Header::read(rest) else { return Ok(Gathered::Needs(eaten + HEADER_BYTES)) };
         if next.kind != Kind::Continuation || next.stream != header.stream {
@@ -249,4 +273,5 @@ fn gather(header: Header, bytes: &[u8]) -> Result<Gathered<'_>, &'static str> {
             return Ok(Gathered::Whole { block: Cow::Owned(joined), eaten });
         }
     }
+    Err("header block in too many frames")
 }

@@ -4,6 +4,7 @@
 //! looked for, and what may have ended in the hole is doubted until it is heard of again.
 
 use super::data::Data;
+use super::fields::message;
 use super::{Http2Parser, State};
 use crate::protocol::http2::frame::{END_HEADERS, HEADER_BYTES, Header, Kind, block};
 use crate::protocol::{Answer, Cut, Message, Side};
@@ -28,21 +29,24 @@ impl Http2Parser {
             _ => (None, 0),
         };
         if length < hole_end {
-            self.lose_place(side);
+            self.lose_place(side, hole_end);
         }
         Some(Cut { message, length: length.max(hole_end) })
     }
 
     /// The frame goes on behind the hole, or ends with it.
     fn cut_data(&mut self, side: Side, data: Data, hole_end: u64) -> Option<Message> {
+        let told = self.streams.hear(data.stream).and_then(|stream| {
+            let kept = stream.part(side).messages.miss(data.left)?;
+            let kind = stream.read(side, kept)?;
+            Some(message(stream, kind))
+        });
         if data.rest() < hole_end {
-            return None;
-        }
-        if let Some(stream) = self.streams.hear(data.stream) {
-            stream.part(side).count.lose();
+            return told;
         }
         self.half(side).state = State::Frame;
-        if data.is_end { self.end_stream(side, data.stream) } else { None }
+        // A server of gRPC ends no stream with data.
+        if data.is_end { self.end_stream(side, data.stream) } else { told }
     }
 
     /// Reads what is shown of a frame, and returns its length as far as it is known.
@@ -77,12 +81,13 @@ impl Http2Parser {
         }
     }
 
-    /// Looks for the next frame.
-    fn lose_place(&mut self, side: Side) {
+    /// Looks for the next frame behind a hole.
+    fn lose_place(&mut self, side: Side, unseen: u64) {
         let half = self.half(side);
-        half.state = State::Unaligned;
+        half.state = State::Unaligned { is_edge: true };
+        half.unseen = half.unseen.saturating_add(unseen);
         half.decoder.forget();
         self.streams.doubt();
-        self.streams.lose_counts(side);
+        self.streams.lose_data(side);
     }
 }

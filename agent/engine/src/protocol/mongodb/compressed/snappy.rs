@@ -58,8 +58,12 @@ impl Element {
 /// Repeats what was written before; it may overlap what is written.
 fn copy(bytes: &mut Vec<u8>, offset: usize, length: usize) -> Option<()> {
     let start = bytes.len().checked_sub(offset).filter(|_| offset > 0)?;
-    for at in start..start + length {
-        bytes.push(*bytes.get(at)?);
+    let mut left = length;
+    while left > 0 {
+        // What was repeated is there to be repeated in turn.
+        let piece = left.min(bytes.len() - start);
+        bytes.extend_from_within(start..start + piece);
+        left -= piece;
     }
     Some(())
 }

@@ -1,7 +1,7 @@
 //! Requests that wait for their responses, by their numbers.
 
-use foldhash::HashMap;
-
+use crate::held::Held;
+use crate::protocol::aged::Aged;
 use crate::semconv::{self, Attributes};
 
 /// Most requests of one connection that wait. Drivers send one after the other.
@@ -23,20 +23,22 @@ pub(super) struct Waiting {
 }
 
 /// All that wait.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Outstanding {
-    waiting: HashMap<u32, Waiting>,
+    waiting: Aged<u32, Waiting>,
+    given_up: Option<u32>,
+}
+
+impl Default for Outstanding {
+    fn default() -> Self {
+        Self { waiting: Aged::new(MAX_OUTSTANDING), given_up: None }
+    }
 }
 
 impl Outstanding {
-    /// Adds a request; returns whether there was room.
-    pub(super) fn add(&mut self, id: u32, is_reported: bool) -> bool {
-        let has_room = self.waiting.len() < MAX_OUTSTANDING;
-        if has_room {
-            let waiting = Waiting { id, is_reported, rows: Some(0), ..Waiting::default() };
-            self.waiting.insert(id, waiting);
-        }
-        has_room
+    /// Adds a request. Of too many, the oldest is given up.
+    pub(super) fn add(&mut self, id: u32, is_reported: bool) {
+        self.put_back(id, Waiting { id, is_reported, rows: Some(0), ..Waiting::default() });
     }
 
     /// Returns whether none waits.
@@ -46,7 +48,7 @@ impl Outstanding {
 
     /// Returns whether the one waits that a response names.
     pub(super) fn knows(&self, response_to: u32) -> bool {
-        self.waiting.contains_key(&response_to)
+        self.waiting.get(&response_to).is_some()
     }
 
     /// Takes out the one that a response names.
@@ -56,7 +58,15 @@ impl Outstanding {
 
     /// Puts back one that another response will answer, which names the message with this number.
     pub(super) fn put_back(&mut self, id: u32, waiting: Waiting) {
-        self.waiting.insert(id, waiting);
+        let told = waiting.id;
+        let forgotten = self.waiting.insert(id, waiting).filter(|forgotten| forgotten.is_reported);
+        // A request of the same number takes the place of the other where they are paired.
+        self.given_up = forgotten.map(|forgotten| forgotten.id).filter(|&id| id != told);
+    }
+
+    /// Returns the request that was given up.
+    pub(super) fn take_given_up(&mut self) -> Option<u32> {
+        self.given_up.take()
     }
 
     /// Adds what the rest of a request has told.
@@ -68,5 +78,17 @@ impl Outstanding {
         if let Some(database) = database {
             waiting.late.push((semconv::DB_NAMESPACE, database.into()));
         }
+    }
+}
+
+impl Held for Outstanding {
+    fn held_bytes(&self) -> usize {
+        self.waiting.held_bytes()
+    }
+}
+
+impl Held for Waiting {
+    fn held_bytes(&self) -> usize {
+        self.late.held_bytes()
     }
 }

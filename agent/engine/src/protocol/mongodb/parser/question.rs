@@ -154,7 +154,10 @@ impl MongodbParser {
     fn expect(&mut self, id: u32, is_told: bool, is_one_way: bool) -> bool {
         // Some servers answer nevertheless.
         self.may_wait &= !is_one_way;
-        is_told && is_one_way || !is_one_way && self.outstanding.add(id, is_told) && is_told
+        if !is_one_way {
+            self.outstanding.add(id, is_told);
+        }
+        is_told
     }
 
     /// Returns what the beginning of a message says; none where it is of no interest.

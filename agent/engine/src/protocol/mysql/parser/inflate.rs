@@ -84,7 +84,11 @@ impl MysqlParser {
             let answer = self.plain(side, unpacked.get(read..).unwrap_or_default());
             let is_over = matches!(
                 answer,
-                Answer::Lost | Answer::Opaque | Answer::Upgraded { .. } | Answer::Broken { .. }
+                Answer::Lost
+                    | Answer::Opaque
+                    | Answer::Encrypted { .. }
+                    | Answer::Upgraded { .. }
+                    | Answer::Broken { .. }
             );
             if is_over {
                 return answer;
@@ -111,6 +115,7 @@ impl MysqlParser {
                 Answer::Wait
                 | Answer::Lost
                 | Answer::Opaque
+                | Answer::Encrypted { .. }
                 | Answer::Upgraded { .. }
                 | Answer::Broken { .. } => return answer,
             }

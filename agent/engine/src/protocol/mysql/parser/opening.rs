@@ -34,7 +34,9 @@ impl MysqlParser {
             Err(answer) => return self.refuse(answer),
         };
         match greeting.answer(payload, header.length) {
-            Some(Login::Encryption | Login::Old) => {
+            // The login itself follows.
+            Some(Login::Encryption) => return Answer::Encrypted { eaten: header.whole().min(bytes.len()) },
+            Some(Login::Old) => {
                 self.is_opaque = true;
                 return Answer::Opaque;
             }

@@ -130,7 +130,7 @@ impl MysqlParser {
         match command {
             Command::Query => self.describe_query(rest),
             Command::Prepare => {
-                let statement = Arc::new(sql::read(rest, self.options));
+                let statement = sql::read_shared(rest, self.options, self.shared.learned());
                 self.statements.ask(Arc::clone(&statement));
                 let request = request::with_statement("PREPARE", Some(&statement), &self.identity);
                 (request, Effect::Prepare(statement))
@@ -167,8 +167,8 @@ impl MysqlParser {
         let Some((text, attributes)) = parameters::query(payload, self.options.mark_key) else {
             return (request::execute(None, &self.identity), Effect::Nothing);
         };
-        let mut statement = sql::read(text, self.options);
-        let effect = statement.database.take().map_or(Effect::Nothing, Effect::Database);
+        let statement = sql::read_shared(text, self.options, self.shared.learned());
+        let effect = statement.database.clone().map_or(Effect::Nothing, |name| Effect::Database(name.into()));
         let mut request = request::execute(Some(&statement), &self.identity);
         request.marks.extend_front(attributes.marks);
         // The driver's own word goes before that of the program's text.

@@ -1,7 +1,7 @@
 //! What the server brings: answers to requests, and messages of subscriptions.
 
 use super::super::command::Frame;
-use super::super::jetstream::{AckSubject, Stored, outcome};
+use super::super::jetstream::{self, AckSubject};
 use super::super::message::{Payload, source_hash, stored_key};
 use super::super::subject::{self, is_inbox};
 use super::published::SERVICE_ERROR_CODE;
@@ -91,8 +91,9 @@ impl NatsParser {
             received: payload.received(frame),
             source: Some(Source { hash, name: Some(destination.clone()), may_wait: true }),
             attributes,
-            name: Some(subject::name(PROCESS, &destination).verb),
+            name: Some(subject::name(PROCESS, &destination).verb.into()),
             number: self.expect_settling(frame, number).then_some(number),
+            is_routine: false,
         };
         Said::One(MessageKind::Delivered(Box::new(delivery)), number)
     }
@@ -115,15 +116,15 @@ fn answer(waiting: Waiting, payload: &Payload<'_>) -> Said {
     } else if let Some(code) = payload.headers.value(SERVICE_ERROR_CODE) {
         let message = payload.headers.value("Nats-Service-Error");
         response.outcome = Outcome { error_type: Some(code), message, is_client_fault: false };
-    } else if let Some(stored) = Stored::read(payload.beginning) {
-        let outcome = outcome(payload.beginning);
-        if outcome.error_type.is_none() {
+    } else {
+        let (stored, outcome) = jetstream::answer(payload.beginning);
+        if let Some(stored) = stored.filter(|_| outcome.error_type.is_none()) {
             let sequence = stored.sequence.to_string();
             response.sent.add(stored_key(stored.stream, sequence.as_bytes()));
         }
-        response.outcome = outcome;
-    } else if waiting.is_question {
-        response.outcome = outcome(payload.beginning);
+        if stored.is_some() || waiting.is_question {
+            response.outcome = outcome;
+        }
     }
     Said::One(MessageKind::Response(Box::new(response)), waiting.number)
 }

@@ -40,9 +40,6 @@ impl NatsParser {
     /// Tells a request, whose answer is awaited if it arrives on this connection.
     fn request(&mut self, frame: &Frame<'_>, mut request: Request, is_question: bool) -> Said {
         let is_answered = !frame.reply.is_empty() && self.subscriptions.expect(frame.reply);
-        if is_answered && let Some(given_up) = self.give_up() {
-            return given_up;
-        }
         let number = self.number();
         request.is_one_way = !is_answered;
         if is_answered {

@@ -29,7 +29,7 @@ impl PostgresqlParser {
         match kind {
             b'Q' => {
                 self.batch.is_open = false;
-                let statement = sql::read(text(body).0, self.options);
+                let statement = sql::read_shared(text(body).0, self.options, self.shared.learned());
                 self.batch.has_many_statements = statement.count > 1 || !body.ends_with(b"\0");
                 let request = request::execute(Some(&statement), &self.identity);
                 self.ask(Kind::Query, Some(request), false)
@@ -40,7 +40,7 @@ impl PostgresqlParser {
             }
             b'P' => {
                 let (name, rest) = text(body);
-                let statement = Arc::new(sql::read(text(rest).0, self.options));
+                let statement = sql::read_shared(text(rest).0, self.options, self.shared.learned());
                 self.statements.insert(name, Arc::clone(&statement));
                 self.shared.note(name, &statement);
                 self.batch.parsed = Some(statement);

@@ -4,7 +4,7 @@ use super::Several;
 use crate::protocol::sql::Dialect;
 use crate::protocol::sql::operation::{self, Shape};
 use crate::protocol::sql::token::{Kind, Token};
-use crate::protocol::text;
+use crate::protocol::text::{self, Upper};
 
 /// Longest summary, which is cut only between words.
 const MAX_SUMMARY_BYTES: usize = 255;
@@ -35,7 +35,7 @@ struct Reader {
     /// Parentheses beyond the deepest that is understood.
     too_deep: usize,
     /// The word before, in upper case and cut; empty after anything but white space.
-    last_word: String,
+    last_word: Upper,
     /// The name that is being read, and whether a part of it is still to come.
     name: Vec<u8>,
     is_after_dot: bool,
@@ -134,13 +134,13 @@ impl One {
             Kind::Quoted => {
                 self.end_name();
                 self.name(token.text);
-                self.reader.last_word.clear();
+                self.reader.last_word = Upper::NONE;
             }
             Kind::Sign => self.sign(token.text),
             _ => {
                 self.end_name();
                 self.reader.level().is_expecting = false;
-                self.reader.last_word.clear();
+                self.reader.last_word = Upper::NONE;
             }
         }
     }
@@ -161,7 +161,7 @@ impl One {
             }
             Mode::After(_) | Mode::Ignore => {}
         }
-        self.reader.last_word = text::lossy(word, 32).to_ascii_uppercase();
+        self.reader.last_word = Upper::of(word);
     }
 
     fn start(&mut self, word: &[u8]) {
@@ -211,17 +211,17 @@ impl One {
     }
 
     fn query(&mut self, word: &[u8]) {
-        let upper = word.to_ascii_uppercase();
-        let last = self.reader.last_word.as_str();
-        let follows = |words: &[&str]| words.contains(&last);
-        let is_operation = match upper.as_slice() {
+        let (upper, last) = (Upper::of(word), self.reader.last_word);
+        let upper = upper.as_slice();
+        let follows = |words: &[&str]| words.iter().any(|word| word.as_bytes() == last.as_slice());
+        let is_operation = match upper {
             b"SELECT" | b"MERGE" => true,
             b"INSERT" => !follows(&["THEN"]),
             b"UPDATE" => !follows(&["THEN", "FOR", "DO", "KEY", "ON"]),
             b"DELETE" => !follows(&["THEN", "ON"]),
             _ => false,
         };
-        let begins_tables = match upper.as_slice() {
+        let begins_tables = match upper {
             b"FROM" => !follows(&["DISTINCT"]),
             b"USING" => {
                 matches!(self.reader.main_operation.as_str(), "DELETE" | "MERGE") && !follows(&["JOIN"])
@@ -232,7 +232,7 @@ impl One {
             self.operation(word);
         }
         let level = self.reader.level();
-        match upper.as_slice() {
+        match upper {
             _ if is_operation => {
                 *level = Level { is_expecting: upper == b"UPDATE", ..Level::default() };
             }
@@ -243,7 +243,7 @@ impl One {
             b"JOIN" | b"STRAIGHT_JOIN" | b"INTO" => level.is_expecting = true,
             b"ONLY" | b"LATERAL" | b"TABLE" if level.is_expecting => {}
             _ if self.dialect == Dialect::Mysql && operation::is_modifier(word) && level.is_expecting => {}
-            _ if operation::ends_tables(word) => {
+            _ if operation::ends_tables(upper) => {
                 (level.is_in_tables, level.is_expecting) = (false, false);
             }
             _ => self.name(word),
@@ -292,7 +292,7 @@ impl One {
             }
             _ => self.reader.level().is_expecting = false,
         }
-        self.reader.last_word.clear();
+        self.reader.last_word = Upper::NONE;
     }
 
     fn open(&mut self, is_named: bool) {
@@ -300,9 +300,9 @@ impl One {
             self.reader.too_deep += 1;
             return;
         }
-        let is_function = operation::has_from_of_its_own(self.reader.last_word.as_bytes());
+        let is_function = operation::has_from_of_its_own(self.reader.last_word.as_slice());
         // `JOIN b USING (id)` has a list of columns, `FROM (a JOIN b …)` a list of tables.
-        let is_columns = self.reader.last_word == "USING";
+        let is_columns = self.reader.last_word.as_slice() == b"USING";
         let is_expecting = std::mem::take(&mut self.reader.level().is_expecting) && !is_columns && !is_named;
         if is_expecting && self.reader.mode == Mode::Names {
             self.reader.mode = Mode::Start; // COPY (SELECT …)
@@ -339,20 +339,21 @@ impl One {
         self.reader.name.push(b'.');
         self.reader.name.extend_from_slice(part);
         self.reader.is_after_dot = false;
-        self.reader.last_word.clear();
+        self.reader.last_word = Upper::NONE;
     }
 
     /// Ends the name that is being read.
     pub(super) fn end_name(&mut self) {
         self.reader.is_after_dot = false;
         let name = std::mem::take(&mut self.reader.name);
-        if name.is_empty() || self.reader.expressions.contains(&name.to_ascii_lowercase()) {
+        let is_expression = |known: &Vec<u8>| known.eq_ignore_ascii_case(&name);
+        if name.is_empty() || self.reader.expressions.iter().any(is_expression) {
             return;
         }
         let name = text::lossy(&name, MAX_SUMMARY_BYTES);
         let name = if name.contains('`') { without_backticks(name) } else { name };
-        self.target.add(&name);
         self.add(&name);
+        self.target.add(name);
     }
 
     fn operation(&mut self, word: &[u8]) {
@@ -360,8 +361,8 @@ impl One {
         if self.reader.main_operation.is_empty() {
             self.reader.main_operation = word.to_ascii_uppercase();
         }
-        self.operation.add(&word);
         self.add(&word);
+        self.operation.add(word);
     }
 
     /// Adds a word to the operation that was found last.

@@ -1,0 +1,132 @@
+//! Functions of TLS libraries that take and give plaintext.
+//!
+//! They are found by name among dynamic symbols and, where there are any, those of the linker, so that libraries that are
+//! part of others are found too. A function counts only if it is known where it returns. Where it may also return elsewhere,
+//! some of its calls are not told.
+
+use std::fs::File;
+
+use object::elf::PF_X;
+use object::{Object as _, ObjectSegment as _, ReadRef, SegmentFlags};
+
+use super::elf::{addresses_in, offset_of};
+use super::returns::Text;
+use super::{Places, Purpose};
+use crate::discover::bounded::Bounded;
+
+/// A function, what its entry tells, and its return.
+struct Function {
+    name: &'static str,
+    entered: Purpose,
+    returned: Option<Purpose>,
+}
+
+const fn function(name: &'static str, entered: Purpose, returned: Option<Purpose>) -> Function {
+    Function { name, entered, returned }
+}
+
+const RETURNED: Option<Purpose> = Some(Purpose::TlsReturned);
+
+/// OpenSSL from 1.0.2 to 4, BoringSSL, GnuTLS.
+const FUNCTIONS: &[Function] = &[
+    function("SSL_read", Purpose::TlsRead, RETURNED),
+    function("SSL_write", Purpose::TlsWrite, RETURNED),
+    function("SSL_read_ex", Purpose::TlsReadEx, RETURNED),
+    function("SSL_write_ex", Purpose::TlsWriteEx, RETURNED),
+    function("SSL_write_ex2", Purpose::TlsWriteEx2, RETURNED),
+    function("SSL_do_handshake", Purpose::TlsHandshake, RETURNED),
+    function("SSL_free", Purpose::TlsFree, None),
+    function("gnutls_record_recv", Purpose::TlsRead, RETURNED),
+    function("gnutls_record_send", Purpose::TlsWrite, RETURNED),
+    function("gnutls_record_send2", Purpose::TlsWrite, RETURNED),
+    function("gnutls_handshake", Purpose::TlsHandshake, RETURNED),
+    function("gnutls_deinit", Purpose::TlsFree, None),
+    function("BIO_write", Purpose::BioWrite, Some(Purpose::BioWriteReturned)),
+    function("BIO_read", Purpose::BioRead, Some(Purpose::BioReadReturned)),
+];
+
+/// Returns what there is in one file.
+pub(in crate::discover) fn in_file(file: &File) -> Places {
+    let bounded = Bounded::new(file);
+    let Ok(elf) = object::File::parse(&bounded) else { return Places::new() };
+    let names: Vec<&str> = FUNCTIONS.iter().map(|function| function.name).collect();
+    let addresses = addresses_in(&elf, &names);
+    let Some(first) = addresses.iter().flatten().next() else { return Places::new() };
+    let Some(text) = Text::around(&elf, *first) else { return Places::new() };
+    let mut places = Places::new();
+    for (function, address) in FUNCTIONS.iter().zip(addresses) {
+        let found = address.and_then(|address| places_of(&elf, &text, function, address));
+        places.extend(found.unwrap_or_default());
+    }
+    // Functions share instructions at their ends.
+    places.sort_unstable_by_key(|(_, offset)| *offset);
+    places.dedup();
+    places
+}
+
+/// Returns the places of one function: none of them, if not all can be told.
+fn places_of<'a, R: ReadRef<'a>>(
+    elf: &object::File<'a, R>,
+    text: &Text<'_>,
+    function: &Function,
+    address: u64,
+) -> Option<Places> {
+    if !is_code(elf, address) {
+        return None;
+    }
+    let mut places = vec![(function.entered, offset_of(elf, address)?)];
+    if let Some(returned) = function.returned {
+        // A handshake moves nothing: where its end might be missed, it is better not to see its beginning.
+        let is_handshake = function.entered == Purpose::TlsHandshake;
+        let returns = if is_handshake { text.all_returns(address)? } else { text.returns(address)? };
+        for address in returns {
+            places.push((returned, offset_of(elf, address)?));
+        }
+    }
+    Some(places)
+}
+
+/// Returns whether what is at an address may be executed: programs that load a library themselves have variables of the same
+/// names.
+fn is_code<'a, R: ReadRef<'a>>(elf: &object::File<'a, R>, address: u64) -> bool {
+    elf.segments().any(|segment| {
+        let is_executed =
+            matches!(segment.flags(), SegmentFlags::Elf { p_flags, .. } if p_flags.contains(PF_X));
+        is_executed && address.checked_sub(segment.address()).is_some_and(|inside| inside < segment.size())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Returns how often each purpose is found in an installed library, if there is one.
+    fn count(library: &str, purpose: Purpose) -> Option<usize> {
+        let path = ["/usr/lib/x86_64-linux-gnu", "/lib/x86_64-linux-gnu", "/usr/lib64"]
+            .map(|folder| format!("{folder}/{library}"))
+            .into_iter()
+            .find(|path| std::path::Path::new(path).exists())?;
+        let places = in_file(&File::open(path).unwrap());
+        Some(places.iter().filter(|(found, _)| *found == purpose).count())
+    }
+
+    #[test]
+    fn the_functions_of_an_installed_openssl_are_found() {
+        let Some(entries) = count("libssl.so.3", Purpose::TlsRead) else {
+            eprintln!("skipped: there is no libssl.so.3");
+            return;
+        };
+        assert_eq!(entries, 1);
+        for purpose in [Purpose::TlsWrite, Purpose::TlsReadEx, Purpose::TlsWriteEx, Purpose::TlsFree] {
+            assert_eq!(count("libssl.so.3", purpose), Some(1), "{purpose:?}");
+        }
+        assert!(count("libssl.so.3", Purpose::TlsReturned).unwrap() >= 4);
+        assert_eq!(count("libcrypto.so.3", Purpose::BioRead), Some(1));
+    }
+
+    #[test]
+    fn files_without_such_functions_have_no_places() {
+        assert_eq!(in_file(&File::open("/proc/self/exe").unwrap()), Places::new());
+        assert_eq!(in_file(&File::open("/proc/self/maps").unwrap()), Places::new());
+    }
+}

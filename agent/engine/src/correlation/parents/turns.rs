@@ -1,0 +1,106 @@
+//! What a thread works on in the present turn of its event loop: from what it has read to its next wait.
+
+use super::Parents;
+use crate::event::{Executor, Scheduling, Task};
+use crate::pairing::ExchangeId;
+
+/// What a thread works on in the present turn of its event loop.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Turn {
+    pub(super) number: u32,
+    /// Which of all that was read, by any thread, it is that the thread works on.
+    pub(super) read: u64,
+    /// None where one call has read answers to several requests.
+    pub(super) server: Option<ExchangeId>,
+    /// Requests that began with what was read.
+    pub(super) begun: u32,
+    /// Something of what was read has been told.
+    pub(super) is_told: bool,
+    /// What was read was for several exchanges, or one of them.
+    pub(super) of: Several,
+}
+
+/// What is known of a read on a connection of numbered exchanges.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Several {
+    /// Nothing in particular.
+    No,
+    /// It was for one of several, and the first that is told of it counts.
+    OneOf,
+    /// It may have been for others than those that are told of it.
+    Mixed,
+}
+
+impl Parents {
+    /// A thread touches a connection: from here to its next wait it works on the request that the connection is used
+    /// for, or on something unknown.
+    pub(in crate::correlation) fn touch(&mut self, executor: &Executor, server: Option<ExchangeId>) {
+        if matches!(executor.task, Some(Task::Goroutine { .. })) {
+            return;
+        }
+        self.reads += 1;
+        self.accepted.remove(&executor.tid);
+        let turn = Turn {
+            number: executor.turn,
+            read: self.reads,
+            server,
+            begun: 0,
+            is_told: false,
+            of: Several::No,
+        };
+        self.turns.insert(executor.tid, turn);
+    }
+
+    /// A thread touches a connection on which several numbered exchanges are open, or one that is streaming.
+    pub(in crate::correlation) fn touch_any(&mut self, executor: &Executor, is_streaming: bool) {
+        self.touch(executor, None);
+        if let Some(turn) = self.turns.get_mut(&executor.tid) {
+            turn.of = if is_streaming { Several::Mixed } else { Several::OneOf };
+        }
+    }
+
+    /// A thread answers a request. nginx goes on with that one; elsewhere another request may tell its own news to those
+    /// who listen, so that it is not known any more for whom the thread works, unless it is for that one.
+    pub(in crate::correlation) fn touch_by_answer(
+        &mut self,
+        executor: &Executor,
+        server: Option<ExchangeId>,
+    ) {
+        let is_same = server.is_some() && self.turn_owner(executor) == server;
+        if self.scheduling(executor.tgid) == Scheduling::Turns {
+            self.touch(executor, server);
+        } else if !is_same {
+            self.touch(executor, None);
+        }
+    }
+
+    /// From here to its next wait, the thread works on `server`.
+    pub(in crate::correlation) fn take_turn(&mut self, server: ExchangeId, executor: &Executor) {
+        if matches!(executor.task, Some(Task::Goroutine { .. })) {
+            return;
+        }
+        let is_numbered = self.servers.get(&server).is_some_and(|server| server.number.is_some());
+        let before = self.turns.get(&executor.tid).filter(|turn| turn.number == executor.turn);
+        // One read may have brought several, which are served one after the other, in the same turn.
+        let is_other = is_numbered && before.is_some_and(|turn| turn.is_told && turn.server != Some(server));
+        self.set_turn(executor, (!is_other).then_some(server));
+    }
+
+    pub(super) fn set_turn(&mut self, executor: &Executor, server: Option<ExchangeId>) {
+        let before = self.turns.get(&executor.tid).filter(|turn| turn.number == executor.turn);
+        let (read, begun, of) =
+            before.map_or((self.reads, 0, Several::No), |turn| (turn.read, turn.begun, turn.of));
+        let server = server.filter(|_| of != Several::Mixed);
+        let of = if of == Several::OneOf { Several::No } else { of };
+        self.accepted.remove(&executor.tid);
+        let turn = Turn { number: executor.turn, read, server, begun, is_told: true, of };
+        self.turns.insert(executor.tid, turn);
+    }
+
+    /// Returns the request whose turn it is, if the thread has not waited since.
+    pub(super) fn turn_owner(&self, executor: &Executor) -> Option<ExchangeId> {
+        let turn = self.turns.get(&executor.tid)?;
+        let server = turn.server?;
+        (turn.number == executor.turn && self.servers.contains_key(&server)).then_some(server)
+    }
+}

@@ -1,0 +1,280 @@
+//! Connections that carry TLS: their plaintext takes the place of their bytes.
+
+use super::{Connection, Engine};
+use crate::command::Command;
+use crate::connection::{Stamp, Stream};
+use crate::event::{Ciphertext, ConnectionId, Data, Direction, Plaintext, Role, TlsId};
+use crate::mix::mix;
+use crate::protocol::Request;
+use crate::semconv::{self, Value};
+use crate::session::{Outcome, Session};
+use crate::tls::{Begins, Conversation, Told, begins};
+
+/// Why a connection of which only ciphertext is seen is ignored.
+const UNSEEN: &str = "tls_unseen";
+
+impl Connection {
+    /// Turns to TLS if the bytes of a call are records, and nothing else was recognised before.
+    pub(super) fn find_tls(&mut self, id: ConnectionId, data: &Data, at_ns: u64) {
+        if self.tls.is_some() || self.opened.is_datagram || !self.session.is_undecided() {
+            return;
+        }
+        let Some(begins) = begins(&data.bytes, data.length) else { return };
+        // At the beginning of a connection is a handshake, or it is not TLS.
+        if begins == Begins::Here || !self.session.is_at_start() {
+            self.turn_to_tls(id, begins, at_ns);
+        }
+    }
+
+    /// What follows is plaintext of a library, and the bytes are ciphertext. The session goes on if it has agreed to that.
+    pub(super) fn turn_to_tls(&mut self, id: ConnectionId, begins: Begins, at_ns: u64) {
+        let stream = || match begins {
+            Begins::Here => Stream::starting_at(0),
+            Begins::Earlier => Stream::default(),
+        };
+        let streams =
+            [std::mem::replace(&mut self.egress, stream()), std::mem::replace(&mut self.ingress, stream())];
+        let mut tls = Conversation::new(streams, begins, mix(id.sock) as u32, at_ns);
+        match self.session.take_encrypted() {
+            Some(rest) => tls.rest(rest),
+            None => {
+                let role = if begins == Begins::Here { Role::Accepted } else { Role::Unknown };
+                self.session = Session::new(role);
+            }
+        }
+        self.tls = Some(Box::new(tls));
+    }
+}
+
+impl Engine {
+    /// Takes in what a TLS library took for encryption, or gave after decryption. `at_ns` is the entry of a writing call and
+    /// the return of a reading one. What no connection is known for waits for a moment.
+    pub fn handle_plaintext(&mut self, mut plaintext: Plaintext, at_ns: u64) {
+        if plaintext.length == 0 {
+            return;
+        }
+        let object = plaintext.tls;
+        if let Some(id) = plaintext.connection {
+            if self.may_join(id, at_ns) {
+                self.join(object, id);
+            } else {
+                plaintext.connection = None;
+            }
+        }
+        match self.joins.connection(object) {
+            Some(id) => self.plaintext(id, plaintext, at_ns),
+            None => self.joins.wait(plaintext, at_ns, at_ns),
+        }
+    }
+
+    /// Takes in the first ciphertext bytes that a library moved through memory within a call.
+    pub fn handle_ciphertext(&mut self, ciphertext: &Ciphertext, at_ns: u64) {
+        if let Some(id) = self.joins.connection(ciphertext.tls) {
+            let found = self.connections.get_mut(&id).and_then(|connection| connection.tls.as_mut());
+            if let Some(tls) = found {
+                tls.memory(ciphertext, at_ns);
+            }
+        } else if let Some(id) = self.joins.in_memory(ciphertext) {
+            self.join(ciphertext.tls, id);
+        }
+    }
+
+    /// Tells that the object of a connection was freed. Another may have its address at once.
+    pub fn handle_tls_end(&mut self, tls: TlsId) {
+        if let Some(id) = self.joins.forget(tls) {
+            self.part(id);
+        }
+    }
+
+    /// Returns whether a connection may be that of an object that used its socket: one that is TLS, or nothing that is known.
+    fn may_join(&mut self, id: ConnectionId, at_ns: u64) -> bool {
+        let Some(connection) = self.connections.get_mut(&id) else { return false };
+        if connection.tls.is_some() {
+            return true;
+        }
+        let is_unknown = connection.session.is_undecided() || connection.session.is_ignored();
+        if connection.opened.is_datagram || !is_unknown {
+            return false;
+        }
+        let was_ignored = connection.session.is_ignored();
+        connection.turn_to_tls(id, Begins::Earlier, at_ns);
+        if was_ignored {
+            self.follow_again(id);
+        }
+        true
+    }
+
+    /// The kernel was told to copy nothing more of a connection: it shall again.
+    fn follow_again(&mut self, id: ConnectionId) {
+        self.commands.push_back(Command::Forget(id));
+        self.commands.push_back(Command::Reannounce(id));
+    }
+
+    fn join(&mut self, object: TlsId, id: ConnectionId) {
+        if self.joins.connection(object) == Some(id) {
+            return;
+        }
+        let (waiting, before) = self.joins.join(object, id);
+        if let Some(before) = before {
+            self.part(before);
+        }
+        let found = self.connections.get_mut(&id).and_then(|connection| connection.tls.as_mut());
+        let Some(tls) = found else { return };
+        if let Some(known) = tls.object() {
+            self.joins.part(known, id);
+        }
+        tls.join(object);
+        for waiting in waiting {
+            self.plaintext(id, waiting.plaintext, waiting.at_ns);
+        }
+    }
+
+    /// The object of a connection is gone.
+    pub(super) fn part(&mut self, id: ConnectionId) {
+        if let Some(tls) = self.connections.get_mut(&id).and_then(|connection| connection.tls.as_mut()) {
+            tls.part();
+        }
+        self.tell_written(id, 0);
+    }
+
+    fn plaintext(&mut self, id: ConnectionId, plaintext: Plaintext, at_ns: u64) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        let Some(tls) = &mut connection.tls else { return };
+        let is_revived = connection.session.is_ignored() && !tls.is_visible();
+        if is_revived {
+            connection.session = Session::new(Role::Unknown);
+            // What came before is not waited for.
+            (connection.egress, connection.ingress) = (Stream::default(), Stream::default());
+        }
+        if connection.session.is_ignored() {
+            return;
+        }
+        let now_ns = connection.last_seen_ns.max(at_ns);
+        connection.last_seen_ns = now_ns;
+        let stamp = Stamp { at_ns, executor: plaintext.executor };
+        let is_written = plaintext.direction == Direction::Egress;
+        let position = plaintext.position;
+        let told = tls.plaintext(plaintext, at_ns, now_ns);
+        if is_revived {
+            self.follow_again(id);
+        }
+        if let Some(told) = told {
+            self.tell(id, told);
+        }
+        self.tell_written(id, now_ns);
+        if is_written {
+            self.foresee_written(id, position, stamp);
+        }
+        self.bound_memory(id, 0);
+        self.note_waiting(id);
+    }
+
+    /// A call whose place is not known yet may be told when its thread works on something else.
+    fn foresee_written(&mut self, id: ConnectionId, position: u32, stamp: Stamp) {
+        let Some(connection) = self.connections.get(&id) else { return };
+        let is_waiting = connection.tls.as_ref().is_some_and(|tls| tls.is_writing());
+        let is_call = connection.session.client() != Some(Direction::Ingress);
+        if is_waiting && is_call && connection.pairing.sending().is_none() {
+            self.correlation.foresee(id, position, &stamp);
+        }
+    }
+
+    /// Tells what was written and has found its records, or has waited for too long.
+    pub(super) fn tell_written(&mut self, id: ConnectionId, now_ns: u64) {
+        while let Some(connection) = self.connections.get_mut(&id)
+            && let Some(told) = connection.tls.as_mut().and_then(|tls| tls.poll(now_ns))
+        {
+            self.tell(id, told);
+        }
+    }
+
+    fn tell(&mut self, id: ConnectionId, told: Told) {
+        let Told { plaintext, at_ns, is_midway } = told;
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        if is_midway {
+            connection.session.forget_start();
+        }
+        self.correlation.conclude(&plaintext.executor);
+        self.spans.extend(std::iter::from_fn(|| self.correlation.poll_late()));
+        let Plaintext { direction, position, reverse_position, length, bytes, executor, .. } = plaintext;
+        let data = Data {
+            direction,
+            position,
+            reverse_position,
+            is_absolute: false,
+            length,
+            bytes,
+            inserted: None,
+            executor,
+            peer: None,
+        };
+        self.moved(id, data, at_ns);
+    }
+
+    /// Takes in bytes of a connection that carries TLS.
+    pub(super) fn ciphertext(&mut self, id: ConnectionId, data: Data, at_ns: u64) {
+        let executor = data.executor;
+        self.correlation.see(&Stamp { at_ns, executor });
+        if data.direction == Direction::Ingress {
+            self.touch(id, Direction::Ingress, &executor);
+        }
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        connection.user = executor.tgid;
+        let moved = data.bytes.len();
+        let Some(tls) = &mut connection.tls else { return };
+        let beginnings = tls.ciphertext(data, at_ns);
+        let is_unseen = tls.is_unseen(at_ns);
+        for (direction, beginning) in beginnings {
+            if let Some(object) = self.joins.on_wire(executor.tgid, id, direction, beginning) {
+                self.join(object, id);
+                break;
+            }
+        }
+        self.tell_written(id, at_ns);
+        if is_unseen {
+            self.ignore_unseen(id);
+        }
+        self.bound_memory(id, moved);
+        self.note_waiting(id);
+    }
+
+    fn ignore_unseen(&mut self, id: ConnectionId) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        let mut outcomes: Vec<Outcome> = Vec::new();
+        connection.session.ignore(UNSEEN, &mut outcomes);
+        self.take_outcomes(id, &mut outcomes);
+    }
+
+    /// Returns whether a connection carries TLS.
+    pub(super) fn is_encrypted(&self, id: ConnectionId) -> bool {
+        self.connections.get(&id).is_some_and(|connection| connection.tls.is_some())
+    }
+
+    /// Hands over what waits for ciphertext that will not come.
+    pub(super) fn flush_tls(&mut self, id: ConnectionId) {
+        let Some(tls) = self.connections.get_mut(&id).and_then(|connection| connection.tls.as_mut()) else {
+            return;
+        };
+        tls.flush();
+        self.tell_written(id, u64::MAX);
+    }
+
+    /// Returns how many connections carry TLS of which plaintext is seen, and of which none is.
+    pub(super) fn tls_connections(&self) -> (u64, u64) {
+        let tls = self.connections.values().filter_map(|connection| connection.tls.as_ref());
+        tls.fold((0, 0), |(visible, unseen), tls| match tls.is_visible() {
+            true => (visible + 1, unseen),
+            false => (visible, unseen + 1),
+        })
+    }
+}
+
+/// Adds to a request what is known of the encryption around it.
+pub(super) fn describe(request: &mut Request, tls: &Conversation) {
+    for (key, value) in &mut request.attributes {
+        if *key == semconv::URL_SCHEME && *value == Value::from("http") {
+            *value = Value::from("https");
+        }
+    }
+    request.attributes.extend(tls.attributes());
+}

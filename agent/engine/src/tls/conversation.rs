@@ -1,0 +1,438 @@
+//! One connection that carries TLS: its records, the object of the library that makes them, and what joins the two.
+
+use super::cipher;
+use super::hello::Hello;
+use super::places::Places;
+use super::reads::Reads;
+use super::records::{BEGINNING_BYTES, Beginning, Found, HEADER_BYTES, Header, Records, is_chain, kind};
+use super::version;
+use super::writes::{Measure, Writes, Written};
+use crate::connection::{Chunk, Stream};
+use crate::event::{Ciphertext, Data, Direction, Plaintext, TlsId};
+use crate::semconv::{self, Attributes, Value};
+
+/// Plaintext of a record of TLS 1.3 with `Finished` alone (RFC 8446, 4.4.4): by the hash of the suite.
+const FINISHED_BYTES: [u16; 2] = [4 + 32, 4 + 48];
+/// Records of a client's handshake that are encrypted, each of one message: certificate, its proof, and `Finished`.
+const MAX_HANDSHAKE_RECORDS: u64 = 3;
+/// By how much records can be longer than their plaintext, where that is always as many bytes.
+const OVERHEADS: [u16; 3] = [16, 17, 24];
+/// Beginnings of records that are kept for objects that nobody knows yet. More take the places of the first.
+const MAX_BEGINNINGS: usize = 16;
+/// How long, and for how many calls, a connection without plaintext is followed.
+const MAX_UNSEEN_NS: u64 = 10_000_000_000;
+const MAX_UNSEEN_CALLS: u32 = 256;
+
+/// How a connection turns out to carry TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Begins {
+    /// With its first bytes.
+    Here,
+    /// Some time ago.
+    Earlier,
+}
+
+/// Returns whether the bytes of a call, of which `length` were moved, are records of TLS.
+pub(crate) fn begins(bytes: &[u8], length: u32) -> Option<Begins> {
+    const HELLOS: [u8; 2] = [1, 2];
+    let header = Header::of(bytes)?;
+    if header.kind == kind::HANDSHAKE && bytes.get(HEADER_BYTES).is_none_or(|kind| HELLOS.contains(kind)) {
+        return Some(Begins::Here);
+    }
+    is_chain(bytes, length as usize).then_some(Begins::Earlier)
+}
+
+/// Plaintext that is ready to be told.
+#[derive(Debug)]
+pub(crate) struct Told {
+    pub(crate) plaintext: Plaintext,
+    pub(crate) at_ns: u64,
+    /// It is the first plaintext that was seen, but there was some before.
+    pub(crate) is_midway: bool,
+}
+
+/// One direction.
+#[derive(Debug, Default)]
+struct Half {
+    ciphertext: Stream,
+    records: Records,
+    places: Places,
+    /// Records of application data up to `Finished`, once that was seen.
+    finished: Option<u64>,
+    /// Where the counts of the object begin, and the position behind what was told last.
+    base: u32,
+    end: u32,
+    /// The next count is that of another object.
+    is_counted_anew: bool,
+}
+
+impl Half {
+    /// Moves a count of the object to its position among what was told. Between two objects, a byte is missing.
+    fn position(&mut self, count: u32, length: u32) -> u32 {
+        if std::mem::take(&mut self.is_counted_anew) {
+            self.base = self.end.wrapping_add(1).wrapping_sub(count);
+        }
+        let position = self.base.wrapping_add(count);
+        self.end = position.wrapping_add(length);
+        position
+    }
+}
+
+/// The state of one connection.
+#[derive(Debug)]
+pub(crate) struct Conversation {
+    egress: Half,
+    ingress: Half,
+    writes: Writes,
+    reads: Reads,
+    client: Option<Hello>,
+    server: Option<Hello>,
+    /// Where the client's bytes go, once it has said hello.
+    client_direction: Option<Direction>,
+    object: Option<TlsId>,
+    /// By how much records are longer, as writes have shown: how often.
+    learned: Option<(u16, u32)>,
+    /// Beginnings of records, while it has no object.
+    beginnings: Vec<(Direction, Beginning)>,
+    has_plaintext: bool,
+    is_from_start: bool,
+    began_at_ns: u64,
+    calls: u32,
+    found: Vec<Found>,
+}
+
+impl Conversation {
+    /// Returns the state of a connection whose bytes from now on are ciphertext. `streams` put them in order; `private` is a
+    /// number that the other end does not use.
+    pub(crate) fn new(streams: [Stream; 2], begins: Begins, private: u32, now_ns: u64) -> Self {
+        let is_from_start = begins == Begins::Here;
+        let half = |ciphertext| Half {
+            ciphertext,
+            records: if is_from_start { Records::default() } else { Records::lost() },
+            places: Places::new(private),
+            ..Half::default()
+        };
+        let [egress, ingress] = streams.map(half);
+        Self {
+            egress,
+            ingress,
+            writes: Writes::default(),
+            reads: if is_from_start { Reads::from_start() } else { Reads::default() },
+            client: None,
+            server: None,
+            client_direction: None,
+            object: None,
+            learned: None,
+            beginnings: Vec::new(),
+            has_plaintext: false,
+            is_from_start,
+            began_at_ns: now_ns,
+            calls: 0,
+            found: Vec::new(),
+        }
+    }
+
+    fn half(&mut self, direction: Direction) -> &mut Half {
+        match direction {
+            Direction::Egress => &mut self.egress,
+            Direction::Ingress => &mut self.ingress,
+        }
+    }
+
+    /// Returns the object that encrypts it, once that is known.
+    pub(crate) fn object(&self) -> Option<TlsId> {
+        self.object
+    }
+
+    /// Notes the object. Another one than before has counts of its own.
+    pub(crate) fn join(&mut self, object: TlsId) {
+        self.beginnings = Vec::new();
+        let is_other = self.object.is_some_and(|known| known != object);
+        if is_other {
+            self.part();
+        }
+        self.object = Some(object);
+    }
+
+    /// The object is gone: what is left to be written will not be.
+    pub(crate) fn part(&mut self) {
+        self.object = None;
+        self.writes.lose();
+        self.reads = Reads::default();
+        for half in [&mut self.egress, &mut self.ingress] {
+            half.is_counted_anew = self.has_plaintext;
+        }
+    }
+
+    /// Returns whether nothing was ever seen of what it carries, for so long that nothing will be.
+    pub(crate) fn is_unseen(&self, now_ns: u64) -> bool {
+        !self.has_plaintext
+            && self.calls > MAX_UNSEEN_CALLS
+            && now_ns.saturating_sub(self.began_at_ns) > MAX_UNSEEN_NS
+    }
+
+    /// Returns whether plaintext of it was seen.
+    pub(crate) fn is_visible(&self) -> bool {
+        self.has_plaintext
+    }
+
+    /// Takes in ciphertext. Returns what records of application data begin with, while nobody knows its object.
+    pub(crate) fn ciphertext(&mut self, data: Data, at_ns: u64) -> Vec<(Direction, Beginning)> {
+        let direction = data.direction;
+        self.calls = self.calls.saturating_add(1);
+        self.half(direction).ciphertext.push(data, at_ns);
+        self.follow(direction);
+        std::mem::take(&mut self.beginnings)
+    }
+
+    /// Gives up waiting for ciphertext that is late.
+    pub(crate) fn expire(&mut self, now_ns: u64) {
+        for direction in [Direction::Egress, Direction::Ingress] {
+            self.half(direction).ciphertext.expire(now_ns);
+            self.follow(direction);
+        }
+    }
+
+    /// Gives up waiting for anything.
+    pub(crate) fn flush(&mut self) {
+        for direction in [Direction::Egress, Direction::Ingress] {
+            self.half(direction).ciphertext.flush();
+            self.follow(direction);
+        }
+    }
+
+    /// Takes in ciphertext that was taken for something else.
+    pub(crate) fn rest(&mut self, rest: [Option<Chunk>; 2]) {
+        for (direction, chunk) in [Direction::Egress, Direction::Ingress].into_iter().zip(rest) {
+            let mut found = std::mem::take(&mut self.found);
+            if let Some(chunk) = chunk {
+                self.half(direction).records.push(&chunk, &mut found);
+            }
+            self.found = found;
+            self.follow(direction);
+        }
+    }
+
+    /// Returns whether something that was written waits for its records.
+    pub(crate) fn is_writing(&self) -> bool {
+        self.writes.deadline().is_some()
+    }
+
+    fn follow(&mut self, direction: Direction) {
+        let mut found = std::mem::take(&mut self.found);
+        let half = self.half(direction);
+        while let Some(chunk) = half.ciphertext.pop() {
+            half.records.push(&chunk, &mut found);
+        }
+        if let Some(hello) = half.records.hello.take() {
+            self.greet(direction, hello);
+        }
+        for found in found.drain(..) {
+            self.take(direction, found);
+        }
+        self.found = found;
+    }
+
+    fn greet(&mut self, direction: Direction, hello: Hello) {
+        if hello.is_client {
+            self.client_direction = Some(direction);
+            self.client = Some(hello);
+        } else {
+            self.server = Some(hello);
+        }
+    }
+
+    fn take(&mut self, direction: Direction, found: Found) {
+        match (found, direction) {
+            (Found::Record(record), _) if record.kind != kind::APPLICATION_DATA => {}
+            (Found::Record(record), Direction::Egress) => {
+                self.finish(direction, record.index, record.length);
+                self.writes.record(record);
+            }
+            (Found::Record(record), Direction::Ingress) => {
+                self.finish(direction, record.index, record.length);
+                self.reads.record(record);
+            }
+            (Found::Beginning(beginning), _) => {
+                match direction {
+                    Direction::Egress => self.writes.beginning(beginning),
+                    Direction::Ingress => self.reads.beginning(beginning),
+                }
+                if self.object.is_none() {
+                    if self.beginnings.len() >= MAX_BEGINNINGS {
+                        self.beginnings.remove(0);
+                    }
+                    self.beginnings.push((direction, beginning));
+                }
+            }
+            (Found::Hole, Direction::Egress) => self.writes.lose(),
+            (Found::Hole, Direction::Ingress) => self.reads.lose(),
+        }
+    }
+
+    /// Finds the end of a client's handshake: what follows is the application's.
+    fn finish(&mut self, direction: Direction, index: u64, length: u16) {
+        let Some(overhead) = self.overhead().filter(|_| self.is_1_3()) else { return };
+        let is_finished = index < MAX_HANDSHAKE_RECORDS
+            && length.checked_sub(overhead).is_some_and(|bytes| FINISHED_BYTES.contains(&bytes));
+        if is_finished && self.client_direction == Some(direction) {
+            self.half(direction).finished.get_or_insert(index + 1);
+        }
+    }
+
+    fn is_1_3(&self) -> bool {
+        self.server.as_ref().and_then(|hello| hello.version) == Some(version::TLS_1_3)
+    }
+
+    fn overhead(&self) -> Option<u16> {
+        match &self.server {
+            Some(hello) => cipher::overhead(hello.version?, hello.cipher?),
+            // One may be chance.
+            None => self.learned.filter(|(_, times)| *times > 1).map(|(overhead, _)| overhead),
+        }
+    }
+
+    fn measure(&self, direction: Direction) -> Measure {
+        let half = if direction == Direction::Egress { &self.egress } else { &self.ingress };
+        let handshake_records = half.finished.unwrap_or_else(|| self.is_1_3().into());
+        Measure { overhead: self.overhead(), is_learnable: self.server.is_none(), handshake_records }
+    }
+
+    /// Returns whether the records of the handshake are known.
+    fn is_finished(&self, direction: Direction) -> bool {
+        let half = if direction == Direction::Egress { &self.egress } else { &self.ingress };
+        self.server.is_some() && (!self.is_1_3() || half.finished.is_some())
+    }
+
+    /// Takes in plaintext of its object. What was read is returned at once, what was written by [`poll`](Self::poll).
+    pub(crate) fn plaintext(&mut self, mut plaintext: Plaintext, at_ns: u64, now_ns: u64) -> Option<Told> {
+        let (count, length) = (plaintext.position, plaintext.length);
+        plaintext.position = self.half(plaintext.direction).position(count, length);
+        if plaintext.direction == Direction::Egress {
+            self.writes.push(plaintext, at_ns, now_ns);
+            return None;
+        }
+        let direction = Direction::Ingress;
+        let (measure, is_finished) = (self.measure(direction), self.is_finished(direction));
+        let read = self.reads.read(&plaintext, at_ns, measure, is_finished);
+        self.ingress.places.note(plaintext.position, &[read.segment]);
+        Some(self.tell(plaintext, at_ns, read.index))
+    }
+
+    /// Notes what was put into or taken from memory.
+    pub(crate) fn memory(&mut self, ciphertext: &Ciphertext, at_ns: u64) {
+        let Some(beginning) = beginning(&ciphertext.bytes) else { return };
+        match ciphertext.direction {
+            Direction::Egress => self.writes.put(beginning, at_ns),
+            Direction::Ingress => self.reads.take(beginning),
+        }
+    }
+
+    /// Returns the next plaintext that had waited for its records.
+    pub(crate) fn poll(&mut self, now_ns: u64) -> Option<Told> {
+        let measure = self.measure(Direction::Egress);
+        let Written { plaintext, at_ns, segments, index, excess } = self.writes.poll(measure, now_ns)?;
+        if let Some(excess) = excess {
+            self.learn(excess);
+        }
+        self.egress.places.note(plaintext.position, &segments);
+        Some(self.tell(plaintext, at_ns, index))
+    }
+
+    fn learn(&mut self, excess: u16) {
+        self.learned = match self.learned {
+            _ if !OVERHEADS.contains(&excess) => None,
+            Some((known, times)) if known == excess => Some((known, times.saturating_add(1))),
+            _ => Some((excess, 1)),
+        };
+    }
+
+    fn tell(&mut self, plaintext: Plaintext, at_ns: u64, index: Option<u64>) -> Told {
+        let is_first = !std::mem::replace(&mut self.has_plaintext, true);
+        let is_midway = is_first && !self.is_beginning(&plaintext, index);
+        Told { plaintext, at_ns, is_midway }
+    }
+
+    /// Returns whether there was no plaintext before this, as far as the client's records tell.
+    fn is_beginning(&self, plaintext: &Plaintext, index: Option<u64>) -> bool {
+        let direction = plaintext.direction;
+        let is_known = self.is_from_start && plaintext.position == 0 && plaintext.reverse_position == 0;
+        if !is_known {
+            return false;
+        }
+        if self.client_direction == Some(direction) {
+            let handshake = self.measure(direction).handshake_records;
+            return self.is_finished(direction) && index.is_none_or(|index| index == handshake);
+        }
+        let client = if direction == Direction::Egress { &self.ingress } else { &self.egress };
+        let handshake = client.finished.unwrap_or_else(|| self.is_1_3().into());
+        client.records.count() <= handshake
+    }
+
+    /// Moves a chunk of plaintext to its places on the wire.
+    pub(crate) fn place(&mut self, direction: Direction, chunk: Chunk, placed: &mut Vec<Chunk>) {
+        self.half(direction).places.place(chunk, placed);
+    }
+
+    /// Returns when [`poll`](Self::poll) or [`expire`](Self::expire) has something to do.
+    pub(crate) fn deadline(&self) -> Option<u64> {
+        let streams = [self.egress.ciphertext.deadline(), self.ingress.ciphertext.deadline()];
+        streams.into_iter().chain([self.writes.deadline()]).flatten().min()
+    }
+
+    /// Returns what is known of it, as attributes.
+    pub(crate) fn attributes(&self) -> Attributes {
+        let mut attributes = vec![
+            (semconv::TLS_PROTOCOL_NAME, Value::from("tls")),
+            (semconv::TLS_ESTABLISHED, Value::from(self.has_plaintext || self.has_application_data())),
+        ];
+        if let Some(server) = &self.server {
+            attributes.extend(
+                server
+                    .version
+                    .and_then(version_name)
+                    .map(|name| (semconv::TLS_PROTOCOL_VERSION, Value::from(name))),
+            );
+            attributes.extend(
+                server.cipher.and_then(cipher::name).map(|name| (semconv::TLS_CIPHER, Value::from(name))),
+            );
+            // In TLS 1.3 the choice is encrypted.
+            attributes.extend(
+                server.protocols.first().map(|name| (semconv::TLS_NEXT_PROTOCOL, Value::from(name.clone()))),
+            );
+        }
+        let name = self.client.as_ref().and_then(|client| client.server_name.clone());
+        attributes.extend(name.map(|name| (semconv::TLS_CLIENT_SERVER_NAME, Value::from(name))));
+        attributes
+    }
+
+    fn has_application_data(&self) -> bool {
+        [&self.egress, &self.ingress].iter().all(|half| half.records.count() > 0)
+    }
+
+    /// Returns the bytes that it holds.
+    pub(crate) fn held_bytes(&self) -> usize {
+        let half = |half: &Half| {
+            half.ciphertext.held_bytes() + half.places.held_bytes() + half.records.hello.held_bytes()
+        };
+        half(&self.egress) + half(&self.ingress) + self.writes.held_bytes() + self.reads.held_bytes()
+    }
+}
+
+/// Returns the beginning of a record that names it; none where there is too little of it, or it is in the clear.
+pub(super) fn beginning(bytes: &[u8]) -> Option<Beginning> {
+    let header = Header::of(bytes)?;
+    let is_whole = header.whole() >= BEGINNING_BYTES && header.kind == kind::APPLICATION_DATA;
+    bytes.first_chunk::<BEGINNING_BYTES>().copied().filter(|_| is_whole)
+}
+
+/// Versions as OpenTelemetry writes them.
+fn version_name(version: u16) -> Option<&'static str> {
+    match version {
+        0x0301 => Some("1.0"),
+        0x0302 => Some("1.1"),
+        version::TLS_1_2 => Some("1.2"),
+        version::TLS_1_3 => Some("1.3"),
+        _ => None,
+    }
+}

@@ -1,0 +1,392 @@
+//! Which records a write has become.
+//!
+//! A write waits for its records: where the library has the socket, they are written within its call, else a moment later.
+//! The records of a write follow one another, and hold as many bytes as it has written; anything else leaves the write
+//! without a place.
+
+use std::collections::VecDeque;
+
+use super::places::{Segment, Wire};
+use super::records::{Beginning, Record};
+use crate::event::{Executor, Plaintext};
+
+/// How long a write waits for its records.
+const MAX_WAIT_NS: u64 = 50_000_000;
+/// Writes that wait, and bytes of them. For more, the first goes without a place.
+const MAX_WAITING: usize = 64;
+const MAX_WAITING_BYTES: usize = 256 << 10;
+/// Records that wait for their writes. For one more, the first is forgotten.
+const MAX_RECORDS: usize = 1024;
+/// Longest plaintext of a record (RFC 8446, 5.1).
+const MAX_PLAINTEXT_BYTES: u32 = 1 << 14;
+/// Records of a handshake that may stand before those of a write.
+const MAX_SKIPPED: usize = 8;
+
+/// A write that waits.
+#[derive(Debug)]
+struct Write {
+    plaintext: Plaintext,
+    at_ns: u64,
+    wait_until_ns: u64,
+    /// With what its first record begins, where it was seen being put into memory.
+    beginning: Option<Beginning>,
+    /// Its first record, where others of it may be missing.
+    begun: Option<Record>,
+}
+
+/// What is known of how records and bytes compare.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Measure {
+    /// By how much a record is longer than its plaintext; none where that is not known.
+    pub(super) overhead: Option<u16>,
+    /// Nothing told by how much, but writes may show it.
+    pub(super) is_learnable: bool,
+    /// Records of application data that belong to the handshake at least.
+    pub(super) handshake_records: u64,
+}
+
+impl Measure {
+    /// Returns the bytes of plaintext in a record.
+    pub(super) fn plaintext_bytes(self, record: &Record) -> Option<u32> {
+        let overhead = self.overhead.filter(|_| record.index >= self.handshake_records)?;
+        record.length.checked_sub(overhead).map(u32::from)
+    }
+}
+
+/// A write whose wait is over.
+#[derive(Debug)]
+pub(super) struct Written {
+    pub(super) plaintext: Plaintext,
+    pub(super) at_ns: u64,
+    pub(super) segments: Vec<Segment>,
+    /// Records of application data before its first one, where that is known.
+    pub(super) index: Option<u64>,
+    /// By how much its only record is longer, where that was not known.
+    pub(super) excess: Option<u16>,
+}
+
+/// The writes of one connection.
+#[derive(Debug, Default)]
+pub(super) struct Writes {
+    waiting: VecDeque<Write>,
+    records: VecDeque<Record>,
+    /// Count of the next byte.
+    next: Option<u32>,
+    /// Records of writes that were given up may still come.
+    is_unsure: bool,
+    /// What was put into memory last, and when.
+    put: Option<(u64, Beginning)>,
+    /// Nothing of what waits will find its records.
+    is_hopeless: bool,
+}
+
+impl Writes {
+    /// Takes in a write.
+    pub(super) fn push(&mut self, plaintext: Plaintext, at_ns: u64, now_ns: u64) {
+        let has_jumped =
+            self.next.replace(plaintext.position.wrapping_add(plaintext.length)) != Some(plaintext.position);
+        self.is_unsure |= has_jumped && plaintext.position != 0;
+        let beginning = self.put.take_if(|(put_ns, _)| *put_ns >= at_ns).map(|(_, beginning)| beginning);
+        let wait_until_ns = now_ns.max(at_ns).saturating_add(MAX_WAIT_NS);
+        self.waiting.push_back(Write { plaintext, at_ns, wait_until_ns, beginning, begun: None });
+    }
+
+    /// The records of a write begin like this: the last one that had begun by then.
+    pub(super) fn put(&mut self, beginning: Beginning, at_ns: u64) {
+        let write = self.waiting.iter_mut().rev().find(|write| write.at_ns <= at_ns);
+        match write {
+            Some(write) if write.beginning.is_none() => write.beginning = Some(beginning),
+            _ => self.put = Some((at_ns, beginning)),
+        }
+    }
+
+    /// Takes in a record of application data.
+    pub(super) fn record(&mut self, record: Record) {
+        if self.records.len() >= MAX_RECORDS {
+            self.records.pop_front();
+        }
+        self.records.push_back(record);
+    }
+
+    /// Notes how the last record begins.
+    pub(super) fn beginning(&mut self, beginning: Beginning) {
+        if let Some(record) = self.records.back_mut() {
+            record.beginning = Some(beginning);
+        }
+    }
+
+    /// Records may be missing here: those of writes that wait are not found any more.
+    pub(super) fn lose(&mut self) {
+        if !self.is_hopeless {
+            let own = |write| self.own(write).and_then(|own| self.records.get(own)).cloned();
+            let begun: Vec<_> = self.waiting.iter().map(own).collect();
+            self.waiting.iter_mut().zip(begun).for_each(|(write, begun)| write.begun = begun);
+        }
+        self.records.clear();
+        self.is_hopeless = !self.waiting.is_empty();
+        self.is_unsure = true;
+    }
+
+    /// Returns the next write whose wait is over.
+    pub(super) fn poll(&mut self, measure: Measure, now_ns: u64) -> Option<Written> {
+        let write = self.waiting.front()?;
+        let own = self.own(write);
+        let found = self.find(write, own, measure);
+        let excess = self.excess(write, own, measure);
+        if found.is_none() && excess.is_none() && !self.is_given_up(write, measure, now_ns) {
+            return None;
+        }
+        let mut index = own.and_then(|own| self.records.get(own)).map(|record| record.index);
+        let write = self.waiting.pop_front()?;
+        self.is_hopeless &= !self.waiting.is_empty();
+        let mut segments = vec![Segment { length: write.plaintext.length, wire: None }];
+        if let Some((start, count)) = found {
+            self.is_unsure &= write.beginning.is_none();
+            self.records.drain(..start.min(self.records.len()));
+            index = self.records.front().map(|record| record.index);
+            let taken = self.records.drain(..count.min(self.records.len()));
+            segments = taken.filter_map(|record| segment(&record, measure)).collect();
+        } else {
+            self.is_unsure = true;
+            segments = self.begun(&write, own, measure).unwrap_or(segments);
+        }
+        Some(Written { plaintext: write.plaintext, at_ns: write.at_ns, segments, index, excess })
+    }
+
+    /// Returns where a write begins of which not all records were seen: with a full record, which is no other.
+    fn begun(&self, write: &Write, own: Option<usize>, measure: Measure) -> Option<Vec<Segment>> {
+        let is_proof = write.plaintext.connection.is_some() || write.beginning.is_some();
+        let own = own.and_then(|own| self.records.get(own));
+        let record = write.begun.as_ref().or(own).filter(|_| is_proof)?;
+        let first = segment(record, measure).filter(|first| first.length == MAX_PLAINTEXT_BYTES)?;
+        let length = write.plaintext.length.checked_sub(first.length)?;
+        Some(vec![first, Segment { length, wire: None }])
+    }
+
+    fn is_given_up(&self, write: &Write, measure: Measure, now_ns: u64) -> bool {
+        let held: usize = self.waiting.iter().map(|write| write.plaintext.bytes.len()).sum();
+        self.is_hopeless
+            || (measure.overhead.is_none() && !measure.is_learnable)
+            || write.wait_until_ns <= now_ns
+            || self.waiting.len() > MAX_WAITING
+            || held > MAX_WAITING_BYTES
+    }
+
+    /// Returns the first record that may be of a write.
+    fn own(&self, write: &Write) -> Option<usize> {
+        if self.is_hopeless {
+            return None;
+        }
+        if let Some(beginning) = &write.beginning {
+            return self.records.iter().position(|record| record.beginning.as_ref() == Some(beginning));
+        }
+        self.records.iter().position(|record| self.is_own(write, record))
+    }
+
+    /// Returns whether a record may be of a write: where the library has the socket, all is done within its call.
+    fn is_own(&self, write: &Write, record: &Record) -> bool {
+        let is_nested = write.plaintext.connection.is_some();
+        let until_ns = self.waiting.get(1).map_or(u64::MAX, |next| next.at_ns);
+        record.at_ns >= write.at_ns
+            && (!is_nested
+                || (record.at_ns < until_ns && is_same(&record.executor, &write.plaintext.executor)))
+    }
+
+    /// Returns by how much the only record of a write is longer, where that was not known.
+    fn excess(&self, write: &Write, own: Option<usize>, measure: Measure) -> Option<u16> {
+        let is_proof = write.plaintext.connection.is_some() || write.beginning.is_some();
+        let record = own.and_then(|own| self.records.get(own)).filter(|_| is_proof)?;
+        if measure.overhead.is_some() || !measure.is_learnable {
+            return None;
+        }
+        record.length.checked_sub(u16::try_from(write.plaintext.length).ok()?)
+    }
+
+    /// Returns the records of a write: how many are before them, and how many they are.
+    fn find(&self, write: &Write, own: Option<usize>, measure: Measure) -> Option<(usize, usize)> {
+        let first = own?;
+        if write.beginning.is_some() {
+            return self.fit(first, write, measure).map(|count| (first, count));
+        }
+        if self.is_unsure && write.plaintext.connection.is_none() {
+            return None;
+        }
+        let fit = |start: usize| {
+            self.records.get(start).filter(|record| self.is_own(write, record))?;
+            self.fit(start, write, measure).map(|count| (start, count))
+        };
+        fit(first).or_else(|| {
+            // Those before it were none of the application. Two that fit prove nothing.
+            let mut others = (first..first.saturating_add(MAX_SKIPPED)).skip(1).filter_map(fit);
+            others.next().filter(|_| others.next().is_none())
+        })
+    }
+
+    /// Returns how many records from one on hold just what was written.
+    fn fit(&self, start: usize, write: &Write, measure: Measure) -> Option<usize> {
+        let mut left = write.plaintext.length;
+        self.records.get(start).filter(|record| measure.plaintext_bytes(record) != Some(0))?;
+        for (count, record) in self.records.iter().skip(start).enumerate() {
+            left = left.checked_sub(measure.plaintext_bytes(record)?)?;
+            if left == 0 {
+                return Some(count + 1);
+            }
+        }
+        None
+    }
+
+    /// Returns when [`poll`](Self::poll) has something to do.
+    pub(super) fn deadline(&self) -> Option<u64> {
+        self.waiting.front().map(|write| write.wait_until_ns)
+    }
+
+    /// Returns the bytes that it holds.
+    pub(super) fn held_bytes(&self) -> usize {
+        let waiting: usize = self.waiting.iter().map(|write| write.plaintext.bytes.len()).sum();
+        waiting + self.waiting.capacity() * size_of::<Write>() + self.records.capacity() * size_of::<Record>()
+    }
+}
+
+/// Returns where the plaintext of a record stands.
+pub(super) fn segment(record: &Record, measure: Measure) -> Option<Segment> {
+    let wire = Wire {
+        position: record.position,
+        reverse_position: record.reverse_position,
+        is_absolute: record.is_absolute,
+    };
+    Some(Segment { length: measure.plaintext_bytes(record)?, wire: Some(wire) })
+}
+
+/// Returns whether two calls were made by one thread or goroutine.
+fn is_same(one: &Executor, other: &Executor) -> bool {
+    one.tid == other.tid || (one.task.is_some() && one.task == other.task)
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::event::{ConnectionId, Direction, TlsId};
+
+    const MEASURE: Measure = Measure { overhead: Some(17), is_learnable: false, handshake_records: 1 };
+
+    /// A record of a thread, at a position, with as much plaintext.
+    fn record(tid: u32, position: u32, plaintext: u16, at_ns: u64) -> Record {
+        Record {
+            position,
+            reverse_position: 0,
+            is_absolute: true,
+            kind: 23,
+            length: plaintext + 17,
+            at_ns,
+            executor: Executor { tid, ..Executor::default() },
+            index: 1,
+            beginning: Some([position as u8; 21]),
+            is_after_hole: false,
+        }
+    }
+
+    fn write(writes: &mut Writes, is_nested: bool, (position, length): (u32, u32), at_ns: u64) {
+        let plaintext = Plaintext {
+            tls: TlsId { tgid: 1, object: 1 },
+            connection: is_nested.then_some(ConnectionId { sock: 1, inode: 1 }),
+            direction: Direction::Egress,
+            position,
+            reverse_position: 0,
+            length,
+            bytes: Bytes::new(),
+            ends_record: false,
+            executor: Executor { tid: 1, ..Executor::default() },
+        };
+        writes.push(plaintext, at_ns, at_ns);
+    }
+
+    /// Returns where the parts of the next write stand; none while it waits.
+    fn poll(writes: &mut Writes, now_ns: u64) -> Option<Vec<Option<u32>>> {
+        let written = writes.poll(MEASURE, now_ns)?;
+        let place = |segment: &Segment| segment.wire.map(|wire| wire.position);
+        Some(written.segments.iter().map(place).collect())
+    }
+
+    #[test]
+    fn a_write_waits_for_all_of_its_records() {
+        for is_nested in [true, false] {
+            let mut writes = Writes::default();
+            write(&mut writes, is_nested, (0, 80), 10);
+            writes.record(record(1, 100, 50, 11));
+            assert_eq!(poll(&mut writes, 12), None);
+            writes.record(record(1, 200, 30, 12));
+            assert_eq!(poll(&mut writes, 12), Some(vec![Some(100), Some(200)]));
+            assert_eq!((poll(&mut writes, 12), writes.deadline()), (None, None));
+        }
+    }
+
+    #[test]
+    fn a_write_without_records_is_told_after_a_moment() {
+        let mut writes = Writes::default();
+        write(&mut writes, true, (0, 80), 10);
+        writes.record(record(1, 100, 50, 11));
+        let deadline = writes.deadline().expect("a deadline");
+        assert_eq!(poll(&mut writes, deadline - 1), None);
+        assert_eq!(poll(&mut writes, deadline), Some(vec![None]));
+    }
+
+    #[test]
+    fn records_of_others_are_not_its_own() {
+        let check = |record: Record| {
+            let mut writes = Writes::default();
+            write(&mut writes, true, (0, 50), 10);
+            write(&mut writes, true, (50, 50), 20);
+            writes.record(record);
+            assert_eq!(poll(&mut writes, 30), None);
+        };
+        check(record(1, 100, 50, 9));
+        check(record(2, 100, 50, 11));
+        check(record(1, 100, 50, 20));
+    }
+
+    #[test]
+    fn a_hole_takes_the_places_of_those_that_wait() {
+        let mut writes = Writes::default();
+        write(&mut writes, false, (0, 50), 10);
+        writes.lose();
+        writes.record(record(1, 100, 50, 11));
+        assert_eq!(poll(&mut writes, 12), Some(vec![None]));
+        write(&mut writes, false, (50, 50), 20);
+        writes.record(record(1, 200, 50, 21));
+        assert_eq!(poll(&mut writes, 22), None, "records of the one before may still come");
+        writes.put([200; 21], 21);
+        assert_eq!(poll(&mut writes, 22), Some(vec![Some(200)]), "it was seen being put");
+    }
+
+    #[test]
+    fn a_long_write_begins_with_a_full_record() {
+        let mut writes = Writes::default();
+        write(&mut writes, true, (0, 40_000), 10);
+        writes.record(record(1, 100, 16_384, 11));
+        writes.lose();
+        assert_eq!(poll(&mut writes, 12), Some(vec![Some(100), None]));
+    }
+
+    #[test]
+    fn lost_plaintext_makes_records_doubtful_without_a_call_around_them() {
+        let mut writes = Writes::default();
+        write(&mut writes, false, (50, 50), 10);
+        writes.record(record(1, 100, 50, 11));
+        assert_eq!(poll(&mut writes, 12), None);
+        let mut nested = Writes::default();
+        write(&mut nested, true, (50, 50), 10);
+        nested.record(record(1, 100, 50, 11));
+        assert_eq!(poll(&mut nested, 12), Some(vec![Some(100)]));
+    }
+
+    #[test]
+    fn what_waits_is_bounded() {
+        let mut writes = Writes::default();
+        (0..200).for_each(|at| write(&mut writes, true, (at * 50, 50), 10));
+        (0..5000).for_each(|at| writes.record(record(2, at, 50, 11)));
+        while poll(&mut writes, 12).is_some() {}
+        assert!(writes.waiting.len() <= MAX_WAITING && writes.records.len() <= MAX_RECORDS);
+    }
+}

@@ -1,0 +1,366 @@
+//! Plaintext on its way into and out of TLS libraries: what their functions take and give, and by which socket.
+//!
+//! A library that does its own I/O shows its socket by the system calls within its calls. One that works on memory
+//! (OpenSSL's memory BIO) shows ciphertext there, by which user space finds the socket that carries it. No field of a
+//! library's structs is read.
+
+mod functions;
+mod memory;
+
+use aya_ebpf::helpers::bpf_get_current_pid_tgid;
+use remora_abi::{
+    DATA_GOROUTINE, DIRECTION_EGRESS, DIRECTION_INGRESS, FRAME_BYTES, KIND_PLAINTEXT, KIND_TLS_END,
+    MAX_CAPTURE, PlaintextEvent, TlsEndEvent, YOUNG_BYTES, YOUNG_CAPTURE_FACTOR,
+};
+
+use crate::arch::Registers;
+use crate::maps::{SETTINGS, SOCKET_POLICIES, TLS_CALLS, TLS_OBJECTS};
+use crate::runtime::Task;
+use crate::socket::find::Found;
+use crate::socket::transfer::observed_process;
+use crate::{emit, read, runtime, thread};
+
+/// `TlsCall::direction` of a handshake, which moves no plaintext.
+const DIRECTION_NONE: u8 = 2;
+
+/// Bit of `TlsCall::bio`.
+const HAS_BIO: u8 = 0x80;
+
+/// A call into a TLS library between its entry and its return.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct TlsCall {
+    /// The object that it is made for.
+    object: u64,
+    /// The stack pointer at its entry, which is the same where it returns.
+    frame: u64,
+    /// Where the plaintext is, or goes.
+    buffer: u64,
+    /// Bytes there.
+    length: u64,
+    /// Where the function says how many of them it has moved (`size_t *`); 0 where it returns that.
+    moved: u64,
+    /// Entry, `CLOCK_MONOTONIC`.
+    time_ns: u64,
+    /// The socket that was used within the call; 0 for none.
+    sock: u64,
+    /// Number of its inode.
+    inode: u32,
+    /// `FAMILY_*`
+    family: u8,
+    /// `DIRECTION_*`
+    direction: u8,
+    /// 1 where `header` is that of the record that is read next.
+    has_header: u8,
+    /// How many functions for memory and sockets (BIO) it is in; [`HAS_BIO`] once it was in any.
+    bio: u8,
+    /// Where ciphertext is being read to.
+    ciphertext: u64,
+    /// The header of a record, in the first bytes.
+    header: u64,
+}
+
+/// An object by its address in a process.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct TlsKey {
+    tgid: u64,
+    object: u64,
+}
+
+/// What is remembered of an object.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct TlsObject {
+    /// Plaintext bytes so far, by direction.
+    moved: [u64; 2],
+    /// The socket that was used last within its calls; 0 for none.
+    sock: u64,
+    /// Number of its inode.
+    inode: u32,
+    /// `FAMILY_*`
+    family: u8,
+    /// Pieces of ciphertext that were told, by direction.
+    fingerprints: [u8; 2],
+    padding: u8,
+}
+
+/// Bytes that a call has moved.
+struct Moved {
+    address: u64,
+    length: u32,
+    ends_record: bool,
+}
+
+#[inline(always)]
+fn key(object: u64) -> TlsKey {
+    TlsKey { tgid: bpf_get_current_pid_tgid() >> 32, object }
+}
+
+/// Returns what is remembered of an object, from now on if nothing was.
+#[inline(always)]
+fn object(key: &TlsKey) -> Option<&'static mut TlsObject> {
+    if TLS_OBJECTS.get_ptr_mut(key).is_none() {
+        let new = TlsObject { moved: [0; 2], sock: 0, inode: 0, family: 0, fingerprints: [0; 2], padding: 0 };
+        let _ = TLS_OBJECTS.insert(key, &new, 0);
+    }
+    // SAFETY: the pointer is that of a map entry. Where two goroutines write at once, one's bytes may go uncounted.
+    TLS_OBJECTS.get_ptr_mut(key).map(|object| unsafe { &mut *object })
+}
+
+/// Returns the innermost call into a TLS library in which the running thread is.
+#[inline(always)]
+fn call() -> Option<&'static mut TlsCall> {
+    let depth = thread::known()?.tls_depth;
+    if depth == 0 { None } else { call_of(caller(depth)) }
+}
+
+/// Returns under which number the running thread's call of a depth is remembered, 1 or 2: a library calls back, and is called
+/// from there. Processes have numbers below 2²².
+#[inline(always)]
+fn caller(depth: u64) -> u64 {
+    const WITHIN: u64 = 1 << 63;
+    let thread = bpf_get_current_pid_tgid();
+    if depth == 2 { thread | WITHIN } else { thread }
+}
+
+#[inline(always)]
+fn call_of(caller: u64) -> Option<&'static mut TlsCall> {
+    let call = TLS_CALLS.get_ptr_mut(&caller)?;
+    // SAFETY: the entry is the running thread's own, or the running goroutine's.
+    Some(unsafe { &mut *call })
+}
+
+/// Returns under which number the calls of a goroutine are remembered: it may go on in another thread. Threads have numbers
+/// below 2²².
+#[inline(always)]
+fn goroutine(task: &Task) -> u64 {
+    const GOROUTINE: u64 = 1 << 31;
+    bpf_get_current_pid_tgid() >> 32 << 32 | GOROUTINE | task.id & (GOROUTINE - 1)
+}
+
+/// Plaintext in the memory of a process, as a function's arguments name it.
+#[derive(Clone, Copy)]
+struct Buffer {
+    address: u64,
+    length: u64,
+    /// As in [`TlsCall::moved`].
+    moved: u64,
+}
+
+impl Buffer {
+    const NONE: Self = Self { address: 0, length: 0, moved: 0 };
+}
+
+/// Notes that the running thread begins a call into a TLS library, whose first argument is the object.
+#[inline(always)]
+fn enter(registers: &Registers, buffer: Buffer, direction: u8) {
+    if observed_process().is_none() {
+        return;
+    }
+    let Some(thread) = thread::this() else { return };
+    let mut depth = 1;
+    if thread.tls_depth != 0
+        && let Some(outer) = call_of(caller(1))
+        && outer.frame > registers.stack()
+    {
+        // What a function does by others of its library is a part of it, and so is a handshake.
+        let is_part = outer.object == registers.first() && outer.direction == direction;
+        if is_part || direction == DIRECTION_NONE {
+            return;
+        }
+        depth = 2;
+    }
+    if note_call(caller(depth), registers.first(), registers.stack(), buffer, direction) {
+        thread.tls_depth = depth;
+    }
+}
+
+/// Notes that the running goroutine begins such a call. Its stack may move meanwhile.
+#[inline(always)]
+fn enter_as_goroutine(registers: &Registers, buffer: Buffer, direction: u8) {
+    let Some(process) = observed_process() else { return };
+    let task = runtime::task(registers, &process);
+    let caller = goroutine(&task);
+    let is_within = direction == DIRECTION_NONE && call_of(caller).is_some();
+    if task.flags & u64::from(DATA_GOROUTINE) != 0 && !is_within {
+        note_call(caller, registers.go_first(), 0, buffer, direction);
+    }
+}
+
+#[inline(always)]
+fn note_call(caller: u64, object: u64, frame: u64, buffer: Buffer, direction: u8) -> bool {
+    let call = TlsCall {
+        object,
+        frame,
+        buffer: buffer.address,
+        length: buffer.length,
+        moved: buffer.moved,
+        time_ns: read::now_ns(),
+        sock: 0,
+        inode: 0,
+        family: 0,
+        direction,
+        has_header: 0,
+        bio: 0,
+        ciphertext: 0,
+        header: 0,
+    };
+    TLS_CALLS.insert(&caller, &call, 0).is_ok()
+}
+
+/// Notes that the running thread uses a socket: what it has to do with a call into a TLS library, if it is in one.
+#[inline(always)]
+pub(crate) fn note_socket(found: &Found, task: &Task, depth: u64) {
+    let caller = if task.flags & u64::from(DATA_GOROUTINE) != 0 {
+        goroutine(task)
+    } else if depth != 0 {
+        caller(depth)
+    } else {
+        return;
+    };
+    // A library that has functions for its I/O uses sockets there, and nowhere else: what it calls back uses others.
+    if let Some(call) = call_of(caller)
+        && call.bio != HAS_BIO
+    {
+        call.sock = found.sock;
+        call.inode = found.inode;
+        call.family = found.family;
+    }
+}
+
+/// Tells what the running thread's call has moved that returns now. The registers are those of user space.
+#[inline(always)]
+fn leave(registers: &Registers) {
+    let Some(process) = observed_process() else { return };
+    let Some(thread) = thread::known().filter(|thread| thread.tls_depth != 0) else { return };
+    // Functions share the instructions by which they return. One within another may have returned unseen.
+    for depth in [2, 1] {
+        let caller = caller(depth);
+        if depth <= thread.tls_depth
+            && let Some(call) = call_of(caller).copied()
+            && call.frame == registers.stack()
+        {
+            thread.tls_depth = depth - 1;
+            return finish(caller, &call, registers, runtime::task(registers, &process));
+        }
+    }
+}
+
+/// Tells what the running goroutine's call has moved that returns now: a handshake, or one that moves bytes.
+#[inline(always)]
+fn leave_as_goroutine(registers: &Registers, is_handshake: bool) {
+    let Some(process) = observed_process() else { return };
+    let task = runtime::task(registers, &process);
+    let caller = goroutine(&task);
+    if let Some(call) = call_of(caller).copied()
+        && (call.direction == DIRECTION_NONE) == is_handshake
+    {
+        finish(caller, &call, registers, task);
+    }
+}
+
+#[inline(always)]
+fn finish(caller: u64, call: &TlsCall, registers: &Registers, task: Task) {
+    let _ = TLS_CALLS.remove(&caller);
+    let returned = registers.returned() as i32;
+    let moved = if call.direction == DIRECTION_NONE {
+        0
+    } else if call.moved == 0 {
+        if returned > 0 { returned as u64 } else { 0 }
+    } else if returned == 1 {
+        read::user::<u64>(call.moved).unwrap_or(0)
+    } else {
+        0
+    };
+    let key = key(call.object);
+    // The object may have ended meanwhile, by another's hand.
+    if moved == 0 && call.direction != DIRECTION_NONE && TLS_OBJECTS.get_ptr(&key).is_none() {
+        return;
+    }
+    let Some(object) = object(&key) else { return };
+    if call.sock != 0 {
+        if object.sock != 0 && (object.sock != call.sock || object.inode != call.inode) {
+            // It is used again.
+            object.moved = [0; 2];
+        }
+        object.sock = call.sock;
+        object.inode = call.inode;
+        object.family = call.family;
+    }
+    if moved == 0 || moved > call.length {
+        return;
+    }
+    let ends_record = call.direction == DIRECTION_INGRESS && moved < call.length;
+    let moved = Moved { address: call.buffer, length: moved as u32, ends_record };
+    tell(call, object, moved, task);
+}
+
+#[inline(always)]
+fn tell(call: &TlsCall, object: &mut TlsObject, moved: Moved, task: Task) {
+    let now_ns = read::now_ns();
+    let is_egress = call.direction == DIRECTION_EGRESS;
+    let (own, other) = if is_egress { (0, 1) } else { (1, 0) };
+    let time_ns = if is_egress { call.time_ns } else { now_ns };
+    let before = object.moved[own];
+    object.moved[own] = before.wrapping_add(u64::from(moved.length));
+    let mut event = PlaintextEvent {
+        data: emit::data_event(KIND_PLAINTEXT, time_ns, &task),
+        object: call.object,
+        returned_ns: now_ns,
+        ends_record: moved.ends_record.into(),
+        padding: 0,
+    };
+    event.data.header.direction = call.direction;
+    event.data.header.family = object.family;
+    event.data.header.inode = object.inode;
+    event.data.header.sock = object.sock;
+    event.data.position = before as u32;
+    event.data.reverse_position = object.moved[other] as u32;
+    event.data.turn = thread::known().map_or(0, |thread| thread.turn);
+    let budget = budget(object, before);
+    if moved.length <= budget {
+        event.data.length = moved.length;
+        emit::data(&event, moved.address, moved.length);
+        return;
+    }
+    // The beginning, and the end, which often ends a message.
+    let beginning = moved.length - FRAME_BYTES;
+    event.data.length = beginning;
+    event.ends_record = 0;
+    emit::data(&event, moved.address, if beginning < budget { beginning } else { budget });
+    event.data.position = event.data.position.wrapping_add(beginning);
+    event.data.length = FRAME_BYTES;
+    event.ends_record = moved.ends_record.into();
+    emit::frame(&event, moved.address + u64::from(beginning), FRAME_BYTES);
+}
+
+/// Returns how many bytes of a call are copied, at least [`FRAME_BYTES`].
+#[inline(always)]
+fn budget(object: &TlsObject, before: u64) -> u32 {
+    let usual = SETTINGS.get(0).map_or(0, |settings| settings.capture_bytes);
+    let wanted = match SOCKET_POLICIES.get_ptr(&object.sock) {
+        // SAFETY: the pointer is that of a map entry; a torn copy mixes two policies of one socket.
+        Some(policy) if unsafe { (*policy).inode } == object.inode => unsafe { (*policy).capture_bytes },
+        _ => usual,
+    };
+    let wanted =
+        if before < YOUNG_BYTES && emit::is_roomy() { wanted * YOUNG_CAPTURE_FACTOR } else { wanted };
+    wanted.clamp(FRAME_BYTES, MAX_CAPTURE)
+}
+
+/// Tells that an object ends.
+#[inline(always)]
+fn end(object: u64) {
+    if observed_process().is_none() {
+        return;
+    }
+    let _ = TLS_OBJECTS.remove(&key(object));
+    let now_ns = read::now_ns();
+    emit::record::<TlsEndEvent>(|event| {
+        event.header = emit::header(KIND_TLS_END, now_ns);
+        event.object = object;
+    });
+}
+
+const _: () = assert!(DIRECTION_EGRESS == 0 && DIRECTION_INGRESS == 1);

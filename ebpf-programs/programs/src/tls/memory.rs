@@ -1,0 +1,150 @@
+//! What a library of OpenSSL's kind moves to and from memory (BIO) within its calls: ciphertext, by which its socket is
+//! found.
+
+use aya_ebpf::macros::uprobe;
+use aya_ebpf::programs::ProbeContext;
+use remora_abi::{
+    CiphertextEvent, DIRECTION_EGRESS, DIRECTION_INGRESS, FINGERPRINT_BYTES, KIND_CIPHERTEXT,
+    MAX_FINGERPRINTS,
+};
+
+use super::{HAS_BIO, TlsCall, call, key, object};
+use crate::arch::Registers;
+use crate::{emit, read};
+
+/// Bytes of a record's header (RFC 8446, 5.1), which is read by itself.
+const HEADER_BYTES: usize = 5;
+
+/// Returns the call in which the running thread is, if its object is without a socket, and ciphertext of this direction is
+/// still to be told.
+#[inline(always)]
+fn unjoined(direction: u8) -> Option<&'static mut TlsCall> {
+    let call = call().filter(|call| call.sock == 0)?;
+    let object = object(&key(call.object)).filter(|object| object.sock == 0)?;
+    let told = if direction == DIRECTION_EGRESS { object.fingerprints[0] } else { object.fingerprints[1] };
+    (told < MAX_FINGERPRINTS).then_some(call)
+}
+
+/// Notes that the running thread's call begins to read or write ciphertext, by one of these functions or several one within
+/// the other.
+#[inline(always)]
+fn begin() {
+    if let Some(call) = call() {
+        call.bio = HAS_BIO | call.bio.wrapping_add(1);
+    }
+}
+
+#[inline(always)]
+fn end(call: &mut TlsCall) {
+    if call.bio != HAS_BIO && call.bio != 0 {
+        call.bio -= 1;
+    }
+}
+
+/// `int BIO_write(BIO *b, const void *data, int dlen)`
+#[uprobe]
+pub(crate) fn bio_write(context: ProbeContext) -> u32 {
+    let registers = Registers::of(context.regs.cast());
+    begin();
+    if let Some(call) = unjoined(DIRECTION_EGRESS) {
+        tell(call.object, DIRECTION_EGRESS, None, registers.second(), registers.third() as i32);
+    }
+    0
+}
+
+/// Where `BIO_write` returns.
+#[uprobe]
+pub(crate) fn bio_write_returned(_: ProbeContext) -> u32 {
+    if let Some(call) = call() {
+        end(call);
+    }
+    0
+}
+
+/// `int BIO_read(BIO *b, void *data, int dlen)`
+#[uprobe]
+pub(crate) fn bio_read(context: ProbeContext) -> u32 {
+    begin();
+    if let Some(call) = unjoined(DIRECTION_INGRESS) {
+        call.ciphertext = Registers::of(context.regs.cast()).second();
+    }
+    0
+}
+
+/// Where `BIO_read` returns.
+#[uprobe]
+pub(crate) fn bio_read_returned(context: ProbeContext) -> u32 {
+    let Some(call) = call() else { return 0 };
+    end(call);
+    let address = call.ciphertext;
+    let moved = Registers::of(context.regs.cast()).returned() as i32;
+    if address == 0 || moved <= 0 {
+        return 0;
+    }
+    call.ciphertext = 0;
+    if moved as usize == HEADER_BYTES {
+        // Eight bytes: the others are room that the library has for the record.
+        call.header = read::user::<u64>(address).unwrap_or(0);
+        call.has_header = 1;
+        return 0;
+    }
+    let header = (call.has_header != 0).then_some(call.header);
+    call.has_header = 0;
+    tell(call.object, DIRECTION_INGRESS, header, address, moved);
+    0
+}
+
+/// Returns whether bytes begin as a record does (RFC 8446, 5.1). Certificates and messages of handshakes go through memory
+/// too.
+#[inline(always)]
+fn is_record(header: u64) -> bool {
+    const TYPES: core::ops::RangeInclusive<u8> = 20..=23;
+    const MAJOR_VERSION: u8 = 3;
+    let [kind, major, ..] = header.to_le_bytes();
+    TYPES.contains(&kind) && major == MAJOR_VERSION
+}
+
+#[inline(always)]
+fn tell(address_of_object: u64, direction: u8, header: Option<u64>, address: u64, moved: i32) {
+    if moved <= HEADER_BYTES as i32 || !is_record(header.or_else(|| read::user(address)).unwrap_or(0)) {
+        return;
+    }
+    let Some(object) = object(&key(address_of_object)) else { return };
+    let told = &mut object.fingerprints;
+    if direction == DIRECTION_EGRESS {
+        told[0] = told[0].saturating_add(1);
+    } else {
+        told[1] = told[1].saturating_add(1);
+    }
+    let now_ns = read::now_ns();
+    let length = moved as u32;
+    emit::record::<CiphertextEvent>(|event| {
+        event.header = emit::header(KIND_CIPHERTEXT, now_ns);
+        event.header.direction = direction;
+        event.object = address_of_object;
+        let before = fill(&mut event.bytes, header, address, length);
+        let most = FINGERPRINT_BYTES as u32;
+        event.length = length + before;
+        event.captured = if event.length < most { event.length } else { most };
+    });
+}
+
+/// Copies the beginning of a piece of ciphertext; returns how many bytes of its header were read before.
+#[inline(always)]
+fn fill(bytes: &mut [u8; FINGERPRINT_BYTES], header: Option<u64>, address: u64, length: u32) -> u32 {
+    const BODY_BYTES: usize = FINGERPRINT_BYTES - HEADER_BYTES;
+    let Some(header) = header else {
+        read::user_bytes(bytes, length, address);
+        return 0;
+    };
+    let [first, second, third, fourth, fifth, ..] = header.to_le_bytes();
+    bytes[0] = first;
+    bytes[1] = second;
+    bytes[2] = third;
+    bytes[3] = fourth;
+    bytes[4] = fifth;
+    if let Some(body) = bytes.last_chunk_mut::<BODY_BYTES>() {
+        read::user_bytes(body, length, address);
+    }
+    HEADER_BYTES as u32
+}

@@ -1,0 +1,67 @@
+//! What it costs a server to have what it encrypts looked at: requests a second at saturation, and where the time goes.
+
+use anyhow::{Context as _, Result};
+use aya::sys::{Stats, enable_stats};
+use remora_tests::certificates::Certificates;
+use remora_tests::figure;
+use remora_tests::remora::Agent;
+use remora_tests::servers::{TlsService, TlsStack};
+use remora_tests::sink::Sink;
+
+use crate::bpf::{Runs, runs};
+use crate::throughput::{LOADS, compare, wrk};
+
+/// Each way to TLS, what it is called, and the programs that run where it takes plaintext.
+const STACKS: [(TlsStack, &str, &str); 3] = [
+    (TlsStack::Nginx, "nginx over TLS", "tls_write"),
+    (TlsStack::Go, "Go net/http over TLS", "tls_go_write"),
+    (TlsStack::Node, "Node over TLS", "tls_write"),
+];
+/// Beginnings of the names of programs that run at functions of TLS libraries.
+const PROGRAMS: [&str; 2] = ["tls_", "bio_"];
+
+pub(crate) fn run(rounds: usize) -> Result<()> {
+    let certificates = Certificates::make()?;
+    for (stack, name, writing) in STACKS {
+        let service = TlsService::start(stack, &certificates)?;
+        let url = format!("{}/users/1", service.url());
+        compare(name, &["--tls"], rounds, || wrk(&url))?;
+        pairs(name, writing, rounds, &url)?;
+    }
+    Ok(())
+}
+
+/// Counts for each write what runs at the library's functions for it and for what is read before it: a request and its
+/// response are a pair.
+fn pairs(name: &str, writing: &str, rounds: usize, url: &str) -> Result<()> {
+    let _counting =
+        enable_stats(Stats::RunTime).context("let the kernel count the programs' time (needs root)")?;
+    let sink = Sink::start()?;
+    let (mut times, mut probes) = (Vec::new(), Vec::new());
+    for _ in 0..rounds {
+        let _agent = Agent::with_flags(sink.address(), &LOADS, &["--tls"])?;
+        // What the agent looks at begins with the first requests.
+        wrk(url)?;
+        let before = sum(&runs());
+        let writes_before = count(&runs(), writing);
+        wrk(url)?;
+        let (time, count_of_runs) = sum(&runs());
+        let writes = count(&runs(), writing) - writes_before;
+        anyhow::ensure!(writes > 0, "{writing} did not run");
+        times.push((time - before.0) as f64 / writes as f64);
+        probes.push((count_of_runs - before.1) as f64 / writes as f64);
+    }
+    figure::print(format!("{name}: BPF time for a read and a write"), "ns", &times);
+    figure::print(format!("{name}: probes for a read and a write"), "", &probes);
+    Ok(())
+}
+
+fn count(runs: &Runs, program: &str) -> u64 {
+    runs.get(program).map_or(0, |(_, count)| *count)
+}
+
+fn sum(runs: &Runs) -> (u64, u64) {
+    let is_of_tls = |name: &String| PROGRAMS.iter().any(|beginning| name.starts_with(beginning));
+    let found = runs.iter().filter(|(name, _)| is_of_tls(name));
+    found.fold((0, 0), |(time, count), (_, (more, runs))| (time + more, count + runs))
+}

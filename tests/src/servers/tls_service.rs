@@ -1,0 +1,122 @@
+//! Services that speak HTTPS only, each by another way to TLS.
+
+use std::net::SocketAddr;
+use std::process::Command;
+
+use anyhow::Result;
+
+use super::READY_WITHIN;
+use crate::certificates::Certificates;
+use crate::running::Running;
+use crate::scratch::Scratch;
+use crate::{locate, net, tools};
+
+/// How a service comes by TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stack {
+    /// Python's `ssl` on sockets: the system's OpenSSL, which reads and writes by itself.
+    PythonThreads,
+    /// Python's `asyncio`: the system's OpenSSL on memory.
+    PythonAsyncio,
+    /// Node: its own OpenSSL on memory.
+    Node,
+    /// Go's `crypto/tls`.
+    Go,
+    /// nginx: the system's OpenSSL.
+    Nginx,
+}
+
+/// A service that answers `/users/{id}`.
+#[derive(Debug)]
+pub struct TlsService {
+    address: SocketAddr,
+    running: Running,
+    _scratch: Scratch,
+}
+
+impl TlsService {
+    /// Starts it.
+    pub fn start(stack: Stack, certificates: &Certificates) -> Result<Self> {
+        let scratch = Scratch::new("tls")?;
+        let address = net::free_address()?;
+        let mut command = command(stack, address, certificates, &scratch)?;
+        let mut running = Running::start("tls", &scratch, &mut command)?;
+        let authority = certificates.authority().display().to_string();
+        let url = format!("https://localhost:{}/users/0", address.port());
+        running.wait_ready(READY_WITHIN, || {
+            Ok(tools::curl(&["--cacert", &authority, "--output", "/dev/null", &url]).is_ok())
+        })?;
+        Ok(Self { address, running, _scratch: scratch })
+    }
+
+    /// Returns its address.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Returns its base URL.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("https://localhost:{}", self.address.port())
+    }
+
+    /// Returns its process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.running.id()
+    }
+}
+
+fn command(
+    stack: Stack,
+    address: SocketAddr,
+    certificates: &Certificates,
+    scratch: &Scratch,
+) -> Result<Command> {
+    let (key, certificate) = (certificates.key(), certificates.certificate());
+    let apps = locate::apps();
+    let port = address.port().to_string();
+    Ok(match stack {
+        Stack::PythonThreads => {
+            let mut command = Command::new(locate::program("gunicorn")?);
+            command.args(["--worker-class", "gthread", "--threads", "32", "--keep-alive", "30"]);
+            command.args(["--no-control-socket", "--bind", &address.to_string(), "--chdir"]);
+            command.arg(apps.join("python")).arg("--keyfile").arg(key).arg("--certfile").arg(certificate);
+            command.arg("--worker-tmp-dir").arg(scratch.path()).arg("shop:app");
+            command.env("PYTHONDONTWRITEBYTECODE", "1");
+            command
+        }
+        Stack::PythonAsyncio => {
+            let mut command = Command::new(locate::program("python3")?);
+            command.arg(apps.join("tls/service.py")).arg(port).arg(key).arg(certificate);
+            command
+        }
+        Stack::Node => {
+            let mut command = Command::new(locate::program("node")?);
+            command.arg(apps.join("tls/service.js")).arg(port).arg(key).arg(certificate);
+            command
+        }
+        Stack::Go => {
+            let mut command = Command::new(super::go_service::binary()?);
+            command.args(["-listen", &address.to_string(), "-key"]).arg(key).arg("-certificate");
+            command.arg(certificate);
+            command
+        }
+        Stack::Nginx => {
+            let settings = format!(
+                "daemon off; pid nginx.pid; worker_processes 1; events {{ worker_connections 1024; }}
+                 http {{ access_log off; client_body_temp_path body; proxy_temp_path proxy;
+                 fastcgi_temp_path fastcgi; uwsgi_temp_path uwsgi; scgi_temp_path scgi;
+                 server {{ listen {address} ssl; ssl_certificate {}; ssl_certificate_key {};
+                 location /users/ {{ return 200 found; }} }} }}",
+                certificate.display(),
+                key.display(),
+            );
+            let settings = scratch.write("nginx.conf", settings)?;
+            let mut command = Command::new(locate::program("nginx")?);
+            command.arg("-p").arg(scratch.path()).arg("-c").arg(settings).args(["-e", "error.log"]);
+            command
+        }
+    })
+}

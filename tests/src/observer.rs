@@ -56,6 +56,7 @@ impl Observer {
             observes_by_default,
             // A child is not what its parent is.
             exec_resets_verdict: true,
+            tells_mappings: true,
         };
         Ok(Self { capture: Capture::load(settings)?, probes: Vec::new(), _exclusive: exclusive })
     }
@@ -67,7 +68,7 @@ impl Observer {
         let map = maps.iter().find(|map| (map.address.0..map.address.1).contains(&address));
         let map = map.context("the function is in no file")?;
         let offset = address - map.address.0 + map.offset;
-        self.probes.push(self.capture.prober().attach(program, Path::new("/proc/self/exe"), offset)?);
+        self.probes.push(self.capture.prober().attach(program, Path::new("/proc/self/exe"), &[offset])?);
         Ok(())
     }
 

@@ -24,7 +24,7 @@ const WITHIN: Duration = Duration::from_secs(60);
 fn check(stack: Stack) {
     let certificates = Certificates::make().unwrap();
     let service = TlsService::start(stack, &certificates).unwrap();
-    let mut remora = Remora::with_flags(&["--tls"]).unwrap();
+    let mut remora = Remora::start().unwrap();
     let load = |first: usize, count: usize, in_flight: usize| {
         let mut load = Command::new(locate::program("node").unwrap());
         load.arg(locate::apps().join("tls/load.js")).arg(service.url()).arg(certificates.authority());
@@ -91,7 +91,7 @@ fn shown(spans: &[Span], names: &Names) -> String {
 fn gnutls() {
     let certificates = Certificates::make().unwrap();
     let service = TlsService::start(Stack::Nginx, &certificates).unwrap();
-    let mut remora = Remora::with_flags(&["--tls"]).unwrap();
+    let mut remora = Remora::start().unwrap();
     let mut wget = Command::new(locate::program("wget").unwrap());
     wget.args(["--quiet", "--output-document=-", "--ca-certificate"]).arg(certificates.authority());
     tools::printed(wget.arg(format!("{}/users/4711", service.url()))).unwrap();
@@ -116,7 +116,7 @@ fn postgresql() {
     let certificates = Certificates::make().unwrap();
     let mut postgres = Postgres::start().unwrap();
     postgres.encrypt(&certificates).unwrap();
-    let mut remora = Remora::with_flags(&["--tls"]).unwrap();
+    let mut remora = Remora::start().unwrap();
     Postgres::ask_encrypted(postgres.address(), "SELECT note FROM orders WHERE id = 100001").unwrap();
     let spans = remora.finish().unwrap().spans_of_server(postgres.address()).unwrap();
     expect![[r#"
@@ -136,7 +136,7 @@ fn postgresql() {
 fn redis() {
     let certificates = Certificates::make().unwrap();
     let redis = Redis::start_encrypted(&certificates).unwrap();
-    let mut remora = Remora::with_flags(&["--tls"]).unwrap();
+    let mut remora = Remora::start().unwrap();
     Redis::ask_encrypted(redis.address(), &certificates, &["SET", "cart:4711", "secret"]).unwrap();
     let spans = remora.finish().unwrap().spans_of_server(redis.address()).unwrap();
     expect![[r#"
@@ -158,7 +158,7 @@ fn not_at_all() {
     let certificates = Certificates::make().unwrap();
     let service = TlsService::start(Stack::Nginx, &certificates).unwrap();
     let redis = Redis::start().unwrap();
-    let mut remora = Remora::start().unwrap();
+    let mut remora = Remora::with_flags(&["--tls", "off"]).unwrap();
     let authority = certificates.authority().display().to_string();
     tools::curl(&["--cacert", &authority, &format!("{}/users/4711", service.url())]).unwrap();
     tools::redis_cli(redis.address(), &["GET", "cart:4711"]).unwrap();
@@ -178,7 +178,7 @@ fn a_file_that_is_written_to_has_no_probes() {
     let scratch = Scratch::new("program").unwrap();
     let program = scratch.path().join("items");
     std::fs::copy(locate::testenv().join("bin/items"), &program).unwrap();
-    let remora = Remora::with_flags(&["--tls"]).unwrap();
+    let remora = Remora::start().unwrap();
     let probes = || {
         let metrics = remora.metrics()?;
         let line = metrics.lines().find_map(|line| line.strip_prefix("remora_agent_probes "));

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 
 pub use arguments::{
     CheckArguments, Command, CommandLine, ContentEvidence, ExplainArguments, LogArguments, Print, Propagate,
-    RunArguments, TraceArguments, TrySocketsArguments, WatchArguments,
+    RunArguments, Switch, TraceArguments, TrySocketsArguments, WatchArguments,
 };
 pub use environment::Environment;
 pub use file::File;

@@ -9,6 +9,7 @@ mod container;
 mod environment;
 mod glob;
 mod go;
+mod identity;
 mod inspect;
 mod libraries;
 mod notice;
@@ -28,13 +29,14 @@ use std::path::PathBuf;
 
 pub use container::{Membership, cgroup2_mount};
 pub use environment::Environment;
+pub use identity::FileIdentity;
 pub use notice::{Notice, Verdict};
-pub use probes::{FileIdentity, Probe, Purpose, Symbols};
+pub use probes::{Probe, Purpose, Symbols};
 pub use process::{ContextOffsets, GoOffsets, Instance, NameSource, Process, Runtime, TokioOffsets};
 pub use selection::{Decision, Error, KEYS, Rule, Selection};
 pub use sockets::{socket_inodes, tcp_sockets};
 pub use table::{LINGER, MAX_PROCESSES, Processes};
-pub use worker::Discovery;
+pub use worker::{Discovery, ProbeAttacher, ProbeUser};
 
 /// Returns the files that a process executes and that hold functions of TLS which can be probed, by their paths in its root.
 #[must_use]

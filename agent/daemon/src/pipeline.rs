@@ -112,10 +112,9 @@ pub fn run(
     capture.set_process(std::process::id(), ProcessMode::Ignore);
     let (notices, notices_rx) = sync_channel(CHANNEL_LENGTH);
     let (verdicts_tx, verdicts) = sync_channel(CHANNEL_LENGTH);
-    let mut attached = Attached::new(capture.prober(), &shared.ledger);
     let discovery = Discovery::new(settings.selection.clone(), shared.processes.clone(), &shared.ledger)
         .looking_into_tls(settings.tls)
-        .attaching(move |probe| (settings.tls || !probe.purpose.is_of_tls()) && attached.attach(probe));
+        .attaching(Attached::new(capture.prober(), &shared.ledger));
     shared.readiness.fails("capture", "the processes of this host are being looked at");
     capture.attach()?;
     for cgroup in &settings.writes.cgroups {
@@ -424,6 +423,7 @@ fn load(settings: &Settings) -> Result<Capture, capture::Error> {
         datagram_ports: settings.datagram_ports,
         observes_by_default: true,
         exec_resets_verdict: true,
+        tells_mappings: settings.tls,
     };
     let Writes { mechanisms: Mechanisms { headers, option }, cgroups } = &settings.writes;
     if cgroups.is_empty() {

@@ -49,8 +49,10 @@ pub struct Settings {
     pub default_process_mode: u8,
     /// 1: a process that runs a new program loses its policy and follows the default until it is judged anew.
     pub exec_resets_policy: u8,
+    /// 1: processes tell when they map files with code.
+    pub tells_mappings: u8,
     /// Zero.
-    pub padding: [u8; 2],
+    pub padding: u8,
     /// Ports of which datagrams are observed, at either end. All of them are in use: one may stand several times.
     pub datagram_ports: [u16; DATAGRAM_PORTS],
 }

@@ -44,7 +44,8 @@ pub(crate) fn sched_process_exec(context: RawTracePointContext) -> i32 {
 /// Tells that the running process is about to map a file with code: perhaps a library that is worth probes.
 #[inline(always)]
 pub(crate) fn tell_mapped() {
-    if observed_process().is_none() {
+    let is_wanted = SETTINGS.get(0).is_some_and(|settings| settings.tells_mappings != 0);
+    if !is_wanted || observed_process().is_none() {
         return;
     }
     let now_ns = read::now_ns();

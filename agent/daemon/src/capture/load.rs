@@ -14,7 +14,7 @@ use super::kernel_log::{self, KernelLog};
 use super::observation::Observation;
 use super::offsets::{self, OffsetError};
 use super::policy::{Policies, ProcessMode};
-use super::prober::{Object, Prober};
+use super::prober::{self, Object, Prober};
 use super::ring::Ring;
 use super::writing::Writing;
 
@@ -78,6 +78,8 @@ pub struct CaptureSettings {
     pub datagram_ports: DatagramPorts,
     /// Whether a process that runs a new program loses its verdict until it is judged anew.
     pub exec_resets_verdict: bool,
+    /// Whether processes tell when they map files with code, such as libraries.
+    pub tells_mappings: bool,
 }
 
 /// Why nothing is captured.
@@ -189,7 +191,7 @@ impl Capture {
         let mut ebpf = EbpfLoader::new()
             .override_global(names::OFFSETS, &offsets, true)
             .override_global(aya_log::LEVEL, &kernel_log::level(), true)
-            .load(object)
+            .load(&prober::suited(object))
             .map_err(|source| Error::Load { source: Box::new(source) })?;
         let log = EbpfLogger::init_with_logger(&mut ebpf, KernelLog)
             .map_err(|source| Error::Log { source: Box::new(source) })?;
@@ -286,7 +288,8 @@ fn kernel_settings(settings: CaptureSettings) -> Settings {
         capture_bytes: settings.capture_bytes,
         default_process_mode: if settings.observes_by_default { PROCESS_OBSERVE } else { PROCESS_IGNORE },
         exec_resets_policy: u8::from(settings.exec_resets_verdict),
-        padding: [0; 2],
+        tells_mappings: u8::from(settings.tells_mappings),
+        padding: 0,
         datagram_ports: settings.datagram_ports.of_programs(),
     }
 }

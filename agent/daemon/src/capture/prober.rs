@@ -1,10 +1,13 @@
 //! Attaching programs to functions of files, beside the reading of the ring.
 
+use std::borrow::Cow;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 
 use aya::Ebpf;
 use aya::programs::uprobe::{UProbeAttachLocation, UProbeLink, UProbeScope};
+use aya::sys::{UProbeMultiFeature, is_uprobe_multi_supported};
 
 use super::Error;
 use super::load::{failed, uprobe};
@@ -34,23 +37,65 @@ impl Prober {
         Self(object)
     }
 
-    /// Has a program run wherever the function at `offset` in a file is called, by whichever process, as long as the
-    /// returned value lives.
+    /// Has a program run wherever an instruction at one of `offsets` in a file is executed, by whichever process, as long
+    /// as the returned value lives.
     ///
     /// # Errors
-    /// The object has no such program, or the kernel refuses it or the place.
-    pub fn attach(&self, program: &'static str, path: &Path, offset: u64) -> Result<Attachment, Error> {
+    /// The object has no such program, or the kernel refuses it or one of the places; then none is probed.
+    pub fn attach(&self, program: &'static str, path: &Path, offsets: &[u64]) -> Result<Attachment, Error> {
         let mut ebpf = self.0.lock();
-        let point = UProbeAttachLocation::AbsoluteOffset(offset);
+        let points = offsets.iter().map(|offset| UProbeAttachLocation::AbsoluteOffset(*offset));
         let probe = uprobe(&mut ebpf, program)?;
-        let link = probe.attach([point], path, UProbeScope::AllProcesses);
+        let link = probe.attach(points, path, UProbeScope::AllProcesses);
         let link = link.and_then(|link| probe.take_link(link)).map_err(failed("attach", program))?;
         Ok(Attachment { _link: link })
     }
 }
 
-/// A program at a function. Dropping it takes the program away.
+/// A program at some places of a file. Dropping it takes the program away, for which the kernel waits until no process can
+/// be in it any more, some 40 ms.
 #[derive(Debug)]
 pub struct Attachment {
     _link: UProbeLink,
+}
+
+/// Threads that wait for the kernel at once.
+const MAX_WAITING: usize = 64;
+
+/// Takes programs away, many at once: where there are links for many places, the kernel lets several wait for the same.
+pub fn detach(attachments: Vec<Attachment>) {
+    let threads = attachments.len().min(MAX_WAITING);
+    let attachments = Mutex::new(attachments);
+    let next = || attachments.lock().unwrap_or_else(PoisonError::into_inner).pop();
+    thread::scope(|scope| {
+        for _ in 1..threads {
+            scope.spawn(|| while next().is_some() {});
+        }
+        while next().is_some() {}
+    });
+}
+
+/// The section of programs that are attached to many places by one link, and what it is called for kernels that have no
+/// such links. Both are of one length, and the name ends with the first zero.
+const MULTI: &[u8] = b"uprobe.multi\0";
+const SINGLE: &[u8] = b"uprobe\0multi\0";
+
+/// Returns the object with programs that this kernel attaches: to many places by one link from Linux 6.6 on.
+pub(super) fn suited(object: &[u8]) -> Cow<'_, [u8]> {
+    match is_uprobe_multi_supported(UProbeMultiFeature::LinkCreation) {
+        Ok(true) => Cow::Borrowed(object),
+        Ok(false) => Cow::Owned(single(object)),
+        Err(error) => {
+            tracing::debug!("whether one link can have many probes is not known: {error}");
+            Cow::Owned(single(object))
+        }
+    }
+}
+
+fn single(object: &[u8]) -> Vec<u8> {
+    let mut single = object.to_vec();
+    for place in memchr::memmem::find_iter(object, MULTI) {
+        single[place..place + MULTI.len()].copy_from_slice(SINGLE);
+    }
+    single
 }

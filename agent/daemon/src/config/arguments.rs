@@ -123,9 +123,9 @@ pub struct RunArguments {
     /// Tell of connections of which nothing is understood too: one span each when it ends, with the bytes of both directions
     #[arg(long)]
     pub unknown_connections: bool,
-    /// Look into TLS libraries, by probes at their functions: requests inside TLS are told like others. Without it, bytes are counted of what programs encrypt. Each probe takes the kernel some 40 ms to remove, so that the agent takes longer to end
-    #[arg(long)]
-    pub tls: bool,
+    /// Look into TLS libraries, by probes at their functions, so that requests inside TLS are told like others; 'off' counts bytes only of what programs encrypt [default: on]
+    #[arg(long, value_name = "SWITCH", num_args = 0..=1, default_missing_value = "on")]
+    pub tls: Option<Switch>,
     /// Address of /metrics, /healthz and /readyz, or 'off' [default: 127.0.0.1:7655]
     #[arg(long, value_name = "ADDRESS")]
     pub metrics_listen: Option<String>,
@@ -216,6 +216,15 @@ pub struct TrySocketsArguments {
     /// What is tried
     #[arg(long, value_name = "WHAT", default_value = "headers")]
     pub what: Propagate,
+}
+
+/// Whether something is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Switch {
+    /// It is.
+    On,
+    /// It is not.
+    Off,
 }
 
 /// Which contexts are written into requests.

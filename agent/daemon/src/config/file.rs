@@ -81,7 +81,7 @@ pub struct Capture {
     pub dns_ports: Option<Vec<u16>>,
     /// Tell of connections of which nothing is understood too, one span each: `--unknown-connections`; default false.
     pub unknown_connections: Option<bool>,
-    /// Look into TLS libraries, so that requests inside TLS are seen: `--tls`; default false.
+    /// Look into TLS libraries, so that requests inside TLS are seen: `--tls`; default true.
     pub tls: Option<bool>,
 }
 

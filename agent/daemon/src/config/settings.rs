@@ -9,7 +9,7 @@ use clap::ValueEnum as _;
 use remora_engine::protocol::ParserSettings;
 
 use super::Error;
-use super::arguments::{ContentEvidence, LogArguments, Print, Propagate, RunArguments};
+use super::arguments::{ContentEvidence, LogArguments, Print, Propagate, RunArguments, Switch};
 use super::environment::{self, Environment};
 use super::file::{self, File};
 use crate::attach::Platforms;
@@ -131,7 +131,7 @@ impl Settings {
     pub fn for_viewing(select: &[String], exclude: &[String], file: &File) -> Result<Self, Error> {
         Ok(Self {
             selection: selection(select, exclude, file)?,
-            capture: capture(None, false, file)?,
+            capture: capture(None, None, file)?,
             engine: engine(None, file)?,
             export: None,
             print: None,
@@ -184,7 +184,7 @@ fn may_be_here(endpoint: &Endpoint) -> bool {
     endpoint.is_loopback() || endpoint.host().parse::<IpAddr>().is_ok_and(|address| address.is_unspecified())
 }
 
-fn capture(flag: Option<u32>, tls: bool, file: &File) -> Result<Capture, Error> {
+fn capture(flag: Option<u32>, tls: Option<Switch>, file: &File) -> Result<Capture, Error> {
     let bytes = flag.or(file.capture.bytes).unwrap_or(DEFAULT_CAPTURE_BYTES);
     let range = MIN_CAPTURE_BYTES..=crate::capture::MAX_CAPTURE_BYTES;
     if !range.contains(&bytes) {
@@ -195,7 +195,8 @@ fn capture(flag: Option<u32>, tls: bool, file: &File) -> Result<Capture, Error> 
         Some(ports) => DatagramPorts::of(ports)
             .ok_or_else(|| value("capture dns_ports", &format!("{ports:?}"), "one to four ports"))?,
     };
-    Ok(Capture { bytes, dns_ports, tls: tls || file.capture.tls.unwrap_or(false) })
+    let tls = tls.map(|switch| switch == Switch::On).or(file.capture.tls).unwrap_or(true);
+    Ok(Capture { bytes, dns_ports, tls })
 }
 
 fn engine(evidence: Option<ContentEvidence>, file: &File) -> Result<remora_engine::Settings, Error> {

@@ -5,8 +5,8 @@ mod offsets;
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::os::unix::fs::MetadataExt as _;
 
+use super::identity::FileIdentity;
 use super::process::{GoOffsets, Runtime};
 
 /// Executables whose answer is remembered; beyond it the memory starts over.
@@ -27,12 +27,9 @@ impl From<GoProgram> for Runtime {
     }
 }
 
-/// Device, inode and time of change: which bytes an executable has.
-type Identity = (u64, u64, i64, i64);
-
 /// Looks at executables, each once.
 #[derive(Debug, Default)]
-pub(super) struct GoPrograms(HashMap<Identity, Option<GoProgram>>);
+pub(super) struct GoPrograms(HashMap<FileIdentity, Option<GoProgram>>);
 
 impl GoPrograms {
     /// Returns what is known of the program that a process runs; none if it is not written in Go, or gone.
@@ -40,8 +37,7 @@ impl GoPrograms {
     /// Reads through `/proc/PID/exe`, so that deleted files and other mount namespaces make no difference.
     pub(super) fn look_at(&mut self, tgid: u32) -> Option<GoProgram> {
         let file = File::open(format!("/proc/{tgid}/exe")).ok()?;
-        let metadata = file.metadata().ok()?;
-        let identity = (metadata.dev(), metadata.ino(), metadata.mtime(), metadata.mtime_nsec());
+        let identity = FileIdentity::of(&file)?;
         if self.0.len() >= MAX_EXECUTABLES {
             self.0.clear();
         }

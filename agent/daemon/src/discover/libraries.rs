@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use procfs::process::{MMPermissions, MMapPath, Process};
 
-use super::probes::{FileIdentity, Places, Probe, tls};
+use super::identity::FileIdentity;
+use super::probes::{Places, Probe, tls};
 
 /// Files whose functions are remembered; beyond it the memory starts over.
 const MAX_FILES: usize = 16_384;
@@ -52,14 +53,15 @@ impl Libraries {
     }
 
     fn in_file(&mut self, path: &Path) -> Vec<Probe> {
-        let Ok(metadata) = fs::metadata(path) else { return Vec::new() };
-        let file = FileIdentity::from(&metadata);
+        let Some(file) = FileIdentity::at(path) else { return Vec::new() };
         if !self.0.contains_key(&file) {
             let Ok(opened) = File::open(path) else { return Vec::new() };
             if self.0.len() >= MAX_FILES {
                 self.0.clear();
             }
-            self.0.insert(file, if metadata.is_file() { tls::in_file(&opened) } else { Places::new() });
+            // Devices can be mapped too, and some do something when they are read.
+            let is_regular = opened.metadata().is_ok_and(|metadata| metadata.is_file());
+            self.0.insert(file, if is_regular { tls::in_file(&opened) } else { Places::new() });
         }
         let places = self.0.get(&file).map(Vec::as_slice).unwrap_or_default();
         let probe = |&(purpose, offset): &_| Probe { purpose, path: path.to_owned(), file, offset };

@@ -8,10 +8,11 @@ mod returns;
 pub(super) mod tls;
 
 use std::collections::HashMap;
-use std::fs::{File, Metadata};
+use std::fs::File;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 
+use super::identity::FileIdentity;
 use super::process::Runtime;
 use super::tokio;
 pub(super) use elf::offset_of;
@@ -111,34 +112,6 @@ impl Purpose {
                 | Purpose::BioRead
                 | Purpose::BioReadReturned
         )
-    }
-}
-
-/// Which bytes a file has: device, inode and time of change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct FileIdentity {
-    device: u64,
-    inode: u64,
-    changed_s: i64,
-    changed_ns: i64,
-}
-
-impl FileIdentity {
-    /// Returns the identity of an open file; none if the system does not tell.
-    #[must_use]
-    pub fn of(file: &File) -> Option<Self> {
-        file.metadata().ok().map(|metadata| Self::from(&metadata))
-    }
-}
-
-impl From<&Metadata> for FileIdentity {
-    fn from(metadata: &Metadata) -> Self {
-        Self {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-            changed_s: metadata.mtime(),
-            changed_ns: metadata.mtime_nsec(),
-        }
     }
 }
 

@@ -10,7 +10,8 @@ use std::fs::File;
 use object::read::ReadCache;
 use object::{Architecture, Object as _};
 
-use super::probes::{FileIdentity, Purpose, offset_of};
+use super::identity::FileIdentity;
+use super::probes::{Purpose, offset_of};
 use super::process::TokioOffsets;
 use current_task::{Functions, Storage};
 

@@ -29,12 +29,48 @@ const MAPPING_PAUSE: Duration = Duration::from_millis(10);
 /// Steps from child to parent that are followed.
 const MAX_GENERATIONS: usize = 64;
 
-/// What attaches probes.
-struct Attach(Box<dyn FnMut(&Probe) -> bool + Send>);
+/// Who has a file mapped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ProbeUser {
+    /// Any program of this host may, at any time.
+    Host,
+    /// A process.
+    Process(u32),
+}
 
-impl fmt::Debug for Attach {
+/// What attaches probes, and takes them away when nobody has their files mapped any more.
+pub trait ProbeAttacher: Send {
+    /// Attaches probes that `user` needs, and returns those that are attached now. The same probes are found in many
+    /// processes.
+    fn attach(&mut self, user: ProbeUser, probes: Vec<Probe>) -> Vec<Probe>;
+    /// A process has what its parent has.
+    fn fork(&mut self, parent: u32, child: u32);
+    /// A process has ended, or runs another program.
+    fn leave(&mut self, tgid: u32);
+    /// Some seconds have passed.
+    fn tidy(&mut self);
+}
+
+/// Attaches nothing.
+struct Unattached;
+
+impl ProbeAttacher for Unattached {
+    fn attach(&mut self, _user: ProbeUser, probes: Vec<Probe>) -> Vec<Probe> {
+        probes
+    }
+
+    fn fork(&mut self, _parent: u32, _child: u32) {}
+
+    fn leave(&mut self, _tgid: u32) {}
+
+    fn tidy(&mut self) {}
+}
+
+struct Attacher(Box<dyn ProbeAttacher>);
+
+impl fmt::Debug for Attacher {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("Attach")
+        formatter.write_str("Attacher")
     }
 }
 
@@ -58,7 +94,7 @@ pub struct Discovery {
     mapping: HashMap<u32, Instant>,
     refused: Counter,
     ticks: u32,
-    attach: Attach,
+    attacher: Attacher,
 }
 
 impl Discovery {
@@ -80,15 +116,15 @@ impl Discovery {
             mapping: HashMap::new(),
             refused,
             ticks: 0,
-            attach: Attach(Box::new(|_| true)),
+            attacher: Attacher(Box::new(Unattached)),
         }
     }
 
-    /// Has `attach` called for every probe before the verdict is told that relies on it, and leaves out those that cannot
-    /// be attached. The same probes are found in many processes.
+    /// Has `attacher` attach every probe before the verdict is told that relies on it, and leaves out those that cannot be
+    /// attached.
     #[must_use]
-    pub fn attaching(self, attach: impl FnMut(&Probe) -> bool + Send + 'static) -> Self {
-        Self { attach: Attach(Box::new(attach)), ..self }
+    pub fn attaching(self, attacher: impl ProbeAttacher + 'static) -> Self {
+        Self { attacher: Attacher(Box::new(attacher)), ..self }
     }
 
     /// Has TLS libraries looked for, and probed as others are.
@@ -135,9 +171,7 @@ impl Discovery {
         }
         self.judge(&tgids, verdicts)?;
         if self.finds_tls && self.selection.observes_unknown() {
-            for probe in self.libraries.installed() {
-                (self.attach.0)(&probe);
-            }
+            self.attacher.0.attach(ProbeUser::Host, self.libraries.installed());
         }
         self.look_at_mappings();
         self.judge_sockets(verdicts)
@@ -160,7 +194,8 @@ impl Discovery {
                 }
                 process.programs += 1;
                 self.keep(process);
-                // The kernel has mapped the executable; the libraries follow.
+                // What was mapped before is not any more. The kernel has mapped the executable; the libraries follow.
+                self.attacher.0.leave(tgid);
                 self.mapping.insert(tgid, Instant::now() + MAPPING_PAUSE);
                 self.judge(&[tgid], verdicts)
             }
@@ -189,6 +224,7 @@ impl Discovery {
     fn forget(&mut self, tgid: u32) {
         self.decisions.remove(&tgid);
         self.mapping.remove(&tgid);
+        self.attacher.0.leave(tgid);
     }
 
     /// Probes the TLS libraries of processes that have mapped files.
@@ -199,9 +235,7 @@ impl Discovery {
         for tgid in due {
             self.mapping.remove(&tgid);
             if self.finds_tls && self.decisions.get(&tgid).is_some_and(|decision| decision.observe) {
-                for probe in self.libraries.of(tgid) {
-                    (self.attach.0)(&probe);
-                }
+                self.attacher.0.attach(ProbeUser::Process(tgid), self.libraries.of(tgid));
             }
         }
     }
@@ -228,6 +262,7 @@ impl Discovery {
         let is_own_child = parent == std::process::id();
         let is_nested = known.namespace_pid.is_some();
         self.keep(process.clone());
+        self.attacher.0.fork(parent, child);
         match inherited.filter(|_| !is_own_child && !is_seen) {
             Some(decision) => self.answer(&process, decision, verdicts)?,
             None => self.judge(&[child], verdicts)?,
@@ -287,6 +322,7 @@ impl Discovery {
             self.forget(*tgid);
         }
         self.ticks += 1;
+        self.attacher.0.tidy();
         self.look_again(verdicts)?;
         let is_search = self.selection.receiver_port.is_some() && self.ticks.is_multiple_of(TICKS_PER_SEARCH);
         if is_search || self.selection.has_port_rules() { self.judge_sockets(verdicts) } else { Ok(()) }
@@ -349,7 +385,8 @@ impl Discovery {
     ) -> Result<(), Disconnected> {
         let mut probes = self.probes.of(process.tgid, &process.runtime);
         if decision.observe {
-            probes.retain(&mut self.attach.0);
+            probes.retain(|probe| self.finds_tls || !probe.purpose.is_of_tls());
+            probes = self.attacher.0.attach(ProbeUser::Process(process.tgid), probes);
         }
         let verdict = Verdict {
             tgid: process.tgid,

@@ -1,27 +1,31 @@
-//! The places that are probed, each once, for as long as the file around them stays what it is.
+//! The places that are probed, each once, for as long as somebody maps the file around them and it stays what it is.
 //!
 //! A breakpoint belongs to a place in a file, whatever bytes are there. So a file that is written to loses its probes at
-//! once, by a thread that the kernel tells of it: the program in it may be another one when it is started again.
+//! once, by a thread that the kernel tells of it: the program in it may be another one when it is started again. And a
+//! probe holds the file and the mount on which it was found, so that a file which nobody has mapped any more loses them too.
+
+mod users;
 
 use std::fs::File;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use foldhash::{HashMap, HashSet};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::inotify;
 
 use super::runtime::program;
-use crate::capture::{Attachment, Prober};
-use crate::discover::{FileIdentity, Probe, Purpose};
+use crate::capture::{Attachment, Prober, detach};
+use crate::discover::{FileIdentity, Probe, ProbeAttacher, ProbeUser, Purpose};
 use crate::health::{Counter, Ledger};
+use users::Users;
 
-/// Places that are probed at most. Each takes a descriptor.
-const MAX_PROBES: usize = 4096;
+/// Places that are probed at most. On kernels before 6.6, each takes a descriptor.
+const MAX_PROBES: usize = 32_768;
 /// Places that cannot be probed and are remembered, so that it is said once.
 const MAX_REFUSED: usize = 4096;
 /// How often the thread that waits for changes looks whether it is still needed.
@@ -31,10 +35,20 @@ const EVENT_BYTES: usize = 4096;
 
 type Place = (FileIdentity, Purpose, u64);
 
+fn place(probe: &Probe) -> Place {
+    (probe.file, probe.purpose, probe.offset)
+}
+
+/// Returns whether one link can have both probes.
+fn is_alike(left: &Probe, right: &Probe) -> bool {
+    (left.file, left.purpose) == (right.file, right.purpose)
+}
+
 /// The places that are probed.
 pub(super) struct Attached {
     prober: Prober,
     files: Arc<Mutex<Files>>,
+    users: Users,
     refused_places: HashSet<Place>,
     refused: Counter,
 }
@@ -52,14 +66,28 @@ struct Files {
 /// What is probed in one file.
 struct Probed {
     file: FileIdentity,
-    attachments: HashMap<(Purpose, u64), Attachment>,
+    places: HashSet<(Purpose, u64)>,
+    attachments: Vec<Attachment>,
 }
 
 impl Files {
-    fn forget(&mut self, watch: i32) {
-        let Some(probed) = self.by_watch.remove(&watch) else { return };
+    /// Forgets what is probed under a watch, and returns what is still attached.
+    fn forget(&mut self, watch: i32) -> Vec<Attachment> {
+        let Some(probed) = self.by_watch.remove(&watch) else { return Vec::new() };
         self.watches.remove(&probed.file);
-        self.places -= probed.attachments.len();
+        self.places -= probed.places.len();
+        probed.attachments
+    }
+
+    fn is_attached(&self, probe: &Probe) -> bool {
+        let known = self.watches.get(&probe.file).and_then(|watch| self.by_watch.get(watch));
+        known.is_some_and(|known| known.places.contains(&(probe.purpose, probe.offset)))
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        detach(self.by_watch.drain().flat_map(|(_, probed)| probed.attachments).collect());
     }
 }
 
@@ -85,47 +113,91 @@ impl Attached {
         Self {
             prober,
             files,
+            users: Users::default(),
             refused_places: HashSet::default(),
             refused: ledger.counter("remora_agent_probes_refused_total"),
         }
     }
 
-    /// Returns whether a probe is attached, after trying to. Without it, what it would have told is missing.
-    pub(super) fn attach(&mut self, probe: &Probe) -> bool {
-        let mut files = lock(&self.files);
-        let known = files.watches.get(&probe.file).and_then(|watch| files.by_watch.get(watch));
-        if known.is_some_and(|known| known.attachments.contains_key(&(probe.purpose, probe.offset))) {
-            return true;
-        }
-        let place = (probe.file, probe.purpose, probe.offset);
-        if self.refused_places.contains(&place) {
-            return false;
-        }
-        match attach(&self.prober, &mut files, probe) {
-            Ok(is_attached) => is_attached,
-            Err(error) => {
-                drop(files);
-                self.refused.add(1);
-                if self.refused_places.len() >= MAX_REFUSED {
-                    self.refused_places.clear();
-                }
-                self.refused_places.insert(place);
-                let what = if probe.purpose.is_of_tls() { "plaintext is" } else { "parents are" };
-                tracing::warn!("{what} missing that a probe in {} would tell: {error}", probe.path.display());
-                false
+    /// Attaches probes in one file for one purpose, and says what was refused.
+    fn attach_in_file(&mut self, files: &mut Files, probes: &[&Probe]) {
+        let Some(first) = probes.first() else { return };
+        let offsets: Vec<u64> = probes.iter().map(|probe| probe.offset).collect();
+        let Err(error) = attach(&self.prober, files, first, &offsets) else { return };
+        if probes.len() > 1 {
+            // One of them may be to blame.
+            for probe in probes {
+                self.attach_in_file(files, &[probe]);
             }
+            return;
         }
+        self.refused.add(1);
+        if self.refused_places.len() >= MAX_REFUSED {
+            self.refused_places.clear();
+        }
+        self.refused_places.insert(place(first));
+        let what = if first.purpose.is_of_tls() { "plaintext is" } else { "parents are" };
+        tracing::warn!("{what} missing that a probe in {} would tell: {error}", first.path.display());
     }
 }
 
-/// Attaches a probe to the file that was searched for it, and to no other; returns false where that is gone.
-fn attach(prober: &Prober, files: &mut Files, probe: &Probe) -> Result<bool, String> {
-    let Some(changes) = files.changes.clone() else { return Ok(false) };
-    if files.places >= MAX_PROBES {
+impl ProbeAttacher for Attached {
+    fn attach(&mut self, user: ProbeUser, probes: Vec<Probe>) -> Vec<Probe> {
+        let shared = Arc::clone(&self.files);
+        let mut files = lock(&shared);
+        let mut groups: Vec<Vec<&Probe>> = Vec::new();
+        for probe in &probes {
+            self.users.add(user, probe.file);
+            if files.is_attached(probe) || self.refused_places.contains(&place(probe)) {
+                continue;
+            }
+            match groups.iter_mut().find(|group| is_alike(group[0], probe)) {
+                Some(group) => group.push(probe),
+                None => groups.push(vec![probe]),
+            }
+        }
+        for group in groups {
+            self.attach_in_file(&mut files, &group);
+        }
+        probes.into_iter().filter(|probe| files.is_attached(probe)).collect()
+    }
+
+    fn fork(&mut self, parent: u32, child: u32) {
+        self.users.fork(parent, child);
+    }
+
+    fn leave(&mut self, tgid: u32) {
+        self.users.leave(tgid, Instant::now());
+    }
+
+    fn tidy(&mut self) {
+        let unused = self.users.take_unused(Instant::now());
+        if unused.is_empty() {
+            return;
+        }
+        let mut files = lock(&self.files);
+        let mut attachments = Vec::new();
+        for file in unused {
+            if let Some(watch) = files.watches.get(&file).copied() {
+                attachments.extend(files.forget(watch));
+                if let Some(changes) = &files.changes {
+                    // Where the file is gone, so is the watch.
+                    let _ = inotify::remove_watch(changes.as_fd(), watch);
+                }
+            }
+        }
+        detach(attachments);
+    }
+}
+
+/// Attaches a program to places of the file that was searched for them, and of no other; does nothing where that is gone.
+fn attach(prober: &Prober, files: &mut Files, probe: &Probe, offsets: &[u64]) -> Result<(), String> {
+    let Some(changes) = files.changes.clone() else { return Ok(()) };
+    if files.places + offsets.len() > MAX_PROBES {
         return Err(format!("{MAX_PROBES} places are probed already"));
     }
     // The process through which the file was found may run another program by now.
-    let Ok(opened) = File::open(&probe.path) else { return Ok(false) };
+    let Ok(opened) = File::open(&probe.path) else { return Ok(()) };
     let path = PathBuf::from(format!("/proc/self/fd/{}", opened.as_raw_fd()));
     let watch = inotify::add_watch(changes.as_fd(), &path, inotify::WatchFlags::MODIFY)
         .map_err(|error| format!("be told when it changes: {error}"))?;
@@ -134,18 +206,21 @@ fn attach(prober: &Prober, files: &mut Files, probe: &Probe) -> Result<bool, Str
         if !files.by_watch.contains_key(&watch) {
             let _ = inotify::remove_watch(changes.as_fd(), watch);
         }
-        return Ok(false);
+        return Ok(());
     }
-    let attachment =
-        prober.attach(program(probe.purpose), &path, probe.offset).map_err(|error| error.to_string())?;
-    let probed = files
-        .by_watch
-        .entry(watch)
-        .or_insert_with(|| Probed { file: probe.file, attachments: HashMap::default() });
-    probed.attachments.insert((probe.purpose, probe.offset), attachment);
+    let attachment = prober
+        .attach(program(probe.purpose), Path::new(&path), offsets)
+        .map_err(|error| error.to_string())?;
+    let probed = files.by_watch.entry(watch).or_insert_with(|| Probed {
+        file: probe.file,
+        places: HashSet::default(),
+        attachments: Vec::new(),
+    });
+    probed.places.extend(offsets.iter().map(|offset| (probe.purpose, *offset)));
+    probed.attachments.push(attachment);
     files.watches.insert(probe.file, watch);
-    files.places += 1;
-    Ok(true)
+    files.places += offsets.len();
+    Ok(())
 }
 
 /// Detaches the probes of files that are written to, or gone, until nobody wants to know.
@@ -155,7 +230,8 @@ fn follow(changes: &OwnedFd, files: &Weak<Mutex<Files>>) {
     while let Some(files) = files.upgrade() {
         let mut reader = inotify::Reader::new(changes, &mut room);
         while let Ok(event) = reader.next() {
-            lock(&files).forget(event.wd());
+            let mut files = lock(&files);
+            detach(files.forget(event.wd()));
         }
         drop(files);
         let _ = poll(&mut [PollFd::new(changes, PollFlags::IN)], Some(&look_every));

@@ -74,6 +74,7 @@ fn attempt(mechanisms: Mechanisms, membership: Membership) -> Result<Outcome, St
         datagram_ports: DatagramPorts::default(),
         observes_by_default: false,
         exec_resets_verdict: false,
+        tells_mappings: false,
     })
     .map_err(|error| with_causes(&error))?;
     let mode = ProcessMode::Observe { tasks: Tasks::None, has_tokens: false, reads_pipes: false };

@@ -36,7 +36,7 @@ pub(super) fn task(registers: &Registers, process: &ProcessPolicy) -> Task {
 
 /// `func (pc *persistConn) roundTrip(req *transportRequest) (resp *Response, err error)`: the request will be written by
 /// the connection's own goroutine.
-#[uprobe]
+#[uprobe(multi)]
 pub(crate) fn go_http_round_trip(context: ProbeContext) -> u32 {
     let Some(process) = observed_process() else { return 0 };
     if process.tasks != TASKS_GO {

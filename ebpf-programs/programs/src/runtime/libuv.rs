@@ -7,7 +7,7 @@ use crate::socket::transfer::observed_process;
 use crate::thread;
 
 /// `node::Environment::RunTimers(uv_timer_s*)`, `node::Environment::CheckImmediate(uv_check_s*)`
-#[uprobe]
+#[uprobe(multi)]
 pub(crate) fn node_turn(_context: ProbeContext) -> u32 {
     if observed_process().is_some() {
         thread::turn_away();

@@ -40,7 +40,7 @@ const UV_HANDLE: u64 = 24;
 const STREAM_DESCRIPTOR: u64 = 184;
 
 /// `UVStream._initiate_write(self)` of uvloop: what the task writes is kept until the end of the loop's round.
-#[uprobe]
+#[uprobe(multi)]
 pub(crate) fn uvloop_write(context: ProbeContext) -> u32 {
     let Some(process) = observed_process() else { return 0 };
     if process.tasks != TASKS_PYTHON {
@@ -55,7 +55,7 @@ pub(crate) fn uvloop_write(context: ProbeContext) -> u32 {
 }
 
 /// `PyObject *PyContext_CopyCurrent(void)`, where it returns.
-#[uprobe]
+#[uprobe(multi)]
 pub(crate) fn python_context_copied(context: ProbeContext) -> u32 {
     let Some(process) = observed_process() else { return 0 };
     let made = Registers::of(context.regs.cast()).returned();
@@ -86,7 +86,7 @@ pub(crate) fn python_context_copied(context: ProbeContext) -> u32 {
 }
 
 /// `context_tp_dealloc(PyContext *self)`: another context may have its address next, made in whatever way.
-#[uprobe]
+#[uprobe(multi)]
 pub(crate) fn python_free_context(context: ProbeContext) -> u32 {
     let Some(process) = observed_process() else { return 0 };
     if process.tasks != TASKS_PYTHON {

@@ -39,14 +39,14 @@ fn current(process: &ProcessPolicy) -> u64 {
 }
 
 /// Functions that a new task is handed to: `OwnedTasks::bind_inner` and others, second argument `NonNull<Header>`.
-#[uprobe]
+#[uprobe(multi)]
 pub(crate) fn tokio_spawn(context: ProbeContext) -> u32 {
     tell(KIND_SPAWN, Registers::of(context.regs.cast()).second());
     0
 }
 
 /// `runtime::task::waker::{wake_by_val, wake_by_ref}(ptr: *const Header)`
-#[uprobe]
+#[uprobe(multi)]
 pub(crate) fn tokio_wake(context: ProbeContext) -> u32 {
     tell(KIND_WAKE, Registers::of(context.regs.cast()).first());
     0

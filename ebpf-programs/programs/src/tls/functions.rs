@@ -21,7 +21,7 @@ fn buffer(registers: &Registers, moved: u64) -> Buffer {
 
 /// `int SSL_write(SSL *ssl, const void *buf, int num)`,
 /// `ssize_t gnutls_record_send(gnutls_session_t session, const void *data, size_t data_size)`
-#[uprobe]
+#[uprobe(multi)]
 pub(crate) fn tls_write(context: ProbeContext) -> u32 {
     let registers = registers(&context);
     enter(registers, buffer(registers, 0), DIRECTION_EGRESS);
@@ -29,7 +29,7 @@ pub(crate) fn tls_write(context: ProbeContext) -> u32 {
 }
 
 /// `int SSL_write_ex(SSL *s, const void *buf, size_t num, size_t *written)`
-#[uprobe]
+#[uprobe(multi)]
 pub(crate) fn tls_write_ex(context: ProbeContext) -> u32 {
     let registers = registers(&context);
     enter(registers, buffer(registers, registers.fourth_of_function()), DIRECTION_EGRESS);
@@ -37,7 +37,7 @@ pub(crate) fn tls_write_ex(context: ProbeContext) -> u32 {
 }
 
 /// `int SSL_write_ex2(SSL *s, const void *buf, size_t num, uint64_t flags, size_t *written)`
-#[uprobe]
+#[uprobe(multi)]
 pub(crate) fn tls_write_ex2(context: ProbeContext) -> u32 {
     let registers = registers(&context);
     enter(registers, buffer(registers, registers.fifth()), DIRECTION_EGRESS);
@@ -46,7 +46,7 @@ pub(crate) fn tls_write_ex2(context: ProbeContext) -> u32 {
 
 /// `int SSL_read(SSL *ssl, void *buf, int num)`,
 /// `ssize_t gnutls_record_recv(gnutls_session_t session, void *data, size_t data_size)`
-#[uprobe]
+#[uprobe(multi)]
 pub(crate) fn tls_read(context: ProbeContext) -> u32 {
     let registers = registers(&context);
     enter(registers, buffer(registers, 0), DIRECTION_INGRESS);
@@ -54,7 +54,7 @@ pub(crate) fn tls_read(context: ProbeContext) -> u32 {
 }
 
 /// `int SSL_read_ex(SSL *ssl, void *buf, size_t num, size_t *readbytes)`
-#[uprobe]
+#[uprobe(multi)]
 pub(crate) fn tls_read_ex(context: ProbeContext) -> u32 {
     let registers = registers(&context);
     enter(registers, buffer(registers, registers.fourth_of_function()), DIRECTION_INGRESS);
@@ -63,21 +63,21 @@ pub(crate) fn tls_read_ex(context: ProbeContext) -> u32 {
 
 /// `int SSL_do_handshake(SSL *ssl)`, `int gnutls_handshake(gnutls_session_t session)`: shows the object's socket before the
 /// first bytes.
-#[uprobe]
+#[uprobe(multi)]
 pub(crate) fn tls_handshake(context: ProbeContext) -> u32 {
     enter(registers(&context), Buffer::NONE, DIRECTION_NONE);
     0
 }
 
 /// Where any of these returns.
-#[uprobe]
+#[uprobe(multi)]
 pub(crate) fn tls_returned(context: ProbeContext) -> u32 {
     leave(registers(&context));
     0
 }
 
 /// `void SSL_free(SSL *ssl)`, `void gnutls_deinit(gnutls_session_t session)`
-#[uprobe]
+#[uprobe(multi)]
 pub(crate) fn tls_free(context: ProbeContext) -> u32 {
     end(registers(&context).first());
     0
@@ -90,7 +90,7 @@ fn slice(registers: &Registers) -> Buffer {
 }
 
 /// `func (c *Conn) Write(b []byte) (int, error)` of `crypto/tls`
-#[uprobe]
+#[uprobe(multi)]
 pub(crate) fn tls_go_write(context: ProbeContext) -> u32 {
     let registers = registers(&context);
     enter_as_goroutine(registers, slice(registers), DIRECTION_EGRESS);
@@ -98,7 +98,7 @@ pub(crate) fn tls_go_write(context: ProbeContext) -> u32 {
 }
 
 /// `func (c *Conn) Read(b []byte) (int, error)` of `crypto/tls`
-#[uprobe]
+#[uprobe(multi)]
 pub(crate) fn tls_go_read(context: ProbeContext) -> u32 {
     let registers = registers(&context);
     enter_as_goroutine(registers, slice(registers), DIRECTION_INGRESS);
@@ -106,28 +106,28 @@ pub(crate) fn tls_go_read(context: ProbeContext) -> u32 {
 }
 
 /// `func (c *Conn) clientHandshake(ctx context.Context) (err error)` of `crypto/tls`, `serverHandshake`, also within the others
-#[uprobe]
+#[uprobe(multi)]
 pub(crate) fn tls_go_handshake(context: ProbeContext) -> u32 {
     enter_as_goroutine(registers(&context), Buffer::NONE, DIRECTION_NONE);
     0
 }
 
 /// Where `Read` and `Write` return.
-#[uprobe]
+#[uprobe(multi)]
 pub(crate) fn tls_go_returned(context: ProbeContext) -> u32 {
     leave_as_goroutine(registers(&context), false);
     0
 }
 
 /// Where a handshake returns.
-#[uprobe]
+#[uprobe(multi)]
 pub(crate) fn tls_go_handshaken(context: ProbeContext) -> u32 {
     leave_as_goroutine(registers(&context), true);
     0
 }
 
 /// `func (c *Conn) Close() error` of `crypto/tls`
-#[uprobe]
+#[uprobe(multi)]
 pub(crate) fn tls_go_close(context: ProbeContext) -> u32 {
     end(registers(&context).go_first());
     0

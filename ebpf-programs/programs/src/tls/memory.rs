@@ -42,7 +42,7 @@ fn end(call: &mut TlsCall) {
 }
 
 /// `int BIO_write(BIO *b, const void *data, int dlen)`
-#[uprobe]
+#[uprobe(multi)]
 pub(crate) fn bio_write(context: ProbeContext) -> u32 {
     let registers = Registers::of(context.regs.cast());
     begin();
@@ -53,7 +53,7 @@ pub(crate) fn bio_write(context: ProbeContext) -> u32 {
 }
 
 /// Where `BIO_write` returns.
-#[uprobe]
+#[uprobe(multi)]
 pub(crate) fn bio_write_returned(_: ProbeContext) -> u32 {
     if let Some(call) = call() {
         end(call);
@@ -62,7 +62,7 @@ pub(crate) fn bio_write_returned(_: ProbeContext) -> u32 {
 }
 
 /// `int BIO_read(BIO *b, void *data, int dlen)`
-#[uprobe]
+#[uprobe(multi)]
 pub(crate) fn bio_read(context: ProbeContext) -> u32 {
     begin();
     if let Some(call) = unjoined(DIRECTION_INGRESS) {
@@ -72,7 +72,7 @@ pub(crate) fn bio_read(context: ProbeContext) -> u32 {
 }
 
 /// Where `BIO_read` returns.
-#[uprobe]
+#[uprobe(multi)]
 pub(crate) fn bio_read_returned(context: ProbeContext) -> u32 {
     let Some(call) = call() else { return 0 };
     end(call);

@@ -62,6 +62,7 @@ fn trial() -> Finding {
         datagram_ports: DatagramPorts::default(),
         observes_by_default: false,
         exec_resets_verdict: false,
+        tells_mappings: false,
     };
     let tried = Capture::load(settings).and_then(|mut capture| capture.attach());
     match tried {

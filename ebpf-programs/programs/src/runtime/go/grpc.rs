@@ -26,7 +26,7 @@ fn goroutines() -> Option<ProcessPolicy> {
 
 /// `func (t *http2Client) createHeaderFields(ctx context.Context, callHdr *CallHdr) ([]hpack.HeaderField, error)`, where
 /// it returns.
-#[uprobe]
+#[uprobe(multi)]
 pub(crate) fn grpc_header_made(context: ProbeContext) -> u32 {
     let Some(process) = goroutines() else { return 0 };
     let registers = Registers::of(context.regs.cast());
@@ -38,7 +38,7 @@ pub(crate) fn grpc_header_made(context: ProbeContext) -> u32 {
 }
 
 /// `func (l *loopyWriter) writeHeader(streamID uint32, endStream bool, hf []hpack.HeaderField, onWrite func()) error`
-#[uprobe]
+#[uprobe(multi)]
 pub(crate) fn grpc_header_written(context: ProbeContext) -> u32 {
     let Some(process) = goroutines() else { return 0 };
     let registers = Registers::of(context.regs.cast());
@@ -50,7 +50,7 @@ pub(crate) fn grpc_header_written(context: ProbeContext) -> u32 {
 }
 
 /// `func (s *Server) handleStream(t transport.ServerTransport, stream *transport.ServerStream)`
-#[uprobe]
+#[uprobe(multi)]
 pub(crate) fn grpc_stream_served(context: ProbeContext) -> u32 {
     let Some(process) = goroutines() else { return 0 };
     let registers = Registers::of(context.regs.cast());

@@ -18,7 +18,7 @@ const TYPE_NAME: u64 = 24;
 const WORK_ITEM: [u8; 10] = *b"_WorkItem\0";
 
 /// `_queue_SimpleQueue_put(self, args, nargs, kwnames)`
-#[uprobe]
+#[uprobe(multi)]
 pub(crate) fn python_queue_put(context: ProbeContext) -> u32 {
     let Some(process) = observed_process() else { return 0 };
     if process.has_tokens == 0 {
@@ -34,7 +34,7 @@ pub(crate) fn python_queue_put(context: ProbeContext) -> u32 {
 
 /// `_queue_SimpleQueue_get(self, …)`, `_queue_SimpleQueue_get_nowait(self, …)`: a worker has done its work, and looks for
 /// more. What it gets from other queues meanwhile is no work of its own.
-#[uprobe]
+#[uprobe(multi)]
 pub(crate) fn python_queue_get(context: ProbeContext) -> u32 {
     let Some(process) = observed_process() else { return 0 };
     if process.has_tokens == 0 {
@@ -52,7 +52,7 @@ pub(crate) fn python_queue_get(context: ProbeContext) -> u32 {
 }
 
 /// Any of the places where the two return.
-#[uprobe]
+#[uprobe(multi)]
 pub(crate) fn python_queue_got(context: ProbeContext) -> u32 {
     let Some(thread) = thread::known() else { return 0 };
     let registers = Registers::of(context.regs.cast());

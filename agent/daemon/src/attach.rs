@@ -21,6 +21,7 @@ pub use platform::{Platform, Platforms, UnknownPlatform};
 use crate::health::{Counter, Ledger};
 use node::Node;
 use own::OwnConnections;
+use platform::Mechanism;
 use target::Target;
 use worker::Worker;
 
@@ -76,7 +77,10 @@ impl Attacher {
     #[must_use]
     pub fn start(platforms: &Platforms, ledger: &Ledger) -> Self {
         let own = OwnConnections::default();
-        let lanes = platforms.iter().filter_map(|platform| Lane::start(platform, &own, ledger)).collect();
+        let start = |platform: Platform| {
+            Lane::start(platform, platform.mechanism(&own, platforms.tells_jsse), ledger)
+        };
+        let lanes = platforms.iter().filter_map(start).collect();
         Self { lanes, own, refused: ledger.loss("attach", "order_queue_full") }
     }
 
@@ -133,10 +137,10 @@ impl Attacher {
 }
 
 impl Lane {
-    fn start(platform: Platform, own: &OwnConnections, ledger: &Ledger) -> Option<Self> {
+    fn start(platform: Platform, mechanism: Box<dyn Mechanism>, ledger: &Ledger) -> Option<Self> {
         let (orders, orders_rx) = sync_channel(CHANNEL_LENGTH);
         let (outcomes_tx, outcomes) = sync_channel(CHANNEL_LENGTH);
-        let worker = Worker::new(platform, own, outcomes_tx, ledger);
+        let worker = Worker::new(platform, mechanism, outcomes_tx, ledger);
         let builder = std::thread::Builder::new().name(format!("remora-{platform}"));
         match builder.spawn(move || worker.run(&orders_rx)) {
             Ok(thread) => Some(Self { platform, orders: Some(orders), outcomes, thread }),

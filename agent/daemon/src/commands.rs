@@ -28,7 +28,7 @@ fn pipeline_settings(settings: &Settings) -> pipeline::Settings {
         engine: settings.engine.clone(),
         selection: settings.selection.clone(),
         writes: pipeline::Writes::default(),
-        attach: settings.attach.clone(),
+        attach: settings.attach.clone().telling_jsse(settings.capture.jsse),
     }
 }
 

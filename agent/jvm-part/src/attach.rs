@@ -1,25 +1,30 @@
 //! Attaching to the JVM, and detaching from it.
 
 use core::ffi::{CStr, c_char, c_void};
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use crate::class_file::{self, Refusal};
+use crate::hooks::Hook;
 use crate::jni::{Env, Failed, Machine, Object, Tools};
-use crate::{helper, hooks, natives, threads};
+use crate::{helper, hooks, jsse, natives, threads};
 
 /// Name of the helper class, as the JVM's functions want it.
-const HELPER: &CStr = c"java/lang/RemoraHandOver2";
-const NATIVE: &CStr = c"remora/HandOver2";
+const HELPER: &CStr = c"java/lang/RemoraHandOver3";
+const NATIVE: &CStr = c"remora/HandOver3";
 const _: () = assert!(HELPER.count_bytes() == hooks::HELPER.len());
 const _: () = assert!(NATIVE.count_bytes() == helper::NATIVE.len());
 
 /// Classes that could not be changed in this attachment.
 static REFUSED: AtomicU32 = AtomicU32::new(0);
 
+/// Whether classes of JSSE are changed in this attachment.
+static WITH_TLS: AtomicBool = AtomicBool::new(false);
+
 /// What is answered to who attaches the part.
 #[repr(i32)]
 enum Answer {
     Done = 0,
+    DoneWithoutTls = 1,
     NoInterface = 100,
     NoHelper = 101,
     NoHooks = 102,
@@ -27,7 +32,7 @@ enum Answer {
 
 /// Attaches the part, or detaches it if the options say `off`. The JVM calls it when it loads the library.
 ///
-/// Returns 0, or what is missing: 100 an interface of the JVM, 101 the class that hooks call, 102 the right to change
+/// Returns 0, or what is missing: 1 what tells JSSE's plaintext, 100 an interface of the JVM, 101 the class that hooks call, 102 the right to change
 /// classes.
 ///
 /// # Safety
@@ -42,6 +47,7 @@ pub unsafe extern "system" fn Agent_OnAttach(
     let options = if options.is_null() { c"" } else { unsafe { CStr::from_ptr(options) } };
     let Some(env) = machine.env() else { return Answer::NoInterface as i32 };
     let is_off = options.to_bytes() == b"off";
+    let begin = if options.to_bytes() == b"on,tls" { c"startWithTls" } else { c"start" };
     let helper = match env.find_class(HELPER) {
         // Its methods may be those of another library: the one that was loaded first stays responsible.
         Some(helper) => {
@@ -55,7 +61,7 @@ pub unsafe extern "system" fn Agent_OnAttach(
     if is_off {
         return Answer::Done as i32;
     }
-    env.call_static(helper, c"start").unwrap_or(Answer::NoHelper as i32)
+    env.call_static(helper, begin).unwrap_or(Answer::NoHelper as i32)
 }
 
 /// Defines the classes that hooks call, with methods of this library.
@@ -63,7 +69,7 @@ fn helper_class(machine: Machine, env: Env) -> Option<Object> {
     let mut room = [0; helper::ROOM];
     let length = helper::write_native(&mut room).ok()?;
     let native = env.define_class(NATIVE, room.get(..length)?)?;
-    natives::register(env, native, start, stop).ok()?;
+    natives::register(env, native, [start, start_with_tls, stop]).ok()?;
     let length = helper::write(&mut room).ok()?;
     let helper = env.define_class(HELPER, room.get(..length)?)?;
     let tools = machine.tools()?;
@@ -74,13 +80,27 @@ fn helper_class(machine: Machine, env: Env) -> Option<Object> {
 
 /// Begins the work of this library.
 extern "system" fn start(env: Env, _: Object) -> i32 {
-    let answer = attach(env).err().unwrap_or(Answer::Done);
-    answer as i32
+    attach(env, false) as i32
 }
 
-fn attach(env: Env) -> Result<(), Answer> {
+/// Begins the work of this library, and tells what JSSE encrypts.
+extern "system" fn start_with_tls(env: Env, _: Object) -> i32 {
+    attach(env, true) as i32
+}
+
+fn attach(env: Env, wants_tls: bool) -> Answer {
+    let has_tls = wants_tls && jsse::begin(env);
+    WITH_TLS.store(has_tls, Ordering::Release);
+    match change_classes(env) {
+        Ok(()) if wants_tls && !has_tls => Answer::DoneWithoutTls,
+        Ok(()) => Answer::Done,
+        Err(answer) => answer,
+    }
+}
+
+fn change_classes(env: Env) -> Result<(), Answer> {
     let tools = env.machine().and_then(Machine::tools).ok_or(Answer::NoInterface)?;
-    threads::prepare().map_err(|Failed| Answer::NoInterface)?;
+    threads::THREADS.prepare().map_err(|Failed| Answer::NoInterface)?;
     if tools.watch_classes(class_file_load_hook).is_err() {
         tools.dispose();
         return Err(Answer::NoHooks);
@@ -128,9 +148,16 @@ fn transform(tools: Tools) {
 fn has_hooks(tools: Tools, class: Object) -> bool {
     let is_hooked = |signature: &[u8]| {
         let name = signature.strip_prefix(b"L").and_then(|name| name.strip_suffix(b";"));
-        name.is_some_and(|name| !hooks::of_class(name).is_empty())
+        name.is_some_and(|name| !wanted_hooks(name).is_empty())
     };
     tools.with_signature(class, is_hooked).unwrap_or(false)
+}
+
+/// Returns the hooks of a class that are to be in it.
+fn wanted_hooks(class: &[u8]) -> &'static [Hook] {
+    let hooks = hooks::of_class(class);
+    let is_wanted = WITH_TLS.load(Ordering::Acquire) || !hooks.iter().any(Hook::is_of_tls);
+    if is_wanted { hooks } else { &[] }
 }
 
 /// Hands out the changed form of classes with hooks.
@@ -150,7 +177,7 @@ unsafe extern "system" fn class_file_load_hook(
         return;
     }
     // SAFETY: the JVM passes a text that ends with a nought.
-    let hooks = hooks::of_class(unsafe { CStr::from_ptr(name) }.to_bytes());
+    let hooks = wanted_hooks(unsafe { CStr::from_ptr(name) }.to_bytes());
     let Ok(length) = usize::try_from(length) else { return };
     if hooks.is_empty() {
         return;

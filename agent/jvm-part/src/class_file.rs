@@ -2,7 +2,7 @@
 //! chapter 4).
 //!
 //! Works on borrowed bytes into a borrowed buffer: it allocates nothing and cannot panic, because it runs in somebody
-//! else's process. All that is inserted is four bytes long, or eight, so that the padding of switches stays what it was.
+//! else's process. The length of what is inserted is a multiple of four bytes, so that the padding of switches stays what it was.
 
 mod bytes;
 mod code;
@@ -17,7 +17,7 @@ use pool::{Added, Pool};
 use crate::hooks::Hook;
 
 /// Bytes that a class file can grow by, beside what its code does.
-const MAX_ADDED: usize = 1_024;
+const MAX_ADDED: usize = 4_096;
 
 /// Why a class is left as it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +35,7 @@ pub enum Refusal {
 /// Returns how long a class file of `length` bytes can become.
 #[must_use]
 pub fn room(length: usize) -> usize {
-    // Each return instruction is one byte, and becomes five. Each frame can grow by two bytes.
+    // Each return instruction is one byte, and most become five. Each frame can grow by two bytes.
     length.saturating_mul(5).saturating_add(MAX_ADDED)
 }
 

@@ -7,11 +7,11 @@ use crate::class_file::{Refusal, Writer};
 use crate::hooks::{Call, HELPER};
 
 /// The class with the native methods. It lies in no module.
-pub const NATIVE: &str = "remora/HandOver2";
+pub const NATIVE: &str = "remora/HandOver3";
 /// More bytes than either class has.
-pub const ROOM: usize = 2_048;
+pub const ROOM: usize = 4_096;
 /// The methods that begin and end the part's work. They return 0 or what is missing.
-pub const CONTROLS: [&str; 2] = ["start", "stop"];
+pub const CONTROLS: [&str; 3] = ["start", "startWithTls", "stop"];
 const OF_CONTROL: &str = "()I";
 
 /// Version of class files without frames (Java 5), which every later JVM takes.
@@ -143,20 +143,23 @@ fn head(
     [flags, name, descriptor, attributes].into_iter().try_for_each(|value| writer.u16(value))
 }
 
-/// A method that passes its argument, or the identity of that, on to the native one.
+/// A method that passes its arguments, or the identity of the only one, on to the native one.
 fn code(writer: &mut Writer<'_>, method: Method, native: u16) -> Result<(), Refusal> {
-    const ALOAD_0: u8 = 0x2a;
+    const ILOAD: u8 = 0x15;
+    const ALOAD: u8 = 0x19;
     const INVOKESTATIC: u8 = 0xb8;
     const IRETURN: u8 = 0xac;
     const RETURN: u8 = 0xb1;
     writer.u16(CODE)?;
     let attribute = writer.length_later()?;
     // Stack, locals.
-    writer.u16(1)?;
-    writer.u16(1)?;
+    for _ in ["stack", "locals"] {
+        writer
+            .u16(u16::try_from(arguments(method.descriptor).count().max(1)).map_err(|_| Refusal::TooLong)?)?;
+    }
     let code = writer.length_later()?;
-    if method.descriptor.starts_with("(L") {
-        writer.u8(ALOAD_0)?;
+    for (local, is_object) in (0..).zip(arguments(method.descriptor)) {
+        writer.put(&[if is_object { ALOAD } else { ILOAD }, local])?;
     }
     if method.is_of_identity {
         writer.u8(INVOKESTATIC)?;
@@ -170,4 +173,14 @@ fn code(writer: &mut Writer<'_>, method: Method, native: u16) -> Result<(), Refu
     writer.u16(0)?;
     writer.u16(0)?;
     writer.fill_length(attribute)
+}
+
+/// Returns which arguments are objects; the others are of the type `int`.
+fn arguments(descriptor: &str) -> impl Iterator<Item = bool> + '_ {
+    let mut is_in_name = false;
+    descriptor.bytes().take_while(|byte| *byte != b')').skip(1).filter_map(move |byte| {
+        let is_first = !is_in_name;
+        is_in_name = if is_first { byte == b'L' } else { byte != b';' };
+        is_first.then_some(byte == b'L')
+    })
 }

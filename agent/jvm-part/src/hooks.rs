@@ -1,7 +1,7 @@
 //! Where a unit of work passes from one thread to another, by class and method.
 
 /// The class whose methods the hooks call. It lies in `java.lang`, which every class sees.
-pub const HELPER: &str = "java/lang/RemoraHandOver2";
+pub const HELPER: &str = "java/lang/RemoraHandOver3";
 
 /// What a hook calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,11 +30,25 @@ pub enum Call {
     ClaimHttp,
     /// A message is put behind those that Netty has to write to a channel.
     ClaimNetty,
+    /// A TLS engine is about to encrypt what is in these buffers.
+    WrapBegins,
+    /// It has done so.
+    Wrapped,
+    /// A TLS engine is about to decrypt into these buffers.
+    UnwrapBegins,
+    /// It has done so.
+    Unwrapped,
+    /// A TLS socket shakes hands.
+    SocketBegins,
+    /// A TLS socket is about to encrypt and send bytes.
+    SocketWrites,
+    /// A TLS socket has received and decrypted bytes.
+    SocketHasRead,
 }
 
 impl Call {
     /// All, in the order of their constants.
-    pub const ALL: [Call; 12] = [
+    pub const ALL: [Call; 19] = [
         Call::Give,
         Call::Pass,
         Call::Enter,
@@ -47,6 +61,13 @@ impl Call {
         Call::Unmount,
         Call::ClaimHttp,
         Call::ClaimNetty,
+        Call::WrapBegins,
+        Call::Wrapped,
+        Call::UnwrapBegins,
+        Call::Unwrapped,
+        Call::SocketBegins,
+        Call::SocketWrites,
+        Call::SocketHasRead,
     ];
 
     /// Returns the name of its method.
@@ -65,6 +86,13 @@ impl Call {
             Call::Unmount => "unmount",
             Call::ClaimHttp => "claimHttp",
             Call::ClaimNetty => "claimNetty",
+            Call::WrapBegins => "wrapBegins",
+            Call::Wrapped => "wrapped",
+            Call::UnwrapBegins => "unwrapBegins",
+            Call::Unwrapped => "unwrapped",
+            Call::SocketBegins => "socketBegins",
+            Call::SocketWrites => "socketWrites",
+            Call::SocketHasRead => "socketHasRead",
         }
     }
 
@@ -73,6 +101,18 @@ impl Call {
     pub fn descriptor(self) -> &'static str {
         match self {
             Call::Fresh | Call::Leave | Call::Drop | Call::Unmount => "()V",
+            // Buffers, the first, how many.
+            Call::WrapBegins => "(Ljava/lang/Object;II)V",
+            // Result, engine, buffers with plaintext, the first, how many, buffer with ciphertext.
+            Call::Wrapped => "(Ljava/lang/Object;Ljava/lang/Object;Ljava/lang/Object;IILjava/lang/Object;)V",
+            // Engine, buffer with ciphertext, buffers for plaintext, the first, how many.
+            Call::UnwrapBegins => "(Ljava/lang/Object;Ljava/lang/Object;Ljava/lang/Object;II)V",
+            // Result, engine, buffers with plaintext, the first, how many.
+            Call::Unwrapped => "(Ljava/lang/Object;Ljava/lang/Object;Ljava/lang/Object;II)V",
+            // Stream, array, offset, length.
+            Call::SocketWrites => "(Ljava/lang/Object;Ljava/lang/Object;II)V",
+            // Bytes read, stream, array, offset, length.
+            Call::SocketHasRead => "(ILjava/lang/Object;Ljava/lang/Object;II)V",
             _ => "(Ljava/lang/Object;)V",
         }
     }
@@ -84,6 +124,26 @@ impl Call {
     }
 }
 
+/// A local variable of a method.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Local {
+    /// It holds an object.
+    Object(u8),
+    /// It holds an `int`.
+    Int(u8),
+}
+
+/// A call that is put into a method.
+#[derive(Clone, Copy, Debug)]
+pub struct Insertion {
+    /// What is called.
+    pub call: Call,
+    /// Whether what the method returns is the first argument.
+    pub takes_returned: bool,
+    /// The other arguments.
+    pub arguments: &'static [Local],
+}
+
 /// A method that is changed.
 #[derive(Clone, Copy, Debug)]
 pub struct Hook {
@@ -93,10 +153,10 @@ pub struct Hook {
     /// How the descriptor begins.
     descriptor: &'static str,
     /// What is called first.
-    pub call: Call,
-    /// The local variable with the object that is told.
-    pub argument: Option<u8>,
-    /// Whether [`Call::Leave`] is called at the end.
+    pub before: Option<Insertion>,
+    /// What is called where the method returns.
+    pub after: Option<Insertion>,
+    /// Whether [`after`](Self::after) is called also where the method ends by an exception.
     pub is_around: bool,
 }
 
@@ -106,9 +166,10 @@ impl Hook {
         method: &'static str,
         descriptor: &'static str,
         call: Call,
-        argument: Option<u8>,
+        arguments: &'static [Local],
     ) -> Self {
-        Self { class, method, descriptor, call, argument, is_around: false }
+        let before = Some(Insertion { call, takes_returned: false, arguments });
+        Self { class, method, descriptor, before, after: None, is_around: false }
     }
 
     pub(crate) const fn around(
@@ -116,9 +177,33 @@ impl Hook {
         method: &'static str,
         descriptor: &'static str,
         call: Call,
-        argument: Option<u8>,
+        arguments: &'static [Local],
     ) -> Self {
-        Self { class, method, descriptor, call, argument, is_around: true }
+        let after = Some(Insertion { call: Call::Leave, takes_returned: false, arguments: NOTHING });
+        Self { after, is_around: true, ..Self::before(class, method, descriptor, call, arguments) }
+    }
+
+    /// The call gets what the method returns.
+    const fn returning(
+        class: &'static str,
+        method: &'static str,
+        descriptor: &'static str,
+        call: Call,
+        arguments: &'static [Local],
+    ) -> Self {
+        let after = Some(Insertion { call, takes_returned: true, arguments });
+        Self { class, method, descriptor, before: None, after, is_around: false }
+    }
+
+    /// Returns the hook with a call before the method's code as well.
+    const fn begun_by(self, call: Call, arguments: &'static [Local]) -> Self {
+        Self { before: Some(Insertion { call, takes_returned: false, arguments }), ..self }
+    }
+
+    /// Returns whether it tells plaintext, rather than who works for whom.
+    #[must_use]
+    pub fn is_of_tls(&self) -> bool {
+        self.class.starts_with(TLS_PACKAGE)
     }
 
     /// Returns whether it is for this method of its class.
@@ -138,10 +223,11 @@ pub fn of_class(name: &[u8]) -> &'static [Hook] {
     rest.get(..count).unwrap_or(&[])
 }
 
-const THIS: Option<u8> = Some(0);
-const FIRST: Option<u8> = Some(1);
-const SECOND: Option<u8> = Some(2);
-const FOURTH: Option<u8> = Some(4);
+const NOTHING: &[Local] = &[];
+const THIS: &[Local] = &[Local::Object(0)];
+const FIRST: &[Local] = &[Local::Object(1)];
+const SECOND: &[Local] = &[Local::Object(2)];
+const FOURTH: &[Local] = &[Local::Object(4)];
 
 const POOL: &str = "java/util/concurrent/ThreadPoolExecutor";
 const SCHEDULED: &str = "java/util/concurrent/ScheduledThreadPoolExecutor";
@@ -153,6 +239,8 @@ const TOMCAT_POOL: &str = "org/apache/tomcat/util/threads/ThreadPoolExecutor";
 const NETTY_EXECUTOR: &str = "io/netty/util/concurrent/AbstractEventExecutor";
 const NIO_CHANNEL: &str = "io/netty/channel/nio/AbstractNioChannel$AbstractNioUnsafe";
 const EPOLL_CHANNEL: &str = "io/netty/channel/epoll/AbstractEpollChannel$AbstractEpollUnsafe";
+const TLS_PACKAGE: &str = "sun/security/ssl/";
+const TLS_ENGINE: &str = "sun/security/ssl/SSLEngineImpl";
 const JBOSS_POOL: &str = "org/jboss/threads/EnhancedQueueExecutor";
 const MICRONAUT_ACQUIRE: &str = "io/micronaut/http/client/netty/CancellableMonoSink";
 const REACTOR_ACQUIRE: &str = "reactor/netty/resources/DefaultPooledConnectionProvider$DisposableAcquire";
@@ -213,7 +301,7 @@ pub static ALL: &[Hook] = &[
     // A task is given where it is handed in, also by the pool's own subclasses.
     Hook::before(POOL, "execute", "(Ljava/lang/Runnable;)V", Call::Give, FIRST),
     Hook::before(POOL, "beforeExecute", "(Ljava/lang/Thread;Ljava/lang/Runnable;)V", Call::Take, SECOND),
-    Hook::before(POOL, "afterExecute", "(Ljava/lang/Runnable;Ljava/lang/Throwable;)V", Call::Drop, None),
+    Hook::before(POOL, "afterExecute", "(Ljava/lang/Runnable;Ljava/lang/Throwable;)V", Call::Drop, NOTHING),
     Hook::before(
         SCHEDULED,
         "delayedExecute",
@@ -258,8 +346,8 @@ pub static ALL: &[Hook] = &[
     completion!("OrRun"),
     Hook::before(VIRTUAL, "start", "(Ljdk/internal/vm/ThreadContainer;)V", Call::Give, THIS),
     Hook::before(VIRTUAL, "runContinuation", "()V", Call::Mount, THIS),
-    Hook::before(VIRTUAL, "afterYield", "()V", Call::Unmount, None),
-    Hook::before(VIRTUAL, "afterDone", "(Z)V", Call::Unmount, None),
+    Hook::before(VIRTUAL, "afterYield", "()V", Call::Unmount, NOTHING),
+    Hook::before(VIRTUAL, "afterDone", "(Z)V", Call::Unmount, NOTHING),
     Hook::before("jdk/internal/net/http/MultiExchange", "responseAsync", "(", Call::Give, THIS),
     Hook::before(
         "jdk/internal/net/http/Http1Request",
@@ -281,7 +369,7 @@ pub static ALL: &[Hook] = &[
         "afterExecute",
         "(Ljava/lang/Runnable;Ljava/lang/Throwable;)V",
         Call::Drop,
-        None,
+        NOTHING,
     ),
     Hook::before(
         "io/netty/util/concurrent/SingleThreadEventExecutor",
@@ -305,18 +393,18 @@ pub static ALL: &[Hook] = &[
         "read",
         "()V",
         Call::Fresh,
-        None,
+        NOTHING,
     ),
     Hook::around(
         "io/netty/channel/epoll/AbstractEpollStreamChannel$EpollStreamUnsafe",
         "epollInReady",
         "()V",
         Call::Fresh,
-        None,
+        NOTHING,
     ),
     // A connection is for whoever will use it, and that is told later.
-    Hook::around(NIO_CHANNEL, "connect", "(", Call::Fresh, None),
-    Hook::around(EPOLL_CHANNEL, "connect", "(", Call::Fresh, None),
+    Hook::around(NIO_CHANNEL, "connect", "(", Call::Fresh, NOTHING),
+    Hook::around(EPOLL_CHANNEL, "connect", "(", Call::Fresh, NOTHING),
     Hook::before("io/netty/channel/ChannelOutboundBuffer", "addMessage", "(", Call::ClaimNetty, THIS),
     // Who waits for a connection gets it from whoever gives it back.
     Hook::before("reactor/pool/SimpleDequePool", "doAcquire", "(", Call::Give, FIRST),
@@ -364,7 +452,7 @@ pub static ALL: &[Hook] = &[
     vertx_listener!("Mapping", "onSuccess"),
     vertx_listener!("Otherwise", "onFailure"),
     // One thread works off the tasks that several have put in order, and nothing tells where the next one begins.
-    Hook::around("io/vertx/core/impl/TaskQueue", "run", "()V", Call::Fresh, None),
+    Hook::around("io/vertx/core/impl/TaskQueue", "run", "()V", Call::Fresh, NOTHING),
     Hook::before(
         JBOSS_POOL,
         "tryExecute",
@@ -373,6 +461,41 @@ pub static ALL: &[Hook] = &[
         FIRST,
     ),
     Hook::around("org/jboss/threads/EnhancedQueueExecutor$Task", "run", "()V", Call::Enter, THIS),
+    // All ways into an engine lead through these two.
+    Hook::returning(
+        TLS_ENGINE,
+        "wrap",
+        "([Ljava/nio/ByteBuffer;IILjava/nio/ByteBuffer;)",
+        Call::Wrapped,
+        &[Local::Object(0), Local::Object(1), Local::Int(2), Local::Int(3), Local::Object(4)],
+    )
+    .begun_by(Call::WrapBegins, &[Local::Object(1), Local::Int(2), Local::Int(3)]),
+    Hook::returning(
+        TLS_ENGINE,
+        "unwrap",
+        "(Ljava/nio/ByteBuffer;[Ljava/nio/ByteBuffer;II)",
+        Call::Unwrapped,
+        &[Local::Object(0), Local::Object(2), Local::Int(3), Local::Int(4)],
+    )
+    .begun_by(
+        Call::UnwrapBegins,
+        &[Local::Object(0), Local::Object(1), Local::Object(2), Local::Int(3), Local::Int(4)],
+    ),
+    Hook::before("sun/security/ssl/SSLSocketImpl", "startHandshake", "(", Call::SocketBegins, THIS),
+    Hook::before(
+        "sun/security/ssl/SSLSocketImpl$AppOutputStream",
+        "write",
+        "([BII)V",
+        Call::SocketWrites,
+        &[Local::Object(0), Local::Object(1), Local::Int(2), Local::Int(3)],
+    ),
+    Hook::returning(
+        "sun/security/ssl/SSLSocketImpl$AppInputStream",
+        "read",
+        "([BII)I",
+        Call::SocketHasRead,
+        &[Local::Object(0), Local::Object(1), Local::Int(2), Local::Int(3)],
+    ),
 ];
 
 #[cfg(test)]
@@ -392,7 +515,17 @@ mod tests {
 
     #[test]
     fn calls_that_take_an_object_have_one() {
-        let takes_object = |hook: &Hook| hook.call.descriptor() != "()V";
-        assert!(ALL.iter().all(|hook| takes_object(hook) == hook.argument.is_some()));
+        let insertions = || ALL.iter().flat_map(|hook| [hook.before, hook.after]).flatten();
+        for Insertion { call, takes_returned, arguments } in insertions() {
+            let shown = |local: &Local| match local {
+                Local::Object(_) => "Ljava/lang/Object;",
+                Local::Int(_) => "I",
+            };
+            let arguments: String = arguments.iter().map(shown).collect();
+            let wanted = call.descriptor();
+            let rest = wanted.strip_suffix(&format!("{arguments})V")).and_then(|rest| rest.strip_prefix('('));
+            let is_returned = |rest: &str| matches!(rest, "I" | "Ljava/lang/Object;");
+            assert!(rest.is_some_and(|rest| is_returned(rest) == takes_returned), "{call:?}");
+        }
     }
 }

@@ -11,6 +11,9 @@ pub(crate) type Object = *mut c_void;
 /// The id of a field, which stays valid as long as its class.
 pub(crate) type Field = *mut c_void;
 
+/// The id of a method, which stays valid as long as its class.
+pub(crate) type Method = *mut c_void;
+
 /// Something was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Failed;
@@ -53,7 +56,13 @@ struct EnvFunctions {
     get_static_method_id: unsafe extern "system" fn(Env, Object, *const c_char, *const c_char) -> *mut c_void,
     _to_131: Unused<17>,
     call_static_int_method: unsafe extern "system" fn(Env, Object, *mut c_void, *const u64) -> i32,
-    _to_215: Unused<83>,
+    _to_171: Unused<39>,
+    get_array_length: unsafe extern "system" fn(Env, Object) -> i32,
+    _to_173: Unused<1>,
+    get_object_array_element: unsafe extern "system" fn(Env, Object, i32) -> Object,
+    _to_200: Unused<26>,
+    get_byte_array_region: unsafe extern "system" fn(Env, Object, i32, i32, *mut u8),
+    _to_215: Unused<14>,
     register_natives: unsafe extern "system" fn(Env, Object, *const NativeMethod, i32) -> i32,
     _to_219: Unused<3>,
     get_java_vm: unsafe extern "system" fn(Env, *mut *mut c_void) -> i32,
@@ -177,6 +186,50 @@ impl Env {
     pub(crate) fn boolean(self, object: Object, field: Field) -> bool {
         // SAFETY: the field is one of the object's class and holds a boolean.
         unsafe { (self.functions().get_boolean_field)(self, object, field) != 0 }
+    }
+
+    /// Returns what a method of an object returns that takes no arguments and returns an object.
+    pub(crate) fn call_object(self, object: Object, method: Method) -> Option<Object> {
+        // SAFETY: the method is one of the object's class, takes no arguments and returns an object.
+        let found = unsafe { (self.functions().call_object_method)(self, object, method, ptr::null()) };
+        self.clear();
+        (!found.is_null()).then_some(found)
+    }
+
+    /// Returns a method without arguments of a class or of one above it.
+    pub(crate) fn method(self, class: Object, name: &CStr, descriptor: &CStr) -> Option<Method> {
+        // SAFETY: the class is a reference of this thread, the names end with noughts.
+        let method =
+            unsafe { (self.functions().get_method_id)(self, class, name.as_ptr(), descriptor.as_ptr()) };
+        self.known(method)
+    }
+
+    /// Returns how many elements an array has.
+    pub(crate) fn length(self, array: Object) -> i32 {
+        // SAFETY: the object is an array.
+        unsafe { (self.functions().get_array_length)(self, array) }
+    }
+
+    /// Returns an element of an array of objects; none where it has no such element.
+    pub(crate) fn element(self, array: Object, index: i32) -> Option<Object> {
+        if !(0..self.length(array)).contains(&index) {
+            return None;
+        }
+        // SAFETY: the object is an array of objects that has such an element.
+        let found = unsafe { (self.functions().get_object_array_element)(self, array, index) };
+        (!found.is_null()).then_some(found)
+    }
+
+    /// Copies bytes of an array, from `from` on, as many as there is room for.
+    pub(crate) fn copy(self, array: Object, from: i32, room: &mut [u8]) -> Result<(), Failed> {
+        let count = i32::try_from(room.len()).map_err(|_| Failed)?;
+        let end = from.checked_add(count).ok_or(Failed)?;
+        if from < 0 || end > self.length(array) {
+            return Err(Failed);
+        }
+        // SAFETY: the array is one of bytes and has those, and so has the room.
+        unsafe { (self.functions().get_byte_array_region)(self, array, from, count, room.as_mut_ptr()) };
+        Ok(())
     }
 
     /// Runs something, and frees all references that it made.
@@ -449,6 +502,9 @@ mod tests {
         assert_eq!(offset_of!(EnvFunctions, get_long_field) / WORD, 101);
         assert_eq!(offset_of!(EnvFunctions, get_static_method_id) / WORD, 113);
         assert_eq!(offset_of!(EnvFunctions, call_static_int_method) / WORD, 131);
+        assert_eq!(offset_of!(EnvFunctions, get_array_length) / WORD, 171);
+        assert_eq!(offset_of!(EnvFunctions, get_object_array_element) / WORD, 173);
+        assert_eq!(offset_of!(EnvFunctions, get_byte_array_region) / WORD, 200);
         assert_eq!(offset_of!(EnvFunctions, register_natives) / WORD, 215);
         assert_eq!(offset_of!(EnvFunctions, get_java_vm) / WORD, 219);
         assert_eq!(offset_of!(EnvFunctions, new_weak_global_ref) / WORD, 226);

@@ -1,5 +1,5 @@
 //! The part that is attached inside a JVM: it tells the programs in the kernel which thread works for which unit of work
-//! (tasks, futures, virtual threads, what a channel reads), because a JVM alone knows.
+//! (tasks, futures, virtual threads, what a channel reads), because a JVM alone knows; and what JSSE encrypts.
 //!
 //! It changes some methods of the JDK and of Netty while they run, so that they call this library, and changes them back
 //! when it is detached. It needs nothing of Rust's standard library, nor a version of a libc, and cannot panic: that the
@@ -11,6 +11,7 @@ mod attach;
 mod claims;
 mod fields;
 mod jni;
+mod jsse;
 mod natives;
 mod system_call;
 mod thread;

@@ -8,7 +8,8 @@ use crate::hooks::Call;
 use crate::jni::{Env, Failed, NativeMethod, Object, Tools};
 use crate::system_call::{self, Linux};
 use crate::thread::Thread;
-use crate::{claims, threads};
+use crate::threads::THREADS;
+use crate::{claims, jsse};
 
 /// Which attachment this is; 0 while the part is not attached.
 static ATTACHMENT: AtomicU32 = AtomicU32::new(0);
@@ -38,12 +39,17 @@ pub(crate) fn end() -> Option<Tools> {
 pub(crate) type Control = extern "system" fn(Env, Object) -> i32;
 
 /// Registers the methods, and those that begin and end the work.
-pub(crate) fn register(env: Env, class: Object, start: Control, stop: Control) -> Result<(), Failed> {
+pub(crate) fn register(
+    env: Env,
+    class: Object,
+    [start, start_with_tls, stop]: [Control; 3],
+) -> Result<(), Failed> {
     let of_identity = c"(I)V";
     let of_object = c"(Ljava/lang/Object;)V";
     let of_nothing = c"()V";
     let methods = [
         native(c"start", c"()I", start as *const c_void),
+        native(c"startWithTls", c"()I", start_with_tls as *const c_void),
         native(c"stop", c"()I", stop as *const c_void),
         native(c"give", of_identity, give as *const c_void),
         native(c"pass", of_identity, pass as *const c_void),
@@ -57,8 +63,35 @@ pub(crate) fn register(env: Env, class: Object, start: Control, stop: Control) -
         native(c"unmount", of_nothing, unmount as *const c_void),
         native(c"claimHttp", of_object, claim_http as *const c_void),
         native(c"claimNetty", of_object, claim_netty as *const c_void),
+        native(c"wrapBegins", c"(Ljava/lang/Object;II)V", jsse::wrap_begins as *const c_void),
+        native(
+            c"wrapped",
+            c"(Ljava/lang/Object;Ljava/lang/Object;Ljava/lang/Object;IILjava/lang/Object;)V",
+            jsse::wrapped as *const c_void,
+        ),
+        native(
+            c"unwrapBegins",
+            c"(Ljava/lang/Object;Ljava/lang/Object;Ljava/lang/Object;II)V",
+            jsse::unwrap_begins as *const c_void,
+        ),
+        native(
+            c"unwrapped",
+            c"(Ljava/lang/Object;Ljava/lang/Object;Ljava/lang/Object;II)V",
+            jsse::unwrapped as *const c_void,
+        ),
+        native(c"socketBegins", of_object, jsse::socket_begins as *const c_void),
+        native(
+            c"socketWrites",
+            c"(Ljava/lang/Object;Ljava/lang/Object;II)V",
+            jsse::socket_writes as *const c_void,
+        ),
+        native(
+            c"socketHasRead",
+            c"(ILjava/lang/Object;Ljava/lang/Object;II)V",
+            jsse::socket_has_read as *const c_void,
+        ),
     ];
-    const { assert!(Call::ALL.len() + 2 == 14) };
+    const { assert!(Call::ALL.len() + 3 == 22) };
     env.register_natives(class, &methods)
 }
 
@@ -67,10 +100,10 @@ fn native(name: &CStr, descriptor: &CStr, function: *const c_void) -> NativeMeth
 }
 
 /// Runs something with the state of the present thread, while the part is attached.
-fn with_thread(run: impl FnOnce(&mut Thread)) {
+pub(crate) fn with_thread(run: impl FnOnce(&mut Thread)) {
     let attachment = ATTACHMENT.load(Ordering::Acquire);
     if attachment != 0 {
-        threads::with_this(|thread| {
+        THREADS.with_this(|thread| {
             thread.join(attachment, &Linux);
             run(thread);
         });
@@ -156,7 +189,8 @@ fn fresh_unit() -> i32 {
     next.max(1)
 }
 
-fn identity(object: Object) -> Option<i32> {
+/// Returns what `System.identityHashCode` returns of an object.
+pub(crate) fn identity(object: Object) -> Option<i32> {
     let tools = TOOLS.load(Ordering::Acquire);
     if tools.is_null() {
         return None;

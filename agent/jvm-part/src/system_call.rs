@@ -8,6 +8,7 @@ const GIVE: usize = 0x52e1;
 const TAKE_NOTHING: usize = 0x52e2;
 const CLAIM: usize = 0x52e3;
 const CLAIM_FOR_NOBODY: usize = 0x52e4;
+const TLS: usize = 0x52e6;
 /// Process that is named where a unit has no place.
 const ANY: usize = 1;
 
@@ -33,6 +34,37 @@ pub(crate) fn claim(unit: Option<i32>, descriptor: i32, ahead: u32) {
     let Ok(descriptor) = usize::try_from(descriptor) else { return };
     let (unit, signal) = unit.map_or((ANY, CLAIM_FOR_NOBODY), |unit| (number(unit), CLAIM));
     kill(unit, signal, descriptor, ahead as usize);
+}
+
+/// What TLS has moved (`TlsMark` of the kernel's side).
+#[derive(Debug, Default)]
+#[repr(C)]
+pub(crate) struct TlsMark {
+    /// The engine; 0 where the socket says more.
+    pub(crate) object: u64,
+    /// Address of the plaintext.
+    pub(crate) plaintext: u64,
+    /// Address of its last bytes where it is not whole; 0 for nowhere.
+    pub(crate) end: u64,
+    /// Address of the ciphertext; 0 for nowhere.
+    pub(crate) ciphertext: u64,
+    /// Bytes of plaintext.
+    pub(crate) length: u32,
+    /// Bytes of it that are at its address.
+    pub(crate) together: u32,
+    /// Bytes of ciphertext.
+    pub(crate) ciphertext_length: u32,
+    /// The socket; -1 where it is not known.
+    pub(crate) descriptor: i32,
+    /// 1 where bytes come in.
+    pub(crate) is_ingress: u32,
+    /// 1 where the plaintext ends with that of a record.
+    pub(crate) ends_record: u32,
+}
+
+/// Tells what TLS has moved, or is about to.
+pub(crate) fn tell(mark: &TlsMark) {
+    kill(ANY, TLS, core::ptr::from_ref(mark).expose_provenance(), 0);
 }
 
 /// Identities are positive.

@@ -1,5 +1,7 @@
 //! For whom a thread works: what the kernel's side was told, and what to return to.
 
+use crate::threads::FromNoughts;
+
 /// Units within units that are returned from. Beyond it the thread works for nobody when it comes back.
 const MAX_DEPTH: usize = 32;
 /// Nobody.
@@ -24,6 +26,8 @@ pub(crate) struct Thread {
     is_mounted: bool,
     /// It has run a virtual thread, and will run nothing else.
     is_carrier: bool,
+    /// How often virtual threads came and went.
+    switches: u32,
     depth: usize,
     before: [i32; MAX_DEPTH],
 }
@@ -41,6 +45,11 @@ impl Thread {
     /// Returns the unit that it works for.
     pub(crate) fn unit(&self) -> Option<i32> {
         (self.unit != NOBODY).then_some(self.unit)
+    }
+
+    /// Returns a number that is another one once another virtual thread runs on it.
+    pub(crate) fn switches(&self) -> u32 {
+        self.switches
     }
 
     fn set(&mut self, unit: i32, kernel: &impl Kernel) {
@@ -95,6 +104,7 @@ impl Thread {
     pub(crate) fn mount(&mut self, unit: i32, kernel: &impl Kernel) {
         self.is_carrier = true;
         self.is_mounted = true;
+        self.switches = self.switches.wrapping_add(1);
         self.set(unit, kernel);
     }
 
@@ -106,6 +116,9 @@ impl Thread {
     }
 }
 
+// SAFETY: all fields are numbers and flags.
+unsafe impl FromNoughts for Thread {}
+
 impl Default for Thread {
     fn default() -> Self {
         Self {
@@ -113,6 +126,7 @@ impl Default for Thread {
             unit: NOBODY,
             is_mounted: false,
             is_carrier: false,
+            switches: 0,
             depth: 0,
             before: [NOBODY; MAX_DEPTH],
         }

@@ -1,6 +1,6 @@
 //! Records on the ring. Each begins with an [`EventHeader`] whose `kind` tells which struct it is.
 
-use crate::{FINGERPRINT_BYTES, MAX_ARGUMENTS, MAX_UNIX_PATH, PIPE_BYTES};
+use crate::{FINGERPRINT_BYTES, MAX_ARGUMENTS, MAX_UNIX_PATH, PIPE_BYTES, TlsMark};
 
 /// `EventHeader::kind` of a [`DataEvent`].
 pub const KIND_DATA: u8 = 1;
@@ -451,6 +451,7 @@ const _: () = {
     assert!(size_of::<PlaintextEvent>() == 96);
     assert!(size_of::<CiphertextEvent>() == 112);
     assert!(size_of::<TlsEndEvent>() == 40);
+    assert!(size_of::<TlsMark>() == 56);
     assert!(size_of::<MappedEvent>() == 32);
     assert!(size_of::<PeerEvent>() == 64);
 };

@@ -31,6 +31,36 @@ pub const MARK_CLAIM_NOBODY: u64 = 0x52e4;
 /// `kill(token, MARK_ASK)`: the unit asks for a message, and works on what its calls bring.
 pub const MARK_ASK: u64 = 0x52e5;
 
+/// `kill(any, MARK_TLS, address)`: TLS moves bytes, as the [`TlsMark`] at the address says.
+pub const MARK_TLS: u64 = 0x52e6;
+
+/// What a part inside a process tells of its TLS: plaintext, ciphertext, both, or only that a socket begins to shake hands.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TlsMark {
+    /// As in [`PlaintextEvent::object`](crate::PlaintextEvent::object); 0 where the socket stands for it.
+    pub object: u64,
+    /// Address of the plaintext.
+    pub plaintext: u64,
+    /// Address of its last [`FRAME_BYTES`](crate::FRAME_BYTES) bytes; 0 where they cannot be read. It counts only where not
+    /// all is copied.
+    pub end: u64,
+    /// Address of the ciphertext, which begins with a record's header; 0 for none.
+    pub ciphertext: u64,
+    /// Bytes of plaintext; 0 for none.
+    pub length: u32,
+    /// Bytes of it that can be read at its address.
+    pub together: u32,
+    /// Bytes of ciphertext.
+    pub ciphertext_length: u32,
+    /// Descriptor of the socket; -1 where it is not known.
+    pub descriptor: i32,
+    /// `DIRECTION_*`
+    pub direction: u32,
+    /// As in [`PlaintextEvent::ends_record`](crate::PlaintextEvent::ends_record).
+    pub ends_record: u32,
+}
+
 /// Capture up to [`SocketPolicy::capture_bytes`] of each call: a few hundred for headers only, more for all.
 pub const SOCKET_FULL: u8 = 0;
 /// Nothing on this socket is of interest: its calls cost one look-up.

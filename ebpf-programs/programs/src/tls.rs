@@ -5,7 +5,10 @@
 //! library's structs is read.
 
 mod functions;
+mod mark;
 mod memory;
+
+pub(crate) use mark::marked;
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use remora_abi::{
@@ -90,6 +93,20 @@ struct Moved {
     address: u64,
     length: u32,
     ends_record: bool,
+    /// Bytes that can be read at the address.
+    together: u32,
+    /// Address of the last [`FRAME_BYTES`] bytes; 0 where they cannot be read.
+    end: u64,
+}
+
+/// Whose bytes are moved, which way, and since when.
+struct Mover {
+    /// The object.
+    object: u64,
+    /// `DIRECTION_*`
+    direction: u8,
+    /// When the call began.
+    time_ns: u64,
 }
 
 #[inline(always)]
@@ -100,8 +117,14 @@ fn key(object: u64) -> TlsKey {
 /// Returns what is remembered of an object, from now on if nothing was.
 #[inline(always)]
 fn object(key: &TlsKey) -> Option<&'static mut TlsObject> {
+    object_from(key, 0)
+}
+
+/// Returns what is remembered of an object, which has moved `begin` bytes in either direction if nothing was.
+#[inline(always)]
+fn object_from(key: &TlsKey, begin: u64) -> Option<&'static mut TlsObject> {
     if TLS_OBJECTS.get_ptr_mut(key).is_none() {
-        let new = TlsObject { moved: [0; 2], sock: 0, inode: 0, family: 0, fingerprints: [0; 2], padding: 0 };
+        let new = TlsObject { moved: [begin; 2], sock: 0, inode: 0, family: 0, fingerprints: [0; 2], padding: 0 };
         let _ = TLS_OBJECTS.insert(key, &new, 0);
     }
     // SAFETY: the pointer is that of a map entry. Where two goroutines write at once, one's bytes may go uncounted.
@@ -292,12 +315,16 @@ fn finish(caller: u64, call: &TlsCall, registers: &Registers, task: Task) {
         return;
     }
     let ends_record = call.direction == DIRECTION_INGRESS && moved < call.length;
-    let moved = Moved { address: call.buffer, length: moved as u32, ends_record };
-    tell(call, object, moved, task);
+    let length = moved as u32;
+    // Looked at only where there are more.
+    let end = call.buffer.wrapping_add(moved).wrapping_sub(u64::from(FRAME_BYTES));
+    let moved = Moved { address: call.buffer, length, ends_record, together: length, end };
+    let mover = Mover { object: call.object, direction: call.direction, time_ns: call.time_ns };
+    tell(&mover, object, moved, task);
 }
 
 #[inline(always)]
-fn tell(call: &TlsCall, object: &mut TlsObject, moved: Moved, task: Task) {
+fn tell(call: &Mover, object: &mut TlsObject, moved: Moved, task: Task) {
     let now_ns = read::now_ns();
     let is_egress = call.direction == DIRECTION_EGRESS;
     let (own, other) = if is_egress { (0, 1) } else { (1, 0) };
@@ -319,20 +346,21 @@ fn tell(call: &TlsCall, object: &mut TlsObject, moved: Moved, task: Task) {
     event.data.reverse_position = object.moved[other] as u32;
     event.data.turn = thread::known().map_or(0, |thread| thread.turn);
     let budget = budget(object, before);
-    if moved.length <= budget {
+    let budget = if moved.together < budget { moved.together } else { budget };
+    if moved.length <= budget || moved.end == 0 {
         event.data.length = moved.length;
-        emit::data(&event, moved.address, moved.length);
+        emit::data(&event, moved.address, if moved.length < budget { moved.length } else { budget });
         return;
     }
     // The beginning, and the end, which often ends a message.
-    let beginning = moved.length - FRAME_BYTES;
+    let beginning = moved.length.saturating_sub(FRAME_BYTES);
     event.data.length = beginning;
     event.ends_record = 0;
     emit::data(&event, moved.address, if beginning < budget { beginning } else { budget });
     event.data.position = event.data.position.wrapping_add(beginning);
-    event.data.length = FRAME_BYTES;
+    event.data.length = moved.length - beginning;
     event.ends_record = moved.ends_record.into();
-    emit::frame(&event, moved.address + u64::from(beginning), FRAME_BYTES);
+    emit::frame(&event, moved.end, FRAME_BYTES);
 }
 
 /// Returns how many bytes of a call are copied, at least [`FRAME_BYTES`].

@@ -24,12 +24,16 @@ const ATTACH_WITHIN: Duration = Duration::from_secs(15);
 
 /// Puts parts into JVMs.
 #[derive(Debug)]
-pub(super) struct Jvm;
+pub(super) struct Jvm {
+    /// Whether the part tells what the JVM's own TLS encrypts.
+    pub(super) tells_jsse: bool,
+}
 
 impl Mechanism for Jvm {
     fn attach(&mut self, target: &Target) -> Result<(), Refusal> {
         let process = Process::examine(target)?;
-        load(target, &process, part::ON, Instant::now() + ATTACH_WITHIN)
+        let options = if self.tells_jsse { part::ON_WITH_TLS } else { part::ON };
+        load(target, &process, options, Instant::now() + ATTACH_WITHIN)
     }
 
     fn detach(&mut self, target: &Target, until: Instant) -> Result<(), Refusal> {
@@ -43,7 +47,10 @@ fn load(target: &Target, process: &Process, options: &str, until: Instant) -> Re
     let listener = Listener::wake(target, process, until)?;
     let file = part::File::place(process)?;
     let answer = listener.command(&["load", file.path(), "true", options], until)?;
-    answer::read(&answer).map_err(Refusal::from)
+    if !answer::read(&answer)?.tells_jsse {
+        tracing::warn!(pid = target.tgid, "requests inside TLS are missing: the JVM's JSSE is not one that is known");
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -128,11 +135,11 @@ public class Program {
         let target = java.target();
         let mapped = || std::fs::read_to_string(format!("/proc/{}/maps", target.tgid)).unwrap();
         for _ in 0..2 {
-            Jvm.attach(&target).unwrap();
+            Jvm { tells_jsse: true }.attach(&target).unwrap();
             assert!(mapped().contains(".remora-jvm-"));
             assert!(!left_behind(target.tgid));
             java.wait_for_rounds();
-            Jvm.detach(&target, Instant::now() + ATTACH_WITHIN).unwrap();
+            Jvm { tells_jsse: true }.detach(&target, Instant::now() + ATTACH_WITHIN).unwrap();
             assert!(!left_behind(target.tgid));
             java.wait_for_rounds();
         }
@@ -142,7 +149,7 @@ public class Program {
     fn a_jvm_that_forbids_tools_is_left_alone() {
         let folder = tempfile::tempdir().unwrap();
         let java = Java::start(folder.path(), &["-XX:+DisableAttachMechanism"]);
-        let refused = Jvm.attach(&java.target()).unwrap_err();
+        let refused = Jvm { tells_jsse: true }.attach(&java.target()).unwrap_err();
         assert_eq!(refused.label(), "forbidden");
         java.wait_for_rounds();
     }

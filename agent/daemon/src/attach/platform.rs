@@ -33,9 +33,9 @@ impl Platform {
     }
 
     /// Returns the means to put its part into processes.
-    pub(super) fn mechanism(self, own: &OwnConnections) -> Box<dyn Mechanism> {
+    pub(super) fn mechanism(self, own: &OwnConnections, tells_jsse: bool) -> Box<dyn Mechanism> {
         match self {
-            Platform::Jvm => Box::new(Jvm),
+            Platform::Jvm => Box::new(Jvm { tells_jsse }),
             Platform::Node => Box::new(Node::new(own.clone())),
         }
     }
@@ -49,12 +49,22 @@ impl fmt::Display for Platform {
 
 /// The platforms whose processes get a part: what `--attach` says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Platforms(Vec<Platform>);
+pub struct Platforms {
+    platforms: Vec<Platform>,
+    /// Whether parts inside JVMs tell what JSSE encrypts.
+    pub(super) tells_jsse: bool,
+}
 
 impl Platforms {
     /// Returns each platform once.
     pub fn iter(&self) -> impl Iterator<Item = Platform> + '_ {
-        self.0.iter().copied()
+        self.platforms.iter().copied()
+    }
+
+    /// Returns the same platforms, whose JVMs tell what their own TLS (JSSE) encrypts, or do not.
+    #[must_use]
+    pub fn telling_jsse(self, tells_jsse: bool) -> Self {
+        Self { tells_jsse, ..self }
     }
 }
 
@@ -85,7 +95,7 @@ impl FromStr for Platforms {
                 platforms.push(*platform);
             }
         }
-        Ok(Self(platforms))
+        Ok(Self { platforms, tells_jsse: false })
     }
 }
 
@@ -109,7 +119,7 @@ mod tests {
 
     #[test]
     fn lists_are_read_and_mistakes_named() {
-        let read = |text: &str| text.parse::<Platforms>().map(|platforms| platforms.0);
+        let read = |text: &str| text.parse::<Platforms>().map(|platforms| platforms.platforms);
         assert_eq!(read("off"), Ok(vec![]));
         assert_eq!(read("node"), Ok(vec![Platform::Node]));
         assert_eq!(read("node, node"), Ok(vec![Platform::Node]));

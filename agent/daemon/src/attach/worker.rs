@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
-use super::own::OwnConnections;
 use super::platform::{Mechanism, Platform};
 use super::refusal::Refusal;
 use super::target::Target;
@@ -46,7 +45,7 @@ struct Try {
 impl Worker {
     pub(super) fn new(
         platform: Platform,
-        own: &OwnConnections,
+        mechanism: Box<dyn Mechanism>,
         outcomes: SyncSender<Outcome>,
         ledger: &Ledger,
     ) -> Self {
@@ -57,7 +56,7 @@ impl Worker {
         });
         Self {
             platform,
-            mechanism: platform.mechanism(own),
+            mechanism,
             outcomes,
             ledger: ledger.clone(),
             due: HashMap::new(),

@@ -83,6 +83,8 @@ pub struct Capture {
     pub unknown_connections: Option<bool>,
     /// Look into TLS libraries, so that requests inside TLS are seen: `--tls`; default true.
     pub tls: Option<bool>,
+    /// Look into Java's own TLS (JSSE) too, where `attach` has a part in the JVM and `tls` is on; default true.
+    pub jsse: Option<bool>,
 }
 
 /// `[redaction]`

@@ -65,6 +65,8 @@ pub struct Capture {
     pub dns_ports: DatagramPorts,
     /// Whether TLS libraries are probed.
     pub tls: bool,
+    /// Whether parts inside JVMs tell what JSSE encrypts.
+    pub jsse: bool,
 }
 
 /// The metrics server.
@@ -196,7 +198,8 @@ fn capture(flag: Option<u32>, tls: Option<Switch>, file: &File) -> Result<Captur
             .ok_or_else(|| value("capture dns_ports", &format!("{ports:?}"), "one to four ports"))?,
     };
     let tls = tls.map(|switch| switch == Switch::On).or(file.capture.tls).unwrap_or(true);
-    Ok(Capture { bytes, dns_ports, tls })
+    let jsse = tls && file.capture.jsse.unwrap_or(true);
+    Ok(Capture { bytes, dns_ports, tls, jsse })
 }
 
 fn engine(evidence: Option<ContentEvidence>, file: &File) -> Result<remora_engine::Settings, Error> {

@@ -1,14 +1,15 @@
 //! The `Code` attribute of a method (JVM specification, 4.7.3), with a call before or around the instructions.
 
-use super::instructions::{self, ALOAD, ALOAD_0, ATHROW, INVOKESTATIC, NOP};
+use super::instructions::{self, ALOAD, ALOAD_0, ATHROW, DUP, ILOAD, ILOAD_0, INVOKESTATIC, NOP};
 use super::pool::{Added, Pool};
 use super::{Reader, Refusal, Writer, frames};
-use crate::hooks::{Call, Hook};
+use crate::hooks::{Hook, Insertion, Local};
 
-/// Length of an inserted call.
-const INSERTED: u32 = 4;
-/// Length of an inserted call whose argument has an index of its own.
-const INSERTED_WITH_INDEX: u32 = 8;
+/// What is inserted is as many times as long, so that the padding of switches stays what it was.
+const ALIGNMENT: usize = 4;
+/// Length of a call, and of the handler of exceptions.
+const CALL_BYTES: usize = 3;
+const HANDLER_BYTES: u32 = 4;
 /// Locals that an instruction of one byte loads.
 const SHORT_LOCALS: u8 = 4;
 /// Code that is longer than this cannot be named by the tables (JVM specification, 4.9.1).
@@ -33,20 +34,21 @@ pub(super) struct Layout<'a> {
     code: &'a [u8],
     /// Length of the call before the first instruction.
     before: u32,
-    is_around: bool,
+    /// Length of the call before each return.
+    after: u32,
 }
 
 impl Layout<'_> {
     /// Returns where the instruction is that was at `old`, or the call that was put before it.
     pub(super) fn moved(&self, old: u32) -> Result<u32, Refusal> {
         let mut inserted = self.before;
-        if self.is_around {
+        if self.after != 0 {
             for instruction in instructions::all(self.code) {
                 let instruction = instruction?;
                 if instruction.at >= old {
                     break;
                 }
-                inserted += if instruction.is_return() { INSERTED } else { 0 };
+                inserted += if instruction.is_return() { self.after } else { 0 };
             }
         }
         old.checked_add(inserted).ok_or(Refusal::TooLong)
@@ -79,15 +81,30 @@ impl<'a> Code<'a> {
         hook: &Hook,
         major: u16,
     ) -> Result<(), Refusal> {
-        let before = hook.argument.map_or(INSERTED, call_length);
-        let layout = Layout { code: self.instructions, before, is_around: hook.is_around };
+        let length = |insertion: Option<Insertion>| insertion.map_or(0, |insertion| length_of(&insertion));
+        let layout =
+            Layout { code: self.instructions, before: length(hook.before), after: length(hook.after) };
         let length = writer.length_later()?;
-        writer.u16(self.max_stack.max(1))?;
+        writer.u16(self.stack_with(hook)?)?;
         writer.u16(self.max_locals)?;
         let body = self.instructions(writer, added, hook, layout)?;
-        self.handlers(writer, layout, body)?;
-        self.attributes(writer, pool, added, layout, body, major)?;
+        let handler = hook.is_around.then_some(body);
+        self.handlers(writer, layout, handler)?;
+        self.attributes(writer, pool, added, layout, handler, major)?;
         writer.fill_length(length)
+    }
+
+    /// Returns how many values the stack must have room for.
+    fn stack_with(&self, hook: &Hook) -> Result<u16, Refusal> {
+        let values = |insertion: &Insertion| {
+            // An exception, or what is returned, may lie below.
+            let values = insertion.arguments.len().saturating_add(usize::from(insertion.takes_returned));
+            u16::try_from(values).map_err(|_| Refusal::TooLong)
+        };
+        let before = hook.before.as_ref().map_or(Ok(0), values)?;
+        let after = hook.after.as_ref().map_or(Ok(0), values)?;
+        let after = self.max_stack.checked_add(after).ok_or(Refusal::TooLong)?;
+        Ok(before.max(after).max(1))
     }
 
     /// Writes the instructions, and returns where those of the method itself end.
@@ -100,21 +117,24 @@ impl<'a> Code<'a> {
     ) -> Result<u32, Refusal> {
         let length = writer.length_later()?;
         let begin = writer.length();
-        call(writer, hook.argument, added.method(hook.call)?)?;
-        let leave = added.method(Call::Leave)?;
+        if let Some(before) = &hook.before {
+            insert(writer, before, added)?;
+        }
         for instruction in instructions::all(self.instructions) {
             let instruction = instruction?;
-            if hook.is_around && instruction.is_return() {
-                writer.put(&[NOP, INVOKESTATIC])?;
-                writer.u16(leave)?;
+            if let Some(after) = hook.after.as_ref().filter(|_| instruction.is_return()) {
+                if after.takes_returned && !instruction.returns_one_value() {
+                    return Err(Refusal::Unknown);
+                }
+                insert(writer, after, added)?;
             }
             instruction.write(writer, |old| layout.moved(old))?;
         }
         let end = writer.length().saturating_sub(begin);
-        let end = u32::try_from(end).ok().filter(|end| end + INSERTED <= MAX_CODE);
-        if hook.is_around {
+        let end = u32::try_from(end).ok().filter(|end| end + HANDLER_BYTES <= MAX_CODE);
+        if let Some(after) = hook.after.as_ref().filter(|_| hook.is_around) {
             writer.u8(INVOKESTATIC)?;
-            writer.u16(leave)?;
+            writer.u16(added.method(after.call)?)?;
             writer.u8(ATHROW)?;
         }
         writer.fill_length(length)?;
@@ -122,9 +142,14 @@ impl<'a> Code<'a> {
     }
 
     /// Writes the handlers of exceptions, and last the one for all that are not caught.
-    fn handlers(&self, writer: &mut Writer<'_>, layout: Layout<'_>, body: u32) -> Result<(), Refusal> {
+    fn handlers(
+        &self,
+        writer: &mut Writer<'_>,
+        layout: Layout<'_>,
+        last: Option<u32>,
+    ) -> Result<(), Refusal> {
         let count = u16::try_from(self.handlers.len() / 8).map_err(|_| Refusal::TooLong)?;
-        writer.u16(count.checked_add(u16::from(layout.is_around)).ok_or(Refusal::TooLong)?)?;
+        writer.u16(count.checked_add(u16::from(last.is_some())).ok_or(Refusal::TooLong)?)?;
         let mut reader = Reader::new(self.handlers);
         while !reader.is_at_end() {
             for _ in 0..3 {
@@ -132,8 +157,8 @@ impl<'a> Code<'a> {
             }
             writer.u16(reader.u16()?)?;
         }
-        if layout.is_around {
-            let handler = u16::try_from(body).map_err(|_| Refusal::TooLong)?;
+        if let Some(handler) = last {
+            let handler = u16::try_from(handler).map_err(|_| Refusal::TooLong)?;
             writer.u16(u16::try_from(layout.before).map_err(|_| Refusal::TooLong)?)?;
             writer.u16(handler)?;
             writer.u16(handler)?;
@@ -148,10 +173,9 @@ impl<'a> Code<'a> {
         pool: &Pool<'_>,
         added: &Added,
         layout: Layout<'_>,
-        body: u32,
+        handler: Option<u32>,
         major: u16,
     ) -> Result<(), Refusal> {
-        let handler = layout.is_around.then_some(body);
         let has_frames = self.has_frames(pool)?;
         let wants_frames = handler.is_some() && !has_frames && major >= FRAMES_SINCE;
         let count = self.attribute_count.checked_add(u16::from(wants_frames));
@@ -195,19 +219,40 @@ impl<'a> Code<'a> {
     }
 }
 
-fn call_length(argument: u8) -> u32 {
-    if argument < SHORT_LOCALS { INSERTED } else { INSERTED_WITH_INDEX }
+fn length_of_load(local: Local) -> usize {
+    let (Local::Object(local) | Local::Int(local)) = local;
+    if local < SHORT_LOCALS { 1 } else { 2 }
 }
 
-/// Writes a call of a static method, with a local variable as its argument if there is one.
-fn call(writer: &mut Writer<'_>, argument: Option<u8>, method: u16) -> Result<(), Refusal> {
-    match argument {
-        None => writer.u8(NOP)?,
-        Some(local) if local < SHORT_LOCALS => writer.u8(ALOAD_0.saturating_add(local))?,
-        Some(local) => writer.put(&[NOP, NOP, NOP, ALOAD, local])?,
+/// Returns how many bytes an insertion has without what fills it up.
+fn bare_length(insertion: &Insertion) -> usize {
+    let loads: usize = insertion.arguments.iter().map(|local| length_of_load(*local)).sum();
+    loads.saturating_add(CALL_BYTES).saturating_add(usize::from(insertion.takes_returned))
+}
+
+fn length_of(insertion: &Insertion) -> u32 {
+    u32::try_from(bare_length(insertion).next_multiple_of(ALIGNMENT)).unwrap_or(u32::MAX)
+}
+
+/// Writes a call of a static method.
+fn insert(writer: &mut Writer<'_>, insertion: &Insertion, added: &Added) -> Result<(), Refusal> {
+    let bare = bare_length(insertion);
+    for _ in bare..bare.next_multiple_of(ALIGNMENT) {
+        writer.u8(NOP)?;
+    }
+    if insertion.takes_returned {
+        writer.u8(DUP)?;
+    }
+    for argument in insertion.arguments {
+        match *argument {
+            Local::Object(local) if local < SHORT_LOCALS => writer.u8(ALOAD_0.saturating_add(local))?,
+            Local::Object(local) => writer.put(&[ALOAD, local])?,
+            Local::Int(local) if local < SHORT_LOCALS => writer.u8(ILOAD_0.saturating_add(local))?,
+            Local::Int(local) => writer.put(&[ILOAD, local])?,
+        }
     }
     writer.u8(INVOKESTATIC)?;
-    writer.u16(method)
+    writer.u16(added.method(insertion.call)?)
 }
 
 fn lines(writer: &mut Writer<'_>, table: &[u8], layout: Layout<'_>) -> Result<(), Refusal> {

@@ -2,8 +2,11 @@
 
 use super::{Reader, Refusal, Writer};
 
+pub(super) const ILOAD: u8 = 0x15;
 pub(super) const ALOAD: u8 = 0x19;
+pub(super) const ILOAD_0: u8 = 0x1a;
 pub(super) const ALOAD_0: u8 = 0x2a;
+pub(super) const DUP: u8 = 0x59;
 pub(super) const ATHROW: u8 = 0xbf;
 pub(super) const INVOKESTATIC: u8 = 0xb8;
 pub(super) const NOP: u8 = 0x00;
@@ -96,6 +99,11 @@ impl Instruction<'_> {
     /// Returns whether the method ends here, other than by an exception.
     pub(super) fn is_return(&self) -> bool {
         matches!(self.opcode(), 0xac..=0xb1)
+    }
+
+    /// Returns whether the method returns an `int` or an object here.
+    pub(super) fn returns_one_value(&self) -> bool {
+        matches!(self.opcode(), 0xac | 0xb0)
     }
 
     /// Writes it with its targets where `moved` puts them.

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::helper;
-use crate::hooks::{self, Call};
+use crate::hooks::{self, Call, Local};
 
 /// Returns the class `Sample` with one method `name`, whose code, exception table and frames are given.
 fn class_with(name: &str, code: &[u8], handlers: &[u8], frames: &[u8]) -> Vec<u8> {
@@ -57,7 +57,7 @@ fn rewritten(class: &[u8], hooks: &[Hook]) -> Result<Vec<u8>, Refusal> {
 }
 
 fn around(name: &'static str) -> [Hook; 1] {
-    [Hook::around("Sample", name, "()V", Call::Fresh, None)]
+    [Hook::around("Sample", name, "()V", Call::Fresh, &[])]
 }
 
 /// A loop over a switch with two returns: all that has to be moved.
@@ -106,7 +106,7 @@ fn targets_handlers_and_frames_move_with_their_instructions() {
 #[test]
 fn an_argument_with_an_index_of_its_own_takes_eight_bytes() {
     let class = class_with("run", &CODE, &[], &[0, 1, 20]);
-    let hook = Hook::around("Sample", "run", "()V", Call::Give, Some(4));
+    let hook = Hook::around("Sample", "run", "()V", Call::Give, &[Local::Object(4)]);
     let out = rewritten(&class, &[hook]).unwrap();
     let code = &out[position(&out, &[0x00, 0x00, 0x00, 0x19, 4, 0xb8])..];
     assert_eq!(code[8..12], [0x1a, 0xab, 0, 0], "the padding of the switch stays what it was");
@@ -156,8 +156,9 @@ fn the_helper_classes_fit_their_room_and_are_class_files() {
         let mut room = vec![0; helper::ROOM];
         let length = write(&mut room).unwrap();
         room.truncate(length);
-        let hooks = [Hook::around("x", "absent", "()", Call::Fresh, None)];
+        let hooks = [Hook::around("x", "absent", "()", Call::Fresh, &[])];
         assert_eq!(rewritten(&room, &hooks), Err(Refusal::NothingToDo), "it is read to its end");
     }
-    assert!(hooks::ALL.iter().all(|hook| Call::ALL.contains(&hook.call)));
+    let insertions = hooks::ALL.iter().flat_map(|hook| [hook.before, hook.after]).flatten();
+    assert!(insertions.map(|insertion| insertion.call).all(|call| Call::ALL.contains(&call)));
 }

@@ -3,7 +3,7 @@
 
 use remora_abi::{
     CLAIM_POSITION, ClaimEvent, DATA_TOKEN, GiftEvent, KIND_ASK, KIND_CLAIM, KIND_GIFT, Loss, MARK_ASK,
-    MARK_CLAIM, MARK_GIVE, MARK_LEAVE, MARK_TAKE, ProcessPolicy,
+    MARK_CLAIM, MARK_GIVE, MARK_LEAVE, MARK_TAKE, MARK_TLS, ProcessPolicy,
 };
 
 use super::Task;
@@ -11,7 +11,7 @@ use crate::arch::Registers;
 use crate::maps::lose;
 use crate::socket::find::find;
 use crate::socket::transfer::{observed_process, written_position};
-use crate::{emit, read, thread};
+use crate::{emit, read, thread, tls};
 
 /// From here on, the running thread executes this unit of work; 0 for none.
 #[inline(always)]
@@ -74,7 +74,7 @@ fn claim(token: u64, descriptor: u64, ahead: u32) {
 #[inline(always)]
 pub(crate) fn marked(registers: &Registers) {
     let (token, mark) = (registers.first(), registers.second());
-    if !(MARK_TAKE..=MARK_ASK).contains(&mark) {
+    if !(MARK_TAKE..=MARK_TLS).contains(&mark) {
         return;
     }
     let Some(process) = observed_process() else { return };
@@ -85,6 +85,7 @@ pub(crate) fn marked(registers: &Registers) {
         MARK_TAKE => take(token),
         MARK_GIVE => give(token, registers, &process),
         MARK_LEAVE => take(0),
+        MARK_TLS => tls::marked(registers.third()),
         MARK_ASK => tell(KIND_ASK, token, 0, Task::UNKNOWN),
         _ => claim(if mark == MARK_CLAIM { token } else { 0 }, registers.third(), registers.fourth() as u32),
     }

@@ -11,6 +11,7 @@ use super::suitable::Process;
 
 /// What the part is told when it is to begin, and when it is to end.
 pub(super) const ON: &str = "on";
+pub(super) const ON_WITH_TLS: &str = "on,tls";
 pub(super) const OFF: &str = "off";
 
 /// The library, which `cargo xtask build` makes.

@@ -1,0 +1,104 @@
+//! What a part inside a process tells of TLS that has no library: the JVM's.
+
+use remora_abi::{
+    CiphertextEvent, DIRECTION_EGRESS, DIRECTION_INGRESS, FINGERPRINT_BYTES, KIND_CIPHERTEXT, Loss, TlsMark,
+};
+
+use super::{Moved, Mover, TlsObject, key, object_from, tell};
+use crate::maps::lose;
+use crate::runtime::task_of_thread;
+use crate::socket::find::find;
+use crate::socket::transfer::observed_process;
+use crate::{emit, read};
+
+/// What an object is said to have moved before it was first seen, unless it was seen shaking hands: as if a byte was missed.
+const UNKNOWN_BEGINNING: u64 = 1;
+
+/// Handles `kill(any, MARK_TLS, address)`.
+///
+/// A program of its own for the verifier, which would go through all of it again for each way that leads here.
+#[inline(never)]
+pub(crate) fn marked(address: u64) {
+    let Some(process) = observed_process() else { return };
+    let Some(mark) = read::user::<TlsMark>(address) else { return lose(Loss::UserMemory) };
+    let socket = if mark.descriptor < 0 { None } else { find(mark.descriptor as u64) };
+    let number = match &socket {
+        Some(found) => found.sock,
+        None => mark.object,
+    };
+    if number == 0 {
+        return;
+    }
+    let header = if mark.ciphertext == 0 { 0 } else { read::user::<u64>(mark.ciphertext).unwrap_or(0) };
+    let is_handshake = is_hello(header) || mark.length == 0 && socket.is_some();
+    let begin = if is_handshake { 0 } else { UNKNOWN_BEGINNING };
+    let direction = if mark.direction == 0 { DIRECTION_EGRESS } else { DIRECTION_INGRESS };
+    if is_application_data(header) && (mark.length != 0 || direction == DIRECTION_INGRESS) {
+        tell_ciphertext(number, direction, &mark);
+    }
+    let Some(object) = object_from(&key(number), begin) else { return };
+    if let Some(found) = socket {
+        if object.sock != 0 && object.inode != found.inode {
+            object.moved = [begin; 2];
+        }
+        object.sock = found.sock;
+        object.inode = found.inode;
+        object.family = found.family;
+    }
+    if mark.length != 0 {
+        tell_plaintext(number, direction, object, &mark, task_of_thread(&process));
+    }
+}
+
+#[inline(always)]
+fn tell_plaintext(
+    number: u64,
+    direction: u8,
+    object: &mut TlsObject,
+    mark: &TlsMark,
+    task: crate::runtime::Task,
+) {
+    let mover = Mover { object: number, direction, time_ns: read::now_ns() };
+    let moved = Moved {
+        address: mark.plaintext,
+        length: mark.length,
+        ends_record: mark.ends_record != 0,
+        together: mark.together,
+        end: mark.end,
+    };
+    tell(&mover, object, moved, task);
+}
+
+/// The beginning of a record (RFC 8446, 5.1).
+#[inline(always)]
+fn is_application_data(header: u64) -> bool {
+    let [kind, major, ..] = header.to_le_bytes();
+    kind == 23 && major == 3
+}
+
+/// The first message of a client or a server, which is not encrypted (RFC 8446, 4).
+#[inline(always)]
+fn is_hello(header: u64) -> bool {
+    let [kind, major, _, _, _, message, ..] = header.to_le_bytes();
+    kind == 22 && major == 3 && (message == 1 || message == 2)
+}
+
+#[inline(always)]
+fn tell_ciphertext(number: u64, direction: u8, mark: &TlsMark) {
+    let now_ns = read::now_ns();
+    emit::record::<CiphertextEvent>(|event| {
+        event.header = emit::header(KIND_CIPHERTEXT, now_ns);
+        event.header.direction = direction;
+        event.object = number;
+        event.length = mark.ciphertext_length;
+        let most = FINGERPRINT_BYTES as u32;
+        let is_read = read::user_bytes(&mut event.bytes, event.length, mark.ciphertext);
+        event.captured = if !is_read {
+            0
+        } else if event.length < most {
+            event.length
+        } else {
+            most
+        };
+    });
+}

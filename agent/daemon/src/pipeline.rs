@@ -321,7 +321,7 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
                 }
             }
             Observation::Ciphertext { ciphertext, at_ns } => {
-                self.engine.handle_ciphertext(&ciphertext, at_ns);
+                self.engine.handle_ciphertext(ciphertext, at_ns);
             }
             Observation::TlsEnd { tls, .. } => self.engine.handle_tls_end(tls),
             // The engine, or discovery, was told when they came.

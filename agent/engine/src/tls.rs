@@ -14,7 +14,7 @@ mod records;
 mod writes;
 
 pub(crate) use conversation::{Begins, Conversation, Told, begins};
-pub(crate) use join::Joins;
+pub(crate) use join::{Joins, Waits};
 
 /// Versions on the wire (RFC 8446, 4.2.1).
 pub(crate) mod version {

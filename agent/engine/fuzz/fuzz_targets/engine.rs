@@ -117,7 +117,7 @@ fn tls(engine: &mut Engine, input: &mut Input<'_>, now: u64) {
     let length = bytes.len() as u32 + if control & 32 == 0 { 0 } else { input.word() };
     match control >> 6 {
         0 => engine.handle_tls_end(tls),
-        1 => engine.handle_ciphertext(&Ciphertext { tls, direction, length, bytes }, now),
+        1 => engine.handle_ciphertext(Ciphertext { tls, direction, length, bytes }, now),
         _ => {
             let plaintext = Plaintext {
                 tls,

@@ -8,7 +8,7 @@ use crate::mix::mix;
 use crate::protocol::Request;
 use crate::semconv::{self, Value};
 use crate::session::{Outcome, Session};
-use crate::tls::{Begins, Conversation, Told, begins};
+use crate::tls::{Begins, Conversation, Told, Waits, begins};
 
 /// Why a connection of which only ciphertext is seen is ignored.
 const UNSEEN: &str = "tls_unseen";
@@ -63,19 +63,27 @@ impl Engine {
         }
         match self.joins.connection(object) {
             Some(id) => self.plaintext(id, plaintext, at_ns),
-            None => self.joins.wait(plaintext, at_ns, at_ns),
+            None => self.joins.wait(Waits::Plaintext(plaintext), at_ns, at_ns),
         }
     }
 
     /// Takes in the first ciphertext bytes that a library moved through memory within a call.
-    pub fn handle_ciphertext(&mut self, ciphertext: &Ciphertext, at_ns: u64) {
-        if let Some(id) = self.joins.connection(ciphertext.tls) {
-            let found = self.connections.get_mut(&id).and_then(|connection| connection.tls.as_mut());
-            if let Some(tls) = found {
-                tls.memory(ciphertext, at_ns);
-            }
-        } else if let Some(id) = self.joins.in_memory(ciphertext) {
+    pub fn handle_ciphertext(&mut self, ciphertext: Ciphertext, at_ns: u64) {
+        if self.joins.connection(ciphertext.tls).is_none()
+            && let Some(id) = self.joins.in_memory(&ciphertext)
+        {
             self.join(ciphertext.tls, id);
+        }
+        match self.joins.connection(ciphertext.tls) {
+            Some(id) => self.memory(id, &ciphertext, at_ns),
+            None => self.joins.wait(Waits::Ciphertext(ciphertext), at_ns, at_ns),
+        }
+    }
+
+    fn memory(&mut self, id: ConnectionId, ciphertext: &Ciphertext, at_ns: u64) {
+        let found = self.connections.get_mut(&id).and_then(|connection| connection.tls.as_mut());
+        if let Some(tls) = found {
+            tls.memory(ciphertext, at_ns);
         }
     }
 
@@ -125,7 +133,10 @@ impl Engine {
         }
         tls.join(object);
         for waiting in waiting {
-            self.plaintext(id, waiting.plaintext, waiting.at_ns);
+            match waiting.what {
+                Waits::Plaintext(plaintext) => self.plaintext(id, plaintext, waiting.at_ns),
+                Waits::Ciphertext(ciphertext) => self.memory(id, &ciphertext, waiting.at_ns),
+            }
         }
     }
 

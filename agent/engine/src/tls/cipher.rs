@@ -52,6 +52,12 @@ pub(super) fn overhead(version: u16, cipher: u16) -> Option<u16> {
     }
 }
 
+/// Returns the bytes of `Finished` in TLS 1.3 (RFC 8446, 4.4.4): by the hash of the suite.
+pub(super) fn finished_bytes(cipher: u16) -> u16 {
+    let hash = if name(cipher).is_some_and(|name| name.ends_with("SHA384")) { 48 } else { 32 };
+    4 + hash
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

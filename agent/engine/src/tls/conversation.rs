@@ -6,17 +6,17 @@ use super::places::Places;
 use super::reads::Reads;
 use super::records::{BEGINNING_BYTES, Beginning, Found, HEADER_BYTES, Header, Records, is_chain, kind};
 use super::version;
-use super::writes::{Measure, Writes, Written};
+use super::writes::{Measure, PADDING_BYTES, Writes, Written};
 use crate::connection::{Chunk, Stream};
 use crate::event::{Ciphertext, Data, Direction, Plaintext, TlsId};
 use crate::semconv::{self, Attributes, Value};
 
-/// Plaintext of a record of TLS 1.3 with `Finished` alone (RFC 8446, 4.4.4): by the hash of the suite.
-const FINISHED_BYTES: [u16; 2] = [4 + 32, 4 + 48];
 /// Records of a client's handshake that are encrypted, each of one message: certificate, its proof, and `Finished`.
 const MAX_HANDSHAKE_RECORDS: u64 = 3;
 /// By how much records can be longer than their plaintext, where that is always as many bytes.
-const OVERHEADS: [u16; 3] = [16, 17, 24];
+const OVERHEADS: [u16; 4] = [16, 17, PADDED_OVERHEAD, 24];
+/// By how much padded records of TLS 1.3 are longer.
+const PADDED_OVERHEAD: u16 = 17 + PADDING_BYTES;
 /// Beginnings of records that are kept for objects that nobody knows yet. More take the places of the first.
 const MAX_BEGINNINGS: usize = 16;
 /// How long, and for how many calls, a connection without plaintext is followed.
@@ -59,6 +59,10 @@ struct Half {
     places: Places,
     /// Records of application data up to `Finished`, once that was seen.
     finished: Option<u64>,
+    /// How much padding its records have, once that is known.
+    padding: Option<u16>,
+    /// By how much its records are longer, as calls have shown: how often.
+    learned: Option<(u16, u32)>,
     /// Where the counts of the object begin, and the position behind what was told last.
     base: u32,
     end: u32,
@@ -90,8 +94,6 @@ pub(crate) struct Conversation {
     /// Where the client's bytes go, once it has said hello.
     client_direction: Option<Direction>,
     object: Option<TlsId>,
-    /// By how much records are longer, as writes have shown: how often.
-    learned: Option<(u16, u32)>,
     /// Beginnings of records, while it has no object.
     beginnings: Vec<(Direction, Beginning)>,
     has_plaintext: bool,
@@ -122,7 +124,6 @@ impl Conversation {
             server: None,
             client_direction: None,
             object: None,
-            learned: None,
             beginnings: Vec::new(),
             has_plaintext: false,
             is_from_start,
@@ -270,13 +271,18 @@ impl Conversation {
         }
     }
 
-    /// Finds the end of a client's handshake: what follows is the application's.
+    /// Finds the end of a client's handshake: what follows is the application's. It is the first record whose plaintext has
+    /// a known length, so that it shows padding.
     fn finish(&mut self, direction: Direction, index: u64, length: u16) {
-        let Some(overhead) = self.overhead().filter(|_| self.is_1_3()) else { return };
-        let is_finished = index < MAX_HANDSHAKE_RECORDS
-            && length.checked_sub(overhead).is_some_and(|bytes| FINISHED_BYTES.contains(&bytes));
-        if is_finished && self.client_direction == Some(direction) {
-            self.half(direction).finished.get_or_insert(index + 1);
+        let server = self.server.as_ref().filter(|_| self.is_1_3());
+        let Some(cipher) = server.and_then(|server| server.cipher) else { return };
+        let whole = cipher::overhead(version::TLS_1_3, cipher).map(|bytes| bytes + cipher::finished_bytes(cipher));
+        let padding = whole.and_then(|whole| length.checked_sub(whole));
+        let is_finished = index < MAX_HANDSHAKE_RECORDS && padding.is_some_and(|bytes| [0, PADDING_BYTES].contains(&bytes));
+        let half = if direction == Direction::Egress { &mut self.egress } else { &mut self.ingress };
+        if is_finished && self.client_direction == Some(direction) && half.finished.is_none() {
+            half.finished = Some(index + 1);
+            half.padding = padding;
         }
     }
 
@@ -284,18 +290,31 @@ impl Conversation {
         self.server.as_ref().and_then(|hello| hello.version) == Some(version::TLS_1_3)
     }
 
-    fn overhead(&self) -> Option<u16> {
+    fn overhead(&self, direction: Direction) -> Option<u16> {
+        let (half, other) = match direction {
+            Direction::Egress => (&self.egress, &self.ingress),
+            Direction::Ingress => (&self.ingress, &self.egress),
+        };
         match &self.server {
-            Some(hello) => cipher::overhead(hello.version?, hello.cipher?),
-            // One may be chance.
-            None => self.learned.filter(|(_, times)| *times > 1).map(|(overhead, _)| overhead),
+            Some(hello) => cipher::overhead(hello.version?, hello.cipher?)?.checked_add(half.padding.unwrap_or(0)),
+            // One may be chance. Each end pads by itself.
+            None => half
+                .learned
+                .or(other.learned.filter(|(overhead, _)| *overhead != PADDED_OVERHEAD))
+                .filter(|(_, times)| *times > 1)
+                .map(|(overhead, _)| overhead),
         }
     }
 
     fn measure(&self, direction: Direction) -> Measure {
         let half = if direction == Direction::Egress { &self.egress } else { &self.ingress };
         let handshake_records = half.finished.unwrap_or_else(|| self.is_1_3().into());
-        Measure { overhead: self.overhead(), is_learnable: self.server.is_none(), handshake_records }
+        Measure {
+            overhead: self.overhead(direction),
+            is_learnable: self.server.is_none(),
+            handshake_records,
+            may_be_padded: self.is_1_3() && half.padding.is_none(),
+        }
     }
 
     /// Returns whether the records of the handshake are known.
@@ -315,6 +334,7 @@ impl Conversation {
         let direction = Direction::Ingress;
         let (measure, is_finished) = (self.measure(direction), self.is_finished(direction));
         let read = self.reads.read(&plaintext, at_ns, measure, is_finished);
+        self.learn(direction, read.excess, read.is_padded);
         self.ingress.places.note(plaintext.position, &[read.segment]);
         Some(self.tell(plaintext, at_ns, read.index))
     }
@@ -331,16 +351,21 @@ impl Conversation {
     /// Returns the next plaintext that had waited for its records.
     pub(crate) fn poll(&mut self, now_ns: u64) -> Option<Told> {
         let measure = self.measure(Direction::Egress);
-        let Written { plaintext, at_ns, segments, index, excess } = self.writes.poll(measure, now_ns)?;
-        if let Some(excess) = excess {
-            self.learn(excess);
-        }
+        let Written { plaintext, at_ns, segments, index, excess, is_padded } =
+            self.writes.poll(measure, now_ns)?;
+        self.learn(Direction::Egress, excess, is_padded);
         self.egress.places.note(plaintext.position, &segments);
         Some(self.tell(plaintext, at_ns, index))
     }
 
-    fn learn(&mut self, excess: u16) {
-        self.learned = match self.learned {
+    /// Notes by how much a record was longer than its plaintext, and whether that was padding.
+    fn learn(&mut self, direction: Direction, excess: Option<u16>, is_padded: bool) {
+        let half = self.half(direction);
+        if is_padded {
+            half.padding = Some(PADDING_BYTES);
+        }
+        let Some(excess) = excess else { return };
+        half.learned = match half.learned {
             _ if !OVERHEADS.contains(&excess) => None,
             Some((known, times)) if known == excess => Some((known, times.saturating_add(1))),
             _ => Some((excess, 1)),

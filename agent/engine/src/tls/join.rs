@@ -30,11 +30,34 @@ struct Print {
     beginning: Beginning,
 }
 
-/// Plaintext that waits, and when it was moved.
+/// What waits, and when it was told.
 #[derive(Debug)]
 pub(crate) struct Waiting {
-    pub(crate) plaintext: Plaintext,
+    pub(crate) what: Waits,
     pub(crate) at_ns: u64,
+}
+
+/// What a library has told.
+#[derive(Debug)]
+pub(crate) enum Waits {
+    Plaintext(Plaintext),
+    Ciphertext(Ciphertext),
+}
+
+impl Waits {
+    fn object(&self) -> TlsId {
+        match self {
+            Waits::Plaintext(plaintext) => plaintext.tls,
+            Waits::Ciphertext(ciphertext) => ciphertext.tls,
+        }
+    }
+
+    fn bytes_len(&self) -> usize {
+        match self {
+            Waits::Plaintext(plaintext) => plaintext.bytes.len(),
+            Waits::Ciphertext(ciphertext) => ciphertext.bytes.len(),
+        }
+    }
 }
 
 /// What is known by the beginnings of records, the last ones.
@@ -132,27 +155,29 @@ impl Joins {
     }
 
     fn lose_waiting(&mut self, object: TlsId) {
-        self.unjoined += self.take_waiting(object).len() as u64;
+        let lost = self.take_waiting(object);
+        let is_plaintext = |waiting: &&Waiting| matches!(waiting.what, Waits::Plaintext(_));
+        self.unjoined += lost.iter().filter(is_plaintext).count() as u64;
     }
 
-    /// Keeps plaintext until its object is joined.
-    pub(crate) fn wait(&mut self, plaintext: Plaintext, at_ns: u64, now_ns: u64) {
-        let object = plaintext.tls;
-        let weight = plaintext.bytes.len() + EVENT_BYTES;
+    /// Keeps what was told until its object is joined.
+    pub(crate) fn wait(&mut self, what: Waits, at_ns: u64, now_ns: u64) {
+        let object = what.object();
+        let weight = what.bytes_len() + EVENT_BYTES;
         let is_new = !self.waiting.contains_key(&object);
         let held = self.waiting.get(&object).map_or(0, |(_, bytes)| *bytes);
         let is_over = held + weight > MAX_OBJECT_BYTES
             || self.waiting_bytes + weight > MAX_BYTES
             || (is_new && self.waiting.len() >= MAX_OBJECTS);
         if is_over {
-            self.unjoined += 1;
+            self.unjoined += u64::from(matches!(what, Waits::Plaintext(_)));
             return;
         }
         if is_new {
             self.deadlines.push_back((now_ns.max(at_ns).saturating_add(MAX_WAIT_NS), object));
         }
         let (waiting, bytes) = self.waiting.entry(object).or_default();
-        waiting.push_back(Waiting { plaintext, at_ns });
+        waiting.push_back(Waiting { what, at_ns });
         *bytes += weight;
         self.waiting_bytes += weight;
     }
@@ -279,9 +304,9 @@ mod tests {
     fn what_waits_is_told_in_order_or_lost_and_counted() {
         let mut joins = Joins::default();
         for at_ns in 0..3 {
-            joins.wait(plaintext(object(1), b"abc"), at_ns, at_ns);
+            joins.wait(Waits::Plaintext(plaintext(object(1), b"abc")), at_ns, at_ns);
         }
-        joins.wait(plaintext(object(2), b"abc"), 5, 5);
+        joins.wait(Waits::Plaintext(plaintext(object(2), b"abc")), 5, 5);
         let (waiting, before) = joins.join(object(1), ONE);
         assert_eq!(waiting.iter().map(|waiting| waiting.at_ns).collect::<Vec<_>>(), [0, 1, 2]);
         assert_eq!(before, None);
@@ -295,7 +320,7 @@ mod tests {
     fn what_waits_is_bounded() {
         let mut joins = Joins::default();
         for at in 0..10_000u64 {
-            joins.wait(plaintext(object(at % 5000), &[0; 3000]), at, at);
+            joins.wait(Waits::Plaintext(plaintext(object(at % 5000), &[0; 3000])), at, at);
         }
         assert!(joins.held_bytes() <= MAX_BYTES && joins.waiting.len() <= MAX_OBJECTS);
         assert!(joins.unjoined() > 0);
@@ -316,7 +341,7 @@ mod tests {
         assert_eq!(joins.connection(object(1)), Some(OTHER));
         assert_eq!(joins.forget(object(1)), Some(OTHER));
         joins.join(object(2), ONE);
-        joins.wait(plaintext(object(3), b"abc"), 1, 1);
+        joins.wait(Waits::Plaintext(plaintext(object(3), b"abc")), 1, 1);
         assert_eq!((joins.forget_process(1), joins.unjoined()), (vec![ONE], 1));
         assert_eq!(joins.connection(object(2)), None);
     }

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 
 use super::places::{Segment, Wire};
 use super::records::{Beginning, Record};
-use super::writes::{Measure, segment};
+use super::writes::{Measure, PADDING_BYTES, segment};
 use crate::event::Plaintext;
 
 /// Records that wait to be read. More are not followed.
@@ -37,6 +37,10 @@ pub(super) struct Read {
     pub(super) segment: Segment,
     /// Records of application data before it, where that is known.
     pub(super) index: Option<u64>,
+    /// By how much its record is longer, where that was not known.
+    pub(super) excess: Option<u16>,
+    /// Its record is padded, which was not known.
+    pub(super) is_padded: bool,
 }
 
 /// The reads of one connection.
@@ -114,11 +118,21 @@ impl Reads {
             self.records.pop_front();
         }
         let index = self.records.front().map(|record| record.index);
-        let at = match self.footing {
+        let taken = self.taken_record();
+        let excess = taken.and_then(|at| self.excess(at, read, measure));
+        let padded = measure.padded().filter(|padded| taken.is_some_and(|at| self.is_whole(at, read, *padded)));
+        let is_padded = padded.is_some();
+        let measure = padded.unwrap_or(measure);
+        let taken = taken.filter(|at| self.is_whole(*at, read, measure));
+        let at = taken.or_else(|| match self.footing {
+            _ if self.is_of_another() => None,
             Footing::Sure => self.follow(read, measure),
             Footing::Seeking => self.seek(read, measure),
             Footing::Lost => self.find(read, measure),
-        };
+        });
+        if taken.is_some() {
+            self.offset = 0;
+        }
         self.has_hole = false;
         self.last_ns = at_ns;
         self.taken = None;
@@ -126,11 +140,13 @@ impl Reads {
         let Some(at) = at else {
             self.has_ended = read.ends_record;
             self.forget();
-            return Read { segment: none, index };
+            return Read { segment: none, index, excess, is_padded };
         };
         self.footing = Footing::Sure;
         self.records.drain(..at.min(self.records.len()));
-        let Some(record) = self.records.front() else { return Read { segment: none, index } };
+        let Some(record) = self.records.front() else {
+            return Read { segment: none, index, excess, is_padded };
+        };
         let (index, is_doubtful) = (Some(record.index), is_doubtful(record, measure));
         let wire = segment(record, measure).and_then(|segment| segment.wire);
         let wire = wire.filter(|_| !is_doubtful);
@@ -142,7 +158,32 @@ impl Reads {
             self.records.pop_front();
             self.offset = 0;
         }
-        Read { segment: Segment { length: read.length, wire }, index }
+        Read { segment: Segment { length: read.length, wire }, index, excess, is_padded }
+    }
+
+    /// Returns which record was seen being taken last.
+    fn taken_record(&self) -> Option<usize> {
+        let taken = self.taken.as_ref()?;
+        self.records.iter().position(|record| record.beginning.as_ref() == Some(taken))
+    }
+
+    /// Returns whether the record that was seen being taken is not the next one.
+    fn is_of_another(&self) -> bool {
+        let next = self.records.front().and_then(|record| record.beginning.as_ref());
+        self.taken.as_ref().zip(next).is_some_and(|(taken, next)| taken != next)
+    }
+
+    /// Returns whether a read can be all of a record.
+    fn is_whole(&self, at: usize, read: &Plaintext, measure: Measure) -> bool {
+        let record = self.records.get(at);
+        read.ends_record && record.and_then(|record| measure.plaintext_bytes(record)) == Some(read.length)
+    }
+
+    /// Returns by how much the record of a read is longer, where that was not known.
+    fn excess(&self, at: usize, read: &Plaintext, measure: Measure) -> Option<u16> {
+        let is_wanted = read.ends_record && measure.overhead.is_none() && measure.is_learnable;
+        let record = self.records.get(at).filter(|_| is_wanted)?;
+        record.length.checked_sub(u16::try_from(read.length).ok()?)
     }
 
     /// Returns which record a read comes from where it should be the first.
@@ -172,9 +213,8 @@ impl Reads {
     fn find(&self, read: &Plaintext, measure: Measure) -> Option<usize> {
         let is_whole =
             |record: &Record| read.ends_record && measure.plaintext_bytes(record) == Some(read.length);
-        if let Some(taken) = &self.taken {
-            let at = self.records.iter().position(|record| record.beginning.as_ref() == Some(taken))?;
-            return self.records.get(at).filter(|record| is_whole(record)).map(|_| at);
+        if self.taken.is_some() {
+            return None;
         }
         let is_alone = self.records.len() == 1 && self.has_ended && !self.has_hole;
         let record = self.records.front().filter(|_| is_alone && read.connection.is_some())?;
@@ -190,7 +230,8 @@ impl Reads {
 
 /// Returns whether a record may as well be a change of keys.
 fn is_doubtful(record: &Record, measure: Measure) -> bool {
-    measure.overhead == Some(KEY_UPDATE_OVERHEAD) && measure.plaintext_bytes(record) == Some(KEY_UPDATE_BYTES)
+    const OVERHEADS: [u16; 2] = [KEY_UPDATE_OVERHEAD, KEY_UPDATE_OVERHEAD + PADDING_BYTES];
+    measure.overhead.is_some_and(|overhead| OVERHEADS.contains(&overhead)) && measure.plaintext_bytes(record) == Some(KEY_UPDATE_BYTES)
 }
 
 #[cfg(test)]
@@ -200,7 +241,7 @@ mod tests {
     use super::*;
     use crate::event::{ConnectionId, Direction, Executor, TlsId};
 
-    const MEASURE: Measure = Measure { overhead: Some(17), is_learnable: false, handshake_records: 1 };
+    const MEASURE: Measure = Measure { overhead: Some(17), is_learnable: false, handshake_records: 1, may_be_padded: false };
     const SOCKET: Option<ConnectionId> = Some(ConnectionId { sock: 1, inode: 1 });
 
     /// A record at a position, with as much plaintext.

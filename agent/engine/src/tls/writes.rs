@@ -19,6 +19,8 @@ const MAX_WAITING_BYTES: usize = 256 << 10;
 const MAX_RECORDS: usize = 1024;
 /// Longest plaintext of a record (RFC 8446, 5.1).
 const MAX_PLAINTEXT_BYTES: u32 = 1 << 14;
+/// Padding of records of TLS 1.3 (RFC 8446, 5.4) in the JDK, which always adds as much. Nobody else is known to pad.
+pub(super) const PADDING_BYTES: u16 = 16;
 /// Records of a handshake that may stand before those of a write.
 const MAX_SKIPPED: usize = 8;
 
@@ -43,6 +45,8 @@ pub(super) struct Measure {
     pub(super) is_learnable: bool,
     /// Records of application data that belong to the handshake at least.
     pub(super) handshake_records: u64,
+    /// Whether the records may be padded is not known.
+    pub(super) may_be_padded: bool,
 }
 
 impl Measure {
@@ -50,6 +54,12 @@ impl Measure {
     pub(super) fn plaintext_bytes(self, record: &Record) -> Option<u32> {
         let overhead = self.overhead.filter(|_| record.index >= self.handshake_records)?;
         record.length.checked_sub(overhead).map(u32::from)
+    }
+
+    /// Returns the measure of padded records, where they may be.
+    pub(super) fn padded(self) -> Option<Self> {
+        let overhead = self.overhead.filter(|_| self.may_be_padded)?.checked_add(PADDING_BYTES);
+        overhead.map(|overhead| Self { overhead: Some(overhead), may_be_padded: false, ..self })
     }
 }
 
@@ -63,6 +73,8 @@ pub(super) struct Written {
     pub(super) index: Option<u64>,
     /// By how much its only record is longer, where that was not known.
     pub(super) excess: Option<u16>,
+    /// Its records are padded, which was not known.
+    pub(super) is_padded: bool,
 }
 
 /// The writes of one connection.
@@ -131,7 +143,14 @@ impl Writes {
     pub(super) fn poll(&mut self, measure: Measure, now_ns: u64) -> Option<Written> {
         let write = self.waiting.front()?;
         let own = self.own(write);
-        let found = self.find(write, own, measure);
+        let mut found = self.find(write, own, measure);
+        let padded = measure.padded().filter(|_| found.is_none() && is_proven(write));
+        let padded = padded.and_then(|padded| {
+            found = own.and_then(|own| Some((own, self.fit(own, write, padded)?)));
+            found.is_some().then_some(padded)
+        });
+        let is_padded = padded.is_some();
+        let measure = padded.unwrap_or(measure);
         let excess = self.excess(write, own, measure);
         if found.is_none() && excess.is_none() && !self.is_given_up(write, measure, now_ns) {
             return None;
@@ -150,14 +169,13 @@ impl Writes {
             self.is_unsure = true;
             segments = self.begun(&write, own, measure).unwrap_or(segments);
         }
-        Some(Written { plaintext: write.plaintext, at_ns: write.at_ns, segments, index, excess })
+        Some(Written { plaintext: write.plaintext, at_ns: write.at_ns, segments, index, excess, is_padded })
     }
 
     /// Returns where a write begins of which not all records were seen: with a full record, which is no other.
     fn begun(&self, write: &Write, own: Option<usize>, measure: Measure) -> Option<Vec<Segment>> {
-        let is_proof = write.plaintext.connection.is_some() || write.beginning.is_some();
         let own = own.and_then(|own| self.records.get(own));
-        let record = write.begun.as_ref().or(own).filter(|_| is_proof)?;
+        let record = write.begun.as_ref().or(own).filter(|_| is_proven(write))?;
         let first = segment(record, measure).filter(|first| first.length == MAX_PLAINTEXT_BYTES)?;
         let length = write.plaintext.length.checked_sub(first.length)?;
         Some(vec![first, Segment { length, wire: None }])
@@ -194,8 +212,7 @@ impl Writes {
 
     /// Returns by how much the only record of a write is longer, where that was not known.
     fn excess(&self, write: &Write, own: Option<usize>, measure: Measure) -> Option<u16> {
-        let is_proof = write.plaintext.connection.is_some() || write.beginning.is_some();
-        let record = own.and_then(|own| self.records.get(own)).filter(|_| is_proof)?;
+        let record = own.and_then(|own| self.records.get(own)).filter(|_| is_proven(write))?;
         if measure.overhead.is_some() || !measure.is_learnable {
             return None;
         }
@@ -247,6 +264,11 @@ impl Writes {
     }
 }
 
+/// Returns whether it is known which record is the first that can be a write's.
+fn is_proven(write: &Write) -> bool {
+    write.plaintext.connection.is_some() || write.beginning.is_some()
+}
+
 /// Returns where the plaintext of a record stands.
 pub(super) fn segment(record: &Record, measure: Measure) -> Option<Segment> {
     let wire = Wire {
@@ -269,7 +291,7 @@ mod tests {
     use super::*;
     use crate::event::{ConnectionId, Direction, TlsId};
 
-    const MEASURE: Measure = Measure { overhead: Some(17), is_learnable: false, handshake_records: 1 };
+    const MEASURE: Measure = Measure { overhead: Some(17), is_learnable: false, handshake_records: 1, may_be_padded: false };
 
     /// A record of a thread, at a position, with as much plaintext.
     fn record(tid: u32, position: u32, plaintext: u16, at_ns: u64) -> Record {

@@ -212,7 +212,7 @@ impl World {
         let length = bytes.len() as u32;
         let bytes = Bytes::copy_from_slice(&bytes[..bytes.len().min(64)]);
         if *is_visible {
-            engine.handle_ciphertext(&Ciphertext { tls: *tls, direction, length, bytes }, at_ns);
+            engine.handle_ciphertext(Ciphertext { tls: *tls, direction, length, bytes }, at_ns);
         }
     }
 
@@ -471,7 +471,7 @@ impl Chaos {
                 };
                 self.engine.handle_plaintext(plaintext, self.now_ns);
             }
-            9 => self.engine.handle_ciphertext(&Ciphertext { tls, direction, length, bytes }, self.now_ns),
+            9 => self.engine.handle_ciphertext(Ciphertext { tls, direction, length, bytes }, self.now_ns),
             10 => self.engine.handle_tls_end(tls),
             _ => self.engine.handle_timeout(self.now_ns),
         }

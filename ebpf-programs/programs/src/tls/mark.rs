@@ -21,32 +21,36 @@ const UNKNOWN_BEGINNING: u64 = 1;
 pub(crate) fn marked(address: u64) {
     let Some(process) = observed_process() else { return };
     let Some(mark) = read::user::<TlsMark>(address) else { return lose(Loss::UserMemory) };
-    let socket = if mark.descriptor < 0 { None } else { find(mark.descriptor as u64) };
-    let number = match &socket {
-        Some(found) => found.sock,
-        None => mark.object,
-    };
+    // Not an `Option`, of which the verifier would mind the holes.
+    let (mut sock, mut inode, mut family) = (0, 0, 0);
+    if mark.descriptor >= 0
+        && let Some(found) = find(mark.descriptor as u64)
+    {
+        (sock, inode, family) = (found.sock, found.inode, found.family);
+    }
+    let number = if sock == 0 { mark.object } else { sock };
     if number == 0 {
         return;
     }
     let header = if mark.ciphertext == 0 { 0 } else { read::user::<u64>(mark.ciphertext).unwrap_or(0) };
-    let is_handshake = is_hello(header) || mark.length == 0 && socket.is_some();
+    let is_handshake = is_hello(header) || mark.length == 0 && sock != 0;
     let begin = if is_handshake { 0 } else { UNKNOWN_BEGINNING };
     let direction = if mark.direction == 0 { DIRECTION_EGRESS } else { DIRECTION_INGRESS };
-    if is_application_data(header) && (mark.length != 0 || direction == DIRECTION_INGRESS) {
-        tell_ciphertext(number, direction, &mark);
-    }
     let Some(object) = object_from(&key(number), begin) else { return };
-    if let Some(found) = socket {
-        if object.sock != 0 && object.inode != found.inode {
+    if sock != 0 {
+        if object.sock != 0 && object.inode != inode {
             object.moved = [begin; 2];
         }
-        object.sock = found.sock;
-        object.inode = found.inode;
-        object.family = found.family;
+        object.sock = sock;
+        object.inode = inode;
+        object.family = family;
     }
     if mark.length != 0 {
         tell_plaintext(number, direction, object, &mark, task_of_thread(&process));
+    }
+    // Behind the plaintext that it encrypts, and before that which was encrypted.
+    if is_application_data(header) && (mark.length != 0 || direction == DIRECTION_INGRESS) {
+        tell_ciphertext(number, direction, &mark);
     }
 }
 

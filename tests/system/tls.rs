@@ -9,7 +9,7 @@ use remora_tests::certificates::Certificates;
 use remora_tests::remora::Remora;
 use remora_tests::running::Running;
 use remora_tests::scratch::Scratch;
-use remora_tests::servers::{Postgres, Redis, TlsService, TlsStack as Stack};
+use remora_tests::servers::{JavaClient, Postgres, Redis, TlsService, TlsStack as Stack};
 use remora_tests::span::{Names, Show, Span, outline};
 use remora_tests::{locate, tools, wait};
 
@@ -20,23 +20,44 @@ const PER_MILLE: usize = 999;
 /// How long it may take until a large executable is searched, on a busy machine.
 const WITHIN: Duration = Duration::from_secs(60);
 
-/// Asks a service for all users over TLS, from Node. All requests must be found at both ends, and each with its own caller.
-fn check(stack: Stack) {
+/// Who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asker {
+    Node,
+    /// `java.net.http.HttpClient`, on `SSLEngine`.
+    JavaEngine,
+    /// `HttpsURLConnection`, on `SSLSocket`.
+    JavaSocket,
+}
+
+/// Asks a service for all users over TLS. All requests must be found at both ends, and each with its own caller.
+fn check(stack: Stack, asker: Asker) {
     let certificates = Certificates::make().unwrap();
     let service = TlsService::start(stack, &certificates).unwrap();
-    let mut remora = Remora::start().unwrap();
-    let load = |first: usize, count: usize, in_flight: usize| {
-        let mut load = Command::new(locate::program("node").unwrap());
-        load.arg(locate::apps().join("tls/load.js")).arg(service.url()).arg(certificates.authority());
-        tools::printed(load.args([first, count, in_flight].map(|number| number.to_string()))).unwrap();
+    let client = (asker != Asker::Node).then(|| JavaClient::start(&service, &certificates).unwrap());
+    let flags: &[&str] = if stack.is_java() || client.is_some() { &["--attach", "jvm"] } else { &[] };
+    let mut remora = Remora::with_flags(flags).unwrap();
+    let load = |first: usize, count: usize, in_flight: usize| match &client {
+        Some(client) => {
+            let way = if asker == Asker::JavaEngine { "engine" } else { "socket" };
+            client.load(way, first, count, in_flight).unwrap();
+        }
+        None => {
+            let mut load = Command::new(locate::program("node").unwrap());
+            load.arg(locate::apps().join("tls/load.js")).arg(service.url()).arg(certificates.authority());
+            tools::printed(load.args([first, count, in_flight].map(|number| number.to_string()))).unwrap();
+        }
     };
-    // Where Node's functions are has to be found once.
-    wait::until("a request of Node is seen", WITHIN, || {
+    // Where Node's functions are has to be found once, and a JVM gets its part when it has run for a while.
+    wait::until("a request is seen at both ends", WITHIN, || {
         load(0, 1, 1);
         let spans = remora.bridge().spans_of_server(service.address())?;
-        Ok(spans.iter().any(|span| span.kind == "client").then_some(()))
+        let is_seen = |kind: &str| spans.iter().any(|span| span.kind == kind);
+        Ok((is_seen("client") && is_seen("server")).then_some(()))
     })
     .unwrap();
+    // How long the records of older connections are has to be seen twice.
+    (0..3).for_each(|_| load(0, 1, 1));
     load(1, REQUESTS, IN_FLIGHT);
     let spans = remora.finish().unwrap().spans_of_server(service.address()).unwrap();
     let path = |span: &Span| {
@@ -64,12 +85,14 @@ fn check(stack: Stack) {
         }
     }
     let told = (found(&clients), found(&servers), joined);
-    println!("{stack:?}: {told:?} client spans, server spans and joined ones of {REQUESTS}, {wrong} wrong");
-    assert_eq!(wrong, 0, "{stack:?}: servers with another's client");
+    println!(
+        "{stack:?} and {asker:?}: {told:?} client spans, server spans and joined ones of {REQUESTS}, {wrong} wrong"
+    );
+    assert_eq!(wrong, 0, "{stack:?} and {asker:?}: servers with another's client");
     let least = REQUESTS * PER_MILLE / 1000;
     assert!(
         told.0 >= least && told.1 >= least && told.2 >= least,
-        "{stack:?}: {told:?}\n{}",
+        "{stack:?} and {asker:?}: {told:?}\n{}",
         remora.agent_log()
     );
 }
@@ -205,29 +228,82 @@ fn a_file_that_is_written_to_has_no_probes() {
 #[test]
 #[ignore = "needs root"]
 fn python_with_threads() {
-    check(Stack::PythonThreads);
+    check(Stack::PythonThreads, Asker::Node);
 }
 
 #[test]
 #[ignore = "needs root"]
 fn python_with_asyncio() {
-    check(Stack::PythonAsyncio);
+    check(Stack::PythonAsyncio, Asker::Node);
 }
 
 #[test]
 #[ignore = "needs root"]
 fn node() {
-    check(Stack::Node);
+    check(Stack::Node, Asker::Node);
 }
 
 #[test]
 #[ignore = "needs root"]
 fn go() {
-    check(Stack::Go);
+    check(Stack::Go, Asker::Node);
 }
 
 #[test]
 #[ignore = "needs root"]
 fn nginx() {
-    check(Stack::Nginx);
+    check(Stack::Nginx, Asker::Node);
+}
+
+#[test]
+#[ignore = "needs root"]
+fn java_engines_serve() {
+    check(Stack::JavaEngine, Asker::Node);
+}
+
+#[test]
+#[ignore = "needs root"]
+fn java_sockets_serve() {
+    check(Stack::JavaSocket, Asker::Node);
+}
+
+#[test]
+#[ignore = "needs root"]
+fn java_engines_ask() {
+    check(Stack::Nginx, Asker::JavaEngine);
+}
+
+#[test]
+#[ignore = "needs root"]
+fn java_sockets_ask() {
+    check(Stack::Nginx, Asker::JavaSocket);
+}
+
+/// Programs go on when the part leaves, and without `--tls` it changes nothing of TLS.
+#[test]
+#[ignore = "needs root"]
+fn java_without_tls() {
+    let certificates = Certificates::make().unwrap();
+    let service = TlsService::start(Stack::JavaEngine, &certificates).unwrap();
+    let client = JavaClient::start(&service, &certificates).unwrap();
+    for tls in ["on", "off"] {
+        let mut remora = Remora::with_flags(&["--attach", "jvm", "--tls", tls]).unwrap();
+        wait::until("both have a part", WITHIN, || {
+            let metrics = remora.metrics()?;
+            Ok(metrics.contains("remora_agent_attached{platform=\"jvm\"} 2").then_some(()))
+        })
+        .unwrap();
+        let ways = ["engine", "socket"];
+        ways.iter().for_each(|way| client.load(way, 1, 20, 4).unwrap());
+        let spans = remora.finish().unwrap().spans_of_server(service.address()).unwrap();
+        assert_eq!(spans.is_empty(), tls == "off", "{spans:?}");
+        ways.iter().for_each(|way| client.load(way, 1, 20, 4).unwrap());
+    }
+}
+
+#[test]
+#[ignore = "needs root"]
+fn java_asks_java() {
+    check(Stack::JavaEngine, Asker::JavaEngine);
+    check(Stack::JavaEngine, Asker::JavaSocket);
 }

@@ -124,7 +124,8 @@ fn object(key: &TlsKey) -> Option<&'static mut TlsObject> {
 #[inline(always)]
 fn object_from(key: &TlsKey, begin: u64) -> Option<&'static mut TlsObject> {
     if TLS_OBJECTS.get_ptr_mut(key).is_none() {
-        let new = TlsObject { moved: [begin; 2], sock: 0, inode: 0, family: 0, fingerprints: [0; 2], padding: 0 };
+        let new =
+            TlsObject { moved: [begin; 2], sock: 0, inode: 0, family: 0, fingerprints: [0; 2], padding: 0 };
         let _ = TLS_OBJECTS.insert(key, &new, 0);
     }
     // SAFETY: the pointer is that of a map entry. Where two goroutines write at once, one's bytes may go uncounted.

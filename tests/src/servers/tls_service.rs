@@ -24,6 +24,18 @@ pub enum Stack {
     Go,
     /// nginx: the system's OpenSSL.
     Nginx,
+    /// Java's own TLS on buffers (`SSLEngine`).
+    JavaEngine,
+    /// Java's own TLS on sockets (`SSLSocket`).
+    JavaSocket,
+}
+
+impl Stack {
+    /// Returns whether its plaintext is told by a part inside the JVM.
+    #[must_use]
+    pub fn is_java(self) -> bool {
+        matches!(self, Stack::JavaEngine | Stack::JavaSocket)
+    }
 }
 
 /// A service that answers `/users/{id}`.
@@ -103,6 +115,12 @@ fn command(
             command.arg(certificate);
             command
         }
+        Stack::JavaEngine | Stack::JavaSocket => {
+            let mut command = java("tls/Jsse.java")?;
+            command.arg(if stack == Stack::JavaEngine { "engine" } else { "socket" });
+            command.arg(port).arg(key).arg(certificate);
+            command
+        }
         Stack::Nginx => {
             let settings = format!(
                 "daemon off; pid nginx.pid; worker_processes 1; events {{ worker_connections 1024; }}
@@ -119,4 +137,43 @@ fn command(
             command
         }
     })
+}
+
+/// Returns a command that runs a Java program from its source.
+fn java(source: &str) -> Result<Command> {
+    let mut command = Command::new(locate::program("java")?);
+    // The JVM looks at every class that the part changes.
+    command
+        .args(["-Xmx256m", "-XX:+UseSerialGC", "-XX:+BytecodeVerificationLocal"])
+        .arg(locate::apps().join(source));
+    Ok(command)
+}
+
+/// A Java program that asks a service over TLS when it is told to.
+#[derive(Debug)]
+pub struct JavaClient {
+    address: SocketAddr,
+    _running: Running,
+    _scratch: Scratch,
+}
+
+impl JavaClient {
+    /// Starts it for a service.
+    pub fn start(service: &TlsService, certificates: &Certificates) -> Result<Self> {
+        let scratch = Scratch::new("java-client")?;
+        let address = net::free_address()?;
+        let mut command = java("tls/Jsse.java")?;
+        command.arg("load").arg(address.port().to_string()).arg(service.url()).arg(certificates.authority());
+        let mut running = Running::start("java-client", &scratch, &mut command)?;
+        running.wait_ready(READY_WITHIN, || {
+            Ok(tools::curl(&[&format!("http://{address}/socket/0/1/1")]).is_ok())
+        })?;
+        Ok(Self { address, _running: running, _scratch: scratch })
+    }
+
+    /// Asks for `count` users from `first` on, `in_flight` at once, by `way`: `engine` or `socket`.
+    pub fn load(&self, way: &str, first: usize, count: usize, in_flight: usize) -> Result<()> {
+        let url = format!("http://{}/{way}/{first}/{count}/{in_flight}", self.address);
+        tools::curl(&["--fail", &url]).map(drop)
+    }
 }

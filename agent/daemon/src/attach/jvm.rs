@@ -48,7 +48,10 @@ fn load(target: &Target, process: &Process, options: &str, until: Instant) -> Re
     let file = part::File::place(process)?;
     let answer = listener.command(&["load", file.path(), "true", options], until)?;
     if !answer::read(&answer)?.tells_jsse {
-        tracing::warn!(pid = target.tgid, "requests inside TLS are missing: the JVM's JSSE is not one that is known");
+        tracing::warn!(
+            pid = target.tgid,
+            "requests inside TLS are missing: the JVM's JSSE is not one that is known"
+        );
     }
     Ok(())
 }

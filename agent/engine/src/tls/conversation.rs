@@ -276,9 +276,11 @@ impl Conversation {
     fn finish(&mut self, direction: Direction, index: u64, length: u16) {
         let server = self.server.as_ref().filter(|_| self.is_1_3());
         let Some(cipher) = server.and_then(|server| server.cipher) else { return };
-        let whole = cipher::overhead(version::TLS_1_3, cipher).map(|bytes| bytes + cipher::finished_bytes(cipher));
+        let whole =
+            cipher::overhead(version::TLS_1_3, cipher).map(|bytes| bytes + cipher::finished_bytes(cipher));
         let padding = whole.and_then(|whole| length.checked_sub(whole));
-        let is_finished = index < MAX_HANDSHAKE_RECORDS && padding.is_some_and(|bytes| [0, PADDING_BYTES].contains(&bytes));
+        let is_finished =
+            index < MAX_HANDSHAKE_RECORDS && padding.is_some_and(|bytes| [0, PADDING_BYTES].contains(&bytes));
         let half = if direction == Direction::Egress { &mut self.egress } else { &mut self.ingress };
         if is_finished && self.client_direction == Some(direction) && half.finished.is_none() {
             half.finished = Some(index + 1);
@@ -296,7 +298,9 @@ impl Conversation {
             Direction::Ingress => (&self.ingress, &self.egress),
         };
         match &self.server {
-            Some(hello) => cipher::overhead(hello.version?, hello.cipher?)?.checked_add(half.padding.unwrap_or(0)),
+            Some(hello) => {
+                cipher::overhead(hello.version?, hello.cipher?)?.checked_add(half.padding.unwrap_or(0))
+            }
             // One may be chance. Each end pads by itself.
             None => half
                 .learned

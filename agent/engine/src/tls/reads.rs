@@ -120,7 +120,8 @@ impl Reads {
         let index = self.records.front().map(|record| record.index);
         let taken = self.taken_record();
         let excess = taken.and_then(|at| self.excess(at, read, measure));
-        let padded = measure.padded().filter(|padded| taken.is_some_and(|at| self.is_whole(at, read, *padded)));
+        let padded =
+            measure.padded().filter(|padded| taken.is_some_and(|at| self.is_whole(at, read, *padded)));
         let is_padded = padded.is_some();
         let measure = padded.unwrap_or(measure);
         let taken = taken.filter(|at| self.is_whole(*at, read, measure));
@@ -231,7 +232,8 @@ impl Reads {
 /// Returns whether a record may as well be a change of keys.
 fn is_doubtful(record: &Record, measure: Measure) -> bool {
     const OVERHEADS: [u16; 2] = [KEY_UPDATE_OVERHEAD, KEY_UPDATE_OVERHEAD + PADDING_BYTES];
-    measure.overhead.is_some_and(|overhead| OVERHEADS.contains(&overhead)) && measure.plaintext_bytes(record) == Some(KEY_UPDATE_BYTES)
+    measure.overhead.is_some_and(|overhead| OVERHEADS.contains(&overhead))
+        && measure.plaintext_bytes(record) == Some(KEY_UPDATE_BYTES)
 }
 
 #[cfg(test)]
@@ -241,7 +243,8 @@ mod tests {
     use super::*;
     use crate::event::{ConnectionId, Direction, Executor, TlsId};
 
-    const MEASURE: Measure = Measure { overhead: Some(17), is_learnable: false, handshake_records: 1, may_be_padded: false };
+    const MEASURE: Measure =
+        Measure { overhead: Some(17), is_learnable: false, handshake_records: 1, may_be_padded: false };
     const SOCKET: Option<ConnectionId> = Some(ConnectionId { sock: 1, inode: 1 });
 
     /// A record at a position, with as much plaintext.

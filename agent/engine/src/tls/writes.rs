@@ -291,7 +291,8 @@ mod tests {
     use super::*;
     use crate::event::{ConnectionId, Direction, TlsId};
 
-    const MEASURE: Measure = Measure { overhead: Some(17), is_learnable: false, handshake_records: 1, may_be_padded: false };
+    const MEASURE: Measure =
+        Measure { overhead: Some(17), is_learnable: false, handshake_records: 1, may_be_padded: false };
 
     /// A record of a thread, at a position, with as much plaintext.
     fn record(tid: u32, position: u32, plaintext: u16, at_ns: u64) -> Record {

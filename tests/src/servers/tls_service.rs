@@ -143,9 +143,7 @@ fn command(
 fn java(source: &str) -> Result<Command> {
     let mut command = Command::new(locate::program("java")?);
     // The JVM looks at every class that the part changes.
-    command
-        .args(["-Xmx256m", "-XX:+UseSerialGC", "-XX:+BytecodeVerificationLocal"])
-        .arg(locate::apps().join(source));
+    command.args(["-Xmx256m", "-XX:+UseSerialGC", "-Xverify:all"]).arg(locate::apps().join(source));
     Ok(command)
 }
 

@@ -7,6 +7,7 @@ mod agent;
 mod content;
 mod cost;
 mod downstream;
+mod encrypted;
 mod framework;
 mod interrupt;
 mod judge;

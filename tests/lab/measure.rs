@@ -84,7 +84,8 @@ impl<'a> Bench<'a> {
         let agent = Agent::start_attaching(self.agent, self.sink, NO_CONTENT, platform)?;
         let processes = self.start(framework, &site)?;
         if let Some(platform) = platform {
-            agent.wait_attached(platform, processes.len()).with_context(|| said(&processes))?;
+            let parts = processes.len() + site.neighbours_on(platform);
+            agent.wait_attached(platform, parts).with_context(|| said(&processes))?;
         }
         let mut loaded = Vec::new();
         for &mode in framework.modes {

@@ -10,7 +10,7 @@ mod memory;
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use remora_abi::{
     DATA_GOROUTINE, DIRECTION_EGRESS, DIRECTION_INGRESS, FRAME_BYTES, KIND_PLAINTEXT, KIND_TLS_END, Loss,
-    MAX_CAPTURE, PlaintextEvent, TlsEndEvent, YOUNG_BYTES, YOUNG_CAPTURE_FACTOR,
+    MAX_CAPTURE, PlaintextEvent, SOCKET_IGNORE, TlsEndEvent, YOUNG_BYTES, YOUNG_CAPTURE_FACTOR,
 };
 
 use crate::arch::Registers;
@@ -324,9 +324,9 @@ fn tell(call: &TlsCall, object: &mut TlsObject, moved: Moved, task: Task) {
     event.data.reverse_position = object.moved[other] as u32;
     event.data.turn = thread::known().map_or(0, |thread| thread.turn);
     let budget = budget(object, before);
-    if moved.length <= budget {
+    if moved.length <= budget || budget == 0 {
         event.data.length = moved.length;
-        emit::data(&event, moved.address, moved.length);
+        emit::data(&event, moved.address, if budget == 0 { 0 } else { moved.length });
         return;
     }
     // The beginning, and the end, which often ends a message.
@@ -340,15 +340,20 @@ fn tell(call: &TlsCall, object: &mut TlsObject, moved: Moved, task: Task) {
     emit::frame(&event, moved.address + u64::from(beginning), FRAME_BYTES);
 }
 
-/// Returns how many bytes of a call are copied, at least [`FRAME_BYTES`].
+/// Returns how many bytes of a call are copied, at least [`FRAME_BYTES`], or none.
 #[inline(always)]
 fn budget(object: &TlsObject, before: u64) -> u32 {
-    let usual = SETTINGS.get(0).map_or(0, |settings| settings.capture_bytes);
-    let wanted = match SOCKET_POLICIES.get_ptr(&object.sock) {
+    let mut wanted = SETTINGS.get(0).map_or(0, |settings| settings.capture_bytes);
+    if let Some(policy) = SOCKET_POLICIES.get_ptr(&object.sock) {
         // SAFETY: the pointer is that of a map entry; a torn copy mixes two policies of one socket.
-        Some(policy) if unsafe { (*policy).inode } == object.inode => unsafe { (*policy).capture_bytes },
-        _ => usual,
-    };
+        let policy = unsafe { *policy };
+        if policy.inode == object.inode {
+            if policy.mode == SOCKET_IGNORE {
+                return 0;
+            }
+            wanted = policy.capture_bytes;
+        }
+    }
     let wanted =
         if before < YOUNG_BYTES && emit::is_roomy() { wanted * YOUNG_CAPTURE_FACTOR } else { wanted };
     wanted.clamp(FRAME_BYTES, MAX_CAPTURE)

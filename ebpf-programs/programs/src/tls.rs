@@ -12,12 +12,12 @@ pub(crate) use mark::marked;
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use remora_abi::{
-    DATA_GOROUTINE, DIRECTION_EGRESS, DIRECTION_INGRESS, FRAME_BYTES, KIND_PLAINTEXT, KIND_TLS_END,
-    MAX_CAPTURE, PlaintextEvent, TlsEndEvent, YOUNG_BYTES, YOUNG_CAPTURE_FACTOR,
+    DATA_GOROUTINE, DIRECTION_EGRESS, DIRECTION_INGRESS, FRAME_BYTES, KIND_PLAINTEXT, KIND_TLS_END, Loss,
+    MAX_CAPTURE, PlaintextEvent, SOCKET_IGNORE, TlsEndEvent, YOUNG_BYTES, YOUNG_CAPTURE_FACTOR,
 };
 
 use crate::arch::Registers;
-use crate::maps::{SETTINGS, SOCKET_POLICIES, TLS_CALLS, TLS_OBJECTS};
+use crate::maps::{SETTINGS, SOCKET_POLICIES, TLS_CALLS, TLS_OBJECTS, lose};
 use crate::runtime::Task;
 use crate::socket::find::Found;
 use crate::socket::transfer::observed_process;
@@ -260,11 +260,16 @@ fn leave(registers: &Registers) {
     let Some(thread) = thread::known().filter(|thread| thread.tls_depth != 0) else { return };
     // Functions share the instructions by which they return. One within another may have returned unseen.
     for depth in [2, 1] {
+        if depth > thread.tls_depth {
+            continue;
+        }
         let caller = caller(depth);
-        if depth <= thread.tls_depth
-            && let Some(call) = call_of(caller).copied()
-            && call.frame == registers.stack()
-        {
+        let Some(call) = call_of(caller).copied() else {
+            lose(Loss::TlsCalls);
+            thread.tls_depth = depth - 1;
+            continue;
+        };
+        if call.frame == registers.stack() {
             thread.tls_depth = depth - 1;
             return finish(caller, &call, registers, runtime::task(registers, &process));
         }
@@ -348,7 +353,7 @@ fn tell(call: &Mover, object: &mut TlsObject, moved: Moved, task: Task) {
     event.data.turn = thread::known().map_or(0, |thread| thread.turn);
     let budget = budget(object, before);
     let budget = if moved.together < budget { moved.together } else { budget };
-    if moved.length <= budget || moved.end == 0 {
+    if moved.length <= budget || budget == 0 || moved.end == 0 {
         event.data.length = moved.length;
         emit::data(&event, moved.address, if moved.length < budget { moved.length } else { budget });
         return;
@@ -364,15 +369,20 @@ fn tell(call: &Mover, object: &mut TlsObject, moved: Moved, task: Task) {
     emit::frame(&event, moved.end, FRAME_BYTES);
 }
 
-/// Returns how many bytes of a call are copied, at least [`FRAME_BYTES`].
+/// Returns how many bytes of a call are copied, at least [`FRAME_BYTES`], or none.
 #[inline(always)]
 fn budget(object: &TlsObject, before: u64) -> u32 {
-    let usual = SETTINGS.get(0).map_or(0, |settings| settings.capture_bytes);
-    let wanted = match SOCKET_POLICIES.get_ptr(&object.sock) {
+    let mut wanted = SETTINGS.get(0).map_or(0, |settings| settings.capture_bytes);
+    if let Some(policy) = SOCKET_POLICIES.get_ptr(&object.sock) {
         // SAFETY: the pointer is that of a map entry; a torn copy mixes two policies of one socket.
-        Some(policy) if unsafe { (*policy).inode } == object.inode => unsafe { (*policy).capture_bytes },
-        _ => usual,
-    };
+        let policy = unsafe { *policy };
+        if policy.inode == object.inode {
+            if policy.mode == SOCKET_IGNORE {
+                return 0;
+            }
+            wanted = policy.capture_bytes;
+        }
+    }
     let wanted =
         if before < YOUNG_BYTES && emit::is_roomy() { wanted * YOUNG_CAPTURE_FACTOR } else { wanted };
     wanted.clamp(FRAME_BYTES, MAX_CAPTURE)

@@ -59,7 +59,9 @@ pub(super) fn tls(process: &Process) -> Vec<Tls> {
             Some("crypto/tls, where the Go program has it: its functions are not found")
         }
         Runtime::Node if !is_part => Some("OpenSSL in the node executable: its functions are not found"),
-        Runtime::Java => Some("JSSE, inside the Java virtual machine"),
+        Runtime::Java => Some(
+            "JSSE, inside the Java virtual machine: a part inside tells what it encrypts ('remora run --attach jvm')",
+        ),
         _ => None,
     };
     found.extend(unseen.map(|what| Tls { what: what.to_owned(), path: None, is_seen: false }));

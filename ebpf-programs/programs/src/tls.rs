@@ -9,12 +9,12 @@ mod memory;
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use remora_abi::{
-    DATA_GOROUTINE, DIRECTION_EGRESS, DIRECTION_INGRESS, FRAME_BYTES, KIND_PLAINTEXT, KIND_TLS_END,
+    DATA_GOROUTINE, DIRECTION_EGRESS, DIRECTION_INGRESS, FRAME_BYTES, KIND_PLAINTEXT, KIND_TLS_END, Loss,
     MAX_CAPTURE, PlaintextEvent, TlsEndEvent, YOUNG_BYTES, YOUNG_CAPTURE_FACTOR,
 };
 
 use crate::arch::Registers;
-use crate::maps::{SETTINGS, SOCKET_POLICIES, TLS_CALLS, TLS_OBJECTS};
+use crate::maps::{SETTINGS, SOCKET_POLICIES, TLS_CALLS, TLS_OBJECTS, lose};
 use crate::runtime::Task;
 use crate::socket::find::Found;
 use crate::socket::transfer::observed_process;
@@ -236,11 +236,16 @@ fn leave(registers: &Registers) {
     let Some(thread) = thread::known().filter(|thread| thread.tls_depth != 0) else { return };
     // Functions share the instructions by which they return. One within another may have returned unseen.
     for depth in [2, 1] {
+        if depth > thread.tls_depth {
+            continue;
+        }
         let caller = caller(depth);
-        if depth <= thread.tls_depth
-            && let Some(call) = call_of(caller).copied()
-            && call.frame == registers.stack()
-        {
+        let Some(call) = call_of(caller).copied() else {
+            lose(Loss::TlsCalls);
+            thread.tls_depth = depth - 1;
+            continue;
+        };
+        if call.frame == registers.stack() {
             thread.tls_depth = depth - 1;
             return finish(caller, &call, registers, runtime::task(registers, &process));
         }

@@ -1,6 +1,7 @@
 //! Services that speak HTTPS only, each by another way to TLS.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::Result;
@@ -39,7 +40,23 @@ impl TlsService {
     pub fn start(stack: Stack, certificates: &Certificates) -> Result<Self> {
         let scratch = Scratch::new("tls")?;
         let address = net::free_address()?;
-        let mut command = command(stack, address, certificates, &scratch)?;
+        let command = command(stack, address, certificates, &scratch)?;
+        Self::start_by(command, address, scratch, certificates)
+    }
+
+    /// Starts another file of the program in Go.
+    pub fn start_go(program: &Path, certificates: &Certificates) -> Result<Self> {
+        let address = net::free_address()?;
+        let command = go(program, address, certificates);
+        Self::start_by(command, address, Scratch::new("tls")?, certificates)
+    }
+
+    fn start_by(
+        mut command: Command,
+        address: SocketAddr,
+        scratch: Scratch,
+        certificates: &Certificates,
+    ) -> Result<Self> {
         let mut running = Running::start("tls", &scratch, &mut command)?;
         let authority = certificates.authority().display().to_string();
         let url = format!("https://localhost:{}/users/0", address.port());
@@ -66,6 +83,13 @@ impl TlsService {
     pub fn id(&self) -> u32 {
         self.running.id()
     }
+}
+
+fn go(program: &Path, address: SocketAddr, certificates: &Certificates) -> Command {
+    let mut command = Command::new(program);
+    command.args(["-listen", &address.to_string(), "-key"]).arg(certificates.key());
+    command.arg("-certificate").arg(certificates.certificate());
+    command
 }
 
 fn command(
@@ -97,12 +121,7 @@ fn command(
             command.arg(apps.join("tls/service.js")).arg(port).arg(key).arg(certificate);
             command
         }
-        Stack::Go => {
-            let mut command = Command::new(super::go_service::binary()?);
-            command.args(["-listen", &address.to_string(), "-key"]).arg(key).arg("-certificate");
-            command.arg(certificate);
-            command
-        }
+        Stack::Go => go(&super::go_service::binary()?, address, certificates),
         Stack::Nginx => {
             let settings = format!(
                 "daemon off; pid nginx.pid; worker_processes 1; events {{ worker_connections 1024; }}

@@ -96,6 +96,7 @@ pub(crate) struct Conversation {
     beginnings: Vec<(Direction, Beginning)>,
     has_plaintext: bool,
     is_from_start: bool,
+    is_mixed: bool,
     began_at_ns: u64,
     calls: u32,
     found: Vec<Found>,
@@ -126,6 +127,7 @@ impl Conversation {
             beginnings: Vec::new(),
             has_plaintext: false,
             is_from_start,
+            is_mixed: false,
             began_at_ns: now_ns,
             calls: 0,
             found: Vec::new(),
@@ -144,14 +146,17 @@ impl Conversation {
         self.object
     }
 
-    /// Notes the object. Another one than before has counts of its own.
+    /// Notes the object. Another one than one before that has ended has counts of its own.
     pub(crate) fn join(&mut self, object: TlsId) {
         self.beginnings = Vec::new();
-        let is_other = self.object.is_some_and(|known| known != object);
-        if is_other {
-            self.part();
-        }
+        self.is_mixed |= self.object.is_some_and(|known| known != object);
         self.object = Some(object);
+    }
+
+    /// Returns whether several objects use it at once: something between them and the socket, such as a multiplexer, mixes
+    /// what they carry.
+    pub(crate) fn is_mixed(&self) -> bool {
+        self.is_mixed
     }
 
     /// The object is gone: what is left to be written will not be.

@@ -141,6 +141,7 @@ macro_rules! pairs {
 pairs! {
     write_and_read: "write", "read";
     writev_and_readv: "writev", "readv";
+    many_pieces: "pieces", "pieces";
     send_and_recv: "send", "recv";
     sendto_and_recvfrom: "sendto", "recvfrom";
     sendmsg_and_recvmsg: "sendmsg", "recvmsg";

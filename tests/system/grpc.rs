@@ -189,6 +189,10 @@ fn check_shop(client: Stack, server: Stack) {
     assert!(with("OK") >= 34, "{gets:?}");
     assert_eq!((with("NOT_FOUND"), with("INTERNAL")), (1, 1));
     assert_eq!(with("CANCELLED") + with("DEADLINE_EXCEEDED"), 2, "{gets:?}");
+    for side in [&asked, &served] {
+        let limited = side.iter().filter(|span| span.attributes.contains_key("remora.rpc.timeout")).count();
+        assert!(limited >= 1, "the call with a deadline says so");
+    }
     assert_eq!(served.len(), asked.len());
     for span in served {
         let caller = span.parent_id.as_deref().and_then(|id| by_id.get(id));
@@ -196,8 +200,25 @@ fn check_shop(client: Stack, server: Stack) {
     }
 }
 
-#[test]
-#[ignore = "needs root"]
-fn calls_of_tonic_to_node() {
-    check_shop(Stack::Rust, Stack::Node);
+macro_rules! shops {
+    ($($name:ident: $client:ident, $server:ident;)*) => {
+        $(
+            #[test]
+            #[ignore = "needs root"]
+            fn $name() {
+                check_shop(Stack::$client, Stack::$server);
+            }
+        )*
+    };
+}
+
+shops! {
+    calls_of_java_to_go: Java, Go;
+    calls_of_go_to_java: Go, Java;
+    calls_of_node_to_go: Node, Go;
+    calls_of_go_to_node: Go, Node;
+    calls_of_tonic_to_go: Rust, Go;
+    calls_of_tonic_to_java: Rust, Java;
+    calls_of_tonic_to_node: Rust, Node;
+    calls_of_tonic_to_tonic: Rust, Rust;
 }

@@ -161,3 +161,49 @@ fn bullmq() {
     assert_eq!(counted.len(), REQUESTS);
     assert!(counted.iter().all(|span| span.parent_id.is_none()), "whose turn it is does not tell whose job");
 }
+
+/// How many jobs wait when the workers begin. The first of a server are sent, and brought, together with the scripts.
+const QUEUED: usize = 6;
+const TOLD: usize = 3;
+
+/// Both servers count the jobs of a queue of the same name, and all jobs are there before any is taken.
+#[test]
+#[ignore = "needs root"]
+fn bullmq_on_two_servers() {
+    let counts = Redis::start().unwrap();
+    let scratch = Scratch::new("workers").unwrap();
+    let brokers = [Redis::start().unwrap(), Redis::start().unwrap()];
+    let within = |script: &str, broker: &Redis| {
+        let mut command = clients::node(script).unwrap();
+        command.env("BROKER_URL", broker.url()).env("REDIS_URL", counts.url());
+        command
+    };
+    let sites = brokers
+        .each_ref()
+        .map(|broker| RecordedServer::start("site", within("bullmq_site.js", broker)).unwrap());
+    let mut remora = Remora::start().unwrap();
+    for number in 1..=QUEUED {
+        for site in &sites {
+            tools::curl(&[&format!("http://{}/customer-{number}", site.address())]).unwrap();
+        }
+    }
+    let workers = ["one", "other"].iter().zip(&brokers).map(|(name, broker)| {
+        Running::start(name, &scratch, &mut within("bullmq_worker.js", broker)).unwrap()
+    });
+    let workers: Vec<_> = workers.collect();
+    wait::until("the workers", WITHIN, || {
+        let mailed = tools::redis_cli(counts.address(), &["GET", "mailed"])?;
+        Ok((mailed.trim() == (2 * QUEUED).to_string()).then_some(()))
+    })
+    .unwrap();
+    workers.into_iter().for_each(|mut worker| drop(worker.stop().unwrap()));
+    let bridge = remora.finish().unwrap();
+    for broker in &brokers {
+        let spans = bridge.spans_of_server(broker.address()).unwrap();
+        let links: Vec<_> = spans.iter().flat_map(|span| &span.links).collect();
+        assert!(links.len() >= TOLD, "{links:?}");
+        for link in links {
+            only(&spans, |span| span.span_id == *link && span.kind == "client");
+        }
+    }
+}

@@ -186,6 +186,8 @@ pub(crate) struct Tally {
     pub(crate) messages_forgotten: u64,
     /// Receipts of messages whose producer was not known.
     pub(crate) messages_unknown: u64,
+    /// Places of messages that were used twice, so that whose message is there is not known.
+    pub(crate) messages_ambiguous: u64,
     /// Receipts that were linked to the producer.
     pub(crate) messages_linked: u64,
     /// Exchanges that are not told: polls that brought nothing, heartbeats and the like.
@@ -254,6 +256,7 @@ impl Correlation {
         tally.too_old += self.parents.too_old();
         tally.content = self.content.tally();
         tally.messages_forgotten += self.messages.forgotten();
+        tally.messages_ambiguous += self.messages.ambiguous();
         tally.works_evicted += self.works.evicted();
         tally.jobs_forgotten += self.jobs.forgotten();
         tally

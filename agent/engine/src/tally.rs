@@ -78,6 +78,7 @@ impl Tally {
             ("client_call_not_remembered", correlation.not_remembered),
             ("message_of_many", correlation.messages_left_out),
             ("message_forgotten", correlation.messages_forgotten),
+            ("message_place_used_twice", correlation.messages_ambiguous),
             ("work_cut_short", correlation.works_evicted),
         ];
         let parents = [

@@ -558,8 +558,18 @@ fn a_script_that_brings_what_another_took_moves_messages() {
     assert_eq!(only(&spans, "GET").parent, None, "an event loop may have others to work on");
 }
 
-/// What BullMQ packs with a job of the queue `bull:mails:` that gets a number of its own: all but its name is nothing.
-const PACKED: &[u8] = b"\x99\xabbull:mails:\xa0\xa4mail\x01\xc0\xc0\xc0\xc0\xc0";
+/// What BullMQ packs with a job of the queue `bull:mails:` that gets a number of its own, and was made at `made_at_ms`.
+fn packed(made_at_ms: u8) -> Vec<u8> {
+    [&b"\x99\xabbull:mails:\xa0\xa4mail"[..], &[made_at_ms], b"\xc0\xc0\xc0\xc0\xc0"].concat()
+}
+
+/// The reply that brings a job.
+fn taken(id: &str, made_at_ms: u8) -> String {
+    let made_at_ms = made_at_ms.to_string();
+    let fields = array(&["data", "timestamp", "timestamp", &made_at_ms, "name", "timestamp"]);
+    format!("*4\r\n{fields}${}\r\n{id}\r\n:0\r\n:0\r\n", id.len())
+}
+
 const ADD: [&str; 4] = ["wait", "paused", "meta", "id"];
 const TAKE: [&str; 6] = ["wait", "active", "prioritized", "events", "stalled", "limiter"];
 
@@ -578,13 +588,13 @@ fn script(keys: &[&str], argument: &[u8]) -> Vec<u8> {
 fn jobs_of_bullmq_are_known_by_their_numbers() {
     let Scene { mut world, mut producer, mut queue, mut service } = scene(Scheduling::TokenLoop);
     let add = |world: &mut World, producer: &mut Client| {
-        world.moved_bytes(producer, Direction::Egress, &script(&ADD, PACKED));
+        world.moved_bytes(producer, Direction::Egress, &script(&ADD, &packed(1)));
     };
     let work = |world: &mut World, (queue, service): (&mut Client, &mut Client), token: u64, id: &str| {
         (queue.executor.token, service.executor.token) = (Some(token), Some(token));
         world.engine.handle_ask(WORKER, token, world.now_ns);
         world.moved_bytes(queue, Direction::Egress, &script(&TAKE, b"1790000000000"));
-        world.answer(queue, &format!("*4\r\n*2\r\n$4\r\ndata\r\n$2\r\n{{}}\r\n$1\r\n{id}\r\n:0\r\n:0\r\n"));
+        world.answer(queue, &taken(id, 1));
         world.fetch(service);
     };
     add(&mut world, &mut producer);
@@ -606,13 +616,35 @@ fn jobs_of_bullmq_are_known_by_their_numbers() {
     }
 }
 
+/// Each server counts the jobs of its own queue.
+#[test]
+fn jobs_of_queues_of_one_name_on_several_servers_are_told_apart() {
+    let Scene { mut world, mut producer, mut queue, .. } = scene(Scheduling::EventLoop);
+    for made_at_ms in [1, 2, 3, 3] {
+        world.moved_bytes(&mut producer, Direction::Egress, &script(&ADD, &packed(made_at_ms)));
+        world.answer(&mut producer, "$1\r\n7\r\n");
+    }
+    for made_at_ms in [2, 1, 3, 4] {
+        world.moved_bytes(&mut queue, Direction::Egress, &script(&TAKE, b"1790000000000"));
+        world.answer(&mut queue, &taken("7", made_at_ms));
+    }
+    let spans = world.spans();
+    let of = |tgid| named(&spans, "EVALSHA").into_iter().filter(|span| span.tgid == tgid).collect::<Vec<_>>();
+    let (added, taken) = (of(PRODUCER), of(WORKER));
+    assert_eq!((added.len(), taken.len()), (4, 4));
+    assert!(is_linked(taken[0], added[1]) && is_linked(taken[1], added[0]));
+    assert!(taken[2].links.is_empty(), "two were made at once");
+    assert!(taken[3].links.is_empty(), "nobody was seen to add it");
+    assert_eq!(world.counter("loss", "message_place_used_twice"), 1);
+}
+
 #[test]
 fn jobs_of_bullmq_that_are_added_together_are_known_only_among_themselves() {
     let Scene { mut world, mut producer, mut queue, .. } = scene(Scheduling::EventLoop);
     let mut transaction = |ids: [&str; 2], other: Option<&str>| {
         world.call(&mut producer, &["MULTI"], "+OK\r\n");
-        for _ in 0..2 - other.map_or(0, |_| 1) {
-            world.moved_bytes(&mut producer, Direction::Egress, &script(&ADD, PACKED));
+        for made_at_ms in 1..=2 - other.map_or(0, |_| 1) {
+            world.moved_bytes(&mut producer, Direction::Egress, &script(&ADD, &packed(made_at_ms)));
             world.answer(&mut producer, "+QUEUED\r\n");
         }
         if let Some(other) = other {
@@ -624,7 +656,7 @@ fn jobs_of_bullmq_that_are_added_together_are_known_only_among_themselves() {
     transaction(["3", "4"], Some("key"));
     for id in 1..=4 {
         world.moved_bytes(&mut queue, Direction::Egress, &script(&TAKE, b"1790000000000"));
-        world.answer(&mut queue, &format!("*3\r\n*0\r\n$1\r\n{id}\r\n:0\r\n"));
+        world.answer(&mut queue, &taken(&id.to_string(), id));
     }
     let spans = world.spans();
     let taken: Vec<_> = named(&spans, "EVALSHA").into_iter().filter(|span| span.tgid == WORKER).collect();

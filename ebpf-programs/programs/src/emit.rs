@@ -86,6 +86,35 @@ pub(crate) fn frame<T: Moving + 'static>(event: &T, address: u64, wanted: u32) {
     sized::<T, { FRAME_BYTES as usize }>(event, address, wanted);
 }
 
+/// Bytes of short segments after which no more are told together with them, and the room for them and one more.
+pub(crate) const GATHERED_BYTES: u32 = 1023;
+pub(crate) const GATHERED_ROOM: usize = 1280;
+
+/// Submits a data record with the bytes that `fill` copies and counts. Returns whether there is one: where it copies none,
+/// or there is no room, there is not.
+#[inline(always)]
+pub(crate) fn gathered(event: &DataEvent, fill: impl FnOnce(&mut [u8; GATHERED_ROOM]) -> u32) -> bool {
+    let Some(mut entry) = EVENTS.reserve::<Record<DataEvent, GATHERED_ROOM>>(0) else {
+        return false;
+    };
+    let target = entry.as_mut_ptr();
+    // SAFETY: as in `record`.
+    let target = unsafe { &mut *target };
+    let captured = fill(&mut target.bytes);
+    if captured == 0 {
+        entry.discard(NO_WAKEUP);
+        return false;
+    }
+    target.event = *event;
+    target.event.length = captured;
+    target.event.captured = captured;
+    entry.submit(NO_WAKEUP);
+    count(Count::Records, 1);
+    count(Count::BytesMoved, u64::from(captured));
+    count(Count::BytesCaptured, u64::from(captured));
+    true
+}
+
 /// Submits a data record without bytes.
 #[inline(always)]
 pub(crate) fn counted(event: &DataEvent) {

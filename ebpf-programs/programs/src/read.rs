@@ -13,6 +13,8 @@ use core::num::NonZero;
 use aya_ebpf::helpers::generated::{bpf_get_current_task_btf, bpf_probe_read_kernel, bpf_probe_read_user};
 use aya_ebpf::helpers::{bpf_get_current_task, bpf_ktime_get_ns};
 
+use crate::emit::GATHERED_ROOM;
+
 /// Returns `CLOCK_MONOTONIC` in nanoseconds.
 #[inline(always)]
 pub(crate) fn now_ns() -> u64 {
@@ -89,6 +91,36 @@ pub(crate) fn user_bytes<const N: usize>(destination: &mut [u8; N], length: u32,
     let source = address as *const core::ffi::c_void;
     // SAFETY: `length` is at most `N`, the size of the destination; the helper checks the source.
     unsafe { bpf_probe_read_user(destination.as_mut_ptr().cast(), length, source) == 0 }
+}
+
+/// Reads two numbers at `address` in the memory of the running process; the second is beyond all lengths where they cannot
+/// be read.
+#[inline(always)]
+pub(crate) fn user_or_ones(address: u64) -> [u64; 2] {
+    let mut values = [0u64; 2];
+    let source = address as *const core::ffi::c_void;
+    // SAFETY: the destination is of that size; the helper checks the source.
+    let result = unsafe { bpf_probe_read_user(values.as_mut_ptr().cast(), 16, source) };
+    // No branch: 0, or an error, which is negative.
+    [values[0], values[1] | result as u64]
+}
+
+/// Copies `length` bytes of the running process's memory to the place `at` of `destination`.
+///
+/// What is too large is cut by masks rather than compared: `at` is at most 1023 and `length` at most 255.
+#[inline(always)]
+pub(crate) fn user_bytes_at(
+    destination: &mut [u8; GATHERED_ROOM],
+    at: u32,
+    length: u32,
+    address: u64,
+) -> bool {
+    const { assert!(GATHERED_ROOM >= 1023 + 255) };
+    let at = core::hint::black_box(at) & 1023;
+    let length = core::hint::black_box(length) & 255;
+    let source = address as *const core::ffi::c_void;
+    // SAFETY: `length` bytes behind `at` are within the destination; the helper checks the source.
+    unsafe { bpf_probe_read_user(destination.as_mut_ptr().add(at as usize).cast(), length, source) == 0 }
 }
 
 /// Copies `length` bytes (1 to `N`) of kernel memory into `destination`.

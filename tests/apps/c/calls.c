@@ -55,6 +55,21 @@ static void segments(struct iovec iov[2], char *data, size_t length) {
     iov[1] = (struct iovec){data + length / 3, length - length / 3};
 }
 
+/* Splits a message in many pieces, most of them short and some empty, as Netty does with frames of HTTP/2. */
+#define MOST_PIECES 128
+static int pieces(struct iovec iov[MOST_PIECES], char *data, size_t length) {
+    static const size_t lengths[] = {9, 5, 0, 61, 1, 2, 300};
+    int count = 0;
+    for (size_t at = 0; at < length && count < MOST_PIECES; count++) {
+        size_t piece = lengths[count % (sizeof lengths / sizeof *lengths)];
+        if (piece > length - at || count == MOST_PIECES - 1)
+            piece = length - at;
+        iov[count] = (struct iovec){data + at, piece};
+        at += piece;
+    }
+    return count;
+}
+
 static ssize_t send_by(const char *call, int fd, char *data, size_t length) {
     struct iovec iov[2];
     segments(iov, data, length);
@@ -63,6 +78,10 @@ static ssize_t send_by(const char *call, int fd, char *data, size_t length) {
         return write(fd, data, length);
     if (!strcmp(call, "writev"))
         return writev(fd, iov, 2);
+    if (!strcmp(call, "pieces")) {
+        struct iovec many[MOST_PIECES];
+        return writev(fd, many, pieces(many, data, length));
+    }
     if (!strcmp(call, "send"))
         return send(fd, data, length, 0);
     if (!strcmp(call, "sendto"))
@@ -106,6 +125,10 @@ static ssize_t receive_by(const char *call, int fd, char *data, size_t length) {
         return read(fd, data, length);
     if (!strcmp(call, "readv"))
         return readv(fd, iov, 2);
+    if (!strcmp(call, "pieces")) {
+        struct iovec many[MOST_PIECES];
+        return readv(fd, many, pieces(many, data, length));
+    }
     if (!strcmp(call, "recv"))
         return recv(fd, data, length, 0);
     if (!strcmp(call, "recvfrom"))

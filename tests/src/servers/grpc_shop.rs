@@ -1,7 +1,6 @@
 //! The gRPC programs that were recorded, each of which is a service and its client, as `cargo xtask test` installs them.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::Result;
@@ -9,11 +8,15 @@ use anyhow::Result;
 use super::READY_WITHIN;
 use crate::running::Running;
 use crate::scratch::Scratch;
-use crate::{locate, net, tools};
+use crate::{clients, locate, net, tools};
 
 /// What a program is written with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stack {
+    /// grpc-go.
+    Go,
+    /// grpc-java with the Netty that comes with it.
+    Java,
     /// `@grpc/grpc-js`.
     Node,
     /// tonic.
@@ -33,8 +36,7 @@ impl GrpcShop {
     pub fn start(stack: Stack) -> Result<Self> {
         let scratch = Scratch::new("grpc-shop")?;
         let address = net::free_address()?;
-        let mut command = program(stack)?;
-        let running = Running::start("shop", &scratch, command.args(["serve", &address.port().to_string()]))?;
+        let running = Running::start("shop", &scratch, &mut program(stack, Role::Serve, address)?)?;
         net::wait_listening(address, READY_WITHIN)?;
         Ok(Self { address, _running: running, _scratch: scratch })
     }
@@ -47,19 +49,48 @@ impl GrpcShop {
 
     /// Has a client make all its calls.
     pub fn ask_by(&self, stack: Stack) -> Result<()> {
-        tools::printed(program(stack)?.args(["call", &self.address.port().to_string()])).map(drop)
+        tools::printed(&mut program(stack, Role::Call, self.address)?).map(drop)
     }
 }
 
-fn program(stack: Stack) -> Result<Command> {
+/// What a program does.
+#[derive(Clone, Copy)]
+enum Role {
+    Serve,
+    Call,
+}
+
+fn program(stack: Stack, role: Role, server: SocketAddr) -> Result<Command> {
     let installed = |path: &str| locate::testenv().join(path);
-    let source = |path: &str| -> PathBuf { locate::root().join("agent/engine/fixtures/clients").join(path) };
-    Ok(match stack {
+    let mut command = match stack {
+        Stack::Go => {
+            return clients::recorded_go(match role {
+                Role::Serve => "grpc-serve",
+                Role::Call => "grpc",
+            })
+            .map(|mut command| {
+                command.arg(server.port().to_string());
+                command
+            });
+        }
+        Stack::Java => {
+            let mut command = Command::new(locate::program("java")?);
+            command.arg("-cp").arg(installed("grpc/java").join("*"));
+            command.arg(clients::recorded("java").join("GrpcShop.java"));
+            command
+        }
         Stack::Node => {
             let mut command = Command::new(locate::program("node")?);
-            command.arg(source("node/grpc.js")).env("NODE_PATH", installed("grpc/node/node_modules"));
+            command.arg(clients::recorded("node").join("grpc.js"));
+            command.env("NODE_PATH", installed("grpc/node/node_modules"));
             command
         }
         Stack::Rust => Command::new(installed("tonic/release/tonic-shop")),
-    })
+    };
+    command.arg(match role {
+        Role::Serve => "serve",
+        Role::Call => "call",
+    });
+    command.arg(server.port().to_string());
+    Ok(command)
 }

@@ -104,11 +104,13 @@ fn rust(app: &str) -> Result<()> {
     shell::run(&format!("build the service on {app}"), "it needs access to crates.io", &mut cargo)
 }
 
-/// Installs what the recorded gRPC programs in Node and Rust need.
+/// Installs what the recorded gRPC programs in Node, Rust and Java need.
 fn grpc() -> Result<()> {
     tonic()?;
     let folder = testenv().join("grpc");
     fs::create_dir_all(&folder)?;
+    let java = workspace::root().join("agent/engine/fixtures/clients/java/pom.xml");
+    java_libraries(&java, &folder.join("java"), &[])?;
     node(&workspace::root().join("tests/apps/grpc"), &folder.join("node"))
 }
 
@@ -293,21 +295,25 @@ fn kafka_clients() -> Result<()> {
 
 /// Installs this version of Kafka, with its clients in Java, and returns the folder of its libraries.
 pub(crate) fn kafka(version: &str) -> Result<PathBuf> {
+    let project = workspace::root().join("tests/apps/kafka/pom.xml");
+    let folder = testenv().join("kafka").join(version);
+    java_libraries(&project, &folder, &[&format!("-Dkafka.version={version}")])?;
+    Ok(folder)
+}
+
+/// Installs the libraries that a project in Java needs into a folder, and what runs them.
+fn java_libraries(project: &Path, folder: &Path, flags: &[&str]) -> Result<()> {
     let needed = [("mvn", "maven"), ("java", "openjdk-17-jdk-headless")];
     let missing: Vec<_> =
         needed.iter().filter(|(program, _)| !is_installed(program)).map(|&(_, package)| package).collect();
     packages(&missing)?;
-    let project = workspace::root().join("tests/apps/kafka/pom.xml");
-    let folder = testenv().join("kafka").join(version);
-    once(&folder, &read(&project)?, || {
-        fs::create_dir_all(&folder)?;
+    once(folder, &read(project)?, || {
+        fs::create_dir_all(folder)?;
         let mut maven = shell::program("mvn");
-        maven.args(["--quiet", "--batch-mode", "dependency:copy-dependencies", "--file"]).arg(&project);
-        maven.arg(format!("-Dkafka.version={version}"));
-        maven.arg(format!("-DoutputDirectory={}", folder.display()));
-        shell::run("install Kafka", "it needs access to a Maven repository", &mut maven)
-    })?;
-    Ok(folder)
+        maven.args(["--quiet", "--batch-mode", "dependency:copy-dependencies", "--file"]).arg(project);
+        maven.args(flags).arg(format!("-DoutputDirectory={}", folder.display()));
+        shell::run("install libraries in Java", "it needs access to a Maven repository", &mut maven)
+    })
 }
 
 /// Runs `install` unless it ran before for the same `wanted`.

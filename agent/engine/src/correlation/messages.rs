@@ -17,6 +17,8 @@ const MAX_AGE_NS: u64 = 3_600_000_000_000;
 const SURE: f64 = 1.0;
 /// Equal messages were on their way, and queues keep the order only as a rule.
 const IN_ORDER: f64 = 0.5;
+/// How long after a broadcast it may still arrive, so that an equal one is not told from it.
+const BROADCAST_NS: u64 = 1_000_000_000;
 
 /// The span that handed a message over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,12 +40,18 @@ pub(super) struct Messages {
     /// All that were sent, oldest first, with when.
     order: VecDeque<(MessageKey, u64)>,
     forgotten: u64,
+    ambiguous: u64,
 }
 
 impl Messages {
     /// Returns how many were forgotten before anyone received them.
     pub(super) fn forgotten(&self) -> u64 {
         self.forgotten
+    }
+
+    /// Returns how many places were used twice: each must be a place of several servers.
+    pub(super) fn ambiguous(&self) -> u64 {
+        self.ambiguous
     }
 
     /// Notes a message.
@@ -53,27 +61,38 @@ impl Messages {
             self.forget_oldest();
         }
         let sent = self.sent.entry(key).or_default();
-        if key.is_broadcast() {
+        if key.is_place() && sent.iter().any(|sent| sent.producer == producer) {
+            return;
+        }
+        self.ambiguous += u64::from(key.is_place() && sent.len() == 1);
+        if key.is_for_many() && sent.len() > 1 {
+            sent.pop_front();
+        }
+        if key.is_for_many() && !key.is_place() {
             // Whoever receives it from here on means the last.
-            sent.clear();
+            sent.retain(|sent| at_ns.saturating_sub(sent.at_ns) < BROADCAST_NS);
         }
         sent.push_back(Sent { producer, at_ns });
         self.order.push_back((key, at_ns));
     }
 
     /// Returns a link to who sent a message that was received, and when. One consumer gets it, unless it is for all: of
-    /// equal ones, the first.
+    /// equal ones, the first; of those for all, the last; and nobody where a place that is used once was used twice.
     pub(super) fn receive(&mut self, key: MessageKey, at_ns: u64) -> Option<(Link, u64)> {
         let waiting = self.sent.get_mut(&key)?;
-        let first = *waiting.front().filter(|sent| sent.at_ns <= at_ns)?;
         let confidence = if waiting.len() == 1 { SURE } else { IN_ORDER };
-        if !key.is_broadcast() {
-            waiting.pop_front();
-            if waiting.is_empty() {
-                self.sent.remove(&key);
-            }
+        let mut before = waiting.iter().filter(|sent| sent.at_ns <= at_ns);
+        if key.is_for_many() {
+            let sent = *before.next_back()?;
+            let is_ambiguous = key.is_place() && waiting.len() > 1;
+            return (!is_ambiguous).then(|| (link(sent.producer, confidence), sent.at_ns));
         }
-        Some((link(first.producer, confidence), first.at_ns))
+        let sent = *before.next()?;
+        waiting.pop_front();
+        if waiting.is_empty() {
+            self.sent.remove(&key);
+        }
+        Some((link(sent.producer, confidence), sent.at_ns))
     }
 
     /// Notes that a message was refused, which was to be sent.
@@ -96,7 +115,7 @@ impl Messages {
         let Some(waiting) = self.sent.get_mut(&key) else { return };
         if waiting.front().is_some_and(|sent| sent.at_ns == at_ns) {
             waiting.pop_front();
-            self.forgotten += u64::from(!key.is_broadcast());
+            self.forgotten += u64::from(!key.is_for_many());
         }
         if waiting.is_empty() {
             self.sent.remove(&key);
@@ -150,14 +169,37 @@ mod tests {
 
     #[test]
     fn a_broadcast_reaches_everyone() {
-        let key = MessageKey::of_place("redis", &[b"news", b"hello"]);
+        let key = MessageKey::of_broadcast("redis", &[b"news", b"hello"]);
         let mut messages = Messages::default();
         messages.send(key, producer(1), 10);
         for _ in 0..3 {
             assert_eq!(received(&mut messages, key, 11), Some((1, SURE)));
         }
-        messages.send(key, producer(2), 20);
-        assert_eq!(received(&mut messages, key, 21), Some((2, SURE)));
+        for number in 2..5 {
+            messages.send(key, producer(number), 20);
+            assert_eq!(
+                received(&mut messages, key, 21),
+                Some((number, IN_ORDER)),
+                "the one before may be late"
+            );
+        }
+        messages.send(key, producer(5), 20 + BROADCAST_NS);
+        assert_eq!(received(&mut messages, key, 21 + BROADCAST_NS), Some((5, SURE)));
+    }
+
+    #[test]
+    fn a_place_that_is_used_twice_is_of_two_servers() {
+        let key = MessageKey::of_place("redis", &[b"orders", b"1-0"]);
+        let mut messages = Messages::default();
+        for _ in 0..2 {
+            messages.send(key, producer(1), 10);
+            assert_eq!(received(&mut messages, key, 11), Some((1, SURE)));
+        }
+        for number in 2..5 {
+            messages.send(key, producer(number), 20);
+            assert_eq!(received(&mut messages, key, 21), None);
+        }
+        assert_eq!(messages.ambiguous(), 1);
     }
 
     #[test]

@@ -20,7 +20,18 @@ pub const MAX_KEYS: usize = 32;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct MessageKey {
     hash: u64,
-    is_broadcast: bool,
+    way: Way,
+}
+
+/// How a message gets to its consumers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Way {
+    /// One takes it.
+    Queue,
+    /// All get it who listen.
+    Broadcast,
+    /// It stands at a place that is used once, where anyone may read it.
+    Place,
 }
 
 impl MessageKey {
@@ -32,23 +43,32 @@ impl MessageKey {
         let is_telling = beginning.len() >= MIN_KEYED_BYTES && is_varied(beginning);
         is_telling.then(|| {
             let hash = fold(fold(length, system.as_bytes()), beginning);
-            Self { hash, is_broadcast: false }
+            Self { hash, way: Way::Queue }
         })
     }
 
-    /// Returns the key of a message that any number of consumers get, by what names it: a stream and a position, or a
-    /// channel and a content.
+    /// Returns the key of a message that any number of consumers get, by what names it: a channel and a content.
+    #[must_use]
+    pub fn of_broadcast(system: &str, parts: &[&[u8]]) -> Self {
+        Self { hash: fold_parts(system, parts), way: Way::Broadcast }
+    }
+
+    /// Returns the key of a message at a place that no other message gets: a stream and a position.
     #[must_use]
     pub fn of_place(system: &str, parts: &[&[u8]]) -> Self {
-        let hash =
-            parts.iter().fold(fold(1, system.as_bytes()), |hash, part| fold(hash ^ part.len() as u64, part));
-        Self { hash, is_broadcast: true }
+        Self { hash: fold_parts(system, parts), way: Way::Place }
     }
 
     /// Returns whether any number of consumers may get the message.
     #[must_use]
-    pub fn is_broadcast(self) -> bool {
-        self.is_broadcast
+    pub fn is_for_many(self) -> bool {
+        self.way != Way::Queue
+    }
+
+    /// Returns whether no other message of the same server has the key.
+    #[must_use]
+    pub fn is_place(self) -> bool {
+        self.way == Way::Place
     }
 }
 
@@ -100,6 +120,10 @@ impl Keys {
     pub fn left_out(&self) -> u32 {
         self.left_out
     }
+}
+
+fn fold_parts(system: &str, parts: &[&[u8]]) -> u64 {
+    parts.iter().fold(fold(1, system.as_bytes()), |hash, part| fold(hash ^ part.len() as u64, part))
 }
 
 fn fold(seed: u64, bytes: &[u8]) -> u64 {

@@ -137,7 +137,7 @@ impl Content {
                 &length.to_be_bytes(),
                 beginning,
             ];
-            MessageKey::of_place(SYSTEM, &parts)
+            MessageKey::of_broadcast(SYSTEM, &parts)
         })
     }
 

@@ -56,7 +56,7 @@ impl<'a> Payload<'a> {
 
     /// Returns what both sides know a message by: its name, where its answer is awaited, or what is in it.
     pub(super) fn key(&self, frame: &Frame<'_>) -> Option<MessageKey> {
-        let of = |parts: &[&[u8]]| Some(MessageKey::of_place(SYSTEM, parts));
+        let of = |parts: &[&[u8]]| Some(MessageKey::of_broadcast(SYSTEM, parts));
         if let Some(id) = self.headers.values(MESSAGE_ID).next() {
             return of(&[frame.subject, b"id", id]);
         }

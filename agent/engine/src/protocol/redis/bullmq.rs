@@ -1,10 +1,12 @@
 //! BullMQ: jobs that its scripts keep under the keys of one queue (bullmq.io; `src/commands` of its source).
 //!
 //! A job's number is given by a counter of its queue. Its producer learns it from the script's reply, and its worker from
-//! the reply that brings the job: that names it exactly, however little its data says.
+//! the reply that brings the job. Other servers, and other databases of this one, may have a queue of the same name that
+//! counts alike; but not in the same millisecond, which the producer writes into the job.
 
 use super::queues;
 use super::request::Words;
+use crate::protocol::text::decimal;
 
 /// Where the key that a script begins with stands: after its name, its digest and the number of its keys.
 const FIRST_KEY: usize = 3;
@@ -12,17 +14,21 @@ const FIRST_KEY: usize = 3;
 const MAX_ID_BYTES: usize = 256;
 /// Deepest nesting of what is packed with a job: its parent is a map of strings.
 const MAX_DEPTH: u32 = 4;
-/// Where the packed arguments of a new job name the queue, the id that its producer wishes for, and what it may be a
-/// duplicate of.
+/// Where the packed arguments of a new job name the queue, the id that its producer wishes for, when it was made, and what
+/// it may be a duplicate of.
 const PREFIX: usize = 0;
 const WISHED_ID: usize = 1;
+const MADE_AT: usize = 3;
 const DUPLICATE_OF: usize = 8;
+/// The field of a job that says when it was made.
+pub(super) const MADE_AT_FIELD: &[u8] = b"timestamp";
 
 /// What a script does with jobs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Script {
-    /// It adds a job that is new for certain, and replies with its id.
-    Add,
+    /// It adds a job that is new for certain, and replies with its id. The job was made at this time (Unix, in
+    /// milliseconds).
+    Add { made_at_ms: u64 },
     /// It replies with a job and its id, if there is one.
     Take,
 }
@@ -36,7 +42,7 @@ pub(super) fn script(words: &Words<'_>) -> Option<Script> {
     }
     let queue = added_to(keys)?;
     let (_, packed) = words.argument(queues::first_argument(words)?)?;
-    is_new(packed, queue).then_some(Script::Add)
+    Some(Script::Add { made_at_ms: made_at_ms(packed, queue)? })
 }
 
 /// Returns what the keys of a queue begin with: `bull:NAME:`.
@@ -81,12 +87,16 @@ fn queue_of<'a>(key: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     key.strip_suffix(name).filter(|queue| queue.ends_with(b":"))
 }
 
-/// Returns whether a job gets a number of its own: neither its producer chose an id, which another may have, nor may it
-/// be dropped as a duplicate of another, whose id the reply would be.
-fn is_new(packed: &[u8], queue: &[u8]) -> bool {
-    let Some(elements) = elements(packed) else { return false };
+/// Returns when a job was made that gets a number of its own: neither its producer chose an id, which another may have,
+/// nor may it be dropped as a duplicate of another, whose id the reply would be.
+fn made_at_ms(packed: &[u8], queue: &[u8]) -> Option<u64> {
+    let elements = elements(packed)?;
     let is_empty = |at: usize| elements.get(at).is_none_or(|element| matches!(element, Packed::Nothing));
-    elements.get(PREFIX) == Some(&Packed::Text(queue)) && is_empty(WISHED_ID) && is_empty(DUPLICATE_OF)
+    let is_new = elements.get(PREFIX) == Some(&Packed::Text(queue)) && is_empty(WISHED_ID);
+    match elements.get(MADE_AT) {
+        Some(Packed::Number(made_at_ms)) if is_new && is_empty(DUPLICATE_OF) => Some(*made_at_ms),
+        _ => None,
+    }
 }
 
 /// What is packed, as far as it matters.
@@ -95,6 +105,8 @@ enum Packed<'a> {
     /// Nil, or an empty text.
     Nothing,
     Text(&'a [u8]),
+    /// A whole number that is not negative.
+    Number(u64),
     Other,
 }
 
@@ -117,7 +129,8 @@ fn element(packed: &[u8], depth: u32) -> Option<(Packed<'_>, &[u8])> {
     let (&first, rest) = packed.split_first()?;
     let other = |length: usize| Some((Packed::Other, rest.get(length..)?));
     match first {
-        0x00..=0x7f | 0xc2 | 0xc3 | 0xe0..=0xff => other(0),
+        0x00..=0x7f => Some((Packed::Number(u64::from(first)), rest)),
+        0xc2 | 0xc3 | 0xe0..=0xff => other(0),
         0x80..=0x8f => {
             let mut rest = rest;
             for _ in 0..2 * (first & 0x0f) {
@@ -127,10 +140,18 @@ fn element(packed: &[u8], depth: u32) -> Option<(Packed<'_>, &[u8])> {
         }
         0xa0..=0xbf => text(usize::from(first & 0x1f), rest),
         0xc0 => Some((Packed::Nothing, rest)),
-        0xcc | 0xd0 => other(1),
-        0xcd | 0xd1 => other(2),
-        0xca | 0xce | 0xd2 => other(4),
-        0xcb | 0xcf | 0xd3 => other(8),
+        0xd0 => other(1),
+        0xd1 => other(2),
+        0xca | 0xd2 => other(4),
+        0xd3 => other(8),
+        0xcb => {
+            let (bits, rest) = rest.split_first_chunk()?;
+            Some((whole(f64::from_be_bytes(*bits)), rest))
+        }
+        0xcc => number::<1>(rest),
+        0xcd => number::<2>(rest),
+        0xce => number::<4>(rest),
+        0xcf => number::<8>(rest),
         0xd9 => {
             let (&length, rest) = rest.split_first()?;
             text(usize::from(length), rest)
@@ -141,6 +162,16 @@ fn element(packed: &[u8], depth: u32) -> Option<(Packed<'_>, &[u8])> {
         }
         _ => None,
     }
+}
+
+fn number<const BYTES: usize>(rest: &[u8]) -> Option<(Packed<'_>, &[u8])> {
+    let (bytes, rest) = rest.split_first_chunk::<BYTES>()?;
+    Some((Packed::Number(bytes.iter().fold(0, |number, &byte| number << 8 | u64::from(byte))), rest))
+}
+
+/// JavaScript's numbers are all of one kind; those beyond 2^53 are not exact.
+fn whole<'a>(number: f64) -> Packed<'a> {
+    decimal(number.to_string().as_bytes()).map_or(Packed::Other, Packed::Number)
 }
 
 fn text(length: usize, rest: &[u8]) -> Option<(Packed<'_>, &[u8])> {
@@ -156,7 +187,9 @@ mod tests {
     fn packed(prefix: &str, id: &str, of: Option<&str>) -> Vec<u8> {
         let text = |text: &str| [&[0xa0 | u8::try_from(text.len()).unwrap()], text.as_bytes()].concat();
         let mut packed = [vec![0x99], text(prefix), text(id), text("mail")].concat();
-        packed.extend([0xcb, 0x42, 0x7a, 0x1f, 0, 0, 0, 0, 0, 0xc0, 0xc0]);
+        packed.push(0xcb);
+        packed.extend(1_790_000_000_123f64.to_be_bytes());
+        packed.extend([0xc0, 0xc0]);
         packed.extend([vec![0x81], text("id"), text("7"), vec![0xc0]].concat());
         packed.extend(of.map_or(vec![0xc0], text));
         packed
@@ -175,8 +208,9 @@ mod tests {
 
     #[test]
     fn jobs_that_are_new_for_certain_are_added() {
-        assert_eq!(of(&ADD, &packed("bull:mails:", "", None)), Some(Script::Add));
-        assert_eq!(of(&ADD, &packed("bull:mails:", "", Some(""))), Some(Script::Add));
+        let added = Some(Script::Add { made_at_ms: 1_790_000_000_123 });
+        assert_eq!(of(&ADD, &packed("bull:mails:", "", None)), added);
+        assert_eq!(of(&ADD, &packed("bull:mails:", "", Some(""))), added);
         assert_eq!(of(&ADD, &packed("bull:mails:", "mail-1", None)), None, "its producer chose the id");
         assert_eq!(of(&ADD, &packed("bull:mails:", "", Some("mail-1"))), None, "it may be a duplicate");
         assert_eq!(of(&ADD, &packed("bull:other:", "", None)), None, "another queue");
@@ -184,6 +218,20 @@ mod tests {
         for end in 0..argument.len() {
             assert_eq!(of(&ADD, &argument[..end]), None, "{end}");
         }
+    }
+
+    #[test]
+    fn times_are_whole_numbers_of_any_length() {
+        fn of(packed: &[u8]) -> Option<Packed<'_>> {
+            element(packed, MAX_DEPTH).map(|(element, _)| element)
+        }
+        assert_eq!(of(&[0x07]), Some(Packed::Number(7)));
+        assert_eq!(of(&[0xcd, 1, 2]), Some(Packed::Number(258)));
+        assert_eq!(of(&[0xcf, 0, 0, 1, 0, 0, 0, 0, 2]), Some(Packed::Number((1 << 40) + 2)));
+        for other in [-1.0, 0.5, f64::NAN, f64::INFINITY] {
+            assert_eq!(of(&[&[0xcb][..], &f64::to_be_bytes(other)].concat()), Some(Packed::Other), "{other}");
+        }
+        assert_eq!(of(&[0xcf, 0, 0, 1]), None);
     }
 
     #[test]

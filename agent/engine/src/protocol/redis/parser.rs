@@ -5,13 +5,14 @@ use std::collections::VecDeque;
 use super::command::{self, Channels, Meaning};
 use super::reply::{Reply, Step, Summary};
 use super::request::{self, Found, Rest, Words};
-use super::sightings::Sightings;
+use super::sightings::{NewJob, Sightings};
 use super::subscriptions::Subscriptions;
 use super::{Watch, detect, queues};
 use crate::held::Held;
 use crate::protocol::turns::Turns;
 use crate::protocol::{
-    Answer, Cut, Message, MessageKind, Outcome, Pairing, Parser, ParserSettings, Response, Side, set,
+    Answer, Cut, MAX_KEYS, Message, MessageKind, Outcome, Pairing, Parser, ParserSettings, Response, Side,
+    set,
 };
 use crate::semconv::{self, Attributes};
 
@@ -47,17 +48,19 @@ pub(super) struct RedisParser {
     queued: Option<i64>,
     /// What is to be looked for in the reply to `EXEC`.
     queued_watch: Watch,
+    queued_jobs: Vec<NewJob>,
     is_queued_mixed: bool,
     subscriptions: Subscriptions,
     is_opaque: bool,
 }
 
 /// A command without its reply.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct Outstanding {
     expected: Expected,
     is_reported: bool,
     watch: Watch,
+    jobs: Vec<NewJob>,
     /// It executes others, of which its reply tells.
     is_transaction: bool,
     /// As in [`Request`](crate::protocol::Request).
@@ -103,6 +106,7 @@ impl RedisParser {
             database: is_start.then_some(0),
             queued: None,
             queued_watch: Watch::Nothing,
+            queued_jobs: Vec::new(),
             is_queued_mixed: false,
             subscriptions: Subscriptions::new(!is_start),
             is_opaque: false,
@@ -166,11 +170,12 @@ impl RedisParser {
         let batch = if meaning == Meaning::Exec { self.queued } else { None };
         let mut request = command::request(words, self.options, self.database, batch);
         let watch = self.watch_of(meaning, words);
+        let jobs = self.jobs_of(meaning, words);
         self.follow(meaning);
         request.is_one_way = !self.is_answered(meaning);
         let is_reported = match request.is_one_way {
             true => self.turns.are_known(),
-            false => self.expect(meaning, watch, request.is_routine),
+            false => self.expect(meaning, watch, jobs, request.is_routine),
         };
         let kind = MessageKind::Request(Box::new(request));
         is_reported.then_some(Message { pairing: Pairing::InOrder, kind })
@@ -204,8 +209,26 @@ impl RedisParser {
         }
     }
 
+    /// Returns the jobs that a command adds.
+    fn jobs_of(&mut self, meaning: Meaning, words: &Words<'_>) -> Vec<NewJob> {
+        if meaning == Meaning::Exec {
+            return std::mem::take(&mut self.queued_jobs);
+        }
+        let Some(made_at_ms) = queues::job_made_at_ms(words) else { return Vec::new() };
+        let place = self.queued.and_then(|queued| u64::try_from(queued).ok());
+        let job = NewJob { place: place.unwrap_or(0), made_at_ms };
+        if place.is_none() {
+            return vec![job];
+        }
+        // Of more, the messages would not be told.
+        if self.queued_jobs.len() < MAX_KEYS {
+            self.queued_jobs.push(job);
+        }
+        Vec::new()
+    }
+
     /// Notes a command that will be answered; returns whether it is reported.
-    fn expect(&mut self, meaning: Meaning, watch: Watch, is_routine: bool) -> bool {
+    fn expect(&mut self, meaning: Meaning, watch: Watch, jobs: Vec<NewJob>, is_routine: bool) -> bool {
         if is_unsubscribing_all(meaning) && self.subscriptions.are_unknown() {
             // How many confirmations follow is not known.
             self.lose();
@@ -237,6 +260,7 @@ impl RedisParser {
             expected,
             is_reported,
             watch,
+            jobs,
             is_transaction: meaning == Meaning::Exec,
             is_routine,
         });
@@ -253,6 +277,7 @@ impl RedisParser {
             Meaning::Multi => {
                 self.queued = Some(0);
                 self.queued_watch = Watch::Nothing;
+                self.queued_jobs.clear();
                 self.is_queued_mixed = false;
             }
             Meaning::Exec | Meaning::Discard => self.queued = None,
@@ -305,6 +330,9 @@ impl RedisParser {
         if self.reply.is_new() {
             let asked = self.outstanding.front().map_or(Watch::Nothing, |outstanding| outstanding.watch);
             self.reply.watch(if self.subscriptions.are_any() { Watch::Push } else { asked });
+            if let Some(outstanding) = self.outstanding.front_mut().filter(|it| !it.jobs.is_empty()) {
+                self.reply.expect_jobs(std::mem::take(&mut outstanding.jobs));
+            }
         }
         match self.reply.step(bytes) {
             Step::Eat(eaten) => Answer::Nothing { eaten },
@@ -408,6 +436,7 @@ impl RedisParser {
         self.database = None;
         self.queued = None;
         self.queued_watch = Watch::Nothing;
+        self.queued_jobs.clear();
         self.replies = Replies::On;
         self.subscriptions.doubt();
     }
@@ -459,7 +488,7 @@ impl Parser for RedisParser {
     }
 
     fn held_bytes(&self) -> usize {
-        self.outstanding.held_bytes() + self.reply.held_bytes()
+        self.outstanding.held_bytes() + self.queued_jobs.held_bytes() + self.reply.held_bytes()
     }
 
     fn lost(&mut self, _side: Side) {
@@ -516,6 +545,6 @@ fn unaligned(bytes: &[u8]) -> Answer {
 
 impl Held for Outstanding {
     fn held_bytes(&self) -> usize {
-        0
+        self.jobs.held_bytes()
     }
 }

@@ -250,7 +250,7 @@ pub(super) fn watch(words: &Words<'_>) -> Watch {
         Some(Use::Jobs(script)) => {
             let queue = bullmq::queue(words).map_or(0, stream);
             match script {
-                bullmq::Script::Add => Watch::Added { queue, depth: 0 },
+                bullmq::Script::Add { .. } => Watch::Added { queue, depth: 0 },
                 bullmq::Script::Take => Watch::Taken { queue },
             }
         }
@@ -278,9 +278,18 @@ pub(super) fn entry(stream: u64, id: &[u8]) -> MessageKey {
     MessageKey::of_place(SYSTEM, &[&stream.to_be_bytes(), id])
 }
 
-/// Returns the key of a job of a queue, which is exact.
-pub(super) fn job(queue: u64, id: &[u8]) -> MessageKey {
-    MessageKey::of_place(SYSTEM, &[b"job", &queue.to_be_bytes(), id])
+/// Returns the key of a job of a queue, which is exact: other servers have other jobs of the same number, made at other
+/// times.
+pub(super) fn job(queue: u64, id: &[u8], made_at_ms: u64) -> MessageKey {
+    MessageKey::of_place(SYSTEM, &[b"job", &queue.to_be_bytes(), id, &made_at_ms.to_be_bytes()])
+}
+
+/// Returns when the job was made that a command adds, in milliseconds; none where it adds none.
+pub(super) fn job_made_at_ms(words: &Words<'_>) -> Option<u64> {
+    match usage(words)? {
+        Use::Jobs(bullmq::Script::Add { made_at_ms }) => Some(made_at_ms),
+        _ => None,
+    }
 }
 
 /// Returns what stands for the name of a stream, or of a queue of jobs.
@@ -291,7 +300,7 @@ pub(super) fn stream(name: &[u8]) -> u64 {
 /// Returns the key of a message on a channel.
 pub(super) fn published(channel: &[u8], length: u64, beginning: &[u8]) -> MessageKey {
     let beginning = beginning.get(..crate::protocol::message_key::KEYED_BYTES).unwrap_or(beginning);
-    MessageKey::of_place(SYSTEM, &[channel, &length.to_be_bytes(), beginning])
+    MessageKey::of_broadcast(SYSTEM, &[channel, &length.to_be_bytes(), beginning])
 }
 
 /// Returns whether a text has the form of an entry's id: `1700000000000-0`.

@@ -1,6 +1,6 @@
 //! Replies, walked over by their structure (RESP3 specification; RESP2 is a part of it).
 
-use super::sightings::Sightings;
+use super::sightings::{NewJob, Sightings};
 use super::{LengthLine, MAX_BULK_BYTES, Watch, length_line};
 use crate::held::Held;
 use crate::protocol::{KEYED_BYTES, text};
@@ -113,6 +113,11 @@ impl Reply {
     /// Says what is to be looked for in the reply that begins.
     pub(super) fn watch(&mut self, watch: Watch) {
         self.sightings.watch(watch);
+    }
+
+    /// Says which jobs it may give numbers.
+    pub(super) fn expect_jobs(&mut self, jobs: Vec<NewJob>) {
+        self.sightings.expect_jobs(jobs);
     }
 
     /// Returns what is remembered, and makes ready for the next reply.

@@ -3,18 +3,36 @@
 use super::{LengthLine, Watch, bullmq, length_line, messaging, queues};
 use crate::held::Held;
 use crate::protocol::{
-    Delivery, KEYED_BYTES, Keys, MAX_KEYS, Received, WireContext, celery, context, job_id, set,
+    Delivery, KEYED_BYTES, Keys, MAX_KEYS, Received, WireContext, celery, context, job_id, set, text,
 };
 use crate::semconv::{self, Attributes};
 
 /// Bytes of a message, as far as they are shown, in which a job's id is looked for: kombu writes a job's arguments
 /// before its headers.
 const JOB_BYTES: usize = 16 << 10;
+/// How many aggregates are open around the fields of a job of BullMQ.
+const JOB_FIELDS_DEPTH: usize = 2;
+
+/// A job that a command adds.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct NewJob {
+    /// The command's place in its transaction, and so that of its reply.
+    pub(super) place: u64,
+    /// Unix time.
+    pub(super) made_at_ms: u64,
+}
 
 /// What was found in a reply.
 #[derive(Debug, Default)]
 pub(super) struct Sightings {
     watch: Watch,
+    /// The jobs whose numbers it tells.
+    new_jobs: Vec<NewJob>,
+    /// Strings of the job that came: names and values of fields follow each other.
+    job_strings: u64,
+    /// The value that follows says when it was made.
+    is_time: bool,
+    made_at_ms: Option<u64>,
     /// Messages that came, or may have come.
     received: Keys,
     /// A message came, whether it can be told from others or not.
@@ -49,6 +67,11 @@ impl Sightings {
         }
     }
 
+    /// Says which jobs the reply may give numbers.
+    pub(super) fn expect_jobs(&mut self, jobs: Vec<NewJob>) {
+        self.new_jobs = jobs;
+    }
+
     /// Returns whether anything is looked for.
     pub(super) fn is_watching(&self) -> bool {
         self.watch != Watch::Nothing
@@ -57,6 +80,8 @@ impl Sightings {
     /// Takes in a string of the reply: `bytes` begin with its length and hold all of it, or enough. `depth` aggregates
     /// are open around it, and it is the element number `index` of the outermost one, which begins with `first`.
     pub(super) fn see(&mut self, bytes: &[u8], depth: usize, index: u64, first: &[u8]) {
+        // Counted before it is looked at: what is not shown is a string as well.
+        self.job_strings += u64::from(depth == JOB_FIELDS_DEPTH);
         let LengthLine::Is(Some(length @ 0..), start) = length_line(bytes) else { return };
         let length = length.unsigned_abs();
         let whole = usize::try_from(length).unwrap_or(usize::MAX);
@@ -81,14 +106,19 @@ impl Sightings {
             }
             (Watch::Push, Some(text)) if depth == 1 => self.see_pushed(length, text, index, first),
             (Watch::Added { queue, depth: ids }, Some(id)) if depth == ids && bullmq::is_id(id) => {
-                self.appended.add(queues::job(queue, id));
+                self.see_new_job(queue, id, index);
             }
             // The job comes first, as an aggregate.
+            (Watch::Taken { .. }, text) if depth == JOB_FIELDS_DEPTH && index == 1 => {
+                self.see_job_field(text.unwrap_or_default());
+            }
             (Watch::Taken { queue }, Some(id))
                 if depth == 1 && index == 1 && first.is_empty() && bullmq::is_id(id) =>
             {
                 self.has_message = true;
-                self.received.add(queues::job(queue, id));
+                if let Some(made_at_ms) = self.made_at_ms {
+                    self.received.add(queues::job(queue, id, made_at_ms));
+                }
             }
             (
                 Watch::Entries { .. }
@@ -98,6 +128,21 @@ impl Sightings {
                 | Watch::Taken { .. },
                 _,
             ) => {}
+        }
+    }
+
+    fn see_new_job(&mut self, queue: u64, id: &[u8], place: u64) {
+        match self.new_jobs.iter().find(|job| job.place == place) {
+            Some(job) => self.appended.add(queues::job(queue, id, job.made_at_ms)),
+            None => self.appended.leave_out(1),
+        }
+    }
+
+    fn see_job_field(&mut self, text: &[u8]) {
+        if self.job_strings % 2 == 1 {
+            self.is_time = text == bullmq::MADE_AT_FIELD;
+        } else if std::mem::take(&mut self.is_time) {
+            self.made_at_ms = text::decimal(text);
         }
     }
 
@@ -206,11 +251,20 @@ impl Sightings {
     }
 }
 
+impl Held for NewJob {
+    const IS_FLAT: bool = true;
+
+    fn held_bytes(&self) -> usize {
+        0
+    }
+}
+
 impl Held for Sightings {
     fn held_bytes(&self) -> usize {
         self.received.held_bytes()
             + self.appended.held_bytes()
             + self.contexts.held_bytes()
+            + self.new_jobs.held_bytes()
             + self.channel.held_bytes()
             + self.pattern.held_bytes()
             + self.queue.held_bytes()

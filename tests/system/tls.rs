@@ -9,7 +9,7 @@ use remora_tests::certificates::Certificates;
 use remora_tests::remora::Remora;
 use remora_tests::running::Running;
 use remora_tests::scratch::Scratch;
-use remora_tests::servers::{Postgres, Redis, TlsService, TlsStack as Stack};
+use remora_tests::servers::{Postgres, Redis, TlsService, TlsStack as Stack, rustls};
 use remora_tests::span::{Names, Show, Span, outline};
 use remora_tests::{locate, tools, wait};
 
@@ -20,18 +20,53 @@ const PER_MILLE: usize = 999;
 /// How long it may take until a large executable is searched, on a busy machine.
 const WITHIN: Duration = Duration::from_secs(60);
 
-/// Asks a service for all users over TLS, from Node. All requests must be found at both ends, and each with its own caller.
+/// What asks for users.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Client {
+    Node,
+    /// reqwest over rustls, with this version of HTTP.
+    Reqwest(&'static str),
+}
+
+impl Client {
+    /// Returns the command that asks for so many users, so many at once.
+    fn command(self, url: &str, certificates: &Certificates, numbers: [usize; 3]) -> Command {
+        let mut command = match self {
+            Client::Node => {
+                let mut node = Command::new(locate::program("node").unwrap());
+                node.arg(locate::apps().join("tls/load.js"));
+                node
+            }
+            Client::Reqwest(_) => {
+                let mut reqwest = Command::new(rustls().unwrap());
+                reqwest.arg("ask");
+                reqwest
+            }
+        };
+        command.arg(url).arg(certificates.authority()).args(numbers.map(|number| number.to_string()));
+        if let Client::Reqwest(version) = self {
+            command.arg(version);
+        }
+        command
+    }
+}
+
+/// Asks a service for all users over TLS, from Node.
 fn check(stack: Stack) {
+    check_with(stack, Client::Node);
+}
+
+/// Asks a service for all users over TLS. All requests must be found at both ends, and each with its own caller.
+fn check_with(stack: Stack, client: Client) {
     let certificates = Certificates::make().unwrap();
     let service = TlsService::start(stack, &certificates).unwrap();
     let mut remora = Remora::start().unwrap();
     let load = |first: usize, count: usize, in_flight: usize| {
-        let mut load = Command::new(locate::program("node").unwrap());
-        load.arg(locate::apps().join("tls/load.js")).arg(service.url()).arg(certificates.authority());
-        tools::printed(load.args([first, count, in_flight].map(|number| number.to_string()))).unwrap();
+        let numbers = [first, count, in_flight];
+        tools::printed(&mut client.command(&service.url(), &certificates, numbers)).unwrap();
     };
-    // Where Node's functions are has to be found once.
-    wait::until("a request of Node is seen", WITHIN, || {
+    // Where the client's functions are has to be found once.
+    wait::until("a request of the client is seen", WITHIN, || {
         load(0, 1, 1);
         let spans = remora.bridge().spans_of_server(service.address())?;
         Ok(spans.iter().any(|span| span.kind == "client").then_some(()))
@@ -64,7 +99,9 @@ fn check(stack: Stack) {
         }
     }
     let told = (found(&clients), found(&servers), joined);
-    println!("{stack:?}: {told:?} client spans, server spans and joined ones of {REQUESTS}, {wrong} wrong");
+    println!(
+        "{stack:?}, {client:?}: {told:?} client spans, server spans and joined ones of {REQUESTS}, {wrong} wrong"
+    );
     assert_eq!(wrong, 0, "{stack:?}: servers with another's client");
     let least = REQUESTS * PER_MILLE / 1000;
     assert!(
@@ -224,6 +261,18 @@ fn node() {
 #[ignore = "needs root"]
 fn go() {
     check(Stack::Go);
+}
+
+#[test]
+#[ignore = "needs root"]
+fn rustls_with_http_1() {
+    check_with(Stack::Rustls, Client::Reqwest("http1"));
+}
+
+#[test]
+#[ignore = "needs root"]
+fn rustls_with_http_2() {
+    check_with(Stack::Rustls, Client::Reqwest("http2"));
 }
 
 #[test]

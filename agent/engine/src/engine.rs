@@ -306,8 +306,8 @@ impl Engine {
             // Another process may hold it still.
             self.commands.push_back(Command::Reannounce(connection));
         }
-        for connection in self.joins.forget_process(tgid) {
-            self.part(connection);
+        for (connection, object) in self.joins.forget_process(tgid) {
+            self.part(connection, object);
         }
         self.correlation.handle_process_exit(tgid);
         self.spans.extend(self.correlation.take_ended());

@@ -6,6 +6,7 @@
 
 mod functions;
 mod memory;
+mod rustls;
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use remora_abi::{
@@ -54,9 +55,9 @@ pub(crate) struct TlsCall {
     has_header: u8,
     /// How many functions for memory and sockets (BIO) it is in; [`HAS_BIO`] once it was in any.
     bio: u8,
-    /// Where ciphertext is being read to.
+    /// Where ciphertext is being read to; of rustls the first bytes of a record behind its header.
     ciphertext: u64,
-    /// The header of a record, in the first bytes.
+    /// The header of a record, in the first bytes; of rustls the next bytes of a record.
     header: u64,
 }
 
@@ -233,7 +234,16 @@ pub(crate) fn note_socket(found: &Found, task: &Task, depth: u64) {
 #[inline(always)]
 fn leave(registers: &Registers) {
     let Some(process) = observed_process() else { return };
-    let Some(thread) = thread::known().filter(|thread| thread.tls_depth != 0) else { return };
+    if let Some((caller, call)) = returning(registers) {
+        finish(caller, &call, registers, runtime::task(registers, &process));
+    }
+}
+
+/// Returns the running thread's call that returns now, and under which number it is remembered. The thread is not in it any
+/// more.
+#[inline(always)]
+fn returning(registers: &Registers) -> Option<(u64, TlsCall)> {
+    let thread = thread::known().filter(|thread| thread.tls_depth != 0)?;
     // Functions share the instructions by which they return. One within another may have returned unseen.
     for depth in [2, 1] {
         let caller = caller(depth);
@@ -242,9 +252,10 @@ fn leave(registers: &Registers) {
             && call.frame == registers.stack()
         {
             thread.tls_depth = depth - 1;
-            return finish(caller, &call, registers, runtime::task(registers, &process));
+            return Some((caller, call));
         }
     }
+    None
 }
 
 /// Tells what the running goroutine's call has moved that returns now: a handshake, or one that moves bytes.
@@ -309,7 +320,7 @@ fn tell(call: &TlsCall, object: &mut TlsObject, moved: Moved, task: Task) {
         object: call.object,
         returned_ns: now_ns,
         ends_record: moved.ends_record.into(),
-        padding: 0,
+        continues: 0,
     };
     event.data.header.direction = call.direction;
     event.data.header.family = object.family;
@@ -356,9 +367,16 @@ fn end(object: u64) {
         return;
     }
     let _ = TLS_OBJECTS.remove(&key(object));
+    tell_end(object, 0, 0);
+}
+
+#[inline(always)]
+fn tell_end(object: u64, flags: u8, direction: u8) {
     let now_ns = read::now_ns();
     emit::record::<TlsEndEvent>(|event| {
         event.header = emit::header(KIND_TLS_END, now_ns);
+        event.header.flags = flags;
+        event.header.direction = direction;
         event.object = object;
     });
 }

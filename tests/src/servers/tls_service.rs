@@ -1,9 +1,10 @@
 //! Services that speak HTTPS only, each by another way to TLS.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use super::READY_WITHIN;
 use crate::certificates::Certificates;
@@ -24,6 +25,14 @@ pub enum Stack {
     Go,
     /// nginx: the system's OpenSSL.
     Nginx,
+    /// axum over rustls.
+    Rustls,
+}
+
+/// Returns the service in Rust, which is its own client.
+pub fn rustls() -> Result<PathBuf> {
+    let built = locate::testenv().join("rustls/release/rustls-service");
+    built.is_file().then_some(built).context("the service is not built: `cargo xtask test` builds it")
 }
 
 /// A service that answers `/users/{id}`.
@@ -101,6 +110,11 @@ fn command(
             let mut command = Command::new(super::go_service::binary()?);
             command.args(["-listen", &address.to_string(), "-key"]).arg(key).arg("-certificate");
             command.arg(certificate);
+            command
+        }
+        Stack::Rustls => {
+            let mut command = Command::new(rustls()?);
+            command.arg("serve").arg(address.to_string()).arg(key).arg(certificate);
             command
         }
         Stack::Nginx => {

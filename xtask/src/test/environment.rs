@@ -59,6 +59,7 @@ pub(crate) fn install() -> Result<()> {
     let items_grpc = testenv().join("bin/items-grpc");
     go(&workspace::root().join("tests/apps/grpc"), &["-o".as_ref(), items_grpc.as_ref()])?;
     tokio()?;
+    rust("rustls")?;
     grpc()?;
     pubsub()?;
     kafka_clients()?;

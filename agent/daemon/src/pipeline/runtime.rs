@@ -124,5 +124,14 @@ pub(super) fn program(purpose: Purpose) -> &'static str {
         Purpose::BioWriteReturned => "bio_write_returned",
         Purpose::BioRead => "bio_read",
         Purpose::BioReadReturned => "bio_read_returned",
+        Purpose::RustlsWrite => "rustls_write",
+        Purpose::RustlsWriteVectored => "rustls_write_vectored",
+        Purpose::RustlsWritten => "rustls_written",
+        Purpose::RustlsEncrypt => "rustls_encrypt",
+        Purpose::RustlsEncrypted => "rustls_encrypted",
+        Purpose::RustlsDecrypt => "rustls_decrypt",
+        Purpose::RustlsDecrypted => "rustls_decrypted",
+        Purpose::RustlsDecryptedGcm => "rustls_decrypted_gcm",
+        Purpose::RustlsDecryptedChaCha => "rustls_decrypted_chacha",
     }
 }

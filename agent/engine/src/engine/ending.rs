@@ -101,7 +101,7 @@ impl Engine {
     fn remove(&mut self, id: ConnectionId) {
         if let Some(connection) = self.connections.remove(&id) {
             self.held_bytes -= connection.weight.held_bytes();
-            if let Some(object) = connection.tls.as_ref().and_then(|tls| tls.object()) {
+            for object in connection.tls.iter().flat_map(|tls| tls.objects()) {
                 self.joins.part(object, id);
             }
             self.correlation.handle_closed(id, &connection.opened);

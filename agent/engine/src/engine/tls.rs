@@ -49,10 +49,11 @@ impl Connection {
 impl Engine {
     /// Takes in what a TLS library took for encryption, or gave after decryption. `at_ns` is the entry of a writing call and
     /// the return of a reading one. What no connection is known for waits for a moment.
-    pub fn handle_plaintext(&mut self, mut plaintext: Plaintext, at_ns: u64) {
+    pub fn handle_plaintext(&mut self, plaintext: Plaintext, at_ns: u64) {
         if plaintext.length == 0 {
             return;
         }
+        let Some(mut plaintext) = self.joins.put_together(plaintext) else { return };
         let object = plaintext.tls;
         if let Some(id) = plaintext.connection {
             if self.may_join(id, at_ns) {
@@ -82,7 +83,7 @@ impl Engine {
     /// Tells that the object of a connection was freed. Another may have its address at once.
     pub fn handle_tls_end(&mut self, tls: TlsId) {
         if let Some(id) = self.joins.forget(tls) {
-            self.part(id);
+            self.part(id, tls);
         }
     }
 
@@ -116,23 +117,25 @@ impl Engine {
         }
         let (waiting, before) = self.joins.join(object, id);
         if let Some(before) = before {
-            self.part(before);
+            self.part(before, object);
         }
         let found = self.connections.get_mut(&id).and_then(|connection| connection.tls.as_mut());
         let Some(tls) = found else { return };
-        if let Some(known) = tls.object() {
-            self.joins.part(known, id);
-        }
+        let before: Vec<TlsId> = tls.objects().collect();
         tls.join(object);
+        let is_known = |known: &TlsId| tls.objects().any(|object| object == *known);
+        for replaced in before.into_iter().filter(|known| !is_known(known)) {
+            self.joins.part(replaced, id);
+        }
         for waiting in waiting {
             self.plaintext(id, waiting.plaintext, waiting.at_ns);
         }
     }
 
-    /// The object of a connection is gone.
-    pub(super) fn part(&mut self, id: ConnectionId) {
+    /// An object of a connection is gone.
+    pub(super) fn part(&mut self, id: ConnectionId, object: TlsId) {
         if let Some(tls) = self.connections.get_mut(&id).and_then(|connection| connection.tls.as_mut()) {
-            tls.part();
+            tls.part(object);
         }
         self.tell_written(id, 0);
     }

@@ -64,6 +64,8 @@ struct Half {
     end: u32,
     /// The next count is that of another object.
     is_counted_anew: bool,
+    /// What encrypts it, or decrypts it, once that is known.
+    object: Option<TlsId>,
 }
 
 impl Half {
@@ -89,7 +91,6 @@ pub(crate) struct Conversation {
     server: Option<Hello>,
     /// Where the client's bytes go, once it has said hello.
     client_direction: Option<Direction>,
-    object: Option<TlsId>,
     /// By how much records are longer, as writes have shown: how often.
     learned: Option<(u16, u32)>,
     /// Beginnings of records, while it has no object.
@@ -121,7 +122,6 @@ impl Conversation {
             client: None,
             server: None,
             client_direction: None,
-            object: None,
             learned: None,
             beginnings: Vec::new(),
             has_plaintext: false,
@@ -139,29 +139,39 @@ impl Conversation {
         }
     }
 
-    /// Returns the object that encrypts it, once that is known.
-    pub(crate) fn object(&self) -> Option<TlsId> {
-        self.object
+    /// Returns the objects that encrypt and decrypt it, as far as they are known; mostly one does both.
+    pub(crate) fn objects(&self) -> impl Iterator<Item = TlsId> + use<> {
+        let (egress, ingress) = (self.egress.object, self.ingress.object);
+        egress.into_iter().chain(ingress.filter(|_| ingress != egress))
     }
 
-    /// Notes the object. Another one than before has counts of its own.
+    /// Notes an object. Another one than before has counts of its own.
     pub(crate) fn join(&mut self, object: TlsId) {
-        self.beginnings = Vec::new();
-        let is_other = self.object.is_some_and(|known| known != object);
-        if is_other {
-            self.part();
+        for direction in ways(object) {
+            let half = self.half(direction);
+            let is_other = half.object.is_some_and(|known| known != object);
+            if is_other {
+                self.lose(direction);
+            }
+            self.half(direction).object = Some(object);
         }
-        self.object = Some(object);
     }
 
-    /// The object is gone: what is left to be written will not be.
-    pub(crate) fn part(&mut self) {
-        self.object = None;
-        self.writes.lose();
-        self.reads = Reads::default();
-        for half in [&mut self.egress, &mut self.ingress] {
-            half.is_counted_anew = self.has_plaintext;
+    /// An object is gone: what is left to be written will not be.
+    pub(crate) fn part(&mut self, object: TlsId) {
+        for direction in ways(object) {
+            self.half(direction).object = None;
+            self.lose(direction);
         }
+    }
+
+    fn lose(&mut self, direction: Direction) {
+        match direction {
+            Direction::Egress => self.writes.lose(),
+            Direction::Ingress => self.reads = Reads::default(),
+        }
+        let has_plaintext = self.has_plaintext;
+        self.half(direction).is_counted_anew = has_plaintext;
     }
 
     /// Returns whether nothing was ever seen of what it carries, for so long that nothing will be.
@@ -258,7 +268,7 @@ impl Conversation {
                     Direction::Egress => self.writes.beginning(beginning),
                     Direction::Ingress => self.reads.beginning(beginning),
                 }
-                if self.object.is_none() {
+                if self.half(direction).object.is_none() {
                     if self.beginnings.len() >= MAX_BEGINNINGS {
                         self.beginnings.remove(0);
                     }
@@ -308,6 +318,10 @@ impl Conversation {
     pub(crate) fn plaintext(&mut self, mut plaintext: Plaintext, at_ns: u64, now_ns: u64) -> Option<Told> {
         let (count, length) = (plaintext.position, plaintext.length);
         plaintext.position = self.half(plaintext.direction).position(count, length);
+        if plaintext.tls.way.is_some() {
+            // It knows nothing of the other direction.
+            plaintext.reverse_position = self.half(plaintext.direction.reverse()).end;
+        }
         if plaintext.direction == Direction::Egress {
             self.writes.push(plaintext, at_ns, now_ns);
             return None;
@@ -417,6 +431,12 @@ impl Conversation {
         };
         half(&self.egress) + half(&self.ingress) + self.writes.held_bytes() + self.reads.held_bytes()
     }
+}
+
+/// Returns the directions in which an object moves bytes.
+fn ways(object: TlsId) -> impl Iterator<Item = Direction> {
+    let all = [Direction::Egress, Direction::Ingress];
+    all.into_iter().filter(move |direction| object.way.is_none_or(|way| way == *direction))
 }
 
 /// Returns the beginning of a record that names it; none where there is too little of it, or it is in the clear.

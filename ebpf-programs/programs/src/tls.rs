@@ -330,9 +330,9 @@ fn tell(call: &TlsCall, object: &mut TlsObject, moved: Moved, task: Task) {
     event.data.reverse_position = object.moved[other] as u32;
     event.data.turn = thread::known().map_or(0, |thread| thread.turn);
     let budget = budget(object, before);
-    if moved.length <= budget {
+    if moved.length <= budget || moved.address == 0 {
         event.data.length = moved.length;
-        emit::data(&event, moved.address, moved.length);
+        emit::data(&event, moved.address, if moved.address == 0 { 0 } else { moved.length });
         return;
     }
     // The beginning, and the end, which often ends a message.

@@ -1,7 +1,7 @@
 //! Services that speak HTTPS only, each by another way to TLS.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
@@ -49,7 +49,23 @@ impl TlsService {
         let scratch = Scratch::new("tls")?;
         let address = net::free_address()?;
         let mut command = command(stack, address, certificates, &scratch)?;
-        let mut running = Running::start("tls", &scratch, &mut command)?;
+        Self::ready(&mut command, address, certificates, scratch)
+    }
+
+    /// Starts a program with the arguments of the service in Rust.
+    pub fn start_program(program: &Path, certificates: &Certificates) -> Result<Self> {
+        let address = net::free_address()?;
+        let mut command = serving(program, address, certificates);
+        Self::ready(&mut command, address, certificates, Scratch::new("tls")?)
+    }
+
+    fn ready(
+        command: &mut Command,
+        address: SocketAddr,
+        certificates: &Certificates,
+        scratch: Scratch,
+    ) -> Result<Self> {
+        let mut running = Running::start("tls", &scratch, command)?;
         let authority = certificates.authority().display().to_string();
         let url = format!("https://localhost:{}/users/0", address.port());
         running.wait_ready(READY_WITHIN, || {
@@ -75,6 +91,12 @@ impl TlsService {
     pub fn id(&self) -> u32 {
         self.running.id()
     }
+}
+
+fn serving(program: &Path, address: SocketAddr, certificates: &Certificates) -> Command {
+    let mut command = Command::new(program);
+    command.arg("serve").arg(address.to_string()).arg(certificates.key()).arg(certificates.certificate());
+    command
 }
 
 fn command(
@@ -112,11 +134,7 @@ fn command(
             command.arg(certificate);
             command
         }
-        Stack::Rustls => {
-            let mut command = Command::new(rustls()?);
-            command.arg("serve").arg(address.to_string()).arg(key).arg(certificate);
-            command
-        }
+        Stack::Rustls => serving(&rustls()?, address, certificates),
         Stack::Nginx => {
             let settings = format!(
                 "daemon off; pid nginx.pid; worker_processes 1; events {{ worker_connections 1024; }}

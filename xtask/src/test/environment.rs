@@ -32,6 +32,8 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("wrk", "wrk"),
     ("wget", "wget"),
     ("openssl", "openssl"),
+    ("strip", "binutils"),
+    ("erl", "erlang-base"),
     ("python3", "python3"),
     ("node", "nodejs"),
     ("javac", "openjdk-17-jdk-headless"),

@@ -56,6 +56,8 @@ pub enum Purpose {
     TlsWriteEx,
     /// and of `SSL_write_ex2`.
     TlsWriteEx2,
+    /// What it sends of a file, by the arguments of `SSL_sendfile`.
+    TlsSendfile,
     /// What it gives after decryption, by the arguments of `SSL_read`,
     TlsRead,
     /// and of `SSL_read_ex`.
@@ -115,6 +117,7 @@ impl Purpose {
             Purpose::TlsWrite
                 | Purpose::TlsWriteEx
                 | Purpose::TlsWriteEx2
+                | Purpose::TlsSendfile
                 | Purpose::TlsRead
                 | Purpose::TlsReadEx
                 | Purpose::TlsHandshake

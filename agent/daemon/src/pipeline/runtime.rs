@@ -109,6 +109,7 @@ pub(super) fn program(purpose: Purpose) -> &'static str {
         Purpose::TlsWrite => "tls_write",
         Purpose::TlsWriteEx => "tls_write_ex",
         Purpose::TlsWriteEx2 => "tls_write_ex2",
+        Purpose::TlsSendfile => "tls_sendfile",
         Purpose::TlsRead => "tls_read",
         Purpose::TlsReadEx => "tls_read_ex",
         Purpose::TlsHandshake => "tls_handshake",

@@ -3,12 +3,12 @@
 use super::{Connection, Engine};
 use crate::command::Command;
 use crate::connection::{Stamp, Stream};
-use crate::event::{Ciphertext, ConnectionId, Data, Direction, Plaintext, Role, TlsId};
+use crate::event::{Ciphertext, ConnectionId, Data, Direction, Endpoint, Opened, Plaintext, Role, TlsId};
 use crate::mix::mix;
 use crate::protocol::Request;
 use crate::semconv::{self, Value};
 use crate::session::{Outcome, Session};
-use crate::tls::{Begins, Conversation, Told, begins};
+use crate::tls::{Begins, Conversation, Told, UnseenCounts, UnseenTls, begins};
 
 /// Why a connection of which only ciphertext is seen is ignored.
 const UNSEEN: &str = "tls_unseen";
@@ -154,6 +154,7 @@ impl Engine {
         }
         let now_ns = connection.last_seen_ns.max(at_ns);
         connection.last_seen_ns = now_ns;
+        self.unseen.see(plaintext.tls.tgid);
         let stamp = Stamp { at_ns, executor: plaintext.executor };
         let is_written = plaintext.direction == Direction::Egress;
         let position = plaintext.position;
@@ -262,6 +263,25 @@ impl Engine {
         self.tell_written(id, u64::MAX);
     }
 
+    /// Returns the connections that carry TLS of which no plaintext was seen, those that have ended too: by process, server,
+    /// version, protocols and reason, and sorted.
+    #[must_use]
+    pub fn unseen_tls(&self) -> Vec<(UnseenTls, UnseenCounts)> {
+        self.unseen.with(self.connections.values().filter_map(|connection| self.unseen_of(connection)))
+    }
+
+    fn unseen_of(&self, connection: &Connection) -> Option<(UnseenTls, UnseenCounts)> {
+        let Connection { opened, user, tls, .. } = connection;
+        tls.as_ref()?.unseen(*user, || server(opened), self.unseen.reason(*user))
+    }
+
+    /// Counts a connection that ends if it carried TLS of which no plaintext was seen.
+    pub(super) fn end_unseen(&mut self, connection: &Connection) {
+        if let Some((kind, counts)) = self.unseen_of(connection) {
+            self.unseen.end(kind, counts);
+        }
+    }
+
     /// Returns how many connections carry TLS of which plaintext is seen, and of which none is.
     pub(super) fn tls_connections(&self) -> (u64, u64) {
         let tls = self.connections.values().filter_map(|connection| connection.tls.as_ref());
@@ -269,6 +289,17 @@ impl Engine {
             true => (visible + 1, unseen),
             false => (visible, unseen + 1),
         })
+    }
+}
+
+/// Returns the address of a connection's server. Where it is not known which end that is, the peer may be the client, whose
+/// ports are many.
+fn server(opened: &Opened) -> String {
+    let address = if opened.role == Role::Accepted { &opened.local } else { &opened.peer };
+    match address {
+        Endpoint::Ip(address) if opened.role == Role::Unknown => address.ip().to_string(),
+        Endpoint::Ip(address) => address.to_string(),
+        Endpoint::Unix(path) => path.clone(),
     }
 }
 

@@ -5,6 +5,7 @@ use super::hello::Hello;
 use super::places::Places;
 use super::reads::Reads;
 use super::records::{BEGINNING_BYTES, Beginning, Found, HEADER_BYTES, Header, Records, is_chain, kind};
+use super::unseen::{UnseenCounts, UnseenTls};
 use super::version;
 use super::writes::{Measure, Writes, Written};
 use crate::connection::{Chunk, Stream};
@@ -99,6 +100,8 @@ pub(crate) struct Conversation {
     is_from_start: bool,
     began_at_ns: u64,
     calls: u32,
+    /// Bytes on the wire that were sent, and received.
+    moved: [u64; 2],
     found: Vec<Found>,
 }
 
@@ -128,6 +131,7 @@ impl Conversation {
             is_from_start,
             began_at_ns: now_ns,
             calls: 0,
+            moved: [0; 2],
             found: Vec::new(),
         }
     }
@@ -181,6 +185,36 @@ impl Conversation {
             && now_ns.saturating_sub(self.began_at_ns) > MAX_UNSEEN_NS
     }
 
+    /// Notes what the kernel has counted, which no call that was missed is missing from.
+    pub(crate) fn count(&mut self, counted: [Option<u64>; 2]) {
+        for (moved, counted) in self.moved.iter_mut().zip(counted) {
+            *moved = counted.unwrap_or(*moved).max(*moved);
+        }
+    }
+
+    /// Returns what is known of it if it has carried something of which nothing was seen.
+    pub(crate) fn unseen(
+        &self,
+        tgid: u32,
+        server: impl FnOnce() -> String,
+        reason: &'static str,
+    ) -> Option<(UnseenTls, UnseenCounts)> {
+        if self.has_plaintext || !self.has_application_data() {
+            return None;
+        }
+        let asked = self.client.as_ref().and_then(|client| client.server_name.clone());
+        let chosen =
+            [&self.server, &self.client].into_iter().flatten().map(|hello| hello.protocols.join(","));
+        let kind = UnseenTls {
+            tgid,
+            server: asked.unwrap_or_else(server),
+            version: self.server.as_ref().and_then(|hello| version_name(hello.version?)).unwrap_or_default(),
+            protocols: chosen.into_iter().find(|names| !names.is_empty()).unwrap_or_default(),
+            reason,
+        };
+        Some((kind, UnseenCounts { connections: 1, bytes: self.moved }))
+    }
+
     /// Returns whether plaintext of it was seen.
     pub(crate) fn is_visible(&self) -> bool {
         self.has_plaintext
@@ -190,6 +224,9 @@ impl Conversation {
     pub(crate) fn ciphertext(&mut self, data: Data, at_ns: u64) -> Vec<(Direction, Beginning)> {
         let direction = data.direction;
         self.calls = self.calls.saturating_add(1);
+        let [sent, received] = &mut self.moved;
+        let moved = if direction == Direction::Egress { sent } else { received };
+        *moved = moved.saturating_add(data.length.into());
         self.half(direction).ciphertext.push(data, at_ns);
         self.follow(direction);
         std::mem::take(&mut self.beginnings)

@@ -13,7 +13,7 @@ use remora_engine::event::{
 };
 use remora_engine::protocol::Side;
 use remora_engine::span::Span;
-use remora_engine::{Engine, Settings};
+use remora_engine::{Engine, Settings, UnseenCounts, UnseenTls};
 
 /// Longest plaintext of a record, and by how much a record of TLS 1.3 is longer.
 const MAX_PLAINTEXT_BYTES: usize = 1 << 14;
@@ -132,6 +132,11 @@ impl World {
             );
         }
         world
+    }
+
+    /// What a side has not seen.
+    pub fn unseen(&self, side: Side) -> Vec<(UnseenTls, UnseenCounts)> {
+        self.ends[side as usize].engine.unseen_tls()
     }
 
     /// The library of a side is not known.

@@ -34,6 +34,10 @@ const FUNCTIONS: &[Function] = &[
     function("SSL_read_ex", Purpose::TlsReadEx, RETURNED),
     function("SSL_write_ex", Purpose::TlsWriteEx, RETURNED),
     function("SSL_write_ex2", Purpose::TlsWriteEx2, RETURNED),
+    // Data before the handshake is over (RFC 8446, 2.3): the arguments are the same.
+    function("SSL_read_early_data", Purpose::TlsReadEx, RETURNED),
+    function("SSL_write_early_data", Purpose::TlsWriteEx, RETURNED),
+    function("SSL_sendfile", Purpose::TlsSendfile, RETURNED),
     function("SSL_do_handshake", Purpose::TlsHandshake, RETURNED),
     function("SSL_free", Purpose::TlsFree, None),
     function("gnutls_record_recv", Purpose::TlsRead, RETURNED),
@@ -124,8 +128,14 @@ mod tests {
             return;
         };
         assert_eq!(entries, 1);
-        for purpose in [Purpose::TlsWrite, Purpose::TlsReadEx, Purpose::TlsWriteEx, Purpose::TlsFree] {
-            assert_eq!(count("libssl.so.3", purpose), Some(1), "{purpose:?}");
+        for (purpose, entries) in [
+            (Purpose::TlsWrite, 1),
+            (Purpose::TlsReadEx, 2),
+            (Purpose::TlsWriteEx, 2),
+            (Purpose::TlsSendfile, 1),
+            (Purpose::TlsFree, 1),
+        ] {
+            assert_eq!(count("libssl.so.3", purpose), Some(entries), "{purpose:?}");
         }
         assert!(count("libssl.so.3", Purpose::TlsReturned).unwrap() >= 4);
         assert_eq!(count("libcrypto.so.3", Purpose::BioRead), Some(1));

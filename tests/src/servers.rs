@@ -24,7 +24,7 @@ mod tokio_service;
 
 pub use dnsmasq::Dnsmasq;
 pub use ferretdb::FerretDb;
-pub use go_service::GoService;
+pub use go_service::{GoService, binary as go_binary};
 pub use grpc_service::{GrpcService, Language};
 pub use grpc_shop::{GrpcShop, Stack};
 pub use gunicorn::{Gunicorn, Workers};

@@ -29,6 +29,7 @@ mod node;
 mod node_attached;
 mod older;
 mod postgres;
+mod probes;
 mod pubsub;
 mod queue;
 mod rabbitmq;

@@ -274,7 +274,7 @@ fn what_is_not_seen_is_told() {
     let program = scratch.path().join("hidden");
     let mut strip = Command::new(locate::program("strip").unwrap());
     tools::printed(strip.arg("-o").arg(&program).arg(rustls().unwrap())).unwrap();
-    let service = TlsService::start_program(&program, &certificates).unwrap();
+    let service = TlsService::start_rust(&program, &certificates).unwrap();
     let mut remora = Remora::with_flags(&["--unknown-connections"]).unwrap();
     let mut ask = Command::new(&program);
     ask.arg("ask").arg(service.url()).arg(certificates.authority()).args(["1", "50", "1", "http2"]);

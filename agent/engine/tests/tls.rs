@@ -188,6 +188,23 @@ fn connections_without_plaintext_have_no_spans_and_are_counted() {
 }
 
 #[test]
+fn a_connection_of_several_objects_is_given_up() {
+    let mut world = World::new(1, [Manner::Nested; 2], Losses::default());
+    world.shake_hands();
+    let talk = |world: &mut World, number| {
+        world.say(Side::Client, &request(number, 0));
+        world.say(Side::Server, &response(0));
+    };
+    talk(&mut world, 1);
+    world.mix(Side::Client);
+    (2..5).for_each(|number| talk(&mut world, number));
+    assert_eq!(world.counter(Side::Client, "tls_mixed"), 1);
+    let spans = world.finish();
+    assert_eq!(spans[0].iter().map(path).collect::<Vec<_>>(), ["/r00001"]);
+    assert_eq!((spans[1].len(), joined(&spans)), (4, 1));
+}
+
+#[test]
 fn connections_without_plaintext_are_copied_no_more_until_there_is_some() {
     let mut world = World::new(1, [Manner::Nested; 2], Losses::default());
     world.hide(Side::Server);

@@ -21,11 +21,13 @@ pub enum Loss {
     /// The ring had no room to tell that work was handed over (a task, a thread, a gift) or ended: what is known of such
     /// may be out of date.
     Handover = 7,
+    /// More calls into TLS libraries are under way than are remembered: what this one moved is not told.
+    TlsCalls = 8,
 }
 
 impl Loss {
     /// All reasons, in index order.
-    pub const ALL: [Loss; 8] = [
+    pub const ALL: [Loss; 9] = [
         Loss::RingFull,
         Loss::ThreadMapFull,
         Loss::SocketMapFull,
@@ -34,6 +36,7 @@ impl Loss {
         Loss::KernelMemory,
         Loss::ProcessMapFull,
         Loss::Handover,
+        Loss::TlsCalls,
     ];
 
     /// The label under which the reason is exported.
@@ -47,6 +50,7 @@ impl Loss {
             Loss::KernelMemory => "kernel_memory_unreadable",
             Loss::ProcessMapFull => "process_map_full",
             Loss::Handover => "handover_not_told",
+            Loss::TlsCalls => "tls_call_forgotten",
         }
     }
 }

@@ -10,12 +10,12 @@ mod rustls;
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use remora_abi::{
-    DATA_GOROUTINE, DIRECTION_EGRESS, DIRECTION_INGRESS, FRAME_BYTES, KIND_PLAINTEXT, KIND_TLS_END,
-    MAX_CAPTURE, PlaintextEvent, TlsEndEvent, YOUNG_BYTES, YOUNG_CAPTURE_FACTOR,
+    DATA_GOROUTINE, DIRECTION_EGRESS, DIRECTION_INGRESS, FRAME_BYTES, KIND_PLAINTEXT, KIND_TLS_END, Loss,
+    MAX_CAPTURE, PlaintextEvent, SOCKET_IGNORE, TlsEndEvent, YOUNG_BYTES, YOUNG_CAPTURE_FACTOR,
 };
 
 use crate::arch::Registers;
-use crate::maps::{SETTINGS, SOCKET_POLICIES, TLS_CALLS, TLS_OBJECTS};
+use crate::maps::{SETTINGS, SOCKET_POLICIES, TLS_CALLS, TLS_OBJECTS, lose};
 use crate::runtime::Task;
 use crate::socket::find::Found;
 use crate::socket::transfer::observed_process;
@@ -246,11 +246,16 @@ fn returning(registers: &Registers) -> Option<(u64, TlsCall)> {
     let thread = thread::known().filter(|thread| thread.tls_depth != 0)?;
     // Functions share the instructions by which they return. One within another may have returned unseen.
     for depth in [2, 1] {
+        if depth > thread.tls_depth {
+            continue;
+        }
         let caller = caller(depth);
-        if depth <= thread.tls_depth
-            && let Some(call) = call_of(caller).copied()
-            && call.frame == registers.stack()
-        {
+        let Some(call) = call_of(caller).copied() else {
+            lose(Loss::TlsCalls);
+            thread.tls_depth = depth - 1;
+            continue;
+        };
+        if call.frame == registers.stack() {
             thread.tls_depth = depth - 1;
             return Some((caller, call));
         }
@@ -330,9 +335,10 @@ fn tell(call: &TlsCall, object: &mut TlsObject, moved: Moved, task: Task) {
     event.data.reverse_position = object.moved[other] as u32;
     event.data.turn = thread::known().map_or(0, |thread| thread.turn);
     let budget = budget(object, before);
-    if moved.length <= budget || moved.address == 0 {
+    let wanted = if budget == 0 || moved.address == 0 { 0 } else { moved.length };
+    if moved.length <= budget || wanted == 0 {
         event.data.length = moved.length;
-        emit::data(&event, moved.address, if moved.address == 0 { 0 } else { moved.length });
+        emit::data(&event, moved.address, wanted);
         return;
     }
     // The beginning, and the end, which often ends a message.
@@ -346,15 +352,20 @@ fn tell(call: &TlsCall, object: &mut TlsObject, moved: Moved, task: Task) {
     emit::frame(&event, moved.address + u64::from(beginning), FRAME_BYTES);
 }
 
-/// Returns how many bytes of a call are copied, at least [`FRAME_BYTES`].
+/// Returns how many bytes of a call are copied, at least [`FRAME_BYTES`], or none.
 #[inline(always)]
 fn budget(object: &TlsObject, before: u64) -> u32 {
-    let usual = SETTINGS.get(0).map_or(0, |settings| settings.capture_bytes);
-    let wanted = match SOCKET_POLICIES.get_ptr(&object.sock) {
+    let mut wanted = SETTINGS.get(0).map_or(0, |settings| settings.capture_bytes);
+    if let Some(policy) = SOCKET_POLICIES.get_ptr(&object.sock) {
         // SAFETY: the pointer is that of a map entry; a torn copy mixes two policies of one socket.
-        Some(policy) if unsafe { (*policy).inode } == object.inode => unsafe { (*policy).capture_bytes },
-        _ => usual,
-    };
+        let policy = unsafe { *policy };
+        if policy.inode == object.inode {
+            if policy.mode == SOCKET_IGNORE {
+                return 0;
+            }
+            wanted = policy.capture_bytes;
+        }
+    }
     let wanted =
         if before < YOUNG_BYTES && emit::is_roomy() { wanted * YOUNG_CAPTURE_FACTOR } else { wanted };
     wanted.clamp(FRAME_BYTES, MAX_CAPTURE)

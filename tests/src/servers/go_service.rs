@@ -57,7 +57,7 @@ impl GoService {
 }
 
 /// Builds the service, which costs little when nothing changed, and returns its path.
-pub(super) fn binary() -> Result<PathBuf> {
+pub fn binary() -> Result<PathBuf> {
     let binary = locate::testenv().join("bin/items");
     let mut command = Command::new(locate::program("go")?);
     command.current_dir(locate::apps().join("go")).args(["build", "-o"]).arg(&binary).arg(".");

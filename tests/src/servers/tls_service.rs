@@ -48,24 +48,31 @@ impl TlsService {
     pub fn start(stack: Stack, certificates: &Certificates) -> Result<Self> {
         let scratch = Scratch::new("tls")?;
         let address = net::free_address()?;
-        let mut command = command(stack, address, certificates, &scratch)?;
-        Self::ready(&mut command, address, certificates, scratch)
+        let command = command(stack, address, certificates, &scratch)?;
+        Self::start_by(command, address, scratch, certificates)
     }
 
-    /// Starts a program with the arguments of the service in Rust.
-    pub fn start_program(program: &Path, certificates: &Certificates) -> Result<Self> {
+    /// Starts another file of the program in Rust.
+    pub fn start_rust(program: &Path, certificates: &Certificates) -> Result<Self> {
         let address = net::free_address()?;
-        let mut command = serving(program, address, certificates);
-        Self::ready(&mut command, address, certificates, Scratch::new("tls")?)
+        let command = serving(program, address, certificates);
+        Self::start_by(command, address, Scratch::new("tls")?, certificates)
     }
 
-    fn ready(
-        command: &mut Command,
+    /// Starts another file of the program in Go.
+    pub fn start_go(program: &Path, certificates: &Certificates) -> Result<Self> {
+        let address = net::free_address()?;
+        let command = go(program, address, certificates);
+        Self::start_by(command, address, Scratch::new("tls")?, certificates)
+    }
+
+    fn start_by(
+        mut command: Command,
         address: SocketAddr,
-        certificates: &Certificates,
         scratch: Scratch,
+        certificates: &Certificates,
     ) -> Result<Self> {
-        let mut running = Running::start("tls", &scratch, command)?;
+        let mut running = Running::start("tls", &scratch, &mut command)?;
         let authority = certificates.authority().display().to_string();
         let url = format!("https://localhost:{}/users/0", address.port());
         running.wait_ready(READY_WITHIN, || {
@@ -99,6 +106,13 @@ fn serving(program: &Path, address: SocketAddr, certificates: &Certificates) -> 
     command
 }
 
+fn go(program: &Path, address: SocketAddr, certificates: &Certificates) -> Command {
+    let mut command = Command::new(program);
+    command.args(["-listen", &address.to_string(), "-key"]).arg(certificates.key());
+    command.arg("-certificate").arg(certificates.certificate());
+    command
+}
+
 fn command(
     stack: Stack,
     address: SocketAddr,
@@ -128,12 +142,7 @@ fn command(
             command.arg(apps.join("tls/service.js")).arg(port).arg(key).arg(certificate);
             command
         }
-        Stack::Go => {
-            let mut command = Command::new(super::go_service::binary()?);
-            command.args(["-listen", &address.to_string(), "-key"]).arg(key).arg("-certificate");
-            command.arg(certificate);
-            command
-        }
+        Stack::Go => go(&super::go_service::binary()?, address, certificates),
         Stack::Rustls => serving(&rustls()?, address, certificates),
         Stack::Nginx => {
             let settings = format!(

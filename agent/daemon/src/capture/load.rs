@@ -18,7 +18,7 @@ use super::prober::{self, Object, Prober};
 use super::ring::Ring;
 use super::writing::Writing;
 
-static OBJECT: &[u8] = include_bytes_aligned!(env!("REMORA_BPF_OBJECT"));
+pub(super) static OBJECT: &[u8] = include_bytes_aligned!(env!("REMORA_BPF_OBJECT"));
 static OBJECT_THAT_WRITES: &[u8] = include_bytes_aligned!(env!("REMORA_BPF_PROPAGATION_OBJECT"));
 
 /// The tracepoints, each with a program of the same name; processes first, so that no socket call comes from a

@@ -99,3 +99,24 @@ fn single(object: &[u8]) -> Vec<u8> {
     }
     single
 }
+
+#[cfg(test)]
+mod tests {
+    use object::{Object as _, ObjectSection as _};
+
+    use super::*;
+    use crate::capture::load::OBJECT;
+
+    fn programs(object: &[u8], section: &str) -> usize {
+        let file = object::File::parse(object).unwrap();
+        file.sections().filter(|found| found.name() == Ok(section)).count()
+    }
+
+    #[test]
+    fn older_kernels_get_programs_for_single_places() {
+        let single = single(OBJECT);
+        assert_eq!(single.len(), OBJECT.len());
+        assert_eq!((programs(OBJECT, "uprobe.multi"), programs(OBJECT, "uprobe")), (1, 0));
+        assert_eq!((programs(&single, "uprobe.multi"), programs(&single, "uprobe")), (0, 1));
+    }
+}

@@ -12,6 +12,8 @@ use crate::tls::{Begins, Conversation, Told, UnseenCounts, UnseenTls, begins};
 
 /// Why a connection of which only ciphertext is seen is ignored.
 const UNSEEN: &str = "tls_unseen";
+/// Why one is ignored that carries what several objects of a library encrypt.
+const MIXED: &str = "tls_mixed";
 
 impl Connection {
     /// Turns to TLS if the bytes of a call are records, and nothing else was recognised before.
@@ -120,12 +122,16 @@ impl Engine {
             self.part(before, object);
         }
         let found = self.connections.get_mut(&id).and_then(|connection| connection.tls.as_mut());
-        let Some(tls) = found else { return };
-        let before: Vec<TlsId> = tls.objects().collect();
-        tls.join(object);
-        let is_known = |known: &TlsId| tls.objects().any(|object| object == *known);
-        for replaced in before.into_iter().filter(|known| !is_known(known)) {
-            self.joins.part(replaced, id);
+        if let Some(tls) = found {
+            let before: Vec<TlsId> = tls.objects().collect();
+            tls.join(object);
+            let is_known = |known: &TlsId| tls.objects().any(|object| object == *known);
+            for replaced in before.into_iter().filter(|known| !is_known(known)) {
+                self.joins.part(replaced, id);
+            }
+            if tls.is_mixed() {
+                self.ignore(id, MIXED);
+            }
         }
         for waiting in waiting {
             self.plaintext(id, waiting.plaintext, waiting.at_ns);
@@ -141,9 +147,14 @@ impl Engine {
     }
 
     fn plaintext(&mut self, id: ConnectionId, plaintext: Plaintext, at_ns: u64) {
-        let Some(connection) = self.connections.get_mut(&id) else { return };
+        let connection = self.connections.get_mut(&id).filter(|connection| connection.tls.is_some());
+        let Some(connection) = connection else {
+            // The connection was given up, or its descriptor serves another. The object may get a new one.
+            self.joins.part(plaintext.tls, id);
+            return self.joins.wait(plaintext, at_ns, at_ns);
+        };
         let Some(tls) = &mut connection.tls else { return };
-        let is_revived = connection.session.is_ignored() && !tls.is_visible();
+        let is_revived = connection.session.is_ignored() && !tls.is_visible() && !tls.is_mixed();
         if is_revived {
             connection.session = Session::new(Role::Unknown);
             // What came before is not waited for.
@@ -236,16 +247,16 @@ impl Engine {
         }
         self.tell_written(id, at_ns);
         if is_unseen {
-            self.ignore_unseen(id);
+            self.ignore(id, UNSEEN);
         }
         self.bound_memory(id, moved);
         self.note_waiting(id);
     }
 
-    fn ignore_unseen(&mut self, id: ConnectionId) {
+    fn ignore(&mut self, id: ConnectionId, reason: &'static str) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
         let mut outcomes: Vec<Outcome> = Vec::new();
-        connection.session.ignore(UNSEEN, &mut outcomes);
+        connection.session.ignore(reason, &mut outcomes);
         self.take_outcomes(id, &mut outcomes);
     }
 

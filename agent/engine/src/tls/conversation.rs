@@ -98,6 +98,7 @@ pub(crate) struct Conversation {
     beginnings: Vec<(Direction, Beginning)>,
     has_plaintext: bool,
     is_from_start: bool,
+    is_mixed: bool,
     began_at_ns: u64,
     calls: u32,
     /// Bytes on the wire that were sent, and received.
@@ -129,6 +130,7 @@ impl Conversation {
             beginnings: Vec::new(),
             has_plaintext: false,
             is_from_start,
+            is_mixed: false,
             began_at_ns: now_ns,
             calls: 0,
             moved: [0; 2],
@@ -149,16 +151,23 @@ impl Conversation {
         egress.into_iter().chain(ingress.filter(|_| ingress != egress))
     }
 
-    /// Notes an object. Another one than before has counts of its own.
+    /// Notes an object. Another one than one before that has ended has counts of its own.
     pub(crate) fn join(&mut self, object: TlsId) {
         for direction in ways(object) {
-            let half = self.half(direction);
-            let is_other = half.object.is_some_and(|known| known != object);
-            if is_other {
+            let is_other = self.half(direction).object.is_some_and(|known| known != object);
+            // Keys that change have an object of their own, where objects are for one direction.
+            if is_other && object.way.is_some() {
                 self.lose(direction);
             }
+            self.is_mixed |= is_other && object.way.is_none();
             self.half(direction).object = Some(object);
         }
+    }
+
+    /// Returns whether several objects use it at once: something between them and the socket, such as a multiplexer, mixes
+    /// what they carry.
+    pub(crate) fn is_mixed(&self) -> bool {
+        self.is_mixed
     }
 
     /// An object is gone: what is left to be written will not be.

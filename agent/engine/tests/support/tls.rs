@@ -139,6 +139,14 @@ impl World {
         self.ends[side as usize].engine.unseen_tls()
     }
 
+    /// What a side says from now on is encrypted by another object, while the one before is still there: something between
+    /// the two and the socket mixes them.
+    pub fn mix(&mut self, side: Side) {
+        let end = &mut self.ends[side as usize];
+        end.tls.object += 4096;
+        end.counts = [0; 2];
+    }
+
     /// The library of a side is not known.
     pub fn hide(&mut self, side: Side) {
         self.ends[side as usize].is_visible = false;

@@ -1,15 +1,16 @@
 //! Requests inside TLS, by the ways in which programs come by it.
 
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use expect_test::expect;
 use remora_tests::certificates::Certificates;
-use remora_tests::remora::Remora;
+use remora_tests::remora::{Remora, binary};
 use remora_tests::running::Running;
 use remora_tests::scratch::Scratch;
-use remora_tests::servers::{JavaClient, Postgres, Redis, TlsService, TlsStack as Stack};
+use remora_tests::servers::{JavaClient, Postgres, Redis, TlsService, TlsStack as Stack, rustls};
 use remora_tests::span::{Names, Show, Span, outline};
 use remora_tests::{locate, tools, wait};
 
@@ -28,27 +29,54 @@ enum Asker {
     JavaEngine,
     /// `HttpsURLConnection`, on `SSLSocket`.
     JavaSocket,
+    /// reqwest over rustls, with this version of HTTP.
+    Reqwest(&'static str),
+}
+
+impl Asker {
+    /// Returns how Java asks, if it does.
+    fn java(self) -> Option<&'static str> {
+        match self {
+            Asker::JavaEngine => Some("engine"),
+            Asker::JavaSocket => Some("socket"),
+            Asker::Node | Asker::Reqwest(_) => None,
+        }
+    }
+
+    /// Returns the command that asks for so many users, so many at once.
+    fn command(self, url: &str, certificates: &Certificates, numbers: [usize; 3]) -> Command {
+        let mut command = if let Asker::Reqwest(_) = self {
+            let mut reqwest = Command::new(rustls().unwrap());
+            reqwest.arg("ask");
+            reqwest
+        } else {
+            let mut node = Command::new(locate::program("node").unwrap());
+            node.arg(locate::apps().join("tls/load.js"));
+            node
+        };
+        command.arg(url).arg(certificates.authority()).args(numbers.map(|number| number.to_string()));
+        if let Asker::Reqwest(version) = self {
+            command.arg(version);
+        }
+        command
+    }
 }
 
 /// Asks a service for all users over TLS. All requests must be found at both ends, and each with its own caller.
 fn check(stack: Stack, asker: Asker) {
     let certificates = Certificates::make().unwrap();
     let service = TlsService::start(stack, &certificates).unwrap();
-    let client = (asker != Asker::Node).then(|| JavaClient::start(&service, &certificates).unwrap());
+    let client = asker.java().map(|way| (way, JavaClient::start(&service, &certificates).unwrap()));
     let flags: &[&str] = if stack.is_java() || client.is_some() { &["--attach", "jvm"] } else { &[] };
     let mut remora = Remora::with_flags(flags).unwrap();
     let load = |first: usize, count: usize, in_flight: usize| match &client {
-        Some(client) => {
-            let way = if asker == Asker::JavaEngine { "engine" } else { "socket" };
-            client.load(way, first, count, in_flight).unwrap();
-        }
+        Some((way, client)) => client.load(way, first, count, in_flight).unwrap(),
         None => {
-            let mut load = Command::new(locate::program("node").unwrap());
-            load.arg(locate::apps().join("tls/load.js")).arg(service.url()).arg(certificates.authority());
-            tools::printed(load.args([first, count, in_flight].map(|number| number.to_string()))).unwrap();
+            let numbers = [first, count, in_flight];
+            tools::printed(&mut asker.command(&service.url(), &certificates, numbers)).unwrap();
         }
     };
-    // Where Node's functions are has to be found once, and a JVM gets its part when it has run for a while.
+    // Where functions are has to be found once, and a JVM gets its part when it has run for a while.
     wait::until("a request is seen at both ends", WITHIN, || {
         load(0, 1, 1);
         let spans = remora.bridge().spans_of_server(service.address())?;
@@ -192,6 +220,140 @@ fn not_at_all() {
     assert_eq!(in_clear.len(), 2, "what is not encrypted is seen: {in_clear:?}");
 }
 
+/// Nothing of what is inside reaches a log, and spans tell no more of it than of clear text.
+#[test]
+#[ignore = "needs root"]
+fn secrets_stay_inside() {
+    const SECRET: &str = "hush4711hush";
+    let certificates = Certificates::make().unwrap();
+    let authority = certificates.authority().display().to_string();
+    let services =
+        [Stack::Nginx, Stack::Rustls].map(|stack| TlsService::start(stack, &certificates).unwrap());
+    let redis = Redis::start_encrypted(&certificates).unwrap();
+    let mut postgres = Postgres::start().unwrap();
+    postgres.encrypt(&certificates).unwrap();
+    let mut remora = Remora::with_flags(&["--log", "trace"]).unwrap();
+    let servers = [services[0].address(), services[1].address(), redis.address(), postgres.address()];
+    wait::until("requests to all of them are told", WITHIN, || {
+        for service in &services {
+            let url = format!("{}/users/4711?token={SECRET}", service.url());
+            let header = format!("Authorization: Bearer {SECRET}");
+            tools::curl(&[
+                "--cacert",
+                &authority,
+                "--header",
+                &header,
+                "--data",
+                SECRET,
+                "--request",
+                "GET",
+                &url,
+            ])?;
+        }
+        Redis::ask_encrypted(redis.address(), &certificates, &["SET", "cart:4711", SECRET])?;
+        let statement = format!("SELECT note FROM orders WHERE note = '{SECRET}'");
+        Postgres::ask_encrypted(postgres.address(), &statement)?;
+        for server in servers {
+            if !remora.bridge().spans_of_server(server)?.iter().any(|span| span.kind == "server") {
+                return Ok(None);
+            }
+        }
+        Ok(Some(()))
+    })
+    .unwrap();
+    remora.finish().unwrap();
+    for server in servers {
+        let spans = remora.bridge().spans_of_server(server).unwrap();
+        assert!(!format!("{spans:?}").contains(SECRET), "{spans:#?}");
+    }
+    let log = remora.agent_log();
+    assert!(log.contains("TRACE"), "it was asked to log all that it can: {log}");
+    let told: Vec<_> = log.lines().filter(|line| line.contains(SECRET)).collect();
+    assert!(told.is_empty(), "{told:?}");
+}
+
+/// Returns what `remora explain` says of a process.
+fn explained(process: u32) -> String {
+    let mut explain = Command::new(binary("remora").unwrap());
+    tools::printed(explain.arg("explain").arg(process.to_string())).unwrap()
+}
+
+/// A stripped program over rustls: there are its connections, and it is said that there is no more, and why.
+#[test]
+#[ignore = "needs root"]
+fn what_is_not_seen_is_told() {
+    let certificates = Certificates::make().unwrap();
+    let scratch = Scratch::new("stripped").unwrap();
+    let program = scratch.path().join("hidden");
+    let mut strip = Command::new(locate::program("strip").unwrap());
+    tools::printed(strip.arg("-o").arg(&program).arg(rustls().unwrap())).unwrap();
+    let service = TlsService::start_rust(&program, &certificates).unwrap();
+    let mut remora = Remora::with_flags(&["--unknown-connections"]).unwrap();
+    let mut ask = Command::new(&program);
+    ask.arg("ask").arg(service.url()).arg(certificates.authority()).args(["1", "50", "1", "http2"]);
+    tools::printed(&mut ask).unwrap();
+    let samples = wait::until("the connections are counted", WITHIN, || {
+        let metrics = remora.metrics()?;
+        let of_it = |line: &&str| line.starts_with("remora_agent_tls_unseen") && line.contains("hidden");
+        let samples: Vec<String> = metrics.lines().filter(of_it).map(str::to_owned).collect();
+        Ok((samples.len() >= 3).then_some(samples))
+    })
+    .unwrap();
+    let has = |start: &str, labels: &[&str]| {
+        samples.iter().any(|line| line.starts_with(start) && labels.iter().all(|label| line.contains(label)))
+    };
+    let labels = [
+        "server=\"localhost\"",
+        "version=\"1.3\"",
+        "protocols=\"h2,http/1.1\"",
+        "reason=\"library_not_seen\"",
+    ];
+    assert!(has("remora_agent_tls_unseen_connections{", &labels), "{samples:#?}");
+    assert!(has("remora_agent_tls_unseen_bytes{", &labels), "{samples:#?}");
+    let report = explained(service.id());
+    assert!(report.contains("requests inside TLS: rustls 0.23.") && report.contains("stripped"), "{report}");
+    let spans = remora.finish().unwrap().spans_of_server(service.address()).unwrap();
+    let client = spans.iter().find(|span| span.kind == "client").expect("a span of the connection");
+    assert_eq!(
+        (client.name.as_str(), client.text("tls.client.server_name")),
+        ("connection", Some("localhost"))
+    );
+    assert!(client.number("remora.connection.bytes_sent") > Some(1000), "{client:?}");
+}
+
+/// Libraries of programs that nobody here has made.
+#[test]
+#[ignore = "needs root"]
+fn libraries_are_named() {
+    let check = |program: &Path, arguments: &[&str], expected: &[&str]| {
+        let scratch = Scratch::new("explained").unwrap();
+        let mut command = Command::new(program);
+        let running = Running::start("explained", &scratch, command.args(arguments)).unwrap();
+        wait::until(&format!("{expected:?} is told of"), WITHIN, || {
+            let report = explained(running.id());
+            Ok(expected.iter().all(|text| report.contains(text)).then_some(()))
+        })
+        .unwrap();
+    };
+    let grpc = locate::testenv().join("pubsub/python/bin/python");
+    check(
+        &grpc,
+        &["-c", "import grpc, ssl, time; time.sleep(600)"],
+        &["- requests inside TLS: BoringSSL (", "cygrpc", "+ requests inside TLS: OpenSSL 3"],
+    );
+    check(
+        &locate::program("node").unwrap(),
+        &["-e", "setTimeout(() => {}, 600000)"],
+        &["+ requests inside TLS: OpenSSL "],
+    );
+    let erlang = locate::program("erl").unwrap();
+    check(
+        &erlang,
+        &["-noshell", "-eval", "timer:sleep(600000)."],
+        &["- requests inside TLS: ssl of Erlang/OTP"],
+    );
+}
+
 /// Breakpoints at places of the program that was there before would break what is there now.
 #[test]
 #[ignore = "needs root"]
@@ -247,6 +409,18 @@ fn node() {
 #[ignore = "needs root"]
 fn go() {
     check(Stack::Go, Asker::Node);
+}
+
+#[test]
+#[ignore = "needs root"]
+fn rustls_with_http_1() {
+    check(Stack::Rustls, Asker::Reqwest("http1"));
+}
+
+#[test]
+#[ignore = "needs root"]
+fn rustls_with_http_2() {
+    check(Stack::Rustls, Asker::Reqwest("http2"));
 }
 
 #[test]

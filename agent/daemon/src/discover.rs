@@ -38,14 +38,32 @@ pub use sockets::{socket_inodes, tcp_sockets};
 pub use table::{LINGER, MAX_PROCESSES, Processes};
 pub use worker::{Discovery, ProbeAttacher, ProbeUser};
 
+/// Whose functions give plaintext.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TlsFunctions {
+    /// OpenSSL's, BoringSSL's or GnuTLS'.
+    OpenSsl,
+    /// Those of `crypto/tls`.
+    Go,
+    /// Those of rustls.
+    Rustls,
+}
+
 /// Returns the files that a process executes and that hold functions of TLS which can be probed, by their paths in its root.
 #[must_use]
-pub fn tls_files(process: &Process) -> Vec<PathBuf> {
+pub fn tls_files(process: &Process) -> Vec<(PathBuf, TlsFunctions)> {
     let mut probes = libraries::Libraries::default().of(process.tgid);
     probes.extend(probes::Probes::default().of(process.tgid, &process.runtime));
-    let gives_plaintext = |purpose| matches!(purpose, Purpose::TlsReturned | Purpose::TlsGoReturned);
-    probes.retain(|probe| gives_plaintext(probe.purpose));
-    let mut files: Vec<_> = probes.iter().filter_map(|probe| std::fs::read_link(&probe.path).ok()).collect();
+    let file = |probe: &Probe| {
+        let functions = match probe.purpose {
+            Purpose::TlsReturned => TlsFunctions::OpenSsl,
+            Purpose::TlsGoReturned => TlsFunctions::Go,
+            Purpose::RustlsDecrypted => TlsFunctions::Rustls,
+            _ => return None,
+        };
+        Some((std::fs::read_link(&probe.path).ok()?, functions))
+    };
+    let mut files: Vec<_> = probes.iter().filter_map(file).collect();
     files.sort_unstable();
     files.dedup();
     files

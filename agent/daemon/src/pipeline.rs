@@ -21,6 +21,7 @@ mod parts;
 mod roster;
 mod runtime;
 mod unnamed;
+mod unseen;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -47,6 +48,7 @@ use order::Order;
 use parts::Parts;
 use roster::Roster;
 use unnamed::Unnamed;
+use unseen::Coverage;
 
 /// Notices and verdicts under way. One more is refused; the process is looked at when it is next seen.
 const CHANNEL_LENGTH: usize = 16_384;
@@ -137,6 +139,7 @@ pub fn run(
             unnamed: Unnamed::default(),
             servers: Servers::default(),
             processes: shared.processes.clone(),
+            coverage: Coverage::default(),
             is_ready: false,
             lost_handovers: LostHandovers::default(),
             notices,
@@ -166,6 +169,8 @@ struct Pipeline<S> {
     /// Servers towards which contexts may be written.
     servers: Servers,
     processes: Processes,
+    /// What is known of TLS that is not seen.
+    coverage: Coverage,
     is_ready: bool,
     lost_handovers: LostHandovers,
     sink: S,
@@ -395,6 +400,8 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
         let engine = self.engine.counters().into_iter().map(engine_sample);
         let samples: Vec<_> = kernel.chain(counts).chain(engine).collect();
         ledger.publish("pipeline", samples);
+        let coverage = self.coverage.samples(self.engine.unseen_tls(), &self.processes);
+        ledger.publish("coverage", coverage);
         self.publish_writing(ledger);
     }
 

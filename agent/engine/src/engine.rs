@@ -22,7 +22,7 @@ use crate::protocol::{Learned, ParserSettings, job_id};
 use crate::session::{Outcome, Session, Surroundings};
 use crate::span::{Span, SpanKind};
 use crate::tally::Tally;
-use crate::tls::{Begins, Conversation, Joins};
+use crate::tls::{Begins, Conversation, Joins, Unseen};
 use ages::Ages;
 use memory::Weight;
 
@@ -77,6 +77,7 @@ pub struct Engine {
     ages: Ages,
     told: Told,
     joins: Joins,
+    unseen: Unseen,
     correlation: Correlation,
     spans: VecDeque<Span>,
     commands: VecDeque<Command>,
@@ -165,6 +166,7 @@ impl Engine {
             ages: Ages::default(),
             told: Told::default(),
             joins: Joins::default(),
+            unseen: Unseen::default(),
             correlation: Correlation::new(settings.id_seed, settings.content_evidence),
             spans: VecDeque::new(),
             commands: VecDeque::new(),
@@ -306,8 +308,9 @@ impl Engine {
             // Another process may hold it still.
             self.commands.push_back(Command::Reannounce(connection));
         }
-        for connection in self.joins.forget_process(tgid) {
-            self.part(connection);
+        self.unseen.forget_process(tgid);
+        for (connection, object) in self.joins.forget_process(tgid) {
+            self.part(connection, object);
         }
         self.correlation.handle_process_exit(tgid);
         self.spans.extend(self.correlation.take_ended());

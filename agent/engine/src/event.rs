@@ -16,7 +16,7 @@ pub struct ConnectionId {
 }
 
 /// Which way bytes went, seen from the process that made the call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Direction {
     /// Written by the process.
     Egress,
@@ -272,6 +272,8 @@ pub struct TlsId {
     pub tgid: u32,
     /// The address.
     pub object: u64,
+    /// The only direction in which it moves bytes, where there is one object for each (rustls).
+    pub way: Option<Direction>,
 }
 
 /// Bytes that a TLS library took for encryption, or gave after decryption, in one call that has returned.
@@ -294,6 +296,8 @@ pub struct Plaintext {
     pub bytes: Bytes,
     /// A read for which there was room for more: what was left of a record was given whole.
     pub ends_record: bool,
+    /// The call has moved more, which is told next.
+    pub continues: bool,
     /// Who made the call.
     pub executor: Executor,
 }

@@ -11,10 +11,13 @@ mod join;
 mod places;
 mod reads;
 mod records;
+mod unseen;
 mod writes;
 
 pub(crate) use conversation::{Begins, Conversation, Told, begins};
 pub(crate) use join::{Joins, Waits};
+pub(crate) use unseen::Unseen;
+pub use unseen::{UnseenCounts, UnseenTls};
 
 /// Versions on the wire (RFC 8446, 4.2.1).
 pub(crate) mod version {

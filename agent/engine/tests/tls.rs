@@ -167,7 +167,19 @@ fn connections_without_plaintext_have_no_spans_and_are_counted() {
     let counted = |label| [Side::Client, Side::Server].map(|side| world.counter(side, label));
     assert_eq!(counted("tls_connections_visible"), [1, 0]);
     assert_eq!(counted("tls_connections_unseen"), [0, 1]);
+    let unseen = |world: &World, side| {
+        let all = world.unseen(side);
+        all.into_iter()
+            .map(|(kind, counts)| {
+                (kind.server, kind.version, kind.protocols, kind.reason, counts.connections)
+            })
+            .collect::<Vec<_>>()
+    };
+    let expected = vec![("api.example".to_owned(), "1.3", "h2,http/1.1".to_owned(), "library_not_seen", 1)];
+    assert_eq!((unseen(&world, Side::Client), unseen(&world, Side::Server)), (vec![], expected.clone()));
+    assert!(world.unseen(Side::Server)[0].1.bytes.iter().all(|bytes| *bytes > 0));
     world.close();
+    assert_eq!(unseen(&world, Side::Server), expected, "it is still told once it has ended");
     let [client, server] = world.finish();
     let names = |spans: &[Span]| spans.iter().map(|span| span.name.clone()).collect::<Vec<_>>();
     assert_eq!((names(&client), names(&server)), (vec!["POST".to_owned()], vec!["connection".to_owned()]));

@@ -92,6 +92,8 @@ pub const DATA_COUNTED: u8 = 1 << 2;
 pub const DATA_CONTEXT: u8 = 1 << 3;
 /// `task_parent` is the token of the unit of work that the thread executes.
 pub const DATA_TOKEN: u8 = 1 << 4;
+/// Set in what is told of a TLS library: the object encrypts only, or decrypts only, as the direction says.
+pub const TLS_ONE_WAY: u8 = 1 << 5;
 /// `position` of a claim record is valid.
 pub const CLAIM_POSITION: u8 = 1 << 5;
 /// The first positions of an opened record are valid.
@@ -362,14 +364,14 @@ pub struct PlaintextEvent {
     /// the library's call, or within an earlier call for the same object, 0 where none ever was. Positions count
     /// plaintext since the object was first seen.
     pub data: DataEvent,
-    /// Address of the library's object (`SSL`, `gnutls_session_t`, `tls.Conn`).
+    /// Address of the library's object (`SSL`, `gnutls_session_t`, `tls.Conn`, rustls' encrypter or decrypter).
     pub object: u64,
     /// When the call returned, `CLOCK_MONOTONIC` nanoseconds.
     pub returned_ns: u64,
     /// 1 where a read had room for more: it has given what was left of a record.
     pub ends_record: u32,
-    /// Zero.
-    pub padding: u32,
+    /// 1 where the call has moved more than this, which is told next.
+    pub continues: u32,
 }
 
 /// Ciphertext that a TLS library put into memory, or took from there, within a call for an object of which no socket is

@@ -7,6 +7,7 @@
 mod functions;
 mod mark;
 mod memory;
+mod rustls;
 
 pub(crate) use mark::marked;
 
@@ -57,9 +58,9 @@ pub(crate) struct TlsCall {
     has_header: u8,
     /// How many functions for memory and sockets (BIO) it is in; [`HAS_BIO`] once it was in any.
     bio: u8,
-    /// Where ciphertext is being read to.
+    /// Where ciphertext is being read to; of rustls the first bytes of a record behind its header.
     ciphertext: u64,
-    /// The header of a record, in the first bytes.
+    /// The header of a record, in the first bytes; of rustls the next bytes of a record.
     header: u64,
 }
 
@@ -257,7 +258,16 @@ pub(crate) fn note_socket(found: &Found, task: &Task, depth: u64) {
 #[inline(always)]
 fn leave(registers: &Registers) {
     let Some(process) = observed_process() else { return };
-    let Some(thread) = thread::known().filter(|thread| thread.tls_depth != 0) else { return };
+    if let Some((caller, call)) = returning(registers) {
+        finish(caller, &call, registers, runtime::task(registers, &process));
+    }
+}
+
+/// Returns the running thread's call that returns now, and under which number it is remembered. The thread is not in it any
+/// more.
+#[inline(always)]
+fn returning(registers: &Registers) -> Option<(u64, TlsCall)> {
+    let thread = thread::known().filter(|thread| thread.tls_depth != 0)?;
     // Functions share the instructions by which they return. One within another may have returned unseen.
     for depth in [2, 1] {
         if depth > thread.tls_depth {
@@ -271,9 +281,10 @@ fn leave(registers: &Registers) {
         };
         if call.frame == registers.stack() {
             thread.tls_depth = depth - 1;
-            return finish(caller, &call, registers, runtime::task(registers, &process));
+            return Some((caller, call));
         }
     }
+    None
 }
 
 /// Tells what the running goroutine's call has moved that returns now: a handshake, or one that moves bytes.
@@ -324,7 +335,9 @@ fn finish(caller: u64, call: &TlsCall, registers: &Registers, task: Task) {
     let length = moved as u32;
     // Looked at only where there are more.
     let end = call.buffer.wrapping_add(moved).wrapping_sub(u64::from(FRAME_BYTES));
-    let moved = Moved { address: call.buffer, length, ends_record, together: length, end };
+    // What the kernel sends from a file is nowhere.
+    let together = if call.buffer == 0 { 0 } else { length };
+    let moved = Moved { address: call.buffer, length, ends_record, together, end };
     let mover = Mover { object: call.object, direction: call.direction, time_ns: call.time_ns };
     tell(&mover, object, moved, task);
 }
@@ -342,7 +355,7 @@ fn tell(call: &Mover, object: &mut TlsObject, moved: Moved, task: Task) {
         object: call.object,
         returned_ns: now_ns,
         ends_record: moved.ends_record.into(),
-        padding: 0,
+        continues: 0,
     };
     event.data.header.direction = call.direction;
     event.data.header.family = object.family;
@@ -395,9 +408,16 @@ fn end(object: u64) {
         return;
     }
     let _ = TLS_OBJECTS.remove(&key(object));
+    tell_end(object, 0, 0);
+}
+
+#[inline(always)]
+fn tell_end(object: u64, flags: u8, direction: u8) {
     let now_ns = read::now_ns();
     emit::record::<TlsEndEvent>(|event| {
         event.header = emit::header(KIND_TLS_END, now_ns);
+        event.header.flags = flags;
+        event.header.direction = direction;
         event.object = object;
     });
 }

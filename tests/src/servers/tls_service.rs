@@ -1,10 +1,10 @@
 //! Services that speak HTTPS only, each by another way to TLS.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use super::READY_WITHIN;
 use crate::certificates::Certificates;
@@ -29,6 +29,8 @@ pub enum Stack {
     JavaEngine,
     /// Java's own TLS on sockets (`SSLSocket`).
     JavaSocket,
+    /// axum over rustls.
+    Rustls,
 }
 
 impl Stack {
@@ -37,6 +39,12 @@ impl Stack {
     pub fn is_java(self) -> bool {
         matches!(self, Stack::JavaEngine | Stack::JavaSocket)
     }
+}
+
+/// Returns the service in Rust, which is its own client.
+pub fn rustls() -> Result<PathBuf> {
+    let built = locate::testenv().join("rustls/release/rustls-service");
+    built.is_file().then_some(built).context("the service is not built: `cargo xtask test` builds it")
 }
 
 /// A service that answers `/users/{id}`.
@@ -54,6 +62,13 @@ impl TlsService {
         let address = net::free_address()?;
         let command = command(stack, address, certificates, &scratch)?;
         Self::start_by(command, address, scratch, certificates)
+    }
+
+    /// Starts another file of the program in Rust.
+    pub fn start_rust(program: &Path, certificates: &Certificates) -> Result<Self> {
+        let address = net::free_address()?;
+        let command = serving(program, address, certificates);
+        Self::start_by(command, address, Scratch::new("tls")?, certificates)
     }
 
     /// Starts another file of the program in Go.
@@ -95,6 +110,12 @@ impl TlsService {
     pub fn id(&self) -> u32 {
         self.running.id()
     }
+}
+
+fn serving(program: &Path, address: SocketAddr, certificates: &Certificates) -> Command {
+    let mut command = Command::new(program);
+    command.arg("serve").arg(address.to_string()).arg(certificates.key()).arg(certificates.certificate());
+    command
 }
 
 fn go(program: &Path, address: SocketAddr, certificates: &Certificates) -> Command {
@@ -140,6 +161,7 @@ fn command(
             command.arg(port).arg(key).arg(certificate);
             command
         }
+        Stack::Rustls => serving(&rustls()?, address, certificates),
         Stack::Nginx => {
             let settings = format!(
                 "daemon off; pid nginx.pid; worker_processes 1; events {{ worker_connections 1024; }}

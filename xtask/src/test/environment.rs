@@ -32,6 +32,8 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("wrk", "wrk"),
     ("wget", "wget"),
     ("openssl", "openssl"),
+    ("strip", "binutils"),
+    ("erl", "erlang-base"),
     ("python3", "python3"),
     ("node", "nodejs"),
     ("javac", "openjdk-17-jdk-headless"),
@@ -59,6 +61,7 @@ pub(crate) fn install() -> Result<()> {
     let items_grpc = testenv().join("bin/items-grpc");
     go(&workspace::root().join("tests/apps/grpc"), &["-o".as_ref(), items_grpc.as_ref()])?;
     tokio()?;
+    rust("rustls")?;
     grpc()?;
     pubsub()?;
     kafka_clients()?;

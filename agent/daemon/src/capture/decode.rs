@@ -13,7 +13,7 @@ use remora_abi::{
     KIND_GIFT, KIND_MAPPED, KIND_OPENED, KIND_PEER, KIND_PIPE, KIND_PLAINTEXT, KIND_SPAWN,
     KIND_STREAM_SERVED, KIND_STREAM_WRITTEN, KIND_TASK, KIND_TASK_END, KIND_THREAD, KIND_THREAD_END,
     KIND_TLS_END, KIND_WAKE, OPENED_POSITIONS, OpenedEvent, PeerEvent, PipeEvent, PlaintextEvent,
-    ROLE_ACCEPTED, ROLE_CONNECTED, TaskEndEvent, TaskEvent, ThreadEvent, TlsEndEvent,
+    ROLE_ACCEPTED, ROLE_CONNECTED, TLS_ONE_WAY, TaskEndEvent, TaskEvent, ThreadEvent, TlsEndEvent,
 };
 use remora_engine::event::{
     Ciphertext, Claim, Closed, ConnectionId, Data, Direction, Endpoint, Event, EventKind, Executor,
@@ -78,7 +78,7 @@ impl Decoder {
             KIND_CIPHERTEXT => ciphertext(&read(record)?),
             KIND_TLS_END => {
                 let TlsEndEvent { header, object } = read(record)?;
-                Ok(Observation::TlsEnd { tls: TlsId { tgid: header.tgid, object }, at_ns: header.time_ns })
+                Ok(Observation::TlsEnd { tls: tls(&header, object), at_ns: header.time_ns })
             }
             KIND_MAPPED => Ok(Observation::Mapped { tgid: header.tgid }),
             KIND_BEGINNING => Ok(beginning(&read(record)?)),
@@ -115,14 +115,14 @@ impl Decoder {
     }
 
     fn plaintext(&mut self, record: &[u8]) -> Result<Observation, Undecodable> {
-        let PlaintextEvent { data, object, returned_ns, ends_record, padding: _ } = read(record)?;
+        let PlaintextEvent { data, object, returned_ns, ends_record, continues } = read(record)?;
         let header = data.header;
         let captured = usize::try_from(data.captured).map_err(|_| Undecodable)?;
         let end = size_of::<PlaintextEvent>().checked_add(captured).ok_or(Undecodable)?;
         let bytes = record.get(size_of::<PlaintextEvent>()..end).ok_or(Undecodable)?;
         let connection = ConnectionId { sock: header.sock, inode: header.inode };
         let plaintext = Plaintext {
-            tls: TlsId { tgid: header.tgid, object },
+            tls: tls(&header, object),
             connection: (header.sock != 0).then_some(connection),
             direction: direction(header.direction),
             position: data.position,
@@ -130,6 +130,7 @@ impl Decoder {
             length: data.length,
             bytes: self.keep(&[], bytes),
             ends_record: ends_record != 0,
+            continues: continues != 0,
             executor: executor(&header, data.task, data.task_parent, data.turn),
         };
         Ok(Observation::Plaintext { plaintext, at_ns: header.time_ns, returned_ns })
@@ -213,11 +214,16 @@ fn pipe(event: &PipeEvent) -> Result<Observation, Undecodable> {
     }))
 }
 
+fn tls(header: &EventHeader, object: u64) -> TlsId {
+    let way = (header.flags & TLS_ONE_WAY != 0).then(|| direction(header.direction));
+    TlsId { tgid: header.tgid, object, way }
+}
+
 fn ciphertext(event: &CiphertextEvent) -> Result<Observation, Undecodable> {
     let CiphertextEvent { header, object, length, captured, bytes } = event;
     let captured = usize::try_from(*captured).map_err(|_| Undecodable)?;
     let ciphertext = Ciphertext {
-        tls: TlsId { tgid: header.tgid, object: *object },
+        tls: tls(header, *object),
         direction: direction(header.direction),
         length: *length,
         bytes: Bytes::copy_from_slice(bytes.get(..captured).ok_or(Undecodable)?),

@@ -33,7 +33,7 @@ pub(super) const TRACEPOINTS: [&str; 6] = [
 ];
 
 /// The programs on functions of runtimes, attached where discovery finds such functions.
-const UPROBES: [&str; 31] = [
+const UPROBES: [&str; 41] = [
     "go_http_round_trip",
     "grpc_header_made",
     "grpc_header_written",
@@ -50,6 +50,7 @@ const UPROBES: [&str; 31] = [
     "tls_write",
     "tls_write_ex",
     "tls_write_ex2",
+    "tls_sendfile",
     "tls_read",
     "tls_read_ex",
     "tls_handshake",
@@ -65,6 +66,15 @@ const UPROBES: [&str; 31] = [
     "bio_write_returned",
     "bio_read",
     "bio_read_returned",
+    "rustls_write",
+    "rustls_write_vectored",
+    "rustls_written",
+    "rustls_encrypt",
+    "rustls_encrypted",
+    "rustls_decrypt",
+    "rustls_decrypted",
+    "rustls_decrypted_gcm",
+    "rustls_decrypted_chacha",
 ];
 
 /// What the programs are to do.

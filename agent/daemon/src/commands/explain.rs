@@ -1,5 +1,6 @@
 //! `remora explain PID`: what is seen of a process, through what, and what is not.
 
+mod contents;
 mod mapped;
 mod sockets;
 
@@ -112,17 +113,20 @@ fn seen(process: &Process, tls: &[Tls]) -> Vec<String> {
         key,
     ];
     let visible = tls.iter().filter(|tls| tls.is_seen);
-    seen.extend(
-        visible.map(|tls| {
-            format!("requests inside TLS with 'remora run --tls', at the functions of {}", tls.what)
-        }),
-    );
+    seen.extend(visible.map(|tls| format!("requests inside TLS: {}", tls.what())));
     seen
 }
 
 fn not_seen(process: &Process, tls: &[Tls], sockets: &Sockets) -> Vec<String> {
     let unseen = tls.iter().filter(|tls| !tls.is_seen);
-    let mut gaps: Vec<String> = unseen.map(|tls| format!("requests inside TLS: {}", tls.what)).collect();
+    let mut gaps: Vec<String> = unseen.map(|tls| format!("requests inside TLS: {}", tls.what())).collect();
+    if !gaps.is_empty() {
+        gaps.push(
+            "of TLS that is not seen: anything but the server's name, version, protocols and bytes \
+             (remora_agent_tls_unseen_connections, and a span for each with 'remora run --unknown-connections')"
+                .to_owned(),
+        );
+    }
     if sockets.rings > 0 {
         let rings = sockets.rings;
         gaps.push(format!("what passes through its {rings} io_uring instances: no system call carries the bytes; they show up as gaps"));

@@ -88,12 +88,23 @@ fn executed(tgid: u32) -> Vec<((i32, i32), u64, PathBuf)> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::process::{Command, Stdio};
+
     use super::*;
 
     #[test]
     fn a_program_without_tls_has_no_places() {
         let mut libraries = Libraries::default();
-        assert_eq!(libraries.of(std::process::id()), Vec::new());
+        let mut program = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let (mut stdin, mut echo) = (program.stdin.take().unwrap(), [0]);
+        stdin.write_all(b"x").unwrap();
+        // Once it answers, it has mapped what it needs.
+        program.stdout.as_mut().unwrap().read_exact(&mut echo).unwrap();
+        let places = libraries.of(program.id());
+        drop(stdin);
+        program.wait().unwrap();
+        assert_eq!(places, Vec::new());
         assert!(!libraries.0.is_empty(), "its own executable was searched");
         assert_eq!(libraries.of(u32::MAX), Vec::new());
     }

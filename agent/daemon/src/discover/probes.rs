@@ -5,6 +5,7 @@ mod elf;
 mod go_functions;
 mod python;
 mod returns;
+mod rustls;
 pub(super) mod tls;
 
 use std::collections::HashMap;
@@ -55,6 +56,8 @@ pub enum Purpose {
     TlsWriteEx,
     /// and of `SSL_write_ex2`.
     TlsWriteEx2,
+    /// What it sends of a file, by the arguments of `SSL_sendfile`.
+    TlsSendfile,
     /// What it gives after decryption, by the arguments of `SSL_read`,
     TlsRead,
     /// and of `SSL_read_ex`.
@@ -85,6 +88,24 @@ pub enum Purpose {
     BioRead,
     /// Where it has been read.
     BioReadReturned,
+    /// What rustls takes for encryption, as a slice,
+    RustlsWrite,
+    /// as several,
+    RustlsWriteVectored,
+    /// where either returns,
+    RustlsWritten,
+    /// where it encrypts a record,
+    RustlsEncrypt,
+    /// where that is done,
+    RustlsEncrypted,
+    /// where it decrypts one,
+    RustlsDecrypt,
+    /// and where that is done, in TLS 1.3,
+    RustlsDecrypted,
+    /// in TLS 1.2 with GCM,
+    RustlsDecryptedGcm,
+    /// and with ChaCha20.
+    RustlsDecryptedChaCha,
 }
 
 impl Purpose {
@@ -96,6 +117,7 @@ impl Purpose {
             Purpose::TlsWrite
                 | Purpose::TlsWriteEx
                 | Purpose::TlsWriteEx2
+                | Purpose::TlsSendfile
                 | Purpose::TlsRead
                 | Purpose::TlsReadEx
                 | Purpose::TlsHandshake
@@ -111,6 +133,15 @@ impl Purpose {
                 | Purpose::BioWriteReturned
                 | Purpose::BioRead
                 | Purpose::BioReadReturned
+                | Purpose::RustlsWrite
+                | Purpose::RustlsWriteVectored
+                | Purpose::RustlsWritten
+                | Purpose::RustlsEncrypt
+                | Purpose::RustlsEncrypted
+                | Purpose::RustlsDecrypt
+                | Purpose::RustlsDecrypted
+                | Purpose::RustlsDecryptedGcm
+                | Purpose::RustlsDecryptedChaCha
         )
     }
 }

@@ -2,7 +2,7 @@
 //! woken. All of it is read from the symbols: a stripped program does not tell.
 
 mod current_task;
-mod symbols;
+pub(super) mod symbols;
 
 use std::collections::HashMap;
 use std::fs::File;

@@ -109,6 +109,7 @@ pub(super) fn program(purpose: Purpose) -> &'static str {
         Purpose::TlsWrite => "tls_write",
         Purpose::TlsWriteEx => "tls_write_ex",
         Purpose::TlsWriteEx2 => "tls_write_ex2",
+        Purpose::TlsSendfile => "tls_sendfile",
         Purpose::TlsRead => "tls_read",
         Purpose::TlsReadEx => "tls_read_ex",
         Purpose::TlsHandshake => "tls_handshake",
@@ -124,5 +125,14 @@ pub(super) fn program(purpose: Purpose) -> &'static str {
         Purpose::BioWriteReturned => "bio_write_returned",
         Purpose::BioRead => "bio_read",
         Purpose::BioReadReturned => "bio_read_returned",
+        Purpose::RustlsWrite => "rustls_write",
+        Purpose::RustlsWriteVectored => "rustls_write_vectored",
+        Purpose::RustlsWritten => "rustls_written",
+        Purpose::RustlsEncrypt => "rustls_encrypt",
+        Purpose::RustlsEncrypted => "rustls_encrypted",
+        Purpose::RustlsDecrypt => "rustls_decrypt",
+        Purpose::RustlsDecrypted => "rustls_decrypted",
+        Purpose::RustlsDecryptedGcm => "rustls_decrypted_gcm",
+        Purpose::RustlsDecryptedChaCha => "rustls_decrypted_chacha",
     }
 }

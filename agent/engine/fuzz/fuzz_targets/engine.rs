@@ -111,7 +111,7 @@ fn data(input: &mut Input<'_>, positions: &mut [u32; 2]) -> EventKind {
 /// A call of a TLS library, or bytes that it moved through memory, or the end of its object.
 fn tls(engine: &mut Engine, input: &mut Input<'_>, now: u64) {
     let control = input.byte();
-    let tls = TlsId { tgid: 1 + u32::from(control & 3), object: u64::from(control >> 2 & 3) };
+    let tls = TlsId { tgid: 1 + u32::from(control & 3), object: u64::from(control >> 2 & 3), way: None };
     let direction = if control & 16 == 0 { Direction::Egress } else { Direction::Ingress };
     let bytes = Bytes::from(input.bytes());
     let length = bytes.len() as u32 + if control & 32 == 0 { 0 } else { input.word() };
@@ -128,6 +128,7 @@ fn tls(engine: &mut Engine, input: &mut Input<'_>, now: u64) {
                 length,
                 bytes,
                 ends_record: input.byte() & 1 == 0,
+                continues: false,
                 executor: Executor { tgid: tls.tgid, tid: tls.tgid, ..Executor::default() },
             };
             engine.handle_plaintext(plaintext, now);

@@ -24,6 +24,9 @@ impl Engine {
             self.tally.received_bytes += received;
             self.tally.seen_bytes += closed.seen.min(received);
         }
+        if let Some(tls) = self.connections.get_mut(&id).and_then(|connection| connection.tls.as_mut()) {
+            tls.count([closed.sequence_sent, closed.received]);
+        }
         self.tell_unknown(id, at_ns, closed);
         let Some(connection) = self.connections.get(&id) else { return };
         let open = connection.pairing.oldest();
@@ -101,7 +104,8 @@ impl Engine {
     fn remove(&mut self, id: ConnectionId) {
         if let Some(connection) = self.connections.remove(&id) {
             self.held_bytes -= connection.weight.held_bytes();
-            if let Some(object) = connection.tls.as_ref().and_then(|tls| tls.object()) {
+            self.end_unseen(&connection);
+            for object in connection.tls.iter().flat_map(|tls| tls.objects()) {
                 self.joins.part(object, id);
             }
             self.correlation.handle_closed(id, &connection.opened);

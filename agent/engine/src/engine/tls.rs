@@ -3,12 +3,12 @@
 use super::{Connection, Engine};
 use crate::command::Command;
 use crate::connection::{Stamp, Stream};
-use crate::event::{Ciphertext, ConnectionId, Data, Direction, Plaintext, Role, TlsId};
+use crate::event::{Ciphertext, ConnectionId, Data, Direction, Endpoint, Opened, Plaintext, Role, TlsId};
 use crate::mix::mix;
 use crate::protocol::Request;
 use crate::semconv::{self, Value};
 use crate::session::{Outcome, Session};
-use crate::tls::{Begins, Conversation, Told, Waits, begins};
+use crate::tls::{Begins, Conversation, Told, UnseenCounts, UnseenTls, Waits, begins};
 
 /// Why a connection of which only ciphertext is seen is ignored.
 const UNSEEN: &str = "tls_unseen";
@@ -51,10 +51,11 @@ impl Connection {
 impl Engine {
     /// Takes in what a TLS library took for encryption, or gave after decryption. `at_ns` is the entry of a writing call and
     /// the return of a reading one. What no connection is known for waits for a moment.
-    pub fn handle_plaintext(&mut self, mut plaintext: Plaintext, at_ns: u64) {
+    pub fn handle_plaintext(&mut self, plaintext: Plaintext, at_ns: u64) {
         if plaintext.length == 0 {
             return;
         }
+        let Some(mut plaintext) = self.joins.put_together(plaintext) else { return };
         let object = plaintext.tls;
         if let Some(id) = plaintext.connection {
             if self.may_join(id, at_ns) {
@@ -92,7 +93,7 @@ impl Engine {
     /// Tells that the object of a connection was freed. Another may have its address at once.
     pub fn handle_tls_end(&mut self, tls: TlsId) {
         if let Some(id) = self.joins.forget(tls) {
-            self.part(id);
+            self.part(id, tls);
         }
     }
 
@@ -126,14 +127,16 @@ impl Engine {
         }
         let (waiting, before) = self.joins.join(object, id);
         if let Some(before) = before {
-            self.part(before);
+            self.part(before, object);
         }
         let found = self.connections.get_mut(&id).and_then(|connection| connection.tls.as_mut());
         if let Some(tls) = found {
-            if let Some(known) = tls.object() {
-                self.joins.part(known, id);
-            }
+            let before: Vec<TlsId> = tls.objects().collect();
             tls.join(object);
+            let is_known = |known: &TlsId| tls.objects().any(|object| object == *known);
+            for replaced in before.into_iter().filter(|known| !is_known(known)) {
+                self.joins.part(replaced, id);
+            }
             if tls.is_mixed() {
                 self.ignore(id, MIXED);
             }
@@ -146,10 +149,10 @@ impl Engine {
         }
     }
 
-    /// The object of a connection is gone.
-    pub(super) fn part(&mut self, id: ConnectionId) {
+    /// An object of a connection is gone.
+    pub(super) fn part(&mut self, id: ConnectionId, object: TlsId) {
         if let Some(tls) = self.connections.get_mut(&id).and_then(|connection| connection.tls.as_mut()) {
-            tls.part();
+            tls.part(object);
         }
         self.tell_written(id, 0);
     }
@@ -173,6 +176,7 @@ impl Engine {
         }
         let now_ns = connection.last_seen_ns.max(at_ns);
         connection.last_seen_ns = now_ns;
+        self.unseen.see(plaintext.tls.tgid);
         let stamp = Stamp { at_ns, executor: plaintext.executor };
         let is_written = plaintext.direction == Direction::Egress;
         let position = plaintext.position;
@@ -281,6 +285,25 @@ impl Engine {
         self.tell_written(id, u64::MAX);
     }
 
+    /// Returns the connections that carry TLS of which no plaintext was seen, those that have ended too: by process, server,
+    /// version, protocols and reason, and sorted.
+    #[must_use]
+    pub fn unseen_tls(&self) -> Vec<(UnseenTls, UnseenCounts)> {
+        self.unseen.with(self.connections.values().filter_map(|connection| self.unseen_of(connection)))
+    }
+
+    fn unseen_of(&self, connection: &Connection) -> Option<(UnseenTls, UnseenCounts)> {
+        let Connection { opened, user, tls, .. } = connection;
+        tls.as_ref()?.unseen(*user, || server(opened), self.unseen.reason(*user))
+    }
+
+    /// Counts a connection that ends if it carried TLS of which no plaintext was seen.
+    pub(super) fn end_unseen(&mut self, connection: &Connection) {
+        if let Some((kind, counts)) = self.unseen_of(connection) {
+            self.unseen.end(kind, counts);
+        }
+    }
+
     /// Returns how many connections carry TLS of which plaintext is seen, and of which none is.
     pub(super) fn tls_connections(&self) -> (u64, u64) {
         let tls = self.connections.values().filter_map(|connection| connection.tls.as_ref());
@@ -288,6 +311,17 @@ impl Engine {
             true => (visible + 1, unseen),
             false => (visible, unseen + 1),
         })
+    }
+}
+
+/// Returns the address of a connection's server. Where it is not known which end that is, the peer may be the client, whose
+/// ports are many.
+fn server(opened: &Opened) -> String {
+    let address = if opened.role == Role::Accepted { &opened.local } else { &opened.peer };
+    match address {
+        Endpoint::Ip(address) if opened.role == Role::Unknown => address.ip().to_string(),
+        Endpoint::Ip(address) => address.to_string(),
+        Endpoint::Unix(path) => path.clone(),
     }
 }
 

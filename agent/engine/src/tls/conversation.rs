@@ -5,6 +5,7 @@ use super::hello::Hello;
 use super::places::Places;
 use super::reads::Reads;
 use super::records::{BEGINNING_BYTES, Beginning, Found, HEADER_BYTES, Header, Records, is_chain, kind};
+use super::unseen::{UnseenCounts, UnseenTls};
 use super::version;
 use super::writes::{Measure, PADDING_BYTES, Writes, Written};
 use crate::connection::{Chunk, Stream};
@@ -68,6 +69,8 @@ struct Half {
     end: u32,
     /// The next count is that of another object.
     is_counted_anew: bool,
+    /// What encrypts it, or decrypts it, once that is known.
+    object: Option<TlsId>,
 }
 
 impl Half {
@@ -93,7 +96,6 @@ pub(crate) struct Conversation {
     server: Option<Hello>,
     /// Where the client's bytes go, once it has said hello.
     client_direction: Option<Direction>,
-    object: Option<TlsId>,
     /// Beginnings of records, while it has no object.
     beginnings: Vec<(Direction, Beginning)>,
     has_plaintext: bool,
@@ -101,6 +103,8 @@ pub(crate) struct Conversation {
     is_mixed: bool,
     began_at_ns: u64,
     calls: u32,
+    /// Bytes on the wire that were sent, and received.
+    moved: [u64; 2],
     found: Vec<Found>,
 }
 
@@ -124,13 +128,13 @@ impl Conversation {
             client: None,
             server: None,
             client_direction: None,
-            object: None,
             beginnings: Vec::new(),
             has_plaintext: false,
             is_from_start,
             is_mixed: false,
             began_at_ns: now_ns,
             calls: 0,
+            moved: [0; 2],
             found: Vec::new(),
         }
     }
@@ -142,16 +146,23 @@ impl Conversation {
         }
     }
 
-    /// Returns the object that encrypts it, once that is known.
-    pub(crate) fn object(&self) -> Option<TlsId> {
-        self.object
+    /// Returns the objects that encrypt and decrypt it, as far as they are known; mostly one does both.
+    pub(crate) fn objects(&self) -> impl Iterator<Item = TlsId> + use<> {
+        let (egress, ingress) = (self.egress.object, self.ingress.object);
+        egress.into_iter().chain(ingress.filter(|_| ingress != egress))
     }
 
-    /// Notes the object. Another one than one before that has ended has counts of its own.
+    /// Notes an object. Another one than one before that has ended has counts of its own.
     pub(crate) fn join(&mut self, object: TlsId) {
-        self.beginnings = Vec::new();
-        self.is_mixed |= self.object.is_some_and(|known| known != object);
-        self.object = Some(object);
+        for direction in ways(object) {
+            let is_other = self.half(direction).object.is_some_and(|known| known != object);
+            // Keys that change have an object of their own, where objects are for one direction.
+            if is_other && object.way.is_some() {
+                self.lose(direction);
+            }
+            self.is_mixed |= is_other && object.way.is_none();
+            self.half(direction).object = Some(object);
+        }
     }
 
     /// Returns whether several objects use it at once: something between them and the socket, such as a multiplexer, mixes
@@ -160,14 +171,21 @@ impl Conversation {
         self.is_mixed
     }
 
-    /// The object is gone: what is left to be written will not be.
-    pub(crate) fn part(&mut self) {
-        self.object = None;
-        self.writes.lose();
-        self.reads = Reads::default();
-        for half in [&mut self.egress, &mut self.ingress] {
-            half.is_counted_anew = self.has_plaintext;
+    /// An object is gone: what is left to be written will not be.
+    pub(crate) fn part(&mut self, object: TlsId) {
+        for direction in ways(object) {
+            self.half(direction).object = None;
+            self.lose(direction);
         }
+    }
+
+    fn lose(&mut self, direction: Direction) {
+        match direction {
+            Direction::Egress => self.writes.lose(),
+            Direction::Ingress => self.reads = Reads::default(),
+        }
+        let has_plaintext = self.has_plaintext;
+        self.half(direction).is_counted_anew = has_plaintext;
     }
 
     /// Returns whether nothing was ever seen of what it carries, for so long that nothing will be.
@@ -175,6 +193,36 @@ impl Conversation {
         !self.has_plaintext
             && self.calls > MAX_UNSEEN_CALLS
             && now_ns.saturating_sub(self.began_at_ns) > MAX_UNSEEN_NS
+    }
+
+    /// Notes what the kernel has counted, which no call that was missed is missing from.
+    pub(crate) fn count(&mut self, counted: [Option<u64>; 2]) {
+        for (moved, counted) in self.moved.iter_mut().zip(counted) {
+            *moved = counted.unwrap_or(*moved).max(*moved);
+        }
+    }
+
+    /// Returns what is known of it if it has carried something of which nothing was seen.
+    pub(crate) fn unseen(
+        &self,
+        tgid: u32,
+        server: impl FnOnce() -> String,
+        reason: &'static str,
+    ) -> Option<(UnseenTls, UnseenCounts)> {
+        if self.has_plaintext || !self.has_application_data() {
+            return None;
+        }
+        let asked = self.client.as_ref().and_then(|client| client.server_name.clone());
+        let chosen =
+            [&self.server, &self.client].into_iter().flatten().map(|hello| hello.protocols.join(","));
+        let kind = UnseenTls {
+            tgid,
+            server: asked.unwrap_or_else(server),
+            version: self.server.as_ref().and_then(|hello| version_name(hello.version?)).unwrap_or_default(),
+            protocols: chosen.into_iter().find(|names| !names.is_empty()).unwrap_or_default(),
+            reason,
+        };
+        Some((kind, UnseenCounts { connections: 1, bytes: self.moved }))
     }
 
     /// Returns whether plaintext of it was seen.
@@ -186,6 +234,9 @@ impl Conversation {
     pub(crate) fn ciphertext(&mut self, data: Data, at_ns: u64) -> Vec<(Direction, Beginning)> {
         let direction = data.direction;
         self.calls = self.calls.saturating_add(1);
+        let [sent, received] = &mut self.moved;
+        let moved = if direction == Direction::Egress { sent } else { received };
+        *moved = moved.saturating_add(data.length.into());
         self.half(direction).ciphertext.push(data, at_ns);
         self.follow(direction);
         std::mem::take(&mut self.beginnings)
@@ -264,7 +315,7 @@ impl Conversation {
                     Direction::Egress => self.writes.beginning(beginning),
                     Direction::Ingress => self.reads.beginning(beginning),
                 }
-                if self.object.is_none() {
+                if self.half(direction).object.is_none() {
                     if self.beginnings.len() >= MAX_BEGINNINGS {
                         self.beginnings.remove(0);
                     }
@@ -336,6 +387,10 @@ impl Conversation {
     pub(crate) fn plaintext(&mut self, mut plaintext: Plaintext, at_ns: u64, now_ns: u64) -> Option<Told> {
         let (count, length) = (plaintext.position, plaintext.length);
         plaintext.position = self.half(plaintext.direction).position(count, length);
+        if plaintext.tls.way.is_some() {
+            // It knows nothing of the other direction.
+            plaintext.reverse_position = self.half(plaintext.direction.reverse()).end;
+        }
         if plaintext.direction == Direction::Egress {
             self.writes.push(plaintext, at_ns, now_ns);
             return None;
@@ -451,6 +506,12 @@ impl Conversation {
         };
         half(&self.egress) + half(&self.ingress) + self.writes.held_bytes() + self.reads.held_bytes()
     }
+}
+
+/// Returns the directions in which an object moves bytes.
+fn ways(object: TlsId) -> impl Iterator<Item = Direction> {
+    let all = [Direction::Egress, Direction::Ingress];
+    all.into_iter().filter(move |direction| object.way.is_none_or(|way| way == *direction))
 }
 
 /// Returns the beginning of a record that names it; none where there is too little of it, or it is in the clear.

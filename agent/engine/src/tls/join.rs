@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 
+use bytes::Bytes;
 use foldhash::HashMap;
 
 use super::conversation::beginning;
@@ -15,6 +16,8 @@ use crate::event::{Ciphertext, ConnectionId, Direction, Plaintext, TlsId};
 const MAX_OBJECTS: usize = 4096;
 const MAX_OBJECT_BYTES: usize = 64 << 10;
 const MAX_BYTES: usize = 8 << 20;
+/// Calls of which only a part was told yet.
+const MAX_PIECED: usize = 256;
 /// How long it waits.
 const MAX_WAIT_NS: u64 = 2_000_000_000;
 /// What an event counts for besides its bytes.
@@ -105,6 +108,8 @@ pub(crate) struct Joins {
     /// Records of connections without an object, and of objects without a connection.
     on_wire: Prints<ConnectionId>,
     in_memory: Prints<TlsId>,
+    /// What is there of calls of which more is told next.
+    pieces: HashMap<TlsId, Plaintext>,
     unjoined: u64,
 }
 
@@ -144,11 +149,16 @@ impl Joins {
     }
 
     /// Forgets the objects of a process. Returns the connections that they had.
-    pub(crate) fn forget_process(&mut self, tgid: u32) -> Vec<ConnectionId> {
+    pub(crate) fn forget_process(&mut self, tgid: u32) -> Vec<(ConnectionId, TlsId)> {
+        self.pieces.retain(|id, _| id.tgid != tgid);
         let waiting: Vec<_> = self.waiting.keys().filter(|id| id.tgid == tgid).copied().collect();
         waiting.into_iter().for_each(|object| self.lose_waiting(object));
-        let mut parted: Vec<_> =
-            self.joined.iter().filter(|(id, _)| id.tgid == tgid).map(|(_, connection)| *connection).collect();
+        let mut parted: Vec<_> = self
+            .joined
+            .iter()
+            .filter(|(id, _)| id.tgid == tgid)
+            .map(|(id, connection)| (*connection, *id))
+            .collect();
         self.joined.retain(|id, _| id.tgid != tgid);
         parted.sort_unstable();
         parted
@@ -158,6 +168,22 @@ impl Joins {
         let lost = self.take_waiting(object);
         let is_plaintext = |waiting: &&Waiting| matches!(waiting.what, Waits::Plaintext(_));
         self.unjoined += lost.iter().filter(is_plaintext).count() as u64;
+    }
+
+    /// Puts the pieces of a call together. Returns the call once all are there.
+    pub(crate) fn put_together(&mut self, piece: Plaintext) -> Option<Plaintext> {
+        let object = piece.tls;
+        let begun = self.pieces.remove(&object).filter(|begun| follows(begun, &piece));
+        let whole = begun.map_or_else(|| piece.clone(), |begun| append(begun, &piece));
+        if !whole.continues {
+            return Some(whole);
+        }
+        if self.pieces.len() >= MAX_PIECED || whole.bytes.len() > MAX_OBJECT_BYTES {
+            self.unjoined += 1;
+            return None;
+        }
+        self.pieces.insert(object, whole);
+        None
     }
 
     /// Keeps what was told until its object is joined.
@@ -226,6 +252,19 @@ impl Joins {
     }
 }
 
+/// Returns whether a piece is the next one of a call.
+fn follows(begun: &Plaintext, piece: &Plaintext) -> bool {
+    (begun.direction, begun.position.wrapping_add(begun.length)) == (piece.direction, piece.position)
+}
+
+/// Returns a call with one piece more. Bytes behind such as were not captured are left out.
+fn append(begun: Plaintext, piece: &Plaintext) -> Plaintext {
+    let is_whole = begun.bytes.len() == begun.length as usize;
+    let bytes = if is_whole { Bytes::from([&begun.bytes[..], &piece.bytes].concat()) } else { begun.bytes };
+    let length = begun.length.saturating_add(piece.length);
+    Plaintext { bytes, length, continues: piece.continues, ..begun }
+}
+
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
@@ -237,7 +276,7 @@ mod tests {
     const OTHER: ConnectionId = ConnectionId { sock: 2, inode: 1 };
 
     fn object(object: u64) -> TlsId {
-        TlsId { tgid: 1, object }
+        TlsId { tgid: 1, object, way: None }
     }
 
     fn plaintext(tls: TlsId, bytes: &[u8]) -> Plaintext {
@@ -250,6 +289,7 @@ mod tests {
             length: bytes.len() as u32,
             bytes: Bytes::copy_from_slice(bytes),
             ends_record: false,
+            continues: false,
             executor: Executor::default(),
         }
     }
@@ -333,6 +373,28 @@ mod tests {
     }
 
     #[test]
+    fn a_call_in_pieces_is_put_together() {
+        let mut joins = Joins::default();
+        let piece = |position: u32, bytes: &[u8], length: u32, continues: bool| Plaintext {
+            position,
+            length,
+            continues,
+            ..plaintext(object(1), bytes)
+        };
+        assert_eq!(joins.put_together(piece(5, b"ab", 2, true)), None);
+        assert_eq!(joins.put_together(piece(7, b"cd", 3, true)), None);
+        let whole = joins.put_together(piece(10, b"e", 1, false));
+        assert_eq!(whole, Some(piece(5, b"abcd", 6, false)), "what follows a hole is left out");
+        assert_eq!(joins.put_together(piece(20, b"ab", 2, true)), None);
+        let other = piece(30, b"x", 1, false);
+        assert_eq!(joins.put_together(other.clone()), Some(other), "its beginning was lost");
+        for at in 0..5000 {
+            joins.put_together(Plaintext { tls: object(at), ..piece(0, b"a", 1, true) });
+        }
+        assert!(joins.pieces.len() <= MAX_PIECED && joins.unjoined() > 0);
+    }
+
+    #[test]
     fn objects_go_with_their_process_and_their_end() {
         let mut joins = Joins::default();
         joins.join(object(1), ONE);
@@ -342,7 +404,7 @@ mod tests {
         assert_eq!(joins.forget(object(1)), Some(OTHER));
         joins.join(object(2), ONE);
         joins.wait(Waits::Plaintext(plaintext(object(3), b"abc")), 1, 1);
-        assert_eq!((joins.forget_process(1), joins.unjoined()), (vec![ONE], 1));
+        assert_eq!((joins.forget_process(1), joins.unjoined()), (vec![(ONE, object(2))], 1));
         assert_eq!(joins.connection(object(2)), None);
     }
 }

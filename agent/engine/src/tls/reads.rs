@@ -266,7 +266,7 @@ mod tests {
     /// Reads as much at a count; returns where it stands on the wire.
     fn read(reads: &mut Reads, (position, length): (u32, u32), ends_record: bool, at_ns: u64) -> Option<u32> {
         let read = Plaintext {
-            tls: TlsId { tgid: 1, object: 1 },
+            tls: TlsId { tgid: 1, object: 1, way: None },
             connection: SOCKET,
             direction: Direction::Ingress,
             position,
@@ -274,6 +274,7 @@ mod tests {
             length,
             bytes: Bytes::new(),
             ends_record,
+            continues: false,
             executor: Executor::default(),
         };
         reads.read(&read, at_ns, MEASURE, true).segment.wire.map(|wire| wire.position)

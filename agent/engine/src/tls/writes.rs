@@ -312,7 +312,7 @@ mod tests {
 
     fn write(writes: &mut Writes, is_nested: bool, (position, length): (u32, u32), at_ns: u64) {
         let plaintext = Plaintext {
-            tls: TlsId { tgid: 1, object: 1 },
+            tls: TlsId { tgid: 1, object: 1, way: None },
             connection: is_nested.then_some(ConnectionId { sock: 1, inode: 1 }),
             direction: Direction::Egress,
             position,
@@ -320,6 +320,7 @@ mod tests {
             length,
             bytes: Bytes::new(),
             ends_record: false,
+            continues: false,
             executor: Executor { tid: 1, ..Executor::default() },
         };
         writes.push(plaintext, at_ns, at_ns);

@@ -13,7 +13,7 @@ use remora_engine::event::{
 };
 use remora_engine::protocol::Side;
 use remora_engine::span::Span;
-use remora_engine::{Engine, Settings};
+use remora_engine::{Engine, Settings, UnseenCounts, UnseenTls};
 
 /// Longest plaintext of a record, and by how much a record of TLS 1.3 is longer.
 const MAX_PLAINTEXT_BYTES: usize = 1 << 14;
@@ -111,7 +111,7 @@ impl World {
             }),
             connection: ConnectionId { sock: 1 + at as u64, inode: 1 },
             executor: Executor { tgid: 1 + at as u32, tid: 1 + at as u32, ..Executor::default() },
-            tls: TlsId { tgid: 1 + at as u32, object: 4096 },
+            tls: TlsId { tgid: 1 + at as u32, object: 4096, way: None },
             manner: manners[at],
             wire: [first[at], first[1 - at]],
             counts: [0; 2],
@@ -132,6 +132,11 @@ impl World {
             );
         }
         world
+    }
+
+    /// What a side has not seen.
+    pub fn unseen(&self, side: Side) -> Vec<(UnseenTls, UnseenCounts)> {
+        self.ends[side as usize].engine.unseen_tls()
     }
 
     /// What a side says from now on is encrypted by another object, while the one before is still there: something between
@@ -201,6 +206,7 @@ impl World {
             length: bytes.len() as u32,
             bytes: Bytes::copy_from_slice(bytes),
             ends_record: ends,
+            continues: false,
             executor: end.executor,
         };
         end.counts[own] = end.counts[own].wrapping_add(bytes.len() as u32);
@@ -445,7 +451,7 @@ impl Chaos {
         let direction = [Direction::Egress, Direction::Ingress][dice.roll(2)];
         let own = usize::from(direction == Direction::Ingress);
         let length = (bytes.len() + dice.roll(2) * dice.roll(20_000)) as u32;
-        let tls = TlsId { tgid: 0, object: dice.roll(3) as u64 };
+        let tls = TlsId { tgid: 0, object: dice.roll(3) as u64, way: None };
         let bytes = Bytes::from(bytes);
         match dice.roll(12) {
             0..5 => {
@@ -475,6 +481,7 @@ impl Chaos {
                     length,
                     bytes,
                     ends_record: dice.roll(2) == 0,
+                    continues: false,
                     executor: Executor::default(),
                 };
                 self.engine.handle_plaintext(plaintext, self.now_ns);

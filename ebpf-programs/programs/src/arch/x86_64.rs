@@ -120,6 +120,12 @@ impl Registers {
         self.ax
     }
 
+    /// Returns the second half of what a function returned (System V ABI: two integers).
+    #[inline(always)]
+    pub(crate) fn returned_second(&self) -> u64 {
+        self.dx
+    }
+
     /// Returns the stack pointer.
     #[inline(always)]
     pub(crate) fn stack(&self) -> u64 {

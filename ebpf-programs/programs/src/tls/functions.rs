@@ -28,7 +28,7 @@ pub(crate) fn tls_write(context: ProbeContext) -> u32 {
     0
 }
 
-/// `int SSL_write_ex(SSL *s, const void *buf, size_t num, size_t *written)`
+/// `int SSL_write_ex(SSL *s, const void *buf, size_t num, size_t *written)`, `SSL_write_early_data` likewise
 #[uprobe(multi)]
 pub(crate) fn tls_write_ex(context: ProbeContext) -> u32 {
     let registers = registers(&context);
@@ -44,6 +44,16 @@ pub(crate) fn tls_write_ex2(context: ProbeContext) -> u32 {
     0
 }
 
+/// `ossl_ssize_t SSL_sendfile(SSL *s, int fd, off_t offset, size_t size, int flags)`: the kernel encrypts (kTLS), and no
+/// memory has the bytes. They are counted, so that what follows has its place.
+#[uprobe(multi)]
+pub(crate) fn tls_sendfile(context: ProbeContext) -> u32 {
+    let registers = registers(&context);
+    let buffer = Buffer { address: 0, length: registers.fourth_of_function(), moved: 0 };
+    enter(registers, buffer, DIRECTION_EGRESS);
+    0
+}
+
 /// `int SSL_read(SSL *ssl, void *buf, int num)`,
 /// `ssize_t gnutls_record_recv(gnutls_session_t session, void *data, size_t data_size)`
 #[uprobe(multi)]
@@ -53,7 +63,7 @@ pub(crate) fn tls_read(context: ProbeContext) -> u32 {
     0
 }
 
-/// `int SSL_read_ex(SSL *ssl, void *buf, size_t num, size_t *readbytes)`
+/// `int SSL_read_ex(SSL *ssl, void *buf, size_t num, size_t *readbytes)`, `SSL_read_early_data` likewise
 #[uprobe(multi)]
 pub(crate) fn tls_read_ex(context: ProbeContext) -> u32 {
     let registers = registers(&context);

@@ -1,100 +1,224 @@
-//! TLS libraries of a process, and whether what they encrypt is seen.
+//! TLS libraries of a process: which, how they were found, what joins their plaintext to sockets, and why some is not seen.
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::discover::{self, Process, Runtime};
+use super::contents::{self, Library};
+use crate::discover::{self, Process, Runtime, TlsFunctions};
 
-/// Parts of file names of TLS libraries, and what each is.
-const LIBRARIES: &[(&str, &str)] = &[
-    ("libssl", "OpenSSL or BoringSSL"),
-    ("libgnutls", "GnuTLS"),
-    ("libnss3", "NSS"),
-    ("libnspr4", "NSS"),
-    ("libmbedtls", "Mbed TLS"),
-    ("libwolfssl", "wolfSSL"),
-    ("libs2n", "s2n"),
-    ("netty_tcnative", "BoringSSL in netty-tcnative"),
-    ("libconscrypt", "BoringSSL in Conscrypt"),
-    ("cygrpc", "BoringSSL in grpcio"),
-];
+/// Parts of file names of TLS libraries that are known by nothing else, and what each is.
+const LIBRARIES: &[(&str, &str)] =
+    &[("libnss3", "NSS"), ("libwolfssl", "wolfSSL"), ("libs2n", "s2n"), ("libmbedtls", "Mbed TLS")];
+/// How programs are called that have TLS in Erlang.
+const ERLANG: &str = "beam.smp";
 
 /// A way in which the process may encrypt.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Tls {
-    /// The library, for people.
-    pub what: String,
-    /// Where it is mapped from; none where it is part of the program.
+    /// The library.
+    pub library: String,
+    /// Its version, where that is written in it.
+    pub version: Option<String>,
+    /// The file that it is in; none where it is no native code.
     pub path: Option<String>,
+    /// How it was found.
+    pub found_by: String,
     /// Whether its plaintext is seen.
     pub is_seen: bool,
+    /// What joins its plaintext to sockets, or why it is not seen.
+    pub because: String,
+}
+
+impl Tls {
+    /// Returns what it is called, for people.
+    pub(super) fn what(&self) -> String {
+        let Self { library, version, path, found_by, because, .. } = self;
+        let version = version.as_ref().map(|version| format!(" {version}")).unwrap_or_default();
+        let path = path.as_ref().map(|path| format!(" ({path})")).unwrap_or_default();
+        format!("{library}{version}{path}, found by {found_by}: {because}")
+    }
 }
 
 /// Returns what the process could encrypt with, or does.
 pub(super) fn tls(process: &Process) -> Vec<Tls> {
-    let maps = fs::read_to_string(format!("/proc/{}/maps", process.tgid)).unwrap_or_default();
-    let mut found = libraries(&maps);
-    let seen: Vec<String> =
-        discover::tls_files(process).iter().map(|path| path.display().to_string()).collect();
-    for tls in &mut found {
-        tls.is_seen = tls.path.as_ref().is_some_and(|path| seen.contains(path));
+    let functions = discover::tls_files(process);
+    let mut found = Vec::new();
+    let mut openssl = None;
+    for (path, opened) in executed(process.tgid) {
+        let contents = contents::of(&opened).unwrap_or_default();
+        openssl = openssl.or(contents.openssl);
+        let functions = functions.iter().find(|(file, _)| *file == path).map(|(_, functions)| *functions);
+        found.extend(in_file(&path.display().to_string(), contents.libraries, functions, &process.runtime));
     }
-    let is_found = |path: &String| found.iter().any(|tls| tls.path.as_ref() == Some(path));
-    let built_in: Vec<_> = seen.iter().filter(|path| !is_found(path)).cloned().collect();
-    let is_part = !built_in.is_empty();
-    let what = match &process.runtime {
-        Runtime::Go { .. } => "crypto/tls, part of the Go program",
-        Runtime::Node => "OpenSSL, part of the node executable",
-        _ => "a TLS library that is part of another file",
-    };
-    found.extend(built_in.into_iter().map(|path| Tls {
-        what: format!("{what} ({path})"),
-        path: Some(path),
-        is_seen: true,
-    }));
-    let unseen = match &process.runtime {
-        Runtime::Go { .. } if !is_part => {
-            Some("crypto/tls, where the Go program has it: its functions are not found")
-        }
-        Runtime::Node if !is_part => Some("OpenSSL in the node executable: its functions are not found"),
-        Runtime::Java => Some(
-            "JSSE, inside the Java virtual machine: a part inside tells what it encrypts ('remora run --attach jvm')",
-        ),
-        _ => None,
-    };
-    found.extend(unseen.map(|what| Tls { what: what.to_owned(), path: None, is_seen: false }));
+    // libssl leaves the version to libcrypto.
+    for tls in found.iter_mut().filter(|tls| tls.library == "OpenSSL" && tls.version.is_none()) {
+        tls.version.clone_from(&openssl);
+    }
+    found.extend(managed(process, &found));
     found
 }
 
-fn libraries(maps: &str) -> Vec<Tls> {
-    let mut by_path = BTreeMap::new();
-    for path in maps.lines().filter_map(|line| line.find('/').and_then(|at| line.get(at..))) {
-        let name = path.rsplit('/').next().unwrap_or(path);
-        if let Some((_, library)) = LIBRARIES.iter().find(|(part, _)| name.contains(part)) {
-            by_path.insert(path.to_owned(), format!("{library} ({path})"));
-        }
+/// Returns the files that a process executes, each with a path by which it can be opened.
+fn executed(tgid: u32) -> BTreeMap<PathBuf, PathBuf> {
+    let maps = fs::read_to_string(format!("/proc/{tgid}/maps")).unwrap_or_default();
+    let file = |line: &str| {
+        let (range, rest) = line.split_once(' ')?;
+        let is_executed = rest.get(2..3) == Some("x");
+        let path = line.find('/').and_then(|at| line.get(at..)).filter(|_| is_executed)?;
+        // The kernel writes no leading zeros there.
+        let range = range.split('-').map(|end| end.trim_start_matches('0')).collect::<Vec<_>>().join("-");
+        Some((PathBuf::from(path), PathBuf::from(format!("/proc/{tgid}/map_files/{range}"))))
+    };
+    maps.lines().filter_map(file).collect()
+}
+
+/// Returns the libraries in one file.
+fn in_file(
+    path: &str,
+    mut libraries: Vec<Library>,
+    functions: Option<TlsFunctions>,
+    runtime: &Runtime,
+) -> Vec<Tls> {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    let by_name = LIBRARIES.iter().find(|(part, _)| name.starts_with(part));
+    if let Some((_, library)) = by_name.filter(|_| libraries.is_empty()) {
+        libraries.push(Library { name: library, version: None });
     }
-    by_path.into_iter().map(|(path, what)| Tls { what, path: Some(path), is_seen: false }).collect()
+    let is_of = |library: &Library| match functions {
+        Some(TlsFunctions::OpenSsl) => library.name != "rustls",
+        Some(TlsFunctions::Rustls) => library.name == "rustls",
+        Some(TlsFunctions::Go) | None => false,
+    };
+    let unnamed = functions.filter(|_| !libraries.iter().any(is_of)).map(|functions| {
+        let (library, version) = match (functions, runtime) {
+            (TlsFunctions::Go, Runtime::Go { version, .. }) => ("crypto/tls", Some(version.clone())),
+            (TlsFunctions::Go, _) => ("crypto/tls", None),
+            (TlsFunctions::Rustls, _) => ("rustls", None),
+            (TlsFunctions::OpenSsl, _) => ("a library with the functions of OpenSSL or GnuTLS", None),
+        };
+        seen(library, version, path, functions)
+    });
+    let named = libraries.iter().map(|library| match functions.filter(|_| is_of(library)) {
+        Some(functions) => seen(library.name, library.version.clone(), path, functions),
+        None => unseen(library, path),
+    });
+    named.chain(unnamed).collect()
+}
+
+fn seen(library: &str, version: Option<String>, path: &str, functions: TlsFunctions) -> Tls {
+    let (found_by, because) = match functions {
+        TlsFunctions::OpenSsl => (
+            "its symbols",
+            "plaintext at its functions, joined by the socket that they use, or by the records that they put into memory",
+        ),
+        TlsFunctions::Go => (
+            "the program's table of functions",
+            "plaintext at its functions, joined by the socket that they use",
+        ),
+        TlsFunctions::Rustls => (
+            "its symbols",
+            "plaintext where it encrypts and decrypts, joined by its records, found again on the wire",
+        ),
+    };
+    let (library, path) = (library.to_owned(), Some(path.to_owned()));
+    Tls { library, version, path, found_by: found_by.to_owned(), is_seen: true, because: because.to_owned() }
+}
+
+fn unseen(library: &Library, path: &str) -> Tls {
+    let because = match (library.name, library.version.as_deref()) {
+        ("rustls", Some(version)) if !version.starts_with("0.23.") => {
+            "only of rustls 0.23 it is known how its functions are called"
+        }
+        ("OpenSSL" | "BoringSSL" | "AWS-LC" | "rustls" | "GnuTLS", _) => {
+            "the file is stripped: nothing tells where its functions are"
+        }
+        _ => "its functions are not known",
+    };
+    Tls {
+        library: library.name.to_owned(),
+        version: library.version.clone(),
+        path: Some(path.to_owned()),
+        found_by: "what is written in the file".to_owned(),
+        is_seen: false,
+        because: because.to_owned(),
+    }
+}
+
+/// Returns TLS that is no native code.
+fn managed(process: &Process, found: &[Tls]) -> Option<Tls> {
+    let is_erlang =
+        process.executable.as_ref().is_some_and(|path| path.file_name().is_some_and(|name| name == ERLANG));
+    let (library, version, found_by, because) = match &process.runtime {
+        Runtime::Java => (
+            "JSSE",
+            None,
+            "the runtime",
+            "it encrypts within the Java virtual machine, in no native function",
+        ),
+        Runtime::Go { version, .. } if !found.iter().any(|tls| tls.library == "crypto/tls") => (
+            "crypto/tls, if the program has it",
+            Some(version.clone()),
+            "the runtime",
+            "its functions are not in the program's table",
+        ),
+        _ if is_erlang => (
+            "ssl of Erlang/OTP",
+            None,
+            "the runtime",
+            "it makes records in Erlang, and calls native code for single ciphers only",
+        ),
+        _ => return None,
+    };
+    let (library, found_by, because) = (library.to_owned(), found_by.to_owned(), because.to_owned());
+    Some(Tls { library, version, path: None, found_by, is_seen: false, because })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn library(name: &'static str, version: Option<&str>) -> Library {
+        Library { name, version: version.map(str::to_owned) }
+    }
+
+    fn check(libraries: Vec<Library>, functions: Option<TlsFunctions>, expected: &[(&str, bool)]) {
+        let found = in_file("/opt/x", libraries, functions, &Runtime::Native);
+        let found: Vec<_> = found.iter().map(|tls| (tls.library.as_str(), tls.is_seen)).collect();
+        assert_eq!(found, expected);
+    }
+
     #[test]
-    fn each_library_is_named_once() {
-        let maps = "7f00-7f01 r--p 00000000 fe:00 1 /usr/lib/libssl.so.3\n\
-                    7f01-7f02 r-xp 00001000 fe:00 1 /usr/lib/libssl.so.3\n\
-                    7f02-7f03 r-xp 00000000 fe:00 2 /usr/lib/libc.so.6\n\
-                    7f03-7f04 r-xp 00000000 fe:00 3 /tmp/libnetty_tcnative_linux.so (deleted)\n\
-                    7f04-7f05 rw-p 00000000 00:00 0 [heap]\n";
-        let names: Vec<_> = libraries(maps).into_iter().map(|tls| tls.what).collect();
-        let expected = [
-            "BoringSSL in netty-tcnative (/tmp/libnetty_tcnative_linux.so (deleted))",
-            "OpenSSL or BoringSSL (/usr/lib/libssl.so.3)",
-        ];
-        assert_eq!(names, expected);
+    fn each_library_is_seen_where_its_functions_are() {
+        check(vec![library("OpenSSL", None)], Some(TlsFunctions::OpenSsl), &[("OpenSSL", true)]);
+        check(vec![library("BoringSSL", None)], None, &[("BoringSSL", false)]);
+        check(
+            vec![library("AWS-LC", None), library("rustls", Some("0.23.4"))],
+            Some(TlsFunctions::Rustls),
+            &[("AWS-LC", false), ("rustls", true)],
+        );
+        check(Vec::new(), Some(TlsFunctions::Go), &[("crypto/tls", true)]);
+        check(Vec::new(), None, &[]);
+    }
+
+    #[test]
+    fn why_a_library_is_not_seen_is_said() {
+        let old = unseen(&library("rustls", Some("0.21.7")), "/opt/x").what();
+        assert!(old.starts_with("rustls 0.21.7 (/opt/x), found by") && old.contains("only of rustls 0.23"));
+        let stripped = unseen(&library("BoringSSL", None), "/opt/x").what();
+        assert!(
+            stripped.ends_with("the file is stripped: nothing tells where its functions are"),
+            "{stripped}"
+        );
+    }
+
+    #[test]
+    fn files_are_those_that_are_executed() {
+        let files = executed(std::process::id());
+        let own = std::env::current_exe().unwrap();
+        assert!(files.contains_key(&own), "{files:?}");
+        assert!(files.values().all(|opened| opened.starts_with("/proc")));
     }
 }

@@ -67,6 +67,23 @@ impl<'a> Text<'a> {
         self.ways_out(entry).filter(|(_, are_all)| *are_all).map(|(returns, _)| returns)
     }
 
+    /// Returns the addresses at which a function of `length` bytes returns, of a compiler that puts nothing but instructions
+    /// between its first one and its end; none where one of them is no instruction.
+    pub(super) fn returns_within(&self, entry: u64, length: u64) -> Option<Vec<u64>> {
+        let at = usize::try_from(entry.checked_sub(self.start)?).ok()?;
+        let end = at.checked_add(usize::try_from(length).ok()?)?;
+        let decoder = Decoder::with_ip(64, self.bytes.get(at..end)?, entry, DecoderOptions::NONE);
+        let mut returns = Vec::new();
+        for (count, instruction) in decoder.into_iter().enumerate() {
+            if instruction.is_invalid() || count >= MAX_INSTRUCTIONS {
+                return None;
+            }
+            let is_return = instruction.flow_control() == FlowControl::Return;
+            returns.extend(is_return.then(|| instruction.ip()));
+        }
+        (1..=MAX_RETURNS).contains(&returns.len()).then_some(returns)
+    }
+
     /// Returns the addresses at which the function at `entry` returns, and whether it has no other way out.
     fn ways_out(&self, entry: u64) -> Option<(Vec<u64>, bool)> {
         let (mut returns, mut are_all) = (BTreeSet::new(), true);

@@ -11,7 +11,7 @@ use object::{Object as _, ObjectSegment as _, ReadRef, SegmentFlags};
 
 use super::elf::{addresses_in, offset_of};
 use super::returns::Text;
-use super::{Places, Purpose};
+use super::{Places, Purpose, rustls};
 use crate::discover::bounded::Bounded;
 
 /// A function, what its entry tells, and its return.
@@ -34,6 +34,10 @@ const FUNCTIONS: &[Function] = &[
     function("SSL_read_ex", Purpose::TlsReadEx, RETURNED),
     function("SSL_write_ex", Purpose::TlsWriteEx, RETURNED),
     function("SSL_write_ex2", Purpose::TlsWriteEx2, RETURNED),
+    // Data before the handshake is over (RFC 8446, 2.3): the arguments are the same.
+    function("SSL_read_early_data", Purpose::TlsReadEx, RETURNED),
+    function("SSL_write_early_data", Purpose::TlsWriteEx, RETURNED),
+    function("SSL_sendfile", Purpose::TlsSendfile, RETURNED),
     function("SSL_do_handshake", Purpose::TlsHandshake, RETURNED),
     function("SSL_free", Purpose::TlsFree, None),
     function("gnutls_record_recv", Purpose::TlsRead, RETURNED),
@@ -49,13 +53,20 @@ const FUNCTIONS: &[Function] = &[
 pub(in crate::discover) fn in_file(file: &File) -> Places {
     let bounded = Bounded::new(file);
     let Ok(elf) = object::File::parse(&bounded) else { return Places::new() };
+    let mut places = by_name(&elf);
+    places.extend(rustls::in_file(&elf));
+    places
+}
+
+/// Returns the places of functions with names that never change.
+fn by_name<'a, R: ReadRef<'a>>(elf: &object::File<'a, R>) -> Places {
     let names: Vec<&str> = FUNCTIONS.iter().map(|function| function.name).collect();
-    let addresses = addresses_in(&elf, &names);
+    let addresses = addresses_in(elf, &names);
     let Some(first) = addresses.iter().flatten().next() else { return Places::new() };
-    let Some(text) = Text::around(&elf, *first) else { return Places::new() };
+    let Some(text) = Text::around(elf, *first) else { return Places::new() };
     let mut places = Places::new();
     for (function, address) in FUNCTIONS.iter().zip(addresses) {
-        let found = address.and_then(|address| places_of(&elf, &text, function, address));
+        let found = address.and_then(|address| places_of(elf, &text, function, address));
         places.extend(found.unwrap_or_default());
     }
     // Functions share instructions at their ends.
@@ -117,16 +128,39 @@ mod tests {
             return;
         };
         assert_eq!(entries, 1);
-        for purpose in [Purpose::TlsWrite, Purpose::TlsReadEx, Purpose::TlsWriteEx, Purpose::TlsFree] {
-            assert_eq!(count("libssl.so.3", purpose), Some(1), "{purpose:?}");
+        for (purpose, entries) in [
+            (Purpose::TlsWrite, 1),
+            (Purpose::TlsReadEx, 2),
+            (Purpose::TlsWriteEx, 2),
+            (Purpose::TlsSendfile, 1),
+            (Purpose::TlsFree, 1),
+        ] {
+            assert_eq!(count("libssl.so.3", purpose), Some(entries), "{purpose:?}");
         }
         assert!(count("libssl.so.3", Purpose::TlsReturned).unwrap() >= 4);
         assert_eq!(count("libcrypto.so.3", Purpose::BioRead), Some(1));
     }
 
+    /// This program exports over TLS, by rustls.
+    #[test]
+    fn the_functions_of_rustls_are_found_in_this_program() {
+        let places = in_file(&File::open("/proc/self/exe").unwrap());
+        for purpose in [
+            Purpose::RustlsWrite,
+            Purpose::RustlsWriteVectored,
+            Purpose::RustlsWritten,
+            Purpose::RustlsEncrypt,
+            Purpose::RustlsEncrypted,
+            Purpose::RustlsDecrypt,
+            Purpose::RustlsDecrypted,
+        ] {
+            assert!(places.iter().any(|(found, _)| *found == purpose), "{purpose:?}");
+        }
+    }
+
     #[test]
     fn files_without_such_functions_have_no_places() {
-        assert_eq!(in_file(&File::open("/proc/self/exe").unwrap()), Places::new());
+        assert_eq!(in_file(&File::open("/bin/sh").unwrap()), Places::new());
         assert_eq!(in_file(&File::open("/proc/self/maps").unwrap()), Places::new());
     }
 }

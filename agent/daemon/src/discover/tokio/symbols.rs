@@ -7,7 +7,7 @@ const MAX_TABLE_BYTES: u64 = 512 << 20;
 
 /// A symbol that the file defines.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Symbol<'a> {
+pub(in crate::discover) struct Symbol<'a> {
     pub name: &'a str,
     /// In thread-local storage, its place there.
     pub address: u64,
@@ -17,7 +17,7 @@ pub(super) struct Symbol<'a> {
 }
 
 /// Returns all symbols whose names are text; none where the file is stripped.
-pub(super) fn of<'a>(elf: &impl object::Object<'a>) -> Option<impl Iterator<Item = Symbol<'a>>> {
+pub(in crate::discover) fn of<'a>(elf: &impl object::Object<'a>) -> Option<impl Iterator<Item = Symbol<'a>>> {
     let table = |name| {
         let section = elf.section_by_name(name).filter(|section| section.size() <= MAX_TABLE_BYTES)?;
         section.data().ok()
@@ -28,7 +28,7 @@ pub(super) fn of<'a>(elf: &impl object::Object<'a>) -> Option<impl Iterator<Item
 }
 
 /// Returns whether a file wants a symbol of its libraries, or has one for others; none where it is linked statically.
-pub(super) fn imports<'a>(elf: &impl object::Object<'a>, name: &[u8]) -> Option<bool> {
+pub(in crate::discover) fn imports<'a>(elf: &impl object::Object<'a>, name: &[u8]) -> Option<bool> {
     let names = elf.section_by_name(".dynstr").filter(|section| section.size() <= MAX_TABLE_BYTES)?;
     Some(names.data().ok()?.split(|&byte| byte == 0).any(|found| found == name))
 }

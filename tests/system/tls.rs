@@ -13,66 +13,8 @@ use remora_tests::servers::{Postgres, Redis, TlsService, TlsStack as Stack};
 use remora_tests::span::{Names, Show, Span, outline};
 use remora_tests::{locate, tools, wait};
 
-/// Requests, how many of them are under way at once, and of how many thousand of them all must be found.
-const REQUESTS: usize = 1000;
-const IN_FLIGHT: usize = 32;
-const PER_MILLE: usize = 999;
 /// How long it may take until a large executable is searched, on a busy machine.
 const WITHIN: Duration = Duration::from_secs(60);
-
-/// Asks a service for all users over TLS, from Node. All requests must be found at both ends, and each with its own caller.
-fn check(stack: Stack) {
-    let certificates = Certificates::make().unwrap();
-    let service = TlsService::start(stack, &certificates).unwrap();
-    let mut remora = Remora::start().unwrap();
-    let load = |first: usize, count: usize, in_flight: usize| {
-        let mut load = Command::new(locate::program("node").unwrap());
-        load.arg(locate::apps().join("tls/load.js")).arg(service.url()).arg(certificates.authority());
-        tools::printed(load.args([first, count, in_flight].map(|number| number.to_string()))).unwrap();
-    };
-    // Where Node's functions are has to be found once.
-    wait::until("a request of Node is seen", WITHIN, || {
-        load(0, 1, 1);
-        let spans = remora.bridge().spans_of_server(service.address())?;
-        Ok(spans.iter().any(|span| span.kind == "client").then_some(()))
-    })
-    .unwrap();
-    load(1, REQUESTS, IN_FLIGHT);
-    let spans = remora.finish().unwrap().spans_of_server(service.address()).unwrap();
-    let path = |span: &Span| {
-        let url = span.text("url.path").or_else(|| span.text("url.full")).unwrap_or_default();
-        url.rsplit_once("/users/").map(|(_, user)| user.to_owned())
-    };
-    let is_counted = |span: &&Span| path(span).is_some_and(|user| user != "0");
-    let of = |kind: &str| -> Vec<&Span> {
-        spans.iter().filter(|span| span.kind == kind).filter(is_counted).collect()
-    };
-    let (clients, servers) = (of("client"), of("server"));
-    let is_whole = |span: &&&Span| {
-        path(span).is_some()
-            && span.text("http.request.method") == Some("GET")
-            && span.number("http.response.status_code") == Some(200)
-            && span.text("tls.protocol.version").is_some()
-    };
-    let found = |spans: &[&Span]| spans.iter().filter(is_whole).count();
-    let (mut joined, mut wrong) = (0, 0);
-    for server in &servers {
-        let Some(parent) = &server.parent_id else { continue };
-        match clients.iter().find(|client| client.span_id == *parent) {
-            Some(client) if path(client) == path(server) => joined += 1,
-            _ => wrong += 1,
-        }
-    }
-    let told = (found(&clients), found(&servers), joined);
-    println!("{stack:?}: {told:?} client spans, server spans and joined ones of {REQUESTS}, {wrong} wrong");
-    assert_eq!(wrong, 0, "{stack:?}: servers with another's client");
-    let least = REQUESTS * PER_MILLE / 1000;
-    assert!(
-        told.0 >= least && told.1 >= least && told.2 >= least,
-        "{stack:?}: {told:?}\n{}",
-        remora.agent_log()
-    );
-}
 
 /// What is inside is told as in clear text, and how it was encrypted besides.
 fn shown(spans: &[Span], names: &Names) -> String {
@@ -200,34 +142,4 @@ fn a_file_that_is_written_to_has_no_probes() {
     std::fs::write(&program, other).unwrap();
     wait::until("its probes are gone", WITHIN, || Ok((probes()? <= probed - MANY).then_some(()))).unwrap();
     tools::printed(Command::new(&program).arg("--version")).unwrap();
-}
-
-#[test]
-#[ignore = "needs root"]
-fn python_with_threads() {
-    check(Stack::PythonThreads);
-}
-
-#[test]
-#[ignore = "needs root"]
-fn python_with_asyncio() {
-    check(Stack::PythonAsyncio);
-}
-
-#[test]
-#[ignore = "needs root"]
-fn node() {
-    check(Stack::Node);
-}
-
-#[test]
-#[ignore = "needs root"]
-fn go() {
-    check(Stack::Go);
-}
-
-#[test]
-#[ignore = "needs root"]
-fn nginx() {
-    check(Stack::Nginx);
 }

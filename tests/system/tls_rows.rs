@@ -1,0 +1,294 @@
+//! What `docs/tls.md` tells, line by line: a thousand requests inside TLS, by each way to come by it.
+
+use std::collections::{HashMap, HashSet};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use remora_tests::bridge::Bridge;
+use remora_tests::certificates::Certificates;
+use remora_tests::remora::Remora;
+use remora_tests::servers::{TlsService, TlsStack as Stack};
+use remora_tests::span::Span;
+use remora_tests::tls_client::{Load, TlsClient, Way, linked_with};
+use remora_tests::tls_table::{Library, Row};
+use remora_tests::wait;
+
+/// Requests, how many of them are under way at once, and of how many thousand of them all must be found.
+const REQUESTS: usize = 1000;
+const IN_FLIGHT: usize = 32;
+const PER_MILLE: usize = 999;
+/// How long it may take until a large executable is searched, on a busy machine.
+const WITHIN: Duration = Duration::from_secs(60);
+
+/// A program of a line: its name, its runtime, and a part of the name of the file that holds its library.
+#[derive(Clone, Copy)]
+struct Program(&'static str, &'static str, &'static str);
+
+/// Who is asked by whom, and which of them are told of.
+struct Pair {
+    service: Stack,
+    way: Way,
+    server: Option<Program>,
+    client: Option<Program>,
+}
+
+const fn client(way: Way, client: Program) -> Pair {
+    Pair { service: Stack::Nginx, way, server: None, client: Some(client) }
+}
+
+const fn server(service: Stack, server: Program) -> Pair {
+    Pair { service, way: Way::Node, server: Some(server), client: None }
+}
+
+const fn both(service: Stack, server: Program, way: Way, client: Program) -> Pair {
+    Pair { service, way, server: Some(server), client: Some(client) }
+}
+
+/// What is to be looked up when all is sent.
+struct Asked {
+    what: String,
+    address: SocketAddr,
+    server: Option<(Program, Library)>,
+    client: Option<(Program, Library)>,
+}
+
+/// Has each client ask its server, and checks that all requests are found at both ends, and each with its own caller.
+fn check(pairs: &[Pair]) {
+    let certificates = Certificates::make().unwrap();
+    let mut remora = Remora::start().unwrap();
+    let asked: Vec<Asked> = pairs.iter().map(|pair| ask(pair, &certificates, &remora)).collect();
+    let bridge = remora.finish().unwrap().clone();
+    let wrong: Vec<String> = asked.iter().filter_map(|asked| compare(asked, &bridge).err()).collect();
+    assert!(wrong.is_empty(), "{wrong:#?}\n{}", remora.agent_log());
+}
+
+fn ask(pair: &Pair, certificates: &Certificates, remora: &Remora) -> Asked {
+    let service = TlsService::start(pair.service, certificates).unwrap();
+    let load = Load { first: 1, count: REQUESTS, in_flight: IN_FLIGHT };
+    let mut client = TlsClient::start(pair.way, &service.url(), certificates, load).unwrap();
+    let what = format!("{:?} of {:?}", pair.way, pair.service);
+    let address = service.address();
+    wait_for_both(&what, address, remora, &client);
+    let of_server = pair.server.map(|program| (program, library(&program, service.id())));
+    let of_client = pair.client.map(|program| (program, library(&program, client.id())));
+    client.ask().unwrap();
+    Asked { what, address, server: of_server, client: of_client }
+}
+
+fn library(program: &Program, id: u32) -> Library {
+    let Program(name, _, part) = program;
+    let words: Vec<&str> = part.split(' ').collect();
+    match words[..] {
+        // It lives for a moment only.
+        [linked, part] => Library::of_file(&linked_with(linked, part).unwrap().expect(name)).unwrap(),
+        _ => Library::of_process(id, part).unwrap(),
+    }
+}
+
+/// Where the functions of both programs are has to be found once.
+fn wait_for_both(what: &str, address: SocketAddr, remora: &Remora, client: &TlsClient) {
+    let waited = wait::until("a request is seen at both ends", WITHIN, || {
+        let spans = remora.bridge().spans_of_server(address)?;
+        let is_seen = |kind: &str| spans.iter().any(|span| span.kind == kind);
+        Ok((is_seen("client") && is_seen("server")).then_some(()))
+    });
+    if let Err(error) = waited {
+        let spans = remora.bridge().spans_of_server(address);
+        panic!("{what}: {error:#}\n{}\n{spans:#?}\n{}", client.printed(), remora.agent_log());
+    }
+}
+
+/// Returns whom a request was for.
+fn user(span: &Span) -> Option<usize> {
+    let number = |text: &str| {
+        let at = text.rfind("users/").or_else(|| text.rfind("user_"))?;
+        let digits = text.get(at..)?.trim_start_matches(|letter: char| !letter.is_ascii_digit());
+        digits.split(|letter: char| !letter.is_ascii_digit()).next()?.parse().ok()
+    };
+    let keys = ["url.path", "url.full", "rpc.method", "db.query.text", "db.collection.name"];
+    keys.iter().filter_map(|key| span.text(key)).find_map(number)
+}
+
+fn is_whole(span: &Span) -> bool {
+    let is_answered = match span.text("http.request.method") {
+        Some(method) => method == "GET" && span.number("http.response.status_code") == Some(200),
+        None => span.status != "error",
+    };
+    is_answered && span.text("tls.protocol.version").is_some()
+}
+
+/// Compares what was found with what was asked, and has the lines recorded.
+fn compare(asked: &Asked, bridge: &Bridge) -> Result<(), String> {
+    let what = &asked.what;
+    let spans = bridge.spans_of_server(asked.address).map_err(|error| format!("{what}: {error:#}"))?;
+    let of = |kind: &str| -> Vec<&Span> {
+        let is_counted = |span: &&Span| span.kind == kind && user(span).is_some_and(|user| user != 0);
+        spans.iter().filter(is_counted).collect()
+    };
+    let (clients, servers) = (of("client"), of("server"));
+    let found = |spans: &[&Span]| {
+        let users: HashSet<_> =
+            spans.iter().filter(|span| is_whole(span)).filter_map(|span| user(span)).collect();
+        users.len()
+    };
+    let callers: HashMap<&str, Option<usize>> =
+        clients.iter().map(|span| (span.span_id.as_str(), user(span))).collect();
+    let (mut joined, mut wrong) = (0, 0);
+    for server in &servers {
+        match server.parent_id.as_ref().map(|parent| callers.get(parent.as_str())) {
+            None => {}
+            Some(Some(caller)) if *caller == user(server) => joined += 1,
+            Some(_) => wrong += 1,
+        }
+    }
+    let told = [found(&clients), found(&servers), joined];
+    println!("{what}: {told:?} clients, servers and joined of {REQUESTS}, {wrong} wrong");
+    let least = REQUESTS * PER_MILLE / 1000;
+    if wrong != 0 || told.iter().any(|count| *count < least) {
+        return Err(format!("{what}: {told:?}, {wrong} wrong"));
+    }
+    for (program, library) in [&asked.server, &asked.client].into_iter().flatten() {
+        let Program(name, runtime, _) = *program;
+        let (program, runtime, library) = (name.to_owned(), runtime.to_owned(), library.clone());
+        let row = Row { program, runtime, library, is_visible: true, joined: Some((joined, REQUESTS)) };
+        row.record().map_err(|error| format!("{error:#}"))?;
+    }
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root"]
+fn python() {
+    check(&[
+        client(Way::Python("requests"), Program("requests", "Python, ssl on sockets", "libssl.so")),
+        client(Way::Python("httpx"), Program("httpx", "Python, ssl on sockets", "libssl.so")),
+        client(Way::Python("httpx-async"), Program("httpx, async", "Python, asyncio", "libssl.so")),
+        client(Way::Python("aiohttp"), Program("aiohttp", "Python, asyncio", "libssl.so")),
+        client(Way::Python("uvloop"), Program("aiohttp on uvloop", "Python, uvloop", "libssl.so")),
+    ]);
+}
+
+#[test]
+#[ignore = "needs root"]
+fn python_with_libraries_of_its_packages() {
+    check(&[
+        client(Way::Python("pyopenssl"), Program("urllib3 on pyOpenSSL", "Python", "_rust.abi3")),
+        client(Way::Python("pycurl"), Program("pycurl", "Python", "libssl-")),
+        client(Way::Python("curl_cffi"), Program("curl_cffi", "Python", "_wrapper.abi3")),
+    ]);
+}
+
+#[test]
+#[ignore = "needs root"]
+fn python_services() {
+    check(&[
+        server(Stack::PythonThreads, Program("gunicorn, threads", "Python, ssl on sockets", "libssl.so")),
+        server(Stack::PythonAsyncio, Program("asyncio streams", "Python, asyncio", "libssl.so")),
+        server(Stack::Uvicorn, Program("uvicorn", "Python, uvloop", "libssl.so")),
+    ]);
+}
+
+#[test]
+#[ignore = "needs root"]
+fn go() {
+    let current = Program("net/http server", "Go", "users");
+    let stripped = |name, build| Program(name, "Go", build);
+    check(&[
+        both(Stack::GoBuild("users"), current, Way::Go("users"), Program("net/http", "Go", "users")),
+        both(
+            Stack::GoBuild("users-stripped"),
+            stripped("net/http server, stripped", "users-stripped"),
+            Way::Go("users-stripped"),
+            stripped("net/http, stripped", "users-stripped"),
+        ),
+        both(
+            Stack::GoBuild("users-pie"),
+            stripped("net/http server, stripped PIE", "users-pie"),
+            Way::Go("users-pie"),
+            stripped("net/http, stripped PIE", "users-pie"),
+        ),
+        both(
+            Stack::GoBuild("users-oldest"),
+            stripped("net/http server of Go 1.22, stripped", "users-oldest"),
+            Way::Go("users-oldest"),
+            stripped("net/http of Go 1.22, stripped", "users-oldest"),
+        ),
+    ]);
+}
+
+#[test]
+#[ignore = "needs root"]
+fn others() {
+    check(&[
+        both(
+            Stack::Node,
+            Program("Node https server", "Node", "node"),
+            Way::Node,
+            Program("Node https", "Node", "node"),
+        ),
+        both(
+            Stack::Puma,
+            Program("Puma", "Ruby", "libssl.so"),
+            Way::Ruby,
+            Program("net/http of Ruby", "Ruby", "libssl.so"),
+        ),
+        server(Stack::Nginx, Program("nginx", "C", "libssl.so")),
+        client(Way::Curl, Program("curl", "C", "curl libssl.so")),
+        client(Way::Wget, Program("wget", "C", "wget libgnutls")),
+    ]);
+}
+
+#[test]
+#[ignore = "needs root"]
+fn http2() {
+    check(&[
+        both(
+            Stack::NginxHttp2,
+            Program("nginx, HTTP/2", "C", "libssl.so"),
+            Way::CurlHttp2,
+            Program("curl, HTTP/2", "C", "curl libssl.so"),
+        ),
+        Pair {
+            service: Stack::GoBuild("users"),
+            way: Way::NodeHttp2,
+            server: None,
+            client: Some(Program("Node http2", "Node", "node")),
+        },
+        both(
+            Stack::GoBuild("users"),
+            Program("net/http server, HTTP/2", "Go", "users"),
+            Way::GoHttp2,
+            Program("net/http, HTTP/2", "Go", "users"),
+        ),
+    ]);
+}
+
+#[test]
+#[ignore = "needs root"]
+fn mutual() {
+    check(&[
+        both(
+            Stack::GoMutual,
+            Program("net/http server, mutual", "Go", "users"),
+            Way::GoMutual,
+            Program("net/http, mutual", "Go", "users"),
+        ),
+        Pair {
+            service: Stack::NginxMutual,
+            way: Way::GoMutual,
+            server: Some(Program("nginx, mutual", "C", "libssl.so")),
+            client: None,
+        },
+    ]);
+}
+
+#[test]
+#[ignore = "needs root"]
+fn grpc_java() {
+    check(&[both(
+        Stack::GrpcJava,
+        Program("grpc-java server", "Java, Netty", "netty_tcnative"),
+        Way::GrpcJava,
+        Program("grpc-java", "Java, Netty", "netty_tcnative"),
+    )]);
+}

@@ -1,6 +1,8 @@
 //! Certificates of an authority of one's own, for servers on this host.
 
-use std::path::PathBuf;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Result;
@@ -59,6 +61,20 @@ impl Certificates {
     #[must_use]
     pub fn certificate(&self) -> PathBuf {
         self.path("server.pem")
+    }
+
+    /// Puts copies of the server's certificate and its key into `folder`, which nobody but `owner` can read.
+    pub fn give_to(&self, folder: &Path, owner: Option<(u32, u32)>) -> Result<(PathBuf, PathBuf)> {
+        let give = |from: PathBuf, name: &str| -> Result<PathBuf> {
+            let to = folder.join(name);
+            fs::copy(from, &to)?;
+            fs::set_permissions(&to, Permissions::from_mode(0o600))?;
+            if let Some((uid, gid)) = owner {
+                chown(&to, Some(uid), Some(gid))?;
+            }
+            Ok(to)
+        };
+        Ok((give(self.certificate(), "server.crt")?, give(self.key(), "server.key")?))
     }
 
     /// Returns the key of the server's certificate.

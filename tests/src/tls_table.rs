@@ -72,7 +72,7 @@ impl Library {
         let linking = if is_executable {
             "static, in the executable".to_owned()
         } else if path.ends_with(" (deleted)") {
-            format!("static, in {}, a file that is deleted", stable(name))
+            format!("static, in {}, which is deleted", stable(name))
         } else if !is_shared {
             format!("static, in {}", stable(name))
         } else if path.starts_with("/usr/lib") || path.starts_with("/lib") {
@@ -99,7 +99,10 @@ impl Library {
 fn file(id: u32, line: &str) -> Option<(&str, PathBuf)> {
     let (range, rest) = line.split_once(' ')?;
     let path = rest.get(rest.find('/')?..)?;
-    rest.contains("xp ").then(|| (path, PathBuf::from(format!("/proc/{id}/map_files/{range}"))))
+    // There, numbers have no zeros before them.
+    let (start, end) = range.split_once('-')?;
+    let [start, end] = [start, end].map(|address| address.trim_start_matches('0'));
+    rest.contains("xp ").then(|| (path, PathBuf::from(format!("/proc/{id}/map_files/{start}-{end}"))))
 }
 
 fn name_of(path: &str) -> &str {
@@ -109,6 +112,7 @@ fn name_of(path: &str) -> &str {
 
 /// Returns a file's name without what differs from one build or run to the next.
 fn stable(name: &str) -> String {
+    let name = name.split("_linux").next().unwrap_or(name);
     let end = name.find(|letter: char| letter.is_ascii_digit()).unwrap_or(name.len());
     name.get(..end)
         .unwrap_or(name)
@@ -235,7 +239,7 @@ mod tests {
         );
         assert_eq!(linking("/a/librdkafka-0cb94173.so.1", false), "static, in librdkafka");
         let deleted = "/tmp/libio_grpc_netty_shaded_netty_tcnative_linux_x86_6417.so (deleted)";
-        assert!(linking(deleted, false).ends_with("a file that is deleted"));
+        assert!(linking(deleted, false).ends_with("netty_tcnative, which is deleted"));
         assert_eq!(Library::new("/usr/lib/libgnutls.so.30", None, false).name, "GnuTLS");
     }
 }

@@ -118,8 +118,14 @@ def by_pika():
     connection = pika.BlockingConnection(parameters)
     channel = connection.channel()
     channel.confirm_delivery()
-    channel.queue_declare("users", durable=False)
-    return lambda number: channel.basic_publish("", "users", f"user_{number}".encode()), connection.close
+    return lambda number: channel.basic_publish("", f"user_{number}", b"nobody reads this"), connection.close
+
+
+def by_redis():
+    import redis
+
+    client = redis.Redis("localhost", urlsplit(server).port, ssl=True, ssl_ca_certs=authority)
+    return lambda number: client.publish(f"user_{number}", "nobody reads this"), client.close
 
 
 THREADED = {
@@ -132,6 +138,7 @@ THREADED = {
     "pymysql": by_pymysql,
     "pymongo": by_pymongo,
     "pika": by_pika,
+    "redis": by_redis,
 }
 
 

@@ -20,6 +20,8 @@ use remora_tests::wait;
 const REQUESTS: usize = 1000;
 const IN_FLIGHT: usize = 32;
 const PER_MILLE: usize = 999;
+/// How many of those that are missing are named.
+const MAX_NAMED: usize = 20;
 /// How long it may take until a large executable is searched, on a busy machine.
 const WITHIN: Duration = Duration::from_secs(60);
 
@@ -136,6 +138,9 @@ fn check(pairs: &[Pair]) {
     let certificates = Certificates::make().unwrap();
     let mut remora = Remora::start().unwrap();
     let asked: Vec<Asked> = pairs.iter().map(|pair| ask(pair, &certificates, &remora)).collect();
+    if std::env::var_os("DEBUG_ROWS").is_some() {
+        println!("{}", remora.metrics().unwrap());
+    }
     let bridge = remora.finish().unwrap().clone();
     let wrong: Vec<String> = asked.iter().filter_map(|asked| compare(asked, &bridge).err()).collect();
     assert!(wrong.is_empty(), "{wrong:#?}\n{}", remora.agent_log());
@@ -170,7 +175,7 @@ fn wait_until_seen(what: &str, is_joined: bool, address: SocketAddr, remora: &Re
     let waited = wait::until("a request is seen", WITHIN, || {
         let spans = remora.bridge().spans_of_server(address)?;
         let is_client_seen = spans.iter().any(|span| is_call(span) && is_whole(span));
-        let is_server_seen = spans.iter().any(|span| span.kind == "server");
+        let is_server_seen = spans.iter().any(|span| span.kind == "server" && is_whole(span));
         Ok((is_client_seen && (is_server_seen || !is_joined)).then_some(()))
     });
     if let Err(error) = waited {
@@ -218,6 +223,11 @@ fn compare(asked: &Asked, bridge: &Bridge) -> Result<(), String> {
     let is_record = |span: &Span| span.text("messaging.destination.name") == Some("users") && is_call(span);
     let is_counted = |span: &&Span| is_record(span) || user(span).is_some_and(|user| user != 0);
     let counted: Vec<&Span> = spans.iter().filter(is_counted).collect();
+    if std::env::var_os("DEBUG_ROWS").is_some() {
+        for span in spans.iter().filter(|s| user(s).is_none() || !is_whole(s)).take(30) {
+            println!("ODD {span:?}");
+        }
+    }
     let (clients, servers): (Vec<&Span>, Vec<&Span>) = counted.into_iter().partition(|span| is_call(span));
     let found = |spans: &[&Span]| {
         let whole = spans.iter().filter(|span| is_whole(span));
@@ -239,7 +249,12 @@ fn compare(asked: &Asked, bridge: &Bridge) -> Result<(), String> {
     println!("{what}: {told:?} clients, servers and joined of {REQUESTS}, {wrong} wrong");
     let least = REQUESTS * PER_MILLE / 1000;
     if wrong != 0 || counts.iter().any(|count| *count < least) {
-        return Err(format!("{what}: {told:?}, {wrong} wrong"));
+        let missing = |spans: &[&Span]| {
+            let found: HashSet<_> = spans.iter().filter_map(|span| user(span)).collect();
+            (1..=REQUESTS).filter(|user| !found.contains(user)).take(MAX_NAMED).collect::<Vec<_>>()
+        };
+        let missing = [missing(&clients), missing(&servers)];
+        return Err(format!("{what}: {told:?}, {wrong} wrong, without {missing:?}"));
     }
     for (program, library) in [&asked.server, &asked.client].into_iter().flatten() {
         let Program(name, runtime, _) = *program;
@@ -341,6 +356,14 @@ fn others() {
 #[test]
 #[ignore = "needs root"]
 fn http2() {
+    if std::env::var_os("DEBUG_ROWS").is_some() {
+        return check(&[both(
+            Stack::GoBuild("users"),
+            Program("net/http server, HTTP/2", "Go", "users"),
+            Way::GoHttp2,
+            Program("net/http, HTTP/2", "Go", "users"),
+        )]);
+    }
     check(&[
         both(
             Stack::NginxHttp2,

@@ -76,7 +76,7 @@ impl Mysql {
         server.arg(format!("--port={}", address.port())).arg(option("init-file", &init));
         server.arg(option("socket", &scratch.path().join("mysql.sock")));
         if let Some(certificates) = certificates {
-            let (certificate, key) = certificates.give_to(scratch.path(), account)?;
+            let (certificate, key) = certificates.give_rsa_to(scratch.path(), account)?;
             server.arg(option("ssl-cert", &certificate)).arg(option("ssl-key", &key));
         }
         let mut running = Running::start("mysqld", &scratch, &mut server)?;

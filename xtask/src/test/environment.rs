@@ -2,6 +2,7 @@
 //! of their own in `target/testenv`.
 
 pub(crate) mod maven;
+mod tls;
 
 use std::env;
 use std::ffi::OsStr;
@@ -31,6 +32,8 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("nft", "nftables"),
     ("wrk", "wrk"),
     ("wget", "wget"),
+    ("ruby", "ruby"),
+    ("puma", "puma"),
     ("openssl", "openssl"),
     ("python3", "python3"),
     ("node", "nodejs"),
@@ -63,6 +66,7 @@ pub(crate) fn install() -> Result<()> {
     pubsub()?;
     kafka_clients()?;
     clients()?;
+    tls::install()?;
     node(&workspace::root().join("tests/apps/node"), &testenv().join("node"))
 }
 
@@ -239,9 +243,17 @@ pub(crate) fn npm(subcommand: &str, folder: &Path) -> Result<()> {
 
 /// Builds the Go program in `app` with the host's Go, or with one of the test environment where there is none.
 pub(crate) fn go(app: &Path, flags: &[&OsStr]) -> Result<()> {
+    go_by(None, app, flags)
+}
+
+/// Builds it by another version of Go, which that fetches by itself.
+fn go_by(version: Option<&str>, app: &Path, flags: &[&OsStr]) -> Result<()> {
     let go = if has_go() { PathBuf::from("go") } else { install_go()? };
     let mut build = shell::program(go);
     build.current_dir(app).arg("build").args(flags).arg(".");
+    if let Some(version) = version {
+        build.env("GOTOOLCHAIN", version);
+    }
     shell::run("build a Go program", "it needs access to a Go module proxy", &mut build)
 }
 
@@ -299,14 +311,7 @@ pub(crate) fn kafka(version: &str) -> Result<PathBuf> {
     packages(&missing)?;
     let project = workspace::root().join("tests/apps/kafka/pom.xml");
     let folder = testenv().join("kafka").join(version);
-    once(&folder, &read(&project)?, || {
-        fs::create_dir_all(&folder)?;
-        let mut maven = shell::program("mvn");
-        maven.args(["--quiet", "--batch-mode", "dependency:copy-dependencies", "--file"]).arg(&project);
-        maven.arg(format!("-Dkafka.version={version}"));
-        maven.arg(format!("-DoutputDirectory={}", folder.display()));
-        shell::run("install Kafka", "it needs access to a Maven repository", &mut maven)
-    })?;
+    maven::dependencies(&project, &folder, &[&format!("-Dkafka.version={version}")])?;
     Ok(folder)
 }
 

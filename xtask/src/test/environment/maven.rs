@@ -60,8 +60,19 @@ pub(crate) fn install_jdbc() -> Result<()> {
     })
 }
 
+/// Puts what a project depends on into `folder`.
+pub(super) fn dependencies(project: &Path, folder: &Path, flags: &[&str]) -> Result<()> {
+    once(folder, &super::read(project)?, || {
+        std::fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))?;
+        let mut maven = shell::program("mvn");
+        maven.args(["--quiet", "--batch-mode", "dependency:copy-dependencies", "--file"]).arg(project);
+        maven.args(flags).arg(format!("-DoutputDirectory={}", folder.display()));
+        shell::run("install what a Java program needs", "it needs access to a Maven repository", &mut maven)
+    })
+}
+
 /// Copies an artifact from Maven Central to `folder`.
-fn copy(artifact: &str, folder: &Path) -> Result<()> {
+pub(super) fn copy(artifact: &str, folder: &Path) -> Result<()> {
     if !is_installed("mvn") {
         packages(&["maven"])?;
     }

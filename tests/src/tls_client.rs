@@ -38,8 +38,6 @@ pub enum Way {
     CurlHttp2,
     /// `wget`, many at once.
     Wget,
-    /// `git ls-remote`, many at once.
-    Git,
     /// grpc-java with Netty inside.
     GrpcJava,
     /// librdkafka in Python: one producer for all that is under way at once.
@@ -142,7 +140,6 @@ fn command(way: Way) -> Result<Command> {
         Way::Curl => shell("curl")?,
         Way::CurlHttp2 => shell("curl-http2")?,
         Way::Wget => shell("wget")?,
-        Way::Git => shell("git")?,
         Way::GrpcJava => {
             let mut command = super::servers::grpc_java()?;
             command.arg("ask");

@@ -270,7 +270,7 @@ fn compare(asked: &Asked, bridge: &Bridge) -> Result<(), String> {
             runtime,
             library,
             is_visible: true,
-            joined: asked.is_joined.then_some((joined, REQUESTS)),
+            joined: asked.hidden.is_none().then_some((joined, REQUESTS)),
         };
         row.record().map_err(|error| format!("{error:#}"))?;
     }

@@ -70,7 +70,7 @@ pub(crate) fn run(plan: &Plan, bench: &mut Bench<'_>, frameworks: &[&Framework])
 impl Bench<'_> {
     /// Measures one framework under one run of the agent.
     fn conclude(&mut self, framework: &Framework, setting: &'static str) -> Result<Vec<Row>> {
-        let site = Site::new(self.servers, framework.asks_services())?;
+        let site = Site::new(self.servers, framework)?;
         let agent = Agent::start(self.agent, self.sink, setting)?;
         let processes = self.start(framework, &site)?;
         let mut sent = Vec::new();
@@ -110,7 +110,7 @@ impl Bench<'_> {
         self.next_number = numbers.end - base;
         let requests = (numbers.end - numbers.start) * sharing;
         let path = |request| format!("/{route}/{}", first + (request - first) / sharing);
-        let failures = load::http(site.address(), first..first + requests, in_flight, path)?;
+        let failures = load::http(site.target(), first..first + requests, in_flight, path)?;
         let name = framework.name;
         eprintln!("{name:>18}  ids {:10}  {in_flight:3} in flight  {requests} requests", ids.label());
         if let Some(first) = &failures.first {

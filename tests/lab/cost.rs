@@ -33,7 +33,7 @@ type Runs = BTreeMap<String, (u64, u64)>;
 impl Bench<'_> {
     /// Measures one framework without and with the agent, in turns.
     pub(crate) fn cost(&mut self, framework: &Framework, rounds: usize) -> Result<()> {
-        let site = Site::new(self.servers, framework.asks_services())?;
+        let site = Site::new(self.servers, framework)?;
         let processes = self.start(framework, &site)?;
         let mode = if framework.modes.contains(&Mode::Await) { Mode::Await } else { Mode::Proxy };
         let warm = self.rate(&site, mode, WARM_UP)?;
@@ -93,7 +93,7 @@ impl Bench<'_> {
         self.next_number = numbers.end;
         let begin = Instant::now();
         let failures =
-            load::http(site.address(), numbers, IN_FLIGHT, |number| format!("/{}/{number}", mode.route()))?;
+            load::http(site.target(), numbers, IN_FLIGHT, |number| format!("/{}/{number}", mode.route()))?;
         ensure!(failures.count == 0, "{} requests failed: {:?}", failures.count, failures.first);
         Ok(requests as f64 / begin.elapsed().as_secs_f64())
     }

@@ -87,29 +87,59 @@ impl Mode {
 const SEQUENTIAL: &[Mode] = &[Mode::Work, Mode::Await];
 const EVERY: &[Mode] = &[Mode::Work, Mode::Await, Mode::Fan];
 
-/// Frameworks that are measured once more, with a part of the agent inside: the name of that row, the framework, the
-/// platform as `remora run --attach` names it.
-const ATTACHED: [(&str, &str, &str); 12] = [
-    ("express+attach", "express", "node"),
-    ("koa+attach", "koa", "node"),
-    ("nestjs+attach", "nestjs", "node"),
-    ("worker-threads+attach", "worker-threads", "node"),
-    ("bullmq+attach", "bullmq", "node"),
-    ("express-services+attach", "express-services", "node"),
-    ("spring+attach", "spring", "jvm"),
-    ("spring-virtual+attach", "spring-virtual", "jvm"),
-    ("spring-futures+attach", "spring-futures", "jvm"),
-    ("webflux+attach", "webflux", "jvm"),
-    ("micronaut+attach", "micronaut", "jvm"),
-    ("quarkus+attach", "quarkus", "jvm"),
+/// A framework that is measured once more.
+struct Variant {
+    /// The name of that row.
+    name: &'static str,
+    /// The framework.
+    framework: &'static str,
+    /// The platform whose part is inside, as `remora run --attach` names it.
+    platform: Option<&'static str>,
+    /// Everything that is said is encrypted: by the load, the program, and whom it asks.
+    is_encrypted: bool,
+}
+
+/// With a part of the agent inside.
+const fn attached(name: &'static str, framework: &'static str, platform: &'static str) -> Variant {
+    Variant { name, framework, platform: Some(platform), is_encrypted: false }
+}
+
+/// Over TLS.
+const fn encrypted(name: &'static str, framework: &'static str) -> Variant {
+    Variant { name, framework, platform: None, is_encrypted: true }
+}
+
+const VARIANTS: [Variant; 22] = [
+    attached("express+attach", "express", "node"),
+    attached("koa+attach", "koa", "node"),
+    attached("nestjs+attach", "nestjs", "node"),
+    attached("worker-threads+attach", "worker-threads", "node"),
+    attached("bullmq+attach", "bullmq", "node"),
+    attached("express-services+attach", "express-services", "node"),
+    attached("spring+attach", "spring", "jvm"),
+    attached("spring-virtual+attach", "spring-virtual", "jvm"),
+    attached("spring-futures+attach", "spring-futures", "jvm"),
+    attached("webflux+attach", "webflux", "jvm"),
+    attached("micronaut+attach", "micronaut", "jvm"),
+    attached("quarkus+attach", "quarkus", "jvm"),
+    encrypted("flask+tls", "flask"),
+    encrypted("flask-executor+tls", "flask-executor"),
+    encrypted("fastapi+tls", "fastapi"),
+    encrypted("fastapi-asyncio+tls", "fastapi-asyncio"),
+    encrypted("aiohttp+tls", "aiohttp"),
+    encrypted("go+tls", "go"),
+    encrypted("gorilla+tls", "gorilla"),
+    encrypted("go-stripped+tls", "go-stripped"),
+    encrypted("express+tls", "express"),
+    Variant { name: "express+attach+tls", framework: "express", platform: Some("node"), is_encrypted: true },
 ];
 
 /// The rows that they make.
-static WITH_PART: LazyLock<Vec<Framework>> = LazyLock::new(|| {
+static ONCE_MORE: LazyLock<Vec<Framework>> = LazyLock::new(|| {
     let plain = || families().into_iter().flatten();
-    let rows = ATTACHED.iter().filter_map(|(name, framework, _)| {
-        let plain = plain().find(|plain| plain.name == *framework)?;
-        Some(Framework { name, ..*plain })
+    let rows = VARIANTS.iter().filter_map(|variant| {
+        let plain = plain().find(|plain| plain.name == variant.framework)?;
+        Some(Framework { name: variant.name, ..*plain })
     });
     rows.collect()
 });
@@ -120,24 +150,41 @@ fn families() -> [&'static [Framework]; 6] {
 
 /// Everything that can be measured, in the order in which it is.
 pub(crate) fn all() -> Vec<&'static Framework> {
-    families().into_iter().flatten().chain(WITH_PART.iter()).collect()
+    families().into_iter().flatten().chain(ONCE_MORE.iter()).collect()
+}
+
+fn variant(name: &str) -> Option<&'static Variant> {
+    VARIANTS.iter().find(|variant| variant.name == name)
 }
 
 /// Returns the platform whose parts the agent puts into the processes of a row, if it does.
 pub(crate) fn platform(name: &str) -> Option<&'static str> {
-    ATTACHED.iter().find(|(row, _, _)| *row == name).map(|(_, _, platform)| *platform)
+    variant(name).and_then(|variant| variant.platform)
+}
+
+/// Returns whether everything in a row is encrypted.
+pub(crate) fn is_encrypted(name: &str) -> bool {
+    variant(name).is_some_and(|variant| variant.is_encrypted)
 }
 
 /// The frameworks of `--short`: quick to install, one for each kind of runtime.
-pub(crate) const SHORT: [&str; 5] = ["flask", "fastapi", "go", "express", "nginx"];
+pub(crate) const SHORT: [&str; 7] = ["flask", "fastapi", "fastapi+tls", "go", "go+tls", "express", "nginx"];
 
 /// The frameworks of `cargo xtask bench mechanisms`: one for each way to tell who works for whom.
 pub(crate) const COSTED: [&str; 8] =
     ["flask", "flask-executor", "fastapi", "go", "express", "express+attach", "nginx", "axum"];
 
 /// The least share of right links, in percent of all judged, for each framework. A framework without a row has 0.
-const FLOORS: [(&str, f64); 6] =
-    [("flask", 90.0), ("fastapi", 85.0), ("go", 90.0), ("express", 20.0), ("nginx", 90.0), ("axum", 80.0)];
+const FLOORS: [(&str, f64); 8] = [
+    ("flask", 90.0),
+    ("fastapi", 85.0),
+    ("fastapi+tls", 50.0),
+    ("go", 90.0),
+    ("go+tls", 85.0),
+    ("express", 20.0),
+    ("nginx", 90.0),
+    ("axum", 80.0),
+];
 
 /// The largest share of wrong links, in percent of all judged, that any framework may have.
 pub(crate) const WRONG_AT_MOST: f64 = 0.1;
@@ -157,7 +204,11 @@ mod tests {
         for (index, name) in names.iter().enumerate() {
             assert!(!names[..index].contains(name), "{name}");
         }
-        assert!(ATTACHED.iter().all(|(row, plain, _)| names.contains(row) && names.contains(plain)));
+        assert!(
+            VARIANTS
+                .iter()
+                .all(|variant| names.contains(&variant.name) && names.contains(&variant.framework))
+        );
         assert!(
             SHORT
                 .iter()

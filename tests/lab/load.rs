@@ -1,15 +1,21 @@
 //! The load: requests with numbers that no other request has, a given number of them in flight.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::ops::Range;
+use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use remora_tests::tools;
+use rustls::crypto::ring;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 use crate::interrupt;
 
@@ -17,6 +23,56 @@ use crate::interrupt;
 const NEW_CONNECTION_EVERY: u64 = 8;
 /// How long an answer may take.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+
+/// A server, and how it is asked.
+pub(crate) struct Target {
+    /// Where it listens.
+    pub(crate) address: SocketAddr,
+    tls: Option<Arc<ClientConfig>>,
+}
+
+impl Target {
+    /// In clear text.
+    pub(crate) fn plain(address: SocketAddr) -> Self {
+        Self { address, tls: None }
+    }
+
+    /// Over TLS, with a certificate of `authority` for `localhost`.
+    pub(crate) fn encrypted(address: SocketAddr, authority: &Path) -> Result<Self> {
+        let mut roots = RootCertStore::empty();
+        let certificate = CertificateDer::from_pem_file(authority)
+            .with_context(|| format!("read the certificate {}", authority.display()))?;
+        roots.add(certificate)?;
+        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        Ok(Self { address, tls: Some(Arc::new(config)) })
+    }
+
+    /// Returns the URL of a path.
+    pub(crate) fn url(&self, path: &str) -> String {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}{path}", self.address)
+    }
+
+    fn connect(&self) -> Result<Connection> {
+        let server = self.address;
+        let stream = TcpStream::connect(server).with_context(|| format!("connect to {server}"))?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(ANSWER_WITHIN))?;
+        let Some(config) = &self.tls else { return Ok(BufReader::new(Box::new(stream))) };
+        let name = ServerName::try_from("localhost")?;
+        let client = ClientConnection::new(Arc::clone(config), name)?;
+        Ok(BufReader::new(Box::new(StreamOwned::new(client, stream))))
+    }
+}
+
+trait Stream: Read + Write {}
+
+impl<S: Read + Write> Stream for S {}
+
+type Connection = BufReader<Box<dyn Stream>>;
 
 /// What was sent and not answered well.
 #[derive(Debug, Default)]
@@ -26,9 +82,9 @@ pub(crate) struct Failures {
     pub(crate) first: Option<String>,
 }
 
-/// Sends a GET of its path for each of `numbers` to `server`, `in_flight` at a time.
+/// Sends a GET of its path for each of `numbers` to `target`, `in_flight` at a time.
 pub(crate) fn http(
-    server: SocketAddr,
+    target: &Target,
     numbers: Range<u64>,
     in_flight: usize,
     path: impl Fn(u64) -> String + Sync,
@@ -40,7 +96,7 @@ pub(crate) fn http(
         move |number| {
             sent += 1;
             let is_last = sent.is_multiple_of(NEW_CONNECTION_EVERY);
-            let answered = exchange(&mut kept, server, &path(number), is_last);
+            let answered = exchange(&mut kept, target, &path(number), is_last);
             if is_last || answered.is_err() {
                 kept = None;
             }
@@ -91,17 +147,13 @@ where
     })
 }
 
-fn exchange(
-    kept: &mut Option<BufReader<TcpStream>>,
-    server: SocketAddr,
-    path: &str,
-    is_last: bool,
-) -> Result<()> {
+fn exchange(kept: &mut Option<Connection>, target: &Target, path: &str, is_last: bool) -> Result<()> {
     let reader = match kept {
         Some(reader) => reader,
-        None => kept.insert(connect(server)?),
+        None => kept.insert(target.connect()?),
     };
     let connection = if is_last { "close" } else { "keep-alive" };
+    let server = target.address;
     let request = format!(
         "GET {path} HTTP/1.1\r\nHost: {server}\r\nUser-Agent: lab\r\nAccept: */*\r\nConnection: {connection}\r\n\r\n"
     );
@@ -111,13 +163,6 @@ fn exchange(
     Ok(())
 }
 
-fn connect(server: SocketAddr) -> Result<BufReader<TcpStream>> {
-    let stream = TcpStream::connect(server).with_context(|| format!("connect to {server}"))?;
-    stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(ANSWER_WITHIN))?;
-    Ok(BufReader::new(stream))
-}
-
 enum Body {
     Sized(usize),
     Chunked,
@@ -125,7 +170,7 @@ enum Body {
 }
 
 /// Reads a whole response and returns its status.
-fn read_response(reader: &mut BufReader<TcpStream>) -> Result<u16> {
+fn read_response(reader: &mut Connection) -> Result<u16> {
     let mut line = String::new();
     ensure!(reader.read_line(&mut line)? > 0, "the server closed the connection");
     let status = line.split_whitespace().nth(1).and_then(|status| status.parse().ok());
@@ -152,7 +197,7 @@ fn read_response(reader: &mut BufReader<TcpStream>) -> Result<u16> {
     Ok(status)
 }
 
-fn skip_chunks(reader: &mut BufReader<TcpStream>) -> Result<()> {
+fn skip_chunks(reader: &mut Connection) -> Result<()> {
     loop {
         let mut line = String::new();
         ensure!(reader.read_line(&mut line)? > 0, "the end within a body");
@@ -164,7 +209,7 @@ fn skip_chunks(reader: &mut BufReader<TcpStream>) -> Result<()> {
     }
 }
 
-fn skip(reader: &mut BufReader<TcpStream>, length: usize) -> Result<()> {
+fn skip(reader: &mut Connection, length: usize) -> Result<()> {
     let mut body = vec![0; length];
     reader.read_exact(&mut body).context("the end within a body")
 }

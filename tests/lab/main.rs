@@ -7,6 +7,7 @@ mod agent;
 mod content;
 mod cost;
 mod downstream;
+mod encrypted;
 mod framework;
 mod interrupt;
 mod judge;
@@ -66,7 +67,7 @@ fn list() {
         let is_short = framework::SHORT.contains(name);
         println!(
             "{}",
-            json!({ "name": name, "title": title, "needs": needs, "is_short": is_short, "is_costed": framework::COSTED.contains(name) })
+            json!({ "name": name, "title": title, "needs": needs, "is_short": is_short, "is_costed": framework::COSTED.contains(name), "is_encrypted": framework::is_encrypted(name) })
         );
     }
 }
@@ -93,6 +94,7 @@ fn measure(plan: &Plan) -> Result<ExitCode> {
         kernel: measure::kernel()?,
         agent: version(&binary)?,
         requests: plan.requests,
+        is_encrypted: plan.is_encrypted,
         frameworks: Vec::new(),
         not_run: plan.not_run.clone(),
     };

@@ -1,6 +1,6 @@
 //! One framework: the agent, the program, its load cell by cell, and the verdicts.
 
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::ops::Range;
 use std::path::Path;
 use std::process::Command;
@@ -15,7 +15,7 @@ use serde::Serialize;
 use crate::agent::{Agent, NO_CONTENT, Seen};
 use crate::framework::{self, Framework, Load, Mode};
 use crate::judge::{FIRST_NUMBER, Judge, Tally};
-use crate::load::{self, Failures};
+use crate::load::{self, Failures, Target};
 use crate::site::{Servers, Site};
 
 /// How long a program may take until it answers: Java's frameworks on a busy machine.
@@ -79,12 +79,13 @@ impl<'a> Bench<'a> {
     pub(crate) fn measure(&mut self, framework: &Framework) -> Result<Measured> {
         let Framework { name, title, .. } = *framework;
         let versions = (framework.versions)().context("ask for versions")?;
-        let site = Site::new(self.servers, framework.asks_services())?;
+        let site = Site::new(self.servers, framework)?;
         let platform = framework::platform(name);
         let agent = Agent::start_attaching(self.agent, self.sink, NO_CONTENT, platform)?;
         let processes = self.start(framework, &site)?;
         if let Some(platform) = platform {
-            agent.wait_attached(platform, processes.len()).with_context(|| said(&processes))?;
+            let parts = processes.len() + site.neighbours_on(platform);
+            agent.wait_attached(platform, parts).with_context(|| said(&processes))?;
         }
         let mut loaded = Vec::new();
         for &mode in framework.modes {
@@ -111,7 +112,7 @@ impl<'a> Bench<'a> {
             processes.push(Running::start(&name, site.scratch(), &mut command)?);
         }
         if let Some(first) = processes.first_mut() {
-            first.wait_ready(READY_WITHIN, || answers(site.address()))?;
+            first.wait_ready(READY_WITHIN, || answers(site.target()))?;
         }
         Ok(processes)
     }
@@ -127,9 +128,9 @@ impl<'a> Bench<'a> {
         let gets = self.servers.redis_gets()?;
         let path = |number| format!("/{}/{number}", mode.route());
         let failures = match framework.load {
-            Load::Http(_) => load::http(site.address(), numbers.clone(), in_flight, path)?,
+            Load::Http(_) => load::http(site.target(), numbers.clone(), in_flight, path)?,
             Load::Jobs(_) => {
-                let failures = load::http(site.address(), numbers.clone(), in_flight, path)?;
+                let failures = load::http(site.target(), numbers.clone(), in_flight, path)?;
                 self.servers.wait_redis_gets(gets + requests - failures.count)?;
                 failures
             }
@@ -173,12 +174,13 @@ impl Loaded {
 }
 
 /// Whether the program answers at all: proxies and frameworks are asked for the same path.
-fn answers(address: SocketAddr) -> Result<bool> {
-    if TcpStream::connect(address).is_err() {
+fn answers(target: &Target) -> Result<bool> {
+    if TcpStream::connect(target.address).is_err() {
         return Ok(false);
     }
-    let url = format!("http://{address}/healthz");
-    let code = tools::curl(&["--output", "/dev/null", "--write-out", "%{http_code}", &url])?;
+    let url = target.url("/healthz");
+    // Whether the program is who it says is not the question.
+    let code = tools::curl(&["--insecure", "--output", "/dev/null", "--write-out", "%{http_code}", &url])?;
     Ok(code == "200")
 }
 

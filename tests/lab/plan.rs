@@ -20,6 +20,8 @@ pub(crate) struct Plan {
     pub(crate) requests: u64,
     /// Whether conclusions from ids are measured, instead of everything else.
     pub(crate) is_content: bool,
+    /// Whether what is measured is encrypted.
+    pub(crate) is_encrypted: bool,
     /// The agent's binary.
     pub(crate) agent: PathBuf,
     /// Whether budget and floors decide about success.

@@ -20,6 +20,7 @@ pub(crate) struct Report {
     pub(crate) kernel: String,
     pub(crate) agent: String,
     pub(crate) requests: u64,
+    pub(crate) is_encrypted: bool,
     pub(crate) frameworks: Vec<Measured>,
     /// Frameworks without results, and why.
     pub(crate) not_run: BTreeMap<String, String>,
@@ -196,7 +197,9 @@ impl Report {
 
     fn page(&self) -> String {
         let Report { date, kernel, agent, requests, .. } = self;
-        let mut page = include_str!("page.md").to_owned();
+        let explained =
+            if self.is_encrypted { include_str!("page_encrypted.md") } else { include_str!("page.md") };
+        let mut page = explained.to_owned();
         // Writing to a String cannot fail.
         let _ = write!(
             page,
@@ -251,6 +254,7 @@ mod tests {
             kernel: "6.1".to_owned(),
             agent: "remora 0.1.0".to_owned(),
             requests: 1000,
+            is_encrypted: false,
             frameworks: vec![measured],
             not_run: [("quarkus".to_owned(), "no Maven".to_owned())].into(),
         }

@@ -13,7 +13,10 @@ use remora_tests::scratch::Scratch;
 use remora_tests::servers::{Postgres, Redis};
 use remora_tests::{locate, net, tools, wait};
 
+use crate::encrypted::Encrypted;
+use crate::framework::{self, Framework};
 use crate::judge::Neighbours;
+use crate::load::Target;
 use crate::protocol::Protocol;
 use crate::services::Services;
 
@@ -31,6 +34,7 @@ pub(crate) struct Servers {
     downstream: Running,
     downstream_address: SocketAddr,
     services: OnceCell<Services>,
+    encrypted: OnceCell<Encrypted>,
     _scratch: Scratch,
 }
 
@@ -54,6 +58,7 @@ impl Servers {
             downstream,
             downstream_address,
             services: OnceCell::new(),
+            encrypted: OnceCell::new(),
             _scratch: scratch,
         })
     }
@@ -65,6 +70,15 @@ impl Servers {
             return Ok(self.services.get_or_init(|| services));
         }
         self.services.get().context("they were just started")
+    }
+
+    /// Returns the servers that encrypted rows ask, started if they are not yet.
+    pub(crate) fn encrypted(&self) -> Result<&Encrypted> {
+        if self.encrypted.get().is_none() {
+            let encrypted = Encrypted::start()?;
+            return Ok(self.encrypted.get_or_init(|| encrypted));
+        }
+        self.encrypted.get().context("they were just started")
     }
 
     /// Returns how to tell their spans.
@@ -79,6 +93,10 @@ impl Servers {
         if let Some(services) = self.services.get() {
             ports.extend(services.ports());
             downstream.push(services.grpc_pid());
+        }
+        if let Some(encrypted) = self.encrypted.get() {
+            ports.extend(encrypted.ports());
+            downstream.push(encrypted.downstream_pid());
         }
         Neighbours { ports, downstream }
     }
@@ -103,7 +121,7 @@ impl Servers {
 /// What a program is told about where it runs.
 pub(crate) struct Site {
     scratch: Scratch,
-    address: SocketAddr,
+    target: Target,
     /// `postgresql://…`
     database_url: String,
     pub(crate) database: SocketAddr,
@@ -117,23 +135,49 @@ pub(crate) struct Site {
 impl Site {
     /// Returns a new one: an empty folder and a free port; with the servers that not every program asks, if this one
     /// does.
-    pub(crate) fn new(servers: &Servers, asks_services: bool) -> Result<Self> {
-        let variables = if asks_services { servers.services()?.variables() } else { Vec::new() };
-        Ok(Self {
+    pub(crate) fn new(servers: &Servers, framework: &Framework) -> Result<Self> {
+        let address = net::free_address()?;
+        let mut site = Self {
             scratch: Scratch::new("lab")?,
-            address: net::free_address()?,
+            target: Target::plain(address),
             database_url: servers.postgres.url(),
             database: servers.postgres.address(),
             redis_url: servers.redis.url(),
             queue_url: servers.queue.url(),
             downstream: servers.downstream_address,
-            variables,
-        })
+            variables: Vec::new(),
+        };
+        if framework.asks_services() {
+            site.variables = servers.services()?.variables();
+        }
+        if framework::is_encrypted(framework.name) {
+            let encrypted = servers.encrypted()?;
+            site.target = Target::encrypted(address, &encrypted.authority())?;
+            site.database = encrypted.database();
+            site.downstream = encrypted.downstream();
+            site.variables.extend(encrypted.variables());
+        }
+        Ok(site)
     }
 
     /// Returns where the program has to listen.
     pub(crate) fn address(&self) -> SocketAddr {
-        self.address
+        self.target.address
+    }
+
+    /// Returns how the program is asked.
+    pub(crate) fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// Returns how many of the program's neighbours get parts too: the encrypted service runs on Node.
+    pub(crate) fn neighbours_on(&self, platform: &str) -> usize {
+        usize::from(self.variable("TLS_KEY").is_some() && platform == "node")
+    }
+
+    /// Returns one of the variables that not every program is told.
+    pub(crate) fn variable(&self, name: &str) -> Option<&str> {
+        self.variables.iter().find(|(found, _)| *found == name).map(|(_, value)| value.as_str())
     }
 
     /// Returns the URL of the cache.
@@ -150,11 +194,11 @@ impl Site {
     pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
         command.current_dir(self.scratch.path());
-        command.env("PORT", self.address.port().to_string());
+        command.env("PORT", self.address().port().to_string());
         command.env("DATABASE_URL", &self.database_url).env("REDIS_URL", &self.redis_url);
         command.env("QUEUE_URL", &self.queue_url);
-        command.envs(self.variables.iter().cloned());
         command.env("DOWN_URL", format!("http://{}", self.downstream));
+        command.envs(self.variables.iter().cloned());
         command
     }
 }

@@ -47,6 +47,7 @@ Examples:
   cargo xtask lab flask go --in-flight 16     two frameworks, one number of requests in flight
   cargo xtask lab --short                     the form for CI: exits with 1 above the budget or below a floor
   cargo xtask lab express --agent ./remora    another build of the agent
+  cargo xtask lab --tls                       the same programs over TLS
   cargo xtask lab --content                   what is concluded from ids, and how often it is wrong
   cargo xtask lab --save                      everything, and rewrite docs/accuracy.md"
 )]
@@ -69,6 +70,9 @@ pub(crate) struct Lab {
     /// Rewrite docs/accuracy.md with the results, with --content docs/content-evidence.md
     #[arg(long)]
     save: bool,
+    /// The programs with TLS on every hop; --save rewrites docs/accuracy-tls.md
+    #[arg(long, conflicts_with_all = ["content", "short"])]
+    tls: bool,
     /// Measure what the agent concludes from ids, which is switched off otherwise; without names, with programs for
     /// which there is no other evidence
     #[arg(long)]
@@ -86,6 +90,7 @@ struct Framework {
     needs: Vec<String>,
     is_short: bool,
     is_costed: bool,
+    is_encrypted: bool,
 }
 
 pub(crate) fn run(lab: &Lab) -> Result<()> {
@@ -109,6 +114,7 @@ pub(crate) fn run(lab: &Lab) -> Result<()> {
         "frameworks": names_of(chosen.iter().filter(|framework| !not_run.contains_key(&framework.name))),
         "not_run": not_run,
         "is_content": lab.content,
+        "is_encrypted": lab.tls,
         "in_flight": lab.in_flight,
         "requests": lab.requests.unwrap_or(if lab.short { SHORT_REQUESTS } else { REQUESTS }),
         "agent": agent(lab)?,
@@ -132,6 +138,7 @@ pub(crate) fn cost(rounds: u32) -> Result<String> {
         "in_flight": [1],
         "requests": 1,
         "is_content": false,
+        "is_encrypted": false,
         "agent": build::run(&Build { bpf_only: false })?.agent,
         "is_strict": false,
         "results": workspace::target().join("lab"),
@@ -142,7 +149,11 @@ pub(crate) fn cost(rounds: u32) -> Result<String> {
 }
 
 fn page(lab: &Lab) -> &'static str {
-    if lab.content { "docs/content-evidence.md" } else { "docs/accuracy.md" }
+    match lab {
+        Lab { content: true, .. } => "docs/content-evidence.md",
+        Lab { tls: true, .. } => "docs/accuracy-tls.md",
+        _ => "docs/accuracy.md",
+    }
 }
 
 fn build_lab() -> Result<PathBuf> {
@@ -171,7 +182,8 @@ fn choose<'a>(lab: &Lab, frameworks: &'a [Framework]) -> Result<Vec<&'a Framewor
     }
     let is_chosen = |framework: &&Framework| match lab.names.as_slice() {
         [] if lab.content => CONTENT.contains(&framework.name.as_str()),
-        [] => framework.is_short || !lab.short,
+        [] if lab.short => framework.is_short,
+        [] => framework.is_encrypted == lab.tls,
         names => names.contains(&framework.name),
     };
     Ok(frameworks.iter().filter(is_chosen).collect())

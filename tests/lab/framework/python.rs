@@ -132,7 +132,9 @@ fn gunicorn_of(site: &Site, program: PathBuf, folder: &str, application: &str) -
     let mut command = site.command(program);
     command.args(["--bind", &site.address().to_string(), "--chdir", &text(&app(folder))]);
     command.args(["--worker-class", "gthread", "--workers", "2", "--threads", "16", "--keep-alive", "30"]);
-    command.args(["--no-control-socket", "--worker-tmp-dir"]).arg(site.scratch().path()).arg(application);
+    command.args(["--no-control-socket", "--worker-tmp-dir"]).arg(site.scratch().path());
+    encrypt(&mut command, site, ["--keyfile", "--certfile"]);
+    command.arg(application);
     quiet(command)
 }
 
@@ -140,8 +142,19 @@ fn uvicorn(site: &Site, folder: &str, event_loop: &str) -> Command {
     let mut command = site.command(program("uvicorn"));
     command.args(["--host", "127.0.0.1", "--port", &site.address().port().to_string()]);
     command.args(["--loop", event_loop, "--no-access-log", "--log-level", "warning", "--app-dir"]);
-    command.arg(app(folder)).arg("app:app");
+    command.arg(app(folder));
+    encrypt(&mut command, site, ["--ssl-keyfile", "--ssl-certfile"]);
+    command.arg("app:app");
     quiet(command)
+}
+
+/// Has a server encrypt, where it is to: by its flags for key and certificate.
+fn encrypt(command: &mut Command, site: &Site, flags: [&str; 2]) {
+    for (flag, variable) in flags.into_iter().zip(["TLS_KEY", "TLS_CERTIFICATE"]) {
+        if let Some(path) = site.variable(variable) {
+            command.args([flag, path]);
+        }
+    }
 }
 
 /// Sources stay as they are.

@@ -15,7 +15,7 @@ use crate::attach::Platforms;
 #[command(
     name = "remora",
     version,
-    about = "Traces unmodified services from the kernel: every HTTP, PostgreSQL and Redis request of this host becomes a span",
+    about = "Traces unmodified services from the kernel: their HTTP, gRPC, SQL, cache and messaging requests become spans, inside TLS too",
     after_help = "Examples:
   remora check                         what this kernel allows, and what is missing
   remora run                           trace this host, export to http://127.0.0.1:4317

@@ -97,9 +97,15 @@ impl Intake {
         Ok(())
     }
 
-    /// Returns whether a batch is full.
-    pub(super) fn is_full(&self) -> bool {
-        !self.drafts().full.is_empty()
+    /// Returns the full drafts, oldest first, and whether another one has begun; their memory is the taker's to account
+    /// for.
+    pub(super) fn take_full(&self) -> (Vec<Draft>, bool) {
+        let mut drafts = self.drafts();
+        let full = std::mem::take(&mut drafts.full);
+        let has_begun = drafts.open.spans() > 0;
+        drop(drafts);
+        self.release(full.iter().map(Draft::bytes).sum());
+        (full, has_begun)
     }
 
     /// Returns all drafts, oldest first; their memory is the taker's to account for.

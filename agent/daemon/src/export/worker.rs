@@ -203,9 +203,14 @@ impl Worker {
     }
 
     fn handle_arrival(&mut self) {
-        if self.intake.is_full() {
-            self.cut();
-        } else if self.cut_at.is_none() {
+        let (full, has_begun) = self.intake.take_full();
+        if !full.is_empty() {
+            self.cut_at = None;
+        }
+        for draft in full {
+            self.backlog.push(draft.finish());
+        }
+        if has_begun && self.cut_at.is_none() {
             self.cut_at = Some(Instant::now() + self.settings.batch_delay);
         }
     }

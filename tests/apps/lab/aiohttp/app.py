@@ -3,6 +3,7 @@
 import asyncio
 import os
 import random
+import ssl
 
 import aiohttp
 import asyncpg
@@ -79,4 +80,9 @@ if __name__ == "__main__":
     app = web.Application()
     app.add_routes(routes)
     app.cleanup_ctx.append(neighbours)
-    web.run_app(app, host="127.0.0.1", port=int(os.environ["PORT"]), print=None, access_log=None)
+    context = None
+    if certificate := os.environ.get("TLS_CERTIFICATE"):
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(certificate, os.environ["TLS_KEY"])
+    port = int(os.environ["PORT"])
+    web.run_app(app, host="127.0.0.1", port=port, ssl_context=context, print=None, access_log=None)

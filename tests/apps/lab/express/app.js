@@ -1,6 +1,9 @@
 // Express with pg, ioredis and fetch. Neighbours come from the environment.
 "use strict";
 
+const fs = require("node:fs");
+const http = require("node:http");
+const https = require("node:https");
 const { setTimeout: sleep } = require("node:timers/promises");
 const express = require("express");
 const { Pool } = require("pg");
@@ -48,4 +51,8 @@ app.get("/fan/:id", async (request, response) => {
   response.json({ id, down, name, cached: kept });
 });
 
-app.listen(Number(process.env.PORT), "127.0.0.1");
+const { TLS_KEY: key, TLS_CERTIFICATE: certificate } = process.env;
+const server = certificate
+  ? https.createServer({ key: fs.readFileSync(key), cert: fs.readFileSync(certificate) }, app)
+  : http.createServer(app);
+server.listen(Number(process.env.PORT), "127.0.0.1");

@@ -16,6 +16,7 @@ database = ThreadedConnectionPool(1, 32, os.environ["DATABASE_URL"])
 cache = redis.Redis.from_url(os.environ["REDIS_URL"], decode_responses=True)
 session = requests.Session()
 session.mount("http://", HTTPAdapter(pool_maxsize=32))
+session.mount("https://", HTTPAdapter(pool_maxsize=32))
 
 
 @contextmanager

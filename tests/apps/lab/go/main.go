@@ -274,5 +274,9 @@ func main() {
 	routers := map[string]func(*items) http.Handler{
 		"net/http": standard, "gin": ginRouter, "echo": echoRouter, "mux": gorilla,
 	}
-	log.Fatal(http.ListenAndServe("127.0.0.1:"+os.Getenv("PORT"), routers[*framework](s)))
+	address, handler := "127.0.0.1:"+os.Getenv("PORT"), routers[*framework](s)
+	if certificate := os.Getenv("TLS_CERTIFICATE"); certificate != "" {
+		log.Fatal(http.ListenAndServeTLS(address, certificate, os.Getenv("TLS_KEY"), handler))
+	}
+	log.Fatal(http.ListenAndServe(address, handler))
 }

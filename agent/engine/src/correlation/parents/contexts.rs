@@ -54,6 +54,22 @@ pub(super) struct Known {
     pub(super) owner: Owner,
     pub(super) guess: Option<Guess>,
     made_at_ns: u64,
+    /// Who has made it, by guess, and in which turn of which thread.
+    put_off: Option<(u64, Turn)>,
+}
+
+/// A thread, and the number of its turn.
+type Turn = (u32, u32);
+
+/// A new context, at an address that may have been another's.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Made {
+    pub(super) context: u64,
+    /// The context from which it was copied.
+    pub(super) maker: u64,
+    /// The turn in which it was.
+    pub(super) turn: Turn,
+    pub(super) at_ns: u64,
 }
 
 #[derive(Debug)]
@@ -93,28 +109,37 @@ impl Contexts {
         // What it answers shows whether the guess was right.
         let guess = self.known.get(&(tgid, maker)).and_then(|maker| maker.guess);
         let guess = guess.map(|guess| Guess { hoped: owner, ..guess });
-        self.insert(tgid, context, Known { owner, guess, made_at_ns: at_ns });
+        self.insert(tgid, context, Known { owner, guess, made_at_ns: at_ns, put_off: None });
     }
 
-    /// Notes a new context, made by one that serves nobody; `nearest` is what its thread had just accepted or read.
-    /// Returns what it is guessed to be for.
+    /// Returns who has made a context that serves nobody, in this turn: it is that of a callback that was put off until
+    /// something else is done, such as a handshake, and which works in its maker's stead.
+    pub(super) fn put_off_by(&self, tgid: u32, context: u64, turn: Turn) -> Option<u64> {
+        let known = self.known.get(&(tgid, context))?;
+        let (maker, made_in) = known.put_off?;
+        let is_plain = known.owner == Owner::Nobody && known.guess.is_none();
+        (is_plain && made_in == turn).then_some(maker)
+    }
+
+    /// Notes a new context, made by one that serves nobody; `nearest` is what its thread had just accepted or read, and
+    /// `voucher` who makes tasks for that. Returns what it is guessed to be for.
     pub(super) fn make_by_guess(
         &mut self,
         tgid: u32,
-        context: u64,
-        maker: u64,
+        made: Made,
+        voucher: u64,
         nearest: Option<Owner>,
-        at_ns: u64,
     ) -> Option<Owner> {
+        let Made { context, maker, turn, at_ns } = made;
         let inherited = self.known.get(&(tgid, maker)).and_then(|maker| maker.guess);
-        let new = |owner| Guess { owner, hoped: owner, voucher: maker, made_at_ns: at_ns };
+        let new = |owner| Guess { owner, hoped: owner, voucher, made_at_ns: at_ns };
         let guess = inherited.or(nearest.map(new));
         let is_believed = |guess: &Guess| {
             let voucher = self.vouchers.get(&(tgid, guess.voucher));
             voucher.is_some_and(|trust| trust.came_true >= trust.required)
         };
         let owner = guess.filter(is_believed).map_or(Owner::Nobody, |guess| guess.hoped);
-        self.insert(tgid, context, Known { owner, guess, made_at_ns: at_ns });
+        self.insert(tgid, context, Known { owner, guess, made_at_ns: at_ns, put_off: Some((maker, turn)) });
         guess.map(|guess| guess.hoped)
     }
 
@@ -206,7 +231,8 @@ impl Contexts {
                 Owner::Request(_) | Owner::Connection(_) => {}
             },
             None if is_proven => {
-                let known = Known { owner: Owner::Connection(connection), guess: None, made_at_ns: at_ns };
+                let owner = Owner::Connection(connection);
+                let known = Known { owner, guess: None, made_at_ns: at_ns, put_off: None };
                 self.make_room();
                 self.known.insert(place, known);
             }
@@ -246,35 +272,51 @@ mod tests {
         ConnectionId { sock, inode: 0 }
     }
 
+    fn made(context: u64, maker: u64, at_ns: u64) -> Made {
+        Made { context, maker, turn: (1, at_ns as u32), at_ns }
+    }
+
     fn request(id: u64) -> Owner {
         Owner::Request(ExchangeId(id))
+    }
+
+    #[test]
+    fn who_puts_off_a_callback_vouches_for_what_that_makes_in_the_same_turn() {
+        let mut contexts = Contexts::default();
+        contexts.make_by_guess(P, made(1, SERVER, 7), SERVER, None);
+        assert_eq!(contexts.put_off_by(P, 1, (1, 7)), Some(SERVER));
+        assert_eq!(contexts.put_off_by(P, 1, (1, 8)), None, "what is still there later works for itself");
+        assert_eq!(contexts.put_off_by(P, 1, (2, 7)), None, "another thread");
+        assert_eq!(contexts.put_off_by(P, SERVER, (1, 7)), None, "nothing is known of it");
+        contexts.make_by_guess(P, made(2, SERVER, 7), SERVER, Some(request(1)));
+        assert_eq!(contexts.put_off_by(P, 2, (1, 7)), None, "it may be a request's");
     }
 
     #[test]
     fn a_server_that_makes_a_task_for_what_it_just_read_is_believed_after_a_while() {
         let mut contexts = Contexts::default();
         for id in 1..4 {
-            contexts.make_by_guess(P, id, SERVER, Some(request(id)), id);
+            contexts.make_by_guess(P, made(id, SERVER, id), SERVER, Some(request(id)));
             let expected = if id < 3 { Owner::Nobody } else { request(3) };
             assert_eq!(contexts.owner(P, id), Some(expected), "{id}");
             contexts.answer(P, id, connection(id), ExchangeId(id), id);
         }
         // A background task that is made in the same round of the loop has another maker.
-        contexts.make_by_guess(P, 50, 200, Some(request(9)), 5);
+        contexts.make_by_guess(P, made(50, 200, 5), 200, Some(request(9)));
         assert_eq!(contexts.owner(P, 50), Some(Owner::Nobody));
         // A guess that did not come true costs the belief.
-        contexts.make_by_guess(P, 10, SERVER, Some(request(10)), 10);
+        contexts.make_by_guess(P, made(10, SERVER, 10), SERVER, Some(request(10)));
         contexts.answer(P, 10, connection(11), ExchangeId(11), 11);
-        contexts.make_by_guess(P, 12, SERVER, Some(request(12)), 12);
+        contexts.make_by_guess(P, made(12, SERVER, 12), SERVER, Some(request(12)));
         assert_eq!(contexts.owner(P, 12), Some(Owner::Nobody));
     }
 
     #[test]
     fn a_guess_without_proof_is_believed_of_nobody() {
         let mut contexts = Contexts::default();
-        contexts.make_by_guess(P, 1, SERVER, Some(request(1)), 1);
+        contexts.make_by_guess(P, made(1, SERVER, 1), SERVER, Some(request(1)));
         // A background task, made in the same round of the loop.
-        contexts.make_by_guess(P, 2, 200, Some(request(1)), 1);
+        contexts.make_by_guess(P, made(2, 200, 1), 200, Some(request(1)));
         for context in [1, 2] {
             assert_eq!(contexts.owner(P, context), Some(Owner::Nobody));
         }
@@ -288,11 +330,11 @@ mod tests {
         assert_eq!(contexts.owner(P, 1), None);
         // The trust of the former user is not the next one's.
         for id in 10..12 {
-            contexts.make_by_guess(P, id, 5, Some(request(id)), id);
+            contexts.make_by_guess(P, made(id, 5, id), 5, Some(request(id)));
             contexts.answer(P, id, connection(id), ExchangeId(id), id);
         }
         contexts.make(P, 5, SERVER, Owner::Nobody, 20);
-        contexts.make_by_guess(P, 30, 5, Some(request(30)), 30);
+        contexts.make_by_guess(P, made(30, 5, 30), 5, Some(request(30)));
         assert_eq!(contexts.owner(P, 30), Some(Owner::Nobody));
     }
 
@@ -310,11 +352,11 @@ mod tests {
     #[test]
     fn what_a_connections_task_makes_is_guessed_alike() {
         let mut contexts = Contexts::default();
-        contexts.make_by_guess(P, 1, SERVER, Some(Owner::Connection(connection(1))), 1);
-        contexts.make_by_guess(P, 2, 1, Some(request(7)), 2);
+        contexts.make_by_guess(P, made(1, SERVER, 1), SERVER, Some(Owner::Connection(connection(1))));
+        contexts.make_by_guess(P, made(2, 1, 2), 1, Some(request(7)));
         contexts.answer(P, 2, connection(1), ExchangeId(3), 3);
         contexts.answer(P, 2, connection(1), ExchangeId(4), 4);
-        contexts.make_by_guess(P, 5, SERVER, Some(Owner::Connection(connection(5))), 5);
+        contexts.make_by_guess(P, made(5, SERVER, 5), SERVER, Some(Owner::Connection(connection(5))));
         assert_eq!(contexts.owner(P, 5), Some(Owner::Connection(connection(5))));
     }
 

@@ -1,6 +1,6 @@
 //! Work that goes from one executor to another: contexts and threads that are made, units of work that are given.
 
-use super::contexts::{Contexts, Owner};
+use super::contexts::{Contexts, Made, Owner};
 use super::threads::Threads;
 use super::{Found, MAX_REMEMBERED, Parents};
 use crate::event::{ConnectionId, Executor, Scheduling, Task};
@@ -34,7 +34,13 @@ impl Parents {
                     Some(&(_, connection)) => Some(Owner::Connection(connection)),
                     None => self.turn_owner(maker).map(Owner::Request),
                 };
-                let guessed = self.contexts.make_by_guess(tgid, context, origin, nearest, at_ns);
+                let turn = (maker.tid, maker.turn);
+                let voucher = match self.contexts.put_off_by(tgid, origin, turn) {
+                    Some(voucher) if self.is_reader(maker) => voucher,
+                    _ => origin,
+                };
+                let made = Made { context, maker: origin, turn, at_ns };
+                let guessed = self.contexts.make_by_guess(tgid, made, voucher, nearest);
                 if let Some(Owner::Connection(connection)) = guessed
                     && let Some(server) = self.open_on(connection)
                 {

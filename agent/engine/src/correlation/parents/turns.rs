@@ -8,6 +8,8 @@ use crate::pairing::ExchangeId;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Turn {
     pub(super) number: u32,
+    /// The task under which it was read.
+    pub(super) reader: Option<Task>,
     /// Which of all that was read, by any thread, it is that the thread works on.
     pub(super) read: u64,
     /// None where one call has read answers to several requests.
@@ -42,6 +44,7 @@ impl Parents {
         self.accepted.remove(&executor.tid);
         let turn = Turn {
             number: executor.turn,
+            reader: executor.task,
             read: self.reads,
             server,
             begun: 0,
@@ -90,11 +93,18 @@ impl Parents {
         let before = self.turns.get(&executor.tid).filter(|turn| turn.number == executor.turn);
         let (read, begun, of) =
             before.map_or((self.reads, 0, Several::No), |turn| (turn.read, turn.begun, turn.of));
+        let reader = executor.task;
         let server = server.filter(|_| of != Several::Mixed);
         let of = if of == Several::OneOf { Several::No } else { of };
         self.accepted.remove(&executor.tid);
-        let turn = Turn { number: executor.turn, read, server, begun, is_told: true, of };
+        let turn = Turn { number: executor.turn, reader, read, server, begun, is_told: true, of };
         self.turns.insert(executor.tid, turn);
+    }
+
+    /// Returns whether a thread has read what its turn is about under the task in which it is.
+    pub(super) fn is_reader(&self, executor: &Executor) -> bool {
+        let turn = self.turns.get(&executor.tid).filter(|turn| turn.number == executor.turn);
+        turn.is_some_and(|turn| turn.reader == executor.task)
     }
 
     /// Returns the request whose turn it is, if the thread has not waited since.

@@ -20,5 +20,7 @@ pub mod scratch;
 pub mod servers;
 pub mod sink;
 pub mod span;
+pub mod tls_client;
+pub mod tls_table;
 pub mod tools;
 pub mod wait;

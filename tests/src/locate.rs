@@ -48,6 +48,14 @@ pub fn messages(name: &str) -> Result<PathBuf> {
     })
 }
 
+/// Returns the path of what tests of TLS have for themselves.
+pub fn tls(name: &str) -> Result<PathBuf> {
+    let path = testenv().join("tls").join(name);
+    path.exists().then_some(path).with_context(|| {
+        format!("`{name}` is not installed: `cargo xtask test` installs what the tests need")
+    })
+}
+
 /// Debian keeps PostgreSQL's server programs out of `PATH`, one folder for each version; the newest comes first.
 fn postgres_folders() -> Vec<PathBuf> {
     let Ok(versions) = std::fs::read_dir("/usr/lib/postgresql") else {

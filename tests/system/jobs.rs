@@ -196,7 +196,9 @@ fn bullmq_on_two_servers() {
         Ok((mailed.trim() == (2 * QUEUED).to_string()).then_some(()))
     })
     .unwrap();
-    workers.into_iter().for_each(|mut worker| drop(worker.stop().unwrap()));
+    for mut worker in workers {
+        let _ended = worker.stop().unwrap();
+    }
     let bridge = remora.finish().unwrap();
     for broker in &brokers {
         let spans = bridge.spans_of_server(broker.address()).unwrap();

@@ -36,6 +36,7 @@ mod rabbitmq;
 mod redis;
 mod redis_cluster;
 mod tls;
+mod tls_rows;
 mod tokio;
 mod websocket;
 

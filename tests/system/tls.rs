@@ -389,30 +389,6 @@ fn a_file_that_is_written_to_has_no_probes() {
 
 #[test]
 #[ignore = "needs root"]
-fn python_with_threads() {
-    check(Stack::PythonThreads, Asker::Node);
-}
-
-#[test]
-#[ignore = "needs root"]
-fn python_with_asyncio() {
-    check(Stack::PythonAsyncio, Asker::Node);
-}
-
-#[test]
-#[ignore = "needs root"]
-fn node() {
-    check(Stack::Node, Asker::Node);
-}
-
-#[test]
-#[ignore = "needs root"]
-fn go() {
-    check(Stack::Go, Asker::Node);
-}
-
-#[test]
-#[ignore = "needs root"]
 fn rustls_with_http_1() {
     check(Stack::Rustls, Asker::Reqwest("http1"));
 }
@@ -421,12 +397,6 @@ fn rustls_with_http_1() {
 #[ignore = "needs root"]
 fn rustls_with_http_2() {
     check(Stack::Rustls, Asker::Reqwest("http2"));
-}
-
-#[test]
-#[ignore = "needs root"]
-fn nginx() {
-    check(Stack::Nginx, Asker::Node);
 }
 
 #[test]

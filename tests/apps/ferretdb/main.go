@@ -1,4 +1,4 @@
-// FerretDB with SQLite: it speaks MongoDB's protocol. Arguments: the address to listen at, and the folder of the data.
+// FerretDB with SQLite: it speaks MongoDB's protocol. Arguments: the address to listen at, the folder of the data, and with TLS the key and the certificate.
 package main
 
 import (
@@ -13,8 +13,12 @@ import (
 )
 
 func main() {
+	listener := ferretdb.ListenerConfig{TCP: os.Args[1]}
+	if len(os.Args) > 4 {
+		listener = ferretdb.ListenerConfig{TLS: os.Args[1], TLSKeyFile: os.Args[3], TLSCertFile: os.Args[4]}
+	}
 	server, err := ferretdb.New(&ferretdb.Config{
-		Listener:  ferretdb.ListenerConfig{TCP: os.Args[1]},
+		Listener:  listener,
 		Logger:    slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
 		Handler:   "sqlite",
 		SQLiteURL: "file:" + os.Args[2] + "/",

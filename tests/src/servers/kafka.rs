@@ -8,6 +8,7 @@ use std::process::Command;
 use anyhow::Result;
 
 use super::READY_WITHIN;
+use crate::certificates::Certificates;
 use crate::running::Running;
 use crate::scratch::Scratch;
 use crate::{locate, net, tools};
@@ -28,11 +29,22 @@ pub struct Kafka {
 impl Kafka {
     /// Starts a broker on IPv4.
     pub fn start() -> Result<Self> {
+        Self::start_with(None)
+    }
+
+    /// Starts a broker that speaks TLS with clients.
+    pub fn start_encrypted(certificates: &Certificates) -> Result<Self> {
+        Self::start_with(Some(certificates))
+    }
+
+    fn start_with(certificates: Option<&Certificates>) -> Result<Self> {
         let scratch = Scratch::new("kafka")?;
         let (address, internal) = (net::free_address()?, net::free_address()?);
         let controller = net::free_address()?;
         let configuration = scratch.path().join("server.properties");
-        fs::write(&configuration, properties(address, internal, controller, &scratch))?;
+        let security =
+            certificates.map_or_else(|| Ok(PLAINTEXT.to_owned()), |them| encrypted(them, &scratch))?;
+        fs::write(&configuration, properties(address, internal, controller, &scratch) + &security)?;
         let mut format = Self::java()?;
         format.args(["kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c"]).arg(&configuration);
         tools::printed(&mut format)?;
@@ -68,6 +80,20 @@ fn folder() -> PathBuf {
     locate::testenv().join("kafka")
 }
 
+const PLAINTEXT: &str =
+    "listener.security.protocol.map=CLIENTS:PLAINTEXT,INTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT\n";
+
+/// Returns how clients are to speak TLS.
+fn encrypted(certificates: &Certificates, scratch: &Scratch) -> Result<String> {
+    let both = fs::read_to_string(certificates.key())? + &fs::read_to_string(certificates.certificate())?;
+    let store = scratch.write("keystore.pem", both)?;
+    Ok(format!(
+        "listener.security.protocol.map=CLIENTS:SSL,INTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT\n\
+         ssl.keystore.type=PEM\nssl.keystore.location={}\n",
+        store.display()
+    ))
+}
+
 fn properties(
     clients: SocketAddr,
     internal: SocketAddr,
@@ -83,7 +109,6 @@ fn properties(
          inter.broker.listener.name=INTERNAL\n\
          listeners=CLIENTS://{clients},INTERNAL://{internal},CONTROLLER://{controller}\n\
          advertised.listeners=CLIENTS://{clients},INTERNAL://{internal}\n\
-         listener.security.protocol.map=CLIENTS:PLAINTEXT,INTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT\n\
          log.dirs={log}\n\
          offsets.topic.num.partitions=1\n\
          offsets.topic.replication.factor=1\n\

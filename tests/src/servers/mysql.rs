@@ -11,6 +11,7 @@ use anyhow::{Context as _, Result};
 use rustix::process::geteuid;
 
 use super::READY_WITHIN;
+use crate::certificates::Certificates;
 use crate::running::Running;
 use crate::scratch::Scratch;
 use crate::{locate, net, tools};
@@ -41,13 +42,22 @@ pub enum Flavour {
 #[derive(Debug)]
 pub struct Mysql {
     address: SocketAddr,
-    _running: Running,
+    running: Running,
     _scratch: Scratch,
 }
 
 impl Mysql {
     /// Starts a server on IPv4.
     pub fn start(flavour: Flavour) -> Result<Self> {
+        Self::start_with(flavour, None)
+    }
+
+    /// Starts a server that encrypts for clients that ask for it.
+    pub fn start_encrypting(flavour: Flavour, certificates: &Certificates) -> Result<Self> {
+        Self::start_with(flavour, Some(certificates))
+    }
+
+    fn start_with(flavour: Flavour, certificates: Option<&Certificates>) -> Result<Self> {
         let scratch = Scratch::new("mysql")?;
         let account = account()?;
         if let Some((uid, gid)) = account {
@@ -65,15 +75,25 @@ impl Mysql {
         server.args(["--bind-address=127.0.0.1", "--skip-name-resolve", "--local-infile=1"]);
         server.arg(format!("--port={}", address.port())).arg(option("init-file", &init));
         server.arg(option("socket", &scratch.path().join("mysql.sock")));
+        if let Some(certificates) = certificates {
+            let (certificate, key) = certificates.give_rsa_to(scratch.path(), account)?;
+            server.arg(option("ssl-cert", &certificate)).arg(option("ssl-key", &key));
+        }
         let mut running = Running::start("mysqld", &scratch, &mut server)?;
         running.wait_ready(READY_WITHIN, || Ok(tools::mariadb(address, "SELECT 1").is_ok()))?;
-        Ok(Self { address, _running: running, _scratch: scratch })
+        Ok(Self { address, running, _scratch: scratch })
     }
 
     /// Returns its address.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Returns its process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.running.id()
     }
 }
 

@@ -4,7 +4,7 @@ use std::fs::{self, Permissions};
 use std::net::SocketAddr;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
@@ -34,6 +34,15 @@ struct Account {
 impl Postgres {
     /// Starts a server on IPv4, IPv6 and a Unix socket.
     pub fn start() -> Result<Self> {
+        Self::start_by(locate::program)
+    }
+
+    /// Starts PostgreSQL 17 with libraries of its own, as tests of programs in Java use it.
+    pub fn start_embedded() -> Result<Self> {
+        Self::start_by(|name| locate::tls(&format!("postgres17/bin/{name}")))
+    }
+
+    fn start_by(program: impl Fn(&str) -> Result<PathBuf>) -> Result<Self> {
         let scratch = Scratch::new("postgres")?;
         let account = account()?;
         let data = scratch.path().join("data");
@@ -43,7 +52,7 @@ impl Postgres {
             chown(&data, Some(uid), Some(gid))?;
             chown(scratch.path(), Some(uid), Some(gid))?;
         }
-        let mut initdb = server_command("initdb", account, scratch.path())?;
+        let mut initdb = server_command(&program("initdb")?, account, scratch.path())?;
         initdb.args([
             "--auth",
             "trust",
@@ -57,7 +66,7 @@ impl Postgres {
         tools::printed(initdb.arg("--pgdata").arg(&data)).context("make a database cluster")?;
 
         let address = net::free_address()?;
-        let mut postgres = server_command("postgres", account, scratch.path())?;
+        let mut postgres = server_command(&program("postgres")?, account, scratch.path())?;
         postgres.arg("-D").arg(&data).arg("-k").arg(scratch.path()).args(["-p", &address.port().to_string()]);
         postgres.args([
             "-c",
@@ -79,14 +88,7 @@ impl Postgres {
     /// Has it encrypt for clients that ask for it.
     pub fn encrypt(&mut self, certificates: &Certificates) -> Result<()> {
         let data = self.scratch.path().join("data");
-        for (name, from) in [("server.crt", certificates.certificate()), ("server.key", certificates.key())] {
-            let to = data.join(name);
-            fs::copy(from, &to)?;
-            fs::set_permissions(&to, Permissions::from_mode(0o600))?;
-            if let Some(Account { uid, gid }) = account()? {
-                chown(&to, Some(uid), Some(gid))?;
-            }
-        }
+        certificates.give_to(&data, account()?.map(|Account { uid, gid }| (uid, gid)))?;
         tools::psql(self.address, &["ALTER SYSTEM SET ssl = on", "SELECT pg_reload_conf()"])?;
         let address = self.address;
         self.running.wait_ready(READY_WITHIN, || Ok(Self::ask_encrypted(address, "SELECT 1").is_ok()))
@@ -136,8 +138,8 @@ impl Postgres {
     }
 }
 
-fn server_command(name: &str, account: Option<Account>, folder: &Path) -> Result<Command> {
-    let mut command = Command::new(locate::program(name)?);
+fn server_command(program: &Path, account: Option<Account>, folder: &Path) -> Result<Command> {
+    let mut command = Command::new(program);
     command.current_dir(folder);
     if let Some(Account { uid, gid }) = account {
         command.uid(uid).gid(gid);

@@ -11,6 +11,7 @@ use anyhow::{Context as _, Result};
 use rustix::process::geteuid;
 
 use super::READY_WITHIN;
+use crate::certificates::Certificates;
 use crate::running::Running;
 use crate::scratch::Scratch;
 use crate::{locate, net};
@@ -30,10 +31,31 @@ pub struct Rabbitmq {
 impl Rabbitmq {
     /// Starts a node that speaks AMQP on loopback.
     pub fn start() -> Result<Self> {
+        Self::start_with(None)
+    }
+
+    /// Starts a node that speaks AMQP on loopback over TLS only.
+    pub fn start_encrypted(certificates: &Certificates) -> Result<Self> {
+        Self::start_with(Some(certificates))
+    }
+
+    fn start_with(certificates: Option<&Certificates>) -> Result<Self> {
         let scratch = Scratch::new("rabbitmq")?;
         let (address, names) = (net::free_address()?, net::free_address()?);
         let folder = scratch.path();
-        fs::write(folder.join("rabbitmq.conf"), format!("listeners.tcp.1 = {address}\n"))?;
+        let listeners = match certificates {
+            None => format!("listeners.tcp.1 = {address}\n"),
+            Some(certificates) => {
+                let (certificate, key) = certificates.give_to(folder, account()?)?;
+                format!(
+                    "listeners.tcp = none\nlisteners.ssl.1 = {address}\n\
+                     ssl_options.certfile = {}\nssl_options.keyfile = {}\nssl_options.verify = verify_none\n",
+                    certificate.display(),
+                    key.display()
+                )
+            }
+        };
+        fs::write(folder.join("rabbitmq.conf"), listeners)?;
         fs::write(folder.join("enabled_plugins"), "[].\n")?;
         let mut command = Command::new(SCRIPT);
         command.current_dir(folder).env("HOME", folder);
@@ -75,16 +97,20 @@ impl Drop for Rabbitmq {
 
 /// Erlang insists on owning its files: where this process is root, the node runs as the user that its package made.
 fn give(command: &mut Command, folder: &Path) -> Result<()> {
+    let Some((user, group)) = account()? else { return Ok(()) };
+    command.uid(user).gid(group);
+    chown(folder, Some(user), Some(group))
+        .with_context(|| format!("change the owner of {}", folder.display()))
+}
+
+fn account() -> Result<Option<(u32, u32)>> {
     if !geteuid().is_root() {
-        return Ok(());
+        return Ok(None);
     }
     let users = fs::read_to_string("/etc/passwd")?;
     let user = users.lines().find_map(|line| line.strip_prefix("rabbitmq:"));
     let mut fields = user.context("there is no user rabbitmq: install RabbitMQ")?.split(':').skip(1);
     let mut number =
         || -> Result<u32> { Ok(fields.next().context("a broken line in /etc/passwd")?.parse()?) };
-    let (user, group) = (number()?, number()?);
-    command.uid(user).gid(group);
-    chown(folder, Some(user), Some(group))
-        .with_context(|| format!("change the owner of {}", folder.display()))
+    Ok(Some((number()?, number()?)))
 }

@@ -1,6 +1,6 @@
 //! Services that speak HTTPS only, each by another way to TLS.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -31,6 +31,20 @@ pub enum Stack {
     JavaSocket,
     /// axum over rustls.
     Rustls,
+    /// nginx, by HTTP/2 too.
+    NginxHttp2,
+    /// nginx, which asks clients for their certificate.
+    NginxMutual,
+    /// uvicorn on uvloop: the system's OpenSSL on memory.
+    Uvicorn,
+    /// Puma: the system's OpenSSL on memory.
+    Puma,
+    /// A build of `tests/apps/tls/go`,
+    GoBuild(&'static str),
+    /// and one that asks clients for their certificate.
+    GoMutual,
+    /// grpc-java with Netty inside: BoringSSL in a file that is deleted once it is loaded.
+    GrpcJava,
 }
 
 impl Stack {
@@ -61,35 +75,26 @@ impl TlsService {
         let scratch = Scratch::new("tls")?;
         let address = net::free_address()?;
         let command = command(stack, address, certificates, &scratch)?;
-        Self::start_by(command, address, scratch, certificates)
+        Self::start_by(command, address, scratch)
     }
 
     /// Starts another file of the program in Rust.
     pub fn start_rust(program: &Path, certificates: &Certificates) -> Result<Self> {
         let address = net::free_address()?;
         let command = serving(program, address, certificates);
-        Self::start_by(command, address, Scratch::new("tls")?, certificates)
+        Self::start_by(command, address, Scratch::new("tls")?)
     }
 
     /// Starts another file of the program in Go.
     pub fn start_go(program: &Path, certificates: &Certificates) -> Result<Self> {
         let address = net::free_address()?;
         let command = go(program, address, certificates);
-        Self::start_by(command, address, Scratch::new("tls")?, certificates)
+        Self::start_by(command, address, Scratch::new("tls")?)
     }
 
-    fn start_by(
-        mut command: Command,
-        address: SocketAddr,
-        scratch: Scratch,
-        certificates: &Certificates,
-    ) -> Result<Self> {
+    fn start_by(mut command: Command, address: SocketAddr, scratch: Scratch) -> Result<Self> {
         let mut running = Running::start("tls", &scratch, &mut command)?;
-        let authority = certificates.authority().display().to_string();
-        let url = format!("https://localhost:{}/users/0", address.port());
-        running.wait_ready(READY_WITHIN, || {
-            Ok(tools::curl(&["--cacert", &authority, "--output", "/dev/null", &url]).is_ok())
-        })?;
+        running.wait_ready(READY_WITHIN, || Ok(TcpStream::connect(address).is_ok()))?;
         Ok(Self { address, running, _scratch: scratch })
     }
 
@@ -162,19 +167,48 @@ fn command(
             command
         }
         Stack::Rustls => serving(&rustls()?, address, certificates),
-        Stack::Nginx => {
-            let settings = format!(
-                "daemon off; pid nginx.pid; worker_processes 1; events {{ worker_connections 1024; }}
-                 http {{ access_log off; client_body_temp_path body; proxy_temp_path proxy;
-                 fastcgi_temp_path fastcgi; uwsgi_temp_path uwsgi; scgi_temp_path scgi;
-                 server {{ listen {address} ssl; ssl_certificate {}; ssl_certificate_key {};
-                 location /users/ {{ return 200 found; }} }} }}",
-                certificate.display(),
-                key.display(),
+        Stack::Nginx => nginx(address, certificates, scratch, "", "")?,
+        Stack::NginxHttp2 => nginx(address, certificates, scratch, "http2", "")?,
+        Stack::NginxMutual => {
+            let verify = format!(
+                "ssl_verify_client on; ssl_client_certificate {};",
+                certificates.authority().display()
             );
-            let settings = scratch.write("nginx.conf", settings)?;
-            let mut command = Command::new(locate::program("nginx")?);
-            command.arg("-p").arg(scratch.path()).arg("-c").arg(settings).args(["-e", "error.log"]);
+            nginx(address, certificates, scratch, "", &verify)?
+        }
+        Stack::Uvicorn => {
+            let mut command = Command::new(locate::tls("python/bin/python")?);
+            command.args(["-m", "uvicorn", "--loop", "uvloop", "--log-level", "warning", "--port", &port]);
+            command.arg("--ssl-keyfile").arg(key).arg("--ssl-certfile").arg(certificate);
+            command.arg("--app-dir").arg(apps.join("tls")).arg("asgi:app");
+            command.env("PYTHONDONTWRITEBYTECODE", "1");
+            command
+        }
+        Stack::Puma => {
+            let mut command = Command::new(locate::program("puma")?);
+            let bind = format!(
+                "ssl://{address}?key={}&cert={}&verify_mode=none",
+                key.display(),
+                certificate.display()
+            );
+            command.args(["--threads", "32:32", "--bind", &bind]).arg(apps.join("tls/config.ru"));
+            command.current_dir(scratch.path());
+            command
+        }
+        Stack::GoBuild(build) => {
+            let mut command = Command::new(locate::tls(build)?);
+            command.arg("serve").arg(address.to_string()).arg(key).arg(certificate);
+            command
+        }
+        Stack::GoMutual => {
+            let mut command = Command::new(locate::tls("users")?);
+            command.arg("serve").arg(address.to_string()).arg(key).arg(certificate);
+            command.arg(certificates.authority());
+            command
+        }
+        Stack::GrpcJava => {
+            let mut command = grpc_java()?;
+            command.args(["serve", &port]).arg(key).arg(certificate);
             command
         }
     })
@@ -215,4 +249,34 @@ impl JavaClient {
         let url = format!("http://{}/{way}/{first}/{count}/{in_flight}", self.address);
         tools::curl(&["--fail", &url]).map(drop)
     }
+}
+
+/// Returns grpc-java's program, without what it is to do.
+pub fn grpc_java() -> Result<Command> {
+    let mut command = Command::new(locate::program("java")?);
+    command.args(["-Xmx256m", "-cp"]).arg(locate::tls("grpc-java")?.join("*"));
+    command.arg(locate::apps().join("tls/Users.java"));
+    Ok(command)
+}
+
+fn nginx(
+    address: SocketAddr,
+    certificates: &Certificates,
+    scratch: &Scratch,
+    listen: &str,
+    more: &str,
+) -> Result<Command> {
+    let settings = format!(
+        "daemon off; pid nginx.pid; worker_processes 1; events {{ worker_connections 1024; }}
+         http {{ access_log off; client_body_temp_path body; proxy_temp_path proxy;
+         fastcgi_temp_path fastcgi; uwsgi_temp_path uwsgi; scgi_temp_path scgi;
+         server {{ listen {address} ssl {listen}; ssl_certificate {}; ssl_certificate_key {}; {more}
+         location /users/ {{ return 200 found; }} }} }}",
+        certificates.certificate().display(),
+        certificates.key().display(),
+    );
+    let settings = scratch.write("nginx.conf", settings)?;
+    let mut command = Command::new(locate::program("nginx")?);
+    command.arg("-p").arg(scratch.path()).arg("-c").arg(settings).args(["-e", "error.log"]);
+    Ok(command)
 }

@@ -2,6 +2,7 @@
 //! of their own in `target/testenv`.
 
 pub(crate) mod maven;
+mod tls;
 
 use std::env;
 use std::ffi::OsStr;
@@ -31,6 +32,8 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("nft", "nftables"),
     ("wrk", "wrk"),
     ("wget", "wget"),
+    ("ruby", "ruby"),
+    ("puma", "puma"),
     ("openssl", "openssl"),
     ("strip", "binutils"),
     ("erl", "erlang-base"),
@@ -66,6 +69,7 @@ pub(crate) fn install() -> Result<()> {
     pubsub()?;
     kafka_clients()?;
     clients()?;
+    tls::install()?;
     node(&workspace::root().join("tests/apps/node"), &testenv().join("node"))
 }
 
@@ -113,7 +117,7 @@ fn grpc() -> Result<()> {
     let folder = testenv().join("grpc");
     fs::create_dir_all(&folder)?;
     let java = workspace::root().join("agent/engine/fixtures/clients/java/pom.xml");
-    java_libraries(&java, &folder.join("java"), &[])?;
+    maven::dependencies(&java, &folder.join("java"), &[])?;
     node(&workspace::root().join("tests/apps/grpc"), &folder.join("node"))
 }
 
@@ -244,9 +248,17 @@ pub(crate) fn npm(subcommand: &str, folder: &Path) -> Result<()> {
 
 /// Builds the Go program in `app` with the host's Go, or with one of the test environment where there is none.
 pub(crate) fn go(app: &Path, flags: &[&OsStr]) -> Result<()> {
+    go_by(None, app, flags)
+}
+
+/// Builds it by another version of Go, which that fetches by itself.
+fn go_by(version: Option<&str>, app: &Path, flags: &[&OsStr]) -> Result<()> {
     let go = if has_go() { PathBuf::from("go") } else { install_go()? };
     let mut build = shell::program(go);
     build.current_dir(app).arg("build").args(flags).arg(".");
+    if let Some(version) = version {
+        build.env("GOTOOLCHAIN", version);
+    }
     shell::run("build a Go program", "it needs access to a Go module proxy", &mut build)
 }
 
@@ -300,23 +312,8 @@ fn kafka_clients() -> Result<()> {
 pub(crate) fn kafka(version: &str) -> Result<PathBuf> {
     let project = workspace::root().join("tests/apps/kafka/pom.xml");
     let folder = testenv().join("kafka").join(version);
-    java_libraries(&project, &folder, &[&format!("-Dkafka.version={version}")])?;
+    maven::dependencies(&project, &folder, &[&format!("-Dkafka.version={version}")])?;
     Ok(folder)
-}
-
-/// Installs the libraries that a project in Java needs into a folder, and what runs them.
-fn java_libraries(project: &Path, folder: &Path, flags: &[&str]) -> Result<()> {
-    let needed = [("mvn", "maven"), ("java", "openjdk-17-jdk-headless")];
-    let missing: Vec<_> =
-        needed.iter().filter(|(program, _)| !is_installed(program)).map(|&(_, package)| package).collect();
-    packages(&missing)?;
-    once(folder, &read(project)?, || {
-        fs::create_dir_all(folder)?;
-        let mut maven = shell::program("mvn");
-        maven.args(["--quiet", "--batch-mode", "dependency:copy-dependencies", "--file"]).arg(project);
-        maven.args(flags).arg(format!("-DoutputDirectory={}", folder.display()));
-        shell::run("install libraries in Java", "it needs access to a Maven repository", &mut maven)
-    })
 }
 
 /// Runs `install` unless it ran before for the same `wanted`.

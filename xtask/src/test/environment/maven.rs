@@ -1,6 +1,7 @@
 //! What comes from Maven Central: MySQL's server, which Debian does not have, and the drivers of JDBC.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
@@ -60,12 +61,29 @@ pub(crate) fn install_jdbc() -> Result<()> {
     })
 }
 
+/// Puts what a project depends on into `folder`.
+pub(super) fn dependencies(project: &Path, folder: &Path, flags: &[&str]) -> Result<()> {
+    once(folder, &super::read(project)?, || {
+        std::fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))?;
+        let mut maven = program()?;
+        maven.args(["--quiet", "--batch-mode", "dependency:copy-dependencies", "--file"]).arg(project);
+        maven.args(flags).arg(format!("-DoutputDirectory={}", folder.display()));
+        shell::run("install what a Java program needs", "it needs access to a Maven repository", &mut maven)
+    })
+}
+
+/// Returns Maven, installed if it is missing, with a JVM to run it.
+fn program() -> Result<Command> {
+    let needed = [("mvn", "maven"), ("java", "openjdk-17-jdk-headless")];
+    let missing: Vec<_> =
+        needed.iter().filter(|(program, _)| !is_installed(program)).map(|&(_, package)| package).collect();
+    packages(&missing)?;
+    Ok(shell::program("mvn"))
+}
+
 /// Copies an artifact from Maven Central to `folder`.
-fn copy(artifact: &str, folder: &Path) -> Result<()> {
-    if !is_installed("mvn") {
-        packages(&["maven"])?;
-    }
-    let mut maven = shell::program("mvn");
+pub(super) fn copy(artifact: &str, folder: &Path) -> Result<()> {
+    let mut maven = program()?;
     maven.args(["--quiet", "--batch-mode", "dependency:copy", "-Dtransitive=false"]);
     maven.arg(format!("-Dartifact={artifact}")).arg(format!("-DoutputDirectory={}", folder.display()));
     maven.current_dir(folder);

@@ -2,9 +2,10 @@
 //!
 //! Nothing is guessed: a breakpoint inside an instruction would change what the program does. The instructions are
 //! followed from the function's first one, along every direct jump, and never past the beginning of another function,
-//! which `.eh_frame_hdr` tells of stripped files too.
+//! which `.eh_frame_hdr` tells of stripped files too. A file without that table tells only how long the functions are that
+//! have a name: there, the instructions are followed to the function's end, and no further.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use iced_x86::{Decoder, DecoderOptions, FlowControl, Mnemonic};
 use object::{Object as _, ObjectSection as _, ObjectSegment as _, ObjectSymbol as _, ReadRef};
@@ -26,6 +27,8 @@ pub(super) struct Text<'a> {
     beginnings: Vec<u64>,
     /// Functions that others know by name: whoever jumps there leaves its own for good.
     exported: HashSet<u64>,
+    /// Where the functions end that have a name, if nothing tells of the others.
+    ends: Option<HashMap<u64, u64>>,
 }
 
 impl<'a> Text<'a> {
@@ -41,19 +44,23 @@ impl<'a> Text<'a> {
         if segment.file_range().1 > MAX_SEGMENT_BYTES {
             return None;
         }
-        let header = elf.section_by_name(".eh_frame_hdr")?;
-        Some(Self {
-            start: segment.address(),
-            bytes: segment.data().ok()?,
-            beginnings: beginnings(header.address(), header.data().ok()?)?,
-            exported: elf.dynamic_symbols().map(|symbol| symbol.address()).collect(),
-        })
+        let exported = elf.dynamic_symbols().map(|symbol| symbol.address()).collect();
+        let (beginnings, ends) = match elf.section_by_name(".eh_frame_hdr") {
+            Some(header) => (beginnings(header.address(), header.data().ok()?)?, None),
+            None => {
+                let ends = ends(elf);
+                let mut beginnings: Vec<u64> = ends.iter().flat_map(|(start, end)| [*start, *end]).collect();
+                beginnings.sort_unstable();
+                (beginnings, Some(ends))
+            }
+        };
+        Some(Self { start: segment.address(), bytes: segment.data().ok()?, beginnings, exported, ends })
     }
 
     /// Returns the instructions of one function, which ends where the next begins.
     pub(super) fn of_function(bytes: &'a [u8], start: u64) -> Option<Self> {
         let end = start.checked_add(u64::try_from(bytes.len()).ok()?)?;
-        Some(Self { start, bytes, beginnings: vec![start, end], exported: HashSet::new() })
+        Some(Self { start, bytes, beginnings: vec![start, end], exported: HashSet::new(), ends: None })
     }
 
     /// Returns the addresses at which the function at `entry` returns, as far as its own instructions do: where it ends
@@ -89,8 +96,12 @@ impl<'a> Text<'a> {
         let (mut returns, mut are_all) = (BTreeSet::new(), true);
         let mut seen = HashSet::new();
         let mut paths = vec![entry];
+        let own = match &self.ends {
+            Some(ends) => entry..*ends.get(&entry)?,
+            None => 0..u64::MAX,
+        };
         while let Some(path) = paths.pop() {
-            are_all &= self.follow(path, &mut seen, &mut paths, &mut returns)?;
+            are_all &= own.contains(&path) && self.follow(path, &mut seen, &mut paths, &mut returns)?;
         }
         (1..=MAX_RETURNS).contains(&returns.len()).then(|| (returns.into_iter().collect(), are_all))
     }
@@ -139,6 +150,16 @@ impl<'a> Text<'a> {
     }
 }
 
+/// Returns where the functions with a name begin and end.
+fn ends<'a, R: ReadRef<'a>>(elf: &object::File<'a, R>) -> HashMap<u64, u64> {
+    let functions = elf.dynamic_symbols().chain(elf.symbols());
+    let functions = functions.filter(|symbol| symbol.is_definition() && symbol.size() > 0);
+    let extent = |symbol: object::Symbol<'a, '_, R>| {
+        Some((symbol.address(), symbol.address().checked_add(symbol.size())?))
+    };
+    functions.filter_map(extent).collect()
+}
+
 /// Returns where functions begin, by the table for binary search (LSB, "Exception Frames").
 fn beginnings(address: u64, header: &[u8]) -> Option<Vec<u64>> {
     /// `DW_EH_PE_pcrel | DW_EH_PE_sdata4`, `DW_EH_PE_udata4`, `DW_EH_PE_datarel | DW_EH_PE_sdata4`, as all linkers
@@ -172,6 +193,7 @@ mod tests {
             bytes,
             beginnings: beginnings.to_vec(),
             exported: exported.iter().copied().collect(),
+            ends: None,
         }
     }
 
@@ -200,6 +222,22 @@ mod tests {
         assert_eq!(exported.returns(START), Some(vec![START + 2]));
         assert_eq!(exported.all_returns(START), None);
         assert_eq!(split.all_returns(START), split.returns(START));
+    }
+
+    #[test]
+    fn a_function_of_which_only_the_end_is_known_is_not_left() {
+        // jne +1; ret; call …; | another function: ret
+        let code = [0x75, 0x01, 0xc3, 0xe8, 0, 0, 0, 0, 0xc3];
+        let mut bounded = text(&code, &[START, START + 8], &[]);
+        bounded.ends = Some([(START, START + 8)].into());
+        assert_eq!(bounded.all_returns(START), Some(vec![START + 2]));
+        assert_eq!(bounded.returns(START + 8), None, "nobody knows how long it is");
+        // jne +1; ret; jmp +0 | what may be a part of it, or another function: ret
+        let code = [0x75, 0x01, 0xc3, 0xeb, 0x00, 0xc3];
+        let mut bounded = text(&code, &[START, START + 5], &[]);
+        bounded.ends = Some([(START, START + 5)].into());
+        assert_eq!(bounded.returns(START), Some(vec![START + 2]));
+        assert_eq!(bounded.all_returns(START), None);
     }
 
     #[test]

@@ -49,6 +49,11 @@ const FUNCTIONS: &[Function] = &[
     function("BIO_read", Purpose::BioRead, Some(Purpose::BioReadReturned)),
 ];
 
+/// Where OpenSSL 1.0.2 returns instead: its functions for plaintext end by jumps to these. It has no `SSL_read_ex`, and no
+/// later version ends so.
+const BEHIND: [&str; 2] = ["ssl3_read", "ssl3_write_bytes"];
+const SINCE_1_1_1: &str = "SSL_read_ex";
+
 /// Returns what there is in one file.
 pub(in crate::discover) fn in_file(file: &File) -> Places {
     let bounded = Bounded::new(file);
@@ -65,9 +70,16 @@ fn by_name<'a, R: ReadRef<'a>>(elf: &object::File<'a, R>) -> Places {
     let Some(first) = addresses.iter().flatten().next() else { return Places::new() };
     let Some(text) = Text::around(elf, *first) else { return Places::new() };
     let mut places = Places::new();
-    for (function, address) in FUNCTIONS.iter().zip(addresses) {
+    for (function, address) in FUNCTIONS.iter().zip(addresses.iter().copied()) {
         let found = address.and_then(|address| places_of(elf, &text, function, address));
         places.extend(found.unwrap_or_default());
+    }
+    let is_older = !FUNCTIONS
+        .iter()
+        .zip(&addresses)
+        .any(|(function, address)| function.name == SINCE_1_1_1 && address.is_some());
+    if is_older {
+        places.extend(behind(elf, &text));
     }
     // Functions share instructions at their ends.
     places.sort_unstable_by_key(|(_, offset)| *offset);
@@ -95,6 +107,15 @@ fn places_of<'a, R: ReadRef<'a>>(
         }
     }
     Some(places)
+}
+
+/// Returns the places at which OpenSSL 1.0.2 returns. The stack is there what it was at the entry.
+fn behind<'a, R: ReadRef<'a>>(elf: &object::File<'a, R>, text: &Text<'_>) -> Places {
+    let addresses = addresses_in(elf, &BEHIND).into_iter().flatten();
+    let returns =
+        addresses.filter(|address| is_code(elf, *address)).filter_map(|address| text.returns(address));
+    let offsets = returns.flatten().filter_map(|address| offset_of(elf, address));
+    offsets.map(|offset| (Purpose::TlsReturned, offset)).collect()
 }
 
 /// Returns whether what is at an address may be executed: programs that load a library themselves have variables of the same

@@ -375,15 +375,9 @@ fn http2() {
         Pair {
             service: Service::Https(Stack::GoBuild("users")),
             way: Way::NodeHttp2,
-            server: None,
+            server: Some(Program("net/http server, HTTP/2", "Go", "users")),
             client: Some(Program("Node http2", "Node", "node")),
         },
-        both(
-            Stack::GoBuild("users"),
-            Program("net/http server, HTTP/2", "Go", "users"),
-            Way::GoHttp2,
-            Program("net/http, HTTP/2", "Go", "users"),
-        ),
     ]);
 }
 

@@ -119,8 +119,10 @@ pub(crate) fn user_bytes_at(
     let at = core::hint::black_box(at) & 1023;
     let length = core::hint::black_box(length) & 255;
     let source = address as *const core::ffi::c_void;
+    // SAFETY: the masks keep it within the destination.
+    let place = unsafe { destination.as_mut_ptr().add(at as usize) };
     // SAFETY: `length` bytes behind `at` are within the destination; the helper checks the source.
-    unsafe { bpf_probe_read_user(destination.as_mut_ptr().add(at as usize).cast(), length, source) == 0 }
+    unsafe { bpf_probe_read_user(place.cast(), length, source) == 0 }
 }
 
 /// Copies `length` bytes (1 to `N`) of kernel memory into `destination`.

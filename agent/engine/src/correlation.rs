@@ -22,7 +22,7 @@ use std::net::SocketAddr;
 use foldhash::HashMap;
 
 use crate::connection::Stamp;
-use crate::event::{Claim, ConnectionId, Executor, Opened, Role, Scheduling};
+use crate::event::{Claim, ConnectionId, Endpoint, Executor, Opened, Role, Scheduling};
 use crate::pairing::{Exchange, ExchangeId, Started};
 use crate::protocol::{Keys, Marks, MessageKey, Request, WireContext};
 use crate::semconv::{self, Attributes, Value};
@@ -443,6 +443,11 @@ impl Correlation {
         let Some(found) = self.parents.foresee(connection, position, stamp) else { return };
         let Some(foreseen) = self.foresight(found.server, found.evidence) else { return };
         self.foreseen.insert((connection, stamp.at_ns), foreseen);
+    }
+
+    /// Notes that something is written on a connection which may be a call, and will be told later.
+    pub(crate) fn note_written(&mut self, connection: ConnectionId, peer: &Endpoint, executor: &Executor) {
+        self.parents.note_written(connection, peer, executor);
     }
 
     /// Notes who was seen at work.

@@ -265,6 +265,13 @@ impl Parents {
         }
     }
 
+    /// A call is being written that will be told later: its connection waits for no other.
+    pub(super) fn note_written(&mut self, connection: ConnectionId, peer: &Endpoint, executor: &Executor) {
+        if self.scheduling(executor.tgid) == Scheduling::EventLoop {
+            self.destinations.occupy(executor.tgid, peer, connection);
+        }
+    }
+
     /// A call will not be seen to be answered: nobody waits on its connection, as far as is known.
     pub(super) fn note_abandoned(&mut self, connection: ConnectionId, peer: &Endpoint, caller: &Executor) {
         self.destinations.abandon(caller.tgid, peer, connection);

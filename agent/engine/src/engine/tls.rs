@@ -200,6 +200,9 @@ impl Engine {
         let Some(connection) = self.connections.get(&id) else { return };
         let is_waiting = connection.tls.as_ref().is_some_and(|tls| tls.is_writing());
         let is_call = connection.session.client() != Some(Direction::Ingress);
+        if is_waiting && is_call {
+            self.correlation.note_written(id, &connection.opened.peer, &stamp.executor);
+        }
         if is_waiting && is_call && connection.pairing.sending().is_none() {
             self.correlation.foresee(id, position, &stamp);
         }

@@ -75,6 +75,13 @@ impl Destinations {
         (destination.churn, destination.idle.is_empty() && !is_multiplexed)
     }
 
+    /// Notes that a connection does not wait for a call any more, which will be noted later.
+    pub(super) fn occupy(&mut self, tgid: u32, peer: &Endpoint, connection: ConnectionId) {
+        if let Some(destination) = self.known.get_mut(&(tgid, peer.clone())) {
+            destination.idle.remove(&connection);
+        }
+    }
+
     /// Notes that a call will not be seen to be answered.
     pub(super) fn abandon(&mut self, tgid: u32, peer: &Endpoint, connection: ConnectionId) {
         if let Some(destination) = self.known.get_mut(&(tgid, peer.clone())) {

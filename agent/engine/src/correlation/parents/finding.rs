@@ -16,7 +16,7 @@ impl Parents {
         position: u32,
         first: &Stamp,
     ) -> Option<Found> {
-        if self.writes_for_others(&first.executor) {
+        if self.writes_for_others(&first.executor) || self.may_be_awaited(connection, &first.executor) {
             return None;
         }
         let found = self.find(connection, position, None, first)?;
@@ -121,6 +121,19 @@ impl Parents {
             given.or_else(|| self.reads_of_units.get(&unit).copied().flatten())?
         };
         self.servers.contains_key(&server).then_some(Found { server, evidence: Evidence::Task })
+    }
+
+    /// Returns whether somebody else may have waited for a connection on which an event loop writes: nobody has used it yet,
+    /// or it became free with what the loop has just read.
+    fn may_be_awaited(&self, connection: ConnectionId, executor: &Executor) -> bool {
+        if self.scheduling(executor.tgid) != Scheduling::EventLoop {
+            return false;
+        }
+        let turn = self.turns.get(&executor.tid).filter(|turn| turn.number == executor.turn);
+        let freed = self.freed.get(&connection);
+        let is_just_free = freed.is_some_and(|read| turn.is_some_and(|turn| turn.read == *read));
+        let is_lone = self.serving.get(&executor.tgid).is_none_or(|&serving| serving <= 1);
+        self.unused.contains_key(&connection) || is_just_free && !is_lone
     }
 
     /// An event loop makes a call on a connection. Returns the destination's churn, and whether somebody else may have

@@ -212,6 +212,26 @@ fn a_turn_is_that_of_the_only_numbered_request_that_was_read_in_it() {
 }
 
 #[test]
+fn a_connection_that_becomes_free_may_be_given_to_another_whenever_the_call_is_told() {
+    let mut parents = of_scheduling(Scheduling::EventLoop);
+    let foreseen = |parents: &mut Parents, turn, at_ns| {
+        parents.foresee(connection(50), 0, &thread(7, turn, at_ns)).map(|found| found.server)
+    };
+    begin(&mut parents, REQUEST, connection(1), thread(7, 1, 10));
+    begin(&mut parents, OTHER, connection(2), thread(7, 2, 20));
+    parents.take_turn(REQUEST, &thread(7, 3, 30).executor);
+    parents.note_free(connection(50), &peer(), &thread(7, 3, 30).executor);
+    assert_eq!(foreseen(&mut parents, 3, 31), None, "the other may have waited for it");
+    parents.touch(&thread(7, 4, 40).executor, Some(REQUEST));
+    assert_eq!(foreseen(&mut parents, 4, 41), Some(REQUEST), "nobody has waited since");
+    parents.end(OTHER);
+    parents.note_free(connection(50), &peer(), &thread(7, 4, 42).executor);
+    assert_eq!(foreseen(&mut parents, 4, 43), Some(REQUEST), "there is no other");
+    parents.note_connect(connection(50), &peer(), &thread(7, 4, 44).executor);
+    assert_eq!(foreseen(&mut parents, 4, 45), None, "who gets it is seen when it is used");
+}
+
+#[test]
 fn who_writes_for_all_says_nothing_of_who_asks() {
     let mut parents = Parents::default();
     begin(&mut parents, REQUEST, connection(1), goroutine(5, 1, 10));

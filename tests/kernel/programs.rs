@@ -18,7 +18,7 @@ fn programs() -> BTreeMap<u32, (String, u64)> {
 }
 
 /// Programs on functions of runtimes and libraries, cut like the others: they run where a process has such functions, as the lab's do.
-const ON_FUNCTIONS: [&str; 31] = [
+const ON_FUNCTIONS: [&str; 39] = [
     "go_http_round_t",
     "grpc_header_mad",
     "grpc_header_wri",
@@ -40,6 +40,14 @@ const ON_FUNCTIONS: [&str; 31] = [
     "tls_handshake",
     "tls_returned",
     "tls_free",
+    "tls_sendfile",
+    "rustls_write",
+    "rustls_write_ve",
+    "rustls_written",
+    "rustls_encrypt",
+    "rustls_encrypte",
+    "rustls_decrypt",
+    "rustls_decrypte",
     "tls_go_write",
     "tls_go_read",
     "tls_go_returned",

@@ -25,7 +25,7 @@ mod unseen;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread;
 use std::time::Duration;
 
@@ -188,7 +188,7 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
                 self.publish(ledger);
             }
             if records < DRAIN_LIMIT {
-                thread::sleep(PAUSE);
+                self.pause();
             }
         }
         self.parts.leave();
@@ -249,6 +249,16 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
         self.engine.handle_timeout(settled_ns);
         self.collect();
         records
+    }
+
+    /// Waits for the ring to fill, or for a verdict: a program that has just begun may connect within 10 ms, and counts
+    /// for nothing before.
+    fn pause(&mut self) {
+        match self.verdicts.recv_timeout(PAUSE) {
+            Ok(verdict) => self.apply(verdict),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => thread::sleep(PAUSE),
+        }
     }
 
     fn take_verdicts(&mut self) {

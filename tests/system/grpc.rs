@@ -217,6 +217,7 @@ shops! {
     calls_of_go_to_java: Go, Java;
     calls_of_node_to_go: Node, Go;
     calls_of_go_to_node: Go, Node;
+    calls_of_go_to_tonic: Go, Rust;
     calls_of_tonic_to_go: Rust, Go;
     calls_of_tonic_to_java: Rust, Java;
     calls_of_tonic_to_node: Rust, Node;

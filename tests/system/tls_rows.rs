@@ -378,6 +378,12 @@ fn http2() {
             server: Some(Program("net/http server, HTTP/2", "Go", "users")),
             client: Some(Program("Node http2", "Node", "node")),
         },
+        Pair {
+            service: Service::Https(Stack::GoBuild("users")),
+            way: Way::GoHttp2,
+            server: None,
+            client: Some(Program("net/http, HTTP/2", "Go", "users")),
+        },
     ]);
 }
 

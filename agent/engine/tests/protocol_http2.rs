@@ -222,6 +222,32 @@ fn h2_100_streams_in_one_send_pair_in_any_order() {
 }
 
 #[test]
+fn h2_an_answer_that_is_told_before_its_request_waits_for_it() {
+    let asked = |stream| (CLIENT, headers(END_STREAM, stream, &get("/a")));
+    let answered = |stream| (SERVER, headers(END_STREAM, stream, OK));
+    let requests = ["request GET | /a @shop"; 2];
+    let (first, second) = (asked(1), asked(3));
+    let answers = [&requests[..], &["response", "response"]].concat();
+    check(&[first.clone(), answered(3), answered(1), second.clone()], &answers);
+    let refusal = [&requests[..], &["response end error REFUSED_STREAM \"\"", "response"]].concat();
+    check(&[first, (SERVER, reset(3, 7)), answered(1), second], &refusal);
+}
+
+#[test]
+fn h2_an_answer_whose_request_is_missing_is_not_waited_for() {
+    let mut replay = replay(true);
+    begin(&mut replay);
+    replay.lose(CLIENT, 40);
+    replay.feed(SERVER, &headers(END_STREAM, 5, OK));
+    assert_eq!(replay.unread(), [0, 0]);
+    replay.feed(CLIENT, &[headers(END_STREAM, 7, &get("/b")), window()].concat());
+    replay.feed(SERVER, &headers(END_STREAM, 9, OK));
+    assert_ne!(replay.unread(), [0, 0], "all requests since are known");
+    replay.feed(CLIENT, &headers(END_STREAM, 9, &get("/c")));
+    assert_eq!(told(&replay), ["request GET | /b @shop", "request GET | /c @shop", "response"]);
+}
+
+#[test]
 fn h2_interim_pushed_and_unknown_frames_do_not_disturb() {
     let push = frame(5, END_HEADERS, 1, &[&[0, 0, 0, 2], &get("/pushed")[..]].concat());
     check(

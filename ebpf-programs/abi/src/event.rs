@@ -366,8 +366,9 @@ pub struct PlaintextEvent {
     pub data: DataEvent,
     /// Address of the library's object (`SSL`, `gnutls_session_t`, `tls.Conn`, rustls' encrypter or decrypter).
     pub object: u64,
-    /// When the call returned, `CLOCK_MONOTONIC` nanoseconds.
-    pub returned_ns: u64,
+    /// When its ciphertext was moved, `CLOCK_MONOTONIC` nanoseconds: of a write when it last began to write to its socket, if
+    /// it did, else when the call returned.
+    pub moved_ns: u64,
     /// 1 where a read had room for more: it has given what was left of a record.
     pub ends_record: u32,
     /// 1 where the call has moved more than this, which is told next.

@@ -46,6 +46,8 @@ pub(crate) struct TlsCall {
     moved: u64,
     /// Entry, `CLOCK_MONOTONIC`.
     time_ns: u64,
+    /// When it has last begun to write to its socket; 0 for never.
+    sent_ns: u64,
     /// The socket that was used within the call; 0 for none.
     sock: u64,
     /// Number of its inode.
@@ -108,6 +110,8 @@ struct Mover {
     direction: u8,
     /// When the call began.
     time_ns: u64,
+    /// As in [`TlsCall::sent_ns`].
+    sent_ns: u64,
 }
 
 #[inline(always)]
@@ -222,6 +226,7 @@ fn note_call(caller: u64, object: u64, frame: u64, buffer: Buffer, direction: u8
         length: buffer.length,
         moved: buffer.moved,
         time_ns: read::now_ns(),
+        sent_ns: 0,
         sock: 0,
         inode: 0,
         family: 0,
@@ -235,8 +240,9 @@ fn note_call(caller: u64, object: u64, frame: u64, buffer: Buffer, direction: u8
 }
 
 /// Notes that the running thread uses a socket: what it has to do with a call into a TLS library, if it is in one.
+/// `sent_ns` says since when it writes, and is 0 where it reads.
 #[inline(always)]
-pub(crate) fn note_socket(found: &Found, task: &Task, depth: u64) {
+pub(crate) fn note_socket(found: &Found, task: &Task, depth: u64, sent_ns: u64) {
     let caller = if task.flags & u64::from(DATA_GOROUTINE) != 0 {
         goroutine(task)
     } else if depth != 0 {
@@ -251,6 +257,9 @@ pub(crate) fn note_socket(found: &Found, task: &Task, depth: u64) {
         call.sock = found.sock;
         call.inode = found.inode;
         call.family = found.family;
+        if sent_ns != 0 {
+            call.sent_ns = sent_ns;
+        }
     }
 }
 
@@ -338,7 +347,12 @@ fn finish(caller: u64, call: &TlsCall, registers: &Registers, task: Task) {
     // What the kernel sends from a file is nowhere.
     let together = if call.buffer == 0 { 0 } else { length };
     let moved = Moved { address: call.buffer, length, ends_record, together, end };
-    let mover = Mover { object: call.object, direction: call.direction, time_ns: call.time_ns };
+    let mover = Mover {
+        object: call.object,
+        direction: call.direction,
+        time_ns: call.time_ns,
+        sent_ns: call.sent_ns,
+    };
     tell(&mover, object, moved, task);
 }
 
@@ -348,12 +362,14 @@ fn tell(call: &Mover, object: &mut TlsObject, moved: Moved, task: Task) {
     let is_egress = call.direction == DIRECTION_EGRESS;
     let (own, other) = if is_egress { (0, 1) } else { (1, 0) };
     let time_ns = if is_egress { call.time_ns } else { now_ns };
+    // The answer may be read before the call returns.
+    let moved_ns = if is_egress && call.sent_ns != 0 { call.sent_ns } else { now_ns };
     let before = object.moved[own];
     object.moved[own] = before.wrapping_add(u64::from(moved.length));
     let mut event = PlaintextEvent {
         data: emit::data_event(KIND_PLAINTEXT, time_ns, &task),
         object: call.object,
-        returned_ns: now_ns,
+        moved_ns,
         ends_record: moved.ends_record.into(),
         continues: 0,
     };

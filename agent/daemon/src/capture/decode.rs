@@ -115,7 +115,7 @@ impl Decoder {
     }
 
     fn plaintext(&mut self, record: &[u8]) -> Result<Observation, Undecodable> {
-        let PlaintextEvent { data, object, returned_ns, ends_record, continues } = read(record)?;
+        let PlaintextEvent { data, object, moved_ns, ends_record, continues } = read(record)?;
         let header = data.header;
         let captured = usize::try_from(data.captured).map_err(|_| Undecodable)?;
         let end = size_of::<PlaintextEvent>().checked_add(captured).ok_or(Undecodable)?;
@@ -133,7 +133,7 @@ impl Decoder {
             continues: continues != 0,
             executor: executor(&header, data.task, data.task_parent, data.turn),
         };
-        Ok(Observation::Plaintext { plaintext, at_ns: header.time_ns, returned_ns })
+        Ok(Observation::Plaintext { plaintext, at_ns: header.time_ns, moved_ns })
     }
 
     fn keep(&mut self, framing: &[u8], bytes: &[u8]) -> Bytes {

@@ -87,8 +87,8 @@ pub enum Observation {
         plaintext: Plaintext,
         /// When a write began, and a read ended, `CLOCK_MONOTONIC`.
         at_ns: u64,
-        /// When the call returned.
-        returned_ns: u64,
+        /// When its ciphertext was moved: the last of it began to be written, or the call returned.
+        moved_ns: u64,
     },
     /// A TLS library moved ciphertext to memory, or from there.
     Ciphertext {
@@ -191,8 +191,8 @@ impl Observation {
             | Observation::Ciphertext { at_ns, .. }
             | Observation::TlsEnd { at_ns, .. }
             | Observation::Beginning { at_ns, .. } => Some(*at_ns),
-            // Behind the ciphertext that the call has moved.
-            Observation::Plaintext { returned_ns, .. } => Some(*returned_ns),
+            // Behind the ciphertext that the call has moved, and before what is answered to it.
+            Observation::Plaintext { moved_ns, .. } => Some(*moved_ns),
             Observation::Pipe(read) => Some(read.at_ns),
             Observation::Fork { .. } | Observation::Mapped { .. } => None,
         }

@@ -75,7 +75,41 @@ fn key(observation: &Observation) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+    use remora_engine::event::{Direction, Executor, Plaintext, TlsId};
+
     use super::*;
+
+    /// Plaintext of a call that began at `at_ns`, whose ciphertext was moved at `moved_ns`.
+    fn plaintext(direction: Direction, at_ns: u64, moved_ns: u64) -> Observation {
+        let plaintext = Plaintext {
+            tls: TlsId { tgid: 1, object: 1, way: None },
+            connection: None,
+            direction,
+            position: 0,
+            reverse_position: 0,
+            length: 1,
+            bytes: Bytes::new(),
+            ends_record: false,
+            continues: false,
+            executor: Executor::default(),
+        };
+        Observation::Plaintext { plaintext, at_ns, moved_ns }
+    }
+
+    #[test]
+    fn an_answer_inside_tls_that_is_read_before_the_write_returns_comes_behind_it() {
+        let mut order = Order::default();
+        order.push(plaintext(Direction::Ingress, 30, 30));
+        order.push(plaintext(Direction::Egress, 10, 20));
+        let directions: Vec<_> = std::iter::from_fn(|| order.pop(u64::MAX))
+            .map(|observation| match observation {
+                Observation::Plaintext { plaintext, .. } => plaintext.direction,
+                _ => unreachable!(),
+            })
+            .collect();
+        assert_eq!(directions, [Direction::Egress, Direction::Ingress]);
+    }
 
     fn exit(tgid: u32, at_ns: u64) -> Observation {
         Observation::Exit { tgid, at_ns }

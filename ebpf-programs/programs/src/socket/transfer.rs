@@ -110,7 +110,8 @@ pub(crate) fn enter(registers: &Registers, descriptor: u64, direction: u8, memor
     }
     call.task = runtime::task(registers, &process);
     if memory.kind != memory::CONNECT {
-        tls::note_socket(&found, &call.task, thread.tls_depth);
+        let sent_ns = if direction == DIRECTION_EGRESS { call.time_ns } else { 0 };
+        tls::note_socket(&found, &call.task, thread.tls_depth, sent_ns);
     }
     // A datagram that is received may be about anything.
     let is_datagram = call.framing / DATAGRAM_FRAMING;

@@ -62,7 +62,7 @@ fn tell_plaintext(
     mark: &TlsMark,
     task: crate::runtime::Task,
 ) {
-    let mover = Mover { object: number, direction, time_ns: read::now_ns() };
+    let mover = Mover { object: number, direction, time_ns: read::now_ns(), sent_ns: 0 };
     let moved = Moved {
         address: mark.plaintext,
         length: mark.length,

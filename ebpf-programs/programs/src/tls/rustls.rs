@@ -288,7 +288,7 @@ fn tell(call: &TlsCall, object: &mut TlsObject, address: u64, length: u32, conti
     let mut event = PlaintextEvent {
         data: emit::data_event(KIND_PLAINTEXT, time_ns, task),
         object: call.object,
-        returned_ns: now_ns,
+        moved_ns: now_ns,
         ends_record: (!is_egress).into(),
         continues: continues.into(),
     };

@@ -76,7 +76,7 @@ impl Http2Parser {
             server_end: conversation.server.cloned(),
             client: half(State::Preface),
             server: half(State::Frame),
-            streams: Streams::default(),
+            streams: Streams::new(is_start),
             given_up: None,
             room: Room::default(),
         }
@@ -147,6 +147,10 @@ impl Http2Parser {
         let Some(header) = Header::read(bytes) else { return Answer::Need { at_least: HEADER_BYTES } };
         if let Err(reason) = header.check() {
             return self.broken(reason);
+        }
+        if side == Side::Server && self.streams.is_ahead(header.stream) {
+            // The request is told late: its call has not returned yet, or its place is not known yet.
+            return Answer::Wait;
         }
         match header.kind {
             Kind::Data => self.data_frame(side, header, bytes),

@@ -94,6 +94,8 @@ pub(super) struct Streams {
     open: BTreeMap<u32, Stream>,
     /// The largest number that a client was seen to use.
     newest: u32,
+    /// No larger one was used in what is missing.
+    is_newest_known: bool,
     /// Responses that have begun.
     answers: u64,
     /// Responses that had begun when doubtful streams were last looked for, where none was to be given up.
@@ -102,6 +104,11 @@ pub(super) struct Streams {
 }
 
 impl Streams {
+    /// Returns the streams of a connection that begins, or is met later.
+    pub(super) fn new(is_start: bool) -> Self {
+        Self { is_newest_known: is_start, ..Self::default() }
+    }
+
     /// Returns an open stream, which has been heard of.
     pub(super) fn hear(&mut self, number: u32) -> Option<&mut Stream> {
         let stream = self.open.get_mut(&number)?;
@@ -141,6 +148,23 @@ impl Streams {
         let is_new = number > self.newest;
         self.newest = self.newest.max(number);
         is_new
+    }
+
+    /// Notes that a server answers: its client has used the number before, maybe in what is missing.
+    pub(super) fn answer_to(&mut self, number: u32) {
+        if !self.is_newest_known {
+            self.newest = self.newest.max(number);
+        }
+    }
+
+    /// Notes whether the newest request was seen, or may be missing.
+    pub(super) fn know_newest(&mut self, is_known: bool) {
+        self.is_newest_known = is_known;
+    }
+
+    /// Returns whether a client has not used a number yet that its server uses.
+    pub(super) fn is_ahead(&self, number: u32) -> bool {
+        self.is_newest_known && number % 2 == 1 && number > self.newest
     }
 
     /// Adds a stream. Returns the oldest one, which is not followed any more, where there are too many.

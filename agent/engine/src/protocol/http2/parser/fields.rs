@@ -70,9 +70,12 @@ impl Http2Parser {
             return if is_open { None } else { self.end_request(number) };
         }
         // Those of a request that nobody saw look like a new one where their names are unknown.
-        let is_head = fields.iter().any(|field| field.name.starts_with(b":")) || is_partial && !is_first_seen;
-        if !is_new || !is_head {
+        let is_request = fields.iter().any(|field| field.name.starts_with(b":"));
+        if !is_new || !is_request && (!is_partial || is_first_seen) {
             return None;
+        }
+        if is_request {
+            self.streams.know_newest(true);
         }
         let purpose = purpose(fields, is_partial);
         let mut request = match purpose {
@@ -104,7 +107,7 @@ impl Http2Parser {
         fields: &[Field<'_>],
         is_partial: bool,
     ) -> Option<Message> {
-        self.streams.is_new(number);
+        self.streams.answer_to(number);
         let settings = &self.settings;
         let stream = self.streams.hear(number)?;
         let status = head::status(fields);

@@ -31,6 +31,9 @@ impl Http2Parser {
         if length < hole_end {
             self.lose_place(side, hole_end);
         }
+        if side == Side::Client {
+            self.streams.know_newest(false);
+        }
         Some(Cut { message, length: length.max(hole_end) })
     }
 

@@ -110,6 +110,16 @@ impl Peers {
         self.moved(&mut link.server, Direction::Egress, bytes.as_ref(), usize::MAX);
     }
 
+    /// The server answers, and the client's agent is told of the answer before the request, whose call returns late.
+    pub fn ask_and_return_late(&mut self, link: &mut Link, request: &[u8], response: &[u8]) {
+        self.moved(&mut link.server, Direction::Ingress, request, usize::MAX);
+        self.moved(&mut link.server, Direction::Egress, response, usize::MAX);
+        let mut writing = link.client.clone();
+        self.moved(&mut link.client, Direction::Ingress, response, usize::MAX);
+        self.moved(&mut writing, Direction::Egress, request, usize::MAX);
+        link.client.egress = writing.egress;
+    }
+
     fn moved(&mut self, end: &mut End, direction: Direction, bytes: &[u8], captured: usize) {
         let length = bytes.len() as u32;
         let (position, reverse_position) = match direction {

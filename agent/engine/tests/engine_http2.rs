@@ -1,0 +1,72 @@
+//! HTTP/2 through the whole engine: what is told in another order than it was said.
+
+#[path = "support/peers.rs"]
+mod peers;
+
+use peers::{Link, Peers, text};
+use remora_engine::protocol::Side;
+use remora_engine::span::{Span, SpanKind};
+
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// What tonic's server says before it has heard anything.
+const SETTINGS: &[u8] =
+    b"\x00\x00\x12\x04\x00\x00\x00\x00\x00\x00\x04\x00\x10\x00\x00\x00\x05\x00\x00@\x00\x00\x06\x00\x00@\x00";
+const ACKNOWLEDGMENT: &[u8] = b"\x00\x00\x00\x04\x01\x00\x00\x00\x00";
+const REQUESTS: u32 = 20;
+
+/// `GET` of a path with three digits.
+fn request(number: u32) -> Vec<u8> {
+    let stream = (2 * number + 1).to_be_bytes();
+    let path = format!("/{number:03}");
+    [b"\x00\x00\x0e\x01\x05", &stream[..], b"\x82\x86\x04\x04", path.as_bytes(), b"\x41\x04shop"].concat()
+}
+
+/// `200`.
+fn response(number: u32) -> Vec<u8> {
+    [b"\x00\x00\x01\x01\x05", &(2 * number + 1).to_be_bytes()[..], b"\x88"].concat()
+}
+
+/// Plays a connection on which the server greets first and the client's first bytes come in pieces, then its requests.
+fn check(play: impl Fn(&mut Peers, &mut Link, u32)) {
+    for cut in [1, 9, PREFACE.len(), PREFACE.len() + SETTINGS.len()] {
+        let mut peers = Peers::new();
+        let mut link = peers.open(40_000, 50_051, true);
+        let greeting = [PREFACE, SETTINGS].concat();
+        peers.say(&mut link, Side::Server, SETTINGS);
+        peers.say(&mut link, Side::Client, &greeting[..cut]);
+        peers.say(&mut link, Side::Client, &greeting[cut..]);
+        peers.say(&mut link, Side::Server, ACKNOWLEDGMENT);
+        peers.say(&mut link, Side::Client, ACKNOWLEDGMENT);
+        (0..REQUESTS).for_each(|number| play(&mut peers, &mut link, number));
+        peers.close_both(&link);
+        let spans = peers.finish();
+        let of = |kind| spans.iter().filter(move |span| span.kind == kind && is_answered(span));
+        let served: Vec<_> = of(SpanKind::Server).filter_map(caller).collect();
+        let called: Vec<_> = of(SpanKind::Client).map(|span| span.span_id.to_string()).collect();
+        assert_eq!(called.len(), REQUESTS as usize, "the preface is cut at {cut}");
+        assert_eq!(served, called, "the preface is cut at {cut}");
+    }
+}
+
+fn is_answered(span: &Span) -> bool {
+    text(span, "http.response.status_code").as_deref() == Some("200")
+}
+
+/// Returns the client's side of a request, as the server's knows it.
+fn caller(span: &Span) -> Option<String> {
+    let parent = span.parent.map(|parent| parent.span_id.to_string());
+    parent.or_else(|| text(span, "remora.parent.expected"))
+}
+
+#[test]
+fn a_server_that_greets_first_is_no_client() {
+    check(|peers, link, number| {
+        peers.say(link, Side::Client, request(number));
+        peers.say(link, Side::Server, response(number));
+    });
+}
+
+#[test]
+fn an_answer_that_is_told_before_its_request_is_paired_with_it() {
+    check(|peers, link, number| peers.ask_and_return_late(link, &request(number), &response(number)));
+}

@@ -300,6 +300,17 @@ pub struct Plaintext {
     pub continues: bool,
     /// Who made the call.
     pub executor: Executor,
+    /// Parts of a write that were told to be for others; none where all is the executor's own.
+    pub shares: Vec<Share>,
+}
+
+/// A part of what a thread writes at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// How many bytes it has.
+    pub length: u32,
+    /// The unit of work that it is written for, if any.
+    pub token: Option<u64>,
 }
 
 /// The first ciphertext bytes that a library put into, or took from, a buffer in memory, within a call on an object.

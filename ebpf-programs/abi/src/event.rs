@@ -51,6 +51,8 @@ pub const KIND_TLS_END: u8 = 22;
 pub const KIND_MAPPED: u8 = 23;
 /// `EventHeader::kind` of a [`PeerEvent`].
 pub const KIND_PEER: u8 = 24;
+/// `EventHeader::kind` of a [`GiftEvent`]: so many bytes (`number`) of the thread's next write are written for the unit.
+pub const KIND_SHARE: u8 = 25;
 
 /// Bytes leave the observed process.
 pub const DIRECTION_EGRESS: u8 = 0;

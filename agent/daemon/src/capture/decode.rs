@@ -10,7 +10,7 @@ use remora_abi::{
     DATA_EOF, DATA_GOROUTINE, DATA_TOKEN, DIRECTION_EGRESS, DataEvent, EventHeader, ExecEvent,
     FAMILIES_COUNTED, FAMILY_DATAGRAM, FAMILY_INET, FAMILY_UNIX, ForkEvent, GiftEvent, KIND_ASK,
     KIND_BEGINNING, KIND_CIPHERTEXT, KIND_CLAIM, KIND_CLOSED, KIND_DATA, KIND_EXEC, KIND_EXIT, KIND_FORK,
-    KIND_GIFT, KIND_MAPPED, KIND_OPENED, KIND_PEER, KIND_PIPE, KIND_PLAINTEXT, KIND_SPAWN,
+    KIND_GIFT, KIND_MAPPED, KIND_OPENED, KIND_PEER, KIND_PIPE, KIND_PLAINTEXT, KIND_SHARE, KIND_SPAWN,
     KIND_STREAM_SERVED, KIND_STREAM_WRITTEN, KIND_TASK, KIND_TASK_END, KIND_THREAD, KIND_THREAD_END,
     KIND_TLS_END, KIND_WAKE, OPENED_POSITIONS, OpenedEvent, PeerEvent, PipeEvent, PlaintextEvent,
     ROLE_ACCEPTED, ROLE_CONNECTED, TLS_ONE_WAY, TaskEndEvent, TaskEvent, ThreadEvent, TlsEndEvent,
@@ -72,6 +72,7 @@ impl Decoder {
             KIND_WAKE => Ok(gift(&read(record)?, Handover::Wake)),
             KIND_STREAM_WRITTEN => Ok(stream(&read(record)?, StreamEvent::Written)),
             KIND_STREAM_SERVED => Ok(stream(&read(record)?, StreamEvent::Served)),
+            KIND_SHARE => Ok(share(&read(record)?)),
             KIND_ASK => Ok(gift(&read(record)?, Handover::Ask)),
             KIND_PIPE => pipe(&read(record)?),
             KIND_PLAINTEXT => self.plaintext(record),
@@ -132,6 +133,7 @@ impl Decoder {
             ends_record: ends_record != 0,
             continues: continues != 0,
             executor: executor(&header, data.task, data.task_parent, data.turn),
+            shares: Vec::new(),
         };
         Ok(Observation::Plaintext { plaintext, at_ns: header.time_ns, returned_ns })
     }
@@ -201,6 +203,13 @@ fn stream(event: &GiftEvent, what: StreamEvent) -> Observation {
     let GiftEvent { header, token, task, task_parent, turn, number } = *event;
     let executor = executor(&header, task, task_parent, turn);
     Observation::Stream { what, executor, token, number, at_ns: header.time_ns }
+}
+
+fn share(event: &GiftEvent) -> Observation {
+    let GiftEvent { header, token, turn, number, .. } = *event;
+    let token = Some(token).filter(|token| *token != 0);
+    let executor = Executor { token, ..executor(&header, 0, 0, turn) };
+    Observation::Share { executor, length: number, at_ns: header.time_ns }
 }
 
 fn pipe(event: &PipeEvent) -> Result<Observation, Undecodable> {

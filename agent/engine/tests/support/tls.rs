@@ -208,6 +208,7 @@ impl World {
             ends_record: ends,
             continues: false,
             executor: end.executor,
+            shares: Vec::new(),
         };
         end.counts[own] = end.counts[own].wrapping_add(bytes.len() as u32);
         plaintext

@@ -2,8 +2,8 @@
 //! *takes* it. Who does so is told by probes, or by a part inside the process.
 
 use remora_abi::{
-    CLAIM_POSITION, ClaimEvent, DATA_TOKEN, GiftEvent, KIND_ASK, KIND_CLAIM, KIND_GIFT, Loss, MARK_ASK,
-    MARK_CLAIM, MARK_GIVE, MARK_LEAVE, MARK_TAKE, MARK_TLS, ProcessPolicy,
+    CLAIM_POSITION, ClaimEvent, DATA_TOKEN, GiftEvent, KIND_ASK, KIND_CLAIM, KIND_GIFT, KIND_SHARE, Loss,
+    MARK_ASK, MARK_CLAIM, MARK_GIVE, MARK_LEAVE, MARK_SHARE, MARK_TAKE, MARK_TLS, ProcessPolicy, SHARE_BASE,
 };
 
 use super::Task;
@@ -70,11 +70,17 @@ fn claim(token: u64, descriptor: u64, ahead: u32) {
     }
 }
 
+/// So many bytes of what the running thread writes next are written for the unit that it has taken.
+#[inline(always)]
+fn share(bytes: u32) {
+    tell(KIND_SHARE, thread::known().map_or(0, |thread| thread.token), bytes, Task::UNKNOWN);
+}
+
 /// Handles `kill(token, mark)`. The signal is none, so that the kernel does nothing with it.
 #[inline(always)]
 pub(crate) fn marked(registers: &Registers) {
     let (token, mark) = (registers.first(), registers.second());
-    if !(MARK_TAKE..=MARK_TLS).contains(&mark) {
+    if !(MARK_TAKE..=MARK_SHARE).contains(&mark) {
         return;
     }
     let Some(process) = observed_process() else { return };
@@ -87,6 +93,7 @@ pub(crate) fn marked(registers: &Registers) {
         MARK_LEAVE => take(0),
         MARK_TLS => tls::marked(registers.third()),
         MARK_ASK => tell(KIND_ASK, token, 0, Task::UNKNOWN),
+        MARK_SHARE => share((token as u32).wrapping_sub(SHARE_BASE)),
         _ => claim(if mark == MARK_CLAIM { token } else { 0 }, registers.third(), registers.fourth() as u32),
     }
 }

@@ -9,16 +9,19 @@
   "use strict";
 
   const KEY = Symbol.for("remora.part");
-  const VERSION = 3;
+  const VERSION = 4;
   const TAKE = 0x52e0;
   const GIVE = 0x52e1;
   const LEAVE = 0x52e2;
   const ASK = 0x52e5;
+  const SHARE = 0x52e7;
   // Above every process id, so that the system call finds nobody; and Node compares with its own.
   const FIRST_TOKEN = 1 << 23;
   const TOKENS_OF_THREAD = 1 << 24;
   const THREADS = 63;
   const NOBODY = undefined;
+  // Writes that wait for more are nobody's.
+  const MAX_SHARES = 256;
 
   function detach() {
     const present = process[KEY];
@@ -164,7 +167,7 @@
       return runFor(NOBODY, push, this, parameters);
     });
 
-    // Whose bytes wait in a socket, if all are the same one's; and whose wait for its connection.
+    // Whose bytes wait in a socket, write by write; and whose wait for its connection.
     const waiting = new WeakMap();
     const opening = new WeakMap();
     // The socket whose `write` runs, and whether it has reached the handle.
@@ -187,7 +190,9 @@
 
     function wait(socket) {
       const owner = writer(socket);
-      waiting.set(socket, waiting.has(socket) && waiting.get(socket) !== owner ? NOBODY : owner);
+      const owners = waiting.get(socket);
+      if (owners === undefined) waiting.set(socket, [owner]);
+      else if (owners.length <= MAX_SHARES) owners.push(owners.length < MAX_SHARES ? owner : NOBODY);
     }
 
     function writer(socket) {
@@ -199,22 +204,45 @@
 
     replace(net.Socket.prototype, "_writeGeneric", (writeGeneric) => function (...parameters) {
       if (!isAtWork || !isClient(this)) return Reflect.apply(writeGeneric, this, parameters);
-      const token = bytesOwner(this);
-      if (!this.connecting) return callUnder(token, writeGeneric, this, parameters);
+      const owners = bytesOwners(this);
+      if (!this.connecting) return writeFor(owners, writeGeneric, this, parameters);
       // It is called again when the connection is there.
-      opening.set(this, token);
+      opening.set(this, owners);
       return Reflect.apply(writeGeneric, this, parameters);
     });
 
-    function bytesOwner(socket) {
+    function bytesOwners(socket) {
       if (writing === socket && !hasReached) {
         hasReached = true;
-        return writer(socket);
+        return [writer(socket)];
       }
       const kept = opening.has(socket) ? opening : waiting;
-      const token = kept.get(socket);
+      const owners = kept.get(socket) ?? [];
       kept.delete(socket);
-      return token;
+      return owners;
+    }
+
+    function writeFor(owners, writeGeneric, socket, parameters) {
+      const [first, ...others] = owners;
+      if (others.every((owner) => owner === first)) return callUnder(first, writeGeneric, socket, parameters);
+      const [isSeveral, chunks] = parameters;
+      // What was not queued would shift what was.
+      const isKnown = isSeveral && chunks.length === owners.length && owners.length <= MAX_SHARES;
+      if (!isKnown) return callUnder(NOBODY, writeGeneric, socket, parameters);
+      const before = taken;
+      chunks.forEach(({ chunk, encoding }, index) => {
+        const length = Buffer.byteLength(chunk, encoding);
+        if (length === 0) return;
+        if (owners[index] !== taken) take(owners[index]);
+        kill(FIRST_TOKEN + length, SHARE);
+      });
+      take(NOBODY);
+      try {
+        return Reflect.apply(writeGeneric, socket, parameters);
+      } finally {
+        kill(FIRST_TOKEN, SHARE);
+        take(before);
+      }
     }
 
     // What a worker thread says is nobody's too: it may have been made for one request, and answer another.

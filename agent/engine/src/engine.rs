@@ -15,8 +15,8 @@ use crate::command::Command;
 use crate::connection::{Stamp, Stream, Told, Translation};
 use crate::correlation::{ContentEvidence, Correlation};
 use crate::event::{
-    ConnectionId, Data, Direction, Event, EventKind, Executor, FirstPositions, Insertion, Opened, PipeRead,
-    Role, Scheduling,
+    Claimed, ConnectionId, Data, Direction, Event, EventKind, Executor, FirstPositions, Insertion, Opened,
+    PipeRead, Role, Scheduling,
 };
 use crate::pairing::{ExchangeId, Paired, Pairing};
 use crate::protocol::{Learned, ParserSettings, job_id};
@@ -193,7 +193,7 @@ impl Engine {
             EventKind::Claimed(claim) => {
                 let found = self.connections.get(&connection);
                 // Positions that were claimed are those of ciphertext.
-                if found.is_some_and(|found| found.tls.is_none() || claim.from.is_none()) {
+                if found.is_some_and(|found| found.tls.is_none() || !matches!(claim.what, Claimed::From(_))) {
                     self.correlation.see(&Stamp { at_ns, executor: claim.executor });
                     self.correlation.claim(connection, &claim, at_ns);
                 }

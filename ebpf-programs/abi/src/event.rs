@@ -98,6 +98,8 @@ pub const DATA_TOKEN: u8 = 1 << 4;
 pub const TLS_ONE_WAY: u8 = 1 << 5;
 /// `position` of a claim record is valid.
 pub const CLAIM_POSITION: u8 = 1 << 5;
+/// `position` of a claim record is the number of a stream (RFC 9113, 5.1.1).
+pub const CLAIM_STREAM: u8 = 1 << 6;
 /// The first positions of an opened record are valid.
 pub const OPENED_POSITIONS: u8 = 1 << 0;
 
@@ -318,7 +320,8 @@ pub struct ClaimEvent {
     pub task_parent: u64,
     /// As in [`DataEvent::turn`].
     pub turn: u32,
-    /// Position of the first byte that is written for the task, if the flag says so; else it is whatever comes next.
+    /// Position of the first byte that is written for the task, or the number of the stream, as the flags say; else it is
+    /// whatever comes next.
     pub position: u32,
 }
 

@@ -6,8 +6,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use bytes::{Bytes, BytesMut};
 use remora_abi::{
-    BeginningEvent, CLAIM_POSITION, CiphertextEvent, ClaimEvent, ClosedEvent, DATA_CONTEXT, DATA_COUNTED,
-    DATA_EOF, DATA_GOROUTINE, DATA_TOKEN, DIRECTION_EGRESS, DataEvent, EventHeader, ExecEvent,
+    BeginningEvent, CLAIM_POSITION, CLAIM_STREAM, CiphertextEvent, ClaimEvent, ClosedEvent, DATA_CONTEXT,
+    DATA_COUNTED, DATA_EOF, DATA_GOROUTINE, DATA_TOKEN, DIRECTION_EGRESS, DataEvent, EventHeader, ExecEvent,
     FAMILIES_COUNTED, FAMILY_DATAGRAM, FAMILY_INET, FAMILY_UNIX, ForkEvent, GiftEvent, KIND_ASK,
     KIND_BEGINNING, KIND_CIPHERTEXT, KIND_CLAIM, KIND_CLOSED, KIND_DATA, KIND_EXEC, KIND_EXIT, KIND_FORK,
     KIND_GIFT, KIND_MAPPED, KIND_OPENED, KIND_PEER, KIND_PIPE, KIND_PLAINTEXT, KIND_SHARE, KIND_SPAWN,
@@ -16,7 +16,7 @@ use remora_abi::{
     ROLE_ACCEPTED, ROLE_CONNECTED, TLS_ONE_WAY, TaskEndEvent, TaskEvent, ThreadEvent, TlsEndEvent,
 };
 use remora_engine::event::{
-    Ciphertext, Claim, Closed, ConnectionId, Data, Direction, Endpoint, Event, EventKind, Executor,
+    Ciphertext, Claim, Claimed, Closed, ConnectionId, Data, Direction, Endpoint, Event, EventKind, Executor,
     FirstPositions, Insertion, Opened, PipeRead, Plaintext, Role, Task, TlsId,
 };
 
@@ -188,9 +188,13 @@ fn thread(event: &ThreadEvent) -> Observation {
 
 fn claim(event: &ClaimEvent) -> Observation {
     let ClaimEvent { header, task, task_parent, turn, position } = *event;
-    let from = (header.flags & CLAIM_POSITION != 0).then_some(position);
+    let what = match header.flags & (CLAIM_POSITION | CLAIM_STREAM) {
+        CLAIM_POSITION => Claimed::From(position),
+        CLAIM_STREAM => Claimed::Stream(position),
+        _ => Claimed::Next,
+    };
     let executor = executor(&header, task, task_parent, turn);
-    socket(&header, EventKind::Claimed(Claim { executor, from }))
+    socket(&header, EventKind::Claimed(Claim { executor, what }))
 }
 
 fn gift(event: &GiftEvent, handover: Handover) -> Observation {

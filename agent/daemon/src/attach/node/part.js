@@ -15,6 +15,8 @@
   const LEAVE = 0x52e2;
   const ASK = 0x52e5;
   const SHARE = 0x52e7;
+  const STREAM = 0x53000000;
+  const MAX_DESCRIPTOR = 0xffffff;
   // Above every process id, so that the system call finds nobody; and Node compares with its own.
   const FIRST_TOKEN = 1 << 23;
   const TOKENS_OF_THREAD = 1 << 24;
@@ -56,6 +58,7 @@
     const channels = require("diagnostics_channel");
     const { threadId, Worker } = require("worker_threads");
     const http = require("http");
+    const http2 = require("http2");
     const net = require("net");
 
     // ---- the kernel's side -----------------------------------------------------------------------------------------
@@ -245,6 +248,54 @@
       }
     }
 
+    // ---- streams of HTTP/2 -----------------------------------------------------------------------------------------
+
+    // Node writes them later, those of all together.
+    const streams = new WeakMap();
+    const prototypes = new WeakSet();
+
+    replace(http2, "connect", (connect) => function (...parameters) {
+      const session = Reflect.apply(connect, this, parameters);
+      if (isAtWork) once(Object.getPrototypeOf(session), replaceRequest);
+      return session;
+    });
+
+    function once(prototype, act) {
+      if (prototypes.has(prototype)) return;
+      prototypes.add(prototype);
+      act(prototype);
+    }
+
+    function replaceRequest(prototype) {
+      replace(prototype, "request", (request) => function (...parameters) {
+        const stream = Reflect.apply(request, this, parameters);
+        const token = present();
+        if (!isAtWork || token === NOBODY) return stream;
+        once(Object.getPrototypeOf(stream), replaceEmit);
+        streams.set(stream, token);
+        if (stream.id === undefined) stream.once("ready", () => tellStream(this, stream, token));
+        else tellStream(this, stream, token);
+        return stream;
+      });
+    }
+
+    // What a stream tells, it tells whom it was asked for by.
+    function replaceEmit(prototype) {
+      replace(prototype, "emit", (emit) => function (...parameters) {
+        return runFor(streams.get(this), emit, this, parameters);
+      });
+    }
+
+    function tellStream(session, stream, token) {
+      try {
+        const descriptor = session.socket?._handle?.fd;
+        if (!(descriptor >= 0 && descriptor <= MAX_DESCRIPTOR && stream.id < FIRST_TOKEN)) return;
+        callUnder(token, kill, undefined, [FIRST_TOKEN + stream.id, STREAM + descriptor]);
+      } catch {
+        // The connection is gone.
+      }
+    }
+
     // What a worker thread says is nobody's too: it may have been made for one request, and answer another.
     replace(Worker.prototype, "emit", (emit) => function (...parameters) {
       if (present() === NOBODY) return Reflect.apply(emit, this, parameters);
@@ -276,6 +327,13 @@
         const queued = parameters[index];
         if (queued === null || typeof queued !== "object") return Reflect.apply(method, this, parameters);
         return runFor(adopt(queued), method, this, parameters);
+      });
+    }
+
+    // A method is called for whom its object was first seen with.
+    function own(target, name) {
+      replace(target, name, (method) => function (...parameters) {
+        return runFor(adopt(this), method, this, parameters);
       });
     }
 
@@ -336,11 +394,18 @@
         });
       }],
       [/\/ioredis\/built\/[Pp]ipeline\.js$/, (exports) => carry((exports.default ?? exports).prototype, "sendCommand", 0)],
+      // Calls wait for names and connections, and go on when those come.
+      [/\/@grpc\/grpc-js\/build\/src\/resolving-call\.js$/, ({ ResolvingCall }) => {
+        own(ResolvingCall.prototype, "start");
+        own(ResolvingCall.prototype, "getConfig");
+      }],
+      [/\/@grpc\/grpc-js\/build\/src\/load-balancing-call\.js$/, ({ LoadBalancingCall }) => {
+        own(LoadBalancingCall.prototype, "start");
+        own(LoadBalancingCall.prototype, "doPick");
+      }],
       [/\/mysql2\/lib\/(base\/)?connection\.js$/, (Connection) => carry(Connection.prototype, "addCommand", 0)],
       [/\/mysql2\/lib\/commands\/command\.js$/, (Command) => {
-        replace(Command.prototype, "execute", (execute) => function (...parameters) {
-          return runFor(adopt(this), execute, this, parameters);
-        });
+        own(Command.prototype, "execute");
       }],
       [/\/mysql2\/lib\/(base\/)?pool\.js$/, (Pool) => bind(Pool.prototype, "getConnection")],
       [/\/bullmq\/dist\/cjs\/classes\/worker\.js$/, ({ Worker }) => {

@@ -32,6 +32,11 @@ const WITHIN: Duration = Duration::from_secs(60);
 #[derive(Clone, Copy)]
 struct Program(&'static str, &'static str, &'static str);
 
+/// In place of a file: Java's own TLS, which a part inside tells.
+const JSSE: &str = "JSSE";
+/// What has the agent put parts into JVMs.
+const WITH_PARTS: [&str; 2] = ["--attach", "jvm"];
+
 /// Which server is asked.
 #[derive(Clone, Copy, Debug)]
 enum Service {
@@ -150,8 +155,13 @@ struct Asked {
 
 /// Has each client ask its server, and checks that all requests are found at both ends, and each with its own caller.
 fn check(pairs: &[Pair]) {
+    check_with(&[], pairs);
+}
+
+/// Does so with flags of the agent.
+fn check_with(flags: &[&str], pairs: &[Pair]) {
     let certificates = Certificates::make().unwrap();
-    let mut remora = Remora::start().unwrap();
+    let mut remora = Remora::with_flags(flags).unwrap();
     let asked: Vec<Asked> = pairs.iter().map(|pair| ask(pair, &certificates, &remora)).collect();
     let bridge = remora.finish().unwrap().clone();
     let wrong: Vec<String> = asked.iter().filter_map(|asked| compare(asked, &bridge).err()).collect();
@@ -175,6 +185,7 @@ fn library(program: &Program, id: u32) -> Library {
     let Program(name, _, part) = program;
     let words: Vec<&str> = part.split(' ').collect();
     match words[..] {
+        [JSSE] => Library::named(JSSE, "none: its records are made in Java"),
         // It lives for a moment only.
         [linked, part] => Library::of_file(&linked_with(linked, part).unwrap().expect(name)).unwrap(),
         _ => Library::of_process(id, part).unwrap(),
@@ -409,6 +420,70 @@ fn grpc_java() {
         Way::GrpcJava,
         Program("grpc-java", "Java, Netty", "netty_tcnative"),
     )]);
+}
+
+/// Both ends in one version of Java, each on either of JSSE's interfaces.
+fn java(version: u32, names: [&'static str; 4], runtime: &'static str) {
+    let [engine_server, socket_client, socket_server, engine_client] =
+        names.map(|name| Program(name, runtime, JSSE));
+    check_with(
+        &WITH_PARTS,
+        &[
+            both(
+                Stack::AnyJava(version, "engine"),
+                engine_server,
+                Way::AnyJava(version, "socket"),
+                socket_client,
+            ),
+            both(
+                Stack::AnyJava(version, "socket"),
+                socket_server,
+                Way::AnyJava(version, "engine"),
+                engine_client,
+            ),
+        ],
+    );
+}
+
+macro_rules! java {
+    ($test:ident, $version:literal) => {
+        #[test]
+        #[ignore = "needs root"]
+        fn $test() {
+            let names = [
+                concat!("SSLEngine, server, Java ", $version),
+                concat!("HttpsURLConnection (SSLSocket), Java ", $version),
+                concat!("SSLSocket, server, Java ", $version),
+                concat!("SSLEngine, client, Java ", $version),
+            ];
+            java($version, names, "Java, with --attach jvm");
+        }
+    };
+}
+
+java!(java_8, 8);
+java!(java_11, 11);
+java!(java_17, 17);
+java!(java_21, 21);
+java!(java_25, 25);
+
+#[test]
+#[ignore = "needs root"]
+fn java_programs() {
+    let attached = "Java, with --attach jvm";
+    let pgjdbc = Program("pgjdbc, sslmode=verify-full", attached, JSSE);
+    check_with(
+        &WITH_PARTS,
+        &[
+            both(
+                Stack::JavaEngine,
+                Program("HttpsServer of the JDK", attached, JSSE),
+                Way::HttpClient,
+                Program("HttpClient of the JDK", attached, JSSE),
+            ),
+            Pair { service: Service::Postgres, way: Way::Pgjdbc, server: None, client: Some(pgjdbc) },
+        ],
+    );
 }
 
 /// A client in Python, of which only the server is of interest where there is no line for it.

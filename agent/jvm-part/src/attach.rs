@@ -9,8 +9,8 @@ use crate::jni::{Env, Failed, Machine, Object, Tools};
 use crate::{helper, hooks, jsse, natives, threads};
 
 /// Name of the helper class, as the JVM's functions want it.
-const HELPER: &CStr = c"java/lang/RemoraHandOver3";
-const NATIVE: &CStr = c"remora/HandOver3";
+const HELPER: &CStr = c"java/lang/RemoraHandOver4";
+const NATIVE: &CStr = c"remora/HandOver4";
 const _: () = assert!(HELPER.count_bytes() == hooks::HELPER.len());
 const _: () = assert!(NATIVE.count_bytes() == helper::NATIVE.len());
 

@@ -34,7 +34,8 @@ pub const MARK_ASK: u64 = 0x52e5;
 /// `kill(any, MARK_TLS, address)`: TLS moves bytes, as the [`TlsMark`] at the address says.
 pub const MARK_TLS: u64 = 0x52e6;
 
-/// What a part inside a process tells of its TLS: plaintext, ciphertext, both, or only that a socket begins to shake hands.
+/// What a part inside a process tells of its TLS: plaintext, the ciphertext that it was or has become, both, or only that a
+/// socket begins to shake hands.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TlsMark {
@@ -47,6 +48,8 @@ pub struct TlsMark {
     pub end: u64,
     /// Address of the ciphertext, which begins with a record's header; 0 for none.
     pub ciphertext: u64,
+    /// The first bytes there; 0 where only the address tells them.
+    pub header: u64,
     /// Bytes of plaintext; 0 for none.
     pub length: u32,
     /// Bytes of it that can be read at its address.

@@ -293,6 +293,10 @@ public class AnyJava {
                 return answer.indexOf(" 200 ") > 0;
             }
             HttpURLConnection connection = (HttpURLConnection) new URL(server, "/users/" + user).openConnection();
+            if (user == 0) {
+                // The connection is older than what is to be tried.
+                connection.setRequestProperty("Connection", "close");
+            }
             byte[] bytes = new byte[8192];
             try (InputStream in = connection.getInputStream()) {
                 while (in.read(bytes) >= 0) {}

@@ -48,6 +48,8 @@ enum Service {
     FerretDb,
     Rabbitmq,
     Kafka,
+    /// The same, when there is a part in its JVM.
+    KafkaAttached,
 }
 
 /// A server that runs as long as this is kept.
@@ -98,9 +100,9 @@ impl Service {
                 let server = Rabbitmq::start_encrypted(certificates)?;
                 served("amqps://", "", server.address(), None, Box::new(server))
             }
-            Service::Kafka => {
+            Service::Kafka | Service::KafkaAttached => {
                 let server = Kafka::start_encrypted(certificates)?;
-                served("", "", server.address(), None, Box::new(server))
+                served("", "", server.address(), Some(server.id()), Box::new(server))
             }
         })
     }
@@ -242,7 +244,10 @@ fn compare(asked: &Asked, bridge: &Bridge) -> Result<(), String> {
     let what = &asked.what;
     let spans = bridge.spans_of_server(asked.address).map_err(|error| format!("{what}: {error:#}"))?;
     // Records have no numbers that are told; each is sent by itself.
-    let is_record = |span: &Span| span.text("messaging.destination.name") == Some("users") && is_call(span);
+    let is_record = |span: &Span| {
+        let is_sent = is_call(span) || asked.hidden.is_none() && span.kind == "server";
+        span.text("messaging.destination.name") == Some("users") && is_sent
+    };
     let is_counted = |span: &&Span| is_record(span) || user(span).is_some_and(|user| user != 0);
     let counted: Vec<&Span> = spans.iter().filter(is_counted).collect();
     let (clients, servers): (Vec<&Span>, Vec<&Span>) = counted.into_iter().partition(|span| is_call(span));
@@ -552,6 +557,16 @@ fn amqp() {
 fn kafka() {
     let client = Program("confluent-kafka (librdkafka)", "Python, C", "librdkafka");
     check(&[Pair { service: Service::Kafka, way: Way::Librdkafka, server: None, client: Some(client) }]);
+}
+
+#[test]
+#[ignore = "needs root"]
+fn kafka_attached() {
+    let broker = Program("Kafka, the broker, with the part", "Java, with --attach jvm", JSSE);
+    check_with(
+        &WITH_PARTS,
+        &[Pair { service: Service::KafkaAttached, way: Way::Librdkafka, server: Some(broker), client: None }],
+    );
 }
 
 /// What has no symbols is not seen, and `remora explain` says so.

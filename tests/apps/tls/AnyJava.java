@@ -227,6 +227,8 @@ public class AnyJava {
     }
 
     static void ask(boolean isEngine, String[] arguments) throws Exception {
+        // As many connections are kept as there are requests under way.
+        System.setProperty("http.maxConnections", arguments[6]);
         URL server = new URL(arguments[2]);
         SSLContext context = client(arguments[3]);
         HttpsURLConnection.setDefaultSSLSocketFactory(context.getSocketFactory());
@@ -293,15 +295,16 @@ public class AnyJava {
                 return answer.indexOf(" 200 ") > 0;
             }
             HttpURLConnection connection = (HttpURLConnection) new URL(server, "/users/" + user).openConnection();
-            if (user == 0) {
-                // The connection is older than what is to be tried.
-                connection.setRequestProperty("Connection", "close");
-            }
             byte[] bytes = new byte[8192];
             try (InputStream in = connection.getInputStream()) {
                 while (in.read(bytes) >= 0) {}
             }
-            return connection.getResponseCode() == 200;
+            boolean isFound = connection.getResponseCode() == 200;
+            if (user == 0) {
+                // It would be kept, and is older than what is to be tried.
+                connection.disconnect();
+            }
+            return isFound;
         }
 
         public void close() throws IOException {

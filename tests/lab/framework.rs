@@ -168,20 +168,22 @@ pub(crate) fn is_encrypted(name: &str) -> bool {
 }
 
 /// The frameworks of `--short`: quick to install, one for each kind of runtime.
-pub(crate) const SHORT: [&str; 7] = ["flask", "fastapi", "fastapi+tls", "go", "go+tls", "express", "nginx"];
+pub(crate) const SHORT: [&str; 8] =
+    ["flask", "fastapi", "fastapi+tls", "go", "go+tls", "express", "express+attach+tls", "nginx"];
 
 /// The frameworks of `cargo xtask bench mechanisms`: one for each way to tell who works for whom.
 pub(crate) const COSTED: [&str; 8] =
     ["flask", "flask-executor", "fastapi", "go", "express", "express+attach", "nginx", "axum"];
 
 /// The least share of right links, in percent of all judged, for each framework. A framework without a row has 0.
-const FLOORS: [(&str, f64); 8] = [
+const FLOORS: [(&str, f64); 9] = [
     ("flask", 90.0),
     ("fastapi", 85.0),
     ("fastapi+tls", 50.0),
     ("go", 90.0),
     ("go+tls", 85.0),
     ("express", 20.0),
+    ("express+attach+tls", 90.0),
     ("nginx", 90.0),
     ("axum", 80.0),
 ];

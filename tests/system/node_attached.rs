@@ -13,6 +13,7 @@ use remora_tests::load::{self, Request};
 use remora_tests::remora::Remora;
 use remora_tests::running::Running;
 use remora_tests::scratch::Scratch;
+use remora_tests::servers::{GrpcShop, Stack};
 use remora_tests::span::Span;
 use remora_tests::{locate, net, tools, wait};
 use rustix::process::Signal;
@@ -117,6 +118,50 @@ fn parents_are_right_and_nothing_stays_behind() {
     let is_inspector = |line: &str| line.starts_with("Debugger ") || line.starts_with("For help, see: ");
     let others: Vec<_> = said.lines().filter(|line| !line.is_empty() && !is_inspector(line)).collect();
     assert!(others.is_empty(), "{others:?}");
+}
+
+/// All calls go over one connection, on which Node writes for several at once, and which the first of them opens.
+#[test]
+#[ignore = "needs root"]
+fn calls_of_grpc_js_are_whose_they_are() {
+    let shop = GrpcShop::start(Stack::Go).unwrap();
+    let scratch = Scratch::new("relay").unwrap();
+    let address = net::free_address().unwrap();
+    let mut command = Command::new(locate::program("node").unwrap());
+    command.arg(locate::apps().join("node/grpc_relay.js"));
+    command.args([address.port(), shop.address().port()].map(|port| port.to_string()));
+    command.env("NODE_PATH", locate::testenv().join("grpc/node/node_modules"));
+    let _relay = Running::start("relay", &scratch, &mut command).unwrap();
+    net::wait_listening(address, WITHIN).unwrap();
+    let config = scratch.write("remora.toml", "[headers]\nrequest = [\"x-number\"]\n").unwrap();
+    let mut remora = Remora::with_flags(&["--attach", "node", "--config", config.to_str().unwrap()]).unwrap();
+    attached(&remora, "node");
+    let request =
+        |id: u32| Request { path: format!("/relay/{id}"), headers: Vec::new(), expected: id.to_string() };
+    let requests: Vec<_> = (1000..1000 + REQUESTS).map(request).collect();
+    load::run(address, &requests, 16).unwrap();
+
+    let bridge = remora.finish().unwrap();
+    let (spans, served) =
+        (bridge.spans_of_server(address).unwrap(), bridge.spans_of_server(shop.address()).unwrap());
+    let said =
+        |span: &Span| span.attributes.get("rpc.request.metadata.x-number")?[0].as_str().map(str::to_owned);
+    let number = |span: &Span| {
+        let path = span.text("url.path").or_else(|| span.text("url.full"));
+        path.map(str::to_owned).or_else(|| said(span))?.rsplit('/').next()?.parse::<u32>().ok()
+    };
+    let is_relay = |span: &&Span| span.text("url.path").is_some_and(|path| path.starts_with("/relay/"));
+    let relays: HashMap<_, _> =
+        spans.iter().filter(is_relay).map(|span| (span.span_id.clone(), number(span))).collect();
+    let is_leaf = |span: &Span| span.text("url.full").is_some_and(|url| url.contains("/leaf/"));
+    let asked = served.iter().filter(|span| said(span).is_some());
+    let calls: Vec<_> =
+        asked.chain(spans.iter().filter(|span| is_leaf(span))).filter(|span| span.kind == "client").collect();
+    assert_eq!((relays.len(), calls.len()), (REQUESTS as usize, 2 * REQUESTS as usize));
+    for call in calls {
+        let parent = call.parent_id.as_ref().and_then(|id| relays.get(id)).copied().flatten();
+        assert_eq!(parent, number(call), "{call:?}");
+    }
 }
 
 /// A worker thread that one request has started answers others.

@@ -322,6 +322,7 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
             Observation::Stream { what: StreamEvent::Served, executor, number, .. } => {
                 self.engine.handle_stream_served(&executor, number);
             }
+            Observation::Share { executor, length, .. } => self.engine.handle_share(&executor, length),
             Observation::Pipe(read) => self.engine.handle_pipe_read(&read),
             Observation::TaskEnd { tgid, context, .. } => self.engine.handle_task_end(tgid, context),
             Observation::Thread { maker, tid, at_ns } => self.engine.handle_thread(&maker, tid, at_ns),
@@ -520,6 +521,7 @@ fn notice(observation: &Observation, roster: &mut Roster) -> Option<Notice> {
         | Observation::TaskEnd { .. }
         | Observation::Gift { .. }
         | Observation::Stream { .. }
+        | Observation::Share { .. }
         | Observation::Pipe(_)
         | Observation::Thread { .. }
         | Observation::ThreadEnd { .. }

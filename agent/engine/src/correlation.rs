@@ -22,7 +22,7 @@ use std::net::SocketAddr;
 use foldhash::HashMap;
 
 use crate::connection::Stamp;
-use crate::event::{Claim, ConnectionId, Endpoint, Executor, Opened, Role, Scheduling};
+use crate::event::{Claim, Claimed, ConnectionId, Endpoint, Executor, Opened, Role, Scheduling};
 use crate::pairing::{Exchange, ExchangeId, Started};
 use crate::protocol::{Keys, Marks, MessageKey, Request, WireContext};
 use crate::semconv::{self, Attributes, Value};
@@ -406,9 +406,12 @@ impl Correlation {
 
     /// Notes for whom a connection is written to next.
     pub(crate) fn claim(&mut self, connection: ConnectionId, claim: &Claim, at_ns: u64) {
-        match claim.from {
-            Some(from) => self.parents.claim_from(connection, from, &claim.executor, at_ns),
-            None => self.parents.claim(connection, claim.executor),
+        match claim.what {
+            Claimed::Next => self.parents.claim(connection, claim.executor),
+            Claimed::From(from) => self.parents.claim_from(connection, from, &claim.executor, at_ns),
+            Claimed::Stream(number) => {
+                self.parents.claim_stream(connection, number, &claim.executor, at_ns);
+            }
         }
     }
 

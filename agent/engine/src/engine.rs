@@ -4,6 +4,7 @@ mod ages;
 mod ending;
 mod memory;
 mod outcomes;
+mod shares;
 mod tls;
 
 use std::collections::VecDeque;
@@ -14,8 +15,8 @@ use crate::command::Command;
 use crate::connection::{Stamp, Stream, Told, Translation};
 use crate::correlation::{ContentEvidence, Correlation};
 use crate::event::{
-    ConnectionId, Data, Direction, Event, EventKind, Executor, FirstPositions, Insertion, Opened, PipeRead,
-    Role, Scheduling,
+    Claimed, ConnectionId, Data, Direction, Event, EventKind, Executor, FirstPositions, Insertion, Opened,
+    PipeRead, Role, Scheduling,
 };
 use crate::pairing::{ExchangeId, Paired, Pairing};
 use crate::protocol::{Learned, ParserSettings, job_id};
@@ -25,6 +26,7 @@ use crate::tally::Tally;
 use crate::tls::{Begins, Conversation, Joins, Unseen};
 use ages::Ages;
 use memory::Weight;
+use shares::Shares;
 
 /// Connections that are followed. For one more, the one that was idle longest is forgotten.
 const MAX_CONNECTIONS: usize = 65_536;
@@ -77,6 +79,7 @@ pub struct Engine {
     ages: Ages,
     told: Told,
     joins: Joins,
+    shares: Shares,
     unseen: Unseen,
     correlation: Correlation,
     spans: VecDeque<Span>,
@@ -166,6 +169,7 @@ impl Engine {
             ages: Ages::default(),
             told: Told::default(),
             joins: Joins::default(),
+            shares: Shares::default(),
             unseen: Unseen::default(),
             correlation: Correlation::new(settings.id_seed, settings.content_evidence),
             spans: VecDeque::new(),
@@ -189,7 +193,7 @@ impl Engine {
             EventKind::Claimed(claim) => {
                 let found = self.connections.get(&connection);
                 // Positions that were claimed are those of ciphertext.
-                if found.is_some_and(|found| found.tls.is_none() || claim.from.is_none()) {
+                if found.is_some_and(|found| found.tls.is_none() || !matches!(claim.what, Claimed::From(_))) {
                     self.correlation.see(&Stamp { at_ns, executor: claim.executor });
                     self.correlation.claim(connection, &claim, at_ns);
                 }
@@ -237,6 +241,12 @@ impl Engine {
     /// Tells that a unit of work was handed over: whoever takes the token works for whom the giver works for now.
     pub fn handle_gift(&mut self, giver: &Executor, token: u64, at_ns: u64) {
         self.correlation.handle_gift(giver, token, at_ns);
+    }
+
+    /// Tells that so many bytes of what a thread writes next, behind those that were told so before, are written for its unit
+    /// of work; none if nothing is shared any more.
+    pub fn handle_share(&mut self, executor: &Executor, length: u32) {
+        self.shares.note(executor, length);
     }
 
     /// Tells that a unit of work asks for a message: it works on what its calls bring.
@@ -423,6 +433,7 @@ impl Engine {
             [
                 ("loss", "beginning_not_remembered", value),
                 ("loss", "tls_unjoined", self.joins.unjoined()),
+                ("parents", "shares_unmatched", self.shares.unmatched()),
                 ("state", "tls_connections_visible", visible),
                 ("state", "tls_connections_unseen", unseen),
             ]
@@ -482,7 +493,14 @@ impl Engine {
         if connection.tls.is_some() {
             return self.ciphertext(id, data, at_ns);
         }
-        self.moved(id, data, at_ns);
+        let shares = if data.direction == Direction::Egress {
+            self.shares.take(&data.executor, data.length)
+        } else {
+            Vec::new()
+        };
+        for part in shares::divide(data, &shares) {
+            self.moved(id, part, at_ns);
+        }
     }
 
     /// Takes in bytes of the protocol that a connection carries.

@@ -155,10 +155,21 @@ pub struct PipeRead {
 /// For whom something is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Claim {
-    /// Who has it written. Without a task or unit of work, and with a position: nobody.
+    /// Who has it written. Without a task or unit of work, and with a position or stream: nobody.
     pub executor: Executor,
-    /// Position of the first byte; none where it is whatever is written next, until there is another claim.
-    pub from: Option<u32>,
+    /// What.
+    pub what: Claimed,
+}
+
+/// What of a connection is written for somebody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claimed {
+    /// Whatever is written next, until there is another claim.
+    Next,
+    /// The bytes from this position on.
+    From(u32),
+    /// The stream of this number (RFC 9113, 5.1.1).
+    Stream(u32),
 }
 
 /// The end of a connection.
@@ -300,6 +311,17 @@ pub struct Plaintext {
     pub continues: bool,
     /// Who made the call.
     pub executor: Executor,
+    /// Parts of a write that were told to be for others; none where all is the executor's own.
+    pub shares: Vec<Share>,
+}
+
+/// A part of what a thread writes at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// How many bytes it has.
+    pub length: u32,
+    /// The unit of work that it is written for, if any.
+    pub token: Option<u64>,
 }
 
 /// The first ciphertext bytes that a library put into, or took from, a buffer in memory, within a call on an object.

@@ -51,6 +51,8 @@ pub const KIND_TLS_END: u8 = 22;
 pub const KIND_MAPPED: u8 = 23;
 /// `EventHeader::kind` of a [`PeerEvent`].
 pub const KIND_PEER: u8 = 24;
+/// `EventHeader::kind` of a [`GiftEvent`]: so many bytes (`number`) of the thread's next write are written for the unit.
+pub const KIND_SHARE: u8 = 25;
 
 /// Bytes leave the observed process.
 pub const DIRECTION_EGRESS: u8 = 0;
@@ -96,6 +98,8 @@ pub const DATA_TOKEN: u8 = 1 << 4;
 pub const TLS_ONE_WAY: u8 = 1 << 5;
 /// `position` of a claim record is valid.
 pub const CLAIM_POSITION: u8 = 1 << 5;
+/// `position` of a claim record is the number of a stream (RFC 9113, 5.1.1).
+pub const CLAIM_STREAM: u8 = 1 << 6;
 /// The first positions of an opened record are valid.
 pub const OPENED_POSITIONS: u8 = 1 << 0;
 
@@ -316,7 +320,8 @@ pub struct ClaimEvent {
     pub task_parent: u64,
     /// As in [`DataEvent::turn`].
     pub turn: u32,
-    /// Position of the first byte that is written for the task, if the flag says so; else it is whatever comes next.
+    /// Position of the first byte that is written for the task, or the number of the stream, as the flags say; else it is
+    /// whatever comes next.
     pub position: u32,
 }
 

@@ -34,6 +34,17 @@ pub const MARK_ASK: u64 = 0x52e5;
 /// `kill(any, MARK_TLS, address)`: TLS moves bytes, as the [`TlsMark`] at the address says.
 pub const MARK_TLS: u64 = 0x52e6;
 
+/// `kill(SHARE_BASE + bytes, MARK_SHARE)`: so many bytes of what the thread writes next, behind those that were told so
+/// before, are written for the unit that it has taken. No bytes: nothing is shared any more.
+pub const MARK_SHARE: u64 = 0x52e7;
+/// `kill(SHARE_BASE + number, MARK_STREAM + descriptor)`: the stream of that number on the connection is made for the unit
+/// that the thread has taken.
+pub const MARK_STREAM: u64 = 0x5300_0000;
+/// Descriptors that can be told so.
+pub const MARK_STREAM_DESCRIPTORS: u64 = 1 << 24;
+/// Above every process id.
+pub const SHARE_BASE: u32 = 1 << 23;
+
 /// What a part inside a process tells of its TLS: plaintext, the ciphertext that it was or has become, both, or only that a
 /// socket begins to shake hands.
 #[repr(C)]

@@ -6,17 +6,17 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use bytes::{Bytes, BytesMut};
 use remora_abi::{
-    BeginningEvent, CLAIM_POSITION, CiphertextEvent, ClaimEvent, ClosedEvent, DATA_CONTEXT, DATA_COUNTED,
-    DATA_EOF, DATA_GOROUTINE, DATA_TOKEN, DIRECTION_EGRESS, DataEvent, EventHeader, ExecEvent,
+    BeginningEvent, CLAIM_POSITION, CLAIM_STREAM, CiphertextEvent, ClaimEvent, ClosedEvent, DATA_CONTEXT,
+    DATA_COUNTED, DATA_EOF, DATA_GOROUTINE, DATA_TOKEN, DIRECTION_EGRESS, DataEvent, EventHeader, ExecEvent,
     FAMILIES_COUNTED, FAMILY_DATAGRAM, FAMILY_INET, FAMILY_UNIX, ForkEvent, GiftEvent, KIND_ASK,
     KIND_BEGINNING, KIND_CIPHERTEXT, KIND_CLAIM, KIND_CLOSED, KIND_DATA, KIND_EXEC, KIND_EXIT, KIND_FORK,
-    KIND_GIFT, KIND_MAPPED, KIND_OPENED, KIND_PEER, KIND_PIPE, KIND_PLAINTEXT, KIND_SPAWN,
+    KIND_GIFT, KIND_MAPPED, KIND_OPENED, KIND_PEER, KIND_PIPE, KIND_PLAINTEXT, KIND_SHARE, KIND_SPAWN,
     KIND_STREAM_SERVED, KIND_STREAM_WRITTEN, KIND_TASK, KIND_TASK_END, KIND_THREAD, KIND_THREAD_END,
     KIND_TLS_END, KIND_WAKE, OPENED_POSITIONS, OpenedEvent, PeerEvent, PipeEvent, PlaintextEvent,
     ROLE_ACCEPTED, ROLE_CONNECTED, TLS_ONE_WAY, TaskEndEvent, TaskEvent, ThreadEvent, TlsEndEvent,
 };
 use remora_engine::event::{
-    Ciphertext, Claim, Closed, ConnectionId, Data, Direction, Endpoint, Event, EventKind, Executor,
+    Ciphertext, Claim, Claimed, Closed, ConnectionId, Data, Direction, Endpoint, Event, EventKind, Executor,
     FirstPositions, Insertion, Opened, PipeRead, Plaintext, Role, Task, TlsId,
 };
 
@@ -72,6 +72,7 @@ impl Decoder {
             KIND_WAKE => Ok(gift(&read(record)?, Handover::Wake)),
             KIND_STREAM_WRITTEN => Ok(stream(&read(record)?, StreamEvent::Written)),
             KIND_STREAM_SERVED => Ok(stream(&read(record)?, StreamEvent::Served)),
+            KIND_SHARE => Ok(share(&read(record)?)),
             KIND_ASK => Ok(gift(&read(record)?, Handover::Ask)),
             KIND_PIPE => pipe(&read(record)?),
             KIND_PLAINTEXT => self.plaintext(record),
@@ -132,6 +133,7 @@ impl Decoder {
             ends_record: ends_record != 0,
             continues: continues != 0,
             executor: executor(&header, data.task, data.task_parent, data.turn),
+            shares: Vec::new(),
         };
         Ok(Observation::Plaintext { plaintext, at_ns: header.time_ns, returned_ns })
     }
@@ -186,9 +188,13 @@ fn thread(event: &ThreadEvent) -> Observation {
 
 fn claim(event: &ClaimEvent) -> Observation {
     let ClaimEvent { header, task, task_parent, turn, position } = *event;
-    let from = (header.flags & CLAIM_POSITION != 0).then_some(position);
+    let what = match header.flags & (CLAIM_POSITION | CLAIM_STREAM) {
+        CLAIM_POSITION => Claimed::From(position),
+        CLAIM_STREAM => Claimed::Stream(position),
+        _ => Claimed::Next,
+    };
     let executor = executor(&header, task, task_parent, turn);
-    socket(&header, EventKind::Claimed(Claim { executor, from }))
+    socket(&header, EventKind::Claimed(Claim { executor, what }))
 }
 
 fn gift(event: &GiftEvent, handover: Handover) -> Observation {
@@ -201,6 +207,13 @@ fn stream(event: &GiftEvent, what: StreamEvent) -> Observation {
     let GiftEvent { header, token, task, task_parent, turn, number } = *event;
     let executor = executor(&header, task, task_parent, turn);
     Observation::Stream { what, executor, token, number, at_ns: header.time_ns }
+}
+
+fn share(event: &GiftEvent) -> Observation {
+    let GiftEvent { header, token, turn, number, .. } = *event;
+    let token = Some(token).filter(|token| *token != 0);
+    let executor = Executor { token, ..executor(&header, 0, 0, turn) };
+    Observation::Share { executor, length: number, at_ns: header.time_ns }
 }
 
 fn pipe(event: &PipeEvent) -> Result<Observation, Undecodable> {

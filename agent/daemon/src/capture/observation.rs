@@ -79,6 +79,15 @@ pub enum Observation {
         /// When, `CLOCK_MONOTONIC`.
         at_ns: u64,
     },
+    /// A part of what a thread writes next is written for a unit of work.
+    Share {
+        /// The thread, with the unit.
+        executor: Executor,
+        /// Bytes of it; none where nothing is shared any more.
+        length: u32,
+        /// When, `CLOCK_MONOTONIC`.
+        at_ns: u64,
+    },
     /// A worker process has read from a pipe.
     Pipe(PipeRead),
     /// A TLS library took plaintext, or gave some.
@@ -188,6 +197,7 @@ impl Observation {
             | Observation::HandoversLost { at_ns }
             | Observation::Gift { at_ns, .. }
             | Observation::Stream { at_ns, .. }
+            | Observation::Share { at_ns, .. }
             | Observation::Ciphertext { at_ns, .. }
             | Observation::TlsEnd { at_ns, .. }
             | Observation::Beginning { at_ns, .. } => Some(*at_ns),

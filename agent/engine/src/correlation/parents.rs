@@ -37,7 +37,7 @@ use proofs::Proofs;
 use pushes::Pushes;
 use receipts::Receipt;
 pub(super) use receipts::Receiving;
-use streams::Streams;
+use streams::{Streams, Writes};
 use tasks::Tasks;
 use threads::Threads;
 use turns::{Several, Turn};
@@ -228,6 +228,7 @@ impl Parents {
         self.freed.remove(&connection);
         self.claims.forget(connection);
         self.places.forget(connection);
+        self.streams.forget_connection(connection);
         if let Some(tgid) = self.blind.remove(&connection)
             && let Some(count) = self.blind_processes.get_mut(&tgid)
         {
@@ -295,10 +296,27 @@ impl Parents {
         executor: &Executor,
         at_ns: u64,
     ) {
+        let server = self.claimant(executor, at_ns);
+        self.places.claim(connection, from, server);
+    }
+
+    /// The stream of a number is made for `executor`; for nobody if that has neither a task nor a unit of work.
+    pub(super) fn claim_stream(
+        &mut self,
+        connection: ConnectionId,
+        number: u32,
+        executor: &Executor,
+        at_ns: u64,
+    ) {
+        let server = self.claimant(executor, at_ns);
+        self.streams.write(Writes::Connection(connection), number.into(), server);
+    }
+
+    /// Returns for which request something is claimed. The unit's number may mean another one by the time it is written.
+    fn claimant(&mut self, executor: &Executor, at_ns: u64) -> Option<ExchangeId> {
         let is_anybody = executor.task.is_some() || executor.token.is_some();
-        // The unit's number may mean another one by the time the bytes are written.
         let found = if is_anybody { self.of_executor(executor, None, at_ns) } else { None };
-        self.places.claim(connection, from, found.map(|found| found.server));
+        found.map(|found| found.server)
     }
 
     /// A unit of work has read something on behalf of a request, or of none that is known.

@@ -1,6 +1,6 @@
 //! Connections that carry TLS: their plaintext takes the place of their bytes.
 
-use super::{Connection, Engine};
+use super::{Connection, Engine, shares};
 use crate::command::Command;
 use crate::connection::{Stamp, Stream};
 use crate::event::{Ciphertext, ConnectionId, Data, Direction, Endpoint, Opened, Plaintext, Role, TlsId};
@@ -56,6 +56,9 @@ impl Engine {
             return;
         }
         let Some(mut plaintext) = self.joins.put_together(plaintext) else { return };
+        if plaintext.direction == Direction::Egress {
+            plaintext.shares = self.shares.take(&plaintext.executor, plaintext.length);
+        }
         let object = plaintext.tls;
         if let Some(id) = plaintext.connection {
             if self.may_join(id, at_ns) {
@@ -225,7 +228,8 @@ impl Engine {
         }
         self.correlation.conclude(&plaintext.executor);
         self.spans.extend(std::iter::from_fn(|| self.correlation.poll_late()));
-        let Plaintext { direction, position, reverse_position, length, bytes, executor, .. } = plaintext;
+        let Plaintext { direction, position, reverse_position, length, bytes, executor, shares, .. } =
+            plaintext;
         let data = Data {
             direction,
             position,
@@ -237,7 +241,9 @@ impl Engine {
             executor,
             peer: None,
         };
-        self.moved(id, data, at_ns);
+        for part in shares::divide(data, &shares) {
+            self.moved(id, part, at_ns);
+        }
     }
 
     /// Takes in bytes of a connection that carries TLS.

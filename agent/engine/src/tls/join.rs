@@ -291,6 +291,7 @@ mod tests {
             ends_record: false,
             continues: false,
             executor: Executor::default(),
+            shares: Vec::new(),
         }
     }
 

@@ -276,6 +276,7 @@ mod tests {
             ends_record,
             continues: false,
             executor: Executor::default(),
+            shares: Vec::new(),
         };
         reads.read(&read, at_ns, MEASURE, true).segment.wire.map(|wire| wire.position)
     }

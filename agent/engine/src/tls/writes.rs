@@ -322,6 +322,7 @@ mod tests {
             ends_record: false,
             continues: false,
             executor: Executor { tid: 1, ..Executor::default() },
+            shares: Vec::new(),
         };
         writes.push(plaintext, at_ns, at_ns);
     }

@@ -208,6 +208,7 @@ impl World {
             ends_record: ends,
             continues: false,
             executor: end.executor,
+            shares: Vec::new(),
         };
         end.counts[own] = end.counts[own].wrapping_add(bytes.len() as u32);
         plaintext
@@ -472,6 +473,9 @@ impl Chaos {
                 self.engine.handle_event(Event { connection: self.connection, at_ns: self.now_ns, kind });
             }
             5..9 => {
+                if dice.roll(4) == 0 {
+                    self.engine.handle_share(&Executor::default(), length);
+                }
                 let plaintext = Plaintext {
                     tls,
                     connection: (dice.roll(2) == 0).then_some(self.connection),
@@ -483,6 +487,7 @@ impl Chaos {
                     ends_record: dice.roll(2) == 0,
                     continues: false,
                     executor: Executor::default(),
+                    shares: Vec::new(),
                 };
                 self.engine.handle_plaintext(plaintext, self.now_ns);
             }

@@ -2,8 +2,9 @@
 //! *takes* it. Who does so is told by probes, or by a part inside the process.
 
 use remora_abi::{
-    CLAIM_POSITION, ClaimEvent, DATA_TOKEN, GiftEvent, KIND_ASK, KIND_CLAIM, KIND_GIFT, Loss, MARK_ASK,
-    MARK_CLAIM, MARK_GIVE, MARK_LEAVE, MARK_TAKE, MARK_TLS, ProcessPolicy,
+    CLAIM_POSITION, CLAIM_STREAM, ClaimEvent, DATA_TOKEN, GiftEvent, KIND_ASK, KIND_CLAIM, KIND_GIFT,
+    KIND_SHARE, Loss, MARK_ASK, MARK_CLAIM, MARK_GIVE, MARK_LEAVE, MARK_SHARE, MARK_STREAM,
+    MARK_STREAM_DESCRIPTORS, MARK_TAKE, MARK_TLS, ProcessPolicy, SHARE_BASE,
 };
 
 use super::Task;
@@ -46,17 +47,18 @@ pub(super) fn tell(kind: u8, token: u64, number: u32, giver: Task) {
     }
 }
 
-/// What is written to a socket from some position on is written for this unit of work; 0 for none.
+/// What is written to a socket from so many bytes ahead on, or the stream of a number, is written for this unit of work; 0
+/// for none. `what` is the flag that says which.
 ///
 /// A program of its own for the verifier, which would go through all of it again for each way that leads here.
 #[inline(never)]
-fn claim(token: u64, descriptor: u64, ahead: u32) {
+fn claim(token: u64, descriptor: u64, what: u8, number: u32) {
     let Some(found) = find(descriptor) else { return };
-    let position = written_position(&found).wrapping_add(ahead);
+    let position = if what == CLAIM_STREAM { number } else { written_position(&found).wrapping_add(number) };
     let now_ns = read::now_ns();
     let is_told = emit::record::<ClaimEvent>(|event| {
         event.header = emit::header(KIND_CLAIM, now_ns);
-        event.header.flags = if token == 0 { CLAIM_POSITION } else { CLAIM_POSITION | DATA_TOKEN };
+        event.header.flags = if token == 0 { what } else { what | DATA_TOKEN };
         event.header.family = found.family;
         event.header.inode = found.inode;
         event.header.sock = found.sock;
@@ -70,16 +72,33 @@ fn claim(token: u64, descriptor: u64, ahead: u32) {
     }
 }
 
+/// So many bytes of what the running thread writes next are written for the unit that it has taken.
+#[inline(always)]
+fn share(bytes: u32) {
+    tell(KIND_SHARE, taken(), bytes, Task::UNKNOWN);
+}
+
+/// Returns the unit of work that the running thread has taken; 0 for none.
+#[inline(always)]
+fn taken() -> u64 {
+    thread::known().map_or(0, |thread| thread.token)
+}
+
 /// Handles `kill(token, mark)`. The signal is none, so that the kernel does nothing with it.
 #[inline(always)]
 pub(crate) fn marked(registers: &Registers) {
     let (token, mark) = (registers.first(), registers.second());
-    if !(MARK_TAKE..=MARK_TLS).contains(&mark) {
+    let descriptor = mark.wrapping_sub(MARK_STREAM);
+    let is_stream = descriptor < MARK_STREAM_DESCRIPTORS;
+    if !is_stream && !(MARK_TAKE..=MARK_SHARE).contains(&mark) {
         return;
     }
     let Some(process) = observed_process() else { return };
     if process.has_tokens == 0 {
         return;
+    }
+    if is_stream {
+        return claim(taken(), descriptor, CLAIM_STREAM, (token as u32).wrapping_sub(SHARE_BASE));
     }
     match mark {
         MARK_TAKE => take(token),
@@ -87,7 +106,11 @@ pub(crate) fn marked(registers: &Registers) {
         MARK_LEAVE => take(0),
         MARK_TLS => tls::marked(registers.third()),
         MARK_ASK => tell(KIND_ASK, token, 0, Task::UNKNOWN),
-        _ => claim(if mark == MARK_CLAIM { token } else { 0 }, registers.third(), registers.fourth() as u32),
+        MARK_SHARE => share((token as u32).wrapping_sub(SHARE_BASE)),
+        _ => {
+            let unit = if mark == MARK_CLAIM { token } else { 0 };
+            claim(unit, registers.third(), CLAIM_POSITION, registers.fourth() as u32);
+        }
     }
 }
 

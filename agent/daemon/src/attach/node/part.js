@@ -9,16 +9,21 @@
   "use strict";
 
   const KEY = Symbol.for("remora.part");
-  const VERSION = 3;
+  const VERSION = 4;
   const TAKE = 0x52e0;
   const GIVE = 0x52e1;
   const LEAVE = 0x52e2;
   const ASK = 0x52e5;
+  const SHARE = 0x52e7;
+  const STREAM = 0x53000000;
+  const MAX_DESCRIPTOR = 0xffffff;
   // Above every process id, so that the system call finds nobody; and Node compares with its own.
   const FIRST_TOKEN = 1 << 23;
   const TOKENS_OF_THREAD = 1 << 24;
   const THREADS = 63;
   const NOBODY = undefined;
+  // Writes that wait for more are nobody's.
+  const MAX_SHARES = 256;
 
   function detach() {
     const present = process[KEY];
@@ -53,6 +58,7 @@
     const channels = require("diagnostics_channel");
     const { threadId, Worker } = require("worker_threads");
     const http = require("http");
+    const http2 = require("http2");
     const net = require("net");
 
     // ---- the kernel's side -----------------------------------------------------------------------------------------
@@ -164,7 +170,7 @@
       return runFor(NOBODY, push, this, parameters);
     });
 
-    // Whose bytes wait in a socket, if all are the same one's; and whose wait for its connection.
+    // Whose bytes wait in a socket, write by write; and whose wait for its connection.
     const waiting = new WeakMap();
     const opening = new WeakMap();
     // The socket whose `write` runs, and whether it has reached the handle.
@@ -187,7 +193,9 @@
 
     function wait(socket) {
       const owner = writer(socket);
-      waiting.set(socket, waiting.has(socket) && waiting.get(socket) !== owner ? NOBODY : owner);
+      const owners = waiting.get(socket);
+      if (owners === undefined) waiting.set(socket, [owner]);
+      else if (owners.length <= MAX_SHARES) owners.push(owners.length < MAX_SHARES ? owner : NOBODY);
     }
 
     function writer(socket) {
@@ -199,22 +207,93 @@
 
     replace(net.Socket.prototype, "_writeGeneric", (writeGeneric) => function (...parameters) {
       if (!isAtWork || !isClient(this)) return Reflect.apply(writeGeneric, this, parameters);
-      const token = bytesOwner(this);
-      if (!this.connecting) return callUnder(token, writeGeneric, this, parameters);
+      const owners = bytesOwners(this);
+      if (!this.connecting) return writeFor(owners, writeGeneric, this, parameters);
       // It is called again when the connection is there.
-      opening.set(this, token);
+      opening.set(this, owners);
       return Reflect.apply(writeGeneric, this, parameters);
     });
 
-    function bytesOwner(socket) {
+    function bytesOwners(socket) {
       if (writing === socket && !hasReached) {
         hasReached = true;
-        return writer(socket);
+        return [writer(socket)];
       }
       const kept = opening.has(socket) ? opening : waiting;
-      const token = kept.get(socket);
+      const owners = kept.get(socket) ?? [];
       kept.delete(socket);
-      return token;
+      return owners;
+    }
+
+    function writeFor(owners, writeGeneric, socket, parameters) {
+      const [first, ...others] = owners;
+      if (others.every((owner) => owner === first)) return callUnder(first, writeGeneric, socket, parameters);
+      const [isSeveral, chunks] = parameters;
+      // What was not queued would shift what was.
+      const isKnown = isSeveral && chunks.length === owners.length && owners.length <= MAX_SHARES;
+      if (!isKnown) return callUnder(NOBODY, writeGeneric, socket, parameters);
+      const before = taken;
+      chunks.forEach(({ chunk, encoding }, index) => {
+        const length = Buffer.byteLength(chunk, encoding);
+        if (length === 0) return;
+        if (owners[index] !== taken) take(owners[index]);
+        kill(FIRST_TOKEN + length, SHARE);
+      });
+      take(NOBODY);
+      try {
+        return Reflect.apply(writeGeneric, socket, parameters);
+      } finally {
+        kill(FIRST_TOKEN, SHARE);
+        take(before);
+      }
+    }
+
+    // ---- streams of HTTP/2 -----------------------------------------------------------------------------------------
+
+    // Node writes them later, those of all together.
+    const streams = new WeakMap();
+    const prototypes = new WeakSet();
+
+    replace(http2, "connect", (connect) => function (...parameters) {
+      const session = Reflect.apply(connect, this, parameters);
+      if (isAtWork) once(Object.getPrototypeOf(session), replaceRequest);
+      return session;
+    });
+
+    function once(prototype, act) {
+      if (prototypes.has(prototype)) return;
+      prototypes.add(prototype);
+      act(prototype);
+    }
+
+    function replaceRequest(prototype) {
+      replace(prototype, "request", (request) => function (...parameters) {
+        const stream = Reflect.apply(request, this, parameters);
+        const token = present();
+        if (!isAtWork || token === NOBODY) return stream;
+        once(Object.getPrototypeOf(stream), replaceEmit);
+        streams.set(stream, token);
+        if (stream.id === undefined) stream.once("ready", () => tellStream(this, stream, token));
+        else tellStream(this, stream, token);
+        return stream;
+      });
+    }
+
+    // What a stream tells, it tells whom it was asked for by.
+    function replaceEmit(prototype) {
+      replace(prototype, "emit", (emit) => function (...parameters) {
+        return runFor(streams.get(this), emit, this, parameters);
+      });
+    }
+
+    function tellStream(session, stream, token) {
+      try {
+        const descriptor = session.socket?._handle?.fd;
+        if (!(descriptor >= 0 && descriptor <= MAX_DESCRIPTOR && stream.id < FIRST_TOKEN)) return;
+        callUnder(token, kill, undefined, [FIRST_TOKEN + stream.id, STREAM + descriptor]);
+      } catch {
+        // The connection is gone.
+      }
     }
 
     // What a worker thread says is nobody's too: it may have been made for one request, and answer another.
@@ -248,6 +327,13 @@
         const queued = parameters[index];
         if (queued === null || typeof queued !== "object") return Reflect.apply(method, this, parameters);
         return runFor(adopt(queued), method, this, parameters);
+      });
+    }
+
+    // A method is called for whom its object was first seen with.
+    function own(target, name) {
+      replace(target, name, (method) => function (...parameters) {
+        return runFor(adopt(this), method, this, parameters);
       });
     }
 
@@ -308,11 +394,18 @@
         });
       }],
       [/\/ioredis\/built\/[Pp]ipeline\.js$/, (exports) => carry((exports.default ?? exports).prototype, "sendCommand", 0)],
+      // Calls wait for names and connections, and go on when those come.
+      [/\/@grpc\/grpc-js\/build\/src\/resolving-call\.js$/, ({ ResolvingCall }) => {
+        own(ResolvingCall.prototype, "start");
+        own(ResolvingCall.prototype, "getConfig");
+      }],
+      [/\/@grpc\/grpc-js\/build\/src\/load-balancing-call\.js$/, ({ LoadBalancingCall }) => {
+        own(LoadBalancingCall.prototype, "start");
+        own(LoadBalancingCall.prototype, "doPick");
+      }],
       [/\/mysql2\/lib\/(base\/)?connection\.js$/, (Connection) => carry(Connection.prototype, "addCommand", 0)],
       [/\/mysql2\/lib\/commands\/command\.js$/, (Command) => {
-        replace(Command.prototype, "execute", (execute) => function (...parameters) {
-          return runFor(adopt(this), execute, this, parameters);
-        });
+        own(Command.prototype, "execute");
       }],
       [/\/mysql2\/lib\/(base\/)?pool\.js$/, (Pool) => bind(Pool.prototype, "getConnection")],
       [/\/bullmq\/dist\/cjs\/classes\/worker\.js$/, ({ Worker }) => {

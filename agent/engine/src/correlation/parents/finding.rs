@@ -33,7 +33,7 @@ impl Parents {
         peer: &Endpoint,
     ) -> Option<Found> {
         let Started { first, content, .. } = started;
-        if let Some(found) = self.of_stream(&first.executor, started.number) {
+        if let Some(found) = self.of_stream(connection, &first.executor, started.number) {
             return found;
         }
         if started.is_relayed {

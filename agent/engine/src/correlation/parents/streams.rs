@@ -1,7 +1,7 @@
-//! Streams of connections that one goroutine writes, or reads, for all others (grpc-go).
+//! Streams of connections that are written, or read, by one for all others.
 //!
-//! Who asks for a stream hands its header over; the goroutine that writes the connection tells which header it has made
-//! into which stream. At the other end, the goroutine that serves a stream tells which of those it is that its maker has
+//! In Go (grpc-go), who asks for a stream hands its header over; the goroutine that writes the connection tells which header
+//! it has made into which stream. In Node, who asks for a stream tells its number. At the other end, the goroutine that serves a stream tells which of those it is that its maker has
 //! read.
 
 use std::collections::VecDeque;
@@ -10,7 +10,7 @@ use foldhash::HashMap;
 
 use super::goroutines::Goroutine;
 use super::{Found, Key, MAX_REMEMBERED, Parents};
-use crate::event::{Executor, Task};
+use crate::event::{ConnectionId, Executor, Task};
 use crate::pairing::ExchangeId;
 use crate::span::Evidence;
 
@@ -20,14 +20,23 @@ const MAX_STREAMS: usize = 1_024;
 /// Sweeps that a writer is remembered in which it writes no header. It is known again by the next one.
 const MAX_IDLE_SWEEPS: u32 = 64;
 
-/// For whom goroutines write the streams of their connections.
+/// By what it is known that something is written for others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Writes {
+    /// By who writes it.
+    Goroutine(Goroutine),
+    /// By where.
+    Connection(ConnectionId),
+}
+
+/// For whom the streams of connections are written.
 #[derive(Debug, Default)]
 pub(super) struct Streams {
-    writers: HashMap<Goroutine, Writer>,
+    writers: HashMap<Writes, Writer>,
     over_limit: u64,
 }
 
-/// A goroutine that writes for others.
+/// What is written for others.
 #[derive(Debug, Default)]
 struct Writer {
     /// Those that somebody is known to have asked for, by number.
@@ -42,8 +51,8 @@ struct Stream {
 }
 
 impl Streams {
-    /// A goroutine writes a stream's header for a request, or for none that is known.
-    fn write(&mut self, writer: Goroutine, number: u64, server: Option<ExchangeId>) {
+    /// A stream's header is written for a request, or for none that is known.
+    pub(super) fn write(&mut self, writer: Writes, number: u64, server: Option<ExchangeId>) {
         if self.writers.len() >= MAX_REMEMBERED && !self.writers.contains_key(&writer) {
             self.over_limit += self.writers.len() as u64;
             self.writers.clear();
@@ -58,7 +67,7 @@ impl Streams {
     }
 
     /// Returns for whom a stream was written, if its writer is one that writes for others: perhaps for nobody.
-    fn take(&mut self, writer: Goroutine, number: u64) -> Option<Option<ExchangeId>> {
+    fn take(&mut self, writer: Writes, number: u64) -> Option<Option<ExchangeId>> {
         let streams = &mut self.writers.get_mut(&writer)?.streams;
         // Numbers only grow: what is behind was not seen on the wire.
         while streams.front().is_some_and(|stream| stream.number < number) {
@@ -86,7 +95,12 @@ impl Streams {
 
     /// Forgets the goroutines of a process that is gone.
     pub(super) fn forget_process(&mut self, tgid: u32) {
-        self.writers.retain(|(owner, _), _| *owner != tgid);
+        self.writers.retain(|writer, _| !matches!(writer, Writes::Goroutine((owner, _)) if *owner == tgid));
+    }
+
+    /// Forgets a connection.
+    pub(super) fn forget_connection(&mut self, connection: ConnectionId) {
+        self.writers.remove(&Writes::Connection(connection));
     }
 
     /// Returns how many writers were forgotten because there were too many.
@@ -105,7 +119,7 @@ impl Parents {
     ) {
         let Some(Task::Goroutine { id, .. }) = writer.task else { return };
         let server = self.gifts.remove(&(writer.tgid, header)).map(|(server, _)| server);
-        self.streams.write((writer.tgid, id), number, server);
+        self.streams.write(Writes::Goroutine((writer.tgid, id)), number, server);
     }
 
     /// A goroutine serves a stream of those that its maker has read.
@@ -130,17 +144,25 @@ impl Parents {
     }
 
     /// Returns the request for which a stream was written, if its writer is one that writes for others.
-    pub(super) fn of_stream(&mut self, writer: &Executor, number: Option<u64>) -> Option<Option<Found>> {
-        let Some(Task::Goroutine { id, .. }) = writer.task else { return None };
-        let server = self.streams.take((writer.tgid, id), number?)?;
+    pub(super) fn of_stream(
+        &mut self,
+        connection: ConnectionId,
+        writer: &Executor,
+        number: Option<u64>,
+    ) -> Option<Option<Found>> {
+        let (writes, evidence) = match writer.task {
+            Some(Task::Goroutine { id, .. }) => (Writes::Goroutine((writer.tgid, id)), Evidence::Goroutine),
+            _ => (Writes::Connection(connection), Evidence::Task),
+        };
+        let server = self.streams.take(writes, number?)?;
         let server = server.filter(|server| self.servers.contains_key(server));
-        Some(server.map(|server| Found { server, evidence: Evidence::Goroutine }))
+        Some(server.map(|server| Found { server, evidence }))
     }
 
     /// Returns whether a goroutine writes streams for others.
     pub(super) fn writes_for_others(&self, executor: &Executor) -> bool {
         let Some(Task::Goroutine { id, .. }) = executor.task else { return false };
-        self.streams.writers.contains_key(&(executor.tgid, id))
+        self.streams.writers.contains_key(&Writes::Goroutine((executor.tgid, id)))
     }
 }
 
@@ -148,7 +170,7 @@ impl Parents {
 mod tests {
     use super::*;
 
-    const WRITER: Goroutine = (1, 7);
+    const WRITER: Writes = Writes::Goroutine((1, 7));
     const ONE: Option<ExchangeId> = Some(ExchangeId(1));
 
     #[test]
@@ -162,9 +184,21 @@ mod tests {
         assert_eq!(streams.take(WRITER, 1), Some(None), "it was behind");
         assert_eq!(streams.take(WRITER, 5), Some(ONE));
         assert_eq!(streams.take(WRITER, 5), Some(None), "once");
-        assert_eq!(streams.take((1, 8), 5), None);
+        assert_eq!(streams.take(Writes::Goroutine((1, 8)), 5), None);
         streams.forget_process(1);
         assert_eq!(streams.take(WRITER, 7), None);
+    }
+
+    #[test]
+    fn streams_of_a_connection_go_with_it() {
+        let mut streams = Streams::default();
+        let connection = |sock| Writes::Connection(ConnectionId { sock, inode: 1 });
+        streams.write(connection(1), 1, ONE);
+        streams.forget_process(1);
+        assert_eq!(streams.take(connection(2), 1), None);
+        assert_eq!(streams.take(connection(1), 1), Some(ONE));
+        streams.forget_connection(ConnectionId { sock: 1, inode: 1 });
+        assert_eq!(streams.take(connection(1), 3), None);
     }
 
     #[test]

@@ -1,12 +1,18 @@
-//! What it costs a server to have what it encrypts looked at: requests a second at saturation, and where the time goes.
+//! What it costs a server to have what it encrypts looked at: requests a second at saturation, and where the time goes. Of
+//! JSSE it is the time on the processor of the thread that encrypts, by `tests/apps/tls/Cost.java`.
+
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use aya::sys::{Stats, enable_stats};
 use remora_tests::certificates::Certificates;
 use remora_tests::figure;
 use remora_tests::remora::Agent;
-use remora_tests::servers::{TlsService, TlsStack};
+use remora_tests::running::Running;
+use remora_tests::scratch::Scratch;
+use remora_tests::servers::{self, TlsService, TlsStack};
 use remora_tests::sink::Sink;
+use remora_tests::wait;
 
 use crate::bpf::{Runs, runs};
 use crate::throughput::{LOADS, compare, wrk};
@@ -19,6 +25,12 @@ const STACKS: [(TlsStack, &str, &str); 3] = [
 ];
 /// Beginnings of the names of programs that run at functions of TLS libraries.
 const PROGRAMS: [&str; 2] = ["tls_", "bio_"];
+/// Bytes that are encrypted and decrypted by JSSE at once.
+const MESSAGE_BYTES: &str = "200";
+/// Lines that the JVM's compiler is given to get used to other code, and those that count after them.
+const WARMING: usize = 12;
+const COUNTED: usize = 8;
+const WITHIN: Duration = Duration::from_secs(180);
 
 pub(crate) fn run(rounds: usize) -> Result<()> {
     let certificates = Certificates::make()?;
@@ -28,7 +40,46 @@ pub(crate) fn run(rounds: usize) -> Result<()> {
         compare(name, &["--tls"], rounds, || wrk(&url))?;
         pairs(name, writing, rounds, &url)?;
     }
+    java(rounds, &certificates)
+}
+
+/// Measures what a thread's `wrap` and `unwrap` cost without a part in the JVM, and with one that tells of them.
+fn java(rounds: usize, certificates: &Certificates) -> Result<()> {
+    let (scratch, sink) = (Scratch::new("cost")?, Sink::start()?);
+    let mut command = servers::java("tls/Cost.java")?;
+    command.arg(certificates.key()).arg(certificates.certificate()).arg(certificates.authority());
+    command.arg(MESSAGE_BYTES);
+    let engines = Running::start("cost", &scratch, &mut command)?;
+    let (mut without, mut with, mut more) = (Vec::new(), Vec::new(), Vec::new());
+    for round in 0..rounds {
+        eprintln!("tls: JSSE, round {} of {rounds}", round + 1);
+        let bare = median_of_next(&engines)?;
+        let agent = Agent::with_flags(sink.address(), &[], &["--attach", "jvm"])?;
+        let attached = "remora_agent_attached{platform=\"jvm\"} 1";
+        wait::until("the part is in the JVM", WITHIN, || {
+            Ok(agent.metrics()?.contains(attached).then_some(()))
+        })?;
+        let seen = median_of_next(&engines)?;
+        without.push(bare);
+        with.push(seen);
+        more.push(seen - bare);
+    }
+    figure::print("JSSE: wrap and unwrap without agent", "ns", &without);
+    figure::print("JSSE: wrap and unwrap with the part", "ns", &with);
+    figure::print("JSSE: what the part costs a wrap and unwrap", "ns", &more);
     Ok(())
+}
+
+/// Returns the median of what the program prints from now on, once it has got used to what has changed.
+fn median_of_next(engines: &Running) -> Result<f64> {
+    let begin = engines.printed().lines().count() + WARMING;
+    let mut counted: Vec<f64> = wait::until("the engines have gone on", WITHIN, || {
+        let printed = engines.printed();
+        let lines: Vec<&str> = printed.lines().skip(begin).take(COUNTED).collect();
+        Ok((lines.len() == COUNTED).then(|| lines.iter().filter_map(|line| line.parse().ok()).collect()))
+    })?;
+    counted.sort_by(f64::total_cmp);
+    counted.get(counted.len() / 2).copied().context("the program printed no figures")
 }
 
 /// Counts for each write what runs at the library's functions for it and for what is read before it: a request and its

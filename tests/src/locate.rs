@@ -56,6 +56,11 @@ pub fn tls(name: &str) -> Result<PathBuf> {
     })
 }
 
+/// Returns the path of a JVM: the host's is of version 17.
+pub fn java(version: u32) -> Result<PathBuf> {
+    if version == 17 { program("java") } else { tls(&format!("java-{version}/java")) }
+}
+
 /// Debian keeps PostgreSQL's server programs out of `PATH`, one folder for each version; the newest comes first.
 fn postgres_folders() -> Vec<PathBuf> {
     let Ok(versions) = std::fs::read_dir("/usr/lib/postgresql") else {

@@ -41,7 +41,7 @@ pub use rabbitmq::Rabbitmq;
 pub use recorded::RecordedServer;
 pub use redis::Redis;
 pub use redis_cluster::RedisCluster;
-pub use tls_service::{JavaClient, Stack as TlsStack, TlsService, grpc_java, rustls};
+pub use tls_service::{JavaClient, Stack as TlsStack, TlsService, any_java, grpc_java, java, rustls};
 pub use tokio_service::TokioService;
 
 use std::time::Duration;

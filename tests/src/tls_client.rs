@@ -40,6 +40,12 @@ pub enum Way {
     Wget,
     /// grpc-java with Netty inside.
     GrpcJava,
+    /// Java's own TLS, "engine" or "socket" (by `HttpsURLConnection`), in a JVM of this version.
+    AnyJava(u32, &'static str),
+    /// Java's `HttpClient`.
+    HttpClient,
+    /// pgjdbc, which checks the server's certificate and name.
+    Pgjdbc,
     /// librdkafka in Python: one producer for all that is under way at once.
     Librdkafka,
 }
@@ -143,6 +149,22 @@ fn command(way: Way) -> Result<Command> {
         Way::GrpcJava => {
             let mut command = super::servers::grpc_java()?;
             command.arg("ask");
+            command
+        }
+        Way::AnyJava(version, way) => {
+            let mut command = super::servers::any_java(version)?;
+            command.args(["ask", way]);
+            command
+        }
+        Way::HttpClient => {
+            let mut command = super::servers::java("tls/Jsse.java")?;
+            command.arg("ask");
+            command
+        }
+        Way::Pgjdbc => {
+            let mut command = Command::new(locate::java(17)?);
+            command.args(["-Xmx256m", "-cp"]).arg(locate::testenv().join("jdbc/*"));
+            command.arg(apps.join("Pg.java"));
             command
         }
     })

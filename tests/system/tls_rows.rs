@@ -32,6 +32,11 @@ const WITHIN: Duration = Duration::from_secs(60);
 #[derive(Clone, Copy)]
 struct Program(&'static str, &'static str, &'static str);
 
+/// In place of a file: Java's own TLS, which a part inside tells.
+const JSSE: &str = "JSSE";
+/// What has the agent put parts into JVMs.
+const WITH_PARTS: [&str; 2] = ["--attach", "jvm"];
+
 /// Which server is asked.
 #[derive(Clone, Copy, Debug)]
 enum Service {
@@ -43,6 +48,8 @@ enum Service {
     FerretDb,
     Rabbitmq,
     Kafka,
+    /// The same, when there is a part in its JVM.
+    KafkaAttached,
 }
 
 /// A server that runs as long as this is kept.
@@ -93,9 +100,9 @@ impl Service {
                 let server = Rabbitmq::start_encrypted(certificates)?;
                 served("amqps://", "", server.address(), None, Box::new(server))
             }
-            Service::Kafka => {
+            Service::Kafka | Service::KafkaAttached => {
                 let server = Kafka::start_encrypted(certificates)?;
-                served("", "", server.address(), None, Box::new(server))
+                served("", "", server.address(), Some(server.id()), Box::new(server))
             }
         })
     }
@@ -150,8 +157,13 @@ struct Asked {
 
 /// Has each client ask its server, and checks that all requests are found at both ends, and each with its own caller.
 fn check(pairs: &[Pair]) {
+    check_with(&[], pairs);
+}
+
+/// Does so with flags of the agent.
+fn check_with(flags: &[&str], pairs: &[Pair]) {
     let certificates = Certificates::make().unwrap();
-    let mut remora = Remora::start().unwrap();
+    let mut remora = Remora::with_flags(flags).unwrap();
     let asked: Vec<Asked> = pairs.iter().map(|pair| ask(pair, &certificates, &remora)).collect();
     let bridge = remora.finish().unwrap().clone();
     let wrong: Vec<String> = asked.iter().filter_map(|asked| compare(asked, &bridge).err()).collect();
@@ -175,6 +187,7 @@ fn library(program: &Program, id: u32) -> Library {
     let Program(name, _, part) = program;
     let words: Vec<&str> = part.split(' ').collect();
     match words[..] {
+        [JSSE] => Library::named(JSSE, "none: its records are made in Java"),
         // It lives for a moment only.
         [linked, part] => Library::of_file(&linked_with(linked, part).unwrap().expect(name)).unwrap(),
         _ => Library::of_process(id, part).unwrap(),
@@ -231,7 +244,10 @@ fn compare(asked: &Asked, bridge: &Bridge) -> Result<(), String> {
     let what = &asked.what;
     let spans = bridge.spans_of_server(asked.address).map_err(|error| format!("{what}: {error:#}"))?;
     // Records have no numbers that are told; each is sent by itself.
-    let is_record = |span: &Span| span.text("messaging.destination.name") == Some("users") && is_call(span);
+    let is_record = |span: &Span| {
+        let is_sent = is_call(span) || asked.hidden.is_none() && span.kind == "server";
+        span.text("messaging.destination.name") == Some("users") && is_sent
+    };
     let is_counted = |span: &&Span| is_record(span) || user(span).is_some_and(|user| user != 0);
     let counted: Vec<&Span> = spans.iter().filter(is_counted).collect();
     let (clients, servers): (Vec<&Span>, Vec<&Span>) = counted.into_iter().partition(|span| is_call(span));
@@ -417,6 +433,70 @@ fn grpc_java() {
     )]);
 }
 
+/// Both ends in one version of Java, each on either of JSSE's interfaces.
+fn java(version: u32, names: [&'static str; 4], runtime: &'static str) {
+    let [engine_server, socket_client, socket_server, engine_client] =
+        names.map(|name| Program(name, runtime, JSSE));
+    check_with(
+        &WITH_PARTS,
+        &[
+            both(
+                Stack::AnyJava(version, "engine"),
+                engine_server,
+                Way::AnyJava(version, "socket"),
+                socket_client,
+            ),
+            both(
+                Stack::AnyJava(version, "socket"),
+                socket_server,
+                Way::AnyJava(version, "engine"),
+                engine_client,
+            ),
+        ],
+    );
+}
+
+macro_rules! java {
+    ($test:ident, $version:literal) => {
+        #[test]
+        #[ignore = "needs root"]
+        fn $test() {
+            let names = [
+                concat!("SSLEngine, server, Java ", $version),
+                concat!("HttpsURLConnection (SSLSocket), Java ", $version),
+                concat!("SSLSocket, server, Java ", $version),
+                concat!("SSLEngine, client, Java ", $version),
+            ];
+            java($version, names, "Java, with --attach jvm");
+        }
+    };
+}
+
+java!(java_8, 8);
+java!(java_11, 11);
+java!(java_17, 17);
+java!(java_21, 21);
+java!(java_25, 25);
+
+#[test]
+#[ignore = "needs root"]
+fn java_programs() {
+    let attached = "Java, with --attach jvm";
+    let pgjdbc = Program("pgjdbc, sslmode=verify-full", attached, JSSE);
+    check_with(
+        &WITH_PARTS,
+        &[
+            both(
+                Stack::JavaEngine,
+                Program("HttpsServer of the JDK", attached, JSSE),
+                Way::HttpClient,
+                Program("HttpClient of the JDK", attached, JSSE),
+            ),
+            Pair { service: Service::Postgres, way: Way::Pgjdbc, server: None, client: Some(pgjdbc) },
+        ],
+    );
+}
+
 /// A client in Python, of which only the server is of interest where there is no line for it.
 const fn database(
     service: Service,
@@ -483,6 +563,16 @@ fn amqp() {
 fn kafka() {
     let client = Program("confluent-kafka (librdkafka)", "Python, C", "librdkafka");
     check(&[Pair { service: Service::Kafka, way: Way::Librdkafka, server: None, client: Some(client) }]);
+}
+
+#[test]
+#[ignore = "needs root"]
+fn kafka_attached() {
+    let broker = Program("Kafka, the broker, with the part", "Java, with --attach jvm", JSSE);
+    check_with(
+        &WITH_PARTS,
+        &[Pair { service: Service::KafkaAttached, way: Way::Librdkafka, server: Some(broker), client: None }],
+    );
 }
 
 /// What has no symbols is not seen, and `remora explain` says so.

@@ -127,6 +127,9 @@ fn against_the_host(targets: &[&str], filter: &[String]) -> Result<()> {
     } else {
         step("not root: the tests that load BPF programs are counted as ignored");
     }
+    if let Some(missing) = environment::java::missing() {
+        filter.extend(["--skip".to_owned(), missing]);
+    }
     // Several tests count what the whole host does.
     filter.push("--test-threads=1".to_owned());
     run_tests("run the suites against this host", &mut command, &filter)

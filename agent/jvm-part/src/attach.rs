@@ -9,8 +9,8 @@ use crate::jni::{Env, Failed, Machine, Object, Tools};
 use crate::{helper, hooks, jsse, natives, threads};
 
 /// Name of the helper class, as the JVM's functions want it.
-const HELPER: &CStr = c"java/lang/RemoraHandOver3";
-const NATIVE: &CStr = c"remora/HandOver3";
+const HELPER: &CStr = c"java/lang/RemoraHandOver4";
+const NATIVE: &CStr = c"remora/HandOver4";
 const _: () = assert!(HELPER.count_bytes() == hooks::HELPER.len());
 const _: () = assert!(NATIVE.count_bytes() == helper::NATIVE.len());
 
@@ -72,8 +72,10 @@ fn helper_class(machine: Machine, env: Env) -> Option<Object> {
     natives::register(env, native, [start, start_with_tls, stop]).ok()?;
     let length = helper::write(&mut room).ok()?;
     let helper = env.define_class(HELPER, room.get(..length)?)?;
+    // Before Java 9 there are no modules.
+    let Some((module, other)) = env.module_of(helper).zip(env.module_of(native)) else { return Some(helper) };
     let tools = machine.tools()?;
-    let added = tools.add_reads(env.module_of(helper)?, env.module_of(native)?);
+    let added = tools.add_reads(module, other);
     tools.dispose();
     added.ok().map(|()| helper)
 }

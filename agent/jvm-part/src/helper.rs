@@ -7,7 +7,7 @@ use crate::class_file::{Refusal, Writer};
 use crate::hooks::{Call, HELPER};
 
 /// The class with the native methods. It lies in no module.
-pub const NATIVE: &str = "remora/HandOver3";
+pub const NATIVE: &str = "remora/HandOver4";
 /// More bytes than either class has.
 pub const ROOM: usize = 4_096;
 /// The methods that begin and end the part's work. They return 0 or what is missing.

@@ -1,7 +1,7 @@
 //! Where a unit of work passes from one thread to another, by class and method.
 
 /// The class whose methods the hooks call. It lies in `java.lang`, which every class sees.
-pub const HELPER: &str = "java/lang/RemoraHandOver3";
+pub const HELPER: &str = "java/lang/RemoraHandOver4";
 
 /// What a hook calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -126,7 +126,7 @@ impl Env {
         Ok(returned)
     }
 
-    /// Returns the module of a class.
+    /// Returns the module of a class; none before Java 9.
     pub(crate) fn module_of(self, class: Object) -> Option<Object> {
         let of_class = self.class_of(class);
         let (name, descriptor) = (c"getModule", c"()Ljava/lang/Module;");
@@ -286,7 +286,9 @@ impl Machine {
     /// Returns a new environment for tools.
     pub(crate) fn tools(self) -> Option<Tools> {
         const JVMTI_11: i32 = 0x300b_0000;
-        self.get(JVMTI_11).map(|tools| Tools(tools.cast()))
+        // Java 8 has no later one.
+        const JVMTI_1_2: i32 = 0x3001_0200;
+        self.get(JVMTI_11).or_else(|| self.get(JVMTI_1_2)).map(|tools| Tools(tools.cast()))
     }
 
     fn get(self, version: i32) -> Option<*mut c_void> {

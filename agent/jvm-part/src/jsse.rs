@@ -12,9 +12,9 @@ use crate::fields::Fields;
 use crate::jni::{Env, Object};
 use crate::natives::{identity, with_thread};
 use crate::system_call::{self, TlsMark};
-use bytes::Bytes;
+use bytes::{Bytes, Place};
 use ids::Ids;
-use room::{Gathered, ROOMS, Room};
+use room::{Ciphertext, Gathered, ROOMS, Room};
 
 /// Says that a mark has no socket.
 const NO_DESCRIPTOR: i32 = -1;
@@ -32,13 +32,14 @@ pub(crate) fn begin(env: Env) -> bool {
     ids::find(env) && ROOMS.prepare().is_ok()
 }
 
-/// Runs something with what is needed of the JDK, the thread's room, and how often virtual threads changed on it.
-fn with_room(env: Env, run: impl FnOnce(&Ids, &mut Room, u32) -> Option<()>) {
+/// Runs something with what is needed of the JDK, the thread's room, and how often virtual threads changed on it. The JVM
+/// frees the references that it makes when the hook returns.
+fn with_room(run: impl FnOnce(&Ids, &mut Room, u32) -> Option<()>) {
     with_thread(|thread| {
         let Some(ids) = ids::known() else { return };
         let switches = thread.switches();
         ROOMS.with_this(|room| {
-            env.in_frame(|| run(ids, room, switches));
+            run(ids, room, switches);
         });
     });
 }
@@ -60,11 +61,11 @@ fn note_positions(env: Env, buffers: Object, first: i32, count: i32) {
     if buffers.is_null() || count <= 1 {
         return;
     }
-    with_room(env, |ids, room, switches| {
+    with_room(|ids, room, switches| {
         room.begin(switches, first, count);
         for index in 0..count {
-            let buffer = env.element(buffers, first.checked_add(index)?)?;
-            room.note(env.int(buffer, ids.position))?;
+            let at = first.checked_add(index)?;
+            room.note(env.int(env.element(buffers, at)?, ids.position))?;
         }
         Some(())
     });
@@ -84,7 +85,7 @@ pub(crate) extern "system" fn wrapped(
     if [result, engine, sources, target].iter().any(|object| object.is_null()) {
         return;
     }
-    with_room(env, |ids, room, switches| {
+    with_room(|ids, room, switches| {
         let (consumed, produced) = (env.int(result, ids.consumed), env.int(result, ids.produced));
         if produced <= 0 {
             return None;
@@ -93,18 +94,17 @@ pub(crate) extern "system" fn wrapped(
         let ciphertext = Bytes::of(env, ids, target, begin, produced)?;
         let ciphertext = room.beginning(env, &ciphertext);
         let plaintext = gather(env, ids, room, Buffers { array: sources, first, count, switches }, consumed);
-        system_call::tell(&TlsMark {
+        system_call::tell(&ciphertext.with(TlsMark {
             object: engine_id(env, engine)?,
-            ciphertext,
-            ciphertext_length: produced.cast_unsigned(),
             descriptor: NO_DESCRIPTOR,
             ..plaintext.mark()
-        });
+        }));
         Some(())
     });
 }
 
-/// `unwrapBegins(engine, source, targets, first, count)`: what is decrypted takes the place of the ciphertext.
+/// `unwrapBegins(engine, source, targets, first, count)`: what is decrypted takes the place of the ciphertext. Where that is
+/// in an array its beginning is kept, and told with the plaintext.
 pub(crate) extern "system" fn unwrap_begins(
     env: Env,
     _: Object,
@@ -118,18 +118,22 @@ pub(crate) extern "system" fn unwrap_begins(
     if engine.is_null() || source.is_null() {
         return;
     }
-    with_room(env, |ids, room, _| {
+    with_room(|ids, room, switches| {
+        room.keep(Ciphertext::default(), switches);
         let begin = env.int(source, ids.position);
         let length = env.int(source, ids.limit).checked_sub(begin).filter(|length| *length > 0)?;
-        let ciphertext = Bytes::of(env, ids, source, begin, length)?;
-        system_call::tell(&TlsMark {
+        let bytes = Bytes::of(env, ids, source, begin, length)?;
+        let ciphertext = room.beginning(env, &bytes);
+        if matches!(bytes.place, Place::Array(..)) {
+            room.keep(ciphertext, switches);
+            return Some(());
+        }
+        system_call::tell(&ciphertext.with(TlsMark {
             object: engine_id(env, engine)?,
-            ciphertext: room.beginning(env, &ciphertext),
-            ciphertext_length: length.cast_unsigned(),
             descriptor: NO_DESCRIPTOR,
             is_ingress: 1,
             ..TlsMark::default()
-        });
+        }));
         Some(())
     });
 }
@@ -147,20 +151,21 @@ pub(crate) extern "system" fn unwrapped(
     if [result, engine, targets].iter().any(|object| object.is_null()) {
         return;
     }
-    with_room(env, |ids, room, switches| {
+    with_room(|ids, room, switches| {
+        let ciphertext = room.take_kept(switches);
         let produced = env.int(result, ids.produced);
         if produced <= 0 {
             return None;
         }
         let plaintext = gather(env, ids, room, Buffers { array: targets, first, count, switches }, produced);
-        system_call::tell(&TlsMark {
+        system_call::tell(&ciphertext.with(TlsMark {
             object: engine_id(env, engine)?,
             descriptor: NO_DESCRIPTOR,
             is_ingress: 1,
             // An engine decrypts one record after the other.
             ends_record: 1,
             ..plaintext.mark()
-        });
+        }));
         Some(())
     });
 }
@@ -215,7 +220,7 @@ pub(crate) extern "system" fn socket_begins(env: Env, _: Object, socket: Object)
     if socket.is_null() {
         return;
     }
-    with_room(env, |ids, _, _| {
+    with_room(|ids, _, _| {
         let descriptor = descriptor(env, ids, socket)?;
         system_call::tell(&TlsMark { descriptor, ..TlsMark::default() });
         Some(())
@@ -253,7 +258,7 @@ fn tell_socket(env: Env, stream: Object, (array, offset, length): (Object, i32, 
     if stream.is_null() || array.is_null() || length <= 0 {
         return;
     }
-    with_room(env, |ids, room, _| {
+    with_room(|ids, room, _| {
         let [socket] = STREAM.of(env, stream)?;
         let descriptor = descriptor(env, ids, env.object(stream, socket)?)?;
         let mut gathered = Gathered::of(length.cast_unsigned());

@@ -11,6 +11,8 @@ const CLAIM_FOR_NOBODY: usize = 0x52e4;
 const TLS: usize = 0x52e6;
 /// Process that is named where a unit has no place.
 const ANY: usize = 1;
+/// A process that cannot be (the smallest `int`): the kernel answers `ESRCH` without looking for one.
+const NONE: usize = 0x8000_0000;
 
 /// The kernel of this process.
 #[derive(Clone, Copy, Debug)]
@@ -48,6 +50,8 @@ pub(crate) struct TlsMark {
     pub(crate) end: u64,
     /// Address of the ciphertext; 0 for nowhere.
     pub(crate) ciphertext: u64,
+    /// The first bytes there; 0 where the address has to be looked at.
+    pub(crate) header: u64,
     /// Bytes of plaintext.
     pub(crate) length: u32,
     /// Bytes of it that are at its address.
@@ -64,7 +68,7 @@ pub(crate) struct TlsMark {
 
 /// Tells what TLS has moved, or is about to.
 pub(crate) fn tell(mark: &TlsMark) {
-    kill(ANY, TLS, core::ptr::from_ref(mark).expose_provenance(), 0);
+    kill(NONE, TLS, core::ptr::from_ref(mark).expose_provenance(), 0);
 }
 
 /// Identities are positive.

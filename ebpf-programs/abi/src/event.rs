@@ -459,7 +459,7 @@ const _: () = {
     assert!(size_of::<PlaintextEvent>() == 96);
     assert!(size_of::<CiphertextEvent>() == 112);
     assert!(size_of::<TlsEndEvent>() == 40);
-    assert!(size_of::<TlsMark>() == 56);
+    assert!(size_of::<TlsMark>() == 64);
     assert!(size_of::<MappedEvent>() == 32);
     assert!(size_of::<PeerEvent>() == 64);
 };

@@ -45,7 +45,8 @@ pub const MARK_STREAM_DESCRIPTORS: u64 = 1 << 24;
 /// Above every process id.
 pub const SHARE_BASE: u32 = 1 << 23;
 
-/// What a part inside a process tells of its TLS: plaintext, ciphertext, both, or only that a socket begins to shake hands.
+/// What a part inside a process tells of its TLS: plaintext, the ciphertext that it was or has become, both, or only that a
+/// socket begins to shake hands.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TlsMark {
@@ -58,6 +59,8 @@ pub struct TlsMark {
     pub end: u64,
     /// Address of the ciphertext, which begins with a record's header; 0 for none.
     pub ciphertext: u64,
+    /// The first bytes there; 0 where only the address tells them.
+    pub header: u64,
     /// Bytes of plaintext; 0 for none.
     pub length: u32,
     /// Bytes of it that can be read at its address.

@@ -128,13 +128,14 @@ fn object(key: &TlsKey) -> Option<&'static mut TlsObject> {
 /// Returns what is remembered of an object, which has moved `begin` bytes in either direction if nothing was.
 #[inline(always)]
 fn object_from(key: &TlsKey, begin: u64) -> Option<&'static mut TlsObject> {
-    if TLS_OBJECTS.get_ptr_mut(key).is_none() {
+    let known = TLS_OBJECTS.get_ptr_mut(key).or_else(|| {
         let new =
             TlsObject { moved: [begin; 2], sock: 0, inode: 0, family: 0, fingerprints: [0; 2], padding: 0 };
         let _ = TLS_OBJECTS.insert(key, &new, 0);
-    }
+        TLS_OBJECTS.get_ptr_mut(key)
+    });
     // SAFETY: the pointer is that of a map entry. Where two goroutines write at once, one's bytes may go uncounted.
-    TLS_OBJECTS.get_ptr_mut(key).map(|object| unsafe { &mut *object })
+    known.map(|object| unsafe { &mut *object })
 }
 
 /// Returns the innermost call into a TLS library in which the running thread is.

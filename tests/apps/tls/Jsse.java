@@ -3,6 +3,8 @@
 //   socket PORT KEY CERTIFICATE          the same on SSLSocket
 //   load PORT URL AUTHORITY              asks URL for users, by GET /WAY/FIRST/COUNT/IN_FLIGHT in clear text;
 //                                        WAY is "engine" (HttpClient) or "socket" (HttpsURLConnection)
+//   ask URL AUTHORITY FIRST COUNT IN_FLIGHT BEGIN
+//                                        asks for user 0 until the file BEGIN is there, then for all, by HttpClient
 
 import com.sun.net.httpserver.HttpServer;
 import com.sun.net.httpserver.HttpsConfigurator;
@@ -43,6 +45,10 @@ import javax.net.ssl.TrustManagerFactory;
 
 public class Jsse {
     public static void main(String[] arguments) throws Exception {
+        if (arguments[0].equals("ask")) {
+            ask(arguments);
+            return;
+        }
         int port = Integer.parseInt(arguments[1]);
         switch (arguments[0]) {
             case "engine" -> serveByEngine(port, server(arguments[2], arguments[3]));
@@ -93,7 +99,7 @@ public class Jsse {
 
     static void serveLoad(int port, String url, SSLContext context) throws Exception {
         HttpsURLConnection.setDefaultSSLSocketFactory(context.getSocketFactory());
-        HttpClient client = HttpClient.newBuilder().sslContext(context).version(HttpClient.Version.HTTP_1_1).build();
+        HttpClient client = over(context);
         HttpServer server = HttpServer.create(new InetSocketAddress("127.0.0.1", port), 8);
         server.createContext("/", exchange -> {
             String[] words = exchange.getRequestURI().getPath().split("/");
@@ -103,6 +109,24 @@ public class Jsse {
             exchange.close();
         });
         server.start();
+    }
+
+    static HttpClient over(SSLContext context) {
+        return HttpClient.newBuilder().sslContext(context).version(HttpClient.Version.HTTP_1_1).build();
+    }
+
+    static void ask(String[] arguments) throws Exception {
+        String url = arguments[1];
+        SSLContext context = client(arguments[2]);
+        Path begin = Path.of(arguments[6]);
+        while (!Files.exists(begin)) {
+            byClient(over(context), url + "/users/0");
+            Thread.sleep(50);
+        }
+        HttpClient client = over(context);
+        int[] numbers = {Integer.parseInt(arguments[3]), Integer.parseInt(arguments[4]), Integer.parseInt(arguments[5])};
+        int wrong = load(user -> byClient(client, user), url, numbers[0], numbers[1], numbers[2]);
+        System.exit(wrong == 0 ? 0 : 1);
     }
 
     interface Ask {

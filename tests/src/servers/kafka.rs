@@ -22,7 +22,7 @@ const CLUSTER_ID: &str = "dGVzdGVkLWNsdXN0ZXItMQ";
 #[derive(Debug)]
 pub struct Kafka {
     address: SocketAddr,
-    _running: Running,
+    running: Running,
     _scratch: Scratch,
 }
 
@@ -52,13 +52,19 @@ impl Kafka {
         command.arg("kafka.Kafka").arg(&configuration);
         let mut running = Running::start("kafka", &scratch, &mut command)?;
         running.wait_ready(READY_WITHIN, || Ok(std::net::TcpStream::connect(address).is_ok()))?;
-        Ok(Self { address, _running: running, _scratch: scratch })
+        Ok(Self { address, running, _scratch: scratch })
     }
 
     /// Returns the address of its clients.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Returns its process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.running.id()
     }
 
     /// Returns a Java with Kafka's classes.

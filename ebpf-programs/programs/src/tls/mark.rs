@@ -32,7 +32,11 @@ pub(crate) fn marked(address: u64) {
     if number == 0 {
         return;
     }
-    let header = if mark.ciphertext == 0 { 0 } else { read::user::<u64>(mark.ciphertext).unwrap_or(0) };
+    let header = if mark.ciphertext == 0 || mark.header != 0 {
+        mark.header
+    } else {
+        read::user::<u64>(mark.ciphertext).unwrap_or(0)
+    };
     let is_handshake = is_hello(header) || mark.length == 0 && sock != 0;
     let begin = if is_handshake { 0 } else { UNKNOWN_BEGINNING };
     let direction = if mark.direction == 0 { DIRECTION_EGRESS } else { DIRECTION_INGRESS };
@@ -45,11 +49,17 @@ pub(crate) fn marked(address: u64) {
         object.inode = inode;
         object.family = family;
     }
-    if mark.length != 0 {
-        tell_plaintext(number, direction, object, &mark, task_of_thread(&process));
-    }
     // Behind the plaintext that it encrypts, and before that which was encrypted.
-    if is_application_data(header) && (mark.length != 0 || direction == DIRECTION_INGRESS) {
+    let is_ingress = direction == DIRECTION_INGRESS;
+    let has_record = is_application_data(header);
+    if has_record && is_ingress {
+        tell_ciphertext(number, direction, &mark);
+    }
+    if mark.length == 0 {
+        return;
+    }
+    tell_plaintext(number, direction, object, &mark, task_of_thread(&process));
+    if has_record && !is_ingress {
         tell_ciphertext(number, direction, &mark);
     }
 }
@@ -87,7 +97,8 @@ fn is_hello(header: u64) -> bool {
     kind == 22 && major == 3 && (message == 1 || message == 2)
 }
 
-#[inline(always)]
+/// A program of its own, as [`marked`].
+#[inline(never)]
 fn tell_ciphertext(number: u64, direction: u8, mark: &TlsMark) {
     let now_ns = read::now_ns();
     emit::record::<CiphertextEvent>(|event| {

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
-use super::{go_by, maven, once, python_packages, testenv};
+use super::{go_by, java, maven, once, python_packages, testenv};
 use crate::shell;
 use crate::workspace;
 
@@ -33,6 +33,8 @@ pub(super) fn install() -> Result<()> {
     build("users-pie", None, &["-buildmode=pie", STRIPPED])?;
     build("users-oldest", Some(OLDEST), &[STRIPPED])?;
     maven::dependencies(&apps.join("pom.xml"), &folder.join("grpc-java"), &[])?;
+    java::install(&folder)?;
+    maven::install_jdbc()?;
     postgres(&folder.join("postgres17"))
 }
 

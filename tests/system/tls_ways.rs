@@ -40,7 +40,9 @@ fn faults(spans: &[Span], way: &str) -> Vec<String> {
         };
         let expected = i64::try_from(200 + number % 2).ok();
         for span in [client, server] {
-            if span.number("http.response.status_code") != expected || span.text("http.request.method").is_none() {
+            if span.number("http.response.status_code") != expected
+                || span.text("http.request.method").is_none()
+            {
                 faults.push(format!("{path}: {} with {:?}", span.kind, span.attributes));
             }
         }
@@ -60,8 +62,7 @@ fn check(ways: &[&str]) {
     let certificates = Certificates::make().unwrap();
     let program = secure::build().unwrap();
     let mut remora = Remora::start().unwrap();
-    let servers: Vec<_> =
-        ways.iter().map(|way| play(&program, way, &certificates).address()).collect();
+    let servers: Vec<_> = ways.iter().map(|way| play(&program, way, &certificates).address()).collect();
     let bridge = remora.finish().unwrap();
     let mut faults = BTreeMap::new();
     for (way, server) in ways.iter().zip(servers) {

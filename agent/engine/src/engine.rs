@@ -78,6 +78,8 @@ pub struct Engine {
     told: Told,
     joins: Joins,
     unseen: Unseen,
+    /// Writes of early data that servers did not take.
+    early_refused: u64,
     correlation: Correlation,
     spans: VecDeque<Span>,
     commands: VecDeque<Command>,
@@ -167,6 +169,7 @@ impl Engine {
             told: Told::default(),
             joins: Joins::default(),
             unseen: Unseen::default(),
+            early_refused: 0,
             correlation: Correlation::new(settings.id_seed, settings.content_evidence),
             spans: VecDeque::new(),
             commands: VecDeque::new(),
@@ -423,6 +426,7 @@ impl Engine {
             [
                 ("loss", "beginning_not_remembered", value),
                 ("loss", "tls_unjoined", self.joins.unjoined()),
+                ("loss", "tls_early_data_refused", self.early_refused),
                 ("state", "tls_connections_visible", visible),
                 ("state", "tls_connections_unseen", unseen),
             ]

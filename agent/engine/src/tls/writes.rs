@@ -12,6 +12,8 @@ use crate::event::{Executor, Plaintext};
 
 /// How long a write waits for its records.
 const MAX_WAIT_NS: u64 = 50_000_000;
+/// How long early data waits for the server's word on it.
+const MAX_EARLY_WAIT_NS: u64 = 2_000_000_000;
 /// Writes that wait, and bytes of them. For more, the first goes without a place.
 const MAX_WAITING: usize = 64;
 const MAX_WAITING_BYTES: usize = 256 << 10;
@@ -43,8 +45,8 @@ pub(super) struct Measure {
     pub(super) overhead: Option<u16>,
     /// Nothing told by how much, but writes may show it.
     pub(super) is_learnable: bool,
-    /// Records of application data that belong to the handshake at least.
-    pub(super) handshake_records: u64,
+    /// Records of application data before the handshake, and up to its end at least.
+    pub(super) handshake: (u64, u64),
     /// Whether the records may be padded is not known.
     pub(super) may_be_padded: bool,
 }
@@ -52,8 +54,14 @@ pub(super) struct Measure {
 impl Measure {
     /// Returns the bytes of plaintext in a record.
     pub(super) fn plaintext_bytes(self, record: &Record) -> Option<u32> {
-        let overhead = self.overhead.filter(|_| record.index >= self.handshake_records)?;
+        let overhead = self.overhead.filter(|_| !self.is_of_handshake(record))?;
         record.length.checked_sub(overhead).map(u32::from)
+    }
+
+    /// Returns whether a record is one of the handshake.
+    pub(super) fn is_of_handshake(self, record: &Record) -> bool {
+        let (before, until) = self.handshake;
+        (before..until).contains(&record.index)
     }
 
     /// Returns the measure of padded records, where they may be.
@@ -93,13 +101,14 @@ pub(super) struct Writes {
 }
 
 impl Writes {
-    /// Takes in a write.
-    pub(super) fn push(&mut self, plaintext: Plaintext, at_ns: u64, now_ns: u64) {
+    /// Takes in a write, maybe of early data.
+    pub(super) fn push(&mut self, plaintext: Plaintext, at_ns: u64, now_ns: u64, is_early: bool) {
         let has_jumped =
             self.next.replace(plaintext.position.wrapping_add(plaintext.length)) != Some(plaintext.position);
         self.is_unsure |= has_jumped && plaintext.position != 0;
         let beginning = self.put.take_if(|(put_ns, _)| *put_ns >= at_ns).map(|(_, beginning)| beginning);
-        let wait_until_ns = now_ns.max(at_ns).saturating_add(MAX_WAIT_NS);
+        let wait_ns = if is_early { MAX_EARLY_WAIT_NS } else { MAX_WAIT_NS };
+        let wait_until_ns = now_ns.max(at_ns).saturating_add(wait_ns);
         self.waiting.push_back(Write { plaintext, at_ns, wait_until_ns, beginning, begun: None });
     }
 
@@ -137,6 +146,37 @@ impl Writes {
         self.records.clear();
         self.is_hopeless = !self.waiting.is_empty();
         self.is_unsure = true;
+    }
+
+    /// Forgets what waits and was sent in records that the server did not take, the first ones. Returns how many, and their
+    /// bytes.
+    pub(super) fn refuse(&mut self, records: u64) -> (u64, u32) {
+        let is_refused = |write: &Write| {
+            let own = self.own(write).and_then(|own| self.records.get(own));
+            own.is_some_and(|own| own.index < records)
+        };
+        let refused = self.waiting.iter().take_while(|write| is_refused(write)).count();
+        let lengths = self.waiting.drain(..refused).map(|write| write.plaintext.length);
+        (refused as u64, lengths.fold(0, u32::wrapping_add))
+    }
+
+    /// What was written before this position of the application has been answered, maybe: where its records have been sent
+    /// they have been seen, and it waits no longer.
+    pub(super) fn hurry(&mut self, answered: u32) {
+        let is_sent = |write: &Write| {
+            let end = write.plaintext.position.wrapping_add(write.plaintext.length);
+            let is_before = answered.wrapping_sub(end).cast_signed() >= 0;
+            is_before && (write.plaintext.connection.is_some() || self.own(write).is_some())
+        };
+        let sent = self.waiting.iter().take_while(|write| is_sent(write)).count();
+        self.waiting.iter_mut().take(sent).for_each(|write| write.wait_until_ns = 0);
+    }
+
+    /// Returns whether the next write waits no longer, whatever becomes known.
+    pub(super) fn is_overdue(&self, now_ns: u64) -> bool {
+        self.is_hopeless
+            || self.waiting.len() > MAX_WAITING
+            || self.waiting.front().is_some_and(|write| write.wait_until_ns <= now_ns)
     }
 
     /// Returns the next write whose wait is over.
@@ -292,7 +332,7 @@ mod tests {
     use crate::event::{ConnectionId, Direction, TlsId};
 
     const MEASURE: Measure =
-        Measure { overhead: Some(17), is_learnable: false, handshake_records: 1, may_be_padded: false };
+        Measure { overhead: Some(17), is_learnable: false, handshake: (0, 1), may_be_padded: false };
 
     /// A record of a thread, at a position, with as much plaintext.
     fn record(tid: u32, position: u32, plaintext: u16, at_ns: u64) -> Record {
@@ -323,7 +363,7 @@ mod tests {
             continues: false,
             executor: Executor { tid: 1, ..Executor::default() },
         };
-        writes.push(plaintext, at_ns, at_ns);
+        writes.push(plaintext, at_ns, at_ns, false);
     }
 
     /// Returns where the parts of the next write stand; none while it waits.

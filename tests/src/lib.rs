@@ -17,6 +17,7 @@ pub mod recorder;
 pub mod remora;
 pub mod running;
 pub mod scratch;
+pub mod secure;
 pub mod servers;
 pub mod sink;
 pub mod span;

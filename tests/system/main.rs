@@ -37,6 +37,7 @@ mod redis;
 mod redis_cluster;
 mod tls;
 mod tls_rows;
+mod tls_ways;
 mod tokio;
 mod websocket;
 

@@ -81,6 +81,8 @@ pub struct Engine {
     joins: Joins,
     shares: Shares,
     unseen: Unseen,
+    /// Writes of early data that servers did not take.
+    early_refused: u64,
     correlation: Correlation,
     spans: VecDeque<Span>,
     commands: VecDeque<Command>,
@@ -171,6 +173,7 @@ impl Engine {
             joins: Joins::default(),
             shares: Shares::default(),
             unseen: Unseen::default(),
+            early_refused: 0,
             correlation: Correlation::new(settings.id_seed, settings.content_evidence),
             spans: VecDeque::new(),
             commands: VecDeque::new(),
@@ -434,6 +437,7 @@ impl Engine {
                 ("loss", "beginning_not_remembered", value),
                 ("loss", "tls_unjoined", self.joins.unjoined()),
                 ("parents", "shares_unmatched", self.shares.unmatched()),
+                ("loss", "tls_early_data_refused", self.early_refused),
                 ("state", "tls_connections_visible", visible),
                 ("state", "tls_connections_unseen", unseen),
             ]

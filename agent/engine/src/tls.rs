@@ -6,6 +6,7 @@
 
 mod cipher;
 mod conversation;
+mod handshake;
 mod hello;
 mod join;
 mod places;

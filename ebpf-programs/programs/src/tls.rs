@@ -89,6 +89,8 @@ pub(crate) struct TlsObject {
     /// Pieces of ciphertext that were told, by direction.
     fingerprints: [u8; 2],
     padding: u8,
+    /// When the first of the writes since the last success began; 0 for none.
+    tried_ns: u64,
 }
 
 /// Bytes that a call has moved.
@@ -129,8 +131,15 @@ fn object(key: &TlsKey) -> Option<&'static mut TlsObject> {
 #[inline(always)]
 fn object_from(key: &TlsKey, begin: u64) -> Option<&'static mut TlsObject> {
     let known = TLS_OBJECTS.get_ptr_mut(key).or_else(|| {
-        let new =
-            TlsObject { moved: [begin; 2], sock: 0, inode: 0, family: 0, fingerprints: [0; 2], padding: 0 };
+        let new = TlsObject {
+            moved: [begin; 2],
+            sock: 0,
+            inode: 0,
+            family: 0,
+            fingerprints: [0; 2],
+            padding: 0,
+            tried_ns: 0,
+        };
         let _ = TLS_OBJECTS.insert(key, &new, 0);
         TLS_OBJECTS.get_ptr_mut(key)
     });
@@ -333,11 +342,13 @@ fn finish(caller: u64, call: &TlsCall, registers: &Registers, task: Task) {
         if object.sock != 0 && (object.sock != call.sock || object.inode != call.inode) {
             // It is used again.
             object.moved = [0; 2];
+            object.tried_ns = 0;
         }
         object.sock = call.sock;
         object.inode = call.inode;
         object.family = call.family;
     }
+    let began_ns = begin(object, call, moved);
     if moved == 0 || moved > call.length {
         return;
     }
@@ -348,13 +359,21 @@ fn finish(caller: u64, call: &TlsCall, registers: &Registers, task: Task) {
     // What the kernel sends from a file is nowhere.
     let together = if call.buffer == 0 { 0 } else { length };
     let moved = Moved { address: call.buffer, length, ends_record, together, end };
-    let mover = Mover {
-        object: call.object,
-        direction: call.direction,
-        time_ns: call.time_ns,
-        sent_ns: call.sent_ns,
-    };
+    let mover =
+        Mover { object: call.object, direction: call.direction, time_ns: began_ns, sent_ns: call.sent_ns };
     tell(&mover, object, moved, task);
+}
+
+/// Returns when what a call has moved began to be moved. A write that could not end is made again until it can, and some of
+/// its records were sent before.
+#[inline(always)]
+fn begin(object: &mut TlsObject, call: &TlsCall, moved: u64) -> u64 {
+    if call.direction != DIRECTION_EGRESS {
+        return call.time_ns;
+    }
+    let began_ns = if object.tried_ns == 0 { call.time_ns } else { object.tried_ns };
+    object.tried_ns = if moved == 0 && call.sock != 0 { began_ns } else { 0 };
+    began_ns
 }
 
 #[inline(always)]

@@ -43,6 +43,8 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("javac", "openjdk-17-jdk-headless"),
     ("rabbitmqctl", "rabbitmq-server"),
 ];
+/// What a program that is compiled by the tests includes, and the package that has it.
+const HEADER: (&str, &str) = ("/usr/include/openssl/ssl.h", "libssl-dev");
 /// The oldest Go that fetches by itself the version that `go.mod` asks for.
 const OLDEST_GO: (u32, u32) = (1, 21);
 /// Go as a Python package, for hosts without one.
@@ -141,6 +143,10 @@ pub(crate) fn programs() -> Result<()> {
     }
     if !is_installed("npm") {
         missing.push("npm");
+    }
+    let (header, package) = HEADER;
+    if !Path::new(header).exists() {
+        missing.push(package);
     }
     packages(&missing)
 }

@@ -9,6 +9,7 @@ use procfs::process::{MMPermissions, MMapPath, Process};
 
 use super::identity::FileIdentity;
 use super::probes::{Places, Probe, tls};
+use crate::health::Counter;
 
 /// Files whose functions are remembered; beyond it the memory starts over.
 const MAX_FILES: usize = 16_384;
@@ -21,9 +22,17 @@ const MAX_MAPPINGS: usize = 4096;
 
 /// What is known of files that processes execute.
 #[derive(Debug, Default)]
-pub(super) struct Libraries(HashMap<FileIdentity, Places>);
+pub(super) struct Libraries {
+    known: HashMap<FileIdentity, Places>,
+    searched: Counter,
+}
 
 impl Libraries {
+    /// Returns a memory of no file, which counts those that it searches.
+    pub(super) fn counting(searched: Counter) -> Self {
+        Self { searched, ..Self::default() }
+    }
+
     /// Returns the places to probe in the files that a process executes, each of which is searched once.
     pub(super) fn of(&mut self, tgid: u32) -> Vec<Probe> {
         let mut found: Vec<Probe> = Vec::new();
@@ -54,16 +63,17 @@ impl Libraries {
 
     fn in_file(&mut self, path: &Path) -> Vec<Probe> {
         let Some(file) = FileIdentity::at(path) else { return Vec::new() };
-        if !self.0.contains_key(&file) {
+        if !self.known.contains_key(&file) {
             let Ok(opened) = File::open(path) else { return Vec::new() };
-            if self.0.len() >= MAX_FILES {
-                self.0.clear();
+            if self.known.len() >= MAX_FILES {
+                self.known.clear();
             }
+            self.searched.add(1);
             // Devices can be mapped too, and some do something when they are read.
             let is_regular = opened.metadata().is_ok_and(|metadata| metadata.is_file());
-            self.0.insert(file, if is_regular { tls::in_file(&opened) } else { Places::new() });
+            self.known.insert(file, if is_regular { tls::in_file(&opened) } else { Places::new() });
         }
-        let places = self.0.get(&file).map(Vec::as_slice).unwrap_or_default();
+        let places = self.known.get(&file).map(Vec::as_slice).unwrap_or_default();
         let probe = |&(purpose, offset): &_| Probe { purpose, path: path.to_owned(), file, offset };
         places.iter().map(probe).collect()
     }
@@ -102,10 +112,12 @@ mod tests {
         // Once it answers, it has mapped what it needs.
         program.stdout.as_mut().unwrap().read_exact(&mut echo).unwrap();
         let places = libraries.of(program.id());
+        let searched = libraries.searched.get();
+        assert_eq!((places, libraries.of(program.id())), (Vec::new(), Vec::new()));
+        assert_eq!(libraries.searched.get(), searched, "each file is searched once");
         drop(stdin);
         program.wait().unwrap();
-        assert_eq!(places, Vec::new());
-        assert!(!libraries.0.is_empty(), "its own executable was searched");
+        assert!(searched > 0, "its own executable was searched");
         assert_eq!(libraries.of(u32::MAX), Vec::new());
     }
 }

@@ -111,7 +111,7 @@ impl Discovery {
             probes: Probes::default(),
             unprobed: HashMap::new(),
             decisions: HashMap::new(),
-            libraries: Libraries::default(),
+            libraries: Libraries::counting(ledger.counter("remora_agent_files_searched_total")),
             finds_tls: false,
             mapping: HashMap::new(),
             refused,

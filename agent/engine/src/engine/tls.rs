@@ -183,7 +183,10 @@ impl Engine {
         let stamp = Stamp { at_ns, executor: plaintext.executor };
         let is_written = plaintext.direction == Direction::Egress;
         let position = plaintext.position;
-        let told = tls.plaintext(plaintext, at_ns, now_ns);
+        tls.expect(&plaintext);
+        self.tell_written(id, now_ns);
+        let found = self.connections.get_mut(&id).and_then(|connection| connection.tls.as_mut());
+        let told = found.and_then(|tls| tls.plaintext(plaintext, at_ns, now_ns));
         if is_revived {
             self.follow_again(id);
         }
@@ -259,6 +262,7 @@ impl Engine {
         let Some(tls) = &mut connection.tls else { return };
         let beginnings = tls.ciphertext(data, at_ns);
         let is_unseen = tls.is_unseen(at_ns);
+        self.early_refused += tls.take_refused();
         for (direction, beginning) in beginnings {
             if let Some(object) = self.joins.on_wire(executor.tgid, id, direction, beginning) {
                 self.join(object, id);

@@ -1,6 +1,7 @@
 //! One connection that carries TLS: its records, the object of the library that makes them, and what joins the two.
 
 use super::cipher;
+use super::handshake::Handshake;
 use super::hello::Hello;
 use super::places::Places;
 use super::reads::Reads;
@@ -12,8 +13,6 @@ use crate::connection::{Chunk, Stream};
 use crate::event::{Ciphertext, Data, Direction, Plaintext, TlsId};
 use crate::semconv::{self, Attributes, Value};
 
-/// Records of a client's handshake that are encrypted, each of one message: certificate, its proof, and `Finished`.
-const MAX_HANDSHAKE_RECORDS: u64 = 3;
 /// By how much records can be longer than their plaintext, where that is always as many bytes.
 const OVERHEADS: [u16; 4] = [16, 17, PADDED_OVERHEAD, 24];
 /// By how much padded records of TLS 1.3 are longer.
@@ -58,8 +57,8 @@ struct Half {
     ciphertext: Stream,
     records: Records,
     places: Places,
-    /// Records of application data up to `Finished`, once that was seen.
-    finished: Option<u64>,
+    /// Where the handshake is, if a client's.
+    handshake: Handshake,
     /// How much padding its records have, once that is known.
     padding: Option<u16>,
     /// By how much its records are longer, as calls have shown: how often.
@@ -101,6 +100,10 @@ pub(crate) struct Conversation {
     has_plaintext: bool,
     is_from_start: bool,
     is_mixed: bool,
+    /// Writes of early data that the server did not take.
+    refused: u64,
+    /// Bytes of those.
+    unsaid: u32,
     began_at_ns: u64,
     calls: u32,
     /// Bytes on the wire that were sent, and received.
@@ -132,6 +135,8 @@ impl Conversation {
             has_plaintext: false,
             is_from_start,
             is_mixed: false,
+            refused: 0,
+            unsaid: 0,
             began_at_ns: now_ns,
             calls: 0,
             moved: [0; 2],
@@ -225,6 +230,11 @@ impl Conversation {
         Some((kind, UnseenCounts { connections: 1, bytes: self.moved }))
     }
 
+    /// Returns how many writes of early data the server did not take since the last time.
+    pub(crate) fn take_refused(&mut self) -> u64 {
+        std::mem::take(&mut self.refused)
+    }
+
     /// Returns whether plaintext of it was seen.
     pub(crate) fn is_visible(&self) -> bool {
         self.has_plaintext
@@ -293,8 +303,11 @@ impl Conversation {
     fn greet(&mut self, direction: Direction, hello: Hello) {
         if hello.is_client {
             self.client_direction = Some(direction);
+            self.half(direction).handshake.offer(&hello);
             self.client = Some(hello);
         } else {
+            let client = self.half(direction.reverse());
+            client.handshake.answer(client.records.count());
             self.server = Some(hello);
         }
     }
@@ -332,16 +345,28 @@ impl Conversation {
     fn finish(&mut self, direction: Direction, index: u64, length: u16) {
         let server = self.server.as_ref().filter(|_| self.is_1_3());
         let Some(cipher) = server.and_then(|server| server.cipher) else { return };
-        let whole =
-            cipher::overhead(version::TLS_1_3, cipher).map(|bytes| bytes + cipher::finished_bytes(cipher));
-        let padding = whole.and_then(|whole| length.checked_sub(whole));
-        let is_finished =
-            index < MAX_HANDSHAKE_RECORDS && padding.is_some_and(|bytes| [0, PADDING_BYTES].contains(&bytes));
-        let half = if direction == Direction::Egress { &mut self.egress } else { &mut self.ingress };
-        if is_finished && self.client_direction == Some(direction) && half.finished.is_none() {
-            half.finished = Some(index + 1);
-            half.padding = padding;
+        let overhead = cipher::overhead(version::TLS_1_3, cipher);
+        let Some(plaintext) = overhead.and_then(|overhead| length.checked_sub(overhead)) else { return };
+        if self.client_direction != Some(direction) {
+            return;
         }
+        let half = self.half(direction);
+        let Some(padding) = half.handshake.record(index, plaintext, cipher::finished_bytes(cipher)) else {
+            return;
+        };
+        half.padding = Some(padding);
+        if let Some(refused) = half.handshake.refused().filter(|_| direction == Direction::Egress) {
+            self.refuse(refused);
+        }
+    }
+
+    /// The server has not taken the first records: what they hold was never said.
+    fn refuse(&mut self, records: u64) {
+        let (refused, bytes) = self.writes.refuse(records);
+        self.refused += refused;
+        self.unsaid = bytes;
+        self.egress.base = self.egress.base.wrapping_sub(bytes);
+        self.egress.end = self.egress.end.wrapping_sub(bytes);
     }
 
     fn is_1_3(&self) -> bool {
@@ -368,11 +393,10 @@ impl Conversation {
 
     fn measure(&self, direction: Direction) -> Measure {
         let half = if direction == Direction::Egress { &self.egress } else { &self.ingress };
-        let handshake_records = half.finished.unwrap_or_else(|| self.is_1_3().into());
         Measure {
             overhead: self.overhead(direction),
             is_learnable: self.server.is_none(),
-            handshake_records,
+            handshake: half.handshake.bounds(self.is_1_3().into()),
             may_be_padded: self.is_1_3() && half.padding.is_none(),
         }
     }
@@ -380,7 +404,7 @@ impl Conversation {
     /// Returns whether the records of the handshake are known.
     fn is_finished(&self, direction: Direction) -> bool {
         let half = if direction == Direction::Egress { &self.egress } else { &self.ingress };
-        self.server.is_some() && (!self.is_1_3() || half.finished.is_some())
+        self.server.is_some() && (!self.is_1_3() || half.handshake.finished().is_some())
     }
 
     /// Takes in plaintext of its object. What was read is returned at once, what was written by [`poll`](Self::poll).
@@ -390,13 +414,17 @@ impl Conversation {
         if plaintext.tls.way.is_some() {
             // It knows nothing of the other direction.
             plaintext.reverse_position = self.half(plaintext.direction.reverse()).end;
+        } else if plaintext.direction == Direction::Ingress {
+            plaintext.reverse_position = plaintext.reverse_position.wrapping_sub(self.unsaid);
         }
         if plaintext.direction == Direction::Egress {
-            self.writes.push(plaintext, at_ns, now_ns);
+            self.writes.push(plaintext, at_ns, now_ns, self.egress.handshake.is_early());
             return None;
         }
         let direction = Direction::Ingress;
-        let (measure, is_finished) = (self.measure(direction), self.is_finished(direction));
+        // What is read before is early data, of which nothing is missing.
+        let is_finished = self.is_finished(direction) || self.ingress.handshake.is_early();
+        let measure = self.measure(direction);
         let read = self.reads.read(&plaintext, at_ns, measure, is_finished);
         self.learn(direction, read.excess, read.is_padded);
         self.ingress.places.note(plaintext.position, &[read.segment]);
@@ -412,8 +440,18 @@ impl Conversation {
         }
     }
 
-    /// Returns the next plaintext that had waited for its records.
+    /// What was read answers what was written before: that is to be told first.
+    pub(crate) fn expect(&mut self, read: &Plaintext) {
+        if read.direction == Direction::Ingress && read.tls.way.is_none() {
+            self.writes.hurry(read.reverse_position.wrapping_sub(self.unsaid));
+        }
+    }
+
+    /// Returns the next plaintext that had waited for its records. What may be early data waits for the handshake's end.
     pub(crate) fn poll(&mut self, now_ns: u64) -> Option<Told> {
+        if self.egress.handshake.is_early() && !self.writes.is_overdue(now_ns) {
+            return None;
+        }
         let measure = self.measure(Direction::Egress);
         let Written { plaintext, at_ns, segments, index, excess, is_padded } =
             self.writes.poll(measure, now_ns)?;
@@ -450,11 +488,13 @@ impl Conversation {
             return false;
         }
         if self.client_direction == Some(direction) {
-            let handshake = self.measure(direction).handshake_records;
-            return self.is_finished(direction) && index.is_none_or(|index| index == handshake);
+            let half = if direction == Direction::Egress { &self.egress } else { &self.ingress };
+            let first = half.handshake.first(self.is_1_3().into());
+            let is_known = self.is_finished(direction) || half.handshake.is_early();
+            return is_known && index.is_none_or(|index| index == first);
         }
         let client = if direction == Direction::Egress { &self.ingress } else { &self.egress };
-        let handshake = client.finished.unwrap_or_else(|| self.is_1_3().into());
+        let (_, handshake) = client.handshake.bounds(self.is_1_3().into());
         client.records.count() <= handshake
     }
 

@@ -15,6 +15,7 @@ mod code {
     pub(super) const SERVER_HELLO: u8 = 2;
     pub(super) const SERVER_NAME: u16 = 0;
     pub(super) const ALPN: u16 = 16;
+    pub(super) const EARLY_DATA: u16 = 42;
     pub(super) const SUPPORTED_VERSIONS: u16 = 43;
 }
 
@@ -30,6 +31,8 @@ pub(crate) struct Hello {
     pub(crate) server_name: Option<String>,
     /// Protocols that are offered, or the one that was chosen (up to TLS 1.2).
     pub(crate) protocols: Vec<String>,
+    /// The client sends data before it has an answer.
+    pub(crate) offers_early: bool,
 }
 
 /// Puts the first handshake message of a direction together.
@@ -123,6 +126,7 @@ fn extension(hello: &mut Hello, kind: u16, body: &[u8]) {
     match kind {
         code::SERVER_NAME if hello.is_client => hello.server_name = server_name(body),
         code::ALPN => hello.protocols = protocols(body),
+        code::EARLY_DATA => hello.offers_early = hello.is_client,
         code::SUPPORTED_VERSIONS => hello.version = versions(hello.is_client, body).or(hello.version),
         _ => {}
     }
@@ -212,6 +216,7 @@ mod tests {
                 cipher,
                 server_name: name.map(str::to_owned),
                 protocols: protocols.iter().map(|name| (*name).to_owned()).collect(),
+                offers_early: false,
             };
             for window in [1, 7, 10_000] {
                 assert_eq!(collected(bytes, window), Some(expected.clone()));

@@ -114,7 +114,7 @@ impl Reads {
             self.forget();
         }
         self.records.retain(|record| measure.plaintext_bytes(record) != Some(0));
-        while self.records.front().is_some_and(|record| record.index < measure.handshake_records) {
+        while self.records.front().is_some_and(|record| measure.is_of_handshake(record)) {
             self.records.pop_front();
         }
         let index = self.records.front().map(|record| record.index);
@@ -244,7 +244,7 @@ mod tests {
     use crate::event::{ConnectionId, Direction, Executor, TlsId};
 
     const MEASURE: Measure =
-        Measure { overhead: Some(17), is_learnable: false, handshake_records: 1, may_be_padded: false };
+        Measure { overhead: Some(17), is_learnable: false, handshake: (0, 1), may_be_padded: false };
     const SOCKET: Option<ConnectionId> = Some(ConnectionId { sock: 1, inode: 1 });
 
     /// A record at a position, with as much plaintext.

@@ -12,6 +12,8 @@ use crate::event::{Executor, Plaintext};
 
 /// How long a write waits for its records.
 const MAX_WAIT_NS: u64 = 50_000_000;
+/// How long early data waits for the server's word on it.
+const MAX_EARLY_WAIT_NS: u64 = 2_000_000_000;
 /// Writes that wait, and bytes of them. For more, the first goes without a place.
 const MAX_WAITING: usize = 64;
 const MAX_WAITING_BYTES: usize = 256 << 10;
@@ -28,12 +30,33 @@ const MAX_SKIPPED: usize = 8;
 #[derive(Debug)]
 struct Write {
     plaintext: Plaintext,
+    /// What follows in the same call, of which the agent copies the beginning and the end.
+    end: Option<Plaintext>,
     at_ns: u64,
     wait_until_ns: u64,
     /// With what its first record begins, where it was seen being put into memory.
     beginning: Option<Beginning>,
     /// Its first record, where others of it may be missing.
     begun: Option<Record>,
+}
+
+impl Write {
+    fn length(&self) -> u32 {
+        self.plaintext.length.saturating_add(self.end.as_ref().map_or(0, |end| end.length))
+    }
+
+    /// Returns whether what is told now is the end of the call.
+    fn is_continued(&self, plaintext: &Plaintext, at_ns: u64) -> bool {
+        let follows = self.plaintext.position.wrapping_add(self.plaintext.length) == plaintext.position;
+        self.end.is_none()
+            && follows
+            && self.at_ns == at_ns
+            && is_same(&self.plaintext.executor, &plaintext.executor)
+    }
+
+    fn held_bytes(&self) -> usize {
+        self.plaintext.bytes.len() + self.end.as_ref().map_or(0, |end| end.bytes.len())
+    }
 }
 
 /// What is known of how records and bytes compare.
@@ -43,8 +66,8 @@ pub(super) struct Measure {
     pub(super) overhead: Option<u16>,
     /// Nothing told by how much, but writes may show it.
     pub(super) is_learnable: bool,
-    /// Records of application data that belong to the handshake at least.
-    pub(super) handshake_records: u64,
+    /// Records of application data before the handshake, and up to its end at least.
+    pub(super) handshake: (u64, u64),
     /// Whether the records may be padded is not known.
     pub(super) may_be_padded: bool,
 }
@@ -52,8 +75,14 @@ pub(super) struct Measure {
 impl Measure {
     /// Returns the bytes of plaintext in a record.
     pub(super) fn plaintext_bytes(self, record: &Record) -> Option<u32> {
-        let overhead = self.overhead.filter(|_| record.index >= self.handshake_records)?;
+        let overhead = self.overhead.filter(|_| !self.is_of_handshake(record))?;
         record.length.checked_sub(overhead).map(u32::from)
+    }
+
+    /// Returns whether a record is one of the handshake.
+    pub(super) fn is_of_handshake(self, record: &Record) -> bool {
+        let (before, until) = self.handshake;
+        (before..until).contains(&record.index)
     }
 
     /// Returns the measure of padded records, where they may be.
@@ -81,6 +110,8 @@ pub(super) struct Written {
 #[derive(Debug, Default)]
 pub(super) struct Writes {
     waiting: VecDeque<Write>,
+    /// The end of the call that was told last.
+    end: Option<Written>,
     records: VecDeque<Record>,
     /// Count of the next byte.
     next: Option<u32>,
@@ -93,14 +124,19 @@ pub(super) struct Writes {
 }
 
 impl Writes {
-    /// Takes in a write.
-    pub(super) fn push(&mut self, plaintext: Plaintext, at_ns: u64, now_ns: u64) {
+    /// Takes in a write, maybe of early data.
+    pub(super) fn push(&mut self, plaintext: Plaintext, at_ns: u64, now_ns: u64, is_early: bool) {
         let has_jumped =
             self.next.replace(plaintext.position.wrapping_add(plaintext.length)) != Some(plaintext.position);
         self.is_unsure |= has_jumped && plaintext.position != 0;
+        if let Some(begun) = self.waiting.back_mut().filter(|begun| begun.is_continued(&plaintext, at_ns)) {
+            begun.end = Some(plaintext);
+            return;
+        }
         let beginning = self.put.take_if(|(put_ns, _)| *put_ns >= at_ns).map(|(_, beginning)| beginning);
-        let wait_until_ns = now_ns.max(at_ns).saturating_add(MAX_WAIT_NS);
-        self.waiting.push_back(Write { plaintext, at_ns, wait_until_ns, beginning, begun: None });
+        let wait_ns = if is_early { MAX_EARLY_WAIT_NS } else { MAX_WAIT_NS };
+        let wait_until_ns = now_ns.max(at_ns).saturating_add(wait_ns);
+        self.waiting.push_back(Write { plaintext, end: None, at_ns, wait_until_ns, beginning, begun: None });
     }
 
     /// The records of a write begin like this: the last one that had begun by then.
@@ -139,8 +175,42 @@ impl Writes {
         self.is_unsure = true;
     }
 
+    /// Forgets what waits and was sent in records that the server did not take, the first ones. Returns how many, and their
+    /// bytes.
+    pub(super) fn refuse(&mut self, records: u64) -> (u64, u32) {
+        let is_refused = |write: &Write| {
+            let own = self.own(write).and_then(|own| self.records.get(own));
+            own.is_some_and(|own| own.index < records)
+        };
+        let refused = self.waiting.iter().take_while(|write| is_refused(write)).count();
+        let lengths = self.waiting.drain(..refused).map(|write| write.length());
+        (refused as u64, lengths.fold(0, u32::wrapping_add))
+    }
+
+    /// What was written before this position of the application has been answered, maybe: where its records have been sent
+    /// they have been seen, and it waits no longer.
+    pub(super) fn hurry(&mut self, answered: u32) {
+        let is_sent = |write: &Write| {
+            let end = write.plaintext.position.wrapping_add(write.length());
+            let is_before = answered.wrapping_sub(end).cast_signed() >= 0;
+            is_before && (write.plaintext.connection.is_some() || self.own(write).is_some())
+        };
+        let sent = self.waiting.iter().take_while(|write| is_sent(write)).count();
+        self.waiting.iter_mut().take(sent).for_each(|write| write.wait_until_ns = 0);
+    }
+
+    /// Returns whether the next write waits no longer, whatever becomes known.
+    pub(super) fn is_overdue(&self, now_ns: u64) -> bool {
+        self.is_hopeless
+            || self.waiting.len() > MAX_WAITING
+            || self.waiting.front().is_some_and(|write| write.wait_until_ns <= now_ns)
+    }
+
     /// Returns the next write whose wait is over.
     pub(super) fn poll(&mut self, measure: Measure, now_ns: u64) -> Option<Written> {
+        if let Some(end) = self.end.take() {
+            return Some(end);
+        }
         let write = self.waiting.front()?;
         let own = self.own(write);
         let mut found = self.find(write, own, measure);
@@ -158,7 +228,7 @@ impl Writes {
         let mut index = own.and_then(|own| self.records.get(own)).map(|record| record.index);
         let write = self.waiting.pop_front()?;
         self.is_hopeless &= !self.waiting.is_empty();
-        let mut segments = vec![Segment { length: write.plaintext.length, wire: None }];
+        let mut segments = vec![Segment { length: write.length(), wire: None }];
         if let Some((start, count)) = found {
             self.is_unsure &= write.beginning.is_none();
             self.records.drain(..start.min(self.records.len()));
@@ -169,7 +239,19 @@ impl Writes {
             self.is_unsure = true;
             segments = self.begun(&write, own, measure).unwrap_or(segments);
         }
-        Some(Written { plaintext: write.plaintext, at_ns: write.at_ns, segments, index, excess, is_padded })
+        let Write { plaintext, end, at_ns, .. } = write;
+        if let Some(end) = end {
+            let segments = split_off(&mut segments, plaintext.length);
+            self.end = Some(Written {
+                plaintext: end,
+                at_ns,
+                segments,
+                index: None,
+                excess: None,
+                is_padded: false,
+            });
+        }
+        Some(Written { plaintext, at_ns, segments, index, excess, is_padded })
     }
 
     /// Returns where a write begins of which not all records were seen: with a full record, which is no other.
@@ -177,12 +259,12 @@ impl Writes {
         let own = own.and_then(|own| self.records.get(own));
         let record = write.begun.as_ref().or(own).filter(|_| is_proven(write))?;
         let first = segment(record, measure).filter(|first| first.length == MAX_PLAINTEXT_BYTES)?;
-        let length = write.plaintext.length.checked_sub(first.length)?;
+        let length = write.length().checked_sub(first.length)?;
         Some(vec![first, Segment { length, wire: None }])
     }
 
     fn is_given_up(&self, write: &Write, measure: Measure, now_ns: u64) -> bool {
-        let held: usize = self.waiting.iter().map(|write| write.plaintext.bytes.len()).sum();
+        let held: usize = self.waiting.iter().map(Write::held_bytes).sum();
         self.is_hopeless
             || (measure.overhead.is_none() && !measure.is_learnable)
             || write.wait_until_ns <= now_ns
@@ -216,7 +298,7 @@ impl Writes {
         if measure.overhead.is_some() || !measure.is_learnable {
             return None;
         }
-        record.length.checked_sub(u16::try_from(write.plaintext.length).ok()?)
+        record.length.checked_sub(u16::try_from(write.length()).ok()?)
     }
 
     /// Returns the records of a write: how many are before them, and how many they are.
@@ -241,7 +323,7 @@ impl Writes {
 
     /// Returns how many records from one on hold just what was written.
     fn fit(&self, start: usize, write: &Write, measure: Measure) -> Option<usize> {
-        let mut left = write.plaintext.length;
+        let mut left = write.length();
         self.records.get(start).filter(|record| measure.plaintext_bytes(record) != Some(0))?;
         for (count, record) in self.records.iter().skip(start).enumerate() {
             left = left.checked_sub(measure.plaintext_bytes(record)?)?;
@@ -259,7 +341,7 @@ impl Writes {
 
     /// Returns the bytes that it holds.
     pub(super) fn held_bytes(&self) -> usize {
-        let waiting: usize = self.waiting.iter().map(|write| write.plaintext.bytes.len()).sum();
+        let waiting: usize = self.waiting.iter().map(Write::held_bytes).sum();
         waiting + self.waiting.capacity() * size_of::<Write>() + self.records.capacity() * size_of::<Record>()
     }
 }
@@ -279,6 +361,22 @@ pub(super) fn segment(record: &Record, measure: Measure) -> Option<Segment> {
     Some(Segment { length: measure.plaintext_bytes(record)?, wire: Some(wire) })
 }
 
+/// Cuts off what is behind so many bytes, and returns it.
+fn split_off(segments: &mut Vec<Segment>, mut bytes: u32) -> Vec<Segment> {
+    let mut rest = Vec::new();
+    for segment in segments.iter_mut() {
+        let kept = segment.length.min(bytes);
+        bytes -= kept;
+        if kept < segment.length {
+            let wire = segment.wire.map(|wire| Wire { position: wire.position.wrapping_add(kept), ..wire });
+            rest.push(Segment { length: segment.length - kept, wire });
+            segment.length = kept;
+        }
+    }
+    segments.retain(|segment| segment.length > 0);
+    rest
+}
+
 /// Returns whether two calls were made by one thread or goroutine.
 fn is_same(one: &Executor, other: &Executor) -> bool {
     one.tid == other.tid || (one.task.is_some() && one.task == other.task)
@@ -292,7 +390,7 @@ mod tests {
     use crate::event::{ConnectionId, Direction, TlsId};
 
     const MEASURE: Measure =
-        Measure { overhead: Some(17), is_learnable: false, handshake_records: 1, may_be_padded: false };
+        Measure { overhead: Some(17), is_learnable: false, handshake: (0, 1), may_be_padded: false };
 
     /// A record of a thread, at a position, with as much plaintext.
     fn record(tid: u32, position: u32, plaintext: u16, at_ns: u64) -> Record {
@@ -324,7 +422,7 @@ mod tests {
             executor: Executor { tid: 1, ..Executor::default() },
             shares: Vec::new(),
         };
-        writes.push(plaintext, at_ns, at_ns);
+        writes.push(plaintext, at_ns, at_ns, false);
     }
 
     /// Returns where the parts of the next write stand; none while it waits.
@@ -383,6 +481,30 @@ mod tests {
         assert_eq!(poll(&mut writes, 22), None, "records of the one before may still come");
         writes.put([200; 21], 21);
         assert_eq!(poll(&mut writes, 22), Some(vec![Some(200)]), "it was seen being put");
+    }
+
+    #[test]
+    fn a_call_that_is_told_in_two_parts_is_one() {
+        let mut writes = Writes::default();
+        writes.record(record(1, 100, 16_384, 11));
+        writes.record(record(1, 20_000, 100, 12));
+        write(&mut writes, true, (0, 16_300), 10);
+        assert_eq!(poll(&mut writes, 12), None);
+        write(&mut writes, true, (16_300, 184), 10);
+        assert_eq!(poll(&mut writes, 12), Some(vec![Some(100)]));
+        assert_eq!(poll(&mut writes, 12), Some(vec![Some(16_400), Some(20_000)]));
+        assert_eq!(poll(&mut writes, 12), None);
+    }
+
+    #[test]
+    fn a_write_is_not_told_behind_its_answer() {
+        let mut writes = Writes::default();
+        write(&mut writes, true, (0, 50), 10);
+        assert_eq!(poll(&mut writes, 12), None);
+        writes.hurry(49);
+        assert_eq!(poll(&mut writes, 12), None);
+        writes.hurry(50);
+        assert_eq!(poll(&mut writes, 12), Some(vec![None]));
     }
 
     #[test]

@@ -1,0 +1,61 @@
+//! A program on OpenSSL that uses it in unusual ways: `tests/apps/c/secure.c`.
+
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+
+use crate::certificates::Certificates;
+use crate::running::Running;
+use crate::scratch::Scratch;
+use crate::{locate, net, tools};
+
+/// How long the server may take until it is ready.
+const READY_WITHIN: Duration = Duration::from_secs(30);
+
+/// Compiles the program and returns its path.
+pub fn build() -> Result<PathBuf> {
+    let program = locate::testenv().join("bin/secure");
+    std::fs::create_dir_all(locate::testenv().join("bin"))?;
+    let mut cc = Command::new("cc");
+    cc.args(["-O1", "-o"]).arg(&program).arg(locate::apps().join("c/secure.c")).args(["-lssl", "-lcrypto"]);
+    tools::printed(&mut cc).context("compile secure.c")?;
+    Ok(program)
+}
+
+/// Its server.
+#[derive(Debug)]
+pub struct Server {
+    address: SocketAddr,
+    _running: Running,
+    _scratch: Scratch,
+}
+
+impl Server {
+    /// Starts it.
+    pub fn start(program: &Path, way: &str, certificates: &Certificates) -> Result<Self> {
+        let scratch = Scratch::new("secure")?;
+        let address = net::free_address()?;
+        let mut command = Command::new(program);
+        command.args([way, "serve", &address.port().to_string()]);
+        command.arg(certificates.key()).arg(certificates.certificate());
+        let mut running = Running::start("secure", &scratch, &mut command)?;
+        running.wait_ready(READY_WITHIN, || Ok(TcpStream::connect(address).is_ok()))?;
+        Ok(Self { address, _running: running, _scratch: scratch })
+    }
+
+    /// Returns its address.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+/// Asks a server so many times. The program compares the answers itself.
+pub fn ask(program: &Path, way: &str, server: SocketAddr, rounds: usize) -> Result<()> {
+    let mut command = Command::new(program);
+    command.args([way, "ask", &server.port().to_string(), &rounds.to_string()]);
+    tools::printed(&mut command).map(drop)
+}

@@ -28,12 +28,13 @@ enum Answer {
     NoInterface = 100,
     NoHelper = 101,
     NoHooks = 102,
+    Early = 103,
 }
 
 /// Attaches the part, or detaches it if the options say `off`. The JVM calls it when it loads the library.
 ///
-/// Returns 0, or what is missing: 1 what tells JSSE's plaintext, 100 an interface of the JVM, 101 the class that hooks call, 102 the right to change
-/// classes.
+/// Returns 0, or what is missing: 1 what tells JSSE's plaintext, 100 an interface of the JVM, 101 the class that hooks call,
+/// 102 the right to change classes, 103 the JVM's own start.
 ///
 /// # Safety
 /// The JVM calls it: `machine` is that JVM, `options` is null or a text that ends with a nought.
@@ -45,6 +46,9 @@ pub unsafe extern "system" fn Agent_OnAttach(
 ) -> i32 {
     // SAFETY: the JVM passes such a text, or null.
     let options = if options.is_null() { c"" } else { unsafe { CStr::from_ptr(options) } };
+    // A class that is defined before there are modules ends a JVM. It hands out no tools before it lives (JVMTI, `GetEnv`).
+    let Some(tools) = machine.tools() else { return Answer::Early as i32 };
+    tools.dispose();
     let Some(env) = machine.env() else { return Answer::NoInterface as i32 };
     let is_off = options.to_bytes() == b"off";
     let begin = if options.to_bytes() == b"on,tls" { c"startWithTls" } else { c"start" };

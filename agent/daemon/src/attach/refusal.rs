@@ -28,7 +28,8 @@ impl Refusal {
         match self {
             Refusal::Early => true,
             Refusal::Node(error) => error.is_passing(),
-            Refusal::Jvm(_) | Refusal::Gone | Refusal::Signal(_) => false,
+            Refusal::Jvm(error) => error.is_passing(),
+            Refusal::Gone | Refusal::Signal(_) => false,
         }
     }
 

@@ -93,6 +93,7 @@ mod tests {
             ends_record: false,
             continues: false,
             executor: Executor::default(),
+            shares: Vec::new(),
         };
         Observation::Plaintext { plaintext, at_ns, moved_ns }
     }

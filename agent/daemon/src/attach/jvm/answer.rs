@@ -12,6 +12,9 @@ const REASONS: [(i32, &str); 3] = [
 /// What `Agent_OnAttach` returns where all was done but for JSSE.
 const WITHOUT_TLS: i32 = 1;
 
+/// What it returns while the JVM is starting.
+const EARLY: i32 = 103;
+
 /// What the library has done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Loaded {
@@ -32,6 +35,7 @@ pub(super) fn read(answer: &str) -> Result<Loaded, Error> {
     match returned.filter(|_| is_taken) {
         Some(0) => Ok(Loaded { tells_jsse: true }),
         Some(WITHOUT_TLS) => Ok(Loaded { tells_jsse: false }),
+        Some(EARLY) => Err(Error::Starting),
         Some(code) => {
             let reason = REASONS.iter().find(|(known, _)| *known == code);
             Err(Error::NotLoaded(
@@ -53,6 +57,7 @@ mod tests {
         assert_eq!(read("0\nreturn code: 1\n").unwrap(), Loaded { tells_jsse: false });
         let refused = |answer: &str| read(answer).unwrap_err().to_string();
         assert!(refused("0\nreturn code: 102\n").ends_with("does not let classes be changed"));
+        assert!(matches!(read("0\nreturn code: 103\n"), Err(Error::Starting)));
         assert!(refused("0\nreturn code: -1\n").ends_with("code -1"));
         let not_found = "0\n/tmp/x.so was not loaded.\n/tmp/x.so: failed to map segment\n";
         assert!(refused(not_found).contains("failed to map segment"));

@@ -31,6 +31,9 @@ pub(crate) enum Error {
     /// The socket for tools failed.
     #[error("its socket for tools: {0}")]
     Socket(#[source] io::Error),
+    /// It lets nothing in before its own classes are there; or it has no interface for tools.
+    #[error("it is still starting, or has no interface for tools")]
+    Starting,
     /// It has not loaded the part.
     #[error("it does not load the part: {0}")]
     NotLoaded(String),
@@ -47,7 +50,13 @@ impl Error {
             Error::NoFile(_) => "no_file",
             Error::Silent => "silent",
             Error::Socket(_) => "socket",
+            Error::Starting => "starting",
             Error::NotLoaded(_) => "not_loaded",
         }
+    }
+
+    /// Returns whether it may be otherwise soon.
+    pub(crate) fn is_passing(&self) -> bool {
+        matches!(self, Error::Starting)
     }
 }

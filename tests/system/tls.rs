@@ -18,6 +18,8 @@ use remora_tests::{locate, tools, wait};
 const REQUESTS: usize = 1000;
 const IN_FLIGHT: usize = 32;
 const PER_MILLE: usize = 999;
+/// How many of a thousand must be joined where the records are those of Java's own TLS, of which a few find no place.
+const JSSE_PER_MILLE: usize = 995;
 /// How long it may take until a large executable is searched, on a busy machine.
 const WITHIN: Duration = Duration::from_secs(60);
 
@@ -118,8 +120,10 @@ fn check(stack: Stack, asker: Asker) {
     );
     assert_eq!(wrong, 0, "{stack:?} and {asker:?}: servers with another's client");
     let least = REQUESTS * PER_MILLE / 1000;
+    let least_joined =
+        if client.is_some() || stack.is_java() { REQUESTS * JSSE_PER_MILLE / 1000 } else { least };
     assert!(
-        told.0 >= least && told.1 >= least && told.2 >= least,
+        told.0 >= least && told.1 >= least && told.2 >= least_joined,
         "{stack:?} and {asker:?}: {told:?}\n{}",
         remora.agent_log()
     );

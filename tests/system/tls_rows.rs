@@ -23,6 +23,8 @@ use remora_tests::{locate, tools, wait};
 const REQUESTS: usize = 1000;
 const IN_FLIGHT: usize = 32;
 const PER_MILLE: usize = 999;
+/// How many of a thousand must be joined where the records are those of Java's own TLS, of which a few find no place.
+const JSSE_PER_MILLE: usize = 995;
 /// How many of those that are missing are named.
 const MAX_NAMED: usize = 20;
 /// How long it may take until a large executable is searched, on a busy machine.
@@ -198,7 +200,10 @@ fn library(program: &Program, id: u32) -> Library {
 fn wait_until_seen(what: &str, is_joined: bool, address: SocketAddr, remora: &Remora, client: &TlsClient) {
     let waited = wait::until("a request is seen", WITHIN, || {
         let spans = remora.bridge().spans_of_server(address)?;
-        let is_client_seen = spans.iter().any(|span| is_call(span) && is_whole(span));
+        // Who looks whether a server is there is another client.
+        let is_asking =
+            |span: &Span| user(span).is_some() || span.text("messaging.destination.name").is_some();
+        let is_client_seen = spans.iter().any(|span| is_call(span) && is_whole(span) && is_asking(span));
         let is_server_seen = spans.iter().any(|span| span.kind == "server" && is_whole(span));
         Ok((is_client_seen && (is_server_seen || !is_joined)).then_some(()))
     });
@@ -269,14 +274,31 @@ fn compare(asked: &Asked, bridge: &Bridge) -> Result<(), String> {
     let told = [found(&clients), found(&servers), joined];
     let counts = if asked.hidden.is_none() { &told[..] } else { &told[..1] };
     println!("{what}: {told:?} clients, servers and joined of {REQUESTS}, {wrong} wrong");
-    let least = REQUESTS * PER_MILLE / 1000;
-    if wrong != 0 || counts.iter().any(|count| *count < least) {
+    let is_jsse = [&asked.server, &asked.client].into_iter().flatten().any(|(program, _)| program.2 == JSSE);
+    let least = [PER_MILLE, PER_MILLE, if is_jsse { JSSE_PER_MILLE } else { PER_MILLE }];
+    if wrong != 0 || counts.iter().zip(least).any(|(count, least)| *count < REQUESTS * least / 1000) {
         let missing = |spans: &[&Span]| {
             let found: HashSet<_> = spans.iter().filter_map(|span| user(span)).collect();
             (1..=REQUESTS).filter(|user| !found.contains(user)).take(MAX_NAMED).collect::<Vec<_>>()
         };
         let missing = [missing(&clients), missing(&servers)];
-        return Err(format!("{what}: {told:?}, {wrong} wrong, without {missing:?}"));
+        let alone: Vec<_> = servers
+            .iter()
+            .filter(|span| span.parent_id.is_none())
+            .map(|span| {
+                let port = span.number("network.peer.port");
+                let before = servers.iter().filter(|other| {
+                    other.number("network.peer.port") == port && other.start_ns < span.start_ns
+                });
+                format!(
+                    "user {:?}, {} requests behind the first of port {port:?}",
+                    user(span),
+                    before.count()
+                )
+            })
+            .take(MAX_NAMED)
+            .collect();
+        return Err(format!("{what}: {told:?}, {wrong} wrong, without {missing:?}, alone {alone:#?}"));
     }
     for (program, library) in [&asked.server, &asked.client].into_iter().flatten() {
         let Program(name, runtime, _) = *program;

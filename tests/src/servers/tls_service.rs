@@ -259,7 +259,8 @@ impl JavaClient {
         command.arg("load").arg(address.port().to_string()).arg(service.url()).arg(certificates.authority());
         let mut running = Running::start("java-client", &scratch, &mut command)?;
         running.wait_ready(READY_WITHIN, || {
-            Ok(tools::curl(&[&format!("http://{address}/socket/0/1/1")]).is_ok())
+            // Without a request: a connection that is older than the agent would be kept, and its version is not known.
+            Ok(tools::curl(&[&format!("http://{address}/socket/0/0/1")]).is_ok())
         })?;
         Ok(Self { address, _running: running, _scratch: scratch })
     }

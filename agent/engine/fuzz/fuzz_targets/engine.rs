@@ -114,7 +114,8 @@ fn tls(engine: &mut Engine, input: &mut Input<'_>, now: u64) {
     let tls = TlsId { tgid: 1 + u32::from(control & 3), object: u64::from(control >> 2 & 3), way: None };
     let direction = if control & 16 == 0 { Direction::Egress } else { Direction::Ingress };
     let bytes = Bytes::from(input.bytes());
-    let length = bytes.len() as u32 + if control & 32 == 0 { 0 } else { input.word() };
+    let missing = if control & 32 == 0 { 0 } else { input.word() };
+    let length = (bytes.len() as u32).saturating_add(missing);
     match control >> 6 {
         0 => engine.handle_tls_end(tls),
         1 => engine.handle_ciphertext(Ciphertext { tls, direction, length, bytes }, now),
@@ -130,7 +131,12 @@ fn tls(engine: &mut Engine, input: &mut Input<'_>, now: u64) {
                 ends_record: input.byte() & 1 == 0,
                 continues: false,
                 executor: Executor { tgid: tls.tgid, tid: tls.tgid, ..Executor::default() },
+                shares: Vec::new(),
             };
+            if control & 32 == 0 {
+                engine.handle_share(&Executor { token: Some(1), ..plaintext.executor }, length / 2);
+                engine.handle_share(&plaintext.executor, length - length / 2);
+            }
             engine.handle_plaintext(plaintext, now);
         }
     }

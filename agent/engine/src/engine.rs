@@ -16,7 +16,7 @@ use crate::connection::{Stamp, Stream, Told, Translation};
 use crate::correlation::{ContentEvidence, Correlation};
 use crate::event::{
     Claimed, ConnectionId, Data, Direction, Event, EventKind, Executor, FirstPositions, Insertion, Opened,
-    PipeRead, Role, Scheduling,
+    PipeRead, Role, Scheduling, Share,
 };
 use crate::pairing::{ExchangeId, Paired, Pairing};
 use crate::protocol::{Learned, ParserSettings, job_id};
@@ -502,7 +502,16 @@ impl Engine {
         } else {
             Vec::new()
         };
-        for part in shares::divide(data, &shares) {
+        self.moved_for(id, data, &shares, at_ns);
+    }
+
+    /// Takes in bytes of the protocol that a connection carries, each part by whom it is for.
+    fn moved_for(&mut self, id: ConnectionId, data: Data, shares: &[Share], at_ns: u64) {
+        // Nearly always: a list for each call would cost more than the rest of it.
+        if shares.is_empty() {
+            return self.moved(id, data, at_ns);
+        }
+        for part in shares::divide(data, shares) {
             self.moved(id, part, at_ns);
         }
     }

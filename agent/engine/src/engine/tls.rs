@@ -1,6 +1,6 @@
 //! Connections that carry TLS: their plaintext takes the place of their bytes.
 
-use super::{Connection, Engine, shares};
+use super::{Connection, Engine};
 use crate::command::Command;
 use crate::connection::{Stamp, Stream};
 use crate::event::{Ciphertext, ConnectionId, Data, Direction, Endpoint, Opened, Plaintext, Role, TlsId};
@@ -244,9 +244,7 @@ impl Engine {
             executor,
             peer: None,
         };
-        for part in shares::divide(data, &shares) {
-            self.moved(id, part, at_ns);
-        }
+        self.moved_for(id, data, &shares, at_ns);
     }
 
     /// Takes in bytes of a connection that carries TLS.

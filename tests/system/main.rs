@@ -39,6 +39,7 @@ mod tls;
 mod tls_rows;
 mod tls_ways;
 mod tokio;
+mod trace;
 mod websocket;
 
 use remora_tests::span::{Names, Show, Span, check_times, outline};

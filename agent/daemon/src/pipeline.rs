@@ -133,6 +133,7 @@ pub fn run(
             roster: Roster::new(settings.selection.observes_unknown()),
             engine: Engine::new(remora_engine::Settings {
                 max_capture_bytes: capture::MAX_CAPTURE_BYTES,
+                is_tls_off: !settings.tls,
                 ..settings.engine
             }),
             enricher: Enricher::new(shared.processes.clone(), ClockAnchor::measure(), &shared.ledger),

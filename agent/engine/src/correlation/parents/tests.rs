@@ -201,12 +201,12 @@ fn a_turn_is_that_of_the_only_numbered_request_that_was_read_in_it() {
     read(&mut parents, 1);
     begin_numbered(&mut parents, REQUEST, thread(7, 1, 10));
     assert_eq!(evidence(&mut parents, &thread(7, 1, 11)), Some((1, Evidence::Turn)));
-    parents.touch_any(&thread(7, 2, 20).executor, false);
+    parents.touch_any(&thread(7, 2, 20).executor, false, None);
     begin_numbered(&mut parents, OTHER, thread(7, 2, 20));
     assert_eq!(evidence(&mut parents, &thread(7, 2, 21)), Some((2, Evidence::Turn)));
     parents.take_turn(REQUEST, &thread(7, 2, 22).executor);
     assert_eq!(evidence(&mut parents, &thread(7, 2, 23)), None, "the end of another came with it");
-    parents.touch_any(&thread(7, 3, 30).executor, true);
+    parents.touch_any(&thread(7, 3, 30).executor, true, None);
     parents.take_turn(REQUEST, &thread(7, 3, 30).executor);
     assert_eq!(evidence(&mut parents, &thread(7, 3, 31)), None, "more of another may have come with it");
 }

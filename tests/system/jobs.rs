@@ -158,7 +158,7 @@ fn bullmq() {
         assert!(request.start_ns <= sent.start_ns && sent.start_ns <= request.end_ns);
     }
     let counted: Vec<_> = told.counted.iter().filter(|span| is(span, ("client", "incr"))).collect();
-    assert_eq!(counted.len(), REQUESTS);
+    assert_eq!(counted.len(), REQUESTS, "{:#?}", told.counted);
     assert!(counted.iter().all(|span| span.parent_id.is_none()), "whose turn it is does not tell whose job");
 }
 

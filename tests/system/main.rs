@@ -28,6 +28,7 @@ mod nginx;
 mod node;
 mod node_attached;
 mod older;
+mod pools;
 mod postgres;
 mod probes;
 mod pubsub;

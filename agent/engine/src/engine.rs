@@ -379,7 +379,8 @@ impl Engine {
         }
     }
 
-    /// Ends all that is open, for a shutdown: what has no response yet is counted, not reported as failed.
+    /// Ends all that is open, for a shutdown: what has no response yet is counted, not reported as failed, unless its connection
+    /// has ended.
     pub fn finish(&mut self, now_ns: u64) {
         let mut connections: Vec<_> = self.connections.keys().copied().collect();
         connections.sort_unstable();
@@ -392,6 +393,11 @@ impl Engine {
         };
         connections.sort_by_key(is_called);
         for connection in connections {
+            let ended_at_ns = self.connections.get(&connection).and_then(|found| found.ended_at_ns);
+            if let Some(ended_at_ns) = ended_at_ns {
+                self.close(connection, ended_at_ns);
+                continue;
+            }
             self.settle(connection);
             self.lose_open(connection, now_ns, LossReason::Shutdown);
         }

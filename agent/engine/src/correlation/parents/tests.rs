@@ -542,6 +542,29 @@ fn a_stream_is_served_by_the_goroutine_that_says_so() {
 }
 
 #[test]
+fn a_stream_is_served_by_the_first_unit_that_says_so() {
+    let mut parents = of_scheduling(Scheduling::TokenLoop);
+    begin_numbered(&mut parents, REQUEST, thread(7, 1, 10));
+    begin_numbered(&mut parents, OTHER, thread(7, 1, 10));
+    let of_unit = |token, at_ns| {
+        let executor = Executor { tgid: 1, tid: 7, task: None, token: Some(token), turn: 1 };
+        Stamp { at_ns, executor }
+    };
+    for (token, sock, number) in
+        [(50, 1, OTHER.0), (51, 1, REQUEST.0), (52, 1, 99), (53, 2, 1), (54, 1, OTHER.0)]
+    {
+        parents.claim_stream(connection(sock), number as u32, &of_unit(token, 11).executor, 11);
+    }
+    assert_eq!(evidence(&mut parents, &of_unit(50, 12)), Some((2, Evidence::Task)));
+    assert_eq!(evidence(&mut parents, &of_unit(51, 12)), Some((1, Evidence::Task)));
+    for token in 52..=54 {
+        assert_eq!(evidence(&mut parents, &of_unit(token, 12)), None, "{token}");
+    }
+    parents.end(OTHER);
+    assert_eq!(evidence(&mut parents, &of_unit(50, 13)), None);
+}
+
+#[test]
 fn a_unit_that_asks_for_a_message_works_on_what_its_calls_bring() {
     let mut parents = of_scheduling(Scheduling::TokenLoop);
     let of_unit = |token, at_ns| {

@@ -33,6 +33,8 @@
 #define ROOM (LONG + 4096)
 #define MANY 8
 #define PIECE 700
+/* Between two requests of those who ask for ever. */
+#define PACE_MS 10
 /* `uretprobe` and `uprobe` of x86-64. */
 #define FIRST_OF_PROBES 335
 #define LAST_OF_PROBES 336
@@ -168,6 +170,8 @@ static SSL_CTX *make_context(const SSL_METHOD *method) {
     SSL_CTX_set_options(context, SSL_OP_ALLOW_CLIENT_RENEGOTIATION);
     if (is_way("resume-id"))
         SSL_CTX_set_options(context, SSL_OP_NO_TICKET);
+    if (is_way("kernel"))
+        SSL_CTX_set_options(context, SSL_OP_ENABLE_KTLS);
     return context;
 }
 
@@ -415,6 +419,8 @@ static void ask_all(int port, int rounds) {
         return ask_by_turns(context, port, rounds);
     struct peer peer = reach(context, port, NULL);
     shake_hands(&peer);
+    if (is_way("kernel") && !BIO_get_ktls_send(SSL_get_wbio(peer.ssl)))
+        fail("the kernel does not encrypt");
     for (int number = 0; number < rounds; number++) {
         if (is_way("renegotiate") && number % 2) {
             SSL_renegotiate(peer.ssl);
@@ -448,6 +454,7 @@ static void ask_since(int port, long long since_ns) {
         shake_hands(&peer);
         ask(&peer, (int)((now_ns() - since_ns) / 1000000));
         close_peer(&peer);
+        poll(NULL, 0, PACE_MS);
     }
 }
 

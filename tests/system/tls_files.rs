@@ -23,6 +23,8 @@ const WITHIN: Duration = Duration::from_secs(60);
 const ROUNDS: usize = 3;
 /// How long it may take until requests are seen, in milliseconds.
 const SEEN_AFTER: u64 = 1000;
+/// The programs that ask, and their servers.
+const ASKING: [&str; 2] = ["cmd=*secure since*", "cmd=*tls/late.py*"];
 /// Programs that live for a moment, one after the other.
 const IN_A_ROW: usize = 20;
 /// Processes that are there when the agent starts.
@@ -109,7 +111,9 @@ fn metric(remora: &Remora, name: &str) -> Result<f64> {
 fn check_delay(since: &str, start: impl Fn(&Path, &Certificates, &Copy) -> Asking) {
     let certificates = Certificates::make().unwrap();
     let program = secure::build().unwrap();
-    let mut remora = Remora::start().unwrap();
+    // What else begins on this host may keep the agent busy.
+    let flags = ASKING.map(|rule| ["--select", rule]);
+    let mut remora = Remora::with_flags(flags.as_flattened()).unwrap();
     let (mut all, mut probed) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         let copy = Copy::make().unwrap();
@@ -120,20 +124,19 @@ fn check_delay(since: &str, start: impl Fn(&Path, &Certificates, &Copy) -> Askin
         all.push(asking);
     }
     let bridge = remora.finish().unwrap();
-    let mut delays = Vec::new();
+    let first = |asking: &Asking| *asking.told(bridge, "client").unwrap().first().unwrap() as f64;
+    let delays: Vec<f64> = all.iter().map(first).collect();
+    figure::print(format!("from {since} to probes"), "ms", &probed);
+    figure::print(format!("from {since} to the first request that is seen"), "ms", &delays);
     for asking in &all {
         let [asked, served] = ["client", "server"].map(|kind| asking.told(bridge, kind).unwrap());
-        let first = *asked.first().unwrap();
-        assert!(first < SEEN_AFTER, "{first} ms");
         // The last one may have been cut short.
         let last = *asked.last().unwrap();
         let missing: Vec<_> = served.range(SEEN_AFTER..last).filter(|one| !asked.contains(one)).collect();
         assert!(missing.is_empty(), "{missing:?} of {}", served.len());
-        delays.push(first as f64);
     }
-    figure::print(format!("from {since} to probes"), "ms", &probed);
-    figure::print(format!("from {since} to the first request that is seen"), "ms", &delays);
-    assert!(probed.iter().all(|delay| *delay > 0.0 && *delay < SEEN_AFTER as f64), "{probed:?}");
+    let is_soon = |delay: &f64| *delay > 0.0 && *delay < SEEN_AFTER as f64;
+    assert!(probed.iter().chain(&delays).all(is_soon), "{probed:?} {delays:?}");
 }
 
 #[test]

@@ -4,9 +4,10 @@
  *        secure WAY ask PORT ROUNDS
  *        secure since PORT [NANOSECONDS]
  *        secure wait
+ *        secure kernel-there
  * `GET /WAY/N` is answered with status 200 + N % 2 and its path, and padding where answers shall be long. WAY says what is
  * unusual; `filter-` before it kills the process for system calls that probes may make. `since` runs itself anew, then asks
- * for `/since/M` until it is killed, M being the milliseconds since then. */
+ * for `/since/M` until it is killed, M being the milliseconds since then. `kernel-there` fails where the kernel cannot encrypt. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <err.h>
@@ -472,6 +473,12 @@ static void forbid_probes(void) {
         err(1, "filter");
 }
 
+/* A socket without a connection is refused for another reason where the kernel can encrypt. */
+static int can_kernel_encrypt(void) {
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    return setsockopt(fd, IPPROTO_TCP, TCP_ULP, "tls", sizeof "tls") == 0 || errno != ENOENT;
+}
+
 int main(int count, char **arguments) {
     signal(SIGPIPE, SIG_IGN);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -482,6 +489,8 @@ int main(int count, char **arguments) {
     }
     if (is_way("wait"))
         return pause();
+    if (is_way("kernel-there"))
+        return !can_kernel_encrypt();
     if (is_way("since") && count == 3) {
         char since[32];
         sprintf(since, "%lld", now_ns());

@@ -320,7 +320,8 @@ impl Session {
         // What lasts as long as its connection ends now, however long it has been silent.
         let last = Stamp { at_ns: stamp.at_ns.max(last.at_ns), ..last };
         for message in std::iter::from_fn(|| parser.end(side)).take(MAX_LAST_MESSAGES) {
-            let step = Step { message, protocol: name, client, first: last, last, place: lane.place_between() };
+            let step =
+                Step { message, protocol: name, client, first: last, last, place: lane.place_between() };
             out.push(Outcome::Step(step));
         }
     }

@@ -37,6 +37,7 @@ mod rabbitmq;
 mod redis;
 mod redis_cluster;
 mod tls;
+mod tls_files;
 mod tls_rows;
 mod tls_ways;
 mod tokio;

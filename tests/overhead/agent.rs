@@ -7,8 +7,8 @@ use remora_tests::remora::Agent;
 use remora_tests::servers::GoService;
 use remora_tests::sink::Sink;
 
-use crate::{paced, process};
-use remora_tests::figure;
+use crate::paced;
+use remora_tests::{figure, process};
 
 const RATES: [u32; 2] = [5_000, 10_000];
 /// Long enough for buffers and caches to reach their size.

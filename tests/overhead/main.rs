@@ -6,7 +6,6 @@
 mod agent;
 mod bpf;
 mod paced;
-mod process;
 mod throughput;
 mod tls;
 

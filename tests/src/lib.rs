@@ -13,6 +13,7 @@ pub mod load;
 pub mod locate;
 pub mod net;
 pub mod observer;
+pub mod process;
 pub mod recorder;
 pub mod remora;
 pub mod running;

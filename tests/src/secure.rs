@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result};
 use crate::certificates::Certificates;
 use crate::running::Running;
 use crate::scratch::Scratch;
-use crate::{locate, net, tools};
+use crate::{locate, net, tls_client, tools};
 
 /// How long the server may take until it is ready.
 const READY_WITHIN: Duration = Duration::from_secs(30);
@@ -58,4 +58,48 @@ pub fn ask(program: &Path, way: &str, server: SocketAddr, rounds: usize) -> Resu
     let mut command = Command::new(program);
     command.args([way, "ask", &server.port().to_string(), &rounds.to_string()]);
     tools::printed(&mut command).map(drop)
+}
+
+/// A copy of the system's OpenSSL in a folder of its own: files that nobody else has mapped.
+#[derive(Debug)]
+pub struct Copy(Scratch);
+
+impl Copy {
+    /// Makes it.
+    pub fn make() -> Result<Self> {
+        let copy = Self(Scratch::new("library")?);
+        copy.renew()?;
+        Ok(copy)
+    }
+
+    /// Puts new files in the place of those that are there, as packages do.
+    pub fn renew(&self) -> Result<()> {
+        for name in ["libssl.so", "libcrypto.so"] {
+            let file = tls_client::linked_with("openssl", name)?.context("openssl has no library")?;
+            let name = file.file_name().context("a library without a name")?;
+            let (new, place) = (self.folder().join("new"), self.folder().join(name));
+            std::fs::copy(&file, &new)?;
+            std::fs::rename(new, place)?;
+        }
+        Ok(())
+    }
+
+    /// Deletes the files.
+    pub fn delete(&self) -> Result<()> {
+        for file in std::fs::read_dir(self.folder())? {
+            std::fs::remove_file(file?.path())?;
+        }
+        Ok(())
+    }
+
+    /// Returns where it is.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// Has a program use it.
+    pub fn lend(&self, command: &mut Command) {
+        command.env("LD_LIBRARY_PATH", self.folder());
+    }
 }

@@ -196,7 +196,7 @@ fn check_shop(client: Stack, server: Stack) {
     assert_eq!(served.len(), asked.len());
     for span in served {
         let caller = span.parent_id.as_deref().and_then(|id| by_id.get(id));
-        assert_eq!(caller.map(|caller| &caller.name), Some(&span.name), "{span:#?}");
+        assert_eq!(caller.map(|caller| &caller.name), Some(&span.name), "{span:#?} of {asked:#?}");
     }
 }
 

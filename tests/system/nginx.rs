@@ -5,6 +5,7 @@ use std::io::Read as _;
 use std::net::TcpListener;
 
 use expect_test::expect;
+use remora_tests::certificates::Certificates;
 use remora_tests::load::{self, Request};
 use remora_tests::remora::Remora;
 use remora_tests::servers::{Gunicorn, Nginx, Workers};
@@ -119,6 +120,49 @@ fn a_proxy_is_in_the_middle_of_the_trace() {
                   user_agent.original = curl/*
     "#]]
     .assert_eq(&whole(&spans, &names));
+}
+
+/// OpenSSL gives one record a call, and nginx reads all that are there before it looks at the first.
+#[test]
+#[ignore = "needs root"]
+fn requests_of_one_encrypted_connection_do_not_mix() {
+    let certificates = Certificates::make().unwrap();
+    let shop = Gunicorn::start(Workers::Sync(1), &[]).unwrap();
+    let nginx = Nginx::encrypted_proxy(shop.address(), &certificates).unwrap();
+    let mut remora = Remora::start().unwrap();
+    let authority = certificates.authority();
+    let authority = authority.to_str().unwrap();
+    let address = nginx.address();
+    let ask = |at_once: &str, from: u32, to: u32, more: &[&str]| {
+        let url = format!("https://{address}/users/[{from}-{to}]");
+        let mut arguments = vec!["--http2", "--cacert", authority, "--parallel", "--parallel-max", at_once];
+        arguments.extend(more);
+        arguments.push(&url);
+        tools::curl(&arguments).unwrap();
+    };
+    ask("2", 1000, 1099, &[]);
+    ask("50", 2000, 2199, &[]);
+    ask("1", 3000, 3019, &[]);
+    ask("1", 4000, 4019, &["--data", "x=1"]);
+    let bridge = remora.finish().unwrap();
+    let spans = bridge.spans_of_server(address).unwrap();
+    let served = spans.iter().filter(|span| span.kind == "server" && span.service == "nginx");
+    let served: BTreeMap<&str, &str> =
+        served.filter_map(|span| Some((span.span_id.as_str(), span.text("url.path")?))).collect();
+    assert_eq!(served.len(), 340, "all requests are told");
+    let calls = spans.iter().filter(|span| span.kind == "client" && span.service == "nginx");
+    let [mut right, mut wrong, mut alone] = [0; 3];
+    for (path, parent) in calls.filter_map(|span| Some((span.text("url.full")?, span.parent_id.as_deref()))) {
+        let Some(parent) = parent.and_then(|parent| served.get(parent)) else { continue };
+        let is_right = path.ends_with(parent);
+        right += usize::from(is_right);
+        wrong += usize::from(!is_right);
+        let is_alone = parent.starts_with("/users/3") || parent.starts_with("/users/4");
+        alone += usize::from(is_right && is_alone);
+    }
+    println!("of 340 calls: {right} with the right parent, {wrong} with a wrong one");
+    assert_eq!(wrong, 0);
+    assert_eq!(alone, 40, "what comes one at a time is known, with a body too");
 }
 
 #[test]

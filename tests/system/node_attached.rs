@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use remora::attach::{Attacher, Outcome, Platform, obstacle_in_node};
 use remora::health::{Ledger, Sample};
+use remora_tests::certificates::Certificates;
 use remora_tests::load::{self, Request};
 use remora_tests::remora::Remora;
 use remora_tests::running::Running;
@@ -162,6 +163,75 @@ fn calls_of_grpc_js_are_whose_they_are() {
         let parent = call.parent_id.as_ref().and_then(|id| relays.get(id)).copied().flatten();
         assert_eq!(parent, number(call), "{call:?}");
     }
+}
+
+/// Streams that are served at the same time over one connection.
+const AT_ONCE: u32 = 100;
+
+/// Has a service be asked over one connection, by so many streams at once, and looks at the parents of all its calls.
+fn check_streams(mode: &str) {
+    let scratch = Scratch::new("streams").unwrap();
+    let [address, leaf] = [(); 2].map(|()| net::free_address().unwrap());
+    let certificates = Certificates::make().unwrap();
+    let node = |script: &str| {
+        let mut command = Command::new(locate::program("node").unwrap());
+        command.arg(locate::apps().join("node").join(script)).args([mode, &address.port().to_string()]);
+        command.env("NODE_PATH", locate::testenv().join("grpc/node/node_modules"));
+        command.env("CERTIFICATE", certificates.certificate()).env("KEY", certificates.key());
+        command.env("NODE_EXTRA_CA_CERTS", certificates.authority());
+        command
+    };
+    let mut command = node("streams.js");
+    let _running = Running::start("streams", &scratch, command.arg(leaf.port().to_string())).unwrap();
+    net::wait_listening(address, WITHIN).unwrap();
+    let config = scratch.write("remora.toml", "[headers]\nrequest = [\"x-number\"]\n").unwrap();
+    let config = config.to_str().unwrap();
+    let flags = ["--select", "cmd=*streams.js*", "--attach", "node", "--config", config];
+    let mut remora = Remora::with_flags(&flags).unwrap();
+    attached(&remora, "node");
+    let asked =
+        node("streams_load.js").args([1000, REQUESTS, AT_ONCE].map(|n| n.to_string())).output().unwrap();
+    assert!(asked.status.success(), "{}", String::from_utf8_lossy(&asked.stderr));
+
+    let bridge = remora.finish().unwrap();
+    let served = bridge.spans_of_server(address).unwrap();
+    let said = |span: &Span| {
+        let kinds = ["http.request.header.x-number", "rpc.request.metadata.x-number"];
+        let found = kinds.iter().find_map(|key| span.attributes.get(*key))?;
+        found[0].as_str()?.parse::<u32>().ok()
+    };
+    let servers: HashMap<_, _> = served
+        .iter()
+        .filter(|span| span.kind == "server")
+        .filter_map(|span| Some((span.span_id.clone(), said(span)?)))
+        .collect();
+    let leaves = bridge.spans_of_server(leaf).unwrap();
+    let number = |span: &Span| span.text("url.full")?.rsplit_once('/')?.1.parse::<u32>().ok();
+    let calls: Vec<_> = leaves.iter().filter(|span| span.kind == "client").collect();
+    assert_eq!((servers.len(), calls.len()), (REQUESTS as usize, 2 * REQUESTS as usize));
+    for call in calls {
+        let parent = call.parent_id.as_ref().and_then(|id| servers.get(id)).copied();
+        assert_eq!(parent, number(call), "{call:?}");
+    }
+}
+
+#[test]
+#[ignore = "needs root"]
+fn calls_of_http2_handlers_are_whose_stream_they_serve() {
+    check_streams("stream");
+    check_streams("request");
+}
+
+#[test]
+#[ignore = "needs root"]
+fn calls_of_http2_handlers_inside_tls_are_whose_stream_they_serve() {
+    check_streams("secure");
+}
+
+#[test]
+#[ignore = "needs root"]
+fn calls_of_grpc_js_servers_are_whose_stream_they_serve() {
+    check_streams("grpc");
 }
 
 /// A worker thread that one request has started answers others.

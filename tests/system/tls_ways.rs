@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::process::Command;
 
 use remora_tests::certificates::Certificates;
 use remora_tests::remora::Remora;
@@ -118,4 +119,30 @@ fn writes_that_have_to_wait() {
 #[ignore = "needs root"]
 fn programs_that_die_of_the_system_calls_of_probes() {
     check(&["filter-plain"]);
+}
+
+/// Where the kernel encrypts, no record is seen, and no place is known by which to join: nothing may be joined wrongly.
+#[test]
+#[ignore = "needs root"]
+fn the_kernel_encrypts() {
+    let program = secure::build().unwrap();
+    if !Command::new(&program).arg("kernel-there").status().unwrap().success() {
+        eprintln!("skipped: this kernel has no TLS (CONFIG_TLS)");
+        return;
+    }
+    let certificates = Certificates::make().unwrap();
+    let mut remora = Remora::start().unwrap();
+    let server = play(&program, "kernel", &certificates).address();
+    let spans = remora.finish().unwrap().spans_of_server(server).unwrap();
+    let mut told: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+    for span in &spans {
+        *told.entry((span.kind.as_str(), path(span))).or_default() += 1;
+        let parent = spans.iter().find(|other| Some(&other.span_id) == span.parent_id.as_ref());
+        assert!(
+            span.parent_id.is_none() || parent.is_some_and(|parent| path(parent) == path(span)),
+            "{span:?}"
+        );
+    }
+    println!("kernel: {} of {} sides of requests are told", told.len(), 2 * ROUNDS);
+    assert!(told.values().all(|times| *times == 1), "{told:?}");
 }

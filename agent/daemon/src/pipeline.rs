@@ -497,7 +497,7 @@ fn allow_descriptors() {
 /// Returns what discovery should know of an observation.
 fn notice(observation: &Observation, roster: &mut Roster) -> Option<Notice> {
     match observation {
-        Observation::Exec { tgid, parent, cgroup_id, arguments, comm, at_ns: _ } => {
+        Observation::Exec { tgid, parent, cgroup_id, arguments, comm, at_ns } => {
             roster.start(*tgid);
             Some(Notice::Started {
                 tgid: *tgid,
@@ -505,6 +505,7 @@ fn notice(observation: &Observation, roster: &mut Roster) -> Option<Notice> {
                 arguments: arguments.clone(),
                 comm: comm.clone(),
                 cgroup_id: *cgroup_id,
+                at_ns: *at_ns,
             })
         }
         Observation::Fork { parent, child } => {
@@ -515,7 +516,7 @@ fn notice(observation: &Observation, roster: &mut Roster) -> Option<Notice> {
         Observation::Socket { event: Event { kind: EventKind::Opened(_), .. }, tgid } => {
             roster.is_new(*tgid).then_some(Notice::Seen { tgid: *tgid })
         }
-        Observation::Mapped { tgid } => Some(Notice::Mapped { tgid: *tgid }),
+        Observation::Mapped { tgid, at_ns } => Some(Notice::Mapped { tgid: *tgid, at_ns: *at_ns }),
         Observation::Task { executor, thread_pointer: Some(thread_pointer), .. } => {
             let tgid = executor.tgid;
             roster.is_asking(tgid).then_some(Notice::Tasking { tgid, thread_pointer: *thread_pointer })

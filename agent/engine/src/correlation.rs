@@ -469,8 +469,23 @@ impl Correlation {
 
     /// Notes that a connection is touched on which several exchanges are open: which of them it is for is told later, but
     /// for what is more of one that `is_streaming`.
-    pub(crate) fn touch_any(&mut self, executor: &Executor, is_streaming: bool) {
-        self.parents.touch_any(executor, is_streaming);
+    pub(crate) fn touch_any(&mut self, executor: &Executor, is_streaming: bool, only: Option<ExchangeId>) {
+        self.parents.touch_any(executor, is_streaming, only);
+    }
+
+    /// Returns whether a thread goes on to read records of a connection.
+    pub(crate) fn reads_on(&self, connection: ConnectionId, executor: &Executor) -> bool {
+        self.parents.reads_on(connection, executor)
+    }
+
+    /// Notes that a thread has begun to read records of a connection.
+    pub(crate) fn note_records(&mut self, connection: ConnectionId, executor: &Executor) {
+        self.parents.note_records(connection, executor);
+    }
+
+    /// Notes that a thread opens a connection, or writes.
+    pub(crate) fn act(&mut self, executor: &Executor) {
+        self.parents.act(executor);
     }
 
     /// Notes that something has arrived that is not understood yet.

@@ -384,7 +384,8 @@ impl Engine {
         }
     }
 
-    /// Ends all that is open, for a shutdown: what has no response yet is counted, not reported as failed.
+    /// Ends all that is open, for a shutdown: what has no response yet is counted, not reported as failed, unless its connection
+    /// has ended.
     pub fn finish(&mut self, now_ns: u64) {
         let mut connections: Vec<_> = self.connections.keys().copied().collect();
         connections.sort_unstable();
@@ -397,6 +398,11 @@ impl Engine {
         };
         connections.sort_by_key(is_called);
         for connection in connections {
+            let ended_at_ns = self.connections.get(&connection).and_then(|found| found.ended_at_ns);
+            if let Some(ended_at_ns) = ended_at_ns {
+                self.close(connection, ended_at_ns);
+                continue;
+            }
             self.settle(connection);
             self.lose_open(connection, now_ns, LossReason::Shutdown);
         }
@@ -459,6 +465,7 @@ impl Engine {
             }
             return;
         }
+        self.correlation.act(&opened.executor);
         self.correlation.handle_opened(connection, &opened);
         self.make_room();
         let connections = &self.connections;
@@ -529,15 +536,20 @@ impl Engine {
         let position = data.position;
         self.correlation.see(&stamp);
         if direction == Direction::Egress {
+            self.correlation.act(&stamp.executor);
             self.correlation.write(id, &stamp);
         }
+        let are_records = connection.tls.is_some() && direction == Direction::Ingress;
         connection.user = data.executor.tgid;
         if let Some(Insertion { at, length: _ }) = data.inserted {
             connection.written_at = Some(data.position.wrapping_add(at));
         }
         let moved = data.bytes.len();
         connection.stream(direction).push(data, at_ns);
-        self.touch(id, direction, &stamp.executor);
+        match are_records {
+            true => self.records(id, &stamp.executor),
+            false => self.touch(id, direction, &stamp.executor),
+        }
         self.read(id, direction);
         self.bound_memory(id, moved);
         let is_call = direction == Direction::Egress
@@ -556,7 +568,11 @@ impl Engine {
         let is_streaming =
             if connection.session.client() == Some(direction) { is_asking } else { is_answering };
         if is_streaming || connection.pairing.is_multiplexed() {
-            return self.correlation.touch_any(executor, is_streaming);
+            // Of answers, only the first bytes are told.
+            let is_request =
+                direction == Direction::Ingress && connection.session.client() == Some(direction);
+            let only = connection.pairing.only().filter(|_| is_request);
+            return self.correlation.touch_any(executor, is_streaming, only);
         }
         // The answer of a resolver may be for whoever else has asked for the same name.
         if connection.opened.is_datagram

@@ -284,6 +284,11 @@ impl Pairing {
         self.by_id.len() > 1
     }
 
+    /// Returns whether a numbered exchange is under way.
+    pub(crate) fn is_numbered(&self) -> bool {
+        self.by_id.len() > 0
+    }
+
     /// Returns whether bytes of the client may be more of a numbered request that has begun before, and those of the
     /// server more of such a response.
     pub(crate) fn is_streaming(&self) -> (bool, bool) {

@@ -320,7 +320,8 @@ impl Session {
         // What lasts as long as its connection ends now, however long it has been silent.
         let last = Stamp { at_ns: stamp.at_ns.max(last.at_ns), ..last };
         for message in std::iter::from_fn(|| parser.end(side)).take(MAX_LAST_MESSAGES) {
-            let step = Step { message, protocol: name, client, first: last, last, place: lane.place() };
+            let step =
+                Step { message, protocol: name, client, first: last, last, place: lane.place_between() };
             out.push(Outcome::Step(step));
         }
     }
@@ -411,7 +412,7 @@ impl Session {
             tell_given_up(parser.as_mut(), lane, name, client, out);
             match answer {
                 Answer::Message { eaten, message } => {
-                    let place = lane.place();
+                    let place = if eaten == 0 { lane.place_between() } else { lane.place() };
                     let (first, last) = lane.eat(eaten);
                     out.push(Outcome::Step(Step { message, protocol: name, client, first, last, place }));
                 }

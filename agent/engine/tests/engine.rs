@@ -973,6 +973,22 @@ fn content_is_no_evidence_where_it_is_switched_off() {
 }
 
 #[test]
+fn what_was_open_when_its_connection_ended_is_told_at_a_shutdown() {
+    for has_ended in [false, true] {
+        let mut world = World::new();
+        let (mut client, mut server) = world.connect(1, 2, 7000);
+        world.pass(&mut client, &mut server, GET);
+        if has_ended {
+            // The kernel has ended it: its process may have something to read still.
+            world.send(client.connection, EventKind::Closed(Closed::default()));
+        }
+        world.engine.finish(world.now_ns);
+        let told: Vec<_> = world.spans().into_iter().map(|span| span.kind).collect();
+        assert_eq!(told, if has_ended { vec![SpanKind::Client] } else { vec![] });
+    }
+}
+
+#[test]
 fn a_connection_that_nobody_understands_is_told_as_a_whole_on_request() {
     let strange = "\u{1}\u{2}something else\n";
     for is_wanted in [false, true] {

@@ -70,3 +70,32 @@ fn a_server_that_greets_first_is_no_client() {
 fn an_answer_that_is_told_before_its_request_is_paired_with_it() {
     check(|peers, link, number| peers.ask_and_return_late(link, &request(number), &response(number)));
 }
+
+#[test]
+fn bodies_that_are_read_in_pieces_do_not_move_what_follows() {
+    /// `POST` of a path with three digits, and a body of five bytes.
+    fn post(number: u32) -> Vec<u8> {
+        let mut request = request(number);
+        // END_HEADERS only, and `:method: POST`.
+        (request[4], request[9]) = (4, 0x83);
+        let stream = (2 * number + 1).to_be_bytes();
+        [&request, &b"\x00\x00\x05\x00\x01"[..], &stream, b"hello"].concat()
+    }
+    let burst: Vec<u8> = (0..3).flat_map(post).collect();
+    for cut in 1..burst.len() {
+        let mut peers = Peers::new();
+        let mut link = peers.open(40_000, 50_051, true);
+        peers.say(&mut link, Side::Client, [PREFACE, SETTINGS].concat());
+        peers.say(&mut link, Side::Server, SETTINGS);
+        peers.say_and_hear_cut(&mut link, Side::Client, &burst, cut);
+        (0..3).for_each(|number| peers.say(&mut link, Side::Server, response(number)));
+        peers.close_both(&link);
+        let spans = peers.finish();
+        let of = |kind| spans.iter().filter(move |span| span.kind == kind && is_answered(span));
+        let served: Vec<_> = of(SpanKind::Server).filter_map(|span| span.parent).collect();
+        let called: Vec<_> = of(SpanKind::Client).map(|span| span.span_id).collect();
+        let parents: Vec<_> = served.iter().map(|parent| parent.span_id).collect();
+        assert_eq!(called.len(), 3, "cut at {cut}");
+        assert_eq!(parents, called, "cut at {cut}");
+    }
+}

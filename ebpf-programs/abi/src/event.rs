@@ -407,7 +407,7 @@ pub struct TlsEndEvent {
     pub object: u64,
 }
 
-/// A process that is about to map a file that it may execute.
+/// A process that has mapped a file that it may execute.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MappedEvent {

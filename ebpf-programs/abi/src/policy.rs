@@ -38,7 +38,7 @@ pub const MARK_TLS: u64 = 0x52e6;
 /// before, are written for the unit that it has taken. No bytes: nothing is shared any more.
 pub const MARK_SHARE: u64 = 0x52e7;
 /// `kill(SHARE_BASE + number, MARK_STREAM + descriptor)`: the stream of that number on the connection is made for the unit
-/// that the thread has taken.
+/// that the thread has taken, or served by it where the connection was accepted.
 pub const MARK_STREAM: u64 = 0x5300_0000;
 /// Descriptors that can be told so.
 pub const MARK_STREAM_DESCRIPTORS: u64 = 1 << 24;

@@ -41,7 +41,7 @@ pub(crate) fn sched_process_exec(context: RawTracePointContext) -> i32 {
     0
 }
 
-/// Tells that the running process is about to map a file with code: perhaps a library that is worth probes.
+/// Tells that the running process has mapped a file with code: perhaps a library that is worth probes.
 #[inline(always)]
 pub(crate) fn tell_mapped() {
     let is_wanted = SETTINGS.get(0).is_some_and(|settings| settings.tells_mappings != 0);

@@ -32,7 +32,6 @@ enum Entry {
     Close,
     Wait { descriptors: u64 },
     Mark,
-    Map,
     Nothing,
 }
 
@@ -57,7 +56,6 @@ pub(crate) fn sys_enter(context: BtfTracePointContext) -> i32 {
         }
         Entry::Wait { descriptors } => count_turn(descriptors),
         Entry::Mark => tokens::marked(registers),
-        Entry::Map => process::tell_mapped(),
         Entry::Nothing => {}
     }
     0
@@ -69,15 +67,14 @@ pub(crate) fn sys_exit(context: BtfTracePointContext) -> i32 {
     let registers = Registers::of(context.arg(0));
     let call = registers.number();
     let result = context.arg::<u64>(1) as i64;
-    if !is_exit_of_interest(call) && call != number::ACCEPT && call != number::ACCEPT4
-        || registers.is_32_bit()
-    {
+    let is_of_exit_only = matches!(call, number::ACCEPT | number::ACCEPT4 | number::MMAP);
+    if !is_exit_of_interest(call) && !is_of_exit_only || registers.is_32_bit() {
         return 0;
     }
-    if call == number::ACCEPT || call == number::ACCEPT4 {
-        exit_accept(result);
-    } else {
-        transfer::exit(result);
+    match call {
+        number::ACCEPT | number::ACCEPT4 => exit_accept(result),
+        number::MMAP => exit_map(registers, result),
+        _ => transfer::exit(result),
     }
     0
 }
@@ -89,7 +86,6 @@ fn is_entry_of_interest(call: i64) -> bool {
             call,
             number::CLOSE
                 | number::KILL
-                | number::MMAP
                 | number::POLL
                 | number::PPOLL
                 | number::SELECT
@@ -138,7 +134,6 @@ fn entry(call: i64, registers: &Registers) -> Entry {
         number::SPLICE => return Entry::Splice,
         number::CLOSE => return Entry::Close,
         number::KILL => return Entry::Mark,
-        number::MMAP if maps_code(registers) => return Entry::Map,
         number::EPOLL_WAIT | number::EPOLL_PWAIT | number::EPOLL_PWAIT2 => {
             return Entry::Wait { descriptors: registers.third() };
         }
@@ -165,12 +160,16 @@ fn entry(call: i64, registers: &Registers) -> Entry {
     Entry::Transfer { descriptor: registers.first(), direction, memory }
 }
 
-/// `mmap(addr, length, prot, flags, fd, offset)`: returns whether a file is mapped that may be executed.
+/// `mmap(addr, length, prot, flags, fd, offset)`: tells of a file that was mapped and may be executed. The call must have
+/// ended: who looks because of it must find the file.
 #[inline(always)]
-fn maps_code(registers: &Registers) -> bool {
+fn exit_map(registers: &Registers, result: i64) {
     const PROT_EXEC: u64 = 0x4;
     const MAP_ANONYMOUS: u64 = 0x20;
-    registers.third() & PROT_EXEC != 0 && registers.fourth() & MAP_ANONYMOUS == 0
+    let maps_code = registers.third() & PROT_EXEC != 0 && registers.fourth() & MAP_ANONYMOUS == 0;
+    if maps_code && result >= 0 {
+        process::tell_mapped();
+    }
 }
 
 /// `select(nfds, readfds, …)`: returns whether as many descriptors are waited for as an event loop does, among the low

@@ -4,9 +4,10 @@
  *        secure WAY ask PORT ROUNDS
  *        secure since PORT [NANOSECONDS]
  *        secure wait
+ *        secure kernel-there
  * `GET /WAY/N` is answered with status 200 + N % 2 and its path, and padding where answers shall be long. WAY says what is
  * unusual; `filter-` before it kills the process for system calls that probes may make. `since` runs itself anew, then asks
- * for `/since/M` until it is killed, M being the milliseconds since then. */
+ * for `/since/M` until it is killed, M being the milliseconds since then. `kernel-there` fails where the kernel cannot encrypt. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <err.h>
@@ -33,6 +34,8 @@
 #define ROOM (LONG + 4096)
 #define MANY 8
 #define PIECE 700
+/* Between two requests of those who ask for ever. */
+#define PACE_MS 10
 /* `uretprobe` and `uprobe` of x86-64. */
 #define FIRST_OF_PROBES 335
 #define LAST_OF_PROBES 336
@@ -168,6 +171,8 @@ static SSL_CTX *make_context(const SSL_METHOD *method) {
     SSL_CTX_set_options(context, SSL_OP_ALLOW_CLIENT_RENEGOTIATION);
     if (is_way("resume-id"))
         SSL_CTX_set_options(context, SSL_OP_NO_TICKET);
+    if (is_way("kernel"))
+        SSL_CTX_set_options(context, SSL_OP_ENABLE_KTLS);
     return context;
 }
 
@@ -415,6 +420,8 @@ static void ask_all(int port, int rounds) {
         return ask_by_turns(context, port, rounds);
     struct peer peer = reach(context, port, NULL);
     shake_hands(&peer);
+    if (is_way("kernel") && !BIO_get_ktls_send(SSL_get_wbio(peer.ssl)))
+        fail("the kernel does not encrypt");
     for (int number = 0; number < rounds; number++) {
         if (is_way("renegotiate") && number % 2) {
             SSL_renegotiate(peer.ssl);
@@ -448,6 +455,7 @@ static void ask_since(int port, long long since_ns) {
         shake_hands(&peer);
         ask(&peer, (int)((now_ns() - since_ns) / 1000000));
         close_peer(&peer);
+        poll(NULL, 0, PACE_MS);
     }
 }
 
@@ -465,6 +473,12 @@ static void forbid_probes(void) {
         err(1, "filter");
 }
 
+/* A socket without a connection is refused for another reason where the kernel can encrypt. */
+static int can_kernel_encrypt(void) {
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    return setsockopt(fd, IPPROTO_TCP, TCP_ULP, "tls", sizeof "tls") == 0 || errno != ENOENT;
+}
+
 int main(int count, char **arguments) {
     signal(SIGPIPE, SIG_IGN);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -475,6 +489,8 @@ int main(int count, char **arguments) {
     }
     if (is_way("wait"))
         return pause();
+    if (is_way("kernel-there"))
+        return !can_kernel_encrypt();
     if (is_way("since") && count == 3) {
         char since[32];
         sprintf(since, "%lld", now_ns());

@@ -49,6 +49,7 @@ function byEcho(id) {
 // What a part inside would change, as the application could see it.
 function traces() {
   const replaced = ["write", "push"].filter((name) => Object.hasOwn(net.Socket.prototype, name));
+  if (Object.hasOwn(net.Server.prototype, "emit")) replaced.push("emit");
   const symbols = Object.getOwnPropertySymbols(process).map(String);
   return { replaced, symbols: symbols.filter((name) => name.includes("remora")) };
 }

@@ -6,6 +6,7 @@ use std::process::Command;
 use anyhow::Result;
 
 use super::READY_WITHIN;
+use crate::certificates::Certificates;
 use crate::running::Running;
 use crate::scratch::Scratch;
 use crate::{locate, net};
@@ -26,6 +27,23 @@ impl Nginx {
         Self::start(
             &format!("upstream upstream {{ server {upstream}; keepalive 64; }}"),
             &format!("location / {{ {location} }}"),
+            &[],
+        )
+    }
+
+    /// Starts one that speaks HTTP/2 inside TLS to its clients.
+    pub fn encrypted_proxy(upstream: SocketAddr, certificates: &Certificates) -> Result<Self> {
+        let location =
+            "proxy_pass http://upstream; proxy_http_version 1.1; proxy_set_header Connection \"\";";
+        let [certificate, key] = [certificates.certificate(), certificates.key()];
+        Self::listening(
+            "ssl http2",
+            &format!("upstream upstream {{ server {upstream}; keepalive 64; }}"),
+            &format!(
+                "ssl_certificate {}; ssl_certificate_key {}; location / {{ {location} }}",
+                certificate.display(),
+                key.display()
+            ),
             &[],
         )
     }
@@ -51,13 +69,18 @@ impl Nginx {
     }
 
     fn start(http: &str, server: &str, files: &[(&str, &[u8])]) -> Result<Self> {
+        Self::listening("", http, server, files)
+    }
+
+    fn listening(how: &str, http: &str, server: &str, files: &[(&str, &[u8])]) -> Result<Self> {
         let scratch = Scratch::new("nginx")?;
         std::fs::create_dir(scratch.path().join("files"))?;
         for (name, contents) in files {
             scratch.write(&format!("files/{name}"), contents)?;
         }
         let address = net::free_address()?;
-        let configuration = scratch.write("nginx.conf", configuration(address, http, server))?;
+        let configuration =
+            scratch.write("nginx.conf", configuration(&format!("{address} {how}"), http, server))?;
         let mut command = Command::new(locate::program("nginx")?);
         command.arg("-p").arg(scratch.path()).arg("-c").arg(configuration).args(["-e", "error.log"]);
         let mut running = Running::start("nginx", &scratch, &mut command)?;
@@ -84,7 +107,7 @@ impl Nginx {
     }
 }
 
-fn configuration(address: SocketAddr, http: &str, server: &str) -> String {
+fn configuration(listen: &str, http: &str, server: &str) -> String {
     format!(
         "daemon off;
 worker_processes 1;
@@ -103,7 +126,7 @@ http {{
     scgi_temp_path scgi;
     {http}
     server {{
-        listen {address} backlog=1024;
+        listen {listen} backlog=1024;
         {server}
     }}
 }}

@@ -81,7 +81,7 @@ impl Decoder {
                 let TlsEndEvent { header, object } = read(record)?;
                 Ok(Observation::TlsEnd { tls: tls(&header, object), at_ns: header.time_ns })
             }
-            KIND_MAPPED => Ok(Observation::Mapped { tgid: header.tgid }),
+            KIND_MAPPED => Ok(Observation::Mapped { tgid: header.tgid, at_ns: header.time_ns }),
             KIND_BEGINNING => Ok(beginning(&read(record)?)),
             KIND_EXIT => Ok(Observation::Exit { tgid: header.tgid, at_ns: header.time_ns }),
             _ => Err(Undecodable),

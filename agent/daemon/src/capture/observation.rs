@@ -113,10 +113,12 @@ pub enum Observation {
         /// When, `CLOCK_MONOTONIC`.
         at_ns: u64,
     },
-    /// A process maps a file that it may execute.
+    /// A process has mapped a file that it may execute.
     Mapped {
         /// The process.
         tgid: u32,
+        /// When, `CLOCK_MONOTONIC`.
+        at_ns: u64,
     },
     /// The other end of a connection has told where it begins as that end counts.
     Beginning {
@@ -200,11 +202,12 @@ impl Observation {
             | Observation::Share { at_ns, .. }
             | Observation::Ciphertext { at_ns, .. }
             | Observation::TlsEnd { at_ns, .. }
+            | Observation::Mapped { at_ns, .. }
             | Observation::Beginning { at_ns, .. } => Some(*at_ns),
             // Behind the ciphertext that the call has moved, and before what is answered to it.
             Observation::Plaintext { moved_ns, .. } => Some(*moved_ns),
             Observation::Pipe(read) => Some(read.at_ns),
-            Observation::Fork { .. } | Observation::Mapped { .. } => None,
+            Observation::Fork { .. } => None,
         }
     }
 }

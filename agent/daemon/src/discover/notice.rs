@@ -18,6 +18,8 @@ pub enum Notice {
         comm: String,
         /// Cgroup v2 id.
         cgroup_id: u64,
+        /// When, `CLOCK_MONOTONIC`.
+        at_ns: u64,
     },
     /// It was made by another, whose program it goes on running.
     Forked {
@@ -36,10 +38,12 @@ pub enum Notice {
         /// The process.
         tgid: u32,
     },
-    /// It maps a file that it may execute.
+    /// It has mapped a file that it may execute.
     Mapped {
         /// The process.
         tgid: u32,
+        /// When, `CLOCK_MONOTONIC`.
+        at_ns: u64,
     },
     /// It is a Python that made a task, of which the current context could not be told.
     Tasking {
@@ -58,7 +62,7 @@ impl Notice {
             Notice::Started { tgid, .. }
             | Notice::Exited { tgid }
             | Notice::Seen { tgid }
-            | Notice::Mapped { tgid }
+            | Notice::Mapped { tgid, .. }
             | Notice::Tasking { tgid, .. } => *tgid,
             Notice::Forked { child, .. } => *child,
         }

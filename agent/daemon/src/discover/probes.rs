@@ -2,6 +2,7 @@
 
 mod data;
 mod elf;
+mod emulated;
 mod go_functions;
 mod python;
 mod returns;

@@ -41,9 +41,9 @@ pub enum ProbeUser {
 
 /// What attaches probes, and takes them away when nobody has their files mapped any more.
 pub trait ProbeAttacher: Send {
-    /// Attaches probes that `user` needs, and returns those that are attached now. The same probes are found in many
-    /// processes.
-    fn attach(&mut self, user: ProbeUser, probes: Vec<Probe>) -> Vec<Probe>;
+    /// Attaches probes that `user` needs, since a time of `CLOCK_MONOTONIC` where that is known, and returns those that are
+    /// attached now. The same probes are found in many processes.
+    fn attach(&mut self, user: ProbeUser, probes: Vec<Probe>, since_ns: Option<u64>) -> Vec<Probe>;
     /// A process has what its parent has.
     fn fork(&mut self, parent: u32, child: u32);
     /// A process has ended, or runs another program.
@@ -56,7 +56,7 @@ pub trait ProbeAttacher: Send {
 struct Unattached;
 
 impl ProbeAttacher for Unattached {
-    fn attach(&mut self, _user: ProbeUser, probes: Vec<Probe>) -> Vec<Probe> {
+    fn attach(&mut self, _user: ProbeUser, probes: Vec<Probe>, _since_ns: Option<u64>) -> Vec<Probe> {
         probes
     }
 
@@ -72,6 +72,26 @@ struct Attacher(Box<dyn ProbeAttacher>);
 impl fmt::Debug for Attacher {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("Attacher")
+    }
+}
+
+/// A look to be taken at what a process has mapped.
+#[derive(Clone, Copy, Debug)]
+struct Look {
+    /// When it is to be taken.
+    at: Instant,
+    /// When the process may have begun to use what will be found, `CLOCK_MONOTONIC`; none where that was before it was
+    /// known or selected.
+    since_ns: Option<u64>,
+}
+
+impl Look {
+    fn now() -> Self {
+        Self { at: Instant::now(), since_ns: None }
+    }
+
+    fn soon(since_ns: Option<u64>) -> Self {
+        Self { at: Instant::now() + MAPPING_PAUSE, since_ns }
     }
 }
 
@@ -93,8 +113,8 @@ pub struct Discovery {
     finds_tls: bool,
     /// A program that will be started.
     expected: Option<PathBuf>,
-    /// Processes that have mapped files since they were looked at, and when they are to be looked at.
-    mapping: HashMap<u32, Instant>,
+    /// Processes that have mapped files since they were looked at.
+    mapping: HashMap<u32, Look>,
     refused: Counter,
     ticks: u32,
     attacher: Attacher,
@@ -157,7 +177,7 @@ impl Discovery {
         self.processes.complete();
         let mut ticked_at = Instant::now();
         loop {
-            match notices.recv_timeout(if self.mapping.is_empty() { TICK } else { MAPPING_PAUSE }) {
+            match notices.recv_timeout(self.time_to_look()) {
                 Ok(notice) => self.handle(notice, verdicts)?,
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return Err(Disconnected),
@@ -176,7 +196,7 @@ impl Discovery {
         // All first, then the judgements: some rules look at ancestors.
         let tgids: Vec<u32> = found.iter().map(|process| process.tgid).collect();
         for process in found {
-            self.mapping.insert(process.tgid, Instant::now());
+            self.mapping.insert(process.tgid, Look::now());
             self.keep(process);
         }
         self.judge(&tgids, verdicts)?;
@@ -190,13 +210,13 @@ impl Discovery {
         if self.finds_tls && (self.selection.observes_unknown() || self.expected.is_some()) {
             let mut probes = self.libraries.installed();
             probes.extend(self.expected.iter().flat_map(|program| self.libraries.in_file(program)));
-            self.attacher.0.attach(ProbeUser::Host, probes);
+            self.attacher.0.attach(ProbeUser::Host, probes, None);
         }
     }
 
     fn handle(&mut self, notice: Notice, verdicts: &SyncSender<Verdict>) -> Result<(), Disconnected> {
         match notice {
-            Notice::Started { tgid, parent, arguments, comm, cgroup_id } => {
+            Notice::Started { tgid, parent, arguments, comm, cgroup_id, at_ns } => {
                 let hint = Hint { parent, arguments, comm, cgroup_id };
                 let mut process = self.inspector.inspect(tgid).unwrap_or_else(|| {
                     let parent = self.processes.get(parent);
@@ -213,11 +233,11 @@ impl Discovery {
                 self.keep(process);
                 // What was mapped before is not any more. The kernel has mapped the executable; the libraries follow.
                 self.attacher.0.leave(tgid);
-                self.mapping.insert(tgid, Instant::now() + MAPPING_PAUSE);
+                self.mapping.insert(tgid, Look::soon(Some(at_ns)));
                 self.judge(&[tgid], verdicts)
             }
-            Notice::Mapped { tgid } => {
-                self.mapping.entry(tgid).or_insert_with(|| Instant::now() + MAPPING_PAUSE);
+            Notice::Mapped { tgid, at_ns } => {
+                self.mapping.entry(tgid).or_insert_with(|| Look::soon(Some(at_ns)));
                 Ok(())
             }
             Notice::Forked { parent, child } => self.handle_fork(parent, child, verdicts),
@@ -244,15 +264,20 @@ impl Discovery {
         self.attacher.0.leave(tgid);
     }
 
+    /// Returns how long nothing needs to be done.
+    fn time_to_look(&self) -> Duration {
+        let next = self.mapping.values().map(|look| look.at).min();
+        next.map_or(TICK, |at| at.saturating_duration_since(Instant::now()))
+    }
+
     /// Probes the TLS libraries of processes that have mapped files.
     fn look_at_mappings(&mut self) {
         let now = Instant::now();
-        let due: Vec<u32> =
-            self.mapping.iter().filter(|(_, at)| **at <= now).map(|(tgid, _)| *tgid).collect();
-        for tgid in due {
-            self.mapping.remove(&tgid);
+        let due: Vec<(u32, Look)> = self.mapping.extract_if(|_, look| look.at <= now).collect();
+        for (tgid, look) in due {
             if self.finds_tls && self.decisions.get(&tgid).is_some_and(|decision| decision.observe) {
-                self.attacher.0.attach(ProbeUser::Process(tgid), self.libraries.of(tgid));
+                let probes = self.libraries.of(tgid);
+                self.attacher.0.attach(ProbeUser::Process(tgid), probes, look.since_ns);
             }
         }
     }
@@ -362,7 +387,7 @@ impl Discovery {
         }
         for (decision, process) in answers {
             if decision.observe {
-                self.mapping.insert(process.tgid, Instant::now());
+                self.mapping.insert(process.tgid, Look::now());
             }
             self.answer(&process, decision, verdicts)?;
         }
@@ -387,7 +412,7 @@ impl Discovery {
         }
         for (decision, process) in answers {
             if decision.observe {
-                self.mapping.entry(process.tgid).or_insert_with(|| Instant::now() + MAPPING_PAUSE);
+                self.mapping.entry(process.tgid).or_insert_with(|| Look::soon(None));
             }
             self.answer(&process, decision, verdicts)?;
         }
@@ -403,7 +428,7 @@ impl Discovery {
         let mut probes = self.probes.of(process.tgid, &process.runtime);
         if decision.observe {
             probes.retain(|probe| self.finds_tls || !probe.purpose.is_of_tls());
-            probes = self.attacher.0.attach(ProbeUser::Process(process.tgid), probes);
+            probes = self.attacher.0.attach(ProbeUser::Process(process.tgid), probes, None);
         }
         let verdict = Verdict {
             tgid: process.tgid,

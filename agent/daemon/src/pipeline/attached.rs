@@ -4,6 +4,7 @@
 //! once, by a thread that the kernel tells of it: the program in it may be another one when it is started again. And a
 //! probe holds the file and the mount on which it was found, so that a file which nobody has mapped any more loses them too.
 
+mod delay;
 mod users;
 
 use std::fs::File;
@@ -22,6 +23,7 @@ use super::runtime::program;
 use crate::capture::{Attachment, Prober, detach};
 use crate::discover::{FileIdentity, Probe, ProbeAttacher, ProbeUser, Purpose};
 use crate::health::{Counter, Ledger};
+use delay::Delay;
 use users::Users;
 
 /// Places that are probed at most. On kernels before 6.6, each takes a descriptor.
@@ -51,6 +53,7 @@ pub(super) struct Attached {
     users: Users,
     refused_places: HashSet<Place>,
     refused: Counter,
+    delay: Delay,
 }
 
 /// The files that are probed.
@@ -116,6 +119,7 @@ impl Attached {
             users: Users::default(),
             refused_places: HashSet::default(),
             refused: ledger.counter("remora_agent_probes_refused_total"),
+            delay: Delay::new(ledger),
         }
     }
 
@@ -142,7 +146,7 @@ impl Attached {
 }
 
 impl ProbeAttacher for Attached {
-    fn attach(&mut self, user: ProbeUser, probes: Vec<Probe>) -> Vec<Probe> {
+    fn attach(&mut self, user: ProbeUser, probes: Vec<Probe>, since_ns: Option<u64>) -> Vec<Probe> {
         let shared = Arc::clone(&self.files);
         let mut files = lock(&shared);
         let mut groups: Vec<Vec<&Probe>> = Vec::new();
@@ -156,8 +160,11 @@ impl ProbeAttacher for Attached {
                 None => groups.push(vec![probe]),
             }
         }
-        for group in groups {
-            self.attach_in_file(&mut files, &group);
+        for group in &groups {
+            self.attach_in_file(&mut files, group);
+        }
+        if let Some(since_ns) = since_ns.filter(|_| !groups.is_empty()) {
+            self.delay.note(super::now_ns().saturating_sub(since_ns));
         }
         probes.into_iter().filter(|probe| files.is_attached(probe)).collect()
     }

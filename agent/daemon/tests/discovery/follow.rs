@@ -54,7 +54,14 @@ fn select(rules: &[&str]) -> Selection {
 }
 
 fn started(tgid: u32, parent: u32, arguments: &[u8]) -> Notice {
-    Notice::Started { tgid, parent, arguments: arguments.to_vec(), comm: "x".to_owned(), cgroup_id: 0 }
+    Notice::Started {
+        tgid,
+        parent,
+        arguments: arguments.to_vec(),
+        comm: "x".to_owned(),
+        cgroup_id: 0,
+        at_ns: 0,
+    }
 }
 
 /// A process id that no process can have.

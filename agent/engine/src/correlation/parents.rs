@@ -300,7 +300,8 @@ impl Parents {
         self.places.claim(connection, from, server);
     }
 
-    /// The stream of a number is made for `executor`; for nobody if that has neither a task nor a unit of work.
+    /// The stream of a number is served by `executor`, or made for it; for nobody if that has neither a task nor a unit of
+    /// work.
     pub(super) fn claim_stream(
         &mut self,
         connection: ConnectionId,
@@ -308,6 +309,9 @@ impl Parents {
         executor: &Executor,
         at_ns: u64,
     ) {
+        if self.serve_stream(connection, number.into(), executor, at_ns) {
+            return;
+        }
         let server = self.claimant(executor, at_ns);
         self.streams.write(Writes::Connection(connection), number.into(), server);
     }

@@ -3,7 +3,9 @@
 use super::{Connection, Engine};
 use crate::command::Command;
 use crate::connection::{Stamp, Stream};
-use crate::event::{Ciphertext, ConnectionId, Data, Direction, Endpoint, Opened, Plaintext, Role, TlsId};
+use crate::event::{
+    Ciphertext, ConnectionId, Data, Direction, Endpoint, Executor, Opened, Plaintext, Role, TlsId,
+};
 use crate::mix::mix;
 use crate::protocol::Request;
 use crate::semconv::{self, Value};
@@ -253,8 +255,9 @@ impl Engine {
     pub(super) fn ciphertext(&mut self, id: ConnectionId, data: Data, at_ns: u64) {
         let executor = data.executor;
         self.correlation.see(&Stamp { at_ns, executor });
-        if data.direction == Direction::Ingress {
-            self.touch(id, Direction::Ingress, &executor);
+        match data.direction {
+            Direction::Egress => self.correlation.act(&executor),
+            Direction::Ingress => self.records(id, &executor),
         }
         let Some(connection) = self.connections.get_mut(&id) else { return };
         connection.user = executor.tgid;
@@ -310,6 +313,16 @@ impl Engine {
         let ends = [left, right].map(|id| self.connections.get(&id).map(|connection| &connection.opened));
         let [Some(left), Some(right)] = ends else { return true };
         left.local == right.peer && left.peer == right.local
+    }
+
+    /// A thread reads records. Several requests of them may be read before the first is worked on.
+    pub(super) fn records(&mut self, id: ConnectionId, executor: &Executor) {
+        let Some(connection) = self.connections.get(&id) else { return };
+        if connection.pairing.is_numbered() && self.correlation.reads_on(id, executor) {
+            return;
+        }
+        self.touch(id, Direction::Ingress, executor);
+        self.correlation.note_records(id, executor);
     }
 
     fn ignore(&mut self, id: ConnectionId, reason: &'static str) {

@@ -36,13 +36,18 @@ const MAX_LOWER_BYTES: usize = 32;
 impl Lower {
     /// Returns `word` in lower case; nothing in place of a word that is too long.
     pub(super) fn of(word: &[u8]) -> Self {
-        let mut lower = Self { bytes: [0; MAX_LOWER_BYTES], length: 0 };
-        if let Some(room) = lower.bytes.get_mut(..word.len()) {
-            room.copy_from_slice(word);
-            room.make_ascii_lowercase();
-            lower.length = word.len();
-        }
+        let mut lower = Self::verbatim(word);
+        lower.bytes.make_ascii_lowercase();
         lower
+    }
+
+    fn verbatim(word: &[u8]) -> Self {
+        let mut verbatim = Self { bytes: [0; MAX_LOWER_BYTES], length: 0 };
+        if let Some(room) = verbatim.bytes.get_mut(..word.len()) {
+            room.copy_from_slice(word);
+            verbatim.length = word.len();
+        }
+        verbatim
     }
 
     /// Returns its bytes.
@@ -66,7 +71,7 @@ impl Upper {
     pub(super) const NONE: Self = Self(Lower { bytes: [0; MAX_LOWER_BYTES], length: 0 });
 
     pub(super) fn of(word: &[u8]) -> Self {
-        let mut upper = Lower::of(word);
+        let mut upper = Lower::verbatim(word);
         upper.bytes.make_ascii_uppercase();
         Self(upper)
     }

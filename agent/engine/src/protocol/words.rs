@@ -1,5 +1,7 @@
 //! Names that people or programs have given: which parts are values.
 
+use std::borrow::Cow;
+
 /// Digits that a word with letters has at least to be a value: queues are called `mail2` and `s3-events`.
 const MIN_DIGITS: usize = 4;
 /// Longest word.
@@ -15,10 +17,10 @@ pub(super) fn is_value(word: &str) -> bool {
 }
 
 /// Returns a name with `*` in place of the parts between `separators` that are values.
-pub(super) fn template(name: &str, separators: &[char]) -> String {
+pub(super) fn template<'a>(name: &'a str, separators: &[char]) -> Cow<'a, str> {
     // Most names have no values: all of these have digits, or are long.
     if name.len() <= MAX_WORD_BYTES && !name.bytes().any(|byte| byte.is_ascii_digit()) {
-        return name.to_owned();
+        return Cow::Borrowed(name);
     }
     let mut template = String::with_capacity(name.len());
     for part in name.split_inclusive(separators) {
@@ -26,7 +28,7 @@ pub(super) fn template(name: &str, separators: &[char]) -> String {
         template.push_str(if is_value(word) { "*" } else { word });
         template.push_str(part.get(word.len()..).unwrap_or_default());
     }
-    template
+    Cow::Owned(template)
 }
 
 #[cfg(test)]

@@ -100,7 +100,7 @@ impl Session {
             client,
             first: stamp,
             last: stamp,
-            place: lane.place(),
+            place: lane.place_between(),
         }));
     }
 

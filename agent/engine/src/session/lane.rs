@@ -68,6 +68,8 @@ pub(super) struct Lane {
     /// The other end of the unread datagrams, where the socket has many and all are of one.
     pub(super) peer: Option<SocketAddr>,
     last_place: Option<Place>,
+    /// Place of the last message that had no bytes of its own.
+    last_between: Option<Place>,
     last_stamp: Option<Stamp>,
     passed_stamp: Option<Stamp>,
     is_skip_silent: bool,
@@ -273,21 +275,36 @@ impl Lane {
         Step { message, protocol, client, first: stamp, last: stamp, place }
     }
 
-    /// Returns the place of the next unread byte.
+    /// Returns the place of the next unread byte, at which a message begins.
     pub(super) fn place(&mut self) -> Place {
-        let mark = self.marks.front();
-        let mut place = Place {
-            position: self.position,
-            reverse_position: mark.map_or(self.last_reverse, |mark| mark.reverse_position),
-            ordinal: 0,
-            is_absolute: mark.map_or(self.is_absolute, |mark| mark.is_absolute),
-            peer: self.peer,
-        };
+        let mut place = self.here();
         if let Some(last) = self.last_place.filter(|last| last.position == place.position) {
             place.ordinal = last.ordinal.wrapping_add(1);
         }
         self.last_place = Some(place);
         place
+    }
+
+    /// Returns the place of what is told before the next unread byte and has none of its own. How often that happens depends
+    /// on how the bytes came, which is not alike at both ends: it does not count for what begins there.
+    pub(super) fn place_between(&mut self) -> Place {
+        let mut place = Place { ordinal: u32::MAX, ..self.here() };
+        if let Some(last) = self.last_between.filter(|last| last.position == place.position) {
+            place.ordinal = last.ordinal.wrapping_sub(1);
+        }
+        self.last_between = Some(place);
+        place
+    }
+
+    fn here(&self) -> Place {
+        let mark = self.marks.front();
+        Place {
+            position: self.position,
+            reverse_position: mark.map_or(self.last_reverse, |mark| mark.reverse_position),
+            ordinal: 0,
+            is_absolute: mark.map_or(self.is_absolute, |mark| mark.is_absolute),
+            peer: self.peer,
+        }
     }
 
     /// Returns when the lane was last touched.

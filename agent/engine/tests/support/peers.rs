@@ -100,6 +100,17 @@ impl Peers {
         self.moved(reader, Direction::Ingress, bytes.as_ref(), captured);
     }
 
+    /// One side writes all at once, and the other reads the first `cut` bytes and then the rest.
+    pub fn say_and_hear_cut(&mut self, link: &mut Link, side: Side, bytes: &[u8], cut: usize) {
+        let (writer, reader) = match side {
+            Side::Client => (&mut link.client, &mut link.server),
+            Side::Server => (&mut link.server, &mut link.client),
+        };
+        self.moved(writer, Direction::Egress, bytes, usize::MAX);
+        self.moved(reader, Direction::Ingress, &bytes[..cut], usize::MAX);
+        self.moved(reader, Direction::Ingress, &bytes[cut..], usize::MAX);
+    }
+
     /// Likewise, byte by byte.
     pub fn say_bytewise(&mut self, link: &mut Link, side: Side, bytes: impl AsRef<[u8]>) {
         bytes.as_ref().chunks(1).for_each(|byte| self.say(link, side, byte));

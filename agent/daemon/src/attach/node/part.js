@@ -9,7 +9,7 @@
   "use strict";
 
   const KEY = Symbol.for("remora.part");
-  const VERSION = 4;
+  const VERSION = 5;
   const TAKE = 0x52e0;
   const GIVE = 0x52e1;
   const LEAVE = 0x52e2;
@@ -279,7 +279,19 @@
       });
     }
 
-    // What a stream tells, it tells whom it was asked for by.
+    // A handler works for its stream. All servers have their `emit` from here, whichever were there before.
+    replace(net.Server.prototype, "emit", (emit) => function (...parameters) {
+      const [event, stream] = parameters;
+      const isServed = isAtWork && event === "stream" && stream?.id !== undefined && stream.session;
+      if (!isServed) return Reflect.apply(emit, this, parameters);
+      const token = nextToken();
+      once(Object.getPrototypeOf(stream), replaceEmit);
+      streams.set(stream, token);
+      tellStream(stream.session, stream, token);
+      return runFor(token, emit, this, parameters);
+    });
+
+    // What a stream tells, it tells whom it was asked for by, or who serves it.
     function replaceEmit(prototype) {
       replace(prototype, "emit", (emit) => function (...parameters) {
         return runFor(streams.get(this), emit, this, parameters);

@@ -2,9 +2,10 @@
 
 use std::fs::File;
 
-use object::{Object as _, ObjectSection as _, ObjectSegment as _, ReadRef};
+use object::{Architecture, Object as _, ObjectSection as _, ObjectSegment as _, ReadRef};
 
-use super::elf::{offset_of, symbol_in};
+use super::elf::symbol_in;
+use super::emulated::Convention;
 use super::returns::Text;
 use super::{Places, Purpose};
 use crate::discover::bounded::Bounded;
@@ -75,7 +76,8 @@ const FUNCTIONS: &[Function] = &[
 /// Returns what there is in a Go program.
 pub(super) fn in_file(file: &File) -> Places {
     let bounded = Bounded::new(file);
-    let Ok(elf) = object::File::parse(&bounded) else { return Places::new() };
+    let elf = object::File::parse(&bounded).ok().filter(|elf| elf.architecture() == Architecture::X86_64);
+    let Some(elf) = elf else { return Places::new() };
     FUNCTIONS.iter().filter_map(|function| places(&elf, function)).flatten().collect()
 }
 
@@ -84,17 +86,9 @@ fn places<'a, R: ReadRef<'a>>(elf: &object::File<'a, R>, function: &Function) ->
     let extent = extent(elf, function.name)?;
     // The symbol is believed rather than the table, where a linker of C has moved the text.
     let address = symbol_in(elf, function.name).unwrap_or(extent.address);
-    let mut places = Places::new();
-    if let Some(entered) = function.entered {
-        places.push((entered, offset_of(elf, address)?));
-    }
-    if let Some(returned) = function.returned {
-        let text = text_of(elf, address, extent.length)?;
-        for address in Text::of_function(text, address)?.returns(address)? {
-            places.push((returned, offset_of(elf, address)?));
-        }
-    }
-    Some(places)
+    let text = Text::of_function(text_of(elf, address, extent.length)?, address)?;
+    let returns = if function.returned.is_some() { text.returns(address)? } else { Vec::new() };
+    text.spots(address, returns, Convention::Go).places(elf, function.entered, function.returned)
 }
 
 fn text_of<'a, R: ReadRef<'a>>(elf: &object::File<'a, R>, address: u64, length: u64) -> Option<&'a [u8]> {

@@ -8,7 +8,8 @@ use std::fs::File;
 use object::{Object as _, ObjectSegment as _, ReadRef};
 
 use super::data::Data;
-use super::elf::{offset_of, symbol_in};
+use super::elf::symbol_in;
+use super::emulated::Convention;
 use super::returns::Text;
 use super::{Places, Purpose};
 use crate::discover::bounded::Bounded;
@@ -82,14 +83,9 @@ fn function<'a, R: ReadRef<'a>>(
     entered: Option<Purpose>,
     returned: Option<Purpose>,
 ) -> Option<Places> {
-    let offset = offset_of(elf, address)?;
-    let mut places: Places = entered.map(|entered| (entered, offset)).into_iter().collect();
-    if let Some(returned) = returned {
-        for address in Text::around(elf, address)?.returns(address)? {
-            places.push((returned, offset_of(elf, address)?));
-        }
-    }
-    Some(places)
+    let text = Text::around(elf, address)?;
+    let returns = if returned.is_some() { text.returns(address)? } else { Vec::new() };
+    text.spots(address, returns, Convention::C).places(elf, entered, returned)
 }
 
 /// Returns the function of the `PyMethodDef` (`ml_name`, `ml_meth`, `ml_flags`, `ml_doc`) with this documentation.

@@ -5,9 +5,9 @@
 //! which `.eh_frame_hdr` tells of stripped files too. A file without that table tells only how long the functions are that
 //! have a name: there, the instructions are followed to the function's end, and no further.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use iced_x86::{Decoder, DecoderOptions, FlowControl, Mnemonic};
+use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic};
 use object::{Object as _, ObjectSection as _, ObjectSegment as _, ObjectSymbol as _, ReadRef};
 
 /// Instructions of one function that are followed.
@@ -93,51 +93,57 @@ impl<'a> Text<'a> {
 
     /// Returns the addresses at which the function at `entry` returns, and whether it has no other way out.
     fn ways_out(&self, entry: u64) -> Option<(Vec<u64>, bool)> {
-        let (mut returns, mut are_all) = (BTreeSet::new(), true);
-        let mut seen = HashSet::new();
+        let Flow { returns, are_all, .. } = self.flow(entry)?;
+        (1..=MAX_RETURNS).contains(&returns.len()).then(|| (returns.into_iter().collect(), are_all))
+    }
+
+    /// Returns what is executed from `entry` on; none where that leads to what is no instruction.
+    pub(super) fn flow(&self, entry: u64) -> Option<Flow> {
+        let mut flow = Flow { are_all: true, ..Flow::default() };
         let mut paths = vec![entry];
         let own = match &self.ends {
             Some(ends) => entry..*ends.get(&entry)?,
             None => 0..u64::MAX,
         };
         while let Some(path) = paths.pop() {
-            are_all &= own.contains(&path) && self.follow(path, &mut seen, &mut paths, &mut returns)?;
+            flow.are_all &= own.contains(&path) && self.follow(path, &mut flow, &mut paths)?;
         }
-        (1..=MAX_RETURNS).contains(&returns.len()).then(|| (returns.into_iter().collect(), are_all))
+        Some(flow)
     }
 
     /// Follows one path to its end; returns whether that is known, none where it leads to what is no instruction.
-    fn follow(
-        &self,
-        path: u64,
-        seen: &mut HashSet<u64>,
-        paths: &mut Vec<u64>,
-        returns: &mut BTreeSet<u64>,
-    ) -> Option<bool> {
+    fn follow(&self, path: u64, flow: &mut Flow, paths: &mut Vec<u64>) -> Option<bool> {
         let at = usize::try_from(path.checked_sub(self.start)?).ok()?;
         let mut decoder = Decoder::with_ip(64, self.bytes.get(at..)?, path, DecoderOptions::NONE);
         while decoder.can_decode() {
             let instruction = decoder.decode();
-            if !seen.insert(instruction.ip()) {
+            if flow.instructions.insert(instruction.ip(), instruction).is_some() {
                 return Some(true);
             }
-            if instruction.is_invalid() || seen.len() > MAX_INSTRUCTIONS {
+            if instruction.is_invalid() || flow.instructions.len() > MAX_INSTRUCTIONS {
                 return None;
             }
             let target = instruction.near_branch_target();
             match instruction.flow_control() {
                 FlowControl::Next | FlowControl::Call | FlowControl::IndirectCall => {}
-                FlowControl::ConditionalBranch => paths.push(target),
+                FlowControl::ConditionalBranch => {
+                    flow.targets.insert(target);
+                    paths.push(target);
+                }
                 FlowControl::UnconditionalBranch => {
                     let is_own = !self.exported.contains(&target);
+                    flow.targets.insert(target);
                     paths.extend(is_own.then_some(target));
                     return Some(is_own);
                 }
                 FlowControl::Return if instruction.mnemonic() == Mnemonic::Ret => {
-                    returns.insert(instruction.ip());
+                    flow.returns.insert(instruction.ip());
                     return Some(true);
                 }
-                FlowControl::IndirectBranch => return Some(false),
+                FlowControl::IndirectBranch => {
+                    flow.is_indirect = true;
+                    return Some(false);
+                }
                 FlowControl::Exception | FlowControl::Interrupt => return Some(true),
                 _ => return None,
             }
@@ -148,6 +154,21 @@ impl<'a> Text<'a> {
         }
         None
     }
+}
+
+/// What is executed from one instruction on.
+#[derive(Debug, Default)]
+pub(super) struct Flow {
+    /// All of it, by address.
+    pub(super) instructions: BTreeMap<u64, Instruction>,
+    /// Where direct jumps lead.
+    pub(super) targets: HashSet<u64>,
+    /// Where it returns.
+    pub(super) returns: BTreeSet<u64>,
+    /// It has no other way out.
+    pub(super) are_all: bool,
+    /// It has jumps of which nobody knows where they lead.
+    pub(super) is_indirect: bool,
 }
 
 /// Returns where the functions with a name begin and end.

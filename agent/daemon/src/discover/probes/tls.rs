@@ -10,6 +10,7 @@ use object::elf::PF_X;
 use object::{Object as _, ObjectSegment as _, ReadRef, SegmentFlags};
 
 use super::elf::{addresses_in, offset_of};
+use super::emulated::Convention;
 use super::returns::Text;
 use super::{Places, Purpose, rustls};
 use crate::discover::bounded::Bounded;
@@ -97,16 +98,13 @@ fn places_of<'a, R: ReadRef<'a>>(
     if !is_code(elf, address) {
         return None;
     }
-    let mut places = vec![(function.entered, offset_of(elf, address)?)];
-    if let Some(returned) = function.returned {
+    let returns = match function.returned {
+        None => Vec::new(),
         // A handshake moves nothing: where its end might be missed, it is better not to see its beginning.
-        let is_handshake = function.entered == Purpose::TlsHandshake;
-        let returns = if is_handshake { text.all_returns(address)? } else { text.returns(address)? };
-        for address in returns {
-            places.push((returned, offset_of(elf, address)?));
-        }
-    }
-    Some(places)
+        Some(_) if function.entered == Purpose::TlsHandshake => text.all_returns(address)?,
+        Some(_) => text.returns(address)?,
+    };
+    text.spots(address, returns, Convention::C).places(elf, Some(function.entered), function.returned)
 }
 
 /// Returns the places at which OpenSSL 1.0.2 returns. The stack is there what it was at the entry.

@@ -94,6 +94,11 @@ impl Parents {
             self.gifts.remove(&place);
             return;
         };
+        self.keep_gift(place, found.server, at_ns);
+    }
+
+    /// Remembers for which request a unit of work was handed over, if there is room.
+    fn keep_gift(&mut self, place: (u32, u64), server: ExchangeId, at_ns: u64) {
         if self.gifts.len() >= MAX_REMEMBERED {
             let servers = &self.servers;
             self.gifts.retain(|_, (server, _)| servers.contains_key(server));
@@ -102,7 +107,7 @@ impl Parents {
             self.over_limit += 1;
             self.gifts.remove(&place);
         } else {
-            self.gifts.insert(place, (found.server, at_ns));
+            self.gifts.insert(place, (server, at_ns));
         }
     }
 
@@ -117,6 +122,27 @@ impl Parents {
         };
         let is_first = !std::mem::replace(&mut found.is_given, true);
         is_first.then_some(Found { server: id, evidence: Evidence::Turn })
+    }
+
+    /// A unit of work serves the stream of a number: whoever takes it works for that. Returns whether the connection has
+    /// brought such a request.
+    pub(super) fn serve_stream(
+        &mut self,
+        connection: ConnectionId,
+        number: u64,
+        executor: &Executor,
+        at_ns: u64,
+    ) -> bool {
+        let is_it =
+            |id: &&ExchangeId| self.servers.get(id).is_some_and(|server| server.number == Some(number));
+        let mut meant = self.by_connection.get(&connection).into_iter().flatten().filter(is_it).copied();
+        let (Some(id), None) = (meant.next(), meant.next()) else { return false };
+        let Some(server) = self.servers.get_mut(&id) else { return false };
+        let is_first = !std::mem::replace(&mut server.is_given, true);
+        if let Some(token) = executor.token.filter(|_| is_first) {
+            self.keep_gift((executor.tgid, token), id, at_ns);
+        }
+        true
     }
 
     /// Returns the request that is being served on a connection.

@@ -1,8 +1,8 @@
 //! Streams of connections that are written, or read, by one for all others.
 //!
 //! In Go (grpc-go), who asks for a stream hands its header over; the goroutine that writes the connection tells which header
-//! it has made into which stream. In Node, who asks for a stream tells its number. At the other end, the goroutine that serves a stream tells which of those it is that its maker has
-//! read.
+//! it has made into which stream. In Node, who asks for a stream tells its number. At the other end, the goroutine that
+//! serves a stream tells which of those it is that its maker has read, and Node which unit of work serves it.
 
 use std::collections::VecDeque;
 

@@ -201,12 +201,12 @@ fn a_turn_is_that_of_the_only_numbered_request_that_was_read_in_it() {
     read(&mut parents, 1);
     begin_numbered(&mut parents, REQUEST, thread(7, 1, 10));
     assert_eq!(evidence(&mut parents, &thread(7, 1, 11)), Some((1, Evidence::Turn)));
-    parents.touch_any(&thread(7, 2, 20).executor, false);
+    parents.touch_any(&thread(7, 2, 20).executor, false, None);
     begin_numbered(&mut parents, OTHER, thread(7, 2, 20));
     assert_eq!(evidence(&mut parents, &thread(7, 2, 21)), Some((2, Evidence::Turn)));
     parents.take_turn(REQUEST, &thread(7, 2, 22).executor);
     assert_eq!(evidence(&mut parents, &thread(7, 2, 23)), None, "the end of another came with it");
-    parents.touch_any(&thread(7, 3, 30).executor, true);
+    parents.touch_any(&thread(7, 3, 30).executor, true, None);
     parents.take_turn(REQUEST, &thread(7, 3, 30).executor);
     assert_eq!(evidence(&mut parents, &thread(7, 3, 31)), None, "more of another may have come with it");
 }
@@ -539,6 +539,29 @@ fn a_stream_is_served_by_the_goroutine_that_says_so() {
     }
     parents.end(OTHER);
     assert_eq!(evidence(&mut parents, &goroutine(20, 5, 16)), None);
+}
+
+#[test]
+fn a_stream_is_served_by_the_first_unit_that_says_so() {
+    let mut parents = of_scheduling(Scheduling::TokenLoop);
+    begin_numbered(&mut parents, REQUEST, thread(7, 1, 10));
+    begin_numbered(&mut parents, OTHER, thread(7, 1, 10));
+    let of_unit = |token, at_ns| {
+        let executor = Executor { tgid: 1, tid: 7, task: None, token: Some(token), turn: 1 };
+        Stamp { at_ns, executor }
+    };
+    for (token, sock, number) in
+        [(50, 1, OTHER.0), (51, 1, REQUEST.0), (52, 1, 99), (53, 2, 1), (54, 1, OTHER.0)]
+    {
+        parents.claim_stream(connection(sock), number as u32, &of_unit(token, 11).executor, 11);
+    }
+    assert_eq!(evidence(&mut parents, &of_unit(50, 12)), Some((2, Evidence::Task)));
+    assert_eq!(evidence(&mut parents, &of_unit(51, 12)), Some((1, Evidence::Task)));
+    for token in 52..=54 {
+        assert_eq!(evidence(&mut parents, &of_unit(token, 12)), None, "{token}");
+    }
+    parents.end(OTHER);
+    assert_eq!(evidence(&mut parents, &of_unit(50, 13)), None);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What a thread works on in the present turn of its event loop: from what it has read to its next wait.
 
 use super::Parents;
-use crate::event::{Executor, Scheduling, Task};
+use crate::event::{ConnectionId, Executor, Scheduling, Task};
 use crate::pairing::ExchangeId;
 
 /// What a thread works on in the present turn of its event loop.
@@ -20,6 +20,8 @@ pub(super) struct Turn {
     pub(super) is_told: bool,
     /// What was read was for several exchanges, or one of them.
     pub(super) of: Several,
+    /// The encrypted connection from which the thread has read ever since, and has done nothing else.
+    pub(super) reading: Option<ConnectionId>,
 }
 
 /// What is known of a read on a connection of numbered exchanges.
@@ -29,8 +31,21 @@ pub(super) enum Several {
     No,
     /// It was for one of several, and the first that is told of it counts.
     OneOf,
+    /// It may have been more of this one, which is the only one that was open, or others that begin.
+    MoreOf(ExchangeId),
     /// It may have been for others than those that are told of it.
     Mixed,
+}
+
+impl Several {
+    /// Returns whether what was read may be for what is told of it.
+    fn allows(self, server: ExchangeId) -> bool {
+        match self {
+            Several::No | Several::OneOf => true,
+            Several::MoreOf(only) => only == server,
+            Several::Mixed => false,
+        }
+    }
 }
 
 impl Parents {
@@ -50,15 +65,26 @@ impl Parents {
             begun: 0,
             is_told: false,
             of: Several::No,
+            reading: None,
         };
         self.turns.insert(executor.tid, turn);
     }
 
-    /// A thread touches a connection on which several numbered exchanges are open, or one that is streaming.
-    pub(in crate::correlation) fn touch_any(&mut self, executor: &Executor, is_streaming: bool) {
+    /// A thread touches a connection on which several numbered exchanges are open, or one that is streaming: `only` this
+    /// request, if it is no other.
+    pub(in crate::correlation) fn touch_any(
+        &mut self,
+        executor: &Executor,
+        is_streaming: bool,
+        only: Option<ExchangeId>,
+    ) {
         self.touch(executor, None);
         if let Some(turn) = self.turns.get_mut(&executor.tid) {
-            turn.of = if is_streaming { Several::Mixed } else { Several::OneOf };
+            turn.of = match only {
+                _ if !is_streaming => Several::OneOf,
+                Some(only) => Several::MoreOf(only),
+                None => Several::Mixed,
+            };
         }
     }
 
@@ -93,12 +119,35 @@ impl Parents {
         let before = self.turns.get(&executor.tid).filter(|turn| turn.number == executor.turn);
         let (read, begun, of) =
             before.map_or((self.reads, 0, Several::No), |turn| (turn.read, turn.begun, turn.of));
+        let reading = before.and_then(|turn| turn.reading);
         let reader = executor.task;
-        let server = server.filter(|_| of != Several::Mixed);
+        let server = server.filter(|server| of.allows(*server));
         let of = if of == Several::OneOf { Several::No } else { of };
         self.accepted.remove(&executor.tid);
-        let turn = Turn { number: executor.turn, reader, read, server, begun, is_told: true, of };
+        let turn = Turn { number: executor.turn, reader, read, server, begun, is_told: true, of, reading };
         self.turns.insert(executor.tid, turn);
+    }
+
+    /// Returns whether a thread that reads from an encrypted connection goes on with what it has begun to read there.
+    /// Records are read one by one, maybe all before the first is worked on: together they are what one
+    /// read brings in clear text.
+    pub(in crate::correlation) fn reads_on(&self, connection: ConnectionId, executor: &Executor) -> bool {
+        let turn = self.turns.get(&executor.tid).filter(|turn| turn.number == executor.turn);
+        turn.is_some_and(|turn| turn.reading == Some(connection))
+    }
+
+    /// A thread has begun to read from an encrypted connection.
+    pub(in crate::correlation) fn note_records(&mut self, connection: ConnectionId, executor: &Executor) {
+        if let Some(turn) = self.turns.get_mut(&executor.tid).filter(|turn| turn.number == executor.turn) {
+            turn.reading = Some(connection);
+        }
+    }
+
+    /// A thread does something else than to read.
+    pub(in crate::correlation) fn act(&mut self, executor: &Executor) {
+        if let Some(turn) = self.turns.get_mut(&executor.tid) {
+            turn.reading = None;
+        }
     }
 
     /// Returns whether a thread has read what its turn is about under the task in which it is.

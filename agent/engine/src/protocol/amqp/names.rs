@@ -1,5 +1,6 @@
 //! Destinations and spans' names, by the OpenTelemetry conventions for RabbitMQ.
 
+use std::borrow::Cow;
 use std::hash::{BuildHasher as _, Hash};
 
 use super::content::SYSTEM;
@@ -40,10 +41,10 @@ pub(super) fn name(operation: &str, destination: &str) -> Name {
 }
 
 /// Returns a destination without the parts that are made up for one use.
-fn template(destination: &str) -> String {
+fn template(destination: &str) -> Cow<'_, str> {
     if destination.split(':').any(is_generated) {
         let parts: Vec<&str> = destination.split(':').filter(|part| !is_generated(part)).collect();
-        return template(&parts.join(":"));
+        return Cow::Owned(template(&parts.join(":")).into_owned());
     }
     words::template(destination, &['.', ':'])
 }
@@ -73,7 +74,7 @@ pub(super) fn attributes(
     }
     let template = template(destination);
     if template != destination && !template.is_empty() {
-        set(&mut attributes, semconv::MESSAGING_DESTINATION_TEMPLATE, template);
+        set(&mut attributes, semconv::MESSAGING_DESTINATION_TEMPLATE, template.into_owned());
     }
     attributes
 }

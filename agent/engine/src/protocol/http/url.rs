@@ -47,9 +47,10 @@ pub(in crate::protocol) fn authority(text: &[u8]) -> Option<(String, Option<u16>
             None => (text, None),
         },
     };
-    let is_host = !host.is_empty() && host.len() <= 255 && host.iter().all(|byte| byte.is_ascii_graphic());
+    let is_host = !host.is_empty() && host.len() <= 255 && host.iter().all(u8::is_ascii_graphic);
+    let host = str::from_utf8(host).ok().filter(|_| is_host)?;
     let port = port.and_then(text::decimal).and_then(|port| u16::try_from(port).ok());
-    is_host.then(|| (text::lossy(host, 255), port))
+    Some((host.to_owned(), port))
 }
 
 fn with_path(mut target: Target, text: &[u8], redacted: &[String]) -> Target {

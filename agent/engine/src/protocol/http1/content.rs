@@ -61,12 +61,16 @@ impl Content {
         if method != b"POST" || is_encoded(fields) {
             return None;
         }
-        let kind = match media_type(fields)?.as_slice() {
-            b"application/graphql" => RequestKind::Document,
-            b"application/graphql+json" => RequestKind::Endpoint,
-            b"application/json" if path.is_some_and(graphql::is_endpoint) => RequestKind::Endpoint,
-            b"application/json" => RequestKind::Json,
-            _ => return None,
+        let media_type = media_type(fields)?;
+        let is = |known: &str| media_type.eq_ignore_ascii_case(known.as_bytes());
+        let kind = if is("application/json") {
+            if path.is_some_and(graphql::is_endpoint) { RequestKind::Endpoint } else { RequestKind::Json }
+        } else if is("application/graphql+json") {
+            RequestKind::Endpoint
+        } else if is("application/graphql") {
+            RequestKind::Document
+        } else {
+            return None;
         };
         let beginning = Beginning { limit: graphql::REQUEST_BYTES, ..Beginning::default() };
         Some(Content::Request(beginning, kind, path.map(str::to_owned)))
@@ -82,14 +86,15 @@ impl Content {
         if framing == Framing::None || is_encoded(fields) {
             return None;
         }
-        match media_type(fields)?.as_slice() {
-            b"text/event-stream" => Some(Content::Events(EventStream::default())),
-            b"application/json" | b"application/graphql-response+json" if is_graphql && !has_failed => {
-                let beginning = Beginning { limit: graphql::RESPONSE_BYTES, ..Beginning::default() };
-                Some(Content::Errors(beginning))
-            }
-            _ => None,
+        let media_type = media_type(fields)?;
+        let is = |known: &str| media_type.eq_ignore_ascii_case(known.as_bytes());
+        if is("text/event-stream") {
+            return Some(Content::Events(EventStream::default()));
         }
+        let may_tell_errors = is_graphql && !has_failed;
+        let is_answer = || is("application/json") || is("application/graphql-response+json");
+        (may_tell_errors && is_answer())
+            .then(|| Content::Errors(Beginning { limit: graphql::RESPONSE_BYTES, ..Beginning::default() }))
     }
 
     /// Takes in what comes next; returns whether more is wanted.
@@ -166,10 +171,10 @@ impl Beginning {
     }
 }
 
-/// Returns the type of a body, lower case and without parameters.
-fn media_type(fields: &[Field<'_>]) -> Option<Vec<u8>> {
+/// Returns the type of a body, in any case and without parameters.
+fn media_type<'a>(fields: &'a [Field<'a>]) -> Option<&'a [u8]> {
     let text = value(fields, "content-type")?.split(|&byte| byte == b';').next()?;
-    Some(text.trim_ascii().to_ascii_lowercase())
+    Some(text.trim_ascii())
 }
 
 fn is_encoded(fields: &[Field<'_>]) -> bool {

@@ -20,19 +20,22 @@ pub(super) struct Head<'a> {
 }
 
 impl<'a> Head<'a> {
-    /// Returns the lines of `bytes`, a head up to and including the empty line (or, where it is cut, up to any place:
-    /// a last line without its end is left out). None where there are too many fields.
-    pub(super) fn read(bytes: &'a [u8]) -> Option<Self> {
+    /// Returns the lines of the head that `bytes` begin, up to the empty line, and its length with that; or all lines
+    /// but a last one without its end, and no length. None where there are too many fields.
+    pub(super) fn read(bytes: &'a [u8]) -> Option<(Self, Option<usize>)> {
         let mut lines = Lines { rest: bytes };
         let start_line = lines.next().unwrap_or_default();
         let mut fields = Vec::with_capacity(TYPICAL_FIELDS);
-        for line in lines.take_while(|line| !line.is_empty()) {
+        while let Some(line) = lines.next() {
+            if line.is_empty() {
+                return Some((Self { start_line, fields }, Some(bytes.len() - lines.rest.len())));
+            }
             if fields.len() == MAX_FIELDS {
                 return None;
             }
             fields.extend(field(line));
         }
-        Some(Self { start_line, fields })
+        Some((Self { start_line, fields }, None))
     }
 }
 
@@ -69,10 +72,9 @@ impl<'a> Iterator for Lines<'a> {
 
 /// Returns the field of a line; none for folded lines and such that no server would take.
 fn field(line: &[u8]) -> Option<Field<'_>> {
-    let colon = memchr::memchr(b':', line)?;
-    let (name, value) = line.split_at_checked(colon)?;
-    let is_name = !name.is_empty() && name.iter().all(|&byte| is_token(byte));
-    is_name.then(|| Field { name, value: value.get(1..).unwrap_or_default().trim_ascii() })
+    let name_length = line.iter().position(|&byte| !is_token(byte))?;
+    let (name, rest) = line.split_at_checked(name_length).filter(|(name, _)| !name.is_empty())?;
+    Some(Field { name, value: rest.strip_prefix(b":")?.trim_ascii() })
 }
 
 #[cfg(test)]
@@ -98,11 +100,21 @@ mod tests {
 
     #[test]
     fn fields_are_read_and_bad_lines_passed_over() {
-        let head = Head::read(b"GET / HTTP/1.1\r\nHost:a\r\n folded\r\nX : y\r\nno colon\r\nB:  c \n\r\n")
-            .expect("few");
+        let shown = b"GET / HTTP/1.1\r\nHost:a\r\n folded\r\nX : y\r\nno colon\r\nB:  c \n\r\nrest\n";
+        let (head, length) = Head::read(shown).expect("few");
         let names: Vec<_> = head.fields.iter().map(|field| (field.name, field.value)).collect();
         assert_eq!(head.start_line, b"GET / HTTP/1.1");
         assert_eq!(names, [(&b"Host"[..], &b"a"[..]), (b"B", b"c")]);
+        assert_eq!(length, Some(shown.len() - b"rest\n".len()));
+    }
+
+    #[test]
+    fn a_head_without_its_end_has_no_length() {
+        let head = b"GET / HTTP/1.1\r\nA: b\r\n\r\n";
+        for end in 0..=head.len() {
+            let (_, length) = Head::read(&head[..end]).expect("few");
+            assert_eq!(length, (end == head.len()).then_some(end), "{end}");
+        }
     }
 
     #[test]

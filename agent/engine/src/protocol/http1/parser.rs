@@ -144,21 +144,21 @@ impl Http1Parser {
         if side == Side::Client && self.server.is_seeking() && !bytes.is_empty() {
             return self.give_up();
         }
-        let half = self.half(side);
-        let Some(length) = head::length(bytes, half.scanned).filter(|&length| length <= MAX_HEAD_BYTES)
-        else {
-            half.scanned = bytes.len();
-            return match unfinished(side, bytes) {
-                Ok(()) => need_more(bytes),
-                Err(reason) => self.broken(reason),
-            };
+        // What was read before in vain is not read again before its end is there.
+        let scanned = std::mem::take(&mut self.half(side).scanned);
+        let may_end = scanned == 0 || head::length(bytes, scanned).is_some();
+        let shown = bytes.get(..MAX_HEAD_BYTES).unwrap_or(bytes);
+        let answer = match may_end.then(|| Head::read(shown)) {
+            Some(Some((head, Some(length)))) => match side {
+                Side::Client => self.request(&head, length),
+                Side::Server => self.response(&head, length),
+            },
+            Some(None) => Err("too many fields"),
+            Some(Some((_, None))) | None => {
+                self.half(side).scanned = bytes.len();
+                unfinished(side, bytes).map(|()| need_more(bytes))
+            }
         };
-        half.scanned = 0;
-        let shown = bytes.get(..length).unwrap_or_default();
-        let answer = Head::read(shown).ok_or("too many fields").and_then(|head| match side {
-            Side::Client => self.request(&head, length),
-            Side::Server => self.response(&head, length),
-        });
         answer.unwrap_or_else(|reason| self.broken(reason))
     }
 
@@ -392,7 +392,7 @@ impl Parser for Http1Parser {
         // The last field is cut too; a wrong value must not be read from it.
         let answer = match memchr::memrchr(b'\n', bytes).and_then(|end| bytes.get(..=end)) {
             Some(shown) => {
-                let head = Head::read(shown)?;
+                let (head, _) = Head::read(shown)?;
                 match side {
                     Side::Client => self.request(&head, bytes.len()),
                     Side::Server => self.response(&head, bytes.len()),

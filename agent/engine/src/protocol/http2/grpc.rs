@@ -19,7 +19,7 @@ const SYSTEM: &str = "grpc";
 /// Longest method that is recorded, in bytes.
 const MAX_METHOD_BYTES: usize = 255;
 /// Libraries of clients in which whoever holds the connection writes for all.
-const RELAYING: [&[u8]; 2] = [b"grpc-go/", b"grpc-c/"];
+const RELAYING: [&[u8]; 2] = [b"grpc-go", b"grpc-c"];
 /// Names of the status codes, by number.
 const STATUSES: [&str; 17] = [
     "OK",
@@ -68,7 +68,7 @@ pub(super) fn request(fields: &[Field<'_>], is_open: bool, settings: &ParserSett
     let agent = value(fields, "user-agent").unwrap_or_default();
     Request {
         is_open,
-        is_relayed: RELAYING.iter().any(|name| memchr::memmem::find(agent, name).is_some()),
+        is_relayed: is_relayed(agent),
         name: Name { verb: method.clone().map_or(Text::Static(SYSTEM), Text::from), path: None },
         attributes: attributes(method, fields, settings),
         context: context::of_fields(|name| values(fields, name)),
@@ -76,6 +76,13 @@ pub(super) fn request(fields: &[Field<'_>], is_open: bool, settings: &ParserSett
         authority: value(fields, ":authority").or_else(|| value(fields, "host")).and_then(url::authority),
         ..Request::default()
     }
+}
+
+/// Returns whether one of the products that a user agent names, each with a slash and its version, has a task that
+/// writes for all.
+fn is_relayed(agent: &[u8]) -> bool {
+    let mut products = memchr::memchr_iter(b'/', agent).filter_map(|slash| agent.get(..slash));
+    products.any(|product| RELAYING.iter().any(|name| product.ends_with(name)))
 }
 
 fn attributes(method: Option<String>, fields: &[Field<'_>], settings: &ParserSettings) -> Attributes {

@@ -31,14 +31,15 @@ impl Decoder {
         self.table = Table::new(false);
     }
 
-    /// Returns the fields of a whole block. An error names the rule that was broken.
-    pub(super) fn decode(&mut self, block: &[u8]) -> Result<Fields, &'static str> {
-        let mut fields = Fields::default();
+    /// Returns the fields of a whole block, in the memory of `room`, which is empty. An error names the rule that was
+    /// broken.
+    pub(super) fn decode(&mut self, block: &[u8], mut room: Fields) -> Result<Fields, &'static str> {
+        room.reserve();
         let mut rest = Reader { rest: block };
         while !rest.rest.is_empty() {
-            self.field(&mut rest, &mut fields)?;
+            self.field(&mut rest, &mut room)?;
         }
-        Ok(fields)
+        Ok(room)
     }
 
     /// Returns the fields that stand whole in the beginning of a block. What the rest adds to the table is not known.
@@ -202,7 +203,7 @@ mod tests {
     }
 
     fn check(decoder: &mut Decoder, block: &str, expected: &[&str]) {
-        assert_eq!(told(&decoder.decode(&hex(block)).unwrap()), expected);
+        assert_eq!(told(&decoder.decode(&hex(block), Fields::default()).unwrap()), expected);
     }
 
     /// RFC 7541 appendix C.4: requests of one connection with Huffman codes.
@@ -246,8 +247,11 @@ mod tests {
             &[&[":status=302"], &rest[..]].concat(),
         );
         check(&mut decoder, "4803 3330 37c1 c0bf", &[&[":status=307"], &rest[..]].concat());
-        assert!(decoder.decode(&hex("c1")).is_ok(), "cache-control is the oldest");
-        assert_eq!(decoder.decode(&hex("c2")).err(), Some("index outside of the header tables"));
+        assert!(decoder.decode(&hex("c1"), Fields::default()).is_ok(), "cache-control is the oldest");
+        assert_eq!(
+            decoder.decode(&hex("c2"), Fields::default()).err(),
+            Some("index outside of the header tables")
+        );
     }
 
     #[test]
@@ -269,7 +273,7 @@ mod tests {
         let mut decoder = Decoder::new(false);
         check(&mut decoder, "7f00 0161", &["…"]);
         check(&mut decoder, "be", &["…"]);
-        decoder.decode(&hex("7e 0162")).unwrap();
+        decoder.decode(&hex("7e 0162"), Fields::default()).unwrap();
         check(&mut decoder, "be 82", &[":method=GET", "…"]);
     }
 
@@ -298,7 +302,11 @@ mod tests {
             ("00 ff ff ff ff 7f 61", "number in a header block too large"),
             ("00 81 00 00", "wrong Huffman code"),
         ] {
-            assert_eq!(Decoder::new(true).decode(&hex(block)).err(), Some(reason), "{block}");
+            assert_eq!(
+                Decoder::new(true).decode(&hex(block), Fields::default()).err(),
+                Some(reason),
+                "{block}"
+            );
         }
     }
 
@@ -309,7 +317,7 @@ mod tests {
         let mut block = hex("40 01 61 7f a1 1e");
         block.extend_from_slice(&[b'x'; 4000]);
         let block = [block, vec![0xbe; 60_000]].concat();
-        let fields = decoder.decode(&block).unwrap();
+        let fields = decoder.decode(&block, Fields::default()).unwrap();
         assert!(fields.is_partial() && fields.list().len() <= fields::MAX_FIELDS);
         let bytes: usize = fields.list().iter().map(|field| field.name.len() + field.value.len()).sum();
         assert!(bytes <= fields::MAX_LIST_BYTES, "{bytes}");

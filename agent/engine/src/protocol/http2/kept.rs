@@ -10,6 +10,8 @@ use crate::protocol::rpc::Body;
 const MAX_MESSAGE_BYTES: usize = 64 << 10;
 /// Bytes that all streams of a connection keep together. Of a message that finds no room the beginning is read.
 const MAX_KEPT_BYTES: usize = 1 << 20;
+/// Room that is made at first for each packed byte.
+const TYPICAL_RATIO: usize = 4;
 /// What gzip begins with (RFC 1952 section 2.3.1); `deflate` is what RFC 1950 describes.
 const GZIP: &[u8] = &[0x1f, 0x8b];
 
@@ -78,7 +80,7 @@ impl Kept {
             return Content { bytes, is_whole: self.is_whole };
         }
         let packed = self.bytes.as_slice();
-        let mut bytes = Vec::new();
+        let mut bytes = Vec::with_capacity(packed.len().saturating_mul(TYPICAL_RATIO).min(MAX_MESSAGE_BYTES));
         let most = MAX_MESSAGE_BYTES as u64 + 1;
         // What was unpacked before an error is right: only the end is missing.
         let outcome = match packed.starts_with(GZIP) {

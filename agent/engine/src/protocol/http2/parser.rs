@@ -6,7 +6,7 @@ mod hole;
 
 use super::align::{self, Place};
 use super::frame::{HEADER_BYTES, Header, Kind, PREFACE, number};
-use super::hpack::Decoder;
+use super::hpack::{Decoder, Fields};
 use super::kept::Room;
 use super::stream::{Stream, Streams, Use};
 use crate::event::Endpoint;
@@ -36,6 +36,8 @@ pub(super) struct Http2Parser {
     given_up: Option<Pairing>,
     /// For messages that are read.
     room: Room,
+    /// For the fields of the next block.
+    room_for_fields: Fields,
 }
 
 /// One direction.
@@ -79,6 +81,7 @@ impl Http2Parser {
             streams: Streams::new(is_start),
             given_up: None,
             room: Room::default(),
+            room_for_fields: Fields::default(),
         }
     }
 

@@ -4,46 +4,14 @@ use super::bson::{Element, Elements, kind};
 use super::sections::Sections;
 use super::shape::Shape;
 use crate::protocol::{Category, Name, Request, WireContext, context, set, text};
-use crate::semconv::{self, Attributes};
+use crate::semconv::{self, Attributes, Text};
 
 /// Longest name of a command, and of a collection or database.
 const MAX_COMMAND_BYTES: usize = 64;
 const MAX_NAMESPACE_BYTES: usize = 255;
 
-/// Commands whose name is followed by a collection's.
-const OF_COLLECTIONS: [&str; 31] = [
-    "aggregate",
-    "analyze",
-    "collMod",
-    "collStats",
-    "collstats",
-    "compact",
-    "convertToCapped",
-    "count",
-    "create",
-    "createIndexes",
-    "createSearchIndexes",
-    "delete",
-    "distinct",
-    "drop",
-    "dropIndexes",
-    "find",
-    "findAndModify",
-    "findandmodify",
-    "insert",
-    "killCursors",
-    "listIndexes",
-    "listSearchIndexes",
-    "mapReduce",
-    "mapreduce",
-    "planCacheClear",
-    "planCacheListFilters",
-    "reIndex",
-    "update",
-    "updateSearchIndex",
-    "dropSearchIndex",
-    "validate",
-];
+/// Those that most programs send.
+const USUAL: [&str; 6] = ["find", "insert", "update", "delete", "aggregate", "getMore"];
 /// Commands by which a driver looks after its connections: each new one, and each server every ten seconds. They are no
 /// spans.
 const OF_CONNECTIONS: [&str; 2] = ["hello", "ismaster"];
@@ -181,7 +149,7 @@ impl<'a> Facts<'a> {
         };
         let mut attributes = Attributes::with_capacity(8);
         set(&mut attributes, semconv::DB_SYSTEM_NAME, "mongodb");
-        set(&mut attributes, semconv::DB_OPERATION_NAME, command.to_owned());
+        set(&mut attributes, semconv::DB_OPERATION_NAME, operation(command));
         if let Some(collection) = collection {
             set(&mut attributes, semconv::DB_COLLECTION_NAME, collection);
         }
@@ -221,13 +189,57 @@ fn name(name: &[u8]) -> &str {
     str::from_utf8(name).ok().filter(|_| is_name).unwrap_or("_OTHER")
 }
 
+/// Returns the name of a command as text, which is known beforehand for most.
+fn operation(command: &str) -> Text {
+    let usual = USUAL.into_iter().find(|usual| *usual == command);
+    usual.map_or_else(|| command.to_owned().into(), Text::Static)
+}
+
+/// Returns whether the name of a command is followed by a collection's.
+fn is_of_collection(command: &str) -> bool {
+    matches!(
+        command,
+        "aggregate"
+            | "analyze"
+            | "collMod"
+            | "collStats"
+            | "collstats"
+            | "compact"
+            | "convertToCapped"
+            | "count"
+            | "create"
+            | "createIndexes"
+            | "createSearchIndexes"
+            | "delete"
+            | "distinct"
+            | "drop"
+            | "dropIndexes"
+            | "find"
+            | "findAndModify"
+            | "findandmodify"
+            | "insert"
+            | "killCursors"
+            | "listIndexes"
+            | "listSearchIndexes"
+            | "mapReduce"
+            | "mapreduce"
+            | "planCacheClear"
+            | "planCacheListFilters"
+            | "reIndex"
+            | "update"
+            | "updateSearchIndex"
+            | "dropSearchIndex"
+            | "validate"
+    )
+}
+
 /// Returns the collection that the first field names, or the first field of the command that it explains.
 fn collection<'a>(command: &str, first: &Element<'a>) -> Option<&'a [u8]> {
     if command == "explain" {
         let explained = first.elements()?.next()?;
         return collection(str::from_utf8(explained.name).ok()?, &explained);
     }
-    first.text().filter(|_| OF_COLLECTIONS.contains(&command))
+    first.text().filter(|_| is_of_collection(command))
 }
 
 fn is_batch(command: &str) -> bool {

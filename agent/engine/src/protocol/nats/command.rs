@@ -102,17 +102,16 @@ fn verb(line: &[u8]) -> &[u8] {
 fn command(side: Side, line: &[u8]) -> Result<Command<'_>, &'static str> {
     let word = verb(line);
     let upper = Upper::of(word);
-    if !verbs(side).contains(&upper.as_slice()) {
-        return Err("no verb of this side");
-    }
     let rest = line.get(word.len()..).unwrap_or_default();
-    match upper.as_slice() {
-        b"MSG" | b"PUB" => frame(side, false, rest).map(Command::Message),
-        b"HMSG" | b"HPUB" => frame(side, true, rest).map(Command::Message),
-        b"SUB" | b"UNSUB" => subscription(upper.as_slice() == b"SUB", rest),
-        b"-ERR" => Ok(Command::Error(rest.trim_ascii())),
+    match (side, upper.as_slice()) {
+        (Side::Client, b"PUB") | (Side::Server, b"MSG") => frame(side, false, rest).map(Command::Message),
+        (Side::Client, b"HPUB") | (Side::Server, b"HMSG") => frame(side, true, rest).map(Command::Message),
+        (Side::Client, b"SUB") => subscription(true, rest),
+        (Side::Client, b"UNSUB") => subscription(false, rest),
+        (Side::Server, b"-ERR") => Ok(Command::Error(rest.trim_ascii())),
         // Behind these stands a long text, or nothing.
-        _ => Ok(Command::Other),
+        (_, verb) if verbs(side).contains(&verb) => Ok(Command::Other),
+        _ => Err("no verb of this side"),
     }
 }
 
@@ -138,10 +137,14 @@ const MAX_ARGUMENTS: usize = 6;
 fn arguments(rest: &[u8]) -> ([&[u8]; MAX_ARGUMENTS], usize) {
     let mut found: [&[u8]; MAX_ARGUMENTS] = [&[]; MAX_ARGUMENTS];
     let mut count = 0;
-    let words = rest.split(|byte| matches!(byte, b' ' | b'\t')).filter(|word| !word.is_empty());
-    for (slot, word) in found.iter_mut().zip(words) {
-        *slot = word;
-        count += 1;
+    let mut start = 0;
+    for end in memchr::memchr2_iter(b' ', b'\t', rest).chain([rest.len()]) {
+        let word = rest.get(start..end).filter(|word| !word.is_empty());
+        if let Some((word, slot)) = word.zip(found.get_mut(count)) {
+            *slot = word;
+            count += 1;
+        }
+        start = end + 1;
     }
     (found, count)
 }

@@ -19,7 +19,14 @@ impl<'a> Headers<'a> {
     }
 
     fn lines(self) -> impl Iterator<Item = &'a [u8]> {
-        self.0.split(|&byte| byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line))
+        let mut rest = Some(self.0);
+        std::iter::from_fn(move || {
+            let text = rest.take()?;
+            let end = memchr::memchr(b'\n', text);
+            rest = end.and_then(|end| text.get(end + 1..));
+            let line = end.and_then(|end| text.get(..end)).unwrap_or(text);
+            Some(line.strip_suffix(b"\r").unwrap_or(line))
+        })
     }
 
     /// Returns the values of a field.

@@ -1,5 +1,6 @@
 //! What JetStream says in subjects and in the JSON of its messages.
 
+use super::subject;
 use crate::protocol::{Outcome, text};
 
 /// Longest description of an error that is kept.
@@ -59,13 +60,12 @@ impl<'a> AckSubject<'a> {
     /// before the stream (ADR-15).
     pub(super) fn of(subject: &'a [u8]) -> Option<Self> {
         let rest = subject.strip_prefix(ACK)?;
-        let count = rest.split(|&byte| byte == b'.').count();
-        let before = match count {
-            7 => 0,
-            9.. => 2,
+        let before = match memchr::memchr_iter(b'.', rest).count() {
+            6 => 0,
+            8.. => 2,
             _ => return None,
         };
-        let mut tokens = rest.split(|&byte| byte == b'.').skip(before);
+        let mut tokens = subject::tokens(rest).skip(before);
         let (stream, consumer) = (tokens.next()?, tokens.next()?);
         let sequence = tokens.nth(1)?;
         text::decimal(sequence)?;
@@ -159,28 +159,30 @@ impl<'a> Iterator for Fields<'a> {
 
 /// Returns the value that `json` begins with; none where it has not ended.
 fn value(json: &[u8]) -> Option<&[u8]> {
+    match json {
+        [b'"', text @ ..] => json.get(..=text_length(text)?),
+        [b'{' | b'[', ..] => nested(json),
+        _ => {
+            let end = json.iter().position(|byte| matches!(byte, b',' | b':' | b'}' | b']'))?;
+            json.get(..end).map(<[u8]>::trim_ascii_end)
+        }
+    }
+}
+
+/// Returns the object or array that `json` begins with; none where it has not ended.
+fn nested(json: &[u8]) -> Option<&[u8]> {
     let (mut depth, mut next) = (0u32, 0);
     loop {
         let rest = json.get(next..)?;
-        let at = next
-            + rest.iter().position(|byte| matches!(byte, b'"' | b'{' | b'[' | b'}' | b']' | b',' | b':'))?;
+        let at = next + rest.iter().position(|byte| matches!(byte, b'"' | b'{' | b'[' | b'}' | b']'))?;
         next = at + 1;
         match json.get(at)? {
-            b'"' => {
-                next += text_length(json.get(next..)?)?;
-                if depth == 0 {
-                    return json.get(..next);
-                }
-            }
+            b'"' => next += text_length(json.get(next..)?)?,
             b'{' | b'[' => depth = depth.saturating_add(1),
-            b'}' | b']' | b',' | b':' if depth == 0 => return json.get(..at).map(<[u8]>::trim_ascii_end),
-            b'}' | b']' => {
-                depth -= 1;
-                if depth == 0 {
-                    return json.get(..=at);
-                }
-            }
-            _ => {}
+            _ => depth -= 1,
+        }
+        if depth == 0 {
+            return json.get(..next);
         }
     }
 }

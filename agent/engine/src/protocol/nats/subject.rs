@@ -1,10 +1,11 @@
 //! Subjects: which are somebody's own, and what spans are called after them.
 
+use std::borrow::Cow;
 use std::hash::{BuildHasher as _, Hash};
 
 use super::SYSTEM;
 use crate::protocol::{Name, set, text, words};
-use crate::semconv::{self, Attributes};
+use crate::semconv::{self, Attributes, Text};
 
 /// What clients begin the subjects with on which they await answers.
 const INBOX: &[u8] = b"_INBOX.";
@@ -21,8 +22,8 @@ pub(super) fn is_inbox(subject: &[u8]) -> bool {
 
 /// Returns whether a subject is one of those that a subscription's means: `*` is any token, `>` all that follow.
 pub(super) fn matches(pattern: &[u8], subject: &[u8]) -> bool {
-    let mut tokens = subject.split(|&byte| byte == b'.');
-    for wanted in pattern.split(|&byte| byte == b'.') {
+    let mut tokens = tokens(subject);
+    for wanted in self::tokens(pattern) {
         let token = tokens.next();
         match (wanted, token) {
             (b">", Some(_)) => return true,
@@ -35,6 +36,17 @@ pub(super) fn matches(pattern: &[u8], subject: &[u8]) -> bool {
     tokens.next().is_none()
 }
 
+/// Returns what stands between the points of a subject.
+pub(super) fn tokens(subject: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(subject);
+    std::iter::from_fn(move || {
+        let text = rest.take()?;
+        let point = memchr::memchr(b'.', text);
+        rest = point.and_then(|point| text.get(point + 1..));
+        point.map_or(Some(text), |point| text.get(..point))
+    })
+}
+
 /// Returns a subject as text.
 pub(super) fn text_of(subject: &[u8]) -> String {
     text::lossy(subject, MAX_SUBJECT_BYTES)
@@ -45,39 +57,37 @@ pub(super) fn hash(thing: &(impl Hash + ?Sized)) -> u64 {
     foldhash::quality::FixedState::default().hash_one(thing)
 }
 
-/// Returns the name of a span: the operation, and the subject without its values.
-pub(super) fn name(operation: &str, subject: &str) -> Name {
+/// Returns the name of a span, which is the operation and the subject without its values, and the attributes that every
+/// span has.
+pub(super) fn describe(operation: Text, kind: Option<&'static str>, subject: &str) -> (Name, Attributes) {
     let template = template(subject);
-    let verb = if template.is_empty() { operation.to_owned() } else { [operation, " ", &template].concat() };
-    Name { verb: verb.into(), path: None }
-}
-
-fn template(subject: &str) -> String {
-    if is_inbox(subject.as_bytes()) {
-        return String::new();
-    }
-    words::template(subject, &['.'])
-}
-
-/// Returns the attributes that every span has.
-pub(super) fn attributes(operation: String, kind: Option<&'static str>, subject: &str) -> Attributes {
+    let verb = match &*template {
+        "" => operation.clone(),
+        template => [&operation, " ", template].concat().into(),
+    };
     let mut attributes = Attributes::with_capacity(TYPICAL_ATTRIBUTES);
     set(&mut attributes, semconv::MESSAGING_SYSTEM, SYSTEM);
     set(&mut attributes, semconv::MESSAGING_OPERATION_NAME, operation);
     if let Some(kind) = kind {
         set(&mut attributes, semconv::MESSAGING_OPERATION_TYPE, kind);
     }
-    if subject.is_empty() {
-        return attributes;
+    if !subject.is_empty() {
+        set(&mut attributes, semconv::MESSAGING_DESTINATION_NAME, subject.to_owned());
+        if template.is_empty() {
+            set(&mut attributes, semconv::MESSAGING_DESTINATION_TEMPORARY, true);
+        } else if template != subject {
+            set(&mut attributes, semconv::MESSAGING_DESTINATION_TEMPLATE, template.into_owned());
+        }
     }
-    set(&mut attributes, semconv::MESSAGING_DESTINATION_NAME, subject.to_owned());
-    let template = template(subject);
-    if template.is_empty() {
-        set(&mut attributes, semconv::MESSAGING_DESTINATION_TEMPORARY, true);
-    } else if template != subject {
-        set(&mut attributes, semconv::MESSAGING_DESTINATION_TEMPLATE, template);
+    (Name { verb, path: None }, attributes)
+}
+
+/// Returns a subject without its values; nothing of one that is somebody's own.
+fn template(subject: &str) -> Cow<'_, str> {
+    if is_inbox(subject.as_bytes()) {
+        return Cow::Borrowed("");
     }
-    attributes
+    words::template(subject, &['.'])
 }
 
 #[cfg(test)]
@@ -108,7 +118,7 @@ mod tests {
             ("_INBOX.abc.def", "send"),
             ("$KV.settings.color", "send $KV.settings.color"),
         ] {
-            assert_eq!(name("send", subject).verb, expected);
+            assert_eq!(describe("send".into(), None, subject).0.verb, expected);
         }
     }
 }

@@ -3,7 +3,11 @@
 use super::failure::Failure;
 use super::message::text;
 use crate::protocol::{Name, Outcome, Response, set, text as wire_text};
-use crate::semconv::{self, Attributes};
+use crate::semconv::{self, Attributes, Text};
+
+/// Commands that most tags begin with.
+const USUAL_OPERATIONS: [&str; 8] =
+    ["SELECT", "INSERT", "UPDATE", "DELETE", "BEGIN", "COMMIT", "ROLLBACK", "SET"];
 
 /// What came so far.
 #[derive(Debug, Default)]
@@ -12,7 +16,7 @@ pub(super) struct Answered {
     /// Rows were to be returned, even if there were none.
     returns_rows: bool,
     /// First word of the last command that completed.
-    operation: String,
+    operation: Text,
     failure: Option<Failure>,
     /// Kinds of messages that came and come once only: a bit for each letter.
     kinds: u128,
@@ -42,7 +46,8 @@ impl Answered {
         let (tag, _) = text(tag);
         let operation = tag.split(|&byte| byte == b' ').next().unwrap_or_default();
         self.returns_rows |= matches!(operation, b"SELECT" | b"FETCH" | b"SHOW");
-        self.operation = wire_text::lossy(operation, 32);
+        let usual = USUAL_OPERATIONS.into_iter().find(|usual| usual.as_bytes() == operation);
+        self.operation = usual.map_or_else(|| wire_text::lossy(operation, 32).into(), Text::Static);
     }
 
     /// Notes the last command after bytes of the answer were missing. Its tag counts rows where it is the only one.
@@ -81,7 +86,7 @@ impl Answered {
         let mut name = None;
         if is_unnamed && !answered.operation.is_empty() {
             set(&mut attributes, semconv::DB_OPERATION_NAME, answered.operation.clone());
-            name = Some(Name { verb: answered.operation.into(), path: None });
+            name = Some(Name { verb: answered.operation, path: None });
         }
         let mut outcome = Outcome::default();
         if let Some(failure) = answered.failure {

@@ -14,38 +14,46 @@ const MAX_NAME_BYTES: usize = 256;
 /// What names stand for.
 #[derive(Debug)]
 pub(super) struct Names {
-    statements: Aged<Vec<u8>, Arc<Statement>>,
+    /// What the empty name stands for, which is given again and again.
+    unnamed: Option<Arc<Statement>>,
+    named: Aged<Vec<u8>, Arc<Statement>>,
 }
 
 impl Default for Names {
     fn default() -> Self {
-        Self { statements: Aged::new(MAX_NAMES) }
+        Self { unnamed: None, named: Aged::new(MAX_NAMES) }
     }
 }
 
 impl Names {
     /// Remembers what `name` stands for.
     pub(super) fn insert(&mut self, name: &[u8], statement: Arc<Statement>) {
-        if name.len() > MAX_NAME_BYTES {
-            return;
+        if name.is_empty() {
+            self.unnamed = Some(statement);
+        } else if name.len() <= MAX_NAME_BYTES {
+            self.named.insert(name.to_vec(), statement);
         }
-        self.statements.insert(name.to_vec(), statement);
     }
 
     /// Returns what `name` stands for; none where it was given before we came.
     pub(super) fn find(&self, name: &[u8]) -> Option<Arc<Statement>> {
-        self.statements.get(name).cloned()
+        let statement = if name.is_empty() { self.unnamed.as_ref() } else { self.named.get(name) };
+        statement.cloned()
     }
 
     /// Forgets `name`.
     pub(super) fn remove(&mut self, name: &[u8]) {
-        self.statements.remove(name);
+        if name.is_empty() {
+            self.unnamed = None;
+        } else {
+            self.named.remove(name);
+        }
     }
 }
 
 impl Held for Names {
     fn held_bytes(&self) -> usize {
-        self.statements.held_bytes()
+        self.unnamed.held_bytes() + self.named.held_bytes()
     }
 }
 

@@ -47,7 +47,7 @@ impl Resource {
         set(attributes, semconv::REMORA_GCP_PROJECT_ID, self.project.clone());
         set(attributes, semconv::MESSAGING_DESTINATION_NAME, self.name.clone());
         if template != self.name {
-            set(attributes, semconv::MESSAGING_DESTINATION_TEMPLATE, template);
+            set(attributes, semconv::MESSAGING_DESTINATION_TEMPLATE, template.into_owned());
         }
         if self.is_subscription {
             set(attributes, semconv::MESSAGING_DESTINATION_SUBSCRIPTION_NAME, self.name.clone());

@@ -70,7 +70,7 @@ pub(super) fn processed(channel: &str) -> String {
 pub(super) fn add_template(attributes: &mut Attributes, destination: &str) {
     let template = words::template(destination, SEPARATORS);
     if template != destination {
-        set(attributes, semconv::MESSAGING_DESTINATION_TEMPLATE, template);
+        set(attributes, semconv::MESSAGING_DESTINATION_TEMPLATE, template.into_owned());
     }
 }
 

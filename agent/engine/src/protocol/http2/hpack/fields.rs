@@ -14,24 +14,30 @@ const TYPICAL_FIELDS: usize = 16;
 type Span = (usize, usize, usize);
 
 /// The fields of one block in their order, as far as they are known.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(in crate::protocol::http2) struct Fields {
     bytes: Vec<u8>,
     spans: Vec<Span>,
     is_partial: bool,
 }
 
-impl Default for Fields {
-    fn default() -> Self {
-        Self {
-            bytes: Vec::with_capacity(TYPICAL_BYTES),
-            spans: Vec::with_capacity(TYPICAL_FIELDS),
-            is_partial: false,
-        }
-    }
-}
-
 impl Fields {
+    /// Makes room for what most blocks hold.
+    pub(super) fn reserve(&mut self) {
+        self.bytes.reserve(TYPICAL_BYTES);
+        self.spans.reserve(TYPICAL_FIELDS);
+    }
+
+    /// Returns no fields, in the memory of these unless it is more than most blocks need.
+    pub(in crate::protocol::http2) fn cleared(mut self) -> Self {
+        if self.bytes.capacity() > 2 * TYPICAL_BYTES || self.spans.capacity() > 2 * TYPICAL_FIELDS {
+            return Self::default();
+        }
+        self.bytes.clear();
+        self.spans.clear();
+        Self { is_partial: false, ..self }
+    }
+
     /// Returns the known fields.
     pub(in crate::protocol::http2) fn list(&self) -> Vec<Field<'_>> {
         let field = |&(start, middle, end): &Span| {

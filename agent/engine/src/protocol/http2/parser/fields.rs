@@ -34,9 +34,11 @@ impl Http2Parser {
             Gathered::Needs(at_least) => return Ok(Answer::Need { at_least }),
             Gathered::Whole { block, eaten } => (block, eaten),
         };
-        let fields = self.half(side).decoder.decode(&block)?;
+        let room = std::mem::take(&mut self.room_for_fields);
+        let fields = self.half(side).decoder.decode(&block, room)?;
         let is_request = header.kind == Kind::Headers && header.stream % 2 == 1;
         let message = if is_request { self.fields(side, header, &fields) } else { None };
+        self.room_for_fields = fields.cleared();
         Ok(match message {
             Some(message) => Answer::Message { eaten, message },
             None => Answer::Nothing { eaten },

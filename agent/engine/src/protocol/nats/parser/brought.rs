@@ -73,25 +73,27 @@ impl NatsParser {
         let number = self.number();
         let place = AckSubject::of(frame.reply);
         let destination = subject::text_of(frame.subject);
-        let mut attributes = subject::attributes(PROCESS.to_owned(), Some(PROCESS), &destination);
-        let group = self.subscriptions.of_sid(frame.sid).map(|known| subject::text_of(&known.group));
-        if let Some(group) = group.filter(|group| !group.is_empty()) {
+        let (name, mut attributes) = subject::describe(PROCESS.into(), Some(PROCESS), &destination);
+        let subscription = self.subscriptions.of_sid(frame.sid);
+        if let Some(subscription) = subscription.filter(|known| !known.group.is_empty()) {
+            let group = subject::text_of(&subscription.group);
             set(&mut attributes, semconv::MESSAGING_CONSUMER_GROUP_NAME, group);
         }
-        if let Some(place) = place {
-            let consumer = subject::text_of(place.consumer);
-            set(&mut attributes, semconv::MESSAGING_DESTINATION_SUBSCRIPTION_NAME, consumer);
-        }
-        payload.describe(&mut attributes);
         let hash = match place {
-            Some(place) => source_hash(&subject::text_of(place.stream), &subject::text_of(place.consumer)),
+            Some(place) => {
+                let consumer = subject::text_of(place.consumer);
+                let hash = source_hash(&subject::text_of(place.stream), &consumer);
+                set(&mut attributes, semconv::MESSAGING_DESTINATION_SUBSCRIPTION_NAME, consumer);
+                hash
+            }
             None => subject::hash(frame.sid),
         };
+        payload.describe(&mut attributes);
         let delivery = Delivery {
             received: payload.received(frame),
-            source: Some(Source { hash, name: Some(destination.clone()), may_wait: true }),
+            source: Some(Source { hash, name: Some(destination), may_wait: true }),
             attributes,
-            name: Some(subject::name(PROCESS, &destination).verb.into()),
+            name: Some(name.verb.into()),
             number: self.expect_settling(frame, number).then_some(number),
             is_routine: false,
         };

@@ -65,19 +65,19 @@ impl NatsParser {
             }
             None => false,
         };
-        let mut attributes = subject::attributes(PULL.to_owned(), Some(PULL), api.stream);
+        let (name, mut attributes) = subject::describe(PULL.into(), Some(PULL), api.stream);
         if !api.consumer.is_empty() {
             set(&mut attributes, semconv::MESSAGING_DESTINATION_SUBSCRIPTION_NAME, api.consumer.to_owned());
         }
-        let name = (!api.stream.is_empty()).then(|| api.stream.to_owned());
+        let stream = (!api.stream.is_empty()).then(|| api.stream.to_owned());
         let request = Request {
             is_one_way: !is_answered,
-            name: subject::name(PULL, api.stream),
+            name,
             attributes,
             category: Category::Receive,
             source: is_answered.then(|| Source {
                 hash: source_hash(api.stream, api.consumer),
-                name,
+                name: stream,
                 may_wait: true,
             }),
             ..Request::default()
@@ -106,17 +106,15 @@ impl NatsParser {
 fn question(subject: &str, api: &Api<'_>) -> Request {
     let domain = subject.find("API.").map_or(0, |at| at + "API.".len());
     let operation = format!("{}{}", subject.get(..domain).unwrap_or_default(), api.operation);
-    Request {
-        name: subject::name(&operation, api.stream),
-        attributes: subject::attributes(operation, None, api.stream),
-        ..Request::default()
-    }
+    let (name, attributes) = subject::describe(operation.into(), None, api.stream);
+    Request { name, attributes, ..Request::default() }
 }
 
 fn message(subject: &str, frame: &Frame<'_>, payload: &Payload<'_>) -> Request {
+    let (name, attributes) = subject::describe(SEND.into(), Some(SEND), subject);
     let mut request = Request {
-        name: subject::name(SEND, subject),
-        attributes: subject::attributes(SEND.to_owned(), Some(SEND), subject),
+        name,
+        attributes,
         context: payload.headers.context(),
         category: Category::Send,
         ..Request::default()

@@ -61,7 +61,6 @@ const UPROBES: [&str; 41] = [
     "tls_go_returned",
     "tls_go_handshake",
     "tls_go_handshaken",
-    "tls_go_close",
     "bio_write",
     "bio_write_returned",
     "bio_read",

@@ -41,6 +41,7 @@ mod tls_files;
 mod tls_rows;
 mod tls_ways;
 mod tokio;
+mod trace;
 mod websocket;
 
 use remora_tests::span::{Names, Show, Span, check_times, outline};

@@ -24,6 +24,6 @@ pub use load::{Capture, CaptureSettings, Error};
 pub use observation::{Handover, Observation, StreamEvent};
 pub use offsets::{OffsetError, resolve as resolve_offsets};
 pub use policy::{ProcessMode, Tasks};
-pub use prober::{Attachment, Prober, detach};
+pub use prober::{Attachment, Prober, detach, links_hold_many};
 pub use socket_option::{set as set_socket_option, zero_copy_calls};
 pub use writing::{Membership, WriteSettings, Writing, other_socket_maps};

@@ -27,6 +27,7 @@ fn pipeline_settings(settings: &Settings) -> pipeline::Settings {
         tls: settings.capture.tls,
         engine: settings.engine.clone(),
         selection: settings.selection.clone(),
+        expected: None,
         writes: pipeline::Writes::default(),
         attach: settings.attach.clone().telling_jsse(settings.capture.jsse),
     }

@@ -72,6 +72,8 @@ pub struct Settings {
     pub engine: remora_engine::Settings,
     /// Which processes are observed.
     pub selection: Selection,
+    /// A program that will be started once the pipeline is ready.
+    pub expected: Option<PathBuf>,
     /// Which processes get a part.
     pub attach: Platforms,
     /// What was proven harmless of writing contexts into requests, and where it is done.
@@ -116,6 +118,7 @@ pub fn run(
     let (verdicts_tx, verdicts) = sync_channel(CHANNEL_LENGTH);
     let discovery = Discovery::new(settings.selection.clone(), shared.processes.clone(), &shared.ledger)
         .looking_into_tls(settings.tls)
+        .expecting(settings.expected.clone())
         .attaching(Attached::new(capture.prober(), &shared.ledger));
     shared.readiness.fails("capture", "the processes of this host are being looked at");
     capture.attach()?;
@@ -130,6 +133,7 @@ pub fn run(
             roster: Roster::new(settings.selection.observes_unknown()),
             engine: Engine::new(remora_engine::Settings {
                 max_capture_bytes: capture::MAX_CAPTURE_BYTES,
+                is_tls_off: !settings.tls,
                 ..settings.engine
             }),
             enricher: Enricher::new(shared.processes.clone(), ClockAnchor::measure(), &shared.ledger),

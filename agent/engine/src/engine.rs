@@ -51,6 +51,8 @@ pub struct Settings {
     pub max_capture_bytes: u32,
     /// What is made of ids that two requests have in common.
     pub content_evidence: ContentEvidence,
+    /// Plaintext inside TLS is not looked for.
+    pub is_tls_off: bool,
     /// Tell of connections of which nothing was understood too: one span each, when they end.
     pub tells_unknown: bool,
 }
@@ -81,6 +83,8 @@ pub struct Engine {
     joins: Joins,
     shares: Shares,
     unseen: Unseen,
+    /// Hellos of clients, by process and what they are known by: with the connection on which each came or went.
+    greetings: HashMap<(u32, u64), (ConnectionId, Direction)>,
     /// Writes of early data that servers did not take.
     early_refused: u64,
     correlation: Correlation,
@@ -172,7 +176,8 @@ impl Engine {
             told: Told::default(),
             joins: Joins::default(),
             shares: Shares::default(),
-            unseen: Unseen::default(),
+            unseen: Unseen::new(settings.is_tls_off),
+            greetings: HashMap::default(),
             early_refused: 0,
             correlation: Correlation::new(settings.id_seed, settings.content_evidence),
             spans: VecDeque::new(),

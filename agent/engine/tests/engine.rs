@@ -709,6 +709,35 @@ fn a_redis_connection_is_known_by_command_and_reply_together() {
     assert_eq!(world.spans(), []);
 }
 
+/// The reply says what it is, and the command, which might be of others, came before it.
+#[test]
+fn a_first_redis_command_that_fails_has_its_error() {
+    for (command, reply, error) in [
+        ("*3\r\n$3\r\nset\r\n$1\r\nk\r\n$1\r\nv\r\n", "-NOAUTH Authentication required.\r\n", "NOAUTH"),
+        ("*2\r\n$6\r\nnosuch\r\n$1\r\nx\r\n", "-ERR unknown command 'nosuch'\r\n", "ERR"),
+    ] {
+        let mut world = World::new();
+        let (mut client, mut server) = world.connect(1, 2, 6379);
+        world.pass(&mut client, &mut server, command);
+        world.pass(&mut server, &mut client, reply);
+        world.close(&client);
+        world.close(&server);
+        let spans = world.spans();
+        assert_eq!(spans.len(), 2, "{spans:#?}");
+        for span in &spans {
+            assert_eq!(text_of(span, "db.response.status_code").as_deref(), Some(error), "{span:#?}");
+            assert_eq!(text_of(span, "error.type").as_deref(), Some(error), "{span:#?}");
+        }
+    }
+}
+
+fn text_of(span: &Span, key: &str) -> Option<String> {
+    span.attributes.iter().find_map(|(found, value)| match value {
+        Value::Text(text) if found == key => Some(text.to_string()),
+        _ => None,
+    })
+}
+
 #[test]
 fn a_request_line_that_is_longer_than_the_capture_is_told_as_far_as_it_was_seen() {
     let mut world = World::new();

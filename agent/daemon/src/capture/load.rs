@@ -33,7 +33,7 @@ pub(super) const TRACEPOINTS: [&str; 6] = [
 ];
 
 /// The programs on functions of runtimes, attached where discovery finds such functions.
-const UPROBES: [&str; 41] = [
+const UPROBES: [&str; 40] = [
     "go_http_round_trip",
     "grpc_header_made",
     "grpc_header_written",

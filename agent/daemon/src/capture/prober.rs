@@ -82,14 +82,15 @@ const SINGLE: &[u8] = b"uprobe\0multi\0";
 
 /// Returns the object with programs that this kernel attaches: to many places by one link from Linux 6.6 on.
 pub(super) fn suited(object: &[u8]) -> Cow<'_, [u8]> {
-    match is_uprobe_multi_supported(UProbeMultiFeature::LinkCreation) {
-        Ok(true) => Cow::Borrowed(object),
-        Ok(false) => Cow::Owned(single(object)),
-        Err(error) => {
-            tracing::debug!("whether one link can have many probes is not known: {error}");
-            Cow::Owned(single(object))
-        }
-    }
+    if links_hold_many() { Cow::Borrowed(object) } else { Cow::Owned(single(object)) }
+}
+
+/// Returns whether one link can have many probes.
+pub fn links_hold_many() -> bool {
+    is_uprobe_multi_supported(UProbeMultiFeature::LinkCreation).unwrap_or_else(|error| {
+        tracing::debug!("whether one link can have many probes is not known: {error}");
+        false
+    })
 }
 
 fn single(object: &[u8]) -> Vec<u8> {

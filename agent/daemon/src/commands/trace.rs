@@ -2,8 +2,10 @@
 
 mod forest;
 
+use std::ffi::OsStr;
 use std::io::{self, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, ExitStatus};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
@@ -34,12 +36,14 @@ pub(super) fn trace(mut settings: Settings, arguments: &TraceArguments) -> anyho
     let (shared, stop) = (shared(), Stop::default());
     let signals = Stop::on_signals()?;
     let (sender, spans) = mpsc::sync_channel(QUEUE_SPANS);
+    let expected = arguments.command.first().and_then(|program| found(program));
+    let pipeline = pipeline::Settings { expected, ..pipeline_settings(&settings) };
     let status = std::thread::scope(|scope| {
         let tracing = scope.spawn(|| {
             let mut take = |span: ResourceSpan| {
                 let _printer_is_gone = sender.send(span);
             };
-            let ended = pipeline::run(pipeline_settings(&settings), &shared, stop.flag(), &mut take);
+            let ended = pipeline::run(pipeline, &shared, stop.flag(), &mut take);
             // The printer ends when there is no sender left.
             drop(sender);
             ended
@@ -76,6 +80,16 @@ fn wait_until_ready(shared: &Shared, signals: &Stop, has_failed: impl Fn() -> bo
         }
     }
     Ok(true)
+}
+
+/// Returns the file of a program, which is looked for where the shell would look.
+fn found(program: &OsStr) -> Option<PathBuf> {
+    let path = Path::new(program);
+    if program.as_encoded_bytes().contains(&b'/') {
+        return Some(path.to_owned());
+    }
+    let folders = std::env::var_os("PATH")?;
+    std::env::split_paths(&folders).map(|folder| folder.join(path)).find(|path| path.is_file())
 }
 
 fn start(arguments: &TraceArguments) -> anyhow::Result<Child> {

@@ -61,7 +61,8 @@ impl Libraries {
         paths.iter().flat_map(|path| self.in_file(path)).collect()
     }
 
-    fn in_file(&mut self, path: &Path) -> Vec<Probe> {
+    /// Returns the places to probe in a file.
+    pub(super) fn in_file(&mut self, path: &Path) -> Vec<Probe> {
         let Some(file) = FileIdentity::at(path) else { return Vec::new() };
         if !self.known.contains_key(&file) {
             let Ok(opened) = File::open(path) else { return Vec::new() };

@@ -189,8 +189,11 @@ impl Selection {
         {
             return Decision::no(format!("it was not started by process {ancestor}"));
         }
-        if executable_name(process) == Some("remora-bridge") {
-            return Decision::no("it is the bridge");
+        // What an agent tries, asks and sends is nobody's request.
+        match executable_name(process) {
+            Some("remora") => return Decision::no("it is an agent"),
+            Some("remora-bridge") => return Decision::no("it is the bridge"),
+            _ => {}
         }
         if let Some(rule) = self.exclude.iter().find(|rule| rule.matches(process, surroundings)) {
             return Decision::no(format!("the rule --exclude {rule} matches"));
@@ -308,13 +311,17 @@ mod tests {
     }
 
     #[test]
-    fn itself_the_bridge_and_the_receiver_are_never_observed() {
+    fn itself_other_agents_the_bridge_and_the_receiver_are_never_observed() {
         let everything = Selection { receiver_port: Some(4317), ..Selection::default() };
         assert!(everything.decide(&process(10), &Fake).observe);
         assert!(!everything.decide(&process(11), &Fake).observe);
         assert!(!everything.decide(&process(std::process::id()), &Fake).observe);
-        let bridge = Process { executable: Some("/opt/remora-bridge".into()), ..process(12) };
-        assert!(!everything.decide(&bridge, &Fake).observe);
+        for path in ["/opt/remora-bridge", "/opt/remora"] {
+            let own = Process { executable: Some(path.into()), ..process(12) };
+            assert!(!everything.decide(&own, &Fake).observe, "{path}");
+        }
+        let named_alike = Process { executable: Some("/opt/remora/shop".into()), ..process(12) };
+        assert!(everything.decide(&named_alike, &Fake).observe);
     }
 
     #[test]

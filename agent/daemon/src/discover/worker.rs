@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 use std::{fmt, fs};
@@ -110,6 +111,8 @@ pub struct Discovery {
     libraries: Libraries,
     /// Whether TLS libraries are looked for.
     finds_tls: bool,
+    /// A program that will be started.
+    expected: Option<PathBuf>,
     /// Processes that have mapped files since they were looked at.
     mapping: HashMap<u32, Look>,
     refused: Counter,
@@ -133,6 +136,7 @@ impl Discovery {
             decisions: HashMap::new(),
             libraries: Libraries::counting(ledger.counter("remora_agent_files_searched_total")),
             finds_tls: false,
+            expected: None,
             mapping: HashMap::new(),
             refused,
             ticks: 0,
@@ -151,6 +155,12 @@ impl Discovery {
     #[must_use]
     pub fn looking_into_tls(self, finds_tls: bool) -> Self {
         Self { finds_tls, ..self }
+    }
+
+    /// Has a program that will be started found as others are, but before it begins: what it asks for first counts too.
+    #[must_use]
+    pub fn expecting(self, program: Option<PathBuf>) -> Self {
+        Self { expected: program, ..self }
     }
 
     /// Scans `/proc`, then follows the notices until their senders, or the taker of verdicts, are gone.
@@ -190,11 +200,18 @@ impl Discovery {
             self.keep(process);
         }
         self.judge(&tgids, verdicts)?;
-        if self.finds_tls && self.selection.observes_unknown() {
-            self.attacher.0.attach(ProbeUser::Host, self.libraries.installed(), None);
-        }
+        self.look_at_installed();
         self.look_at_mappings();
         self.judge_sockets(verdicts)
+    }
+
+    /// Probes what programs will map that have not begun yet, where they are all selected, or one of them is.
+    fn look_at_installed(&mut self) {
+        if self.finds_tls && (self.selection.observes_unknown() || self.expected.is_some()) {
+            let mut probes = self.libraries.installed();
+            probes.extend(self.expected.iter().flat_map(|program| self.libraries.in_file(program)));
+            self.attacher.0.attach(ProbeUser::Host, probes, None);
+        }
     }
 
     fn handle(&mut self, notice: Notice, verdicts: &SyncSender<Verdict>) -> Result<(), Disconnected> {

@@ -111,7 +111,8 @@ fn add_addresses(attributes: &mut Attributes, kind: SpanKind, request: &mut Requ
         }
         Endpoint::Unix(name) => {
             if kind == SpanKind::Client {
-                add_url(attributes, named_host.as_deref().unwrap_or("localhost"), named_port.unwrap_or(80));
+                let port = named_port.unwrap_or_else(|| default_port(attributes));
+                add_url(attributes, named_host.as_deref().unwrap_or("localhost"), port);
             }
             let address = if name.is_empty() { named_host.unwrap_or_default() } else { name.clone() };
             if !address.is_empty() {
@@ -163,13 +164,20 @@ fn has(attributes: &Attributes, key: &Key) -> bool {
     attributes.iter().any(|(present, _)| present == key)
 }
 
+fn text(attributes: &Attributes, key: &Key) -> Option<String> {
+    match attributes.iter().find(|(present, _)| present == key) {
+        Some((_, Value::Text(text))) => Some(text.to_string()),
+        _ => None,
+    }
+}
+
+/// Returns the port that a URL means which names none.
+fn default_port(attributes: &Attributes) -> u16 {
+    if text(attributes, &semconv::URL_SCHEME).as_deref() == Some("https") { 443 } else { 80 }
+}
+
 /// A client's URL is one attribute, a server's several.
 fn add_url(attributes: &mut Attributes, host: &str, port: u16) {
-    let text =
-        |attributes: &Attributes, key: &Key| match attributes.iter().find(|(present, _)| present == key) {
-            Some((_, Value::Text(text))) => Some(text.to_string()),
-            _ => None,
-        };
     let Some(path) = text(attributes, &semconv::URL_PATH) else { return };
     let scheme = text(attributes, &semconv::URL_SCHEME).unwrap_or_else(|| "http".to_owned());
     let query = text(attributes, &semconv::URL_QUERY).map(|query| format!("?{query}")).unwrap_or_default();
@@ -205,4 +213,35 @@ fn add_outcome(attributes: &mut Attributes, exchange: &mut Exchange, kind: SpanK
     }
     attributes.push((semconv::ERROR_TYPE, Value::from(error_type.clone())));
     Status::Error(outcome.message.clone().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Executor, Role};
+
+    #[test]
+    fn a_url_on_a_unix_socket_has_the_port_that_its_scheme_means() {
+        let opened = Opened {
+            executor: Executor::default(),
+            local: Endpoint::Unix(String::new()),
+            peer: Endpoint::Unix("/run/shop".to_owned()),
+            role: Role::Connected,
+            is_datagram: false,
+            peer_sock: Some(9),
+            first: None,
+        };
+        for (scheme, port, url) in [
+            ("https", None, "https://localhost/x"),
+            ("http", None, "http://localhost/x"),
+            ("https", Some(80), "https://localhost:80/x"),
+        ] {
+            let mut attributes =
+                vec![(semconv::URL_SCHEME, Value::from(scheme)), (semconv::URL_PATH, Value::from("/x"))];
+            let authority = Some(("localhost".to_owned(), port));
+            let mut request = Request { authority, ..Request::default() };
+            add_addresses(&mut attributes, SpanKind::Client, &mut request, &opened);
+            assert_eq!(text(&attributes, &semconv::URL_FULL).as_deref(), Some(url));
+        }
+    }
 }

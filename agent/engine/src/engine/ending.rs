@@ -27,7 +27,11 @@ impl Engine {
         if let Some(tls) = self.connections.get_mut(&id).and_then(|connection| connection.tls.as_mut()) {
             tls.count([closed.sequence_sent, closed.received]);
         }
-        self.tell_unknown(id, at_ns, closed);
+        let Some(connection) = self.connections.get(&id) else { return };
+        // Both the kernel and the process tell the end.
+        if connection.ended_at_ns.is_none() {
+            self.tell_unknown(id, at_ns, closed);
+        }
         let Some(connection) = self.connections.get(&id) else { return };
         let open = connection.pairing.oldest();
         let is_server = connection.session.client() == Some(Direction::Ingress);

@@ -14,6 +14,8 @@ use crate::tls::{Begins, Conversation, Told, UnseenCounts, UnseenTls, Waits, beg
 
 /// Why a connection of which only ciphertext is seen is ignored.
 const UNSEEN: &str = "tls_unseen";
+/// Hellos that are remembered for whom they may be passed on to.
+const MAX_GREETINGS: usize = 4096;
 /// Why one is ignored that carries what several objects of a library encrypt.
 const MIXED: &str = "tls_mixed";
 
@@ -263,6 +265,12 @@ impl Engine {
         let Some(tls) = &mut connection.tls else { return };
         let beginnings = tls.ciphertext(data, at_ns);
         let is_unseen = tls.is_unseen(at_ns);
+        if let Some((greeting, direction)) = tls.take_greeting() {
+            self.greet((executor.tgid, greeting), id, direction);
+        }
+        let Some(tls) = self.connections.get_mut(&id).and_then(|connection| connection.tls.as_mut()) else {
+            return;
+        };
         self.early_refused += tls.take_refused();
         for (direction, beginning) in beginnings {
             if let Some(object) = self.joins.on_wire(executor.tgid, id, direction, beginning) {
@@ -286,6 +294,35 @@ impl Engine {
         }
         self.touch(id, Direction::Ingress, executor);
         self.correlation.note_records(id, executor);
+    }
+
+    /// A process that sends the very hello that it was sent passes it on, and what follows.
+    fn greet(&mut self, key: (u32, u64), id: ConnectionId, direction: Direction) {
+        match self.greetings.remove(&key) {
+            Some((other, way)) if way != direction => {
+                if self.are_ends(id, other) {
+                    return;
+                }
+                for relayed in [id, other] {
+                    let found = self.connections.get_mut(&relayed);
+                    if let Some(tls) = found.and_then(|connection| connection.tls.as_mut()) {
+                        tls.relay();
+                    }
+                }
+            }
+            _ if self.greetings.len() < MAX_GREETINGS => {
+                self.greetings.insert(key, (id, direction));
+            }
+            // Those that were not passed on by now will hardly be.
+            _ => self.greetings = std::iter::once((key, (id, direction))).collect(),
+        }
+    }
+
+    /// Returns whether two connections of a process may be the ends of one, by which it talks to itself.
+    fn are_ends(&self, left: ConnectionId, right: ConnectionId) -> bool {
+        let ends = [left, right].map(|id| self.connections.get(&id).map(|connection| &connection.opened));
+        let [Some(left), Some(right)] = ends else { return true };
+        left.local == right.peer && left.peer == right.local
     }
 
     fn ignore(&mut self, id: ConnectionId, reason: &'static str) {

@@ -34,6 +34,8 @@ impl Session {
                         self.rehearsal = is_kept.then_some(rehearsal);
                     }
                     self.settle_other(direction.reverse(), out);
+                    // What was asked waited, undecided, for this answer.
+                    self.advance(client, out);
                     return;
                 }
                 Verdict::Unsure => {

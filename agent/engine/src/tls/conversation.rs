@@ -6,7 +6,7 @@ use super::hello::Hello;
 use super::places::Places;
 use super::reads::Reads;
 use super::records::{BEGINNING_BYTES, Beginning, Found, HEADER_BYTES, Header, Records, is_chain, kind};
-use super::unseen::{UnseenCounts, UnseenTls};
+use super::unseen::{UnseenCounts, UnseenTls, reason};
 use super::version;
 use super::writes::{Measure, PADDING_BYTES, Writes, Written};
 use crate::connection::{Chunk, Stream};
@@ -97,9 +97,13 @@ pub(crate) struct Conversation {
     client_direction: Option<Direction>,
     /// Beginnings of records, while it has no object.
     beginnings: Vec<(Direction, Beginning)>,
+    /// What the client's hello is known by, until that was asked for.
+    greeting: Option<(u64, Direction)>,
     has_plaintext: bool,
     is_from_start: bool,
     is_mixed: bool,
+    /// The process has the same conversation on another connection.
+    is_relayed: bool,
     /// Writes of early data that the server did not take.
     refused: u64,
     /// Bytes of those.
@@ -132,9 +136,11 @@ impl Conversation {
             server: None,
             client_direction: None,
             beginnings: Vec::new(),
+            greeting: None,
             has_plaintext: false,
             is_from_start,
             is_mixed: false,
+            is_relayed: false,
             refused: 0,
             unsaid: 0,
             began_at_ns: now_ns,
@@ -225,9 +231,32 @@ impl Conversation {
             server: asked.unwrap_or_else(server),
             version: self.server.as_ref().and_then(|hello| version_name(hello.version?)).unwrap_or_default(),
             protocols: chosen.into_iter().find(|names| !names.is_empty()).unwrap_or_default(),
-            reason,
+            reason: self.reason().unwrap_or(reason),
         };
         Some((kind, UnseenCounts { connections: 1, bytes: self.moved }))
+    }
+
+    /// Returns why nothing was seen of it, where that is not for want of a library.
+    fn reason(&self) -> Option<&'static str> {
+        let client = match self.client_direction? {
+            Direction::Egress => &self.egress,
+            Direction::Ingress => &self.ingress,
+        };
+        match (self.is_relayed, client.handshake.is_silent()) {
+            (true, _) => Some(reason::RELAYED),
+            (false, true) => Some(reason::NOTHING_ASKED),
+            (false, false) => None,
+        }
+    }
+
+    /// Returns what a client's hello is known by, and where it went, once.
+    pub(crate) fn take_greeting(&mut self) -> Option<(u64, Direction)> {
+        self.greeting.take()
+    }
+
+    /// Notes that the process passes on what others encrypt.
+    pub(crate) fn relay(&mut self) {
+        self.is_relayed = true;
     }
 
     /// Returns how many writes of early data the server did not take since the last time.
@@ -303,6 +332,7 @@ impl Conversation {
     fn greet(&mut self, direction: Direction, hello: Hello) {
         if hello.is_client {
             self.client_direction = Some(direction);
+            self.greeting = hello.random.map(|random| (random, direction));
             self.half(direction).handshake.offer(&hello);
             self.client = Some(hello);
         } else {
@@ -335,8 +365,13 @@ impl Conversation {
                     self.beginnings.push((direction, beginning));
                 }
             }
-            (Found::Hole, Direction::Egress) => self.writes.lose(),
-            (Found::Hole, Direction::Ingress) => self.reads.lose(),
+            (Found::Hole, _) => {
+                match direction {
+                    Direction::Egress => self.writes.lose(),
+                    Direction::Ingress => self.reads.lose(),
+                }
+                self.half(direction).handshake.lose();
+            }
         }
     }
 

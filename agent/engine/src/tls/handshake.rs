@@ -11,6 +11,9 @@ const MAX_LATE: u64 = 16;
 /// `EndOfEarlyData` (RFC 8446, 4.5), which only follows what the server took.
 const END_OF_EARLY_DATA_BYTES: u16 = 4;
 
+/// An alert (RFC 8446, 6): that nothing more is said, or what went wrong.
+const ALERT_BYTES: u16 = 2;
+
 /// What is known of the handshake of one direction.
 #[derive(Debug, Default)]
 pub(super) struct Handshake {
@@ -21,6 +24,11 @@ pub(super) struct Handshake {
     early_end: Option<u64>,
     /// Records up to `Finished`.
     finished: Option<u64>,
+    /// How much padding `Finished` had.
+    padding: u16,
+    /// Records that may be an alert, and others behind `Finished`.
+    alerts: u64,
+    others: u64,
 }
 
 impl Handshake {
@@ -37,6 +45,11 @@ impl Handshake {
     /// Takes in a record behind the server's hello, by the bytes of its plaintext. Returns its padding if it is `Finished`,
     /// which has as many bytes.
     pub(super) fn record(&mut self, index: u64, plaintext: u16, finished_bytes: u16) -> Option<u16> {
+        if plaintext == ALERT_BYTES + self.padding {
+            self.alerts += 1;
+        } else if self.finished.is_some() {
+            self.others += 1;
+        }
         if self.finished.is_some() {
             return None;
         }
@@ -51,7 +64,20 @@ impl Handshake {
         };
         let is_finished = [0, PADDING_BYTES].contains(&padding) && (first..first + most).contains(&index);
         self.finished = is_finished.then_some(index + 1);
+        self.padding = if is_finished { padding } else { 0 };
         is_finished.then_some(padding)
+    }
+
+    /// Records may be missing.
+    pub(super) fn lose(&mut self) {
+        self.others += 1;
+    }
+
+    /// Returns whether the client has said nothing but its handshake, and perhaps an alert. What has the length of one counts
+    /// as one.
+    pub(super) fn is_silent(&self) -> bool {
+        let is_over = self.finished.is_some() || self.alerts > 0;
+        is_over && !self.offers_early && self.others == 0 && self.alerts <= 1
     }
 
     /// Returns the records up to `Finished`, once that was seen.
@@ -105,6 +131,26 @@ mod tests {
         assert_eq!(handshake.record(2, FINISHED, FINISHED), None, "it was there");
         assert_eq!((handshake.bounds(1), handshake.first(1), handshake.refused()), ((0, 2), 2, None));
         assert_eq!(offering(false, 0).record(3, FINISHED, FINISHED), None, "too late");
+    }
+
+    #[test]
+    fn who_says_nothing_but_an_alert_is_silent() {
+        let told = |plaintexts: &[u16]| {
+            let mut handshake = offering(false, 0);
+            for (index, plaintext) in plaintexts.iter().enumerate() {
+                handshake.record(index as u64, *plaintext, FINISHED);
+            }
+            handshake.is_silent()
+        };
+        assert!(told(&[FINISHED]) && told(&[FINISHED, 2]) && told(&[700, FINISHED, 2]));
+        assert!(told(&[FINISHED + PADDING_BYTES, 2 + PADDING_BYTES]), "padded");
+        assert!(told(&[2]), "it did not like the server's certificate");
+        assert!(!told(&[]) && !told(&[700]), "its handshake has not ended");
+        assert!(!told(&[FINISHED, 18]) && !told(&[FINISHED, 40, 2]) && !told(&[FINISHED, 2, 2]));
+        let mut holed = offering(false, 0);
+        holed.record(0, FINISHED, FINISHED);
+        holed.lose();
+        assert!(!holed.is_silent());
     }
 
     #[test]

@@ -33,6 +33,8 @@ pub(crate) struct Hello {
     pub(crate) protocols: Vec<String>,
     /// The client sends data before it has an answer.
     pub(crate) offers_early: bool,
+    /// A part of the number that no other hello has.
+    pub(crate) random: Option<u64>,
 }
 
 /// Puts the first handshake message of a direction together.
@@ -98,7 +100,7 @@ fn read(bytes: &[u8]) -> Option<Hello> {
     };
     reader.take(3)?;
     let mut hello = Hello { is_client, version: Some(reader.u16()?), ..Hello::default() };
-    reader.take(32)?;
+    hello.random = reader.take(32)?.first_chunk().map(|bytes| u64::from_be_bytes(*bytes));
     // Session id.
     let length = reader.u8()?;
     reader.take(length.into())?;
@@ -217,6 +219,8 @@ mod tests {
                 server_name: name.map(str::to_owned),
                 protocols: protocols.iter().map(|name| (*name).to_owned()).collect(),
                 offers_early: false,
+                // Behind the headers of record and message, and the version.
+                random: bytes[11..].first_chunk().map(|bytes| u64::from_be_bytes(*bytes)),
             };
             for window in [1, 7, 10_000] {
                 assert_eq!(collected(bytes, window), Some(expected.clone()));

@@ -10,7 +10,13 @@ const MAX_PROCESSES: usize = 16_384;
 const OTHERS: &str = "others";
 
 /// Why nothing was seen.
-mod reason {
+pub(super) mod reason {
+    /// Nobody looks for plaintext.
+    pub(super) const OFF: &str = "tls_off";
+    /// The client has said nothing after its handshake.
+    pub(crate) const NOTHING_ASKED: &str = "nothing_asked";
+    /// The process passes on what another encrypts: it has the same hello on two connections.
+    pub(crate) const RELAYED: &str = "relayed";
     /// No plaintext of the process ever was: its library is not known, or not found.
     pub(super) const LIBRARY: &str = "library_not_seen";
     /// Plaintext of the process was seen, but none that belongs to the connection.
@@ -28,7 +34,9 @@ pub struct UnseenTls {
     pub version: &'static str,
     /// The protocol that the server chose, or those that the client has offered, where the choice is encrypted (TLS 1.3).
     pub protocols: String,
-    /// `library_not_seen`, or `not_joined` where other connections of the process are seen.
+    /// `tls_off` where nobody looks for plaintext; `nothing_asked` where the client has said nothing after its handshake;
+    /// `relayed` where the process passes on what another encrypts; else `library_not_seen`, or `not_joined` where other
+    /// connections of the process are seen.
     pub reason: &'static str,
 }
 
@@ -54,9 +62,15 @@ impl UnseenCounts {
 pub(crate) struct Unseen {
     ended: HashMap<UnseenTls, UnseenCounts>,
     seen: HashSet<u32>,
+    is_off: bool,
 }
 
 impl Unseen {
+    /// Returns the counts where plaintext is looked for, or where it `is_off`.
+    pub(crate) fn new(is_off: bool) -> Self {
+        Self { is_off, ..Self::default() }
+    }
+
     /// Notes that plaintext of a process was seen.
     pub(crate) fn see(&mut self, tgid: u32) {
         if self.seen.len() < MAX_PROCESSES {
@@ -71,7 +85,11 @@ impl Unseen {
 
     /// Returns why nothing is seen of a connection of this process.
     pub(crate) fn reason(&self, tgid: u32) -> &'static str {
-        if self.seen.contains(&tgid) { reason::CONNECTION } else { reason::LIBRARY }
+        match self.seen.contains(&tgid) {
+            _ if self.is_off => reason::OFF,
+            true => reason::CONNECTION,
+            false => reason::LIBRARY,
+        }
     }
 
     /// Counts a connection that has ended.
@@ -137,5 +155,6 @@ mod tests {
         assert_eq!([1, 2].map(|tgid| unseen.reason(tgid)), ["not_joined", "library_not_seen"]);
         unseen.forget_process(1);
         assert_eq!(unseen.reason(1), "library_not_seen");
+        assert_eq!(Unseen::new(true).reason(1), "tls_off");
     }
 }

@@ -362,10 +362,12 @@ impl World {
     }
 
     /// Both sides close the connection.
+    /// The connection ends, which the kernel tells at each end, and then the process.
     pub fn close(&mut self) {
         for at in 0..2 {
-            let executor = Some(self.ends[at].executor);
-            self.event(at, EventKind::Closed(Closed { executor, ..Closed::default() }));
+            for executor in [None, Some(self.ends[at].executor)] {
+                self.event(at, EventKind::Closed(Closed { executor, ..Closed::default() }));
+            }
         }
     }
 

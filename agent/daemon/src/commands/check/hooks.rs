@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use super::Finding;
-use crate::capture::{Capture, CaptureSettings, DatagramPorts};
+use crate::capture::{self, Capture, CaptureSettings, DatagramPorts};
 use crate::causes::with_causes;
 
 /// The raw tracepoints, what each is for, and whether nothing works without it. BTF names each as `btf_trace_NAME`.
@@ -34,8 +34,10 @@ pub(super) fn findings() -> Vec<Finding> {
     findings.push(unused(
         "uprobes",
         "/sys/bus/event_source/devices/uprobe",
-        "needed for parents in net/http of Go, asyncio, Python's thread pools, Node and tokio",
+        "needed for plaintext inside TLS libraries, and for parents in net/http of Go, asyncio, Python's thread pools, \
+         Node and tokio",
     ));
+    findings.push(links());
     findings
 }
 
@@ -90,6 +92,14 @@ fn is_in_kernel(part: &str) -> bool {
 fn unused(name: &str, path: &str, meaning: &'static str) -> Finding {
     let found = if Path::new(path).exists() { "there" } else { "not in this kernel" };
     Finding::ok(name, format!("{found}; {meaning}"), meaning)
+}
+
+/// Whether a link can hold many probes, or there is one for each: then their end takes its time.
+fn links() -> Finding {
+    let meaning = "one link holds all places of a library (Linux 6.6); else the agent ends later, by some 40 ms for each";
+    let found =
+        if capture::links_hold_many() { "there" } else { "not in this kernel: a link for each probe" };
+    Finding::ok("uprobe_multi", found, meaning)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use remora_engine::span::{SpanId, Status, TraceId};
 
 use crate::enrich::ResourceSpan;
-use crate::export::display::{arrow, duration, printable, status_code};
+use crate::export::display::{arrow, duration, printable, status_code, target};
 
 /// How long a trace must be quiet before it is printed. Spans of one exchange end within moments of each other.
 const QUIET: Duration = Duration::from_millis(300);
@@ -119,7 +119,11 @@ fn push(stack: &mut Vec<(usize, String, String)>, siblings: Vec<usize>, indent: 
 fn line(span: &ResourceSpan) -> String {
     let taken = duration(span.ended_at_unix_ns.saturating_sub(span.started_at_unix_ns));
     let service = printable(&span.resource.service_name);
-    let mut line = format!("{service} {} {}  {taken}", arrow(span.span.kind), printable(&span.span.name));
+    let mut line = format!("{service} {} {}", arrow(span.span.kind), printable(&span.span.name));
+    if let Some(target) = target(&span.span.name, &span.span.attributes) {
+        let _ = write!(line, " {target}");
+    }
+    let _ = write!(line, "  {taken}");
     if let Some(code) = status_code(&span.span.attributes) {
         let _ = write!(line, "  {code}");
     }

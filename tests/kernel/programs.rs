@@ -53,7 +53,6 @@ const ON_FUNCTIONS: [&str; 39] = [
     "tls_go_returned",
     "tls_go_handshak",
     "tls_go_handshak",
-    "tls_go_close",
     "bio_write",
     "bio_write_retur",
     "bio_read",

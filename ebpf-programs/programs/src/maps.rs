@@ -50,7 +50,7 @@ pub(crate) static THREADS: HashMap<u64, Thread> = HashMap::with_max_entries(MAX_
 #[map]
 pub(crate) static TLS_CALLS: LruHashMap<u64, TlsCall> = LruHashMap::with_max_entries(MAX_TLS_CALLS, 0);
 
-/// Removed when the object is freed.
+/// Removed when the object is freed. Nothing tells when one of Go is: another socket shows that its address is another's.
 #[map]
 pub(crate) static TLS_OBJECTS: LruHashMap<TlsKey, TlsObject> =
     LruHashMap::with_max_entries(MAX_TLS_OBJECTS, 0);

@@ -33,7 +33,7 @@ pub(super) const TRACEPOINTS: [&str; 6] = [
 ];
 
 /// The programs on functions of runtimes, attached where discovery finds such functions.
-const UPROBES: [&str; 41] = [
+const UPROBES: [&str; 40] = [
     "go_http_round_trip",
     "grpc_header_made",
     "grpc_header_written",
@@ -61,7 +61,6 @@ const UPROBES: [&str; 41] = [
     "tls_go_returned",
     "tls_go_handshake",
     "tls_go_handshaken",
-    "tls_go_close",
     "bio_write",
     "bio_write_returned",
     "bio_read",

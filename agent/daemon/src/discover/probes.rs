@@ -77,10 +77,8 @@ pub enum Purpose {
     TlsGoReturned,
     /// which socket a connection of it has,
     TlsGoHandshake,
-    /// where that is known,
+    /// and where that is known.
     TlsGoHandshaken,
-    /// and where a connection ends.
-    TlsGoClose,
     /// Ciphertext that goes into memory, or to a socket.
     BioWrite,
     /// Where it has gone there.
@@ -129,7 +127,6 @@ impl Purpose {
                 | Purpose::TlsGoReturned
                 | Purpose::TlsGoHandshake
                 | Purpose::TlsGoHandshaken
-                | Purpose::TlsGoClose
                 | Purpose::BioWrite
                 | Purpose::BioWriteReturned
                 | Purpose::BioRead

@@ -120,7 +120,6 @@ pub(super) fn program(purpose: Purpose) -> &'static str {
         Purpose::TlsGoReturned => "tls_go_returned",
         Purpose::TlsGoHandshake => "tls_go_handshake",
         Purpose::TlsGoHandshaken => "tls_go_handshaken",
-        Purpose::TlsGoClose => "tls_go_close",
         Purpose::BioWrite => "bio_write",
         Purpose::BioWriteReturned => "bio_write_returned",
         Purpose::BioRead => "bio_read",

@@ -35,17 +35,20 @@ impl Engine {
         let Some(connection) = self.connections.get(&id) else { return };
         let open = connection.pairing.oldest();
         let is_server = connection.session.client() == Some(Direction::Ingress);
+        // What a library wrote last is told when its call returns, which may be after another thread has closed the socket.
+        let is_awaited = open.is_some() && connection.tls.as_ref().is_some_and(|tls| tls.is_visible());
         match closed.executor {
             Some(executor) if is_server => self.correlation.touch(SpanKind::Server, open, &executor),
             Some(executor) => self.correlation.handle_call_closed(id, open, &executor),
-            None => {
-                if let Some(connection) = self.connections.get_mut(&id) {
-                    connection.ended_at_ns = Some(at_ns);
-                }
-                return self.note_waiting(id);
-            }
+            None => {}
         }
-        self.close(id, at_ns);
+        if closed.executor.is_some() && !is_awaited {
+            return self.close(id, at_ns);
+        }
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.ended_at_ns = Some(at_ns);
+        }
+        self.note_waiting(id);
     }
 
     /// A connection of which nothing was understood is told as a whole, where that is wanted. Who met it midway knows

@@ -286,6 +286,16 @@ impl Engine {
         self.note_waiting(id);
     }
 
+    /// A thread reads records. Several requests of them may be read before the first is worked on.
+    pub(super) fn records(&mut self, id: ConnectionId, executor: &Executor) {
+        let Some(connection) = self.connections.get(&id) else { return };
+        if connection.pairing.is_numbered() && self.correlation.reads_on(id, executor) {
+            return;
+        }
+        self.touch(id, Direction::Ingress, executor);
+        self.correlation.note_records(id, executor);
+    }
+
     /// A process that sends the very hello that it was sent passes it on, and what follows.
     fn greet(&mut self, key: (u32, u64), id: ConnectionId, direction: Direction) {
         match self.greetings.remove(&key) {
@@ -313,16 +323,6 @@ impl Engine {
         let ends = [left, right].map(|id| self.connections.get(&id).map(|connection| &connection.opened));
         let [Some(left), Some(right)] = ends else { return true };
         left.local == right.peer && left.peer == right.local
-    }
-
-    /// A thread reads records. Several requests of them may be read before the first is worked on.
-    pub(super) fn records(&mut self, id: ConnectionId, executor: &Executor) {
-        let Some(connection) = self.connections.get(&id) else { return };
-        if connection.pairing.is_numbered() && self.correlation.reads_on(id, executor) {
-            return;
-        }
-        self.touch(id, Direction::Ingress, executor);
-        self.correlation.note_records(id, executor);
     }
 
     fn ignore(&mut self, id: ConnectionId, reason: &'static str) {

@@ -135,10 +135,3 @@ pub(crate) fn tls_go_handshaken(context: ProbeContext) -> u32 {
     leave_as_goroutine(registers(&context), true);
     0
 }
-
-/// `func (c *Conn) Close() error` of `crypto/tls`
-#[uprobe(multi)]
-pub(crate) fn tls_go_close(context: ProbeContext) -> u32 {
-    end(registers(&context).go_first());
-    0
-}

@@ -70,7 +70,6 @@ const FUNCTIONS: &[Function] = &[
         entered: Some(Purpose::TlsGoHandshake),
         returned: Some(Purpose::TlsGoHandshaken),
     },
-    Function::entered("crypto/tls.(*Conn).Close", Purpose::TlsGoClose),
 ];
 
 /// Returns what there is in a Go program.

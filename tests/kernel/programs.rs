@@ -18,11 +18,12 @@ fn programs() -> BTreeMap<u32, (String, u64)> {
 }
 
 /// Programs on functions of runtimes and libraries, cut like the others: they run where a process has such functions, as the lab's do.
-const ON_FUNCTIONS: [&str; 38] = [
+const ON_FUNCTIONS: [&str; 39] = [
     "go_http_round_t",
     "grpc_header_mad",
     "grpc_header_wri",
     "grpc_stream_ser",
+    "go_http2_served",
     "python_context_",
     "python_free_con",
     "python_queue_pu",

@@ -1,6 +1,9 @@
 //! Go: net/http server and client, pgx and database/sql.
 
+use std::collections::HashMap;
+
 use expect_test::{Expect, expect};
+use remora_tests::certificates::Certificates;
 use remora_tests::remora::Remora;
 use remora_tests::servers::{GoService, Gunicorn, Postgres, Workers};
 use remora_tests::span::{Names, Show, Span, outline};
@@ -152,4 +155,42 @@ fn a_call_of_another_service() {
               server `GET /users/{id}` of shop, unset
     "#]]
     .assert_eq(&shape(&spans, &names));
+}
+
+/// One goroutine reads the connection for all handlers.
+#[test]
+#[ignore = "needs root"]
+fn calls_of_http2_handlers_are_whose_stream_they_serve() {
+    const REQUESTS: usize = 300;
+    let certificates = Certificates::make().unwrap();
+    let leaf = GoService::start(&[]).unwrap();
+    let items = GoService::encrypted(&["-upstream".to_owned(), leaf.url()], &certificates).unwrap();
+    let mut remora = Remora::start().unwrap();
+    let authority = certificates.authority();
+    let ask = |numbers: &str| {
+        let url = format!("https://{}/relay/{numbers}", items.address());
+        let authority = authority.to_str().unwrap();
+        let flags = ["--http2", "--cacert", authority, "--parallel", "--parallel-max", "100", &url];
+        tools::curl(&flags).unwrap();
+    };
+    ask("[1000-1299]");
+    let spans = remora.finish().unwrap().spans_of_server(items.address()).unwrap();
+    let of = |kind| spans.iter().filter(move |span| span.kind == kind && span.service == "items");
+    let paths: HashMap<&str, &str> = of("server")
+        .filter_map(|span| Some((span.span_id.as_str(), span.text("url.path")?)))
+        .filter(|(_, path)| path.starts_with("/relay/"))
+        .collect();
+    assert_eq!(paths.len(), REQUESTS);
+    let [mut right, mut wrong] = [0; 2];
+    for call in of("client") {
+        let parent = call.parent_id.as_deref().and_then(|parent| paths.get(parent));
+        let number = |path: &str| path.rsplit_once('/').map(|(_, number)| number.to_owned());
+        let Some(parent) = parent else { continue };
+        let is_right = number(parent) == call.text("url.full").and_then(number);
+        right += usize::from(is_right);
+        wrong += usize::from(!is_right);
+    }
+    println!("of {REQUESTS} calls: {right} with the right parent, {wrong} with a wrong one");
+    assert_eq!(wrong, 0);
+    assert!(right * 100 >= REQUESTS * 99, "{right}");
 }

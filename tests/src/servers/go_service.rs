@@ -7,6 +7,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result};
 
 use super::READY_WITHIN;
+use crate::certificates::Certificates;
 use crate::running::Running;
 use crate::scratch::Scratch;
 use crate::{locate, net, tools};
@@ -25,15 +26,31 @@ impl GoService {
         Self::start_within(flags, Ok)
     }
 
+    /// Starts it inside TLS, where it serves HTTP/2 too.
+    pub fn encrypted(flags: &[String], certificates: &Certificates) -> Result<Self> {
+        let path = |path: PathBuf| path.display().to_string();
+        let [key, certificate] = [path(certificates.key()), path(certificates.certificate())];
+        let more = ["-key".to_owned(), key, "-certificate".to_owned(), certificate];
+        Self::begin("https", &[flags, &more].concat(), Ok)
+    }
+
     /// Starts it by what `within` makes of its command.
     pub fn start_within(flags: &[String], within: impl FnOnce(Command) -> Result<Command>) -> Result<Self> {
+        Self::begin("http", flags, within)
+    }
+
+    fn begin(
+        scheme: &str,
+        flags: &[String],
+        within: impl FnOnce(Command) -> Result<Command>,
+    ) -> Result<Self> {
         let scratch = Scratch::new("go")?;
         let address = net::free_address()?;
         let mut command = Command::new(binary()?);
         command.args(["-listen", &address.to_string()]).args(flags);
         let mut running = Running::start("items", &scratch, &mut within(command)?)?;
-        let health = format!("http://{address}/healthz");
-        running.wait_ready(READY_WITHIN, || Ok(tools::curl(&[&health])? == "ok"))?;
+        let health = format!("{scheme}://{address}/healthz");
+        running.wait_ready(READY_WITHIN, || Ok(tools::curl(&["--insecure", &health])? == "ok"))?;
         Ok(Self { address, running, _scratch: scratch })
     }
 

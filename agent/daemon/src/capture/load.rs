@@ -33,11 +33,12 @@ pub(super) const TRACEPOINTS: [&str; 6] = [
 ];
 
 /// The programs on functions of runtimes, attached where discovery finds such functions.
-const UPROBES: [&str; 40] = [
+const UPROBES: [&str; 41] = [
     "go_http_round_trip",
     "grpc_header_made",
     "grpc_header_written",
     "grpc_stream_served",
+    "go_http2_served",
     "python_context_copied",
     "python_free_context",
     "python_queue_put",

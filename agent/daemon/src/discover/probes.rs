@@ -33,6 +33,8 @@ pub enum Purpose {
     GrpcHeaderWritten,
     /// Which goroutine serves which stream.
     GrpcStreamServed,
+    /// Likewise, in `net/http`.
+    GoHttp2Served,
     /// Which Python context a task's context was copied from.
     PythonContextCopied,
     /// Where a Python's context ends.

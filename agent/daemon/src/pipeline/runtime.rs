@@ -97,6 +97,7 @@ pub(super) fn program(purpose: Purpose) -> &'static str {
         Purpose::GrpcHeaderMade => "grpc_header_made",
         Purpose::GrpcHeaderWritten => "grpc_header_written",
         Purpose::GrpcStreamServed => "grpc_stream_served",
+        Purpose::GoHttp2Served => "go_http2_served",
         Purpose::PythonContextCopied => "python_context_copied",
         Purpose::PythonFreeContext => "python_free_context",
         Purpose::PythonQueuePut => "python_queue_put",

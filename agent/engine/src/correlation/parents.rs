@@ -367,6 +367,9 @@ impl Parents {
         // A request is no message: whoever reads one has done with what it had received.
         self.detach(key);
         self.pushes.detach(reader.tgid, reader.tid);
+        if let (Some(_), Some(Task::Goroutine { id, parent })) = (started.number, reader.task) {
+            self.streams.read((reader.tgid, parent), id);
+        }
         let is_multiplexed = started.number.is_some() && self.by_key.contains_key(&key);
         if matches!(key, Key::Thread { .. }) && (is_multiplexed || self.is_busy(key, connection)) {
             self.interleaving.insert(first.executor.tgid);

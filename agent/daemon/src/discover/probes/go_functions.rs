@@ -50,6 +50,9 @@ const FUNCTIONS: &[Function] = &[
         Purpose::GrpcHeaderWritten,
     ),
     Function::entered("google.golang.org/grpc.(*Server).handleStream", Purpose::GrpcStreamServed),
+    Function::entered("net/http.(*http2serverConn).runHandler", Purpose::GoHttp2Served),
+    Function::entered("net/http/internal/http2.(*serverConn).runHandler", Purpose::GoHttp2Served),
+    Function::entered("golang.org/x/net/http2.(*serverConn).runHandler", Purpose::GoHttp2Served),
     Function {
         name: "crypto/tls.(*Conn).Write",
         entered: Some(Purpose::TlsGoWrite),

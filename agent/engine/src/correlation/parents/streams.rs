@@ -33,6 +33,8 @@ pub(super) enum Writes {
 #[derive(Debug, Default)]
 pub(super) struct Streams {
     writers: HashMap<Writes, Writer>,
+    /// The goroutine that reads streams, by the one that has started it; none where it has started several.
+    readers: HashMap<Goroutine, Option<u64>>,
     over_limit: u64,
 }
 
@@ -66,6 +68,18 @@ impl Streams {
         streams.push_back(Stream { number, server });
     }
 
+    /// A goroutine has read a stream, which another has started.
+    pub(super) fn read(&mut self, maker: Goroutine, reader: u64) {
+        if self.readers.len() >= MAX_REMEMBERED && !self.readers.contains_key(&maker) {
+            self.over_limit += self.readers.len() as u64;
+            self.readers.clear();
+        }
+        let known = self.readers.entry(maker).or_insert(Some(reader));
+        if *known != Some(reader) {
+            *known = None;
+        }
+    }
+
     /// Returns for whom a stream was written, if its writer is one that writes for others: perhaps for nobody.
     fn take(&mut self, writer: Writes, number: u64) -> Option<Option<ExchangeId>> {
         let streams = &mut self.writers.get_mut(&writer)?.streams;
@@ -96,6 +110,7 @@ impl Streams {
     /// Forgets the goroutines of a process that is gone.
     pub(super) fn forget_process(&mut self, tgid: u32) {
         self.writers.retain(|writer, _| !matches!(writer, Writes::Goroutine((owner, _)) if *owner == tgid));
+        self.readers.retain(|(owner, _), _| *owner != tgid);
     }
 
     /// Forgets a connection.
@@ -122,15 +137,17 @@ impl Parents {
         self.streams.write(Writes::Goroutine((writer.tgid, id)), number, server);
     }
 
-    /// A goroutine serves a stream of those that its maker has read.
+    /// A goroutine serves a stream of those that its maker has read, or the one goroutine that its maker has started to read.
     pub(in crate::correlation) fn note_stream_served(&mut self, executor: &Executor, number: u64) {
         let tgid = executor.tgid;
         let Some(Task::Goroutine { id, parent }) = executor.task else { return };
-        let reader = Key::Goroutine { tgid, id: parent };
+        let other = self.streams.readers.get(&(tgid, parent)).copied().flatten().filter(|id| *id != parent);
+        let readers = [Some(parent), other].into_iter().flatten().map(|id| Key::Goroutine { tgid, id });
         let is_it = |id: &&ExchangeId| {
             self.servers.get(id).is_some_and(|server| server.number == Some(number) && !server.is_answering)
         };
-        let mut meant = self.by_key.get(&reader).into_iter().flatten().filter(is_it).copied();
+        let read = readers.filter_map(|reader| self.by_key.get(&reader)).flatten();
+        let mut meant = read.filter(is_it).copied();
         let (Some(server), None) = (meant.next(), meant.next()) else { return };
         self.hand_on(server, Key::Goroutine { tgid, id });
     }
@@ -187,6 +204,19 @@ mod tests {
         assert_eq!(streams.take(Writes::Goroutine((1, 8)), 5), None);
         streams.forget_process(1);
         assert_eq!(streams.take(WRITER, 7), None);
+    }
+
+    #[test]
+    fn who_has_started_several_readers_shows_nothing() {
+        let mut streams = Streams::default();
+        streams.read((1, 5), 6);
+        streams.read((1, 5), 6);
+        assert_eq!(streams.readers.get(&(1, 5)), Some(&Some(6)));
+        streams.read((1, 5), 7);
+        streams.read((1, 5), 7);
+        assert_eq!(streams.readers.get(&(1, 5)), Some(&None));
+        streams.forget_process(1);
+        assert!(streams.readers.is_empty());
     }
 
     #[test]

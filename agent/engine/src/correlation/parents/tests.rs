@@ -542,6 +542,25 @@ fn a_stream_is_served_by_the_goroutine_that_says_so() {
 }
 
 #[test]
+fn a_stream_is_served_by_the_goroutine_whose_maker_started_its_reader() {
+    let mut parents = Parents::default();
+    // 4 has started 5, which reads, and those that serve; 40 has started the readers of two connections.
+    begin_numbered(&mut parents, REQUEST, goroutine(5, 4, 10));
+    begin_numbered(&mut parents, OTHER, goroutine(5, 4, 11));
+    parents.note_stream_served(&goroutine(20, 4, 12).executor, OTHER.0);
+    assert_eq!(evidence(&mut parents, &goroutine(20, 4, 13)), Some((2, Evidence::Goroutine)));
+    assert_eq!(evidence(&mut parents, &goroutine(30, 20, 14)), Some((2, Evidence::Goroutine)), "by its own");
+    begin_numbered(&mut parents, ExchangeId(70), goroutine(41, 40, 15));
+    begin_numbered(&mut parents, ExchangeId(71), goroutine(42, 40, 16));
+    parents.note_stream_served(&goroutine(43, 40, 17).executor, 70);
+    assert_eq!(
+        evidence(&mut parents, &goroutine(43, 40, 18)),
+        None,
+        "streams of two connections have one number"
+    );
+}
+
+#[test]
 fn a_stream_is_served_by_the_first_unit_that_says_so() {
     let mut parents = of_scheduling(Scheduling::TokenLoop);
     begin_numbered(&mut parents, REQUEST, thread(7, 1, 10));

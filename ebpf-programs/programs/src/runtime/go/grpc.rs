@@ -1,4 +1,6 @@
-//! grpc-go (1.40 to 1.85): one goroutine writes a connection for all who call, another one reads it for all who serve.
+//! Streams of HTTP/2 in Go. grpc-go (1.40 to 1.85): one goroutine writes a connection for all who call, another one reads it for all who serve.
+//!
+//! In `net/http`, the goroutine that has accepted a connection starts the one that reads it, and those that serve.
 //!
 //! Who calls makes the fields of a header; the writer gets the same slice. So its address is the unit of work.
 
@@ -16,6 +18,8 @@ use crate::socket::transfer::observed_process;
 const SERVER_SIDE: u64 = 1;
 /// Offset of `id` in `transport.ServerStream` where that embeds a `Stream` (from grpc-go 1.78).
 const EMBEDDED_ID: u64 = 108;
+/// Offset of `id` in `http2stream`, behind a pointer (since Go 1.6).
+const HTTP2_ID: u64 = 8;
 /// Streams have 31 bits (RFC 9113, 5.1.1). What is larger is an address.
 const MAX_STREAM: u64 = 0x7fff_ffff;
 
@@ -58,6 +62,26 @@ pub(crate) fn grpc_stream_served(context: ProbeContext) -> u32 {
         tokens::tell(KIND_STREAM_SERVED, 0, number, task(registers, &process));
     }
     0
+}
+
+/// `func (sc *serverConn) runHandler(rw *responseWriter, req *Request, handler func(ResponseWriter, *Request))` of `net/http`
+/// and `golang.org/x/net/http2`, in the goroutine that serves the stream.
+#[uprobe(multi)]
+pub(crate) fn go_http2_served(context: ProbeContext) -> u32 {
+    let Some(process) = goroutines() else { return 0 };
+    let registers = Registers::of(context.regs.cast());
+    if let Some(number) = number_of_writer(registers.go_second()) {
+        tokens::tell(KIND_STREAM_SERVED, 0, number, task(registers, &process));
+    }
+    0
+}
+
+/// Returns the number of the stream that a `responseWriter` answers: `rws` is its first field, `stream` the first one of that.
+#[inline(always)]
+fn number_of_writer(writer: u64) -> Option<u32> {
+    let state = read::user::<u64>(writer)?;
+    let stream = read::user::<u64>(state)?;
+    read::user::<u32>(stream + HTTP2_ID).filter(|&id| is_number(u64::from(id)))
 }
 
 /// Returns the number of a stream of the server, which begins with it (up to 1.68), with a pointer to it (up to 1.77), or

@@ -179,7 +179,7 @@ fn check_shop(client: Stack, server: Stack) {
         let name = format!("golden.Shop/{method}");
         asked.iter().filter(|span| span.name == name).map(|span| outcome(span)).collect()
     };
-    assert_eq!(of_method("List"), [(Some("OK"), Some(1), Some(3))], "{client:?} asks {server:?}");
+    assert_eq!(of_method("List"), [(Some("OK"), Some(1), Some(3))], "{client:?} asks {server:?}: {asked:#?}");
     assert_eq!(of_method("Fill"), [(Some("OK"), Some(5), Some(1))]);
     assert_eq!(of_method("Chat"), [(Some("OK"), Some(3), Some(3))]);
     assert_eq!(of_method("Frob").len(), 1);

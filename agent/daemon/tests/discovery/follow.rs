@@ -135,7 +135,7 @@ fn only_what_a_process_starts_is_observed_when_so_told() {
     followed.tell(started(GONE, 1, b"remora\0trace\0"));
     assert!(!followed.verdict(GONE).observe);
     followed.tell(Notice::Forked { parent: GONE, child: GONE + 1 });
-    assert!(followed.verdict(GONE + 1).observe);
+    assert!(!followed.verdict(GONE + 1).observe, "it is an agent until it runs something else");
     followed.tell(started(GONE + 1, GONE, b"sh\0"));
     assert!(followed.verdict(GONE + 1).observe);
     followed.tell(Notice::Forked { parent: GONE + 1, child: GONE + 2 });

@@ -25,7 +25,7 @@ pub const MAX_CAPTURE: u32 = 65_536;
 /// Bytes that a connection has moved in a direction while it is young: of its calls [`YOUNG_CAPTURE_FACTOR`] times as
 /// much is copied, because user space has not yet had the time to ask for it. Tables of header fields and what
 /// statements are called by are agreed on there.
-pub const YOUNG_BYTES: u64 = 16 << 10;
+pub const YOUNG_BYTES: u64 = 64 << 10;
 
 /// How many times as much is copied of the calls of a young connection, up to [`MAX_CAPTURE`].
 pub const YOUNG_CAPTURE_FACTOR: u32 = 16;

@@ -131,8 +131,10 @@ fn prepared_statements() {
           server `PING` of mysqld, unset
         client `SELECT orders orders` of connector_orders, unset
             db.query.text = SELECT a.note FROM orders a, orders b WHERE a.id < ? AND b.id < ?
+            db.response.returned_rows = 3000
           server `SELECT orders orders` of mysqld, unset
               db.query.text = SELECT a.note FROM orders a, orders b WHERE a.id < ? AND b.id < ?
+              db.response.returned_rows = 3000
     "#]]
     .assert_eq(&told(&mysql, &spans));
 }

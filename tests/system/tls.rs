@@ -124,7 +124,8 @@ fn check(stack: Stack, asker: Asker) {
         if client.is_some() || stack.is_java() { REQUESTS * JSSE_PER_MILLE / 1000 } else { least };
     assert!(
         told.0 >= least && told.1 >= least && told.2 >= least_joined,
-        "{stack:?} and {asker:?}: {told:?}\n{}",
+        "{stack:?} and {asker:?}: {told:?}, for example {:#?}\n{}",
+        spans.iter().filter(is_counted).find(|span| !is_whole(&span)),
         remora.agent_log()
     );
 }

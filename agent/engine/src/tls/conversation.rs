@@ -17,8 +17,9 @@ use crate::semconv::{self, Attributes, Value};
 const OVERHEADS: [u16; 4] = [16, 17, PADDED_OVERHEAD, 24];
 /// By how much padded records of TLS 1.3 are longer.
 const PADDED_OVERHEAD: u16 = 17 + PADDING_BYTES;
-/// Beginnings of records that are kept for objects that nobody knows yet. More take the places of the first.
-const MAX_BEGINNINGS: usize = 16;
+/// Beginnings of records that are kept until the next call: all that one can hold. Which of them its object tells is not
+/// known.
+const MAX_BEGINNINGS: usize = 4096;
 /// How long, and for how many calls, a connection without plaintext is followed.
 const MAX_UNSEEN_NS: u64 = 10_000_000_000;
 const MAX_UNSEEN_CALLS: u32 = 256;
@@ -358,10 +359,7 @@ impl Conversation {
                     Direction::Egress => self.writes.beginning(beginning),
                     Direction::Ingress => self.reads.beginning(beginning),
                 }
-                if self.half(direction).object.is_none() {
-                    if self.beginnings.len() >= MAX_BEGINNINGS {
-                        self.beginnings.remove(0);
-                    }
+                if self.half(direction).object.is_none() && self.beginnings.len() < MAX_BEGINNINGS {
                     self.beginnings.push((direction, beginning));
                 }
             }

@@ -50,6 +50,14 @@ pub enum Manner {
     ReadAhead,
     /// Through memory: the program makes the system calls.
     Memory,
+    /// Likewise, with an object for each direction, as rustls has.
+    OneWay,
+}
+
+impl Manner {
+    fn is_memory(self) -> bool {
+        matches!(self, Manner::Memory | Manner::OneWay)
+    }
 }
 
 /// What of a conversation the agents miss, in a thousand events.
@@ -76,8 +84,23 @@ struct End {
     /// Positions on the wire, and counts of the library: written, read.
     wire: [u32; 2],
     counts: [u32; 2],
+    /// Pieces of ciphertext that were told: written, read.
+    fingerprints: [usize; 2],
     /// The library gives itself away.
     is_visible: bool,
+}
+
+impl End {
+    /// Returns what moves bytes in a direction.
+    fn object(&self, direction: Direction) -> TlsId {
+        match (self.manner, direction) {
+            (Manner::OneWay, Direction::Egress) => TlsId { way: Some(direction), ..self.tls },
+            (Manner::OneWay, Direction::Ingress) => {
+                TlsId { way: Some(direction), object: self.tls.object + 64, ..self.tls }
+            }
+            _ => self.tls,
+        }
+    }
 }
 
 /// Both ends.
@@ -88,6 +111,8 @@ pub struct World {
     now_ns: u64,
     /// Largest plaintext of a record.
     pub record_bytes: usize,
+    /// Pieces of ciphertext in memory of which a side tells, by direction.
+    pub fingerprints: usize,
 }
 
 impl World {
@@ -115,11 +140,18 @@ impl World {
             manner: manners[at],
             wire: [first[at], first[1 - at]],
             counts: [0; 2],
+            fingerprints: [0; 2],
             is_visible: true,
         };
         let dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
-        let mut world =
-            Self { ends: [end(0), end(1)], dice, losses, now_ns: 1, record_bytes: MAX_PLAINTEXT_BYTES };
+        let mut world = Self {
+            ends: [end(0), end(1)],
+            dice,
+            losses,
+            now_ns: 1,
+            record_bytes: MAX_PLAINTEXT_BYTES,
+            fingerprints: usize::MAX,
+        };
         for at in 0..2 {
             let role = roles[at];
             let executor = world.ends[at].executor;
@@ -144,7 +176,7 @@ impl World {
     pub fn mix(&mut self, side: Side) {
         let end = &mut self.ends[side as usize];
         end.tls.object += 4096;
-        end.counts = [0; 2];
+        (end.counts, end.fingerprints) = ([0; 2], [0; 2]);
     }
 
     /// The library of a side is not known.
@@ -198,7 +230,7 @@ impl World {
         let end = &mut self.ends[at];
         let [own, other] = if direction == Direction::Egress { [0, 1] } else { [1, 0] };
         let plaintext = Plaintext {
-            tls: end.tls,
+            tls: end.object(direction),
             connection: nested.then_some(end.connection),
             direction,
             position: end.counts[own],
@@ -223,11 +255,14 @@ impl World {
 
     fn memory(&mut self, at: usize, direction: Direction, bytes: &[u8]) {
         let at_ns = self.tick();
-        let End { engine, tls, is_visible, .. } = &mut self.ends[at];
+        let tls = self.ends[at].object(direction);
+        let End { engine, is_visible, fingerprints, .. } = &mut self.ends[at];
+        let told = &mut fingerprints[usize::from(direction == Direction::Ingress)];
         let length = bytes.len() as u32;
         let bytes = Bytes::copy_from_slice(&bytes[..bytes.len().min(64)]);
-        if *is_visible {
-            engine.handle_ciphertext(Ciphertext { tls: *tls, direction, length, bytes }, at_ns);
+        if *is_visible && *told < self.fingerprints {
+            *told += 1;
+            engine.handle_ciphertext(Ciphertext { tls, direction, length, bytes }, at_ns);
         }
     }
 
@@ -271,7 +306,7 @@ impl World {
             self.send(at, &records, Some(bytes));
             sent.extend(records);
         }
-        if self.ends[at].manner == Manner::Memory {
+        if self.ends[at].manner.is_memory() {
             self.flush(at, &sent);
         }
         self.receive(1 - at, &sent);
@@ -289,7 +324,7 @@ impl World {
     }
 
     fn send(&mut self, at: usize, records: &[Record], said: Option<&[u8]>) {
-        let is_memory = self.ends[at].manner == Manner::Memory;
+        let is_memory = self.ends[at].manner.is_memory();
         let began_ns = self.tick();
         let plaintext = said.map(|said| self.plaintext(at, Direction::Egress, said, !is_memory, false));
         // Sorted by time, what was written comes before its records; else when the call returns.
@@ -341,7 +376,7 @@ impl World {
                     self.moved(at, Direction::Ingress, body, may_be_lost);
                 }
                 Manner::ReadAhead => {}
-                Manner::Memory => self.memory(at, Direction::Ingress, &record.bytes),
+                Manner::Memory | Manner::OneWay => self.memory(at, Direction::Ingress, &record.bytes),
             }
             let is_nested = manner == Manner::Nested || (manner == Manner::ReadAhead && index == 0);
             if let Some(plaintext) = &record.plaintext {

@@ -169,19 +169,12 @@ fn programs_of_a_moment_are_seen_while_somebody_has_their_library_probed() {
     let certificates = Certificates::make().unwrap();
     let program = secure::build().unwrap();
     let copy = Copy::make().unwrap();
-    let scratch = Scratch::new("moment").unwrap();
     let server = Server::start(&program, "moment", &certificates).unwrap();
-    let [curl, program] =
-        [locate::program("curl").unwrap(), program].map(|program| own_copy(&program, &scratch));
-    // With all processes selected, the host's own libraries would be probed anyway.
-    let mut remora = Remora::with_flags(&["--select", &all_in(&scratch)]).unwrap();
-    let mut waiting = Command::new(&program);
-    copy.lend(&mut waiting);
-    let _waiting = Running::start("waiting", &scratch, waiting.arg("wait")).unwrap();
-    wait::until("its library is probed", WITHIN, || {
-        Ok((metric(&remora, "remora_agent_probe_delay_last_seconds")? > 0.0).then_some(()))
-    })
-    .unwrap();
+    let curl = locate::program("curl").unwrap();
+    // Nothing else uses the copy.
+    let mut remora = Remora::start().unwrap();
+    let asking = Asking::start(&program, &certificates, |port, _| client(&program, &copy, port));
+    asking.wait_told(remora.bridge(), 1);
     let started = Instant::now();
     for number in 0..IN_A_ROW {
         let mut curl = Command::new(&curl);

@@ -12,6 +12,8 @@ use crate::event::{Executor, Plaintext};
 
 /// How long a write waits for its records.
 const MAX_WAIT_NS: u64 = 50_000_000;
+/// How long while nothing was sent: what was put into memory is sent by a thread that a garbage collection may keep from it.
+const MAX_UNSENT_NS: u64 = 1_000_000_000;
 /// How long early data waits for the server's word on it.
 const MAX_EARLY_WAIT_NS: u64 = 2_000_000_000;
 /// Writes that wait, and bytes of them. For more, the first goes without a place.
@@ -202,7 +204,7 @@ impl Writes {
     /// Returns whether the next write waits no longer, whatever becomes known.
     pub(super) fn is_overdue(&self, now_ns: u64) -> bool {
         self.is_hopeless
-            || self.waiting.len() > MAX_WAITING
+            || self.is_crowded()
             || self.waiting.front().is_some_and(|write| write.wait_until_ns <= now_ns)
     }
 
@@ -213,6 +215,11 @@ impl Writes {
         }
         let write = self.waiting.front()?;
         let own = self.own(write);
+        if write.wait_until_ns <= now_ns && own.is_none() && self.may_be_unsent(write, measure, now_ns) {
+            let until_ns = now_ns.saturating_add(MAX_WAIT_NS);
+            self.waiting.iter_mut().take(1).for_each(|write| write.wait_until_ns = until_ns);
+            return None;
+        }
         let mut found = self.find(write, own, measure);
         let padded = measure.padded().filter(|_| found.is_none() && is_proven(write));
         let padded = padded.and_then(|padded| {
@@ -263,13 +270,24 @@ impl Writes {
         Some(vec![first, Segment { length, wire: None }])
     }
 
-    fn is_given_up(&self, write: &Write, measure: Measure, now_ns: u64) -> bool {
+    /// Returns whether a write of which no record was seen was not sent yet: its records would be known.
+    fn may_be_unsent(&self, write: &Write, measure: Measure, now_ns: u64) -> bool {
+        let is_known =
+            write.beginning.is_some() || (measure.overhead.is_some() && !self.is_unsure && !self.is_hopeless);
+        let is_new = now_ns.saturating_sub(write.at_ns) < MAX_UNSENT_NS;
+        write.plaintext.connection.is_none() && is_known && is_new && !self.is_crowded()
+    }
+
+    fn is_crowded(&self) -> bool {
         let held: usize = self.waiting.iter().map(Write::held_bytes).sum();
+        self.waiting.len() > MAX_WAITING || held > MAX_WAITING_BYTES
+    }
+
+    fn is_given_up(&self, write: &Write, measure: Measure, now_ns: u64) -> bool {
         self.is_hopeless
             || (measure.overhead.is_none() && !measure.is_learnable)
             || write.wait_until_ns <= now_ns
-            || self.waiting.len() > MAX_WAITING
-            || held > MAX_WAITING_BYTES
+            || self.is_crowded()
     }
 
     /// Returns the first record that may be of a write.
@@ -443,6 +461,25 @@ mod tests {
             assert_eq!(poll(&mut writes, 12), Some(vec![Some(100), Some(200)]));
             assert_eq!((poll(&mut writes, 12), writes.deadline()), (None, None));
         }
+    }
+
+    #[test]
+    fn a_write_that_is_not_sent_waits_for_longer() {
+        let mut writes = Writes::default();
+        write(&mut writes, false, (0, 80), 10);
+        let mut now_ns = 10;
+        while now_ns < MAX_UNSENT_NS {
+            assert_eq!(poll(&mut writes, now_ns), None);
+            now_ns = writes.deadline().expect("a deadline").max(now_ns + 1);
+        }
+        let mut sent = writes;
+        write(&mut sent, false, (80, 50), now_ns);
+        assert_eq!(poll(&mut sent, now_ns + MAX_WAIT_NS), Some(vec![None]), "not for ever");
+        let mut late = Writes::default();
+        write(&mut late, false, (0, 80), 10);
+        assert_eq!(poll(&mut late, 5 * MAX_WAIT_NS), None);
+        late.record(record(2, 100, 80, 5 * MAX_WAIT_NS));
+        assert_eq!(poll(&mut late, 5 * MAX_WAIT_NS), Some(vec![Some(100)]));
     }
 
     #[test]

@@ -118,7 +118,7 @@ const fn attached_and_encrypted(
     Variant { name, framework, platform: Some(platform), is_encrypted: true }
 }
 
-const VARIANTS: [Variant; 27] = [
+const VARIANTS: [Variant; 28] = [
     attached("express+attach", "express", "node"),
     attached("koa+attach", "koa", "node"),
     attached("nestjs+attach", "nestjs", "node"),
@@ -142,6 +142,7 @@ const VARIANTS: [Variant; 27] = [
     encrypted("express+tls", "express"),
     attached_and_encrypted("express+attach+tls", "express", "node"),
     attached_and_encrypted("spring+attach+tls", "spring", "jvm"),
+    encrypted("axum+tls", "axum"),
     encrypted("puma+tls", "puma"),
     encrypted("nginx+tls", "nginx"),
     encrypted("nginx-close+tls", "nginx-close"),

@@ -12,9 +12,8 @@ use crate::shell;
 /// Where Debian keeps kernels of its stable and of its older releases.
 const SOURCES: &str = "deb http://deb.debian.org/debian-security bullseye-security main\n\
                        deb http://deb.debian.org/debian-security bookworm-security main\n";
-/// The modules through which the guest sees the host's files, and those by which its kernel encrypts (kTLS).
-const MODULES: [&str; 8] =
-    ["virtio_pci", "9pnet_virtio", "9p", "overlay", "tls", "gcm", "ctr", "ghash_generic"];
+/// The modules through which the guest sees the host's files.
+const MODULES: [&str; 4] = ["virtio_pci", "9pnet_virtio", "9p", "overlay"];
 const INIT: &str = include_str!("init.sh");
 
 /// A kernel that can be started.

@@ -109,7 +109,16 @@ const fn encrypted(name: &'static str, framework: &'static str) -> Variant {
     Variant { name, framework, platform: None, is_encrypted: true }
 }
 
-const VARIANTS: [Variant; 22] = [
+/// Both.
+const fn attached_and_encrypted(
+    name: &'static str,
+    framework: &'static str,
+    platform: &'static str,
+) -> Variant {
+    Variant { name, framework, platform: Some(platform), is_encrypted: true }
+}
+
+const VARIANTS: [Variant; 28] = [
     attached("express+attach", "express", "node"),
     attached("koa+attach", "koa", "node"),
     attached("nestjs+attach", "nestjs", "node"),
@@ -131,7 +140,13 @@ const VARIANTS: [Variant; 22] = [
     encrypted("gorilla+tls", "gorilla"),
     encrypted("go-stripped+tls", "go-stripped"),
     encrypted("express+tls", "express"),
-    Variant { name: "express+attach+tls", framework: "express", platform: Some("node"), is_encrypted: true },
+    attached_and_encrypted("express+attach+tls", "express", "node"),
+    attached_and_encrypted("spring+attach+tls", "spring", "jvm"),
+    encrypted("axum+tls", "axum"),
+    encrypted("puma+tls", "puma"),
+    encrypted("nginx+tls", "nginx"),
+    encrypted("nginx-close+tls", "nginx-close"),
+    encrypted("haproxy+tls", "haproxy"),
 ];
 
 /// The rows that they make.

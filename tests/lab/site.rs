@@ -118,6 +118,13 @@ impl Servers {
     }
 }
 
+/// What a program that encrypts everything encrypts with, and whom it trusts: paths of files.
+pub(crate) struct Keys<'a> {
+    pub(crate) key: &'a str,
+    pub(crate) certificate: &'a str,
+    pub(crate) authority: &'a str,
+}
+
 /// What a program is told about where it runs.
 pub(crate) struct Site {
     scratch: Scratch,
@@ -172,7 +179,7 @@ impl Site {
 
     /// Returns how many of the program's neighbours get parts too: the encrypted service runs on Node.
     pub(crate) fn neighbours_on(&self, platform: &str) -> usize {
-        usize::from(self.variable("TLS_KEY").is_some() && platform == "node")
+        usize::from(self.keys().is_some() && platform == "node")
     }
 
     /// Returns one of the variables that not every program is told.
@@ -180,9 +187,18 @@ impl Site {
         self.variables.iter().find(|(found, _)| *found == name).map(|(_, value)| value.as_str())
     }
 
+    /// Returns what the program encrypts with, if it does.
+    pub(crate) fn keys(&self) -> Option<Keys<'_>> {
+        Some(Keys {
+            key: self.variable("TLS_KEY")?,
+            certificate: self.variable("TLS_CERTIFICATE")?,
+            authority: self.variable("SSL_CERT_FILE")?,
+        })
+    }
+
     /// Returns the URL of the cache.
     pub(crate) fn redis_url(&self) -> &str {
-        &self.redis_url
+        self.variable("REDIS_URL").unwrap_or(&self.redis_url)
     }
 
     /// Returns its folder.

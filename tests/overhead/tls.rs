@@ -1,6 +1,8 @@
 //! What it costs a server to have what it encrypts looked at: requests a second at saturation, and where the time goes. Of
-//! JSSE it is the time on the processor of the thread that encrypts, by `tests/apps/tls/Cost.java`.
+//! JSSE it is the time on the processor of the thread that encrypts, by `tests/apps/tls/Cost.java`. And how long a program
+//! has to wait at most while an agent puts its probes into OpenSSL and takes them away, by `tests/apps/c/pauses.c`.
 
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -12,7 +14,7 @@ use remora_tests::running::Running;
 use remora_tests::scratch::Scratch;
 use remora_tests::servers::{self, TlsService, TlsStack};
 use remora_tests::sink::Sink;
-use remora_tests::wait;
+use remora_tests::{secure, wait};
 
 use crate::bpf::{Runs, runs};
 use crate::throughput::{LOADS, compare, wrk};
@@ -40,7 +42,45 @@ pub(crate) fn run(rounds: usize) -> Result<()> {
         compare(name, &["--tls"], rounds, || wrk(&url))?;
         pairs(name, writing, rounds, &url)?;
     }
-    java(rounds, &certificates)
+    java(rounds, &certificates)?;
+    pauses(rounds, &certificates)
+}
+
+/// Measures the longest pause of a program that reads and writes all the time, while an agent starts and stops, and as long
+/// without one, in turns.
+fn pauses(rounds: usize, certificates: &Certificates) -> Result<()> {
+    let (scratch, sink) = (Scratch::new("pauses")?, Sink::start()?);
+    let mut command = Command::new(secure::build_pauses()?);
+    let running =
+        Running::start("pauses", &scratch, command.arg(certificates.key()).arg(certificates.certificate()))?;
+    let _counting = enable_stats(Stats::RunTime).context("let the kernel count programs (needs root)")?;
+    let (mut without, mut with) = (Vec::new(), Vec::new());
+    for round in 0..rounds {
+        eprintln!("tls: pauses, round {} of {rounds}", round + 1);
+        let before = longest_pauses(&running)?.len();
+        let agent = Agent::with_flags(sink.address(), &[], &[])?;
+        wait::until("OpenSSL is probed", WITHIN, || Ok((count(&runs(), "tls_write") > 0).then_some(())))?;
+        drop(agent);
+        let after = longest_pauses(&running)?.len();
+        let bare = wait::until("as much time has passed", WITHIN, || {
+            let pauses = longest_pauses(&running)?;
+            Ok((pauses.len() > after + after - before).then_some(pauses))
+        })?;
+        // The line that was under way belongs to neither.
+        let longest = |pauses: &[f64]| pauses.iter().copied().fold(0.0, f64::max);
+        with.push(longest(bare.get(before..=after).unwrap_or_default()));
+        without.push(longest(bare.get(after + 1..).unwrap_or_default()));
+    }
+    figure::print("OpenSSL: longest pause without agent", "ms", &without);
+    figure::print("OpenSSL: longest pause while an agent starts and stops", "ms", &with);
+    Ok(())
+}
+
+/// Returns what the program has printed so far, in milliseconds.
+fn longest_pauses(running: &Running) -> Result<Vec<f64>> {
+    let printed = running.printed();
+    let pause = |line: &str| line.parse::<f64>().map(|micros| micros / 1000.0);
+    printed.lines().map(pause).collect::<Result<_, _>>().with_context(|| printed.clone())
 }
 
 /// Measures what a thread's `wrap` and `unwrap` cost without a part in the JVM, and with one that tells of them.

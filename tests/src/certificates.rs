@@ -84,6 +84,12 @@ impl Certificates {
         self.give("rsa", folder, owner)
     }
 
+    /// Writes the server's certificate and its key into one file, as HAProxy has them.
+    pub fn together(&self, scratch: &Scratch) -> Result<PathBuf> {
+        let [certificate, key] = [self.certificate(), self.key()].map(fs::read_to_string);
+        scratch.write("pair.pem", certificate? + &key?)
+    }
+
     fn give(&self, name: &str, folder: &Path, owner: Option<(u32, u32)>) -> Result<(PathBuf, PathBuf)> {
         let give = |from: PathBuf, name: &str| -> Result<PathBuf> {
             let to = folder.join(name);

@@ -1,4 +1,5 @@
-//! A program on OpenSSL that uses it in unusual ways: `tests/apps/c/secure.c`.
+//! Programs on OpenSSL: one that uses it in unusual ways, `tests/apps/c/secure.c`, and one that tells what it feels,
+//! `tests/apps/c/pauses.c`.
 
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
@@ -15,13 +16,23 @@ use crate::{locate, net, tls_client, tools};
 /// How long the server may take until it is ready.
 const READY_WITHIN: Duration = Duration::from_secs(30);
 
-/// Compiles the program and returns its path.
+/// Compiles the program of unusual ways and returns its path.
 pub fn build() -> Result<PathBuf> {
-    let program = locate::testenv().join("bin/secure");
+    compile("secure")
+}
+
+/// Compiles the program that tells its longest pauses, and returns its path.
+pub fn build_pauses() -> Result<PathBuf> {
+    compile("pauses")
+}
+
+fn compile(name: &str) -> Result<PathBuf> {
+    let program = locate::testenv().join("bin").join(name);
     std::fs::create_dir_all(locate::testenv().join("bin"))?;
+    let source = locate::apps().join("c").join(name).with_extension("c");
     let mut cc = Command::new("cc");
-    cc.args(["-O1", "-o"]).arg(&program).arg(locate::apps().join("c/secure.c")).args(["-lssl", "-lcrypto"]);
-    tools::printed(&mut cc).context("compile secure.c")?;
+    cc.args(["-O1", "-o"]).arg(&program).arg(&source).args(["-lssl", "-lcrypto"]);
+    tools::printed(&mut cc).with_context(|| format!("compile {}", source.display()))?;
     Ok(program)
 }
 

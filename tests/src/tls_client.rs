@@ -38,6 +38,10 @@ pub enum Way {
     CurlHttp2,
     /// `wget`, many at once.
     Wget,
+    /// PHP's streams, in many processes at once.
+    Php,
+    /// reqwest over rustls, "http1" or "http2".
+    Reqwest(&'static str),
     /// grpc-java with Netty inside.
     GrpcJava,
     /// Java's own TLS, "engine" or "socket" (by `HttpsURLConnection`), in a JVM of this version.
@@ -146,6 +150,16 @@ fn command(way: Way) -> Result<Command> {
         Way::Curl => shell("curl")?,
         Way::CurlHttp2 => shell("curl-http2")?,
         Way::Wget => shell("wget")?,
+        Way::Php => {
+            let mut command = shell("php")?;
+            command.env("ASK", apps.join("ask.php"));
+            command
+        }
+        Way::Reqwest(version) => {
+            let mut command = shell(version)?;
+            command.env("ASK", super::servers::rustls()?);
+            command
+        }
         Way::GrpcJava => {
             let mut command = super::servers::grpc_java()?;
             command.arg("ask");

@@ -84,6 +84,11 @@ impl Library {
         Self { name: version.or(gnutls).unwrap_or_else(|| "BoringSSL".to_owned()), linking }
     }
 
+    /// Returns the library in a program that is not running.
+    pub fn of_program(path: &Path) -> Result<Self> {
+        Ok(Self::new(&path.display().to_string(), version(path)?, true))
+    }
+
     /// Returns a library of which no file tells.
     #[must_use]
     pub fn named(name: &str, linking: &str) -> Self {
@@ -123,7 +128,7 @@ fn stable(name: &str) -> String {
         .to_owned()
 }
 
-/// Returns what a file says about the version of OpenSSL, or of Go, in it.
+/// Returns what a file says about the version of OpenSSL, Go or rustls in it.
 fn version(path: &Path) -> Result<Option<String>> {
     let opened = fs::File::open(path).with_context(|| format!("open {}", path.display()))?;
     let mut bytes = vec![0; usize::try_from(opened.metadata()?.len())?];
@@ -142,7 +147,14 @@ fn version(path: &Path) -> Result<Option<String>> {
         let text = std::str::from_utf8(bytes.get(at + 33..at + 33 + length)?).ok()?;
         Some(format!("Go crypto/tls {}", text.trim_start_matches("go").split(' ').next()?))
     };
-    Ok(openssl.or_else(go))
+    let rustls = || {
+        // Where its sources were, for messages of panics; hyper-rustls and tokio-rustls are other names.
+        let start = b"/rustls-0.";
+        let at = bytes.windows(start.len()).position(|found| found == start)? + "/rustls-".len();
+        let text = std::str::from_utf8(bytes.get(at..at + 12)?.split(|byte| *byte == b'/').next()?).ok()?;
+        Some(format!("rustls {text}"))
+    };
+    Ok(openssl.or_else(go).or_else(rustls))
 }
 
 impl Row {

@@ -12,7 +12,7 @@ use remora_tests::remora::{self, Remora};
 use remora_tests::running::Running;
 use remora_tests::scratch::Scratch;
 use remora_tests::servers::{
-    FerretDb, Flavour, Kafka, Mysql, Postgres, Rabbitmq, Redis, TlsService, TlsStack as Stack,
+    FerretDb, Flavour, Kafka, Mysql, Postgres, Rabbitmq, Redis, TlsService, TlsStack as Stack, rustls,
 };
 use remora_tests::span::Span;
 use remora_tests::tls_client::{Load, TlsClient, Way, linked_with};
@@ -36,6 +36,8 @@ struct Program(&'static str, &'static str, &'static str);
 
 /// In place of a file: Java's own TLS, which a part inside tells.
 const JSSE: &str = "JSSE";
+/// The program over rustls, which is server and client.
+const RUSTLS: &str = "rustls-service";
 /// What has the agent put parts into JVMs.
 const WITH_PARTS: [&str; 2] = ["--attach", "jvm"];
 
@@ -188,9 +190,11 @@ fn ask(pair: &Pair, certificates: &Certificates, remora: &Remora) -> Asked {
 fn library(program: &Program, id: u32) -> Library {
     let Program(name, _, part) = program;
     let words: Vec<&str> = part.split(' ').collect();
+    let is_running = || std::fs::read_link(format!("/proc/{id}/exe")).is_ok_and(|exe| exe.ends_with(RUSTLS));
     match words[..] {
         [JSSE] => Library::named(JSSE, "none: its records are made in Java"),
-        // It lives for a moment only.
+        // These live for a moment only.
+        [RUSTLS] if !is_running() => Library::of_program(&rustls().unwrap()).unwrap(),
         [linked, part] => Library::of_file(&linked_with(linked, part).unwrap().expect(name)).unwrap(),
         _ => Library::of_process(id, part).unwrap(),
     }
@@ -402,6 +406,25 @@ fn others() {
 
 #[test]
 #[ignore = "needs root"]
+fn php_and_haproxy() {
+    check(&[
+        client(Way::Php, Program("PHP, streams", "PHP", "php libssl.so")),
+        server(Stack::Haproxy, Program("HAProxy", "C", "libssl.so")),
+    ]);
+}
+
+#[test]
+#[ignore = "needs root"]
+fn rust() {
+    let rust = |name| Program(name, "Rust, tokio", RUSTLS);
+    check(&[
+        both(Stack::Rustls, rust("axum"), Way::Reqwest("http1"), rust("reqwest")),
+        both(Stack::Rustls, rust("axum, HTTP/2"), Way::Reqwest("http2"), rust("reqwest, HTTP/2")),
+    ]);
+}
+
+#[test]
+#[ignore = "needs root"]
 fn http2() {
     check(&[
         both(
@@ -417,9 +440,9 @@ fn http2() {
             client: Some(Program("Node http2", "Node", "node")),
         },
         Pair {
-            service: Service::Https(Stack::GoBuild("users")),
+            service: Service::Https(Stack::NodeHttp2),
             way: Way::GoHttp2,
-            server: None,
+            server: Some(Program("Node http2 server", "Node", "node")),
             client: Some(Program("net/http, HTTP/2", "Go", "users")),
         },
     ]);

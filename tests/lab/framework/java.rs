@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result};
-use remora_tests::locate;
+use remora_tests::{locate, tools};
 
 use super::{EVERY, Framework, Load};
 use crate::judge::Truth;
-use crate::site::{Site, app, installed};
+use crate::site::{Keys, Site, app, installed, text};
 
 pub(super) const ALL: &[Framework] = &[
     Framework {
@@ -16,7 +16,7 @@ pub(super) const ALL: &[Framework] = &[
         title: "Spring Boot on Tomcat; Hikari with JdbcTemplate, RestClient, Lettuce",
         needs: &["spring"],
         modes: EVERY,
-        load: Load::Http(|site| Ok(vec![spring(site, locate::program("java")?, "spring")])),
+        load: Load::Http(|site| Ok(vec![spring(site, locate::program("java")?, "spring")?])),
         truth: Truth::Server,
         versions: || versions(&locate::program("java")?, "spring", SPRING),
     },
@@ -26,7 +26,7 @@ pub(super) const ALL: &[Framework] = &[
         needs: &["spring", "java-21"],
         modes: EVERY,
         load: Load::Http(|site| {
-            let mut command = spring(site, java_21()?, "spring");
+            let mut command = spring(site, java_21()?, "spring")?;
             command.env("SPRING_THREADS_VIRTUAL_ENABLED", "true");
             Ok(vec![command])
         }),
@@ -39,7 +39,7 @@ pub(super) const ALL: &[Framework] = &[
         needs: &["spring"],
         modes: EVERY,
         load: Load::Http(|site| {
-            let mut command = spring(site, locate::program("java")?, "spring");
+            let mut command = spring(site, locate::program("java")?, "spring")?;
             command.env("SPRING_PROFILES_ACTIVE", "futures");
             Ok(vec![command])
         }),
@@ -51,7 +51,7 @@ pub(super) const ALL: &[Framework] = &[
         title: "Spring WebFlux on Reactor Netty; R2DBC pool, WebClient, reactive Lettuce",
         needs: &["webflux"],
         modes: EVERY,
-        load: Load::Http(|site| Ok(vec![spring(site, locate::program("java")?, "webflux")])),
+        load: Load::Http(|site| Ok(vec![spring(site, locate::program("java")?, "webflux")?])),
         truth: Truth::Server,
         versions: || versions(&locate::program("java")?, "webflux", SPRING),
     },
@@ -62,7 +62,7 @@ pub(super) const ALL: &[Framework] = &[
         modes: EVERY,
         load: Load::Http(|site| {
             let jar = built("micronaut").join("target/lab.jar");
-            Ok(vec![java(site, locate::program("java")?, &jar)])
+            Ok(vec![java(site, locate::program("java")?, &jar)?])
         }),
         truth: Truth::Server,
         versions: || versions(&locate::program("java")?, "micronaut", "Micronaut"),
@@ -74,7 +74,7 @@ pub(super) const ALL: &[Framework] = &[
         modes: EVERY,
         load: Load::Http(|site| {
             let jar = built("quarkus").join("target/quarkus-app/quarkus-run.jar");
-            Ok(vec![java(site, locate::program("java")?, &jar)])
+            Ok(vec![java(site, locate::program("java")?, &jar)?])
         }),
         truth: Truth::Server,
         versions: || versions(&locate::program("java")?, "quarkus", "Quarkus"),
@@ -82,24 +82,47 @@ pub(super) const ALL: &[Framework] = &[
 ];
 
 const SPRING: &str = "Spring Boot";
+/// Java takes no file of certificates without one.
+const PASSWORD: &str = "no-secret";
 
-fn spring(site: &Site, program: PathBuf, name: &str) -> Command {
-    let mut command = java(site, program, &built(name).join("target/lab.jar"));
+fn spring(site: &Site, program: PathBuf, name: &str) -> Result<Command> {
+    let mut command = java(site, program, &built(name).join("target/lab.jar"))?;
     command.env("SERVER_PORT", site.address().port().to_string()).env("SERVER_ADDRESS", "127.0.0.1");
     let database = site.database;
     command.env("SPRING_DATASOURCE_URL", jdbc_url(site)).env("SPRING_DATA_REDIS_URL", site.redis_url());
     command.env("SPRING_R2DBC_URL", format!("r2dbc:postgresql://postgres@{database}/postgres"));
-    command
+    if let Some(Keys { key, certificate, .. }) = site.keys() {
+        command.env("SERVER_SSL_CERTIFICATE", certificate).env("SERVER_SSL_CERTIFICATE_PRIVATE_KEY", key);
+    }
+    Ok(command)
 }
 
-fn java(site: &Site, program: PathBuf, jar: &Path) -> Command {
+fn java(site: &Site, program: PathBuf, jar: &Path) -> Result<Command> {
     let mut command = site.command(program);
-    command.env("JDBC_URL", jdbc_url(site)).args(["-Xmx512m", "-XX:+UseSerialGC", "-jar"]).arg(jar);
-    command
+    command.env("JDBC_URL", jdbc_url(site)).args(["-Xmx512m", "-XX:+UseSerialGC"]);
+    if let Some(Keys { authority, .. }) = site.keys() {
+        command.arg(format!("-Djavax.net.ssl.trustStore={}", text(&trusting(site, authority)?)));
+        command.arg(format!("-Djavax.net.ssl.trustStorePassword={PASSWORD}"));
+    }
+    command.arg("-jar").arg(jar);
+    Ok(command)
+}
+
+/// Returns a file of Java's kind with an authority that is trusted.
+fn trusting(site: &Site, authority: &str) -> Result<PathBuf> {
+    let store = site.scratch().path().join("trusted.p12");
+    let mut keytool = Command::new(locate::program("keytool")?);
+    keytool.args(["-importcert", "-noprompt", "-storetype", "PKCS12", "-storepass", PASSWORD]);
+    tools::printed(keytool.args(["-alias", "authority", "-file", authority, "-keystore"]).arg(&store))?;
+    Ok(store)
 }
 
 fn jdbc_url(site: &Site) -> String {
-    format!("jdbc:postgresql://{}/postgres?user=postgres&sslmode=disable", site.database)
+    let ssl = site.keys().map_or("sslmode=disable".to_owned(), |Keys { authority, .. }| {
+        format!("sslmode=verify-full&sslrootcert={authority}")
+    });
+    // The server's certificate has this name.
+    format!("jdbc:postgresql://localhost:{}/postgres?user=postgres&{ssl}", site.database.port())
 }
 
 fn built(name: &str) -> PathBuf {

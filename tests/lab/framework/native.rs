@@ -7,7 +7,7 @@ use remora_tests::{locate, tools};
 
 use super::{EVERY, Framework, Load, Mode};
 use crate::judge::Truth;
-use crate::site::{app, installed};
+use crate::site::{Keys, app, installed};
 
 pub(super) const ALL: &[Framework] = &[
     Framework {
@@ -27,7 +27,13 @@ pub(super) const ALL: &[Framework] = &[
         load: Load::Http(|site| {
             let mut command = site.command(locate::program("puma")?);
             command.args(["--quiet", "--environment", "production", "--workers", "2", "--threads", "8:8"]);
-            command.args(["--bind", &format!("tcp://{}", site.address())]).arg(app("ruby").join("config.ru"));
+            let bind = match site.keys() {
+                None => format!("tcp://{}", site.address()),
+                Some(Keys { key, certificate, .. }) => {
+                    format!("ssl://{}?key={key}&cert={certificate}&verify_mode=none", site.address())
+                }
+            };
+            command.args(["--bind", &bind]).arg(app("ruby").join("config.ru"));
             Ok(vec![command])
         }),
         truth: Truth::Server,

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::java::site_packages;
 use super::{Framework, Load, Mode};
 use crate::judge::Truth;
-use crate::site::Site;
+use crate::site::{Keys, Site};
 
 const MODES: &[Mode] = &[Mode::Proxy];
 
@@ -56,6 +56,16 @@ pub(super) const ALL: &[Framework] = &[
 ];
 
 fn nginx(site: &Site, proxy: &str, upstream: &str) -> Result<Vec<Command>> {
+    let (listen, scheme, tls) = match site.keys() {
+        None => ("", "http", String::new()),
+        Some(Keys { key, certificate, authority }) => {
+            let tls = format!(
+                "ssl_certificate {certificate}; ssl_certificate_key {key};
+        proxy_ssl_verify on; proxy_ssl_trusted_certificate {authority}; proxy_ssl_name localhost;"
+            );
+            ("ssl", "https", tls)
+        }
+    };
     let configuration = format!(
         "daemon off;
 worker_processes 2;
@@ -70,9 +80,10 @@ http {{
     scgi_temp_path scgi;
     upstream down {{ server {downstream}; {upstream} }}
     server {{
-        listen {address} backlog=1024;
+        listen {address} {listen} backlog=1024;
+        {tls}
         location = /healthz {{ return 200 ok; }}
-        location / {{ proxy_pass http://down; proxy_set_header Host $http_host; {proxy} }}
+        location / {{ proxy_pass {scheme}://down; proxy_set_header Host $http_host; {proxy} }}
     }}
 }}
 ",
@@ -93,6 +104,15 @@ fn nginx_version() -> Result<Vec<String>> {
 }
 
 fn haproxy(site: &Site) -> Result<Vec<Command>> {
+    let (bind, server) = match site.keys() {
+        None => (String::new(), String::new()),
+        Some(Keys { key, certificate, authority }) => {
+            let [certificate, key] = [certificate, key].map(std::fs::read_to_string);
+            let pair = site.scratch().write("pair.pem", certificate? + &key?)?;
+            let server = format!("ssl verify required ca-file {authority} verifyhost localhost");
+            (format!("ssl crt {}", pair.display()), server)
+        }
+    };
     let configuration = format!(
         "defaults
     mode http
@@ -101,12 +121,12 @@ fn haproxy(site: &Site) -> Result<Vec<Command>> {
     timeout server 60s
     option http-keep-alive
 frontend front
-    bind {address}
+    bind {address} {bind}
     http-request return status 200 content-type text/plain string ok if {{ path /healthz }}
     default_backend down
 backend down
     http-reuse safe
-    server down {downstream}
+    server down {downstream} {server}
 ",
         address = site.address(),
         downstream = site.downstream,

@@ -21,6 +21,8 @@ pub enum Stack {
     PythonAsyncio,
     /// Node: its own OpenSSL on memory.
     Node,
+    /// The same, by HTTP/2.
+    NodeHttp2,
     /// Go's `crypto/tls`.
     Go,
     /// nginx: the system's OpenSSL.
@@ -41,6 +43,8 @@ pub enum Stack {
     Uvicorn,
     /// Puma: the system's OpenSSL on memory.
     Puma,
+    /// HAProxy: the system's OpenSSL, which reads and writes by functions of the program's own.
+    Haproxy,
     /// A build of `tests/apps/tls/go`,
     GoBuild(&'static str),
     /// and one that asks clients for their certificate.
@@ -156,9 +160,10 @@ fn command(
             command.arg(apps.join("tls/service.py")).arg(port).arg(key).arg(certificate);
             command
         }
-        Stack::Node => {
+        Stack::Node | Stack::NodeHttp2 => {
             let mut command = Command::new(locate::program("node")?);
             command.arg(apps.join("tls/service.js")).arg(port).arg(key).arg(certificate);
+            command.args((stack == Stack::NodeHttp2).then_some("http2"));
             command
         }
         Stack::Go => go(&super::go_service::binary()?, address, certificates),
@@ -202,6 +207,7 @@ fn command(
             command.current_dir(scratch.path());
             command
         }
+        Stack::Haproxy => haproxy(address, certificates, scratch)?,
         Stack::GoBuild(build) => {
             let mut command = Command::new(locate::tls(build)?);
             command.arg("serve").arg(address.to_string()).arg(key).arg(certificate);
@@ -299,5 +305,25 @@ fn nginx(
     let settings = scratch.write("nginx.conf", settings)?;
     let mut command = Command::new(locate::program("nginx")?);
     command.arg("-p").arg(scratch.path()).arg("-c").arg(settings).args(["-e", "error.log"]);
+    Ok(command)
+}
+
+fn haproxy(address: SocketAddr, certificates: &Certificates, scratch: &Scratch) -> Result<Command> {
+    let pair = certificates.together(scratch)?;
+    let settings = format!(
+        "defaults
+    mode http
+    timeout connect 5s
+    timeout client 60s
+    timeout server 60s
+frontend users
+    bind {address} ssl crt {}
+    http-request return status 200 content-type text/plain string found
+",
+        pair.display(),
+    );
+    let settings = scratch.write("haproxy.cfg", settings)?;
+    let mut command = Command::new(locate::program("haproxy")?);
+    command.arg("-db").arg("-f").arg(settings);
     Ok(command)
 }

@@ -35,6 +35,8 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("wget", "wget"),
     ("ruby", "ruby"),
     ("puma", "puma"),
+    ("php", "php-cli"),
+    ("haproxy", "haproxy"),
     ("openssl", "openssl"),
     ("strip", "binutils"),
     ("erl", "erlang-base"),

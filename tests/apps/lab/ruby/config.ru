@@ -9,7 +9,7 @@ require "redis"
 DATABASE = ConnectionPool.new(size: 16) { PG.connect(ENV.fetch("DATABASE_URL")) }
 CACHE = ConnectionPool.new(size: 16) { Redis.new(url: ENV.fetch("REDIS_URL")) }
 DOWN = URI(ENV.fetch("DOWN_URL"))
-CLIENTS = ConnectionPool.new(size: 16) { Net::HTTP.start(DOWN.host, DOWN.port) }
+CLIENTS = ConnectionPool.new(size: 16) { Net::HTTP.start(DOWN.host, DOWN.port, use_ssl: DOWN.scheme == "https") }
 
 def down(id)
   CLIENTS.with { |client| JSON.parse(client.get("/down/#{id}").body) }

@@ -1,4 +1,4 @@
-//! axum with reqwest, deadpool-postgres and redis. Neighbours come from the environment.
+//! axum with reqwest, deadpool-postgres and redis. Neighbours come from the environment, and what is encrypted with.
 
 use std::env;
 use std::time::{Duration, SystemTime};
@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use axum::routing::get;
 use axum::{Json, Router};
 use redis::AsyncCommands as _;
-use serde_json::{Value, json};
+use serde_json::{json, Value};
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 type Answer = Result<Json<Value>, (StatusCode, String)>;
@@ -68,14 +68,27 @@ async fn fan(State(app): State<App>, Path(id): Path<i64>) -> Answer {
     Ok(Json(json!({ "id": id, "down": down, "name": name, "cached": cached })))
 }
 
+/// Returns how the database is reached: with the certificates that `SSL_CERT_FILE` names if this program encrypts.
+fn database() -> Result<deadpool_postgres::Manager, Failure> {
+    let url = env::var("DATABASE_URL")?;
+    if env::var_os("TLS_KEY").is_none() {
+        return Ok(deadpool_postgres::Manager::new(url.parse()?, tokio_postgres::NoTls));
+    }
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    let tls = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    // The parameters are libpq's; this client knows fewer, and checks the server's name whenever it encrypts.
+    let url = url.split('?').next().unwrap_or_default().to_owned() + "?sslmode=require";
+    Ok(deadpool_postgres::Manager::new(url.parse()?, tokio_postgres_rustls::MakeRustlsConnect::new(tls)))
+}
+
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
-    let config: tokio_postgres::Config = env::var("DATABASE_URL")?.parse()?;
-    let manager = deadpool_postgres::Manager::new(config, tokio_postgres::NoTls);
+    rustls::crypto::ring::default_provider().install_default().map_err(|_| "there is a provider already")?;
     let app = App {
         client: reqwest::Client::builder().no_proxy().build()?,
         down_url: env::var("DOWN_URL")?,
-        database: deadpool_postgres::Pool::builder(manager).max_size(20).build()?,
+        database: deadpool_postgres::Pool::builder(database()?).max_size(20).build()?,
         cache: redis::Client::open(env::var("REDIS_URL")?)?.get_connection_manager().await?,
     };
     let router = Router::new()
@@ -84,6 +97,12 @@ async fn main() -> Result<(), Failure> {
         .route("/await/{id}", get(straight))
         .route("/fan/{id}", get(fan))
         .with_state(app);
-    let listener = tokio::net::TcpListener::bind(format!("127.0.0.1:{}", env::var("PORT")?)).await?;
+    let address = format!("127.0.0.1:{}", env::var("PORT")?);
+    if let (Ok(key), Ok(certificate)) = (env::var("TLS_KEY"), env::var("TLS_CERTIFICATE")) {
+        let config = axum_server::tls_rustls::RustlsConfig::from_pem_file(certificate, key).await?;
+        let server = axum_server::bind_rustls(address.parse()?, config);
+        return Ok(server.serve(router.into_make_service()).await?);
+    }
+    let listener = tokio::net::TcpListener::bind(address).await?;
     Ok(axum::serve(listener, router).await?)
 }

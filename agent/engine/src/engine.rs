@@ -305,6 +305,7 @@ impl Engine {
 
     /// Tells that a process was made, which runs on with the program of the other.
     pub fn handle_fork(&mut self, parent: u32, child: u32) {
+        self.unseen.forget_process(child);
         self.correlation.handle_fork(parent, child);
     }
 

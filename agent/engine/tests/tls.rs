@@ -199,8 +199,17 @@ fn connections_without_plaintext_have_no_spans_and_are_counted() {
     let expected = vec![("api.example".to_owned(), "1.3", "h2,http/1.1".to_owned(), "library_not_seen", 1)];
     assert_eq!((unseen(&world, Side::Client), unseen(&world, Side::Server)), (vec![], expected.clone()));
     assert!(world.unseen(Side::Server)[0].1.bytes.iter().all(|bytes| *bytes > 0));
+    let connections = |world: &World| {
+        [Side::Client, Side::Server].map(|side| {
+            let all = world.connections(side);
+            all.into_iter().map(|(kind, counts)| (kind.server, kind.reason, counts.connections)).collect()
+        })
+    };
+    let both = ["", "library_not_seen"].map(|reason| vec![("api.example".to_owned(), reason, 1)]);
+    assert_eq!(connections(&world), both);
     world.close();
     assert_eq!(unseen(&world, Side::Server), expected, "it is still told once it has ended");
+    assert_eq!(connections(&world), both);
     let [client, server] = world.finish();
     let names = |spans: &[Span]| spans.iter().map(|span| span.name.clone()).collect::<Vec<_>>();
     assert_eq!((names(&client), names(&server)), (vec!["POST".to_owned()], vec!["connection".to_owned()]));

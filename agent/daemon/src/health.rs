@@ -4,6 +4,7 @@
 //! for it: counters are atomics, and what other threads own comes as a snapshot, through a closure, or as the answer to
 //! a [`Question`].
 
+mod help;
 mod known;
 mod ledger;
 mod prometheus;

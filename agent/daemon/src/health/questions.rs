@@ -11,7 +11,7 @@ use super::known::Known;
 /// Questions under way. One more is refused at once.
 const CHANNEL_LENGTH: usize = 16;
 /// How long an answer may take: discovery may have a large file to search first.
-const PATIENCE: Duration = Duration::from_secs(4);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A question about one process. It goes from thread to thread, and each adds what it knows.
 #[derive(Debug)]

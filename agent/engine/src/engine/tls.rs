@@ -310,11 +310,24 @@ impl Engine {
                     }
                 }
             }
-            _ if self.greetings.len() < MAX_GREETINGS => {
+            _ => {
+                self.make_room_for_greeting();
                 self.greetings.insert(key, (id, direction));
             }
-            // Those that were not passed on by now will hardly be.
-            _ => self.greetings = std::iter::once((key, (id, direction))).collect(),
+        }
+    }
+
+    /// Forgets hellos when they are too many: those that were answered have been passed on by now, or will not be.
+    fn make_room_for_greeting(&mut self) {
+        if self.greetings.len() < MAX_GREETINGS {
+            return;
+        }
+        let tls_of = |id| self.connections.get(id)?.tls.as_ref();
+        self.greetings.retain(|_, (id, _)| tls_of(id).is_some_and(|tls| !tls.has_application_data()));
+        // To look again for each one more would cost too much.
+        if self.greetings.len() > MAX_GREETINGS / 2 {
+            self.greetings_dropped += self.greetings.len() as u64;
+            self.greetings.clear();
         }
     }
 

@@ -568,7 +568,7 @@ impl Conversation {
         attributes
     }
 
-    fn has_application_data(&self) -> bool {
+    pub(crate) fn has_application_data(&self) -> bool {
         [&self.egress, &self.ingress].iter().all(|half| half.records.count() > 0)
     }
 

@@ -12,7 +12,7 @@ use crate::discover::Process;
 use crate::health::Known;
 
 /// How long all of it may take. The agent gives up before.
-const PATIENCE: Duration = Duration::from_secs(6);
+const PATIENCE: Duration = Duration::from_secs(12);
 /// Longest answer that is read.
 const MAX_ANSWER_BYTES: usize = 1 << 20;
 

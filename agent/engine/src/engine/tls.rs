@@ -322,8 +322,11 @@ impl Engine {
         if self.greetings.len() < MAX_GREETINGS {
             return;
         }
-        let tls_of = |id| self.connections.get(id)?.tls.as_ref();
-        self.greetings.retain(|_, (id, _)| tls_of(id).is_some_and(|tls| !tls.has_application_data()));
+        let connections = &self.connections;
+        self.greetings.retain(|_, (id, _)| {
+            let tls = connections.get(id).and_then(|connection| connection.tls.as_ref());
+            tls.is_some_and(|tls| !tls.has_application_data())
+        });
         // To look again for each one more would cost too much.
         if self.greetings.len() > MAX_GREETINGS / 2 {
             self.greetings_dropped += self.greetings.len() as u64;

@@ -202,7 +202,9 @@ fn connections_without_plaintext_have_no_spans_and_are_counted() {
     let connections = |world: &World| {
         [Side::Client, Side::Server].map(|side| {
             let all = world.connections(side);
-            all.into_iter().map(|(kind, counts)| (kind.server, kind.reason, counts.connections)).collect()
+            all.into_iter()
+                .map(|(kind, counts)| (kind.server, kind.reason, counts.connections))
+                .collect::<Vec<_>>()
         })
     };
     let both = ["", "library_not_seen"].map(|reason| vec![("api.example".to_owned(), reason, 1)]);

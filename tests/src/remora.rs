@@ -149,6 +149,12 @@ impl Agent {
         self.running.id()
     }
 
+    /// Returns where it serves its own metrics.
+    #[must_use]
+    pub fn metrics_address(&self) -> SocketAddr {
+        self.metrics
+    }
+
     /// Returns its own metrics as text.
     pub fn metrics(&self) -> Result<String> {
         tools::curl(&[&format!("http://{}/metrics", self.metrics)])

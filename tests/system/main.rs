@@ -10,6 +10,7 @@ mod conversation;
 mod curl;
 mod dns;
 mod event_stream;
+mod explain;
 mod false_friends;
 mod flask;
 mod go;

@@ -295,7 +295,7 @@ const CYCLES: u32 = 12;
 fn outcome(attacher: &Attacher, relay: &Relay, is_attached: bool) {
     let what = if is_attached { "the part is in" } else { "the part is gone" };
     let found = wait::until(what, WITHIN, || Ok(attacher.poll_outcome()));
-    let expected = Outcome { tgid: relay.running.id(), is_attached };
+    let expected = Outcome { tgid: relay.running.id(), is_attached, refusal: None };
     assert_eq!(found.unwrap(), expected, "{}", relay.running.printed());
 }
 

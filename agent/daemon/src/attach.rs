@@ -40,12 +40,14 @@ enum Order {
 }
 
 /// What became of a wish.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
     /// The process.
     pub tgid: u32,
     /// Whether the part is in and at work.
     pub is_attached: bool,
+    /// Why not all was done, if so.
+    pub refusal: Option<String>,
 }
 
 /// Returns why the part for Node cannot be put into a process, as far as that can be told without doing it.

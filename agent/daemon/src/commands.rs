@@ -10,9 +10,9 @@ mod watch;
 
 use std::process::ExitCode;
 
-use crate::config::{Command, CommandLine, Environment, File, LogSettings, Settings};
+use crate::config::{Command, CommandLine, Environment, File, LogSettings, Metrics, Settings};
 use crate::discover::Processes;
-use crate::health::{Ledger, Readiness};
+use crate::health::{Ledger, Questions, Readiness};
 use crate::pipeline;
 use crate::propagate;
 
@@ -39,6 +39,7 @@ fn shared() -> pipeline::Shared {
         processes: Processes::default(),
         ledger: Ledger::default(),
         readiness: Readiness::default(),
+        questions: Questions::default(),
     };
     shared.readiness.fails(CAPTURE, "the programs are being loaded");
     shared
@@ -78,7 +79,10 @@ pub fn execute(line: CommandLine) -> anyhow::Result<ExitCode> {
         }
         Command::Explain(arguments) => {
             let settings = Settings::for_viewing(&arguments.select, &arguments.exclude, &file)?;
-            explain::explain(arguments.pid, &settings.selection, arguments.json)
+            // Rules that were given are tried, whatever an agent does by its own.
+            let is_trial = !arguments.select.is_empty() || !arguments.exclude.is_empty();
+            let agent = Metrics::to_ask(arguments.agent.as_deref(), &file)?.filter(|_| !is_trial);
+            explain::explain(arguments.pid, &settings.selection, agent.as_ref(), arguments.json)
         }
     }
 }

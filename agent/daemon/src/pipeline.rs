@@ -18,6 +18,7 @@ mod attached;
 mod handovers;
 mod order;
 mod parts;
+mod questions;
 mod roster;
 mod runtime;
 mod unnamed;
@@ -40,7 +41,7 @@ use crate::capture::{
 };
 use crate::discover::{Discovery, Notice, Processes, Selection, Verdict};
 use crate::enrich::{ClockAnchor, Enricher, ResourceSpan};
-use crate::health::{Counter, Ledger, Readiness, Sample};
+use crate::health::{Counter, Ledger, Question, Questions, Readiness, Sample};
 use crate::propagate::{self, Mechanisms, Servers};
 use attached::Attached;
 use handovers::LostHandovers;
@@ -98,6 +99,8 @@ pub struct Shared {
     pub ledger: Ledger,
     /// `capture` holds while the programs are attached.
     pub readiness: Readiness,
+    /// What is asked about processes.
+    pub questions: Questions,
 }
 
 /// Observes the host until `stop` is set, handing every span to `sink`, which must not wait.
@@ -146,6 +149,8 @@ pub fn run(
             coverage: Coverage::default(),
             is_ready: false,
             lost_handovers: LostHandovers::default(),
+            questions: shared.questions.take(),
+            looks_into_tls: settings.tls,
             notices,
             verdicts,
             sink,
@@ -177,6 +182,8 @@ struct Pipeline<S> {
     coverage: Coverage,
     is_ready: bool,
     lost_handovers: LostHandovers,
+    questions: Receiver<Question>,
+    looks_into_tls: bool,
     sink: S,
     next_publish_ns: u64,
 }
@@ -186,6 +193,7 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
         let ledger = &shared.ledger;
         while !stop.load(Ordering::Relaxed) {
             let records = self.turn(now_ns());
+            self.answer();
             self.note_readiness(&shared.readiness);
             if now_ns() >= self.next_publish_ns {
                 self.next_publish_ns = now_ns() + PUBLISH_NS;
@@ -386,6 +394,7 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
 
     fn report(&mut self, span: Span) {
         if self.roster.is_reported(span.tgid) {
+            self.roster.count(span.tgid, span.protocol);
             (self.sink)(self.enricher.enrich(span));
         } else {
             self.unselected.add(1);

@@ -86,6 +86,22 @@ fn explain_tells_who_a_process_is() {
 }
 
 #[test]
+fn explain_says_that_no_agent_answers_and_goes_on() {
+    let pid = std::process::id().to_string();
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let output = remora(&["explain", &pid, "--agent", &free]);
+    let text = stdout(&output);
+    assert!(
+        output.status.success() && text.contains(&format!("not asked at {free}: none answers")),
+        "{text}"
+    );
+    assert!(text.contains("+ requests in clear text"), "{text}");
+    assert!(!stdout(&remora(&["explain", &pid, "--agent", "off"])).contains("  agent  "));
+    let output = remora(&["explain", &pid, "--agent", "here"]);
+    assert!(stderr(&output).starts_with("remora: agent: \"here\" is not an address"), "{}", stderr(&output));
+}
+
+#[test]
 fn trace_hands_the_exit_code_and_the_output_through() {
     if !can_trace() {
         return;

@@ -85,6 +85,8 @@ pub struct Engine {
     unseen: Unseen,
     /// Hellos of clients, by process and what they are known by: with the connection on which each came or went.
     greetings: HashMap<(u32, u64), (ConnectionId, Direction)>,
+    /// Hellos that were forgotten before it was known whether they are passed on.
+    greetings_dropped: u64,
     /// Writes of early data that servers did not take.
     early_refused: u64,
     correlation: Correlation,
@@ -178,6 +180,7 @@ impl Engine {
             shares: Shares::default(),
             unseen: Unseen::new(settings.is_tls_off),
             greetings: HashMap::default(),
+            greetings_dropped: 0,
             early_refused: 0,
             correlation: Correlation::new(settings.id_seed, settings.content_evidence),
             spans: VecDeque::new(),
@@ -305,6 +308,7 @@ impl Engine {
 
     /// Tells that a process was made, which runs on with the program of the other.
     pub fn handle_fork(&mut self, parent: u32, child: u32) {
+        self.unseen.forget_process(child);
         self.correlation.handle_fork(parent, child);
     }
 
@@ -449,6 +453,7 @@ impl Engine {
                 ("loss", "tls_unjoined", self.joins.unjoined()),
                 ("parents", "shares_unmatched", self.shares.unmatched()),
                 ("loss", "tls_early_data_refused", self.early_refused),
+                ("loss", "tls_hello_not_remembered", self.greetings_dropped),
                 ("state", "tls_connections_visible", visible),
                 ("state", "tls_connections_unseen", unseen),
             ]

@@ -27,4 +27,4 @@ mod tls;
 
 pub use correlation::ContentEvidence;
 pub use engine::{Counter, Engine, Settings};
-pub use tls::{UnseenCounts, UnseenTls};
+pub use tls::{TlsCounts, TlsKind};

@@ -18,7 +18,7 @@ mod writes;
 pub(crate) use conversation::{Begins, Conversation, Told, begins};
 pub(crate) use join::{Joins, Waits};
 pub(crate) use unseen::Unseen;
-pub use unseen::{UnseenCounts, UnseenTls};
+pub use unseen::{TlsCounts, TlsKind};
 
 /// Versions on the wire (RFC 8446, 4.2.1).
 pub(crate) mod version {

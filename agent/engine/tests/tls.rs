@@ -199,8 +199,19 @@ fn connections_without_plaintext_have_no_spans_and_are_counted() {
     let expected = vec![("api.example".to_owned(), "1.3", "h2,http/1.1".to_owned(), "library_not_seen", 1)];
     assert_eq!((unseen(&world, Side::Client), unseen(&world, Side::Server)), (vec![], expected.clone()));
     assert!(world.unseen(Side::Server)[0].1.bytes.iter().all(|bytes| *bytes > 0));
+    let connections = |world: &World| {
+        [Side::Client, Side::Server].map(|side| {
+            let all = world.connections(side);
+            all.into_iter()
+                .map(|(kind, counts)| (kind.server, kind.reason, counts.connections))
+                .collect::<Vec<_>>()
+        })
+    };
+    let both = ["", "library_not_seen"].map(|reason| vec![("api.example".to_owned(), reason, 1)]);
+    assert_eq!(connections(&world), both);
     world.close();
     assert_eq!(unseen(&world, Side::Server), expected, "it is still told once it has ended");
+    assert_eq!(connections(&world), both);
     let [client, server] = world.finish();
     let names = |spans: &[Span]| spans.iter().map(|span| span.name.clone()).collect::<Vec<_>>();
     assert_eq!((names(&client), names(&server)), (vec!["POST".to_owned()], vec!["connection".to_owned()]));
@@ -220,6 +231,43 @@ fn a_handshake_that_asks_nothing_is_told_as_that() {
     assert_eq!(reasons(&world), expected);
     world.close();
     assert_eq!(reasons(&world), expected);
+}
+
+/// Has 5,000 processes say hello, which are answered or not; returns how many hellos were forgotten too soon.
+fn hellos_forgotten(is_answered: bool) -> u64 {
+    let mut engine = Engine::new(Settings::default());
+    for sock in 1..=5000_u64 {
+        let executor = Executor { tgid: sock as u32, tid: sock as u32, ..Executor::default() };
+        let connection = ConnectionId { sock, inode: 1 };
+        let mut tell = |kind| engine.handle_event(Event { connection, at_ns: sock * 1_000_000, kind });
+        let [local, peer] = [40_000, 443].map(|port| Endpoint::Ip(([127, 0, 0, 1], port).into()));
+        let (is_datagram, peer_sock, first) = (false, None, None);
+        let role = Role::Connected;
+        tell(EventKind::Opened(Opened { executor, local, peer, role, is_datagram, peer_sock, first }));
+        let client = include_bytes!("../fixtures/tls/tls13.client").as_slice();
+        let server = include_bytes!("../fixtures/tls/tls13.server").as_slice();
+        let said = [(Direction::Egress, client), (Direction::Ingress, server)];
+        for (direction, bytes) in said.into_iter().take(if is_answered { 2 } else { 1 }) {
+            tell(EventKind::Data(Data {
+                direction,
+                position: 1000,
+                reverse_position: 1000,
+                is_absolute: true,
+                length: bytes.len() as u32,
+                bytes: Bytes::from_static(bytes),
+                inserted: None,
+                executor,
+                peer: None,
+            }));
+        }
+    }
+    let counters = engine.counters();
+    counters.iter().find(|counter| counter.label == "tls_hello_not_remembered").unwrap().value
+}
+
+#[test]
+fn hellos_that_wait_for_being_passed_on_are_bounded_and_counted_when_forgotten() {
+    assert_eq!((hellos_forgotten(true), hellos_forgotten(false)), (0, 4096));
 }
 
 /// One process with two connections between these ports, on each of which it moves what the others say. What it writes to

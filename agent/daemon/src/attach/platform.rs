@@ -61,6 +61,12 @@ impl Platforms {
         self.platforms.iter().copied()
     }
 
+    /// Returns whether parts inside JVMs tell what their own TLS (JSSE) encrypts.
+    #[must_use]
+    pub fn tells_jsse(&self) -> bool {
+        self.tells_jsse
+    }
+
     /// Returns the same platforms, whose JVMs tell what their own TLS (JSSE) encrypts, or do not.
     #[must_use]
     pub fn telling_jsse(self, tells_jsse: bool) -> Self {

@@ -121,13 +121,16 @@ impl Worker {
             Ok(target) => {
                 tracing::info!(pid = tgid, platform = %self.platform, "a part is attached");
                 self.attached.insert(tgid, target);
-                self.tell(tgid, true);
+                self.tell(tgid, true, None);
             }
             Err(refusal) if refusal.is_passing() && number < MAX_TRIES => {
                 self.due.insert(tgid, Try { at: now + RETRY, number: number + 1 });
             }
             Err(Refusal::Gone) => {}
-            Err(refusal) => self.refuse(tgid, "attached", &refusal),
+            Err(refusal) => {
+                self.refuse(tgid, "attached", &refusal);
+                self.tell(tgid, false, Some(refusal.to_string()));
+            }
         }
         self.count();
     }
@@ -144,17 +147,23 @@ impl Worker {
 
     fn detach(&mut self, target: &Target, until: Instant) {
         let tgid = target.tgid;
-        match self.mechanism.detach(target, until) {
-            Ok(()) => tracing::info!(pid = tgid, platform = %self.platform, "the part is gone"),
-            Err(_) if !target.is_alive() => {}
-            Err(refusal) => self.refuse(tgid, "detached", &refusal),
-        }
-        self.tell(tgid, false);
+        let refusal = match self.mechanism.detach(target, until) {
+            Ok(()) => {
+                tracing::info!(pid = tgid, platform = %self.platform, "the part is gone");
+                None
+            }
+            Err(_) if !target.is_alive() => None,
+            Err(refusal) => {
+                self.refuse(tgid, "detached", &refusal);
+                Some(refusal.to_string())
+            }
+        };
+        self.tell(tgid, false, refusal);
     }
 
-    fn tell(&self, tgid: u32, is_attached: bool) {
+    fn tell(&self, tgid: u32, is_attached: bool, refusal: Option<String>) {
         // Nobody listens any more at the end.
-        let _ = self.outcomes.try_send(Outcome { tgid, is_attached });
+        let _ = self.outcomes.try_send(Outcome { tgid, is_attached, refusal });
     }
 
     fn refuse(&self, tgid: u32, what: &str, refusal: &Refusal) {

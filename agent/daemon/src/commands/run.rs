@@ -21,7 +21,13 @@ pub(super) fn run(settings: &Settings) -> anyhow::Result<()> {
     let stop = Stop::on_signals()?;
     let shared = shared();
     let server = settings.metrics.clone().map(|metrics| {
-        health::Server::start(metrics.address, metrics.token, shared.ledger.clone(), shared.readiness.clone())
+        health::Server::start(
+            metrics.address,
+            metrics.token,
+            shared.ledger.clone(),
+            shared.readiness.clone(),
+            shared.questions.clone(),
+        )
     });
     let server = server.transpose()?;
     let export = settings.export.clone().map(|export| {

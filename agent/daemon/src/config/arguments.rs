@@ -126,7 +126,7 @@ pub struct RunArguments {
     /// Look into TLS libraries, by probes at their functions, so that requests inside TLS are told like others; 'off' counts bytes only of what programs encrypt [default: on]
     #[arg(long, value_name = "SWITCH", num_args = 0..=1, default_missing_value = "on")]
     pub tls: Option<Switch>,
-    /// Address of /metrics, /healthz and /readyz, or 'off' [default: 127.0.0.1:7655]
+    /// Address of /metrics, /processes/PID, /healthz and /readyz, or 'off' [default: 127.0.0.1:7655]
     #[arg(long, value_name = "ADDRESS")]
     pub metrics_listen: Option<String>,
 }
@@ -187,14 +187,20 @@ pub struct CheckArguments {
 
 /// `remora explain`
 #[derive(Clone, Debug, Args)]
-#[command(after_help = SELECTION_HELP)]
+#[command(after_help = format!("What the agent that runs knows comes first: its verdict, its probes, the part inside, the TLS connections that it has seen.
+Where none answers, the process is looked at alone, and that is said.
+
+{SELECTION_HELP}"))]
 pub struct ExplainArguments {
     /// The process id
     pub pid: u32,
-    /// Configuration file (TOML), for selection
+    /// Configuration file (TOML), for selection, and for the agent's address and token
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Judge as 'remora run' would with this rule; may be repeated
+    /// Address of the running agent that is asked, where it serves /metrics, or 'off' [default: metrics.listen of the configuration, else 127.0.0.1:7655]
+    #[arg(long, value_name = "ADDRESS")]
+    pub agent: Option<String>,
+    /// Judge as 'remora run' would with this rule, and ask no agent; may be repeated
     #[arg(long, value_name = "RULE")]
     pub select: Vec<String>,
     /// Likewise

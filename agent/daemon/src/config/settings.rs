@@ -78,6 +78,17 @@ pub struct Metrics {
     pub token: Option<String>,
 }
 
+impl Metrics {
+    /// Returns where a running agent is asked; none if it is not. A token that cannot be read is left out.
+    ///
+    /// # Errors
+    /// The flag or the file names no address.
+    pub fn to_ask(flag: Option<&str>, file: &File) -> Result<Option<Self>, Error> {
+        let token = || read_token(file.metrics.token_file.as_deref()?).ok();
+        Ok(metrics_address(flag, file, "agent")?.map(|address| Self { address, token: token() }))
+    }
+}
+
 /// The agent's own log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogSettings {
@@ -270,18 +281,23 @@ fn attach(arguments: &RunArguments, file: &File) -> Result<Platforms, Error> {
 }
 
 fn metrics(flag: Option<&str>, file: &File) -> Result<Option<Metrics>, Error> {
-    let address = match flag.or(file.metrics.listen.as_deref()) {
-        Some("off") => return Ok(None),
-        Some(text) => text
-            .parse()
-            .map_err(|_| value("metrics listen", text, "an address such as 127.0.0.1:7655, or off"))?,
-        None => DEFAULT_METRICS,
-    };
+    let Some(address) = metrics_address(flag, file, "metrics listen")? else { return Ok(None) };
     let token = file.metrics.token_file.as_deref().map(read_token).transpose()?;
     if !address.ip().is_loopback() && token.is_none() {
         return Err(Error::OpenMetrics { address });
     }
     Ok(Some(Metrics { address, token }))
+}
+
+fn metrics_address(flag: Option<&str>, file: &File, name: &str) -> Result<Option<SocketAddr>, Error> {
+    match flag.or(file.metrics.listen.as_deref()) {
+        Some("off") => Ok(None),
+        Some(text) => {
+            let address = text.parse();
+            address.map(Some).map_err(|_| value(name, text, "an address such as 127.0.0.1:7655, or off"))
+        }
+        None => Ok(Some(DEFAULT_METRICS)),
+    }
 }
 
 fn read_token(path: &Path) -> Result<String, Error> {

@@ -40,9 +40,7 @@ impl Inspector {
 
     /// Returns what `/proc` says of a process; none if it is gone or a kernel thread.
     pub(super) fn inspect(&mut self, tgid: u32) -> Option<Process> {
-        let stat = procfs::process::Process::new(i32::try_from(tgid).ok()?)
-            .and_then(|process| process.stat())
-            .ok()?;
+        let stat = stat(tgid)?;
         let arguments = read_proc(&format!("/proc/{tgid}/cmdline"), MAX_COMMAND_LINE_BYTES)?;
         let executable = executable(tgid);
         if arguments.is_empty() && executable.is_none() {
@@ -170,6 +168,16 @@ impl Found {
             programs: 0,
         }
     }
+}
+
+/// Returns the start of a process in clock ticks since boot; none if there is no such process.
+pub(super) fn started_at_ticks(tgid: u32) -> Option<u64> {
+    stat(tgid).map(|stat| stat.starttime)
+}
+
+fn stat(tgid: u32) -> Option<procfs::process::Stat> {
+    let process = procfs::process::Process::new(i32::try_from(tgid).ok()?);
+    process.and_then(|process| process.stat()).ok()
 }
 
 /// Returns the process's id in its own namespace, where it has one (the last field of `NSpid`).

@@ -2,9 +2,10 @@
 
 use super::probes::Probe;
 use super::process::Runtime;
+use crate::health::Question;
 
 /// Something that the kernel side saw of a process. The process may be gone when it is read.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Notice {
     /// It began to run a program.
     Started {
@@ -52,6 +53,8 @@ pub enum Notice {
         /// The thread's pointer (`fs`).
         thread_pointer: u64,
     },
+    /// Somebody asks what is known of it.
+    Asked(Box<Question>),
 }
 
 impl Notice {
@@ -65,6 +68,7 @@ impl Notice {
             | Notice::Mapped { tgid, .. }
             | Notice::Tasking { tgid, .. } => *tgid,
             Notice::Forked { child, .. } => *child,
+            Notice::Asked(question) => question.known.pid,
         }
     }
 }

@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 use std::{fmt, fs};
 
-use super::inspect::{Hint, Inspector, namespace_pid};
+use super::inspect::{Hint, Inspector, namespace_pid, started_at_ticks};
 use super::libraries::Libraries;
 use super::notice::{Notice, Verdict};
 use super::probes::{Probe, Probes, Purpose};
@@ -17,7 +17,7 @@ use super::selection::{Decision, Selection, Surroundings};
 use super::sockets::Snapshot;
 use super::table::Processes;
 use super::waiting;
-use crate::health::{Counter, Ledger};
+use crate::health::{Counter, Known, Ledger, ProbedFile};
 
 /// How often dead processes are forgotten and, where rules are about ports, the living judged again.
 const TICK: Duration = Duration::from_secs(2);
@@ -48,6 +48,8 @@ pub trait ProbeAttacher: Send {
     fn fork(&mut self, parent: u32, child: u32);
     /// A process has ended, or runs another program.
     fn leave(&mut self, tgid: u32);
+    /// Returns the files that a process has mapped and that are probed.
+    fn probed(&self, tgid: u32) -> Vec<ProbedFile>;
     /// Some seconds have passed.
     fn tidy(&mut self);
 }
@@ -63,6 +65,10 @@ impl ProbeAttacher for Unattached {
     fn fork(&mut self, _parent: u32, _child: u32) {}
 
     fn leave(&mut self, _tgid: u32) {}
+
+    fn probed(&self, _tgid: u32) -> Vec<ProbedFile> {
+        Vec::new()
+    }
 
     fn tidy(&mut self) {}
 }
@@ -250,12 +256,31 @@ impl Discovery {
             }
             Notice::Seen { .. } => Ok(()),
             Notice::Tasking { tgid, thread_pointer } => self.find_contexts(tgid, thread_pointer, verdicts),
+            Notice::Asked(mut question) => {
+                let known = self.known(std::mem::take(&mut question.known));
+                question.answer(known);
+                Ok(())
+            }
             Notice::Exited { tgid } => {
                 self.processes.end(tgid, Instant::now());
                 self.forget(tgid);
                 Ok(())
             }
         }
+    }
+
+    /// Adds what is known here; none where there is no such process, or nothing was decided on it yet.
+    fn known(&self, known: Known) -> Option<Known> {
+        let process = self.processes.get(known.pid)?;
+        let decision = self.decisions.get(&known.pid)?;
+        Some(Known {
+            started_at_ticks: started_at_ticks(known.pid),
+            is_observed: decision.observe,
+            reason: decision.reason.clone(),
+            runtime: process.runtime.label().to_owned(),
+            probes: self.attacher.0.probed(known.pid),
+            ..known
+        })
     }
 
     fn forget(&mut self, tgid: u32) {

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::help;
 use super::ledger::{Kind, Sample};
 
 /// Returns the exposition of `samples`, which must be sorted by name.
@@ -14,6 +15,9 @@ pub(super) fn text(samples: &[Sample]) -> String {
                 Kind::Counter => "counter",
                 Kind::Gauge => "gauge",
             };
+            if let Some(help) = help::of(&sample.name) {
+                let _ = writeln!(text, "# HELP {} {help}", sample.name);
+            }
             let _ = writeln!(text, "# TYPE {} {kind}", sample.name);
             previous = &sample.name;
         }
@@ -54,10 +58,11 @@ mod tests {
         let samples = [
             Sample::counter("a_total", vec![("path", "C:\\\"x\"\n".into())], 3),
             Sample::counter("a_total", Vec::new(), 4),
-            Sample::gauge("b", Vec::new(), 0.5),
+            Sample::gauge("remora_agent_probes", Vec::new(), 0.5),
         ];
         let expected = "# TYPE a_total counter\na_total{path=\"C:\\\\\\\"x\\\"\\n\"} 3\na_total 4\n\
-                        # TYPE b gauge\nb 0.5\n";
+                        # HELP remora_agent_probes Places that are probed.\n\
+                        # TYPE remora_agent_probes gauge\nremora_agent_probes 0.5\n";
         assert_eq!(text(&samples), expected);
     }
 }

@@ -1,16 +1,17 @@
-//! `/metrics`, `/healthz` and `/readyz` over HTTP.
+//! `/metrics`, `/processes/PID`, `/healthz` and `/readyz` over HTTP.
 
 use std::net::SocketAddr;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::runtime;
 use tokio::sync::oneshot;
 
-use super::{Ledger, Readiness, prometheus};
+use super::questions::Unanswered;
+use super::{Ledger, Questions, Readiness, prometheus};
 
 /// Why the server could not start.
 #[derive(Debug, thiserror::Error)]
@@ -37,7 +38,7 @@ pub struct Server {
 
 impl Server {
     /// Returns a server that listens on `address` (port 0 takes a free one) on a thread of its own. With a `token`,
-    /// `/metrics` wants it as bearer; the other two say nothing that is secret.
+    /// `/metrics` and `/processes/PID` want it as bearer; the other two say nothing that is secret.
     ///
     /// # Errors
     /// The address is taken or not this host's, or no thread could be started.
@@ -46,6 +47,7 @@ impl Server {
         token: Option<String>,
         ledger: Ledger,
         readiness: Readiness,
+        questions: Questions,
     ) -> Result<Self, Error> {
         let listener =
             std::net::TcpListener::bind(address).map_err(|source| Error::Bind { address, source })?;
@@ -59,7 +61,7 @@ impl Server {
                     return;
                 };
                 tokio::select! {
-                    _ = axum::serve(listener, router(token, ledger, readiness)) => {}
+                    _ = axum::serve(listener, router(token, ledger, readiness, questions)) => {}
                     _ = stopped => {}
                 }
             });
@@ -75,18 +77,50 @@ impl Server {
     }
 }
 
-fn router(token: Option<String>, ledger: Ledger, readiness: Readiness) -> Router {
+fn router(token: Option<String>, ledger: Ledger, readiness: Readiness, questions: Questions) -> Router {
+    let wanted = token.map(|token| format!("Bearer {token}"));
     Router::new()
         .route("/metrics", get(metrics))
-        .with_state((ledger, token.map(|token| format!("Bearer {token}"))))
+        .with_state((ledger, wanted.clone()))
         .route("/healthz", get(async || "ok\n"))
+        .merge(Router::new().route("/processes/{pid}", get(process)).with_state((questions, wanted)))
         .merge(Router::new().route("/readyz", get(ready)).with_state(readiness))
 }
 
-async fn metrics(State((ledger, wanted)): State<(Ledger, Option<String>)>, headers: HeaderMap) -> Response {
+/// Returns a refusal unless the token was given that is wanted.
+fn refusal(wanted: Option<&str>, headers: &HeaderMap) -> Option<Response> {
     let given = headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes).unwrap_or_default();
-    if wanted.is_some_and(|wanted| !is_equal(wanted.as_bytes(), given)) {
-        return (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, "Bearer")]).into_response();
+    let is_refused = wanted.is_some_and(|wanted| !is_equal(wanted.as_bytes(), given));
+    is_refused.then(|| (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, "Bearer")]).into_response())
+}
+
+async fn process(
+    State((questions, wanted)): State<(Questions, Option<String>)>,
+    Path(pid): Path<u32>,
+    headers: HeaderMap,
+) -> Response {
+    if let Some(refusal) = refusal(wanted.as_deref(), &headers) {
+        return refusal;
+    }
+    let answer = match questions.ask(pid).await {
+        Ok(known) => serde_json::to_vec(&known),
+        Err(Unanswered::NoProcess) => {
+            return (StatusCode::NOT_FOUND, "the agent knows no such process\n").into_response();
+        }
+        Err(Unanswered::Busy) => {
+            return (StatusCode::SERVICE_UNAVAILABLE, "the agent begins, ends or is too busy\n")
+                .into_response();
+        }
+    };
+    match answer {
+        Ok(json) => ([(header::CONTENT_TYPE, "application/json")], json).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}
+
+async fn metrics(State((ledger, wanted)): State<(Ledger, Option<String>)>, headers: HeaderMap) -> Response {
+    if let Some(refusal) = refusal(wanted.as_deref(), &headers) {
+        return refusal;
     }
     let content_type = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
     (content_type, prometheus::text(&ledger.samples())).into_response()
@@ -109,7 +143,13 @@ mod tests {
     use std::io::{Read as _, Write as _};
     use std::net::TcpStream;
 
+    use super::super::Known;
     use super::*;
+
+    fn start(token: Option<&str>, ledger: Ledger, readiness: Readiness) -> Server {
+        let token = token.map(str::to_owned);
+        Server::start(([127, 0, 0, 1], 0).into(), token, ledger, readiness, Questions::default()).unwrap()
+    }
 
     fn get(address: SocketAddr, path: &str) -> String {
         get_with(address, path, "")
@@ -128,7 +168,7 @@ mod tests {
         let (ledger, readiness) = (Ledger::default(), Readiness::default());
         ledger.loss("kernel", "ring_full").add(5);
         readiness.fails("capture", "loading");
-        let server = Server::start(([127, 0, 0, 1], 0).into(), None, ledger, readiness.clone()).unwrap();
+        let server = start(None, ledger, readiness.clone());
         let expected = "remora_agent_losses_total{stage=\"kernel\",reason=\"ring_full\"} 5\n";
         assert!(get(server.address(), "/metrics").ends_with(expected));
         assert!(get(server.address(), "/healthz").starts_with("HTTP/1.1 200"));
@@ -139,22 +179,51 @@ mod tests {
 
     #[test]
     fn the_token_is_asked_for() {
-        let token = Some("s3cret".to_owned());
-        let server =
-            Server::start(([127, 0, 0, 1], 0).into(), token, Ledger::default(), Readiness::default())
-                .unwrap();
-        let status = |header| get_with(server.address(), "/metrics", header)[9..12].to_owned();
-        assert_eq!(status(""), "401");
-        assert_eq!(status("Authorization: Bearer s3creT\r\n"), "401");
-        assert_eq!(status("Authorization: Bearer s3cret\r\n"), "200");
+        let server = start(Some("s3cret"), Ledger::default(), Readiness::default());
+        for (path, allowed) in [("/metrics", "200"), ("/processes/1", "503")] {
+            let status = |header| get_with(server.address(), path, header)[9..12].to_owned();
+            assert_eq!(status(""), "401");
+            assert_eq!(status("Authorization: Bearer s3creT\r\n"), "401");
+            assert_eq!(status("Authorization: Bearer s3cret\r\n"), allowed);
+        }
         assert!(get(server.address(), "/readyz").starts_with("HTTP/1.1 200"));
+    }
+
+    #[test]
+    fn what_is_known_of_a_process_is_served_and_what_is_not_known_is_said() {
+        let questions = Questions::default();
+        let asked = questions.take();
+        let answering = std::thread::spawn(move || {
+            for question in asked {
+                let known = question.known.clone();
+                match known.pid {
+                    1 => question.answer(Some(Known { reason: "it is the first".to_owned(), ..known })),
+                    2 => question.answer(None),
+                    _ => return,
+                }
+            }
+        });
+        let address = ([127, 0, 0, 1], 0).into();
+        let server =
+            Server::start(address, None, Ledger::default(), Readiness::default(), questions).unwrap();
+        let answer = get(server.address(), "/processes/1");
+        let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+        let known: Known = serde_json::from_str(body).unwrap();
+        assert_eq!((known.pid, known.reason.as_str()), (1, "it is the first"));
+        assert!(get(server.address(), "/processes/2").starts_with("HTTP/1.1 404"));
+        assert!(get(server.address(), "/processes/all").starts_with("HTTP/1.1 400"));
+        assert!(get(server.address(), "/processes/3").starts_with("HTTP/1.1 503"), "not answered");
+        answering.join().unwrap();
+        assert!(get(server.address(), "/processes/1").starts_with("HTTP/1.1 503"), "nobody answers");
     }
 
     #[test]
     fn a_taken_port_is_named_in_the_error() {
         let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = taken.local_addr().unwrap();
-        let error = Server::start(address, None, Ledger::default(), Readiness::default()).unwrap_err();
+        let error =
+            Server::start(address, None, Ledger::default(), Readiness::default(), Questions::default())
+                .unwrap_err();
         assert!(error.to_string().starts_with(&format!("listen for metrics on {address}: ")), "{error}");
     }
 }

@@ -22,7 +22,7 @@ use rustix::fs::inotify;
 use super::runtime::program;
 use crate::capture::{Attachment, Prober, detach};
 use crate::discover::{FileIdentity, Probe, ProbeAttacher, ProbeUser, Purpose};
-use crate::health::{Counter, Ledger};
+use crate::health::{Counter, Ledger, ProbedFile};
 use delay::Delay;
 use users::Users;
 
@@ -69,6 +69,8 @@ struct Files {
 /// What is probed in one file.
 struct Probed {
     file: FileIdentity,
+    /// Where it was found first.
+    path: PathBuf,
     places: HashSet<(Purpose, u64)>,
     attachments: Vec<Attachment>,
 }
@@ -80,6 +82,17 @@ impl Files {
         self.watches.remove(&probed.file);
         self.places -= probed.places.len();
         probed.attachments
+    }
+
+    /// Returns what is probed in a file.
+    fn probed(&self, file: &FileIdentity) -> Option<ProbedFile> {
+        let probed = self.by_watch.get(self.watches.get(file)?)?;
+        let plaintext = probed.places.iter().filter(|(purpose, _)| purpose.is_of_tls()).count();
+        Some(ProbedFile {
+            path: probed.path.display().to_string(),
+            plaintext_places: plaintext,
+            parent_places: probed.places.len() - plaintext,
+        })
     }
 
     fn is_attached(&self, probe: &Probe) -> bool {
@@ -177,6 +190,14 @@ impl ProbeAttacher for Attached {
         self.users.leave(tgid, Instant::now());
     }
 
+    fn probed(&self, tgid: u32) -> Vec<ProbedFile> {
+        let files = lock(&self.files);
+        let mut probed: Vec<ProbedFile> =
+            self.users.files(tgid).filter_map(|file| files.probed(file)).collect();
+        probed.sort_unstable_by(|left, right| left.path.cmp(&right.path));
+        probed
+    }
+
     fn tidy(&mut self) {
         let unused = self.users.take_unused(Instant::now());
         if unused.is_empty() {
@@ -220,6 +241,7 @@ fn attach(prober: &Prober, files: &mut Files, probe: &Probe, offsets: &[u64]) ->
         .map_err(|error| error.to_string())?;
     let probed = files.by_watch.entry(watch).or_insert_with(|| Probed {
         file: probe.file,
+        path: std::fs::read_link(&probe.path).unwrap_or_else(|_| probe.path.clone()),
         places: HashSet::default(),
         attachments: Vec::new(),
     });

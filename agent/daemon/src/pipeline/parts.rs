@@ -5,7 +5,7 @@ use remora_engine::event::{ConnectionId, Endpoint, Event, EventKind, Opened};
 
 use crate::attach::{Attacher, Platform, Platforms};
 use crate::discover::Runtime;
-use crate::health::Ledger;
+use crate::health::{Ledger, Part, PartState};
 
 use super::runtime::{self, How};
 
@@ -13,18 +13,22 @@ use super::runtime::{self, How};
 #[derive(Debug)]
 pub(super) struct Parts {
     attacher: Attacher,
+    /// Whether parts inside JVMs tell what JSSE encrypts.
+    tells_jsse: bool,
     /// Processes that have a part, or may get one.
     processes: HashMap<u32, Candidate>,
     /// Ends of the agent's own connections that are observed.
     own: HashSet<ConnectionId>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Candidate {
     platform: Platform,
     /// How it is observed without a part.
     plain: How,
     is_attached: bool,
+    /// Why it has no part, if it was refused.
+    refusal: Option<String>,
 }
 
 impl Candidate {
@@ -37,6 +41,7 @@ impl Parts {
     pub(super) fn start(platforms: &Platforms, ledger: &Ledger) -> Self {
         Self {
             attacher: Attacher::start(platforms, ledger),
+            tells_jsse: platforms.tells_jsse(),
             processes: HashMap::default(),
             own: HashSet::default(),
         }
@@ -54,7 +59,7 @@ impl Parts {
         if !self.attacher.attach(tgid, platform) {
             return plain;
         }
-        let fresh = Candidate { platform, plain, is_attached: false };
+        let fresh = Candidate { platform, plain, is_attached: false, refusal: None };
         let candidate = self.processes.entry(tgid).or_insert(fresh);
         candidate.plain = plain;
         candidate.how()
@@ -65,6 +70,7 @@ impl Parts {
         while let Some(outcome) = self.attacher.poll_outcome() {
             if let Some(candidate) = self.processes.get_mut(&outcome.tgid) {
                 candidate.is_attached = outcome.is_attached;
+                candidate.refusal = outcome.refusal;
                 return Some((outcome.tgid, candidate.how()));
             }
         }
@@ -76,6 +82,18 @@ impl Parts {
         if let Some(candidate) = self.processes.remove(&tgid) {
             self.attacher.forget(tgid, candidate.platform);
         }
+    }
+
+    /// Returns what is known of the part of a process; none where it gets none.
+    pub(super) fn part(&self, tgid: u32) -> Option<Part> {
+        let candidate = self.processes.get(&tgid)?;
+        let state = match (&candidate.refusal, candidate.is_attached) {
+            (Some(refusal), _) => PartState::Refused(refusal.clone()),
+            (None, true) => PartState::Attached,
+            (None, false) => PartState::Outside,
+        };
+        let tells_tls = candidate.platform == Platform::Jvm && self.tells_jsse;
+        Some(Part { platform: candidate.platform.label().to_owned(), state, tells_tls })
     }
 
     /// Returns whether an event is about a connection of the agent's own, over which it attaches.

@@ -1,5 +1,7 @@
 //! Which processes are observed, as far as the capture thread has been told.
 
+use std::collections::BTreeMap;
+
 use foldhash::{HashMap, HashSet};
 
 /// How long an ended process is remembered: its last spans, and a verdict on it, may be under way.
@@ -19,6 +21,8 @@ pub(super) struct Roster {
     asked: HashMap<u32, u8>,
     /// Processes that have ended, and when that was noticed.
     gone: HashMap<u32, u64>,
+    /// Spans that were reported of each process, by protocol.
+    spans: HashMap<u32, BTreeMap<&'static str, u64>>,
 }
 
 impl Roster {
@@ -30,6 +34,7 @@ impl Roster {
             programs: HashMap::default(),
             asked: HashMap::default(),
             gone: HashMap::default(),
+            spans: HashMap::default(),
         }
     }
 
@@ -90,6 +95,7 @@ impl Roster {
         self.told.remove(&tgid);
         self.programs.remove(&tgid);
         self.asked.remove(&tgid);
+        self.spans.remove(&tgid);
     }
 
     /// Returns whether there is a verdict on the process's present program.
@@ -124,6 +130,20 @@ impl Roster {
         self.verdicts.get(&tgid) == Some(&false)
     }
 
+    /// Counts a span of a process that is reported.
+    pub(super) fn count(&mut self, tgid: u32, protocol: &'static str) {
+        // Of a process that was forgotten since, nobody will ask.
+        if self.verdicts.contains_key(&tgid) {
+            *self.spans.entry(tgid).or_default().entry(protocol).or_default() += 1;
+        }
+    }
+
+    /// Returns the spans that were reported of a process, by protocol.
+    pub(super) fn spans(&self, tgid: u32) -> BTreeMap<String, u64> {
+        let spans = self.spans.get(&tgid).into_iter().flatten();
+        spans.map(|(protocol, count)| ((*protocol).to_owned(), *count)).collect()
+    }
+
     /// Returns whether the process's spans are to be reported.
     pub(super) fn is_reported(&self, tgid: u32) -> bool {
         self.verdicts.get(&tgid).copied().unwrap_or(self.reports_unjudged)
@@ -150,12 +170,15 @@ mod tests {
         assert!(!roster.judge(1, 0, false), "that was about its parent's program");
         assert!(!roster.is_judged(1));
         assert!(roster.judge(1, 1, true));
+        roster.count(1, "http");
+        roster.count(2, "http");
+        assert_eq!(roster.spans(1), BTreeMap::from([("http".to_owned(), 1)]));
         roster.end(1, 7);
         assert!(roster.is_new(1), "a process whose beginning was not told");
         assert!(!roster.is_judged(1));
         roster.end(1, 8);
         roster.end(3, 8 + MOURNING_NS);
         assert_eq!(roster.gone.len(), 1);
-        assert!(roster.programs.is_empty() && roster.verdicts.is_empty());
+        assert!(roster.programs.is_empty() && roster.verdicts.is_empty() && roster.spans.is_empty());
     }
 }

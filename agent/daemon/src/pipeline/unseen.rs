@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use foldhash::HashMap;
-use remora_engine::{UnseenCounts, UnseenTls};
+use remora_engine::{TlsCounts, TlsKind};
 
 use crate::discover::Processes;
 use crate::health::{Labels, Sample};
@@ -21,11 +21,11 @@ impl Coverage {
     /// Returns the connections and their bytes on the wire, one sample for all processes of a name.
     pub(super) fn samples(
         &mut self,
-        unseen: Vec<(UnseenTls, UnseenCounts)>,
+        unseen: Vec<(TlsKind, TlsCounts)>,
         processes: &Processes,
     ) -> Vec<Sample> {
         let mut counts: BTreeMap<(Labels, Option<&str>), u64> = BTreeMap::new();
-        for (kind, UnseenCounts { connections, bytes: [sent, received] }) in unseen {
+        for (kind, TlsCounts { connections, bytes: [sent, received] }) in unseen {
             let labels: Labels = vec![
                 ("process", self.name(kind.tgid, processes).into()),
                 ("server", kind.server.into()),
@@ -72,14 +72,14 @@ mod tests {
             processes.insert(Process { tgid, service_name: "cart".to_owned(), ..Process::default() });
         }
         let unseen = |tgid| {
-            let kind = UnseenTls {
+            let kind = TlsKind {
                 tgid,
                 server: "api.example".to_owned(),
                 version: "1.3",
                 protocols: "h2".to_owned(),
                 reason: "library_not_seen",
             };
-            (kind, UnseenCounts { connections: 2, bytes: [10, 20] })
+            (kind, TlsCounts { connections: 2, bytes: [10, 20] })
         };
         let samples = Coverage::default().samples(vec![unseen(7), unseen(8), unseen(9)], &processes);
         let values: Vec<_> = samples

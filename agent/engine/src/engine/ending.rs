@@ -111,7 +111,7 @@ impl Engine {
     fn remove(&mut self, id: ConnectionId) {
         if let Some(connection) = self.connections.remove(&id) {
             self.held_bytes -= connection.weight.held_bytes();
-            self.end_unseen(&connection);
+            self.end_tls(&connection);
             for object in connection.tls.iter().flat_map(|tls| tls.objects()) {
                 self.joins.part(object, id);
             }

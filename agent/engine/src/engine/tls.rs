@@ -10,7 +10,7 @@ use crate::mix::mix;
 use crate::protocol::Request;
 use crate::semconv::{self, Value};
 use crate::session::{Outcome, Session};
-use crate::tls::{Begins, Conversation, Told, UnseenCounts, UnseenTls, Waits, begins};
+use crate::tls::{Begins, Conversation, TlsCounts, TlsKind, Told, Waits, begins};
 
 /// Why a connection of which only ciphertext is seen is ignored.
 const UNSEEN: &str = "tls_unseen";
@@ -310,11 +310,27 @@ impl Engine {
                     }
                 }
             }
-            _ if self.greetings.len() < MAX_GREETINGS => {
+            _ => {
+                self.make_room_for_greeting();
                 self.greetings.insert(key, (id, direction));
             }
-            // Those that were not passed on by now will hardly be.
-            _ => self.greetings = std::iter::once((key, (id, direction))).collect(),
+        }
+    }
+
+    /// Forgets hellos when they are too many: those that were answered have been passed on by now, or will not be.
+    fn make_room_for_greeting(&mut self) {
+        if self.greetings.len() < MAX_GREETINGS {
+            return;
+        }
+        let connections = &self.connections;
+        self.greetings.retain(|_, (id, _)| {
+            let tls = connections.get(id).and_then(|connection| connection.tls.as_ref());
+            tls.is_some_and(|tls| !tls.has_application_data())
+        });
+        // To look again for each one more would cost too much.
+        if self.greetings.len() > MAX_GREETINGS / 2 {
+            self.greetings_dropped += self.greetings.len() as u64;
+            self.greetings.clear();
         }
     }
 
@@ -349,18 +365,29 @@ impl Engine {
     /// Returns the connections that carry TLS of which no plaintext was seen, those that have ended too: by process, server,
     /// version, protocols and reason, and sorted.
     #[must_use]
-    pub fn unseen_tls(&self) -> Vec<(UnseenTls, UnseenCounts)> {
-        self.unseen.with(self.connections.values().filter_map(|connection| self.unseen_of(connection)))
+    pub fn unseen_tls(&self) -> Vec<(TlsKind, TlsCounts)> {
+        let is_unseen = |tls: &Conversation| !tls.is_visible();
+        let living =
+            self.connections.values().filter(|connection| connection.tls.as_deref().is_some_and(is_unseen));
+        self.unseen.with(living.filter_map(|connection| self.kind_of_tls(connection)))
     }
 
-    fn unseen_of(&self, connection: &Connection) -> Option<(UnseenTls, UnseenCounts)> {
+    /// Returns the connections of a process that carry TLS, whether plaintext of them was seen or not, those that have ended
+    /// too: by server, version, protocols and reason, and sorted. It looks at every connection that lives.
+    #[must_use]
+    pub fn tls_of(&self, tgid: u32) -> Vec<(TlsKind, TlsCounts)> {
+        let living = self.connections.values().filter(|connection| connection.user == tgid);
+        self.unseen.of_process(tgid, living.filter_map(|connection| self.kind_of_tls(connection)))
+    }
+
+    fn kind_of_tls(&self, connection: &Connection) -> Option<(TlsKind, TlsCounts)> {
         let Connection { opened, user, tls, .. } = connection;
-        tls.as_ref()?.unseen(*user, || server(opened), self.unseen.reason(*user))
+        tls.as_ref()?.kind(*user, || server(opened), self.unseen.reason(*user))
     }
 
-    /// Counts a connection that ends if it carried TLS of which no plaintext was seen.
-    pub(super) fn end_unseen(&mut self, connection: &Connection) {
-        if let Some((kind, counts)) = self.unseen_of(connection) {
+    /// Counts a connection that ends if it carried TLS.
+    pub(super) fn end_tls(&mut self, connection: &Connection) {
+        if let Some((kind, counts)) = self.kind_of_tls(connection) {
             self.unseen.end(kind, counts);
         }
     }

@@ -6,7 +6,7 @@ use super::hello::Hello;
 use super::places::Places;
 use super::reads::Reads;
 use super::records::{BEGINNING_BYTES, Beginning, Found, HEADER_BYTES, Header, Records, is_chain, kind};
-use super::unseen::{UnseenCounts, UnseenTls, reason};
+use super::unseen::{TlsCounts, TlsKind, reason};
 use super::version;
 use super::writes::{Measure, PADDING_BYTES, Writes, Written};
 use crate::connection::{Chunk, Stream};
@@ -214,27 +214,27 @@ impl Conversation {
         }
     }
 
-    /// Returns what is known of it if it has carried something of which nothing was seen.
-    pub(crate) fn unseen(
+    /// Returns what is known of it if it has carried something: with the reason why, if nothing of that was seen.
+    pub(crate) fn kind(
         &self,
         tgid: u32,
         server: impl FnOnce() -> String,
         reason: &'static str,
-    ) -> Option<(UnseenTls, UnseenCounts)> {
-        if self.has_plaintext || !self.has_application_data() {
+    ) -> Option<(TlsKind, TlsCounts)> {
+        if !self.has_plaintext && !self.has_application_data() {
             return None;
         }
         let asked = self.client.as_ref().and_then(|client| client.server_name.clone());
         let chosen =
             [&self.server, &self.client].into_iter().flatten().map(|hello| hello.protocols.join(","));
-        let kind = UnseenTls {
+        let kind = TlsKind {
             tgid,
             server: asked.unwrap_or_else(server),
             version: self.server.as_ref().and_then(|hello| version_name(hello.version?)).unwrap_or_default(),
             protocols: chosen.into_iter().find(|names| !names.is_empty()).unwrap_or_default(),
-            reason: self.reason().unwrap_or(reason),
+            reason: if self.has_plaintext { "" } else { self.reason().unwrap_or(reason) },
         };
-        Some((kind, UnseenCounts { connections: 1, bytes: self.moved }))
+        Some((kind, TlsCounts { connections: 1, bytes: self.moved }))
     }
 
     /// Returns why nothing was seen of it, where that is not for want of a library.
@@ -568,7 +568,7 @@ impl Conversation {
         attributes
     }
 
-    fn has_application_data(&self) -> bool {
+    pub(crate) fn has_application_data(&self) -> bool {
         [&self.egress, &self.ingress].iter().all(|half| half.records.count() > 0)
     }
 

@@ -13,7 +13,7 @@ use remora_engine::event::{
 };
 use remora_engine::protocol::Side;
 use remora_engine::span::Span;
-use remora_engine::{Engine, Settings, UnseenCounts, UnseenTls};
+use remora_engine::{Engine, Settings, TlsCounts, TlsKind};
 
 /// Longest plaintext of a record, and by how much a record of TLS 1.3 is longer.
 const MAX_PLAINTEXT_BYTES: usize = 1 << 14;
@@ -167,8 +167,13 @@ impl World {
     }
 
     /// What a side has not seen.
-    pub fn unseen(&self, side: Side) -> Vec<(UnseenTls, UnseenCounts)> {
+    pub fn unseen(&self, side: Side) -> Vec<(TlsKind, TlsCounts)> {
         self.ends[side as usize].engine.unseen_tls()
+    }
+
+    /// All that a side knows of its connections.
+    pub fn connections(&self, side: Side) -> Vec<(TlsKind, TlsCounts)> {
+        self.ends[side as usize].engine.tls_of(1 + side as u32)
     }
 
     /// What a side says from now on is encrypted by another object, while the one before is still there: something between

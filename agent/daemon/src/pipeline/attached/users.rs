@@ -25,6 +25,11 @@ impl Users {
         }
     }
 
+    /// Returns the files that a process has mapped.
+    pub(super) fn files(&self, tgid: u32) -> impl Iterator<Item = &FileIdentity> {
+        self.files.get(&ProbeUser::Process(tgid)).into_iter().flatten()
+    }
+
     /// A child has mapped what its parent had.
     pub(super) fn fork(&mut self, parent: u32, child: u32) {
         let Some(files) = self.files.get(&ProbeUser::Process(parent)).cloned() else { return };

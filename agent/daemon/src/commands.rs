@@ -39,6 +39,7 @@ fn shared() -> pipeline::Shared {
         processes: Processes::default(),
         ledger: Ledger::default(),
         readiness: Readiness::default(),
+        cluster: None,
     };
     shared.readiness.fails(CAPTURE, "the programs are being loaded");
     shared

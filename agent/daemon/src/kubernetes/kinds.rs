@@ -222,3 +222,101 @@ fn joined(metadata: &ObjectMeta) -> String {
 fn names(metadata: ObjectMeta) -> (String, String) {
     (metadata.namespace.unwrap_or_default(), metadata.name.unwrap_or_default())
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::table::Cluster;
+    use super::*;
+
+    fn cluster() -> Cluster {
+        let settings = Settings {
+            kubeconfig: None,
+            node: "n1".to_owned(),
+            cluster_name: None,
+            labels: Vec::new(),
+            annotations: Vec::new(),
+            well_known_labels: true,
+        };
+        let cluster = Cluster::new(settings);
+        let metadata = |name: &str| json!({"namespace": "shop", "name": name, "uid": name});
+        cluster.learn::<ServiceObject>(
+            json!({"metadata": metadata("cart"), "spec": {"clusterIPs": ["10.96.0.9"]}}),
+        );
+        cluster
+            .learn::<ServiceObject>(json!({"metadata": metadata("all"), "spec": {"clusterIPs": ["None"]}}));
+        cluster.learn::<NodeObject>(json!({"metadata": {"name": "n1"}, "spec": {},
+            "status": {"addresses": [{"type": "InternalIP", "address": "192.168.7.1"}, {"type": "Hostname", "address": "n1"}]}}));
+        for service in ["cart", "all"] {
+            cluster.learn::<EndpointSlice>(json!({
+                "addressType": "IPv4",
+                "metadata": {"namespace": "shop", "name": format!("{service}-x"), "labels": {SERVICE_NAME: service}},
+                "endpoints": [
+                    {"addresses": ["10.244.0.7"], "nodeName": "n1", "targetRef": {"kind": "Pod", "namespace": "shop", "name": "cart-1"}},
+                    {"addresses": ["192.168.7.1"], "nodeName": "n1", "targetRef": {"kind": "Pod", "namespace": "shop", "name": "host-1"}},
+                ],
+            }));
+        }
+        cluster
+    }
+
+    fn peer(cluster: &Cluster, address: &str) -> Option<String> {
+        cluster.peer(address.parse().unwrap(), 1).map(|peer| peer.name().to_owned())
+    }
+
+    #[test]
+    fn addresses_have_names() {
+        let cluster = cluster();
+        assert_eq!(peer(&cluster, "10.96.0.9").as_deref(), Some("cart"));
+        assert_eq!(peer(&cluster, "10.244.0.7").as_deref(), Some("cart"));
+        assert_eq!(
+            peer(&cluster, "192.168.7.1").as_deref(),
+            Some("n1"),
+            "pods on the host's network share it"
+        );
+        assert_eq!(peer(&cluster, "10.96.0.10"), None);
+    }
+
+    #[test]
+    fn what_is_gone_is_nowhere() {
+        let cluster = cluster();
+        cluster.change(|tables| {
+            EndpointSlice::remove(tables, "shop/cart-x");
+            EndpointSlice::remove(tables, "shop/all-x");
+            ServiceObject::remove(tables, "shop/cart");
+            NodeObject::remove(tables, "/n1");
+        });
+        assert_eq!(cluster.counts(), (0, 0, 0));
+        assert_eq!(cluster.named("cart.shop.svc", None), None);
+        assert!(cluster.read().services.is_empty());
+    }
+
+    #[test]
+    fn a_job_has_its_cron_job_for_a_while_after_its_end() {
+        let cluster = cluster();
+        let owner = |kind: &str, group: &str, uid: &str| json!([{"kind": kind, "apiVersion": group, "name": "nightly", "uid": uid, "controller": true}]);
+        cluster.learn::<PartialObjectMeta<Job>>(json!({"metadata": {"name": "nightly-1", "uid": "j",
+            "ownerReferences": owner("CronJob", "batch/v1", "c")}}));
+        cluster.learn::<PodObject>(json!({"metadata": {"name": "p", "uid": "u", "namespace": "shop",
+            "ownerReferences": owner("Job", "batch/v1", "j")}, "spec": {"nodeName": "n1"}}));
+        let cron_job = || cluster.placement(None, Some("u")).unwrap().cron_job.map(|owner| owner.name);
+        assert_eq!(cron_job().as_deref(), Some("nightly"));
+        cluster.change(|tables| PartialObjectMeta::<Job>::remove(tables, "j"));
+        assert_eq!(cron_job().as_deref(), Some("nightly"));
+        cluster.change(|tables| tables.expire(Instant::now() + super::super::LINGER));
+        assert_eq!(cron_job(), None);
+    }
+
+    #[test]
+    fn a_pod_is_waited_for_once() {
+        use std::time::Duration;
+        let (cluster, now) = (cluster(), Instant::now());
+        assert!(!cluster.awaits(Some("c"), None, now), "it is in no pod");
+        assert!(cluster.awaits(None, Some("u"), now));
+        assert!(cluster.awaits(None, Some("u"), now + Duration::from_secs(2)));
+        assert!(!cluster.awaits(None, Some("u"), now + Duration::from_secs(4)));
+        cluster.learn::<PodObject>(json!({"metadata": {"name": "p", "uid": "u"}, "spec": {}}));
+        assert!(!cluster.awaits(None, Some("u"), now));
+    }
+}

@@ -239,3 +239,6 @@ fn is_match(pattern: &str, key: &str) -> bool {
         Some((start, end)) => key.strip_prefix(start).is_some_and(|rest| rest.ends_with(end)),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -74,6 +74,26 @@ impl Cluster {
         }))
     }
 
+    /// Returns tables that know these pods.
+    #[cfg(test)]
+    pub(crate) fn knowing(settings: Settings, pods: Vec<serde_json::Value>) -> Self {
+        let cluster = Self::new(settings);
+        for pod in pods {
+            cluster.learn::<super::objects::PodObject>(pod);
+        }
+        cluster
+    }
+
+    /// Takes one object as the API server sends it.
+    #[cfg(test)]
+    pub(super) fn learn<K: super::kinds::Kind + serde::de::DeserializeOwned>(
+        &self,
+        object: serde_json::Value,
+    ) {
+        let object: K = serde_json::from_value(object).expect("it is one of its kind");
+        self.change(|tables| object.apply(tables, self.settings(), 0));
+    }
+
     /// Returns what was asked for.
     #[must_use]
     pub fn settings(&self) -> &Settings {
@@ -105,11 +125,10 @@ impl Cluster {
     #[must_use]
     pub fn awaits(&self, container_id: Option<&str>, pod_uid: Option<&str>, now: Instant) -> bool {
         let Some(uid) = pod_uid else { return false };
-        let mut awaited = self.0.awaited.lock().unwrap_or_else(PoisonError::into_inner);
         if self.read().pods.find(container_id, pod_uid).is_some() {
-            awaited.remove(uid);
             return false;
         }
+        let mut awaited = self.0.awaited.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(&since) = awaited.get(uid) {
             return now.saturating_duration_since(since) < PATIENCE;
         }

@@ -132,8 +132,8 @@ pub struct RunArguments {
     /// How to reach the API server, instead of the service account
     #[arg(long, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
-    /// Name of this node in the cluster [default: the name of the host]
-    #[arg(long, value_name = "NAME", env = "NODE_NAME")]
+    /// Name of this node in the cluster [default: NODE_NAME, else the name of the host]
+    #[arg(long, value_name = "NAME")]
     pub node: Option<String>,
     /// Name of the cluster, for k8s.cluster.name
     #[arg(long, value_name = "NAME")]

@@ -126,7 +126,7 @@ impl Settings {
             export: Some(export),
             propagation: propagation(arguments, file)?,
             attach: attach(arguments, file)?,
-            kubernetes: kubernetes(arguments, file)?,
+            kubernetes: kubernetes(arguments, environment, file)?,
         })
     }
 
@@ -274,7 +274,11 @@ fn attach(arguments: &RunArguments, file: &File) -> Result<Platforms, Error> {
     }
 }
 
-fn kubernetes(arguments: &RunArguments, file: &File) -> Result<Option<kubernetes::Settings>, Error> {
+fn kubernetes(
+    arguments: &RunArguments,
+    environment: &Environment<'_>,
+    file: &File,
+) -> Result<Option<kubernetes::Settings>, Error> {
     let written = &file.kubernetes;
     let follow = match (arguments.kubernetes, &written.follow) {
         (Some(follow), _) => follow,
@@ -288,7 +292,8 @@ fn kubernetes(arguments: &RunArguments, file: &File) -> Result<Option<kubernetes
         Kubernetes::On => true,
         Kubernetes::Off => false,
     };
-    let node = arguments.node.clone().or_else(|| written.node.clone());
+    let node = arguments.node.clone().or_else(|| environment.get("NODE_NAME"));
+    let node = node.or_else(|| written.node.clone());
     let host = || rustix::system::uname().nodename().to_string_lossy().into_owned();
     Ok(is_on.then(|| kubernetes::Settings {
         kubeconfig,

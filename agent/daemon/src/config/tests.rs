@@ -157,6 +157,24 @@ fn nothing_is_attached_unless_somebody_said_so() {
 }
 
 #[test]
+fn a_cluster_is_followed_where_there_is_one() {
+    let followed = |words: &str, variables: &[(&str, &str)], file: &str| {
+        settings(words, variables, file).unwrap().kubernetes
+    };
+    assert_eq!(followed("", &[], ""), None);
+    assert_eq!(followed("--kubernetes off --kubeconfig /k", &[], ""), None);
+    let file =
+        "[kubernetes]\nnode = \"c\"\nkubeconfig = \"/k\"\ncluster_name = \"east\"\nlabels = [\"team\"]";
+    let node = |words: &str, variables: &[(&str, &str)]| followed(words, variables, file).unwrap().node;
+    assert_eq!(node("--node a", &[("NODE_NAME", "b")]), "a");
+    assert_eq!(node("", &[("NODE_NAME", "b")]), "b");
+    assert_eq!(node("", &[]), "c");
+    let settings = followed("--kubernetes on", &[], file).unwrap();
+    assert_eq!((settings.cluster_name.as_deref(), settings.labels.len()), (Some("east"), 1));
+    assert!(settings.well_known_labels);
+}
+
+#[test]
 fn flags_replace_the_rules_of_the_file() {
     let settings =
         settings("--select pid=1", &[], "select = [\"port=80\"]\nexclude = [\"port=81\"]").unwrap();

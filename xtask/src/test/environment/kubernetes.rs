@@ -20,7 +20,11 @@ pub(crate) fn install() -> Result<()> {
         let version = version.map(|package| format!("-X {package}/version.gitVersion={VERSION}"));
         let mut build = shell::program(go_program()?);
         // Nobody debugs it, and what a debugger needs takes long.
-        build.current_dir(&app).env("CGO_ENABLED", "0").args(["build", "-trimpath", "-gcflags=all=-dwarf=false"]);
+        build.current_dir(&app).env("CGO_ENABLED", "0").args([
+            "build",
+            "-trimpath",
+            "-gcflags=all=-dwarf=false",
+        ]);
         build.arg(format!("-ldflags=-s -w {}", version.join(" "))).arg("-o").arg(folder.join("kubernetes"));
         shell::run("build etcd and kube-apiserver", "it needs access to a Go module proxy", build.arg("."))
     })

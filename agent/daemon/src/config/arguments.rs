@@ -48,7 +48,7 @@ pub struct LogArguments {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Trace this host and export spans over OTLP
-    Run(RunArguments),
+    Run(Box<RunArguments>),
     /// Run a command, trace it and its children, and print its requests as trees
     Trace(TraceArguments),
     /// Show this host's requests, services and errors, live

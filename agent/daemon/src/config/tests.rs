@@ -13,7 +13,7 @@ fn arguments(words: &str) -> RunArguments {
     let line =
         CommandLine::try_parse_from(["remora", "run"].into_iter().chain(words.split_whitespace())).unwrap();
     match line.command {
-        Command::Run(arguments) => arguments,
+        Command::Run(arguments) => *arguments,
         other => panic!("{other:?}"),
     }
 }

@@ -145,7 +145,7 @@ impl Peers {
         let claims = self.by_address.get(&address.to_canonical())?;
         let node = claims.iter().find(|claim| matches!(claim.peer.target, Target::Node { .. }));
         if let Some(node) = node {
-            return Some((*node.peer).clone()).filter(|_| node.since_ns <= began_ns);
+            return (node.since_ns <= began_ns).then(|| (*node.peer).clone());
         }
         let holders: BTreeSet<_> = claims.iter().map(|claim| holder(&claim.peer)).collect();
         let is_old = claims.iter().any(|claim| claim.since_ns <= began_ns);

@@ -37,6 +37,8 @@ enum Suite {
     Propagation,
     /// The bridge's API over HTTP
     Api,
+    /// What a cluster says, from a real API server
+    Kubernetes,
     /// Borders and house rules
     Tidy,
 }
@@ -50,7 +52,7 @@ impl Suite {
             Suite::System => Some("system"),
             Suite::Propagation => Some("propagation"),
             Suite::Api => Some("api"),
-            Suite::Unit | Suite::Tidy => None,
+            Suite::Unit | Suite::Kubernetes | Suite::Tidy => None,
         }
     }
 }
@@ -84,6 +86,9 @@ pub(crate) fn run(test: &Test) -> Result<()> {
     if !targets.is_empty() {
         note("suites in tests/", against_the_host(&targets, &test.filter));
     }
+    if has(Suite::Kubernetes) {
+        note("kubernetes", kubernetes(&test.filter));
+    }
     if !failed.is_empty() {
         bail!("tests failed: {}", failed.join(", "));
     }
@@ -106,6 +111,16 @@ fn unit(filter: &[String]) -> Result<()> {
     let mut command = shell::cargo("test");
     command.args(["--package", "remora-tests", "--lib", "--bin", "lab", "--no-fail-fast"]);
     run_tests("run the tests of the suites' parts", &mut command, filter)
+}
+
+/// The agent's tables against a control plane without nodes.
+fn kubernetes(filter: &[String]) -> Result<()> {
+    environment::kubernetes::install()?;
+    let mut command = shell::cargo("test");
+    command.args(["--package", "remora", "--test", "kubernetes"]);
+    let mut filter = filter.to_owned();
+    filter.extend(["--include-ignored".to_owned(), "--nocapture".to_owned()]);
+    run_tests("follow a real API server", &mut command, &filter)
 }
 
 fn tidy(filter: &[String]) -> Result<()> {

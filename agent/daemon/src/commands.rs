@@ -40,6 +40,7 @@ fn shared() -> pipeline::Shared {
         ledger: Ledger::default(),
         readiness: Readiness::default(),
         questions: Questions::default(),
+        cluster: None,
     };
     shared.readiness.fails(CAPTURE, "the programs are being loaded");
     shared

@@ -14,6 +14,7 @@ pub mod discover;
 pub mod enrich;
 pub mod export;
 pub mod health;
+pub mod kubernetes;
 pub mod stop;
 
 mod percent;

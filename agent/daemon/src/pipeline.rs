@@ -42,6 +42,7 @@ use crate::capture::{
 use crate::discover::{Discovery, Notice, Processes, Selection, Verdict};
 use crate::enrich::{ClockAnchor, Enricher, ResourceSpan};
 use crate::health::{Counter, Ledger, Question, Questions, Readiness, Sample};
+use crate::kubernetes::Cluster;
 use crate::propagate::{self, Mechanisms, Servers};
 use attached::Attached;
 use handovers::LostHandovers;
@@ -101,6 +102,8 @@ pub struct Shared {
     pub readiness: Readiness,
     /// What is asked about processes.
     pub questions: Questions,
+    /// What the API server of a cluster tells, where it is followed.
+    pub cluster: Option<Cluster>,
 }
 
 /// Observes the host until `stop` is set, handing every span to `sink`, which must not wait.
@@ -139,7 +142,8 @@ pub fn run(
                 is_tls_off: !settings.tls,
                 ..settings.engine
             }),
-            enricher: Enricher::new(shared.processes.clone(), ClockAnchor::measure(), &shared.ledger),
+            enricher: Enricher::new(shared.processes.clone(), ClockAnchor::measure(), &shared.ledger)
+                .with_cluster(shared.cluster.clone(), &shared.ledger),
             notices_refused: shared.ledger.loss("capture", "notice_queue_full"),
             unselected: shared.ledger.counter("remora_agent_spans_unselected_total"),
             parts: Parts::start(&settings.attach, &shared.ledger),
@@ -372,9 +376,7 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
             self.capture.apply(command);
         }
         let now_ns = now_ns();
-        while let Some(span) =
-            self.unnamed.pop(now_ns, |tgid, programs| is_known(&self.processes, &self.roster, tgid, programs))
-        {
+        while let Some(span) = self.next_named(now_ns) {
             self.report(span);
         }
         while let Some(span) = self.engine.poll_span() {
@@ -384,12 +386,20 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
                 writing.note_server(server, now_ns);
             }
             let programs = self.roster.programs(span.tgid);
-            if is_known(&self.processes, &self.roster, span.tgid, programs) {
+            let is_known = is_known(&self.processes, &self.roster, span.tgid, programs);
+            if is_known && !self.enricher.awaits(span.tgid) {
                 self.report(span);
             } else if let Some(oldest) = self.unnamed.push(span, programs, now_ns) {
                 self.report(oldest);
             }
         }
+    }
+
+    /// Returns a span that has waited for what is known by now, or long enough.
+    fn next_named(&mut self, now_ns: u64) -> Option<Span> {
+        let (processes, roster, enricher) = (&self.processes, &self.roster, &self.enricher);
+        let is_named = |tgid, programs| is_known(processes, roster, tgid, programs) && !enricher.awaits(tgid);
+        self.unnamed.pop(now_ns, is_named)
     }
 
     fn report(&mut self, span: Span) {

@@ -284,6 +284,7 @@ fn peers_are_named_by_the_best_that_is_known() {
         assert_eq!(&*peer_of(&client).name, expected, "{attributes:?}");
     };
     check(&[("peer.service", text("pay")), ("server.address", text("x"))], "pay");
+    check(&[("service.peer.name", text("pay")), ("server.address", text("10.96.0.7"))], "pay");
     check(&[("server.address", text("::1")), ("server.port", 80_i64.into())], "[::1]:80");
     check(
         &[("network.peer.address", text("10.0.0.7")), ("network.peer.port", 8080_i64.into())],

@@ -2,6 +2,7 @@
 //! of their own in `target/testenv`.
 
 pub(crate) mod java;
+pub(crate) mod kubernetes;
 pub(crate) mod maven;
 mod tls;
 
@@ -262,7 +263,7 @@ pub(crate) fn go(app: &Path, flags: &[&OsStr]) -> Result<()> {
 
 /// Builds it by another version of Go, which that fetches by itself.
 fn go_by(version: Option<&str>, app: &Path, flags: &[&OsStr]) -> Result<()> {
-    let go = if has_go() { PathBuf::from("go") } else { install_go()? };
+    let go = go_program()?;
     let mut build = shell::program(go);
     build.current_dir(app).arg("build").args(flags).arg(".");
     if let Some(version) = version {
@@ -285,6 +286,11 @@ pub(crate) fn ferretdb_version() -> Result<String> {
     let required = read(&workspace::root().join("tests/apps/ferretdb/go.mod"))?;
     let version = required.split_whitespace().skip_while(|word| !word.ends_with("/FerretDB")).nth(1);
     version.map(str::to_owned).context("go.mod requires no FerretDB")
+}
+
+/// Returns the host's Go, or that of the test environment.
+fn go_program() -> Result<PathBuf> {
+    if has_go() { Ok(PathBuf::from("go")) } else { install_go() }
 }
 
 fn has_go() -> bool {

@@ -51,15 +51,16 @@ const HOUSES: [House; 3] = [
             ("attach", &["discover"]),
             ("capture", &[]),
             ("discover", &[]),
-            // Process.
-            ("enrich", &["discover"]),
+            // Process, and where it runs.
+            ("enrich", &["discover", "kubernetes"]),
             // Span with its resource.
             ("export", &["enrich"]),
             ("health", &[]),
+            ("kubernetes", &[]),
             // It tries the programs that capture loads, in a cgroup that discover finds.
             ("propagate", &["capture", "discover"]),
             // The settings of each room.
-            ("config", &["attach", "capture", "discover", "export", "propagate"]),
+            ("config", &["attach", "capture", "discover", "export", "kubernetes", "propagate"]),
         ],
     },
     House {

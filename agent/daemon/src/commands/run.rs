@@ -9,6 +9,7 @@ use crate::config::{Propagate, Propagation, Settings};
 use crate::enrich::ResourceSpan;
 use crate::export::Exporter;
 use crate::health;
+use crate::kubernetes::Watch;
 use crate::pipeline::{self, Writes};
 use crate::propagate::{self, Mechanisms};
 use crate::stop::Stop;
@@ -19,7 +20,14 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Runs until a signal comes.
 pub(super) fn run(settings: &Settings) -> anyhow::Result<()> {
     let stop = Stop::on_signals()?;
-    let shared = shared();
+    let mut shared = shared();
+    // Followed until the last span has its names.
+    let followed = settings.kubernetes.clone().map(|kubernetes| {
+        tracing::info!(node = kubernetes.node, "following the API server");
+        Watch::start(kubernetes, &shared.ledger)
+    });
+    let (cluster, _watch) = followed.transpose()?.unzip();
+    shared.cluster = cluster;
     let server = settings.metrics.clone().map(|metrics| {
         health::Server::start(
             metrics.address,

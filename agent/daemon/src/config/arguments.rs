@@ -48,7 +48,7 @@ pub struct LogArguments {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Trace this host and export spans over OTLP
-    Run(RunArguments),
+    Run(Box<RunArguments>),
     /// Run a command, trace it and its children, and print its requests as trees
     Trace(TraceArguments),
     /// Show this host's requests, services and errors, live
@@ -126,6 +126,18 @@ pub struct RunArguments {
     /// Look into TLS libraries, by probes at their functions, so that requests inside TLS are told like others; 'off' counts bytes only of what programs encrypt [default: on]
     #[arg(long, value_name = "SWITCH", num_args = 0..=1, default_missing_value = "on")]
     pub tls: Option<Switch>,
+    /// Say of each span which pod, workload and node it is from, and name peers, by following the API server: 'auto' inside a cluster, by the pod's service account [default: auto]
+    #[arg(long, value_name = "WHEN")]
+    pub kubernetes: Option<Kubernetes>,
+    /// How to reach the API server, instead of the service account
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// Name of this node in the cluster [default: NODE_NAME, else the name of the host]
+    #[arg(long, value_name = "NAME")]
+    pub node: Option<String>,
+    /// Name of the cluster, for k8s.cluster.name
+    #[arg(long, value_name = "NAME")]
+    pub cluster_name: Option<String>,
     /// Address of /metrics, /processes/PID, /healthz and /readyz, or 'off' [default: 127.0.0.1:7655]
     #[arg(long, value_name = "ADDRESS")]
     pub metrics_listen: Option<String>,
@@ -228,6 +240,18 @@ pub struct TrySocketsArguments {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Switch {
     /// It is.
+    On,
+    /// It is not.
+    Off,
+}
+
+/// Whether the API server of a cluster is followed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Kubernetes {
+    /// Inside a cluster, or where a kubeconfig is named.
+    #[default]
+    Auto,
+    /// It is; what is missing for it is an error.
     On,
     /// It is not.
     Off,

@@ -34,6 +34,8 @@ pub struct File {
     pub propagate: Propagate,
     /// What parents may rest on.
     pub evidence: Evidence,
+    /// What is told of pods.
+    pub kubernetes: Kubernetes,
     /// The agent's own metrics.
     pub metrics: Metrics,
     /// The agent's own log.
@@ -58,6 +60,26 @@ pub struct Otlp {
     pub certificate: Option<PathBuf>,
     /// Memory for spans that wait; default `16MiB`. When it is used up, new spans are refused and counted.
     pub queue: Option<ByteCount>,
+}
+
+/// `[kubernetes]`
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Kubernetes {
+    /// `auto`, `on` or `off`: `--kubernetes`; default `auto`.
+    pub follow: Option<String>,
+    /// `--kubeconfig`; default the service account of the agent's pod.
+    pub kubeconfig: Option<PathBuf>,
+    /// `--node`; default `NODE_NAME`, else the name of the host.
+    pub node: Option<String>,
+    /// `--cluster-name`; default none.
+    pub cluster_name: Option<String>,
+    /// Labels of pods that become `k8s.pod.label.<key>`; patterns know one `*`. Default none.
+    pub labels: Vec<String>,
+    /// Annotations of pods that become `k8s.pod.annotation.<key>`, likewise.
+    pub annotations: Vec<String>,
+    /// Whether `app.kubernetes.io/instance`, `/name` and `/version` name services; default true.
+    pub well_known_labels: Option<bool>,
 }
 
 /// `[spool]`

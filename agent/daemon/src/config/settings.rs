@@ -9,13 +9,14 @@ use clap::ValueEnum as _;
 use remora_engine::protocol::ParserSettings;
 
 use super::Error;
-use super::arguments::{ContentEvidence, LogArguments, Print, Propagate, RunArguments, Switch};
+use super::arguments::{ContentEvidence, Kubernetes, LogArguments, Print, Propagate, RunArguments, Switch};
 use super::environment::{self, Environment};
 use super::file::{self, File};
 use crate::attach::Platforms;
 use crate::capture::DatagramPorts;
 use crate::discover::{Rule, Selection};
 use crate::export::{self, Compression, Endpoint, Format, Protocol, SpoolSettings};
+use crate::kubernetes;
 
 /// Where spans go unless told otherwise.
 pub const DEFAULT_ENDPOINT: &str = "http://127.0.0.1:4317";
@@ -45,6 +46,8 @@ pub struct Settings {
     pub propagation: Propagation,
     /// Which processes get a part.
     pub attach: Platforms,
+    /// How the API server of a cluster is followed; not at all if none.
+    pub kubernetes: Option<kubernetes::Settings>,
 }
 
 /// What is written into requests, and by whom.
@@ -134,6 +137,7 @@ impl Settings {
             export: Some(export),
             propagation: propagation(arguments, file)?,
             attach: attach(arguments, file)?,
+            kubernetes: kubernetes(arguments, environment, file)?,
         })
     }
 
@@ -151,6 +155,7 @@ impl Settings {
             metrics: None,
             propagation: Propagation { what: Propagate::Off, cgroups: Vec::new() },
             attach: Platforms::default(),
+            kubernetes: None,
         })
     }
 }
@@ -278,6 +283,37 @@ fn attach(arguments: &RunArguments, file: &File) -> Result<Platforms, Error> {
         (None, Some(text)) => Ok(text.parse()?),
         (None, None) => Ok(Platforms::default()),
     }
+}
+
+fn kubernetes(
+    arguments: &RunArguments,
+    environment: &Environment<'_>,
+    file: &File,
+) -> Result<Option<kubernetes::Settings>, Error> {
+    let written = &file.kubernetes;
+    let follow = match (arguments.kubernetes, &written.follow) {
+        (Some(follow), _) => follow,
+        (None, Some(text)) => Kubernetes::from_str(text, false)
+            .map_err(|_| value("kubernetes.follow", text, "auto, on or off"))?,
+        (None, None) => Kubernetes::default(),
+    };
+    let kubeconfig = arguments.kubeconfig.clone().or_else(|| written.kubeconfig.clone());
+    let is_on = match follow {
+        Kubernetes::Auto => kubeconfig.is_some() || kubernetes::is_inside_cluster(),
+        Kubernetes::On => true,
+        Kubernetes::Off => false,
+    };
+    let node = arguments.node.clone().or_else(|| environment.get("NODE_NAME"));
+    let node = node.or_else(|| written.node.clone());
+    let host = || rustix::system::uname().nodename().to_string_lossy().into_owned();
+    Ok(is_on.then(|| kubernetes::Settings {
+        kubeconfig,
+        node: node.unwrap_or_else(host),
+        cluster_name: arguments.cluster_name.clone().or_else(|| written.cluster_name.clone()),
+        labels: written.labels.clone(),
+        annotations: written.annotations.clone(),
+        well_known_labels: written.well_known_labels.unwrap_or(true),
+    }))
 }
 
 fn metrics(flag: Option<&str>, file: &File) -> Result<Option<Metrics>, Error> {

@@ -13,7 +13,7 @@ fn arguments(words: &str) -> RunArguments {
     let line =
         CommandLine::try_parse_from(["remora", "run"].into_iter().chain(words.split_whitespace())).unwrap();
     match line.command {
-        Command::Run(arguments) => arguments,
+        Command::Run(arguments) => *arguments,
         other => panic!("{other:?}"),
     }
 }
@@ -154,6 +154,24 @@ fn nothing_is_attached_unless_somebody_said_so() {
     assert_eq!(platforms("", ""), Platforms::default());
     assert_eq!(platforms("--attach node", "").iter().collect::<Vec<_>>(), [Platform::Node]);
     assert_eq!(platforms("--attach off", "attach = \"node\""), Platforms::default());
+}
+
+#[test]
+fn a_cluster_is_followed_where_there_is_one() {
+    let followed = |words: &str, variables: &[(&str, &str)], file: &str| {
+        settings(words, variables, file).unwrap().kubernetes
+    };
+    assert_eq!(followed("", &[], ""), None);
+    assert_eq!(followed("--kubernetes off --kubeconfig /k", &[], ""), None);
+    let file =
+        "[kubernetes]\nnode = \"c\"\nkubeconfig = \"/k\"\ncluster_name = \"east\"\nlabels = [\"team\"]";
+    let node = |words: &str, variables: &[(&str, &str)]| followed(words, variables, file).unwrap().node;
+    assert_eq!(node("--node a", &[("NODE_NAME", "b")]), "a");
+    assert_eq!(node("", &[("NODE_NAME", "b")]), "b");
+    assert_eq!(node("", &[]), "c");
+    let settings = followed("--kubernetes on", &[], file).unwrap();
+    assert_eq!((settings.cluster_name.as_deref(), settings.labels.len()), (Some("east"), 1));
+    assert!(settings.well_known_labels);
 }
 
 #[test]

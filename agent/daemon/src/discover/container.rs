@@ -15,6 +15,8 @@ pub struct Membership {
     pub cgroup: Option<String>,
     /// Identifier of the innermost container.
     pub container_id: Option<String>,
+    /// Uid of the Kubernetes pod that the group is named after; of a static pod the hash of its configuration.
+    pub pod_uid: Option<String>,
 }
 
 impl Membership {
@@ -35,6 +37,7 @@ impl Membership {
         Self {
             cgroup: chosen.map(|(_, path)| path.to_owned()),
             container_id: by_path.or_else(|| entries.iter().find_map(|(_, path)| container_id(path))),
+            pod_uid: entries.iter().find_map(|(_, path)| pod_uid(path)),
         }
     }
 }
@@ -67,6 +70,33 @@ fn container_id(path: &str) -> Option<String> {
             is_hex(task, 32) && !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
         is_fargate.then(|| unit.to_owned())
     })
+}
+
+/// Returns the uid in the innermost path segment that names a pod.
+///
+/// The kubelet names it `podUID` (cgroupfs driver) or `kubepods-QOS-podUID.slice` with underscores for dashes (systemd
+/// driver).
+fn pod_uid(path: &str) -> Option<String> {
+    path.rsplit('/').find_map(|segment| {
+        // containerd writes `slice:prefix:ID` where its driver and that of systemd disagree.
+        let unit = segment.split(':').next().unwrap_or(segment);
+        let unit = unit.strip_suffix(".slice").unwrap_or(unit);
+        let (_, uid) = unit.split_once("pod").filter(|(before, _)| before.is_empty()).or_else(|| {
+            // Inside kind, the slices are below one of its kubelet's.
+            let inner = unit.strip_prefix("kubelet-").unwrap_or(unit);
+            inner.strip_prefix("kubepods")?.rsplit_once("-pod")
+        })?;
+        let uid = uid.replace('_', "-");
+        is_uid(&uid).then_some(uid)
+    })
+}
+
+/// Whether it is a UUID with dashes, or a static pod's hash.
+fn is_uid(text: &str) -> bool {
+    let groups = [8, 4, 4, 4, 12];
+    let is_uuid = text.split('-').count() == groups.len()
+        && text.split('-').zip(groups).all(|(group, length)| is_hex(group, length));
+    is_uuid || is_hex(text, 32)
 }
 
 fn is_hex(text: &str, length: usize) -> bool {
@@ -168,6 +198,61 @@ mod tests {
         let fargate = "fe7e4fd6a08e4c13b2d2c1fe4e2cdd8b-3456789012";
         let text = format!("0::/ecs/fe7e4fd6a08e4c13b2d2c1fe4e2cdd8b/{fargate}");
         assert_eq!(Membership::parse(&text).container_id.as_deref(), Some(fargate));
+    }
+
+    #[test]
+    fn pods_of_every_runtime_driver_and_hierarchy() {
+        let uid = "12345678-1234-1234-1234-123456789abc";
+        let slice = "kubepods-burstable-pod12345678_1234_1234_1234_123456789abc.slice";
+        let table = [
+            ("containerd, cgroupfs, v1", format!("4:memory:/kubepods/burstable/pod{uid}/{ID}\n0::/\n")),
+            ("containerd, cgroupfs, hybrid", format!("4:memory:/\n0::/kubepods/besteffort/pod{uid}/{ID}\n")),
+            ("containerd, cgroupfs, v2, guaranteed", format!("0::/kubepods/pod{uid}/{ID}\n")),
+            (
+                "containerd, systemd, v2",
+                format!("0::/kubepods.slice/kubepods-burstable.slice/{slice}/cri-containerd-{ID}.scope"),
+            ),
+            (
+                "containerd, systemd, v1",
+                format!("11:cpu:/kubepods.slice/{slice}/cri-containerd-{ID}.scope\n1:name=systemd:/x\n"),
+            ),
+            (
+                "containerd, drivers disagree",
+                format!("0::/system.slice/containerd.service/{slice}:cri-containerd:{ID}"),
+            ),
+            (
+                "cri-o, systemd, guaranteed",
+                format!("0::/kubepods.slice/{}/crio-{ID}.scope", slice.replace("burstable-", "")),
+            ),
+            ("cri-o, cgroupfs", format!("0::/kubepods/burstable/pod{uid}/crio-{ID}/container")),
+            ("docker, cgroupfs, v1", format!("12:pids:/kubepods/besteffort/pod{uid}/{ID}\n")),
+            ("docker, systemd", format!("0::/kubepods.slice/{slice}/docker-{ID}.scope\n")),
+            ("kind", format!("0::/docker/{OTHER}/kubelet.slice/kubelet-{slice}/cri-containerd-{ID}.scope")),
+            ("seen from another cgroup namespace", format!("0::/../../pod{uid}/{ID}\n")),
+        ];
+        for (case, text) in table {
+            let membership = Membership::parse(&text);
+            assert_eq!(membership.pod_uid.as_deref(), Some(uid), "{case}");
+            assert_eq!(membership.container_id.as_deref(), Some(ID), "{case}");
+        }
+        let hash = "0f3c4a5b6d7e8f900f3c4a5b6d7e8f90";
+        let fixed = format!("0::/kubepods/burstable/pod{hash}/{ID}");
+        assert_eq!(Membership::parse(&fixed).pod_uid.as_deref(), Some(hash));
+    }
+
+    #[test]
+    fn what_is_no_pod_has_no_uid() {
+        let uid = "12345678-1234-1234-1234-123456789abc";
+        for text in [
+            format!("0::/docker/{ID}"),
+            format!("0::/user.slice/app-pod{uid}.slice"),
+            format!("0::/kubepods/pod{}", &uid[1..]),
+            format!("0::/kubepods/pod{uid}0"),
+            "0::/kubepods/podman".to_owned(),
+            "0::/kubepods.slice/kubepods-pod.slice".to_owned(),
+        ] {
+            assert_eq!(Membership::parse(&text).pod_uid, None, "{text}");
+        }
     }
 
     #[test]

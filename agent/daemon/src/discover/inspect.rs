@@ -71,6 +71,7 @@ impl Inspector {
         let of_parent = parent.map(|parent| Membership {
             cgroup: parent.cgroup.clone(),
             container_id: parent.container_id.clone(),
+            pod_uid: parent.pod_uid.clone(),
         });
         let membership = self.groups.get(hint.cgroup_id).cloned().or(of_parent).unwrap_or_default();
         let found = Found {
@@ -160,6 +161,7 @@ impl Found {
             service_name_source,
             environment: self.environment,
             container_id: self.membership.container_id,
+            pod_uid: self.membership.pod_uid,
             cgroup: self.membership.cgroup,
             runtime: self.runtime,
             namespace_pid: None,

@@ -27,6 +27,8 @@ pub struct Process {
     pub environment: Environment,
     /// Identifier of the container, without the runtime's prefix.
     pub container_id: Option<String>,
+    /// Uid of the Kubernetes pod, as the control group says.
+    pub pod_uid: Option<String>,
     /// Path in the cgroup v2 hierarchy, or in that of the named systemd v1 hierarchy.
     pub cgroup: Option<String>,
     /// What executes it.

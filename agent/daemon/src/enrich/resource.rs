@@ -5,8 +5,9 @@ use std::borrow::Cow;
 use remora_engine::semconv::{Attributes, Key, Value};
 
 use super::host::Host;
-use super::uuid;
+use super::{kubernetes, uuid};
 use crate::discover::{Process, Runtime};
+use crate::kubernetes::{Cluster, Placement};
 
 /// The agent's version.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -24,19 +25,40 @@ impl Resource {
     /// Returns the resource of a process. What its own environment says wins over what was found.
     #[must_use]
     pub fn of_process(process: &Process, host: &Host) -> Self {
+        Self::made(process, host, &process.service_name, |_| {})
+    }
+
+    /// Returns the resource of a process on a node of a cluster: what its own environment says wins over what its pod
+    /// says, and that over what was found.
+    #[must_use]
+    pub fn in_cluster(
+        process: &Process,
+        host: &Host,
+        cluster: &Cluster,
+        placement: Option<&Placement>,
+    ) -> Self {
+        let by_pod = placement.and_then(|placement| kubernetes::service_name(process, placement));
+        let name = by_pod.unwrap_or(&process.service_name);
+        Self::made(process, host, name, |attributes| {
+            kubernetes::describe(cluster, placement, |key, value| attributes.set(key, value));
+        })
+    }
+
+    fn made(process: &Process, host: &Host, name: &str, by_cluster: impl FnOnce(&mut Builder)) -> Self {
         let mut attributes = Builder::default();
-        attributes.text("service.name", &process.service_name);
+        attributes.text("service.name", name);
         for (key, value) in &process.environment.attributes {
             attributes.text(key.clone(), value);
         }
+        by_cluster(&mut attributes);
         attributes.text("service.instance.id", &instance_id(process, host));
         attributes.int("process.pid", process.tgid.into());
         attributes.int_if("process.vpid", process.namespace_pid.map(i64::from));
         attributes
             .int_if("process.parent_pid", Some(i64::from(process.parent)).filter(|&parent| parent != 0));
         let executable = process.executable.as_ref();
-        let name = executable.and_then(|path| path.file_name()).map(|name| name.to_string_lossy());
-        attributes.text_if("process.executable.name", name);
+        let file = executable.and_then(|path| path.file_name()).map(|name| name.to_string_lossy());
+        attributes.text_if("process.executable.name", file);
         attributes.text_if("process.executable.path", executable.map(|path| path.to_string_lossy()));
         // Only the first word: arguments carry secrets.
         attributes.text_if("process.command", process.arguments.first().map(Cow::from));
@@ -49,7 +71,7 @@ impl Resource {
         attributes.text_if("container.id", process.container_id.as_deref().map(Cow::from));
         attributes.text_if("process.linux.cgroup", process.cgroup.as_deref().map(Cow::from));
         attributes.host(host);
-        Self { service_name: process.service_name.clone(), attributes: attributes.0 }
+        Self { service_name: name.to_owned(), attributes: attributes.0 }
     }
 
     /// Returns the resource of a process of which only the id is known.

@@ -114,3 +114,84 @@ fn an_unknown_process_is_counted_and_learnt_later() {
     assert_eq!(enricher.enrich(span(42)).resource.service_name, "cart");
     assert_eq!(ledger.counter("remora_agent_spans_of_unknown_processes_total").get(), 1);
 }
+
+fn in_pod(source: crate::discover::NameSource) -> (Process, Cluster) {
+    let settings = crate::kubernetes::Settings {
+        kubeconfig: None,
+        node: "n1".to_owned(),
+        cluster_name: Some("east".to_owned()),
+        labels: Vec::new(),
+        annotations: Vec::new(),
+        well_known_labels: true,
+    };
+    let pod = serde_json::json!({
+        "metadata": {
+            "name": "web-5d4f8c7b9-x", "namespace": "shop-2", "uid": "u",
+            "labels": {"pod-template-hash": "5d4f8c7b9"},
+            "annotations": {"resource.opentelemetry.io/deployment.environment.name": "live"},
+            "ownerReferences": [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web-5d4f8c7b9", "uid": "r", "controller": true}],
+        },
+        "spec": {"nodeName": "n1", "containers": [{"name": "main", "image": "registry:5000/shop/web:1.2"}]},
+        "status": {"containerStatuses": [{"name": "main", "image": "", "containerID": "containerd://c0ffee"}],
+            "podIPs": [{"ip": "10.244.0.7"}]},
+    });
+    (Process { service_name_source: source, ..cart() }, Cluster::knowing(settings, vec![pod]))
+}
+
+#[test]
+fn a_process_in_a_pod_is_called_after_its_workload() {
+    let (process, cluster) = in_pod(crate::discover::NameSource::Application);
+    let processes = Processes::default();
+    processes.insert(process);
+    let mut enricher = enricher(&processes).with_cluster(Some(cluster), &Ledger::default());
+    let mut call = Span { kind: SpanKind::Client, ..span(42) };
+    call.attributes.push(("network.peer.address".into(), Value::from("10.244.0.7")));
+    let enriched = enricher.enrich(call);
+    let resource = &enriched.resource;
+    let expected = [
+        ("service.name", "web"),
+        // Its environment says so.
+        ("service.namespace", "shop"),
+        ("service.version", "1.2"),
+        ("deployment.environment.name", "live"),
+        ("k8s.cluster.name", "east"),
+        ("k8s.node.name", "n1"),
+        ("k8s.namespace.name", "shop-2"),
+        ("k8s.pod.name", "web-5d4f8c7b9-x"),
+        ("k8s.pod.uid", "u"),
+        ("k8s.replicaset.name", "web-5d4f8c7b9"),
+        ("k8s.deployment.name", "web"),
+        ("k8s.container.name", "main"),
+        ("container.image.name", "registry:5000/shop/web"),
+    ];
+    for (key, value) in expected {
+        assert_eq!(resource.text(key), Some(value), "{key}");
+    }
+    let peer =
+        |key: &str| enriched.span.attributes.iter().find(|(name, _)| name == key).map(|(_, value)| value);
+    assert_eq!(peer("service.peer.name"), Some(&Value::from("web")));
+    assert_eq!(peer("service.peer.namespace"), Some(&Value::from("shop-2")));
+    assert_eq!(peer("remora.peer.k8s.pod.name"), Some(&Value::from("web-5d4f8c7b9-x")));
+}
+
+#[test]
+fn a_name_that_was_given_for_telemetry_wins_over_the_cluster() {
+    let (process, cluster) = in_pod(crate::discover::NameSource::EnvironmentName);
+    let processes = Processes::default();
+    processes.insert(process);
+    let mut enricher = enricher(&processes).with_cluster(Some(cluster), &Ledger::default());
+    assert_eq!(enricher.enrich(span(42)).resource.service_name, "cart");
+}
+
+#[test]
+fn spans_of_unknown_pods_are_counted() {
+    let (process, cluster) = in_pod(crate::discover::NameSource::Application);
+    let (processes, ledger) = (Processes::default(), Ledger::default());
+    let unknown = Process { container_id: None, pod_uid: Some("other".to_owned()), ..process };
+    processes.insert(unknown);
+    let mut enricher = enricher(&processes).with_cluster(Some(cluster), &ledger);
+    for _ in 0..3 {
+        assert_eq!(enricher.enrich(span(42)).resource.service_name, "cart");
+    }
+    assert_eq!(ledger.counter("remora_agent_spans_of_unknown_pods_total").get(), 3);
+}

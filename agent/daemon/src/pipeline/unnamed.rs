@@ -1,4 +1,4 @@
-//! Spans whose process discovery has not looked at yet.
+//! Spans whose process discovery has not looked at yet, or whose pod the API server has not told of.
 //!
 //! A command that asks one thing and ends is told by its span and by its exec at nearly the same time. Its span waits a
 //! little for its name.

@@ -37,6 +37,8 @@ enum Suite {
     Propagation,
     /// The bridge's API over HTTP
     Api,
+    /// The manifests for Kubernetes
+    Manifests,
     /// Borders and house rules
     Tidy,
 }
@@ -50,6 +52,7 @@ impl Suite {
             Suite::System => Some("system"),
             Suite::Propagation => Some("propagation"),
             Suite::Api => Some("api"),
+            Suite::Manifests => Some("manifests"),
             Suite::Unit | Suite::Tidy => None,
         }
     }

@@ -2,6 +2,7 @@
 //! of their own in `target/testenv`.
 
 pub(crate) mod java;
+mod manifests;
 pub(crate) mod maven;
 mod tls;
 
@@ -73,6 +74,7 @@ pub(crate) fn install() -> Result<()> {
     kafka_clients()?;
     clients()?;
     tls::install()?;
+    manifests::install()?;
     node(&workspace::root().join("tests/apps/node"), &testenv().join("node"))
 }
 

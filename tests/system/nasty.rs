@@ -162,7 +162,9 @@ fn one_image_in_nested_pid_namespaces_is_told_apart_by_process() {
 const CONNECTIONS: u64 = 4;
 /// Requests that must pass while an agent is there.
 const REQUESTS: u64 = 100;
-/// How long that may take.
+/// Pause between two requests of a connection: all that passes is looked at in the end.
+const PACE: Duration = Duration::from_millis(10);
+/// How long they may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Asks again and again, each time for another path; an answer to another request is an error.
@@ -181,6 +183,7 @@ fn ask(server: SocketAddr, connection: u64, is_over: &AtomicBool, answered: &Ato
             &Request { path: format!("/users/{number}"), headers: Vec::new(), expected },
         )?;
         answered.fetch_add(1, Ordering::Relaxed);
+        thread::sleep(PACE);
     }
     Ok(())
 }

@@ -27,19 +27,40 @@ const REQUESTS: u32 = 200;
 struct Relay {
     running: Running,
     address: SocketAddr,
+    /// Who is called.
+    leaf: SocketAddr,
     _scratch: Scratch,
 }
 
 impl Relay {
     fn start(mode: &[&str]) -> Self {
-        let scratch = Scratch::new("relay").unwrap();
         let address = net::free_address().unwrap();
+        Self::start_at(address, address, |command| command.args(mode))
+    }
+
+    /// Its calls are made inside TLS, each on a connection of its own.
+    fn start_secure(certificates: &Certificates) -> Self {
+        let [address, leaf] = [(); 2].map(|()| net::free_address().unwrap());
+        Self::start_at(address, leaf, |command| {
+            command.args(["secure", &leaf.port().to_string()]);
+            command.env("CERTIFICATE", certificates.certificate()).env("KEY", certificates.key());
+            command.env("NODE_EXTRA_CA_CERTS", certificates.authority())
+        })
+    }
+
+    fn start_at(
+        address: SocketAddr,
+        leaf: SocketAddr,
+        more: impl FnOnce(&mut Command) -> &mut Command,
+    ) -> Self {
+        let scratch = Scratch::new("relay").unwrap();
         let mut command = Command::new(locate::program("node").unwrap());
-        command.arg(locate::apps().join("node/relay.js")).arg(address.port().to_string()).args(mode);
+        command.arg(locate::apps().join("node/relay.js")).arg(address.port().to_string());
+        more(&mut command);
         let mut running = Running::start("relay", &scratch, &mut command).unwrap();
         let url = format!("http://{address}/healthz");
         running.wait_ready(WITHIN, || Ok(tools::curl(&[&url]).is_ok())).unwrap();
-        Self { running, address, _scratch: scratch }
+        Self { running, address, leaf, _scratch: scratch }
     }
 
     /// Keeps the service from doing anything until what comes back is dropped.
@@ -84,7 +105,7 @@ fn check_parents(relay: &Relay, remora: &mut Remora) {
         |id: u32| Request { path: format!("/relay/{id}"), headers: Vec::new(), expected: id.to_string() };
     let requests: Vec<_> = (1000..1000 + REQUESTS).map(request).collect();
     load::run(relay.address, &requests, 16).unwrap();
-    let spans = remora.finish().unwrap().spans_of_server(relay.address).unwrap();
+    let spans = remora.finish().unwrap().spans_of_server(relay.leaf).unwrap();
     let number = |span: &Span, key: &str| span.text(key)?.rsplit_once('/')?.1.parse::<u32>().ok();
     let servers: HashMap<_, _> = spans
         .iter()
@@ -119,6 +140,17 @@ fn parents_are_right_and_nothing_stays_behind() {
     let is_inspector = |line: &str| line.starts_with("Debugger ") || line.starts_with("For help, see: ");
     let others: Vec<_> = said.lines().filter(|line| !line.is_empty() && !is_inspector(line)).collect();
     assert!(others.is_empty(), "{others:?}");
+}
+
+/// A request that is written while its connection is still being opened waits in OpenSSL for the handshake.
+#[test]
+#[ignore = "needs root"]
+fn calls_that_open_a_connection_inside_tls_are_whose_they_are() {
+    let certificates = Certificates::make().unwrap();
+    let relay = Relay::start_secure(&certificates);
+    let mut remora = Remora::with_flags(&["--attach", "node"]).unwrap();
+    attached(&remora, "node");
+    check_parents(&relay, &mut remora);
 }
 
 /// All calls go over one connection, on which Node writes for several at once, and which the first of them opens.

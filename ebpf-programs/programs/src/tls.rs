@@ -13,8 +13,9 @@ pub(crate) use mark::marked;
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use remora_abi::{
-    DATA_GOROUTINE, DIRECTION_EGRESS, DIRECTION_INGRESS, FRAME_BYTES, KIND_PLAINTEXT, KIND_TLS_END, Loss,
-    MAX_CAPTURE, PlaintextEvent, SOCKET_IGNORE, TlsEndEvent, YOUNG_BYTES, YOUNG_CAPTURE_FACTOR,
+    DATA_GOROUTINE, DATA_TOKEN, DIRECTION_EGRESS, DIRECTION_INGRESS, FRAME_BYTES, KIND_PLAINTEXT,
+    KIND_TLS_END, Loss, MAX_CAPTURE, PlaintextEvent, SOCKET_IGNORE, TlsEndEvent, YOUNG_BYTES,
+    YOUNG_CAPTURE_FACTOR,
 };
 
 use crate::arch::Registers;
@@ -91,6 +92,10 @@ pub(crate) struct TlsObject {
     padding: u8,
     /// When the first of the writes since the last success began; 0 for none.
     tried_ns: u64,
+    /// How many bytes it was to write; 0 for none.
+    tried_length: u64,
+    /// For which unit of work; 0 for none.
+    tried_token: u64,
 }
 
 /// Bytes that a call has moved.
@@ -139,6 +144,8 @@ fn object_from(key: &TlsKey, begin: u64) -> Option<&'static mut TlsObject> {
             fingerprints: [0; 2],
             padding: 0,
             tried_ns: 0,
+            tried_length: 0,
+            tried_token: 0,
         };
         let _ = TLS_OBJECTS.insert(key, &new, 0);
         TLS_OBJECTS.get_ptr_mut(key)
@@ -333,8 +340,9 @@ fn finish(caller: u64, call: &TlsCall, registers: &Registers, task: Task) {
         0
     };
     let key = key(call.object);
+    let is_owed = call.direction == DIRECTION_EGRESS && task.flags & u64::from(DATA_TOKEN) != 0;
     // The object may have ended meanwhile, by another's hand.
-    if moved == 0 && call.direction != DIRECTION_NONE && TLS_OBJECTS.get_ptr(&key).is_none() {
+    if moved == 0 && call.direction != DIRECTION_NONE && !is_owed && TLS_OBJECTS.get_ptr(&key).is_none() {
         return;
     }
     let Some(object) = object(&key) else { return };
@@ -343,12 +351,14 @@ fn finish(caller: u64, call: &TlsCall, registers: &Registers, task: Task) {
             // It is used again.
             object.moved = [0; 2];
             object.tried_ns = 0;
+            object.tried_length = 0;
         }
         object.sock = call.sock;
         object.inode = call.inode;
         object.family = call.family;
     }
     let began_ns = begin(object, call, moved);
+    let task = owner(object, call, moved, task);
     if moved == 0 || moved > call.length {
         return;
     }
@@ -374,6 +384,29 @@ fn begin(object: &mut TlsObject, call: &TlsCall, moved: u64) -> u64 {
     let began_ns = if object.tried_ns == 0 { call.time_ns } else { object.tried_ns };
     object.tried_ns = if moved == 0 && call.sock != 0 { began_ns } else { 0 };
     began_ns
+}
+
+/// Returns for whom a call has moved bytes. What could not be written is written again, as many bytes, by whichever call
+/// comes next: what Node writes before the handshake is over, by one that reads.
+#[inline(always)]
+fn owner(object: &mut TlsObject, call: &TlsCall, moved: u64, task: Task) -> Task {
+    if call.direction != DIRECTION_EGRESS {
+        return task;
+    }
+    let token = if task.flags & u64::from(DATA_TOKEN) == 0 { 0 } else { task.parent };
+    let is_again = object.tried_length != 0 && object.tried_length == call.length;
+    if !is_again {
+        object.tried_token = token;
+    }
+    object.tried_length = if moved == 0 { call.length } else { 0 };
+    let tried = object.tried_token;
+    if !is_again || tried == token {
+        task
+    } else if tried == 0 {
+        Task { flags: task.flags & !u64::from(DATA_TOKEN), parent: 0, ..task }
+    } else {
+        Task { flags: task.flags | u64::from(DATA_TOKEN), parent: tried, ..task }
+    }
 }
 
 #[inline(always)]

@@ -1,16 +1,20 @@
 // A Node service whose requests wait for timers, for a queue and for each other.
-// Usage: node relay.js PORT [own-handler]
+// Usage: node relay.js PORT [own-handler | secure LEAF_PORT]
+// With `secure` each call opens a connection of its own, inside TLS; CERTIFICATE and KEY name files.
 "use strict";
 
 const { spawnSync } = require("node:child_process");
+const { readFileSync } = require("node:fs");
 const http = require("node:http");
+const https = require("node:https");
 const net = require("node:net");
 const { setTimeout: sleep } = require("node:timers/promises");
 const { Worker } = require("node:worker_threads");
 
-const [port, mode] = process.argv.slice(2);
+const [port, mode, leafPort] = process.argv.slice(2);
+const isSecure = mode === "secure";
 // Two connections for all: most requests wait until one is free.
-const agent = new http.Agent({ keepAlive: true, maxSockets: 2 });
+const agent = isSecure ? new https.Agent({ keepAlive: false }) : new http.Agent({ keepAlive: true, maxSockets: 2 });
 
 if (mode === "own-handler") {
   process.on("SIGUSR1", () => console.log("the application's own handler was called"));
@@ -18,8 +22,9 @@ if (mode === "own-handler") {
 
 function leaf(id) {
   return new Promise((resolve, reject) => {
-    http
-      .get(`http://127.0.0.1:${port}/leaf/${id}`, { agent }, (response) => {
+    const [client, origin] = isSecure ? [https, `https://localhost:${leafPort}`] : [http, `http://127.0.0.1:${port}`];
+    client
+      .get(`${origin}/leaf/${id}`, { agent }, (response) => {
         let text = "";
         response.on("data", (chunk) => (text += chunk));
         response.on("end", () => resolve(text));
@@ -77,11 +82,15 @@ async function answer(what, id) {
   return what === "traces" ? traces() : { id };
 }
 
-http
-  .createServer(async (request, response) => {
-    const [, what, id] = request.url.split("/");
-    const body = JSON.stringify(await answer(what, id));
-    response.writeHead(200, { "Content-Type": "application/json", "Content-Length": body.length });
-    response.end(body);
-  })
-  .listen(Number(port), "127.0.0.1");
+async function serve(request, response) {
+  const [, what, id] = request.url.split("/");
+  const body = JSON.stringify(await answer(what, id));
+  response.writeHead(200, { "Content-Type": "application/json", "Content-Length": body.length });
+  response.end(body);
+}
+
+if (isSecure) {
+  const [cert, key] = [process.env.CERTIFICATE, process.env.KEY].map((file) => readFileSync(file));
+  https.createServer({ cert, key }, serve).listen(Number(leafPort), "127.0.0.1");
+}
+http.createServer(serve).listen(Number(port), "127.0.0.1");

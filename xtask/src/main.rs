@@ -4,6 +4,7 @@
 mod bench;
 mod build;
 mod fuzz;
+mod image;
 mod lab;
 mod lint;
 mod record;
@@ -37,6 +38,8 @@ enum Command {
     Bench(bench::Bench),
     /// Feed arbitrary bytes to the parsers and the engine, for a while each
     Fuzz(fuzz::Fuzz),
+    /// Build container images of the two programs, from static binaries, without a container engine
+    Image(image::Image),
     /// Measure how often the agent's parents are right, with real frameworks under load
     Lab(lab::Lab),
     /// Check formatting, clippy and documentation, with warnings denied
@@ -69,6 +72,7 @@ fn dispatch(command: Command) -> Result<()> {
         Command::Build(build) => build::run(&build).map(drop),
         Command::Bench(bench) => bench::run(&bench),
         Command::Fuzz(fuzz) => fuzz::run(&fuzz),
+        Command::Image(image) => image::run(&image),
         Command::Lab(lab) => lab::run(&lab),
         Command::Lint => lint::run(),
         Command::Record(record) => record::run(&record),

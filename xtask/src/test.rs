@@ -39,6 +39,8 @@ enum Suite {
     Api,
     /// What a cluster says, from a real API server
     Kubernetes,
+    /// The manifests for Kubernetes
+    Manifests,
     /// Borders and house rules
     Tidy,
 }
@@ -52,6 +54,7 @@ impl Suite {
             Suite::System => Some("system"),
             Suite::Propagation => Some("propagation"),
             Suite::Api => Some("api"),
+            Suite::Manifests => Some("manifests"),
             Suite::Unit | Suite::Kubernetes | Suite::Tidy => None,
         }
     }

@@ -10,6 +10,8 @@ mod watch;
 
 use std::process::ExitCode;
 
+pub use check::capabilities;
+
 use crate::config::{Command, CommandLine, Environment, File, LogSettings, Metrics, Settings};
 use crate::discover::Processes;
 use crate::health::{Ledger, Questions, Readiness};

@@ -3,6 +3,7 @@
 
 pub(crate) mod java;
 pub(crate) mod kubernetes;
+mod manifests;
 pub(crate) mod maven;
 mod tls;
 
@@ -76,6 +77,7 @@ pub(crate) fn install() -> Result<()> {
     kafka_clients()?;
     clients()?;
     tls::install()?;
+    manifests::install()?;
     node(&workspace::root().join("tests/apps/node"), &testenv().join("node"))
 }
 

@@ -42,7 +42,8 @@ fn told_range(socket: BorrowedFd<'_>) -> io::Result<(u32, u32)> {
     // SAFETY: all fields may be zero.
     let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
     message.msg_control = control.as_mut_ptr().cast();
-    message.msg_controllen = size_of_val(&control);
+    // Its type is that of the C library: musl has another one than glibc.
+    message.msg_controllen = size_of_val(&control) as _;
     let flags = libc::MSG_ERRQUEUE | libc::MSG_DONTWAIT;
     // SAFETY: the message names memory that lives until the call returns, and no buffer.
     let result = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, flags) };

@@ -10,6 +10,8 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
+pub use privileges::capabilities;
+
 /// How a finding bears on `remora run`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]

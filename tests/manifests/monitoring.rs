@@ -19,7 +19,7 @@ fn named(text: &str) -> BTreeSet<&str> {
 }
 
 fn read(path: &str) -> String {
-    fs::read_to_string(locate::root().join(path)).unwrap()
+    fs::read_to_string(locate::root().join(path)).expect("a file of the manifests")
 }
 
 #[test]

@@ -262,7 +262,7 @@ fn hellos_forgotten(is_answered: bool) -> u64 {
         }
     }
     let counters = engine.counters();
-    counters.iter().find(|counter| counter.label == "tls_hello_not_remembered").unwrap().value
+    counters.iter().find(|counter| counter.label == "tls_hello_not_remembered").expect("the counter").value
 }
 
 #[test]

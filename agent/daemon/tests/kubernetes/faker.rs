@@ -124,8 +124,8 @@ impl Faker {
     /// Returns whether an address was a pod's, or had last been.
     pub(crate) fn had(&self, address: IpAddr, name: &str, at: Instant) -> bool {
         let pods = self.pods.lock().unwrap();
-        let holders = pods.iter().flatten().filter(|pod| pod.address == address && pod.made <= at);
-        holders.last().is_some_and(|pod| pod.name == name)
+        let mut holders = pods.iter().flatten().filter(|pod| pod.address == address && pod.made <= at);
+        holders.next_back().is_some_and(|pod| pod.name == name)
     }
 
     async fn replace(&self, slots: Vec<usize>) {

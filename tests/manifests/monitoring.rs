@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::time::Duration;
 
-use remora_tests::locate;
 use remora_tests::remora::Remora;
-use remora_tests::tools;
+use remora_tests::servers::Nginx;
+use remora_tests::{locate, tools, wait};
 use serde_json::Value;
 
 /// Samples that are only there once a connection was not understood; what serves them names them in one place.
@@ -25,7 +26,14 @@ fn read(path: &str) -> String {
 #[test]
 #[ignore = "needs root and `cargo xtask build`"]
 fn every_metric_that_is_asked_for_is_served() {
+    let nginx = Nginx::files(&[("hello.txt", b"hello")]).unwrap();
     let running = Remora::start().unwrap();
+    // Exchanges are counted by protocol, once there are some.
+    wait::until("an exchange is counted", Duration::from_secs(60), || {
+        tools::curl(&[&format!("http://{}/hello.txt", nginx.address())])?;
+        Ok(running.metrics()?.contains("remora_agent_exchanges_total{").then_some(()))
+    })
+    .unwrap();
     let bridge = tools::curl(&[&format!("http://{}/metrics", running.bridge().address())]).unwrap();
     let served = running.metrics().unwrap() + &bridge;
     let (sometimes, source) = ONLY_SOMETIMES;

@@ -18,7 +18,7 @@ fn programs() -> BTreeMap<u32, (String, u64)> {
 }
 
 /// Programs on functions of runtimes and libraries, cut like the others: they run where a process has such functions, as the lab's do.
-const ON_FUNCTIONS: [&str; 39] = [
+const ON_FUNCTIONS: [&str; 40] = [
     "go_http_round_t",
     "grpc_header_mad",
     "grpc_header_wri",
@@ -38,6 +38,7 @@ const ON_FUNCTIONS: [&str; 39] = [
     "tls_write_ex2",
     "tls_read",
     "tls_read_ex",
+    "tls_set_fd",
     "tls_handshake",
     "tls_returned",
     "tls_free",

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::net::TcpListener;
+use std::process::Command;
 
 use expect_test::expect;
 use remora_tests::certificates::Certificates;
@@ -10,7 +11,7 @@ use remora_tests::load::{self, Request};
 use remora_tests::remora::Remora;
 use remora_tests::servers::{Gunicorn, Nginx, Workers};
 use remora_tests::span::{Names, Span};
-use remora_tests::{net, tools};
+use remora_tests::{locate, net, tools};
 
 use crate::{shape, whole};
 
@@ -163,6 +164,32 @@ fn requests_of_one_encrypted_connection_do_not_mix() {
     println!("of 340 calls: {right} with the right parent, {wrong} with a wrong one");
     assert_eq!(wrong, 0);
     assert_eq!(alone, 40, "what comes one at a time is known, with a body too");
+}
+
+/// nginx reads the request by the call that reads the end of the handshake, and takes it from OpenSSL later.
+#[test]
+#[ignore = "needs root"]
+fn a_request_that_comes_with_the_end_of_the_handshake_leads_to_its_call() {
+    const COUNT: usize = 20;
+    let certificates = Certificates::make().unwrap();
+    let shop = Gunicorn::start(Workers::Sync(1), &[]).unwrap();
+    let nginx = Nginx::encrypted_proxy(shop.address(), &certificates).unwrap();
+    let mut remora = Remora::start().unwrap();
+    let mut python = Command::new(locate::program("python3").unwrap());
+    python.arg(locate::apps().join("tls/resumed.py")).arg(nginx.address().port().to_string());
+    python.arg(certificates.authority()).args(["1000", &COUNT.to_string()]);
+    tools::printed(&mut python).unwrap();
+    let spans = remora.finish().unwrap().spans_of_server(nginx.address()).unwrap();
+    let of_nginx =
+        |kind: &'static str| spans.iter().filter(move |span| span.kind == kind && span.service == "nginx");
+    let served: BTreeMap<&str, &str> =
+        of_nginx("server").filter_map(|span| Some((span.span_id.as_str(), span.text("url.path")?))).collect();
+    let is_right = |call: &&Span| {
+        let parent = call.parent_id.as_deref().and_then(|parent| served.get(parent));
+        parent.is_some_and(|path| call.text("url.full").is_some_and(|url| url.ends_with(path)))
+    };
+    let right = of_nginx("client").filter(is_right).count();
+    assert_eq!((served.len(), right), (COUNT + 1, COUNT + 1));
 }
 
 #[test]

@@ -21,7 +21,7 @@ use remora_abi::{
 use crate::arch::Registers;
 use crate::maps::{SETTINGS, SOCKET_POLICIES, TLS_CALLS, TLS_OBJECTS, lose};
 use crate::runtime::Task;
-use crate::socket::find::Found;
+use crate::socket::find::{Found, find};
 use crate::socket::transfer::observed_process;
 use crate::{emit, read, runtime, thread};
 
@@ -326,6 +326,32 @@ fn leave_as_goroutine(registers: &Registers, is_handshake: bool) {
     }
 }
 
+/// Notes that an object has the socket behind a descriptor.
+#[inline(always)]
+fn set_socket(address: u64, descriptor: u64) {
+    if observed_process().is_none() {
+        return;
+    }
+    if let Some(found) = find(descriptor)
+        && let Some(object) = object(&key(address))
+    {
+        use_socket(object, found.sock, found.inode, found.family);
+    }
+}
+
+#[inline(always)]
+fn use_socket(object: &mut TlsObject, sock: u64, inode: u32, family: u8) {
+    if object.sock != 0 && (object.sock != sock || object.inode != inode) {
+        // It is used again.
+        object.moved = [0; 2];
+        object.tried_ns = 0;
+        object.tried_length = 0;
+    }
+    object.sock = sock;
+    object.inode = inode;
+    object.family = family;
+}
+
 #[inline(always)]
 fn finish(caller: u64, call: &TlsCall, registers: &Registers, task: Task) {
     let _ = TLS_CALLS.remove(&caller);
@@ -347,15 +373,7 @@ fn finish(caller: u64, call: &TlsCall, registers: &Registers, task: Task) {
     }
     let Some(object) = object(&key) else { return };
     if call.sock != 0 {
-        if object.sock != 0 && (object.sock != call.sock || object.inode != call.inode) {
-            // It is used again.
-            object.moved = [0; 2];
-            object.tried_ns = 0;
-            object.tried_length = 0;
-        }
-        object.sock = call.sock;
-        object.inode = call.inode;
-        object.family = call.family;
+        use_socket(object, call.sock, call.inode, call.family);
     }
     let began_ns = begin(object, call, moved);
     let task = owner(object, call, moved, task);

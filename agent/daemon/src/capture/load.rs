@@ -33,7 +33,7 @@ pub(super) const TRACEPOINTS: [&str; 6] = [
 ];
 
 /// The programs on functions of runtimes, attached where discovery finds such functions.
-const UPROBES: [&str; 41] = [
+const UPROBES: [&str; 42] = [
     "go_http_round_trip",
     "grpc_header_made",
     "grpc_header_written",
@@ -54,6 +54,7 @@ const UPROBES: [&str; 41] = [
     "tls_sendfile",
     "tls_read",
     "tls_read_ex",
+    "tls_set_fd",
     "tls_handshake",
     "tls_returned",
     "tls_free",

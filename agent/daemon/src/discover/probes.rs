@@ -65,7 +65,9 @@ pub enum Purpose {
     TlsRead,
     /// and of `SSL_read_ex`.
     TlsReadEx,
-    /// Which socket a TLS object has.
+    /// Which socket a TLS object is given,
+    TlsSetFd,
+    /// and which one it uses before it moves anything.
     TlsHandshake,
     /// Where any of these returns.
     TlsReturned,
@@ -121,6 +123,7 @@ impl Purpose {
                 | Purpose::TlsSendfile
                 | Purpose::TlsRead
                 | Purpose::TlsReadEx
+                | Purpose::TlsSetFd
                 | Purpose::TlsHandshake
                 | Purpose::TlsReturned
                 | Purpose::TlsFree

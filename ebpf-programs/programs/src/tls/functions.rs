@@ -4,7 +4,7 @@ use aya_ebpf::macros::uprobe;
 use aya_ebpf::programs::ProbeContext;
 use remora_abi::{DIRECTION_EGRESS, DIRECTION_INGRESS};
 
-use super::{Buffer, DIRECTION_NONE, end, enter, enter_as_goroutine, leave, leave_as_goroutine};
+use super::{Buffer, DIRECTION_NONE, end, enter, enter_as_goroutine, leave, leave_as_goroutine, set_socket};
 use crate::arch::Registers;
 
 #[inline(always)]
@@ -68,6 +68,15 @@ pub(crate) fn tls_read(context: ProbeContext) -> u32 {
 pub(crate) fn tls_read_ex(context: ProbeContext) -> u32 {
     let registers = registers(&context);
     enter(registers, buffer(registers, registers.fourth_of_function()), DIRECTION_INGRESS);
+    0
+}
+
+/// `int SSL_set_fd(SSL *ssl, int fd)`: says the object's socket. OpenSSL 3 leaves `SSL_do_handshake` by a jump, behind which
+/// nothing tells of its return; and what comes with the handshake's last record is read without a system call.
+#[uprobe(multi)]
+pub(crate) fn tls_set_fd(context: ProbeContext) -> u32 {
+    let registers = registers(&context);
+    set_socket(registers.first(), registers.second());
     0
 }
 

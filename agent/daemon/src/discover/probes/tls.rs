@@ -39,6 +39,7 @@ const FUNCTIONS: &[Function] = &[
     function("SSL_read_early_data", Purpose::TlsReadEx, RETURNED),
     function("SSL_write_early_data", Purpose::TlsWriteEx, RETURNED),
     function("SSL_sendfile", Purpose::TlsSendfile, RETURNED),
+    function("SSL_set_fd", Purpose::TlsSetFd, None),
     function("SSL_do_handshake", Purpose::TlsHandshake, RETURNED),
     function("SSL_free", Purpose::TlsFree, None),
     function("gnutls_record_recv", Purpose::TlsRead, RETURNED),

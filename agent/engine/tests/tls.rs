@@ -248,17 +248,7 @@ fn hellos_forgotten(is_answered: bool) -> u64 {
         let server = include_bytes!("../fixtures/tls/tls13.server").as_slice();
         let said = [(Direction::Egress, client), (Direction::Ingress, server)];
         for (direction, bytes) in said.into_iter().take(if is_answered { 2 } else { 1 }) {
-            tell(EventKind::Data(Data {
-                direction,
-                position: 1000,
-                reverse_position: 1000,
-                is_absolute: true,
-                length: bytes.len() as u32,
-                bytes: Bytes::from_static(bytes),
-                inserted: None,
-                executor,
-                peer: None,
-            }));
+            tell(moved(direction, bytes, executor));
         }
     }
     let counters = engine.counters();
@@ -268,6 +258,21 @@ fn hellos_forgotten(is_answered: bool) -> u64 {
 #[test]
 fn hellos_that_wait_for_being_passed_on_are_bounded_and_counted_when_forgotten() {
     assert_eq!((hellos_forgotten(true), hellos_forgotten(false)), (0, 4096));
+}
+
+/// The first bytes of one direction of a connection.
+fn moved(direction: Direction, bytes: &'static [u8], executor: Executor) -> EventKind {
+    EventKind::Data(Data {
+        direction,
+        position: 1000,
+        reverse_position: 1000,
+        is_absolute: true,
+        length: bytes.len() as u32,
+        bytes: Bytes::from_static(bytes),
+        inserted: None,
+        executor,
+        peer: None,
+    })
 }
 
 /// One process with two connections between these ports, on each of which it moves what the others say. What it writes to
@@ -299,18 +304,7 @@ fn reasons_of_two_ends(ports: [[u16; 2]; 2]) -> Vec<&'static str> {
         (connected, inwards, server),
         (accepted, outwards, server),
     ] {
-        let data = Data {
-            direction,
-            position: 1000,
-            reverse_position: 1000,
-            is_absolute: true,
-            length: bytes.len() as u32,
-            bytes: Bytes::from_static(bytes),
-            inserted: None,
-            executor,
-            peer: None,
-        };
-        tell(&mut engine, connection, EventKind::Data(data));
+        tell(&mut engine, connection, moved(direction, bytes, executor));
     }
     engine
         .unseen_tls()

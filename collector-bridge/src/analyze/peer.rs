@@ -103,7 +103,8 @@ fn composed(system: &str, part: Option<&str>, address: Option<&str>) -> Arc<str>
     shortened(&name)
 }
 
-/// `service.peer.name` (formerly `peer.service`), else the server's name or address with its port, else the socket's other end, else the URL's host.
+/// `service.peer.name` (formerly `peer.service`), else the server's name or address with its port, else the socket's other
+/// end, else the URL's host.
 fn address(attributes: &[KeyValue]) -> Option<String> {
     if let Some(service) = text(attributes, &["service.peer.name", "peer.service"]) {
         return Some(service);

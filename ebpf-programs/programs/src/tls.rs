@@ -81,7 +81,7 @@ pub(crate) struct TlsKey {
 pub(crate) struct TlsObject {
     /// Plaintext bytes so far, by direction.
     moved: [u64; 2],
-    /// The socket that was used last within its calls; 0 for none.
+    /// The socket that was used last within its calls, or that it was given; 0 for none.
     sock: u64,
     /// Number of its inode.
     inode: u32,

@@ -1,7 +1,7 @@
 //! Which object of a library encrypts which connection.
 //!
-//! Two things join them: a socket that was used within a call on the object, and a record that was seen both in memory
-//! within such a call and on the wire. Plaintext of an object that is not joined yet waits.
+//! Two things join them: a socket that the object was given or that was used within a call on it, and a record that was
+//! seen both in memory within such a call and on the wire. Plaintext of an object that is not joined yet waits.
 
 use std::collections::VecDeque;
 

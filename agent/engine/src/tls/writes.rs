@@ -272,10 +272,10 @@ impl Writes {
 
     /// Returns whether a write of which no record was seen was not sent yet: its records would be known.
     fn may_be_unsent(&self, write: &Write, measure: Measure, now_ns: u64) -> bool {
-        let is_known =
-            write.beginning.is_some() || (measure.overhead.is_some() && !self.is_unsure && !self.is_hopeless);
+        let is_known = write.beginning.is_some() || (measure.overhead.is_some() && !self.is_unsure);
         let is_new = now_ns.saturating_sub(write.at_ns) < MAX_UNSENT_NS;
-        write.plaintext.connection.is_none() && is_known && is_new && !self.is_crowded()
+        let is_apart = write.plaintext.connection.is_none();
+        is_apart && is_known && is_new && !self.is_hopeless && !self.is_crowded()
     }
 
     fn is_crowded(&self) -> bool {

@@ -1,4 +1,5 @@
-//! The two sides of a request, seen on two hosts: which server span has which client span as its parent.
+//! The two sides of a request, seen on two hosts: which server span has which client span as its parent. And requests of
+//! which an SDK tells in a trace of its own: which of the agent's traces that is part of.
 //!
 //! Takes what [`Sightings`] keeps of spans that are stored already and makes [`Join`]s of them; knows neither files nor
 //! the other parts of the traces. Its hard problem: either side comes first, seconds or a minute apart, most never find
@@ -10,6 +11,7 @@ mod counters;
 mod index;
 mod late;
 mod messages;
+mod twins;
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -21,6 +23,7 @@ pub use late::Late;
 use crate::model::{Join, Span};
 use index::Index;
 use messages::Messages;
+use twins::Twins;
 
 /// Limits of joining; [`JoinSettings::default`] has the defaults.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +31,8 @@ pub struct JoinSettings {
     /// How long either side waits for the other one, at least, if there is room. Default 60 s.
     pub hold: Duration,
     /// Client spans, and server spans without theirs, that are known at most, each. Default 1,000,000, which takes up to
-    /// 60 MiB for client spans, and twice that for server spans. So many messages, too.
+    /// 60 MiB for client spans, and twice that for server spans. So many messages, too, and a quarter as many requests of which an SDK tells as
+    /// well, or may.
     pub max_waiting: usize,
 }
 
@@ -43,6 +47,7 @@ impl Default for JoinSettings {
 pub struct Joiner {
     index: Mutex<Index>,
     messages: Mutex<Messages>,
+    twins: Mutex<Twins>,
     counters: JoinCounters,
 }
 
@@ -53,6 +58,7 @@ impl Joiner {
         Self {
             index: Mutex::new(Index::new(settings, now)),
             messages: Mutex::new(Messages::new(settings.max_waiting, now)),
+            twins: Mutex::new(Twins::new(settings.max_waiting / 4, settings.hold, now)),
             counters: JoinCounters::default(),
         }
     }
@@ -63,6 +69,15 @@ impl Joiner {
             return Vec::new();
         }
         self.index.lock().unwrap_or_else(PoisonError::into_inner).observe(sightings, now, &self.counters)
+    }
+
+    /// Takes what was seen, and returns the traces of SDKs that are part of the agent's by it.
+    pub fn observe_requests(&self, sightings: &Sightings, now: Instant) -> Vec<Join> {
+        if sightings.requests.is_empty() {
+            return Vec::new();
+        }
+        let mut twins = self.twins.lock().unwrap_or_else(PoisonError::into_inner);
+        twins.observe(&sightings.requests, now, &self.counters)
     }
 
     /// Links those of the spans that received messages to the spans that sent them, as far as these are known: those that
@@ -79,6 +94,7 @@ impl Joiner {
     /// Gives up what has waited long enough; for times in which nothing is seen.
     pub fn expire(&self, now: Instant) {
         self.index.lock().unwrap_or_else(PoisonError::into_inner).expire(now, &self.counters);
+        self.twins.lock().unwrap_or_else(PoisonError::into_inner).expire(now);
     }
 
     /// Returns the server spans that wait for their client span.

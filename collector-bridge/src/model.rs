@@ -6,6 +6,7 @@
 mod agent;
 mod id;
 mod predicate;
+mod received;
 mod span;
 mod summary;
 mod trace;
@@ -13,10 +14,11 @@ mod value;
 
 pub use agent::{
     EVIDENCE_POSITION, EVIDENCE_WIRE, Join, MESSAGE_QUEUE_TIME, MESSAGE_RECEIVED, MESSAGE_SENT,
-    PARENT_EVIDENCE, PARENT_EXPECTED,
+    PARENT_EVIDENCE, PARENT_EXPECTED, REMOTE_PARENT,
 };
 pub use id::{IdError, SpanId, TraceId};
 pub use predicate::{AttributeMatch, AttributeOperator, SpanPredicate};
+pub use received::{Answered, CLOCK_SLACK_NS, Received, Teller};
 pub use span::{Event, Link, Resource, Scope, Span, SpanKind, Status, StatusCode};
 pub use summary::{ServiceCount, TimeRange, TraceSummary};
 pub use trace::{Completeness, Trace, TraceSpan};

@@ -13,6 +13,7 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -32,7 +33,7 @@ use crate::config::Settings;
 use crate::health::{self, Health};
 use crate::infer::InferCounters;
 use crate::join::{JoinCounters, Joiner, Late, Sightings};
-use crate::model::Span;
+use crate::model::{Join, Span};
 use crate::query::Inferrer;
 use crate::receive::{self, Deliver, Intake, ReceiveCounters, Refusal, offload};
 use crate::store::{AppendError, Batch, Store, StoreError};
@@ -189,13 +190,18 @@ fn deliver(store: Store, joiner: Arc<Joiner>, hold: Duration) -> Deliver {
 
 /// Brings sides of requests together that are stored, and counts what became of them.
 fn join(store: &Store, joiner: &Joiner, sightings: &Sightings) {
-    let joins = joiner.observe(sightings, Instant::now());
+    let counters = joiner.counters();
+    let now = Instant::now();
+    join_all(store, counters, &counters.joined, &joiner.observe(sightings, now));
+    join_all(store, counters, &counters.joined_requests, &joiner.observe_requests(sightings, now));
+}
+
+fn join_all(store: &Store, counters: &JoinCounters, joined: &AtomicU64, joins: &[Join]) {
     if joins.is_empty() {
         return;
     }
-    let outcome = store.join(&joins);
-    let counters = joiner.counters();
-    JoinCounters::add(&counters.joined, outcome.joined);
+    let outcome = store.join(joins);
+    JoinCounters::add(joined, outcome.joined);
     JoinCounters::add(&counters.wire_conflicts, outcome.wire_conflicts);
     JoinCounters::add(&counters.refused, outcome.refused);
 }

@@ -18,7 +18,7 @@ fn programs() -> BTreeMap<u32, (String, u64)> {
 }
 
 /// Programs on functions of runtimes and libraries, cut like the others: they run where a process has such functions, as the lab's do.
-const ON_FUNCTIONS: [&str; 40] = [
+const ON_FUNCTIONS: [&str; 42] = [
     "go_http_round_t",
     "grpc_header_mad",
     "grpc_header_wri",
@@ -31,6 +31,8 @@ const ON_FUNCTIONS: [&str; 40] = [
     "python_queue_go",
     "uvloop_write",
     "node_turn",
+    "node_message_se",
+    "node_message_re",
     "tokio_spawn",
     "tokio_wake",
     "tls_write",

@@ -12,6 +12,7 @@ use remora_tests::running::Running;
 use remora_tests::scratch::Scratch;
 use remora_tests::sink::Sink;
 use remora_tests::{net, tools, wait};
+use serde_json::Value;
 
 use crate::judge::Span;
 use crate::links::Links;
@@ -78,13 +79,17 @@ impl Agent {
         Ok(Self { running, metrics, spans, _scratch: scratch })
     }
 
-    /// Waits until it has put its parts into so many processes.
-    pub(crate) fn wait_attached(&self, platform: &str, processes: usize) -> Result<()> {
-        let wanted = format!("remora_agent_attached{{platform=\"{platform}\"}} ");
+    /// Waits until it has put its parts into these processes.
+    pub(crate) fn wait_attached(&self, processes: &[Running]) -> Result<()> {
         wait::until("the parts are attached", ATTACHED_WITHIN, || {
-            let metrics = tools::curl(&[&format!("http://{}/metrics", self.metrics)])?;
-            let attached = metrics.lines().find_map(|line| line.strip_prefix(&wanted)?.parse::<f64>().ok());
-            Ok(attached.is_some_and(|attached| attached >= processes as f64).then_some(()))
+            for process in processes {
+                let known = tools::curl(&[&format!("http://{}/processes/{}", self.metrics, process.id())])?;
+                let known: Value = serde_json::from_str(&known).unwrap_or_default();
+                if known["part"]["state"] != "attached" {
+                    return Ok(None);
+                }
+            }
+            Ok(Some(()))
         })
     }
 

@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result, ensure};
 use aya::programs::loaded_programs;
 use aya::sys::{Stats, enable_stats};
 use remora_tests::figure;
+use remora_tests::running::Running;
 
 use crate::agent::Agent;
 use crate::framework::{self, Framework, Mode};
@@ -43,9 +44,9 @@ impl Bench<'_> {
             eprintln!("{:>18}  round {} of {rounds}, {requests} requests each", framework.name, round + 1);
             let (bare, seen) = if round % 2 == 0 {
                 let bare = self.rate(&site, mode, requests)?;
-                (bare, self.observed(framework, processes.len(), &site, mode, requests)?)
+                (bare, self.observed(framework, &processes, &site, mode, requests)?)
             } else {
-                let seen = self.observed(framework, processes.len(), &site, mode, requests)?;
+                let seen = self.observed(framework, &processes, &site, mode, requests)?;
                 (self.rate(&site, mode, requests)?, seen)
             };
             without.push(bare);
@@ -56,7 +57,7 @@ impl Bench<'_> {
         figure::print(format!("{name}: requests/s without agent"), "1/s", &without);
         figure::print(format!("{name}: requests/s with agent"), "1/s", &with);
         figure::print(format!("{name}: throughput lost"), "%", &lost);
-        self.programs(framework, processes.len(), &site, mode, requests)?;
+        self.programs(framework, &processes, &site, mode, requests)?;
         drop(processes);
         Ok(())
     }
@@ -65,7 +66,7 @@ impl Bench<'_> {
     fn observed(
         &mut self,
         framework: &Framework,
-        processes: usize,
+        processes: &[Running],
         site: &Site,
         mode: Mode,
         requests: u64,
@@ -78,11 +79,11 @@ impl Bench<'_> {
     }
 
     /// Starts an agent, and waits until it has put its parts in where it is to.
-    fn agent_of(&self, framework: &Framework, processes: usize) -> Result<Agent> {
+    fn agent_of(&self, framework: &Framework, processes: &[Running]) -> Result<Agent> {
         let platform = framework::platform(framework.name);
         let agent = Agent::start_attaching(self.agent, self.sink, CONTENT, platform)?;
-        if let Some(platform) = platform {
-            agent.wait_attached(platform, processes)?;
+        if platform.is_some() {
+            agent.wait_attached(processes)?;
         }
         Ok(agent)
     }
@@ -103,7 +104,7 @@ impl Bench<'_> {
     fn programs(
         &mut self,
         framework: &Framework,
-        processes: usize,
+        processes: &[Running],
         site: &Site,
         mode: Mode,
         requests: u64,

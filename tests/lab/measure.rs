@@ -83,9 +83,8 @@ impl<'a> Bench<'a> {
         let platform = framework::platform(name);
         let agent = Agent::start_attaching(self.agent, self.sink, NO_CONTENT, platform)?;
         let processes = self.start(framework, &site)?;
-        if let Some(platform) = platform {
-            let parts = processes.len() + site.neighbours_on(platform);
-            agent.wait_attached(platform, parts).with_context(|| said(&processes))?;
+        if platform.is_some() {
+            agent.wait_attached(&processes).with_context(|| said(&processes))?;
         }
         let mut loaded = Vec::new();
         for &mode in framework.modes {

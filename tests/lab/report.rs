@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 
-use crate::framework::{self, WRONG_AT_MOST};
+use crate::framework::{self, SEEN_AT_LEAST, WRONG_AT_MOST};
 use crate::judge::{Inferred, Tally};
 use crate::measure::{Cell, Measured};
 use crate::protocol::Protocol;
@@ -102,6 +102,14 @@ fn inferred_right(Inferred { right, all }: Inferred) -> String {
     if all == 0 { "–".to_owned() } else { format!("{right}/{all}") }
 }
 
+/// Writes a number with commas (`1,234,567`).
+fn thousands(number: u64) -> String {
+    match number {
+        0..1000 => number.to_string(),
+        _ => format!("{},{:03}", thousands(number / 1000), number % 1000),
+    }
+}
+
 /// Rounded down, so that 100 % means all.
 fn percent(part: u64, whole: u64) -> String {
     if whole == 0 {
@@ -153,13 +161,23 @@ impl Report {
     pub(crate) fn broken(&self) -> Vec<String> {
         let mut broken = Vec::new();
         for measured in &self.frameworks {
-            for cell in &measured.cells {
-                let Tally { spans, right, wrong, .. } = cell.tally;
+            for (index, cell) in measured.cells.iter().enumerate() {
+                let Tally { spans, right, wrong, servers, joined, misjoined, unjoined, .. } = cell.tally;
                 let name = format!("{} {} {} in flight", measured.name, cell.mode.label(), cell.in_flight);
                 if share(wrong, spans) > WRONG_AT_MOST {
                     broken.push(format!(
                         "{name}: {wrong} of {spans} parents are wrong, more than {WRONG_AT_MOST} %"
                     ));
+                }
+                let downstream = joined + misjoined + unjoined;
+                if share(misjoined, downstream) > WRONG_AT_MOST {
+                    broken.push(format!(
+                        "{name}: {misjoined} of {downstream} requests are below another's call, more than {WRONG_AT_MOST} %"
+                    ));
+                }
+                let seen = share(servers, cell.expected);
+                if framework::has_servers(measured.name) && cell.expected > 0 && seen < SEEN_AT_LEAST {
+                    broken.push(format!("{name}: {servers} of {} requests were seen", cell.expected));
                 }
                 if cell.failed > 0 {
                     broken.push(format!("{name}: {} requests failed", cell.failed));
@@ -167,7 +185,7 @@ impl Report {
                 if spans == 0 && cell.expected > 0 {
                     broken.push(format!("{name}: no call was seen"));
                 }
-                let floor = framework::floor(measured.name);
+                let floor = framework::floor(measured.name, index == 0);
                 if spans > 0 && share(right, spans) < floor {
                     broken.push(format!("{name}: {} right, the floor is {floor} %", percent(right, spans)));
                 }
@@ -200,10 +218,13 @@ impl Report {
         let explained =
             if self.is_encrypted { include_str!("page_encrypted.md") } else { include_str!("page.md") };
         let mut page = explained.to_owned();
+        let tallies = || self.frameworks.iter().flat_map(|measured| &measured.cells).map(|cell| &cell.tally);
+        let calls = thousands(tallies().map(|tally| tally.spans).sum());
+        let wrong: u64 = tallies().map(|tally| tally.wrong).sum();
         // Writing to a String cannot fail.
         let _ = write!(
             page,
-            "\n## Results\n\nMeasured on {date}, Linux {kernel}, {agent}; at least {requests} requests for each row, a quarter of that for scripts.\n\n"
+            "\n## Results\n\nMeasured on {date}, Linux {kernel}, {agent}; at least {requests} requests for each row, a quarter of that for scripts. In all tables of this page, {calls} calls, and {wrong} with a wrong parent.\n\n"
         );
         let _ = writeln!(page, "| {} |", HEADER.join(" | "));
         let _ = writeln!(page, "|{}", "---|".repeat(2) + &"---:|".repeat(HEADER.len() - 2));
@@ -231,7 +252,7 @@ mod tests {
     use crate::framework::Mode;
 
     fn report(right: u64, wrong: u64, spans: u64) -> Report {
-        let tally = Tally { right, wrong, spans, ..Tally::default() };
+        let tally = Tally { servers: spans, right, wrong, spans, joined: spans, ..Tally::default() };
         let cell = Cell {
             mode: Mode::Work,
             in_flight: 16,
@@ -268,8 +289,44 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_seen_or_joined_wrongly_breaks_the_budget_too() {
+        let broken = |change: fn(&mut Tally)| {
+            let mut report = report(1000, 0, 1000);
+            change(&mut report.frameworks[0].cells[0].tally);
+            report.broken().len()
+        };
+        assert_eq!(broken(|_| ()), 0);
+        assert_eq!(broken(|tally| tally.misjoined = 2), 1);
+        assert_eq!(broken(|tally| tally.servers = 989), 1);
+    }
+
+    #[test]
     fn all_is_only_all() {
         assert_eq!([percent(9999, 10_000), percent(0, 0), percent(7, 7)], ["99.9 %", "–", "100.0 %"]);
+    }
+
+    /// Pages are put together of several runs by hand: the total must be that of the rows.
+    #[test]
+    fn the_total_of_the_page_is_that_of_its_rows() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let page = fs::read_to_string(root.join("docs/accuracy.md")).unwrap();
+        let (mut calls, mut wrong, mut columns) = (0, 0, None);
+        for line in page.lines() {
+            let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+            let at = |name: &str| cells.iter().position(|cell| *cell == name);
+            columns = at("calls").zip(at("wrong")).or(columns.filter(|_| line.starts_with('|')));
+            if let Some((at_calls, at_wrong)) = columns
+                && let (Some(row_calls), Some(row_wrong)) = (cells.get(at_calls), cells.get(at_wrong))
+            {
+                calls += row_calls.parse::<u64>().unwrap_or(0);
+                wrong += row_wrong.parse::<u64>().unwrap_or(0);
+            }
+        }
+        let total = format!(
+            "In all tables of this page, {} calls, and {wrong} with a wrong parent.",
+            thousands(calls)
+        );
+        assert!(calls > 0 && page.contains(&total), "{total}");
     }
 
     #[test]
@@ -278,6 +335,7 @@ mod tests {
         assert!(table(&report.frameworks).contains("99.9 %"));
         let page = report.page();
         for part in [
+            "In all tables of this page, 1,000 calls, and 1 with a wrong parent.",
             "| flask | paced | 16 | 1000 |",
             "| quarkus | not run: no Maven |",
             "| flask | Flask | flask 3 |",

@@ -177,11 +177,6 @@ impl Site {
         &self.target
     }
 
-    /// Returns how many of the program's neighbours get parts too: the encrypted service runs on Node.
-    pub(crate) fn neighbours_on(&self, platform: &str) -> usize {
-        usize::from(self.keys().is_some() && platform == "node")
-    }
-
     /// Returns one of the variables that not every program is told.
     pub(crate) fn variable(&self, name: &str) -> Option<&str> {
         self.variables.iter().find(|(found, _)| *found == name).map(|(_, value)| value.as_str())

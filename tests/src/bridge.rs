@@ -12,13 +12,21 @@ use crate::span::Span;
 #[derive(Clone, Debug)]
 pub struct Bridge {
     address: SocketAddr,
+    /// `authorization` of every request.
+    authorization: Option<String>,
 }
 
 impl Bridge {
     /// Returns the bridge that listens on `address`.
     #[must_use]
     pub fn at(address: SocketAddr) -> Self {
-        Self { address }
+        Self { address, authorization: None }
+    }
+
+    /// Sends this token with every request.
+    #[must_use]
+    pub fn with_token(self, token: &str) -> Self {
+        Self { authorization: Some(format!("Bearer {token}")), ..self }
     }
 
     /// Returns the address of its API.
@@ -69,13 +77,19 @@ impl Bridge {
 
     /// Returns the status and the body of a GET.
     pub fn get(&self, path: &str) -> Result<(u16, Value)> {
-        let request = agent().get(format!("http://{}{path}", self.address));
+        let mut request = agent().get(format!("http://{}{path}", self.address));
+        if let Some(authorization) = &self.authorization {
+            request = request.header("authorization", authorization);
+        }
         answer(request.call().with_context(|| format!("GET {path}"))?)
     }
 
     /// Returns the status and the body of a POST of JSON.
     pub fn post(&self, path: &str, body: &Value) -> Result<(u16, Value)> {
-        let request = agent().post(format!("http://{}{path}", self.address));
+        let mut request = agent().post(format!("http://{}{path}", self.address));
+        if let Some(authorization) = &self.authorization {
+            request = request.header("authorization", authorization);
+        }
         answer(request.send_json(body).with_context(|| format!("POST {path}"))?)
     }
 }

@@ -28,6 +28,7 @@ pub struct Remora {
     bridge_process: Running,
     bridge: Bridge,
     otlp: SocketAddr,
+    otlp_http: SocketAddr,
     metrics: SocketAddr,
     scratch: Scratch,
     _exclusive: Exclusive,
@@ -43,20 +44,37 @@ impl Remora {
     pub fn with_flags(flags: &[&str]) -> Result<Self> {
         let exclusive = Exclusive::wait();
         let scratch = Scratch::new("remora")?;
-        let (bridge_process, bridge, otlp) = start_bridge(&scratch)?;
+        let (bridge_process, ports) = start_bridge(&scratch)?;
+        let (bridge, otlp, otlp_http) = (Bridge::at(ports.api), ports.otlp_grpc, ports.otlp_http);
         let metrics = net::free_address()?;
         let mut command = agent_command(&scratch, &format!("http://{otlp}"), metrics)?;
         command.args(flags).arg("--spool").arg(scratch.path().join("spool"));
         let mut agent = Running::start("agent", &scratch, &mut command)?;
         agent.wait_ready(patience(READY_WITHIN), || is_ready(metrics))?;
         let others = Vec::new();
-        Ok(Self { agent, others, bridge_process, bridge, otlp, metrics, scratch, _exclusive: exclusive })
+        Ok(Self {
+            agent,
+            others,
+            bridge_process,
+            bridge,
+            otlp,
+            otlp_http,
+            metrics,
+            scratch,
+            _exclusive: exclusive,
+        })
     }
 
     /// Returns the bridge, which has what the agent has sent so far.
     #[must_use]
     pub fn bridge(&self) -> &Bridge {
         &self.bridge
+    }
+
+    /// Returns where the bridge takes OTLP over HTTP, from SDKs for example.
+    #[must_use]
+    pub fn otlp_http(&self) -> SocketAddr {
+        self.otlp_http
     }
 
     /// Starts another agent for the same bridge, as on another host.
@@ -232,7 +250,7 @@ impl Ports {
     }
 }
 
-fn start_bridge(scratch: &Scratch) -> Result<(Running, Bridge, SocketAddr)> {
+fn start_bridge(scratch: &Scratch) -> Result<(Running, Ports)> {
     let ports = Ports::free()?;
     // Somebody may have been given one of the free ports in between.
     let (ports, process) = match ports.start(scratch) {
@@ -243,7 +261,7 @@ fn start_bridge(scratch: &Scratch) -> Result<(Running, Bridge, SocketAddr)> {
             (ports, process)
         }
     };
-    Ok((process, Bridge::at(ports.api), ports.otlp_grpc))
+    Ok((process, ports))
 }
 
 fn is_ready(address: SocketAddr) -> Result<bool> {

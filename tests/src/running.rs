@@ -73,6 +73,12 @@ impl Running {
         waited.with_context(|| format!("{} printed:\n{}", self.name, self.printed()))
     }
 
+    /// Returns what it was called.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Returns its process id.
     #[must_use]
     pub fn id(&self) -> u32 {

@@ -6,6 +6,7 @@ mod go_service;
 mod grpc_service;
 mod grpc_shop;
 mod gunicorn;
+mod hop;
 mod http_server;
 mod kafka;
 mod mysql;
@@ -28,6 +29,7 @@ pub use go_service::{GoService, binary as go_binary};
 pub use grpc_service::{GrpcService, Language};
 pub use grpc_shop::{GrpcShop, Stack};
 pub use gunicorn::{Gunicorn, Workers};
+pub use hop::Hop;
 pub use http_server::HttpServer;
 pub use kafka::Kafka;
 pub use mysql::{Flavour, Mysql};
@@ -41,7 +43,9 @@ pub use rabbitmq::Rabbitmq;
 pub use recorded::RecordedServer;
 pub use redis::Redis;
 pub use redis_cluster::RedisCluster;
-pub use tls_service::{JavaClient, Stack as TlsStack, TlsService, any_java, grpc_java, java, rustls};
+pub use tls_service::{
+    JavaClient, Stack as TlsStack, TlsService, any_java, grpc_java, java, node_with_packages, rustls,
+};
 pub use tokio_service::TokioService;
 
 use std::time::Duration;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 
 use crate::certificates::Certificates;
 use crate::running::Running;
@@ -24,14 +24,18 @@ pub enum Way {
     Node,
     /// Node's `http2`.
     NodeHttp2,
+    /// A package of Node, as `tests/apps/tls/load.js` names it.
+    NodePackage(&'static str),
     /// Ruby's `net/http`.
     Ruby,
     /// A build of `tests/apps/tls/go`.
     Go(&'static str),
     /// The same by HTTP/2.
-    GoHttp2,
+    GoHttp2(&'static str),
     /// The same with a certificate of its own.
     GoMutual,
+    /// grpc-go.
+    GrpcGo,
     /// `curl`, by HTTP/1.1,
     Curl,
     /// and by HTTP/2.
@@ -42,10 +46,14 @@ pub enum Way {
     Php,
     /// reqwest over rustls, "http1" or "http2".
     Reqwest(&'static str),
+    /// reqwest over native-tls.
+    NativeTls,
     /// grpc-java with Netty inside.
     GrpcJava,
     /// Java's own TLS, "engine" or "socket" (by `HttpsURLConnection`), in a JVM of this version.
     AnyJava(u32, &'static str),
+    /// `HttpClient` of .NET Core 3.1.
+    DotNet,
     /// Java's `HttpClient`.
     HttpClient,
     /// pgjdbc, which checks the server's certificate and name.
@@ -83,6 +91,8 @@ impl TlsClient {
         command.args([load.first, load.count, load.in_flight].map(|number| number.to_string())).arg(&begin);
         match way {
             Way::NodeHttp2 => drop(command.arg("http2")),
+            Way::NodePackage(name) => drop(command.arg(name)),
+            Way::DotNet => drop(command.env("SSL_CERT_FILE", certificates.authority())),
             Way::GoMutual => drop(command.arg(certificates.key()).arg(certificates.certificate())),
             _ => {}
         }
@@ -135,6 +145,7 @@ fn command(way: Way) -> Result<Command> {
             command.arg(apps.join("load.js"));
             command
         }
+        Way::NodePackage(_) => super::servers::node_with_packages("tls/load.js")?,
         Way::Ruby => {
             let mut command = Command::new(locate::program("ruby")?);
             command.arg(apps.join("ask.rb"));
@@ -142,8 +153,9 @@ fn command(way: Way) -> Result<Command> {
         }
         Way::Go(build) => go(build)?,
         Way::GoMutual => go("users")?,
-        Way::GoHttp2 => {
-            let mut command = go("users")?;
+        Way::GrpcGo => go("users-grpc")?,
+        Way::GoHttp2(build) => {
+            let mut command = go(build)?;
             command.env("HTTP2", "1");
             command
         }
@@ -160,6 +172,7 @@ fn command(way: Way) -> Result<Command> {
             command.env("ASK", super::servers::rustls()?);
             command
         }
+        Way::NativeTls => Command::new(native_tls()?),
         Way::GrpcJava => {
             let mut command = super::servers::grpc_java()?;
             command.arg("ask");
@@ -170,6 +183,7 @@ fn command(way: Way) -> Result<Command> {
             command.args(["ask", way]);
             command
         }
+        Way::DotNet => Command::new(locate::tls("dotnet/ask")?),
         Way::HttpClient => {
             let mut command = super::servers::java("tls/Jsse.java")?;
             command.arg("ask");
@@ -182,6 +196,11 @@ fn command(way: Way) -> Result<Command> {
             command
         }
     })
+}
+
+fn native_tls() -> Result<PathBuf> {
+    let built = locate::testenv().join("native-tls/release/native-tls-client");
+    built.is_file().then_some(built).context("the client is not built: `cargo xtask test` builds it")
 }
 
 fn go(build: &str) -> Result<Command> {

@@ -1,6 +1,7 @@
 //! MySQL 8 and MariaDB, with MariaDB's own client, PyMySQL and MySQL's connector in C.
 
 use expect_test::expect;
+use remora_tests::locate;
 use remora_tests::remora::Remora;
 use remora_tests::servers::{Flavour, Mysql};
 use remora_tests::span::{Names, Show, outline};
@@ -189,6 +190,45 @@ fn a_compressed_connection() {
               db.response.returned_rows = 3000
     "#]]
     .assert_eq(&told(&mysql, &spans));
+}
+
+/// Who may not come in is told of, also where nobody was asked who comes.
+#[test]
+#[ignore = "needs root"]
+fn refused_sign_ins() {
+    let mysql = Mysql::start(Flavour::Mysql).unwrap();
+    let mut remora = Remora::start().unwrap();
+    let program = locate::root().join("agent/engine/fixtures/clients/python/mysql_refused.py");
+    tools::sql_program(program.to_str().unwrap(), &[&mysql.address().port().to_string()]).unwrap();
+    let spans = remora.finish().unwrap().spans_of_server(mysql.address()).unwrap();
+    let spans: Vec<_> = spans.into_iter().filter(|span| span.name == "connect").collect();
+    let shown = ["db.namespace", "remora.db.user", "db.response.status_code", "remora.parent.evidence"];
+    expect![[r#"
+        client `connect` of mysql_refused, error
+            db.namespace = golden
+            db.response.status_code = 1045
+            remora.db.user = golden
+          server `connect` of mysqld, error
+              db.namespace = golden
+              db.response.status_code = 1045
+              remora.db.user = golden
+              remora.parent.evidence = position
+        client `connect` of mysql_refused, error
+            db.namespace = missing
+            db.response.status_code = 1049
+            remora.db.user = golden
+          server `connect` of mysqld, error
+              db.namespace = missing
+              db.response.status_code = 1049
+              remora.db.user = golden
+              remora.parent.evidence = position
+        client `connect` of mysql_refused, error
+            db.response.status_code = 1040
+          server `connect` of mysqld, error
+              db.response.status_code = 1040
+              remora.parent.evidence = position
+    "#]]
+    .assert_eq(&outline(&spans, &Names::of(&[("MYSQL", mysql.address())]), Show::Only(&shown)));
 }
 
 /// Both sides, with what was asked and what came back.

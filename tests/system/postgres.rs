@@ -1,6 +1,7 @@
 //! psql and PostgreSQL: the simple protocol, over IPv4, IPv6 and a Unix socket.
 
 use expect_test::expect;
+use remora_tests::certificates::Certificates;
 use remora_tests::remora::Remora;
 use remora_tests::servers::Postgres;
 use remora_tests::span::{Names, Show, outline};
@@ -190,4 +191,70 @@ fn one_statement_over_a_unix_socket() {
               server.address = SOCKET
     "#]]
     .assert_eq(&whole(&spans, &Names::default().and(socket, "SOCKET")));
+}
+
+/// Who may not come in is told of, over TLS too.
+#[test]
+#[ignore = "needs root"]
+fn refused_sign_ins() {
+    let certificates = Certificates::make().unwrap();
+    let mut postgres = Postgres::start().unwrap();
+    postgres.encrypt(&certificates).unwrap();
+    let address = postgres.address();
+    tools::psql(address, &["CREATE ROLE crowd LOGIN CONNECTION LIMIT 0"]).unwrap();
+    let mut remora = Remora::start().unwrap();
+    for (mode, option, value) in [
+        ("disable", "--dbname", "missing"),
+        ("disable", "--username", "crowd"),
+        ("require", "--username", "nobody"),
+    ] {
+        let mut psql = tools::psql_command("127.0.0.1", address.port(), &["SELECT 1"]).unwrap();
+        let output = psql.args([option, value]).env("PGSSLMODE", mode).output().unwrap();
+        assert!(!output.status.success(), "{value} was let in");
+    }
+    tools::psql(address, &["SELECT 1"]).unwrap();
+    let spans = remora.finish().unwrap().spans_of_server(address).unwrap();
+    let shown =
+        ["db.namespace", "remora.db.user", "db.response.status_code", "error.type", "tls.protocol.version"];
+    expect![[r#"
+        client `connect` of psql, error
+            db.namespace = missing
+            db.response.status_code = 3D000
+            error.type = 3D000
+            remora.db.user = postgres
+          server `connect` of postgres, error
+              db.namespace = missing
+              db.response.status_code = 3D000
+              error.type = 3D000
+              remora.db.user = postgres
+        client `connect` of psql, error
+            db.namespace = postgres
+            db.response.status_code = 53300
+            error.type = 53300
+            remora.db.user = crowd
+          server `connect` of postgres, error
+              db.namespace = postgres
+              db.response.status_code = 53300
+              error.type = 53300
+              remora.db.user = crowd
+        client `connect` of psql, error
+            db.namespace = postgres
+            db.response.status_code = 28000
+            error.type = 28000
+            remora.db.user = nobody
+            tls.protocol.version = 1.3
+          server `connect` of postgres, error
+              db.namespace = postgres
+              db.response.status_code = 28000
+              error.type = 28000
+              remora.db.user = nobody
+              tls.protocol.version = 1.3
+        client `SELECT` of psql, unset
+            db.namespace = postgres
+            remora.db.user = postgres
+          server `SELECT` of postgres, unset
+              db.namespace = postgres
+              remora.db.user = postgres
+    "#]]
+    .assert_eq(&outline(&spans, &Names::of(&[("POSTGRES", address)]), Show::Only(&shown)));
 }

@@ -12,7 +12,7 @@ use remora_tests::remora::{self, Remora};
 use remora_tests::running::Running;
 use remora_tests::scratch::Scratch;
 use remora_tests::servers::{
-    FerretDb, Flavour, Kafka, Mysql, Postgres, Rabbitmq, Redis, TlsService, TlsStack as Stack, rustls,
+    FerretDb, Flavour, Kafka, Mysql, Nats, Postgres, Rabbitmq, Redis, TlsService, TlsStack as Stack, rustls,
 };
 use remora_tests::span::Span;
 use remora_tests::tls_client::{Load, TlsClient, Way, linked_with};
@@ -51,6 +51,7 @@ enum Service {
     Redis,
     FerretDb,
     Rabbitmq,
+    Nats,
     Kafka,
     /// The same, when there is a part in its JVM.
     KafkaAttached,
@@ -103,6 +104,10 @@ impl Service {
             Service::Rabbitmq => {
                 let server = Rabbitmq::start_encrypted(certificates)?;
                 served("amqps://", "", server.address(), None, Box::new(server))
+            }
+            Service::Nats => {
+                let server = Nats::start_encrypted(certificates)?;
+                served("tls://", "", server.address(), Some(server.id()), Box::new(server))
             }
             Service::Kafka | Service::KafkaAttached => {
                 let server = Kafka::start_encrypted(certificates)?;
@@ -379,6 +384,12 @@ fn go() {
             Way::Go("users-oldest"),
             stripped("net/http of Go 1.22, stripped", "users-oldest"),
         ),
+        both(
+            Stack::GoBuild("users-newest"),
+            stripped("net/http server of Go 1.27, stripped", "users-newest"),
+            Way::Go("users-newest"),
+            stripped("net/http of Go 1.27, stripped", "users-newest"),
+        ),
     ]);
 }
 
@@ -406,9 +417,10 @@ fn others() {
 
 #[test]
 #[ignore = "needs root"]
-fn php_and_haproxy() {
+fn php_dotnet_and_haproxy() {
     check(&[
         client(Way::Php, Program("PHP, streams", "PHP", "php libssl.so")),
+        client(Way::DotNet, Program("HttpClient of .NET Core 3.1", ".NET", "libssl.so.1.1")),
         server(Stack::Haproxy, Program("HAProxy", "C", "libssl.so")),
     ]);
 }
@@ -420,6 +432,33 @@ fn rust() {
     check(&[
         both(Stack::Rustls, rust("axum"), Way::Reqwest("http1"), rust("reqwest")),
         both(Stack::Rustls, rust("axum, HTTP/2"), Way::Reqwest("http2"), rust("reqwest, HTTP/2")),
+    ]);
+}
+
+#[test]
+#[ignore = "needs root"]
+fn native_tls() {
+    let reqwest = Program("reqwest, native-tls", "Rust, tokio", "libssl.so");
+    check(&[Pair {
+        service: Service::Https(Stack::Rustls),
+        way: Way::NativeTls,
+        server: None,
+        client: Some(reqwest),
+    }]);
+}
+
+#[test]
+#[ignore = "needs root"]
+fn undici_and_hypercorn() {
+    let hypercorn = Program("hypercorn, HTTP/2", "Python, asyncio", "libssl.so");
+    check(&[
+        client(Way::NodePackage("undici"), Program("undici", "Node", "node")),
+        Pair {
+            service: Service::Https(Stack::Hypercorn),
+            way: Way::NodeHttp2,
+            server: Some(hypercorn),
+            client: None,
+        },
     ]);
 }
 
@@ -441,10 +480,16 @@ fn http2() {
         },
         Pair {
             service: Service::Https(Stack::NodeHttp2),
-            way: Way::GoHttp2,
+            way: Way::GoHttp2("users"),
             server: Some(Program("Node http2 server", "Node", "node")),
             client: Some(Program("net/http, HTTP/2", "Go", "users")),
         },
+        both(
+            Stack::GoBuild("users-newest"),
+            Program("net/http server of Go 1.27, HTTP/2", "Go", "users-newest"),
+            Way::GoHttp2("users-newest"),
+            Program("net/http of Go 1.27, HTTP/2", "Go", "users-newest"),
+        ),
     ]);
 }
 
@@ -465,6 +510,28 @@ fn mutual() {
             client: None,
         },
     ]);
+}
+
+#[test]
+#[ignore = "needs root"]
+fn grpc_go() {
+    check(&[both(
+        Stack::GrpcGo,
+        Program("grpc-go server", "Go", "users-grpc"),
+        Way::GrpcGo,
+        Program("grpc-go", "Go", "users-grpc"),
+    )]);
+}
+
+#[test]
+#[ignore = "needs root"]
+fn grpc_js() {
+    check(&[both(
+        Stack::GrpcJs,
+        Program("grpc-js server", "Node", "node"),
+        Way::NodePackage("grpc"),
+        Program("grpc-js", "Node", "node"),
+    )]);
 }
 
 #[test]
@@ -594,6 +661,42 @@ fn databases() {
             Some(Program("PyMongo", ssl, "libssl.so.3")),
         ),
     ]);
+}
+
+/// More clients of theirs.
+#[test]
+#[ignore = "needs root"]
+fn drivers() {
+    let ioredis = Program("ioredis", "Node", "node");
+    check(&[
+        database(
+            Service::Mysql(Flavour::Mariadb),
+            None,
+            "mysql-connector",
+            Some(Program("mysql-connector-python, in C", "Python", "libssl.so")),
+        ),
+        database(Service::Postgres, None, "psycopg2", Some(Program("psycopg2-binary", "Python", "libssl-"))),
+        database(
+            Service::Postgres,
+            None,
+            "asyncpg",
+            Some(Program("asyncpg", "Python, asyncio", "libssl.so")),
+        ),
+        Pair {
+            service: Service::Redis,
+            way: Way::NodePackage("ioredis"),
+            server: None,
+            client: Some(ioredis),
+        },
+    ]);
+}
+
+#[test]
+#[ignore = "needs root"]
+fn nats() {
+    let server = Program("nats-server", "Go", "nats-server");
+    let client = Program("nats-py (JetStream)", "Python, asyncio", "libssl.so");
+    check(&[database(Service::Nats, Some(server), "nats", Some(client))]);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! `build`: the BPF objects and the library for JVMs, then the agent (which embeds them) and the bridge.
 
+mod stack;
+
 use std::env;
 use std::ffi::OsString;
 use std::fs;
@@ -77,7 +79,14 @@ fn jvm_part() -> Result<()> {
 fn one_object(what: &str, features: &[&str], object: &Path) -> Result<()> {
     let hint = "the compiler's or bpf-linker's message is above";
     shell::run(what, hint, bpf_cargo("build")?.args(features))?;
-    replace_if_changed(&bpf_target().join(BPF_TARGET).join("bpf").join("remora"), object)
+    let built = bpf_target().join(BPF_TARGET).join("bpf").join("remora");
+    stack::check(&built)?;
+    // The linker made BTF of the rest of the debug information, which is five times as large as the programs.
+    let stripped = built.with_extension("stripped");
+    let mut strip = toolchain::objcopy()?;
+    strip.arg("--strip-debug").args([&built, &stripped]);
+    shell::run("leave out the debug information", "the toolchain is incomplete", &mut strip)?;
+    replace_if_changed(&stripped, object)
 }
 
 /// Returns a cargo command on the BPF programs. Its own target folder keeps the flags of the two sides apart.

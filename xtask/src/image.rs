@@ -29,6 +29,13 @@ pub(crate) struct Image {
     out: Option<PathBuf>,
 }
 
+impl Image {
+    /// Returns those that this host runs, under the names that the manifests know.
+    pub(crate) fn for_this_host() -> Self {
+        Self { architectures: vec![Architecture::Amd64], prefix: "localhost".to_owned(), out: None }
+    }
+}
+
 /// A processor architecture, by the name that images use.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub(crate) enum Architecture {

@@ -8,20 +8,24 @@ use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 
 use crate::build::{self, Build};
+use crate::image::{self, Image};
 use crate::run::host;
 use crate::shell::{self, step};
-use crate::workspace;
+use crate::{vm, workspace};
 
 /// `REMORA_BIN` names a folder with a `remora` and a `remora-bridge` to test instead of those of this checkout.
 #[derive(Args)]
 pub(crate) struct Test {
-    /// Only these suites
+    /// Only these suites [default: all but k8s]
     #[arg(value_enum)]
     suites: Vec<Suite>,
     /// Names of tests, and flags of the test runner
     #[arg(last = true, value_name = "FILTER")]
     filter: Vec<String>,
 }
+
+/// The other kernel on which the agent is tried where no suite is named: many hosts have it, and its verifier gives up early.
+const USUAL_KERNEL: &str = "6.1";
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Suite {
@@ -41,6 +45,10 @@ enum Suite {
     Kubernetes,
     /// The manifests for Kubernetes
     Manifests,
+    /// Agent and bridge in a real cluster of one node, by manifests and images
+    K8s,
+    /// The agent on other kernels, in virtual machines: on all of them where the suite is named, else on one
+    Kernels,
     /// Borders and house rules
     Tidy,
 }
@@ -55,13 +63,15 @@ impl Suite {
             Suite::Propagation => Some("propagation"),
             Suite::Api => Some("api"),
             Suite::Manifests => Some("manifests"),
-            Suite::Unit | Suite::Kubernetes | Suite::Tidy => None,
+            Suite::Unit | Suite::Kubernetes | Suite::K8s | Suite::Kernels | Suite::Tidy => None,
         }
     }
 }
 
 pub(crate) fn run(test: &Test) -> Result<()> {
-    let suites = if test.suites.is_empty() { Suite::value_variants() } else { &test.suites };
+    // It builds static images and all of Kubernetes: for who works on that.
+    let usual = Suite::value_variants().iter().copied().filter(|suite| *suite != Suite::K8s);
+    let suites = if test.suites.is_empty() { usual.collect() } else { test.suites.clone() };
     let targets: Vec<_> = suites.iter().filter_map(|suite| suite.target()).collect();
     let mut failed = Vec::new();
     let mut note = |what: &'static str, result: Result<()>| {
@@ -70,7 +80,8 @@ pub(crate) fn run(test: &Test) -> Result<()> {
             failed.push(what);
         }
     };
-    if targets.is_empty() {
+    let has = |suite| suites.contains(&suite);
+    if targets.is_empty() && !has(Suite::Kernels) {
         build::embedded()?;
     } else {
         environment::install()?;
@@ -80,7 +91,6 @@ pub(crate) fn run(test: &Test) -> Result<()> {
             build::run(&Build { bpf_only: false })?;
         }
     }
-    let has = |suite| suites.contains(&suite);
     if has(Suite::Unit) {
         note("unit", unit(&test.filter));
     } else if has(Suite::Tidy) {
@@ -91,6 +101,13 @@ pub(crate) fn run(test: &Test) -> Result<()> {
     }
     if has(Suite::Kubernetes) {
         note("kubernetes", kubernetes(&test.filter));
+    }
+    if has(Suite::K8s) {
+        note("k8s", cluster(&test.filter));
+    }
+    if has(Suite::Kernels) {
+        // An emulated machine takes minutes for each.
+        note("kernels", vm::agent(if test.suites.is_empty() { &[USUAL_KERNEL] } else { &[] }));
     }
     if !failed.is_empty() {
         bail!("tests failed: {}", failed.join(", "));
@@ -124,6 +141,17 @@ fn kubernetes(filter: &[String]) -> Result<()> {
     let mut filter = filter.to_owned();
     filter.extend(["--include-ignored".to_owned(), "--nocapture".to_owned()]);
     run_tests("follow a real API server", &mut command, &filter)
+}
+
+/// Agent and bridge as people run them in clusters.
+fn cluster(filter: &[String]) -> Result<()> {
+    environment::kubernetes::install_node()?;
+    image::run(&Image::for_this_host())?;
+    let mut command = shell::cargo("test");
+    command.args(["--package", "remora-tests", "--test", "k8s"]);
+    let mut filter = filter.to_owned();
+    filter.extend(["--include-ignored".to_owned(), "--nocapture".to_owned()]);
+    run_tests("trace a shop in a cluster", &mut command, &filter)
 }
 
 fn tidy(filter: &[String]) -> Result<()> {

@@ -6,6 +6,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
@@ -29,6 +30,15 @@ pub(crate) fn install() -> Result<PathBuf> {
         fs::write(&stamp, wanted).with_context(|| format!("write {}", stamp.display()))?;
     }
     Ok(bin)
+}
+
+/// Returns the toolchain's own objcopy, which knows BPF.
+pub(crate) fn objcopy() -> Result<Command> {
+    let printed = shell::output(shell::program("rustc").args(["--print", "target-libdir"]))?;
+    let folder = Path::new(printed.trim()).with_file_name("bin");
+    let mut command = shell::program(folder.join("rust-objcopy"));
+    command.env("LD_LIBRARY_PATH", sysroot()?.join("lib"));
+    Ok(command)
 }
 
 fn sysroot() -> Result<PathBuf> {

@@ -27,6 +27,13 @@ const PROGRAMS: [(&str, &str); 6] = [
 /// The kernels that are tried unless told otherwise.
 const KERNELS: [&str; 3] = ["5.10", "6.1", "6.12"];
 
+/// What a locked memory limit does is not the question here; kernels before 5.11 have one.
+const LIMITS: &str = "ulimit -l unlimited;";
+/// Of the system suite, clear text, plaintext inside TLS, and TLS that the kernel encrypts: to start an agent takes an
+/// emulated machine most of a minute.
+const SUITE_ON_OTHER_KERNELS: &str = "--include-ignored --test-threads=1 curl::one_request_over_ipv4 \
+                                      tls_ways::objects_that_take_turns_in_one_thread tls_ways::the_kernel_encrypts";
+
 #[derive(Args)]
 pub(crate) struct Vm {
     /// Versions of Debian kernels [default: 5.10 6.1 6.12]
@@ -118,20 +125,38 @@ fn is_installed(program: &str) -> bool {
     folders.into_iter().any(|folder| folder.join(program).is_file())
 }
 
+/// Builds the agent and runs it on these kernels, or on the usual ones: whether it can work there, and some of the system suite.
+pub(crate) fn agent(kernels: &[&str]) -> Result<()> {
+    let built = build::run(&build::Build { bpf_only: false })?;
+    let tests = workspace::root().join("tests");
+    let command = format!(
+        "{LIMITS} '{}' check || exit 1; cd '{tests}' && CARGO_MANIFEST_DIR='{tests}' REMORA_BIN='{}' {} {}",
+        built.agent.display(),
+        built.agent.parent().unwrap_or(&built.agent).display(),
+        executable("system")?,
+        SUITE_ON_OTHER_KERNELS,
+        tests = tests.display(),
+    );
+    let kernels = kernels.iter().map(|&version| version.to_owned()).collect();
+    run(&Vm { kernels, command: Some(command) })
+}
+
 /// Builds agent and suite; returns the command that runs the suite.
 fn suite() -> Result<String> {
     build::run(&build::Build { bpf_only: false })?;
-    let target = workspace::target();
+    // Of the suite, the trial: real programs and load take an emulated machine many times as long.
+    Ok(format!("{LIMITS} {} --include-ignored --test-threads=1 trial::", executable("propagation")?))
+}
+
+/// Builds a suite; returns its executable.
+fn executable(suite: &str) -> Result<String> {
     let mut command = shell::cargo("test");
-    command.args(["--package", "remora-tests", "--test", "propagation", "--no-run", "--message-format=json"]);
-    let printed = shell::output(command.arg("--target-dir").arg(&target))?;
+    command.args(["--package", "remora-tests", "--test", suite, "--no-run", "--message-format=json"]);
+    let printed = shell::output(command.arg("--target-dir").arg(workspace::target()))?;
     // One JSON object a line; the programs that tests start have executables too.
     let executable = printed
         .lines()
         .filter_map(|line| line.split_once("\"executable\":\"")?.1.split_once('"').map(|(path, _)| path))
-        .find(|path| path.contains("/deps/propagation-"))
-        .context("cargo named no executable for the propagation suite")?;
-    // What a locked memory limit does is not the question here; kernels before 5.11 have one.
-    // Of the suite, the trial: real programs and load take an emulated machine many times as long.
-    Ok(format!("ulimit -l unlimited; {executable} --include-ignored --test-threads=1 trial::"))
+        .find(|path| path.contains(&format!("/deps/{suite}-")));
+    Ok(executable.with_context(|| format!("cargo named no executable for the suite {suite}"))?.to_owned())
 }

@@ -53,7 +53,8 @@ pub struct Outcome {
 /// Returns why the part for Node cannot be put into a process, as far as that can be told without doing it.
 #[must_use]
 pub fn obstacle_in_node(tgid: u32) -> Option<String> {
-    let checked = Target::open(tgid).and_then(|target| Node::new(OwnConnections::default()).check(&target));
+    let checked =
+        Target::open(tgid).and_then(|target| Node::new(OwnConnections::default(), false).check(&target));
     checked.err().map(|refusal| refusal.to_string())
 }
 
@@ -79,9 +80,7 @@ impl Attacher {
     #[must_use]
     pub fn start(platforms: &Platforms, ledger: &Ledger) -> Self {
         let own = OwnConnections::default();
-        let start = |platform: Platform| {
-            Lane::start(platform, platform.mechanism(&own, platforms.tells_jsse), ledger)
-        };
+        let start = |platform: Platform| Lane::start(platform, platform.mechanism(&own, platforms), ledger);
         let lanes = platforms.iter().filter_map(start).collect();
         Self { lanes, own, refused: ledger.loss("attach", "order_queue_full") }
     }

@@ -8,6 +8,7 @@ mod datagrams;
 mod decode;
 mod kernel_log;
 mod load;
+pub mod locked_memory;
 mod observation;
 mod offsets;
 mod policy;

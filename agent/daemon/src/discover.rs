@@ -27,7 +27,7 @@ mod worker;
 
 use std::path::PathBuf;
 
-pub use container::{Membership, cgroup2_mount};
+pub use container::{Membership, cgroup2_mount, host_cgroup2_mount};
 pub use environment::Environment;
 pub use identity::FileIdentity;
 pub use notice::{Notice, Verdict};

@@ -75,8 +75,10 @@ impl Enricher {
     /// Lets it say what a cluster knows.
     #[must_use]
     pub fn with_cluster(mut self, cluster: Option<Cluster>, ledger: &Ledger) -> Self {
-        if cluster.is_some() {
+        if let Some(cluster) = &cluster {
             self.unplaced = ledger.counter("remora_agent_spans_of_unknown_pods_total");
+            // What a pod takes for its host's name is its own.
+            self.host.name.clone_from(&cluster.settings().node);
         }
         self.cluster = cluster;
         self

@@ -5,6 +5,7 @@
 //! that has expired begins with a list again; what fails is tried again, each time later. Everybody else reads the
 //! tables and never waits: while the API server is away they say what they said before.
 
+mod access;
 mod address;
 mod kinds;
 mod objects;
@@ -17,8 +18,9 @@ mod watch;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use access::{Access, denied};
 pub use peers::{Peer, Target};
-pub use pod::{Container, Owner, OwnerKind, Pod};
+pub use pod::{Container, LEFT_ALONE, Owner, OwnerKind, Pod};
 pub use table::{Cluster, Placement};
 pub use watch::{Error, Watch};
 
@@ -42,9 +44,15 @@ pub struct Settings {
     pub well_known_labels: bool,
 }
 
-/// Files and variables that every pod with a service account has.
+/// Whether this is a pod, by a variable that every pod has.
 #[must_use]
 pub fn is_inside_cluster() -> bool {
+    std::env::var_os("KUBERNETES_SERVICE_HOST").is_some()
+}
+
+/// Whether this is a pod with a service account.
+#[must_use]
+pub fn has_service_account() -> bool {
     const TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
-    std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() && std::path::Path::new(TOKEN).exists()
+    is_inside_cluster() && std::path::Path::new(TOKEN).exists()
 }

@@ -124,7 +124,9 @@ pub fn run(
     let (verdicts_tx, verdicts) = sync_channel(CHANNEL_LENGTH);
     let discovery = Discovery::new(settings.selection.clone(), shared.processes.clone(), &shared.ledger)
         .looking_into_tls(settings.tls)
+        .following_messages(settings.attach.reaches_workers())
         .expecting(settings.expected.clone())
+        .following(shared.cluster.clone())
         .attaching(Attached::new(capture.prober(), &shared.ledger));
     shared.readiness.fails("capture", "the processes of this host are being looked at");
     capture.attach()?;
@@ -146,6 +148,7 @@ pub fn run(
                 .with_cluster(shared.cluster.clone(), &shared.ledger),
             notices_refused: shared.ledger.loss("capture", "notice_queue_full"),
             unselected: shared.ledger.counter("remora_agent_spans_unselected_total"),
+            undecided: shared.ledger.loss("discover", "span_of_undecided_process"),
             parts: Parts::start(&settings.attach, &shared.ledger),
             unnamed: Unnamed::default(),
             servers: Servers::default(),
@@ -176,6 +179,7 @@ struct Pipeline<S> {
     verdicts: Receiver<Verdict>,
     notices_refused: Counter,
     unselected: Counter,
+    undecided: Counter,
     parts: Parts,
     /// Spans of processes that discovery has not looked at yet.
     unnamed: Unnamed,
@@ -406,8 +410,10 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
         if self.roster.is_reported(span.tgid) {
             self.roster.count(span.tgid, span.protocol);
             (self.sink)(self.enricher.enrich(span));
-        } else {
+        } else if self.roster.is_judged(span.tgid) {
             self.unselected.add(1);
+        } else {
+            self.undecided.add(1);
         }
     }
 
@@ -464,7 +470,7 @@ fn load(settings: &Settings) -> Result<Capture, capture::Error> {
         datagram_ports: settings.datagram_ports,
         observes_by_default: true,
         exec_resets_verdict: true,
-        tells_mappings: settings.tls,
+        tells_mappings: true,
     };
     let Writes { mechanisms: Mechanisms { headers, option }, cgroups } = &settings.writes;
     if cgroups.is_empty() {
@@ -495,7 +501,7 @@ fn engine_sample(counter: remora_engine::Counter) -> Sample {
             Sample::counter("remora_agent_received_bytes_total", vec![("what", label.into())], value)
         }
         "state" => Sample::gauge(format!("remora_agent_engine_{label}"), Vec::new(), value as f64),
-        "messages" | "exchanges" => Sample::counter(
+        "messages" | "exchanges" | "exchanges_incomplete" => Sample::counter(
             format!("remora_agent_{family}_total"),
             vec![("protocol", protocol.into())],
             value,

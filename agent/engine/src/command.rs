@@ -7,10 +7,12 @@ use crate::event::{ConnectionId, Direction};
 pub enum Command {
     /// Nothing on this connection is of interest: stop copying it.
     Ignore(ConnectionId),
-    /// Copy at most this much of each call.
+    /// Copy at most this much of each call in a direction.
     Capture {
         /// The connection.
         connection: ConnectionId,
+        /// The direction.
+        direction: Direction,
         /// Bytes of each call.
         bytes: u32,
     },

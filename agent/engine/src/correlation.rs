@@ -437,8 +437,9 @@ impl Correlation {
         self.parents.forget_connection(connection, opened);
     }
 
-    /// Notes what a call belongs to that may be made here, before it is known whether it is one.
-    pub(crate) fn foresee(&mut self, connection: ConnectionId, position: u32, stamp: &Stamp) {
+    /// Notes what a call belongs to that may be made here, before it is known whether it is one. `position` is its place on
+    /// the wire, if that is known.
+    pub(crate) fn foresee(&mut self, connection: ConnectionId, position: Option<u32>, stamp: &Stamp) {
         if self.foreseen.len() >= MAX_FORESEEN {
             self.tally.not_remembered += 1;
             return;
@@ -464,7 +465,7 @@ impl Correlation {
             SpanKind::Client | SpanKind::Producer => open.and_then(|call| self.parents.parent_of(call)),
             SpanKind::Server | SpanKind::Consumer => open,
         };
-        self.parents.touch(executor, server);
+        self.parents.touch(executor, server, matches!(kind, SpanKind::Client | SpanKind::Producer));
     }
 
     /// Notes that a connection is touched on which several exchanges are open: which of them it is for is told later, but
@@ -524,7 +525,7 @@ impl Correlation {
     ) {
         let opener = self.parents.opener(connection);
         let server = open.and_then(|call| self.parents.parent_of(call)).or(opener);
-        self.parents.touch(executor, server);
+        self.parents.touch(executor, server, true);
     }
 
     /// Begins the span of an exchange.

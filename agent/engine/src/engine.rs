@@ -15,8 +15,8 @@ use crate::command::Command;
 use crate::connection::{Stamp, Stream, Told, Translation};
 use crate::correlation::{ContentEvidence, Correlation};
 use crate::event::{
-    Claimed, ConnectionId, Data, Direction, Event, EventKind, Executor, FirstPositions, Insertion, Opened,
-    PipeRead, Role, Scheduling, Share,
+    ConnectionId, Data, Direction, Event, EventKind, Executor, FirstPositions, Insertion, Opened, PipeRead,
+    Role, Scheduling, Share,
 };
 use crate::pairing::{ExchangeId, Paired, Pairing};
 use crate::protocol::{Learned, ParserSettings, job_id};
@@ -202,9 +202,7 @@ impl Engine {
             EventKind::Opened(opened) => self.open(connection, opened, at_ns),
             EventKind::Data(data) => self.data(connection, data, at_ns),
             EventKind::Claimed(claim) => {
-                let found = self.connections.get(&connection);
-                // Positions that were claimed are those of ciphertext.
-                if found.is_some_and(|found| found.tls.is_none() || !matches!(claim.what, Claimed::From(_))) {
+                if self.connections.contains_key(&connection) {
                     self.correlation.see(&Stamp { at_ns, executor: claim.executor });
                     self.correlation.claim(connection, &claim, at_ns);
                 }
@@ -560,6 +558,8 @@ impl Engine {
         let is_call = direction == Direction::Egress
             && self.connections.get(&id).is_some_and(|connection| connection.session.is_rehearsing_client());
         if is_call {
+            // Of plaintext, it is its count.
+            let position = (!self.is_encrypted(id)).then_some(position);
             self.correlation.foresee(id, position, &stamp);
         }
         self.note_waiting(id);

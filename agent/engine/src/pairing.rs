@@ -8,12 +8,10 @@ use std::collections::VecDeque;
 
 use crate::connection::Stamp;
 use crate::held::Held;
-use crate::protocol::{Ending, MessageKind, Pairing as Rule, Request, Response};
+use crate::protocol::{Ending, MAX_OUTSTANDING, MessageKind, Pairing as Rule, Request, Response};
+use crate::semconv::{self, Attributes};
 use crate::session::{Place, Step};
 use numbered::Numbered;
-
-/// Requests of one connection that may be without a response. One more is not followed.
-const MAX_OUTSTANDING: usize = 4096;
 
 /// What an open exchange holds elsewhere: its ids, who serves it, and by what it is found.
 const EXCHANGE_BYTES: usize = 1024;
@@ -54,6 +52,14 @@ pub(crate) struct Exchange {
 }
 
 impl Exchange {
+    /// Returns whether its span says that something of it is missing.
+    pub(crate) fn is_incomplete(&self) -> bool {
+        let said =
+            |attributes: &Attributes| attributes.iter().any(|(key, _)| *key == semconv::REMORA_INCOMPLETE);
+        said(&self.request.attributes)
+            || self.response.as_ref().is_some_and(|response| said(&response.attributes))
+    }
+
     /// Returns whether it is repeated all the time, and nothing came of it.
     pub(crate) fn is_idle(&self) -> bool {
         self.request.is_routine && self.response.as_ref().is_none_or(|response| response.is_idle)
@@ -73,6 +79,8 @@ pub(crate) enum Paired {
     Finished(Exchange),
     /// A response without a request.
     Unasked,
+    /// An exchange of which nothing has been told, nor can be.
+    Missed,
     /// A request that is not followed, since too many are outstanding. Responses that come in order would from here on be
     /// taken for those of others: all that is outstanding has to be given up.
     Refused,
@@ -122,9 +130,11 @@ impl Pairing {
                 let lost = self.take(message.pairing);
                 out.extend(lost.map(|open| Paired::Superseded(open.exchange)));
             }
+            MessageKind::Missed => out.push(Paired::Missed),
             MessageKind::Interim
             | MessageKind::OneWay
             | MessageKind::Delivered(_)
+            | MessageKind::MissedDelivery
             | MessageKind::Settled(_) => {}
         }
     }

@@ -222,6 +222,9 @@ impl<'a> Conversation<'a> {
     }
 }
 
+/// Requests of one connection that may be without a response. One more is not followed.
+pub(crate) const MAX_OUTSTANDING: usize = 4096;
+
 /// Bytes of one direction after which a connection that no protocol has claimed is given up.
 pub const DETECTION_BUDGET_BYTES: usize = 256;
 
@@ -300,6 +303,20 @@ pub enum Answer {
         /// Bytes consumed.
         eaten: usize,
     },
+    /// With the first `eaten` bytes the client signs in. That is part of the connection, and told only where the server
+    /// [refuses](Answer::Refused). Never 0.
+    SignsIn {
+        /// Bytes consumed.
+        eaten: usize,
+    },
+    /// With the first `eaten` bytes the server refuses the client, who [signed in](Answer::SignsIn) or was not even asked.
+    /// Never 0.
+    Refused {
+        /// Bytes consumed.
+        eaten: usize,
+        /// What is told of it.
+        refusal: Box<Refusal>,
+    },
     /// The next `length` bytes (including those shown, and maybe many not yet seen) carry nothing of interest and
     /// need not be captured. Never 0.
     Skip {
@@ -347,6 +364,15 @@ impl Answer {
             eaten => Answer::Nothing { eaten },
         }
     }
+}
+
+/// A sign-in that the server has refused.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Refusal {
+    /// Who wanted to sign in, and to what.
+    pub request: Request,
+    /// Why not.
+    pub response: Response,
 }
 
 /// What a parser makes of the beginning of a message whose rest is missing.
@@ -410,10 +436,15 @@ pub enum MessageKind {
     ResponseEnd(Option<Box<Ending>>),
     /// The exchange can no longer be told: bytes are missing.
     Lost,
+    /// Likewise, one of which nothing has been told: its request is among the missing bytes, or it is not known which
+    /// response is its own.
+    Missed,
     /// A message that asks for no answer and answers nothing (a push, a notification).
     OneWay,
     /// Likewise, with messages of a queue.
     Delivered(Box<Delivery>),
+    /// Messages that the server brought unasked are among missing bytes: at least one.
+    MissedDelivery,
     /// The client has said what became of messages that were delivered.
     Settled(Box<Settled>),
 }

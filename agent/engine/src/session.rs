@@ -8,17 +8,20 @@ mod detecting;
 mod gaps;
 mod lane;
 mod rehearsal;
+mod signing;
 
 use std::net::SocketAddr;
 
 use crate::connection::{Chunk, Content, Stamp};
 use crate::event::{Direction, Opened, Role};
 use crate::protocol::{
-    Answer, Conversation, Learned, Message, MessageKind, Parser, ParserSettings, Protocol, Side,
+    Answer, Conversation, Learned, MAX_OUTSTANDING, Message, MessageKind, Parser, ParserSettings, Protocol,
+    Side,
 };
 use crate::tls;
 use lane::Lane;
 use rehearsal::Rehearsal;
+use signing::SignIn;
 
 /// Chunks that may fail to be recognised before a connection is given up. A connection that was met in the middle of
 /// a large body needs many; one that was seen from its first byte needs none.
@@ -28,8 +31,9 @@ const MAX_UNKNOWN_CHUNKS_FROM_START: u32 = 8;
 const MAX_BREACHES: u32 = 3;
 /// Bytes that one side may have waiting for the other.
 const MAX_UNREAD_BYTES: usize = 1 << 20;
-/// Messages that the end of a direction may complete: as many exchanges as are followed on a connection.
-const MAX_LAST_MESSAGES: usize = 4096;
+/// Messages that come without a pause and are longer than this together fill calls before long: it is half of what is usually
+/// captured of one.
+const MIN_RUN_BYTES: u64 = 2 << 10;
 /// Skips that are shorter than this are not worth a message to the kernel.
 const MIN_SKIP_HINT_BYTES: u64 = 16 << 10;
 
@@ -61,6 +65,13 @@ pub(crate) struct Place {
     pub(crate) is_absolute: bool,
     /// The other end of the datagram, where its socket has many.
     pub(crate) peer: Option<SocketAddr>,
+}
+
+impl Place {
+    /// Returns the place in the other direction at which nothing had been said yet.
+    fn reverse(self) -> Self {
+        Self { position: self.reverse_position, reverse_position: self.position, ..self }
+    }
 }
 
 /// What stays the same while bytes pass, for parsers.
@@ -103,8 +114,8 @@ pub(crate) enum Outcome {
     SkipUntil(Direction, u32),
     /// Exchanges before the pairing was known, which cannot be told any more.
     Unproven,
-    /// More of each call should be captured: this much, or as much as can be.
-    Wants(Option<u32>),
+    /// More of each call in this direction should be captured: this much, or as much as can be.
+    Wants(Direction, Option<u32>),
 }
 
 /// The state of one conversation.
@@ -120,11 +131,14 @@ pub(crate) struct Session {
     first_speaker: Option<Direction>,
     /// It was given up before any protocol was recognised.
     is_strange: bool,
-    has_wanted_more: bool,
+    /// Something strange was said before what is taken for a protocol, in which nothing has been answered yet.
+    is_doubtful: bool,
     /// What was said since the connection was met midway, until it is known how to pair it.
     rehearsal: Option<Rehearsal>,
     /// What both sides have agreed to go on with.
     upgrade: Option<(&'static str, bool)>,
+    /// Where the client has signed in, of which nothing is told unless it is refused.
+    sign_in: Option<Box<SignIn>>,
     /// What follows is encrypted: the bytes that are unread, and all to come.
     is_encrypted: bool,
 }
@@ -153,9 +167,10 @@ impl Session {
             is_from_start,
             first_speaker: None,
             is_strange: false,
-            has_wanted_more: false,
+            is_doubtful: false,
             rehearsal: None,
             upgrade: None,
+            sign_in: None,
             is_encrypted: false,
         }
     }
@@ -211,9 +226,17 @@ impl Session {
         matches!(self.state, State::Ignored)
     }
 
+    /// Returns whether what is taken for a protocol may be something else: nothing was answered in it, and what came before
+    /// was not of it.
+    pub(crate) fn is_doubtful(&self) -> bool {
+        self.is_doubtful
+    }
+
     /// Returns whether something was said, in no protocol that is known.
     pub(crate) fn is_unknown(&self) -> bool {
-        self.is_strange || (matches!(self.state, State::Detecting) && self.first_speaker.is_some())
+        self.is_strange
+            || self.is_doubtful
+            || (matches!(self.state, State::Detecting) && self.first_speaker.is_some())
     }
 
     /// Takes in the next chunk of a direction.
@@ -244,6 +267,18 @@ impl Session {
         if self.rehearsal.is_some() && self.doubt().is_none() {
             self.rehearse(around, before, out);
         }
+        self.believe(out.get(before..).unwrap_or_default());
+    }
+
+    /// What the other side answers in a protocol is of that protocol.
+    fn believe(&mut self, said: &[Outcome]) {
+        let is_of_server = |outcome: &Outcome| match outcome {
+            Outcome::Step(step) => {
+                matches!(step.message.kind, MessageKind::Response(_) | MessageKind::Delivered(_))
+            }
+            _ => false,
+        };
+        self.is_doubtful = self.is_doubtful && !said.iter().any(is_of_server);
     }
 
     /// Returns whether the process is the client of a conversation that is told only later.
@@ -306,7 +341,8 @@ impl Session {
         out.truncate(before);
         out.append(&mut said);
         trusting.breaches = self.breaches;
-        trusting.has_wanted_more = self.has_wanted_more;
+        trusting.egress.has_wanted_more = self.egress.has_wanted_more;
+        trusting.ingress.has_wanted_more = self.ingress.has_wanted_more;
         *self = trusting;
     }
 
@@ -319,7 +355,7 @@ impl Session {
         let last = lane.last_stamp().unwrap_or(stamp);
         // What lasts as long as its connection ends now, however long it has been silent.
         let last = Stamp { at_ns: stamp.at_ns.max(last.at_ns), ..last };
-        for message in std::iter::from_fn(|| parser.end(side)).take(MAX_LAST_MESSAGES) {
+        for message in std::iter::from_fn(|| parser.end(side)).take(MAX_OUTSTANDING) {
             let step =
                 Step { message, protocol: name, client, first: last, last, place: lane.place_between() };
             out.push(Outcome::Step(step));
@@ -392,8 +428,20 @@ impl Session {
         }
     }
 
-    /// Shows a lane's unread bytes to the parser until it wants more than there is.
+    /// Reads what is unread of a lane.
     fn advance(&mut self, direction: Direction, out: &mut Vec<Outcome>) {
+        let (before, from) = (out.len(), self.lane(direction).offset());
+        self.read(direction, out);
+        let bytes = self.lane(direction).offset().saturating_sub(from);
+        let said = out.get(before..).unwrap_or_default();
+        if bytes >= MIN_RUN_BYTES && said.iter().filter(|outcome| begins_message(outcome)).nth(1).is_some() {
+            // What one call moves may hold many messages, and what is cut of it some whole ones.
+            self.want_more(direction, out);
+        }
+    }
+
+    /// Shows a lane's unread bytes to the parser until it wants more than there is.
+    fn read(&mut self, direction: Direction, out: &mut Vec<Outcome>) {
         loop {
             let State::Speaking { protocol, parser, client } = &mut self.state else { return };
             let (name, client) = (protocol.name(), *client);
@@ -414,9 +462,17 @@ impl Session {
                 Answer::Message { eaten, message } => {
                     let place = if eaten == 0 { lane.place_between() } else { lane.place() };
                     let (first, last) = lane.eat(eaten);
+                    // Whoever says something is signed in.
+                    self.sign_in = None;
                     out.push(Outcome::Step(Step { message, protocol: name, client, first, last, place }));
                 }
                 Answer::Nothing { eaten } => lane.advance(eaten.max(1)),
+                Answer::SignsIn { eaten } => self.sign_in = Some(Box::new(SignIn::eat(lane, eaten.max(1)))),
+                Answer::Refused { eaten, refusal } => {
+                    let refused = SignIn::eat(lane, eaten.max(1));
+                    let asked = self.sign_in.take();
+                    out.extend(refused.refuse(asked.as_deref(), *refusal, name, client).map(Outcome::Step));
+                }
                 Answer::Skip { length } => {
                     if lane.skip(length.max(1)) {
                         self.passed(direction, out);
@@ -477,6 +533,13 @@ fn tell_given_up(
         let message = Message { pairing, kind: MessageKind::Lost };
         out.push(Outcome::Step(lane.silent_step(message, name, client)));
     }
+}
+
+/// Returns whether it is a message that asks for something, or comes unasked: others follow those, of which they say how
+/// many there are.
+fn begins_message(outcome: &Outcome) -> bool {
+    let Outcome::Step(step) = outcome else { return false };
+    matches!(step.message.kind, MessageKind::Request(_) | MessageKind::OneWay | MessageKind::Delivered(_))
 }
 
 /// Returns whether a tunnel begins with TLS.

@@ -27,6 +27,8 @@ pub(crate) struct Tally {
     /// By protocol.
     messages: BTreeMap<&'static str, u64>,
     exchanges: BTreeMap<&'static str, u64>,
+    /// Those of them that say of themselves that something of them is missing.
+    incomplete: BTreeMap<&'static str, u64>,
     /// By reason, all of them fixed texts.
     ignored: BTreeMap<&'static str, u64>,
 }
@@ -36,8 +38,11 @@ impl Tally {
         *self.messages.entry(protocol).or_default() += 1;
     }
 
-    pub(crate) fn exchange(&mut self, protocol: &'static str) {
+    pub(crate) fn exchange(&mut self, protocol: &'static str, is_incomplete: bool) {
         *self.exchanges.entry(protocol).or_default() += 1;
+        if is_incomplete {
+            *self.incomplete.entry(protocol).or_default() += 1;
+        }
     }
 
     pub(crate) fn ignored(&mut self, reason: &'static str) {
@@ -106,6 +111,11 @@ impl Tally {
             .chain(self.ignored.iter().map(|(label, value)| counter("connection_ignored", label, "", *value)))
             .chain(self.messages.iter().map(|(protocol, value)| counter("messages", "", protocol, *value)))
             .chain(self.exchanges.iter().map(|(protocol, value)| counter("exchanges", "", protocol, *value)))
+            .chain(
+                self.incomplete
+                    .iter()
+                    .map(|(protocol, value)| counter("exchanges_incomplete", "", protocol, *value)),
+            )
             .chain([
                 counter("received_bytes", "by_kernel", "", self.received_bytes),
                 counter("received_bytes", "seen", "", self.seen_bytes),

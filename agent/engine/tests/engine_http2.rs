@@ -99,3 +99,31 @@ fn bodies_that_are_read_in_pieces_do_not_move_what_follows() {
         assert_eq!(parents, called, "cut at {cut}");
     }
 }
+
+/// A frame of fields or data with short content.
+fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
+    [&[0, 0, payload.len() as u8, kind, flags, 0, 0, 0, stream][..], payload].concat()
+}
+
+#[test]
+fn what_turns_out_to_be_a_call_is_no_request_of_http_any_more() {
+    let mut peers = Peers::new();
+    let mut link = peers.open(40_000, 50_051, false);
+    // A path that is told, and a type and a status by entries that nobody saw.
+    let ask = [frame(1, 4, 7, b"\x83\x86\x04\x04/a/b\xc0\xbf"), frame(0, 1, 7, b"\0\0\0\0\x02hi")].concat();
+    let answer = [frame(1, 4, 7, b"\x88\xc1"), frame(0, 0, 7, b"\0\0\0\0\x01x")].concat();
+    peers.say(&mut link, Side::Client, ask);
+    peers.say(&mut link, Side::Server, [answer, frame(1, 5, 7, b"\xc2\xc3")].concat());
+    peers.close_both(&link);
+    let spans = peers.finish();
+    assert_eq!(spans.len(), 2, "{spans:#?}");
+    for span in &spans {
+        assert_eq!(span.name, "a/b");
+        assert_eq!(text(span, "rpc.system.name").as_deref(), Some("grpc"));
+        assert_eq!(text(span, "rpc.method").as_deref(), Some("a/b"));
+        assert_eq!(text(span, "remora.incomplete").as_deref(), Some("fields_unknown"));
+        let of_http = |key: &str| key.starts_with("http.") || key.starts_with("url.");
+        assert!(!span.attributes.iter().any(|(key, _)| of_http(key)), "{span:#?}");
+        assert_eq!(text(span, "rpc.response.status_code"), None);
+    }
+}

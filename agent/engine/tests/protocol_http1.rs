@@ -47,6 +47,7 @@ fn tell(kind: &MessageKind) -> String {
         MessageKind::ResponseEnd(_) => ">".to_owned(),
         MessageKind::Lost => "lost".to_owned(),
         MessageKind::OneWay => "one way".to_owned(),
+        MessageKind::Missed | MessageKind::MissedDelivery => "missed".to_owned(),
         MessageKind::Delivered(_) | MessageKind::Settled(_) => panic!("no queues here"),
     }
 }
@@ -226,6 +227,20 @@ fn connect_opens_a_tunnel_only_where_it_succeeds() {
         ],
         &["CONNECT -", "<407", ">", "CONNECT -", "502"],
     );
+}
+
+#[test]
+fn rubbish_behind_a_request_takes_nothing_from_it() {
+    let play = [
+        (CLIENT, "GET /a HTTP/1.1\r\nHost: x\r\n\r\n\x01\x02 rubbish\r\n\r\n"),
+        (SERVER, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhe"),
+        (SERVER, "lloHTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"),
+    ];
+    for window in [1, 7, 100_000] {
+        let mut replay = Replay::new(Http1.parser(&Conversation::new(&ParserSettings::default(), true)));
+        feed(&mut replay, &play, window);
+        assert_eq!(told(&replay), ["GET /a", "<200", ">", "broken: not a request line"], "window {window}");
+    }
 }
 
 #[test]

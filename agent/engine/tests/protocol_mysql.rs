@@ -96,6 +96,7 @@ fn told(replay: &Replay) -> Vec<String> {
             format!("<{rows}{}", response.outcome.error_type.as_deref().unwrap_or(""))
         }
         MessageKind::OneWay => "one way".to_owned(),
+        MessageKind::Missed | MessageKind::MissedDelivery => "missed".to_owned(),
         other => panic!("{other:?}"),
     };
     let messages = replay.said.iter().map(|said| tell(&said.kind));
@@ -205,7 +206,14 @@ fn nasty_14_caching_sha2() {
         (CLIENT, packet(3, &[7; 20])),
         (SERVER, packet(4, b"\xff\x15\x04#28000Access denied")),
     ];
-    check_after(refused.to_vec(), &[], &[]);
+    check_after(refused.to_vec(), &[], &[">connect", "<1045"]);
+}
+
+#[test]
+fn too_many_connections_are_refused_unasked_and_once() {
+    let full = packet(0, b"\xff\x10\x04Too many connections");
+    check_after(vec![(SERVER, full.clone())], &[], &[">connect", "<1040"]);
+    check_after(vec![(SERVER, full.clone()), (SERVER, full)], &[], &[">connect", "<1040", "one way"]);
 }
 
 #[test]

@@ -182,6 +182,42 @@ fn payloads_are_passed_over() {
 }
 
 #[test]
+fn each_message_of_a_cut_batch_is_told_or_counted() {
+    const MESSAGES: usize = 30;
+    for (bytes, from, to) in [(100, 0, 500), (100, 777, 1400), (5000, 16_384, 100_000), (5000, 4096, 150_000)]
+    {
+        let mut replay = replay(true);
+        replay.feed(Client, b"SUB _INBOX.a.* 1\r\nPUB $JS.API.CONSUMER.MSG.NEXT.S.C _INBOX.a.1 2\r\n30\r\n");
+        let place = |number: usize| format!("$JS.ACK.S.C.1.{number}.{number}.1700000000000000000.0");
+        let message = |number| format!("MSG s.x 1 {} {bytes}\r\n{}\r\n", place(number), "p".repeat(bytes));
+        let batch: String = (1..=MESSAGES).map(message).collect();
+        replay.feed(Server, &batch.as_bytes()[..from]);
+        replay.lose(Server, (to - from).min(batch.len() - from) as u64);
+        replay.feed(Server, batch.as_bytes().get(to..).unwrap_or_default());
+        for number in 1..=MESSAGES {
+            replay.feed(Client, format!("PUB {} 4\r\n+ACK\r\n", place(number)).as_bytes());
+        }
+        let count = |of: fn(&MessageKind) -> bool| replay.said.iter().filter(|said| of(&said.kind)).count();
+        let told = count(|kind| matches!(kind, MessageKind::Delivered(_)));
+        let missed = count(|kind| matches!(kind, MessageKind::MissedDelivery));
+        assert_eq!(told + missed, MESSAGES, "{bytes} {from} {to}: {told} told");
+        assert!(missed >= (to - from) / (bytes + 80), "{bytes} {from} {to}: {told} told");
+        assert_eq!(count(|kind| matches!(kind, MessageKind::Settled(_))), told);
+    }
+}
+
+#[test]
+fn what_is_awaited_may_come_behind_missing_bytes() {
+    let mut replay = replay(true);
+    replay.feed(Client, b"SUB _INBOX.a.* 1\r\nPUB x _INBOX.a.1 0\r\n\r\nPUB y _INBOX.a.2 0\r\n\r\n");
+    replay.feed(Server, b"MSG _INB");
+    replay.lose(Server, 100);
+    replay.feed(Server, b"lost\r\nMSG _INBOX.a.2 1 2\r\nok\r\n");
+    let names: Vec<_> = replay.pairs.iter().map(|pair| tell(&pair.request.kind)).collect();
+    assert_eq!(names, ["send y"]);
+}
+
+#[test]
 fn lines_in_payloads_are_no_lines() {
     let mut replay = replay(true);
     replay.feed(Client, b"PUB a 16\r\nPUB b 2\r\nxx\r\nyyy\r\nPUB c 0\r\n\r\n");

@@ -71,6 +71,7 @@ fn tell(kind: &MessageKind) -> String {
             format!("<{name}{rows}{}", response.outcome.error_type.as_deref().unwrap_or(""))
         }
         MessageKind::OneWay => "one way".to_owned(),
+        MessageKind::Missed | MessageKind::MissedDelivery => "missed".to_owned(),
         MessageKind::Delivered(_) | MessageKind::Settled(_) => panic!("no queues here"),
         other => panic!("{other:?}"),
     }
@@ -136,6 +137,24 @@ fn each_execute_is_an_exchange() {
         ],
         &[">select t", "<1", ">select t", ">update u", "<1", "<"],
     );
+}
+
+#[test]
+fn a_suspended_portal_goes_on_with_its_next_execute() {
+    for end in ["H:", "S:"] {
+        let ready = if end == "S:" { "|Z:T" } else { "" };
+        check(
+            &[
+                client(&format!("P:_select 1 from t___|B:p________|E:p_____|{end}")),
+                server(&format!("1:|2:|D:__|D:__|s:{ready}")),
+                client(&format!("E:p_____|{end}")),
+                server(&format!("D:__|s:{ready}")),
+                client("E:p_____|C:Pp_|S:"),
+                server("C:SELECT 0_|3:|Z:T"),
+            ],
+            &[">select t", "<2", ">select t", "<1", ">select t", "<0"],
+        );
+    }
 }
 
 #[test]
@@ -276,6 +295,29 @@ fn encryption_is_followed_as_far_as_it_can_be() {
 }
 
 #[test]
+fn refused_sign_ins_are_told_once() {
+    let startup = || session().remove(0);
+    let refusal = || server("E:SFATAL_C28P01_Mpassword authentication failed for user \"me\"__");
+    let ssl = (CLIENT, first(80_877_103, b""));
+    let full = server("E:SFATAL_C53300_Msorry, too many clients already__");
+    for (play, expected) in [
+        (vec![startup(), server("R:____"), refusal()], &[">connect", "<28P01"][..]),
+        (vec![startup(), refusal(), refusal()], &[">connect", "<28P01", "one way"]),
+        // Who answers a request for encryption with an error has no room for a process.
+        (vec![ssl, full], &[">connect", "<53300"]),
+        // What was asked before the server was ready is what has no answer.
+        (vec![startup(), client("Q:select 1_"), refusal()], &[">select"]),
+    ] {
+        for window in [1, 3, 100_000] {
+            let mut replay =
+                Replay::new(Postgresql.parser(&Conversation::new(&ParserSettings::default(), true)));
+            feed(&mut replay, &play, window);
+            assert_eq!(told(&replay), expected, "window {window}");
+        }
+    }
+}
+
+#[test]
 fn cancelling_and_replicating() {
     let cancel = vec![(CLIENT, first(80_877_102, &[0; 8]))];
     let replicate =
@@ -290,6 +332,17 @@ fn cancelling_and_replicating() {
 #[test]
 fn an_answer_before_its_question_waits() {
     check(&[server("C:SELECT 0_|Z:I"), client("Q:select 1_")], &[">select", "<0"]);
+}
+
+#[test]
+fn an_error_before_the_step_that_failed_waits() {
+    check(
+        &[
+            server("1:|2:|E:SERROR_C22012_Mdivision by zero__|Z:I"),
+            client("P:_select 1/0___|B:________|E:_____|S:"),
+        ],
+        &[">select", "<22012"],
+    );
 }
 
 #[test]
@@ -399,6 +452,12 @@ fn hostile_messages_are_broken() {
         let mut replay = Replay::new(Postgresql.parser(&Conversation::new(&ParserSettings::default(), true)));
         feed(&mut replay, &[session(), vec![client("Q:select 1_")]].concat(), 1000);
         replay.feed(side, bytes);
+        if side == CLIENT {
+            // What was asked before is answered all the same.
+            assert!(replay.broken.is_empty(), "{}", bytes.escape_ascii());
+            feed(&mut replay, &[server("C:SELECT 0_|Z:I")], 3);
+            assert_eq!(told(&replay), [">select", "<0", &format!("broken: {reason}")]);
+        }
         assert_eq!(replay.broken, [reason], "{}", bytes.escape_ascii());
     }
 }

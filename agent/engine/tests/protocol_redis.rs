@@ -403,6 +403,21 @@ fn monitors_and_replicas_are_left_alone() {
 }
 
 #[test]
+fn rubbish_behind_a_command_takes_nothing_from_it() {
+    for rubbish in ["*1\r\n:1\r\n", "*2\r\n$3\r\nGET\r\n$99999999999\r\n"] {
+        for window in [1, 7, 100_000] {
+            let mut replay = Replay::new(Redis.parser(&Conversation::new(&ParserSettings::default(), true)));
+            let asked = format!("*2\r\n$3\r\nGET\r\n$1\r\na\r\n{rubbish}");
+            feed(&mut replay, &[(CLIENT, asked.as_str())], window);
+            assert!(replay.broken.is_empty(), "before the answer");
+            feed(&mut replay, &[(SERVER, "$1\r\n1\r\n-ERR Protocol error: x\r\n")], window);
+            assert_eq!(told(&replay)[..2], [">GET ?", "<"], "window {window}");
+            assert_eq!(replay.broken.len(), 1);
+        }
+    }
+}
+
+#[test]
 fn hostile_lengths_are_broken() {
     for (bytes, reason) in [
         ("*1\r\n$99999999999\r\n", "argument too long"),
@@ -469,6 +484,91 @@ fn a_loss_in_a_pipeline_never_shifts_replies() {
     let lengths: Vec<(u64, u64)> =
         replay.pairs.iter().map(|pair| (pair.request.end, pair.response.end)).collect();
     let (asked, answered) = (one as u64, 7);
-    let expected: Vec<(u64, u64)> = (7..=12).map(|at| (at * asked, at * answered)).collect();
+    let paired = [1].into_iter().chain(7..=12);
+    let expected: Vec<(u64, u64)> = paired.map(|at| (at * asked, at * answered)).collect();
     assert_eq!(lengths, expected);
+    assert_eq!(missed(&replay), 5);
+}
+
+fn missed(replay: &Replay) -> usize {
+    replay.said.iter().filter(|said| matches!(said.kind, MessageKind::Missed)).count()
+}
+
+#[test]
+fn each_exchange_of_a_cut_pipeline_is_told_or_counted() {
+    let get = command("GET a");
+    let one = get.len();
+    for (commands, cut) in [(10, 1..9), (10, 0..10), (100, 30..31), (300, 20..299)] {
+        for shift in [0, 5] {
+            let mut replay = Replay::new(Redis.parser(&Conversation::new(&ParserSettings::default(), true)));
+            let batch = get.repeat(commands);
+            let (from, to) = (cut.start * one + shift, (cut.end * one + shift).min(batch.len()));
+            replay.feed(CLIENT, &batch.as_bytes()[..from]);
+            replay.lose(CLIENT, (to - from) as u64);
+            replay.feed(CLIENT, &batch.as_bytes()[to..]);
+            replay.feed(SERVER, "$1\r\na\r\n".repeat(commands).as_bytes());
+            let told = replay.pairs.len();
+            assert_eq!(told + missed(&replay), commands, "{commands} {cut:?} {shift}");
+            assert!(told >= cut.start, "{commands} {cut:?} {shift}");
+        }
+    }
+}
+
+#[test]
+fn commands_that_end_in_a_later_read_shift_no_replies() {
+    const COMMANDS: usize = 400;
+    let set = command(&format!("SET a {}", "v".repeat(1000)));
+    let (one, stream) = (set.len(), set.repeat(COMMANDS));
+    for (window, holes) in [(16_384, 1), (16_384, 3), (5000, 2), (1500, 7)] {
+        let mut replay = Replay::new(Redis.parser(&Conversation::new(&ParserSettings::default(), true)));
+        let mut answered = 0;
+        for (index, read) in stream.as_bytes().chunks(window).enumerate() {
+            let is_cut = (2..2 + holes).contains(&index);
+            let seen = if is_cut { read.len() / 4 } else { read.len() };
+            replay.feed(CLIENT, &read[..seen]);
+            replay.lose(CLIENT, (read.len() - seen) as u64);
+            let whole = (index * window + read.len()) / one;
+            replay.feed(SERVER, "+OK\r\n".repeat(whole - answered).as_bytes());
+            answered = whole;
+        }
+        let told = replay.pairs.len();
+        for pair in &replay.pairs {
+            assert_eq!(pair.request.start / one as u64 + 1, pair.response.end / 5, "{window} {holes}");
+        }
+        assert_eq!(told + missed(&replay), COMMANDS, "{window} {holes}");
+        assert!(told > COMMANDS / 2, "{window} {holes}: {told}");
+    }
+}
+
+#[test]
+fn what_is_behind_missing_bytes_changes_nothing_before_them() {
+    let mut replay = Replay::new(Redis.parser(&Conversation::new(&ParserSettings::default(), true)));
+    // A reply that looks like a message of a channel.
+    replay.feed(CLIENT, (command("HMGET e type from text") + &command("GET x")).as_bytes());
+    replay.lose(CLIENT, 100);
+    replay.feed(SERVER, b"*3\r\n$7\r\nmessage\r\n$3\r\nbob\r\n$2\r\nhi\r\n$1\r\n1\r\n+OK\r\n");
+    let ends: Vec<u64> = replay.pairs.iter().map(|pair| pair.response.end).collect();
+    assert_eq!((ends, missed(&replay)), (vec![34, 41], 1));
+}
+
+#[test]
+fn a_client_that_asks_while_it_awaits_is_not_believed_to_wait() {
+    // One command in the hole stays ahead of all others: `<A >C <M >D <C …`.
+    let get = command("GET a");
+    let mut replay = Replay::new(Redis.parser(&Conversation::new(&ParserSettings::default(), true)));
+    replay.feed(CLIENT, get.as_bytes());
+    replay.lose(CLIENT, get.len() as u64);
+    for _ in 0..6 {
+        replay.feed(SERVER, b"$1\r\na\r\n");
+        replay.feed(CLIENT, get.as_bytes());
+    }
+    assert_eq!(replay.pairs.len(), 1);
+}
+
+#[test]
+fn of_too_many_commands_the_first_are_told_and_the_others_counted() {
+    let mut replay = Replay::new(Redis.parser(&Conversation::new(&ParserSettings::default(), true)));
+    replay.feed(CLIENT, command("GET a").repeat(10_000).as_bytes());
+    replay.feed(SERVER, "$1\r\na\r\n".repeat(10_000).as_bytes());
+    assert_eq!((replay.pairs.len(), missed(&replay)), (4096, 10_000 - 4096));
 }

@@ -31,6 +31,8 @@ mod http {
         Fields::new([(c"exchange", c"Ljdk/internal/net/http/Exchange;")]);
     pub(super) static EXCHANGE: Fields<1> =
         Fields::new([(c"multi", c"Ljdk/internal/net/http/MultiExchange;")]);
+    pub(super) static TLS_CONNECTION: Fields<1> =
+        Fields::new([(c"plainConnection", c"Ljdk/internal/net/http/PlainHttpConnection;")]);
     pub(super) static PLAIN_CONNECTION: Fields<1> =
         Fields::new([(c"chan", c"Ljava/nio/channels/SocketChannel;")]);
 }
@@ -38,9 +40,13 @@ mod http {
 /// Returns the object of the JDK's HTTP client that the caller's request has as its own, and its place.
 pub(crate) fn of_http(env: Env, request: Object) -> Option<(Object, Place)> {
     let [exchange, connection] = http::REQUEST.of(env, request)?;
-    // What is sent over TLS is not seen in the clear.
-    let [channel] = http::PLAIN_CONNECTION.of(env, env.object(request, connection)?)?;
-    let channel = env.object(env.object(request, connection)?, channel)?;
+    let connection = env.object(request, connection)?;
+    let plain = match http::TLS_CONNECTION.of(env, connection) {
+        Some([plain]) => env.object(connection, plain)?,
+        None => connection,
+    };
+    let [channel] = http::PLAIN_CONNECTION.of(env, plain)?;
+    let channel = env.object(plain, channel)?;
     let exchange_impl = env.object(request, exchange)?;
     let [exchange] = http::EXCHANGE_IMPL.of(env, exchange_impl)?;
     let exchange = env.object(exchange_impl, exchange)?;

@@ -5,19 +5,21 @@
 //! |---|---|
 //! | client | the request itself named as its parent |
 //! | server | has the same parent, by the request's own word or by position, and overlaps it in time |
+//! | server | has no parent, is of the same request by its connection, path and time, and neither could be of another |
 //! | client | lies around it in time, has the same parent or one further down, and names nothing differently |
 //!
-//! An agent's span without such a span stays.
+//! An agent's span without such a span stays. An SDK's span keeps its parent; one without any gets the one of the agent's
+//! span that it stands for.
 
 use std::collections::{HashMap, HashSet};
 
 use super::category::{Category, category, is_contradicted};
-use crate::model::{Span, SpanId, SpanKind};
+use crate::model::{
+    Answered, CLOCK_SLACK_NS, PARENT_EVIDENCE, REMOTE_PARENT, Received, Span, SpanId, SpanKind, Teller,
+};
 
-/// How far two clocks of one host may be apart: SDKs reckon on from a reading of the clock at their start.
-const CLOCK_SLACK_NS: u64 = 1_000_000;
-
-/// Spans between an SDK's span and the agent's parent, and spans that are compared with one, at most.
+/// Spans between an SDK's span and the agent's parent, and spans that are compared with one, at most. Where one peer
+/// asks for the same more often in one trace, none is told from another.
 const MAX_STEPS: usize = 32;
 
 /// Leaves the agent's spans out that an SDK describes too; returns how many. `sent_parents` are the parents before any
@@ -27,16 +29,32 @@ pub(super) fn merge(spans: &mut Vec<Span>, sent_parents: &[Option<SpanId>]) -> u
     let mut kept_for: HashMap<SpanId, SpanId> = HashMap::new();
     view.named_by_the_request(&mut kept_for);
     view.same_request_received(&mut kept_for);
+    let adopted = view.same_connection(&mut kept_for);
     view.covered_in_time(&mut kept_for);
     if kept_for.is_empty() {
         return 0;
     }
+    adopt(spans, &adopted);
     let before = spans.len();
     spans.retain(|span| !(span.is_from_agent() && kept_for.contains_key(&span.span_id)));
     for span in spans.iter_mut() {
         span.parent_span_id = span.parent_span_id.map(|parent| resolved(&kept_for, parent));
     }
     u32::try_from(before - spans.len()).unwrap_or(u32::MAX)
+}
+
+/// Gives spans of SDKs without a parent the one of the agent's span, with its evidence: by places in `spans`.
+fn adopt(spans: &mut [Span], adopted: &[(usize, usize)]) {
+    for (sdk, agent) in adopted {
+        let Some(agent) = spans.get(*agent) else { continue };
+        let (parent, flags) = (agent.parent_span_id, agent.flags);
+        let evidence = agent.attributes.iter().find(|attribute| &*attribute.key == PARENT_EVIDENCE).cloned();
+        if let (Some(sdk), Some(parent)) = (spans.get_mut(*sdk), parent) {
+            sdk.parent_span_id = Some(parent);
+            sdk.flags |= flags & REMOTE_PARENT;
+            sdk.attributes.extend(evidence);
+        }
+    }
 }
 
 /// What is left out stands for an SDK's span, which is never left out.
@@ -55,6 +73,35 @@ struct Seen<'a> {
 struct View<'a> {
     spans: Vec<Seen<'a>>,
     sdk_at: HashMap<SpanId, usize>,
+}
+
+/// Who tells of requests that are told apart by time alone, by place.
+#[derive(Default)]
+struct Told {
+    by_sdk: Vec<(usize, Answered)>,
+    by_agent: Vec<(usize, Answered)>,
+}
+
+impl Told {
+    /// Returns which are of one request, where neither could be of another.
+    fn pairs(&self) -> Vec<(usize, usize)> {
+        if self.by_sdk.len().max(self.by_agent.len()) > MAX_STEPS {
+            return Vec::new();
+        }
+        let only = |found: &mut dyn Iterator<Item = usize>| found.next().filter(|_| found.next().is_none());
+        let agent_of = |sdk: &Answered| {
+            only(&mut self.by_agent.iter().filter(|(_, agent)| agent.holds(sdk)).map(|(index, _)| *index))
+        };
+        let sdk_of = |agent: &Answered| {
+            only(&mut self.by_sdk.iter().filter(|(_, sdk)| agent.holds(sdk)).map(|(index, _)| *index))
+        };
+        let meant = self.by_agent.iter().filter_map(|(index, agent)| Some((sdk_of(agent)?, *index)));
+        let is_mutual = |(place, agent): &(usize, usize)| {
+            let sdk = self.by_sdk.iter().find(|(index, _)| index == place);
+            sdk.is_some_and(|(_, sdk)| agent_of(sdk) == Some(*agent))
+        };
+        meant.filter(is_mutual).collect()
+    }
 }
 
 /// What spans of the same request have in common.
@@ -127,6 +174,29 @@ impl<'a> View<'a> {
                 kept_for.insert(seen.span.span_id, best.span.span_id);
             }
         }
+    }
+
+    /// Returns the SDK's spans that begin a trace and are of the agent's requests, each with that, by their places.
+    fn same_connection(&self, kept_for: &mut HashMap<SpanId, SpanId>) -> Vec<(usize, usize)> {
+        let mut told: HashMap<Received<'a>, Told> = HashMap::new();
+        for (index, seen) in self.spans.iter().enumerate() {
+            let Some((teller, received)) = seen.span.received() else { continue };
+            let told = told.entry(received).or_default();
+            match teller {
+                Teller::Sdk => told.by_sdk.push((index, seen.span.answered())),
+                Teller::Agent if !self.sdk_at.contains_key(&seen.span.span_id) => {
+                    told.by_agent.push((index, seen.span.answered()));
+                }
+                Teller::Agent => {}
+            }
+        }
+        let pairs: Vec<_> = told.values().flat_map(Told::pairs).collect();
+        for (sdk, agent) in &pairs {
+            if let (Some(sdk), Some(agent)) = (self.spans.get(*sdk), self.spans.get(*agent)) {
+                kept_for.entry(agent.span.span_id).or_insert(sdk.span.span_id);
+            }
+        }
+        pairs
     }
 
     fn covered_in_time(&self, kept_for: &mut HashMap<SpanId, SpanId>) {

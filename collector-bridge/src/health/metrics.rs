@@ -69,11 +69,22 @@ fn write_join(text: &mut Text, counters: &JoinCounters) {
         "Client span ids that came with two traces",
         &counters.ambiguous,
     );
+    text.counter(
+        "remora_bridge_sdk_traces_joined_total",
+        "Traces that SDKs began for requests that the agent saw too",
+        &counters.joined_requests,
+    );
+    text.counter(
+        "remora_bridge_sdk_traces_ambiguous_total",
+        "Spans with which SDKs began a trace and that could have been of several requests, or of one with others",
+        &counters.ambiguous_requests,
+    );
     let name = "remora_bridge_join_evicted_total";
     text.head(name, "Spans that were forgotten before the hold was over, for lack of room", "counter");
     text.line(name, "{side=\"client\"}", value(&counters.evicted_clients));
     text.line(name, "{side=\"server\"}", value(&counters.evicted_servers));
     text.line(name, "{side=\"message\"}", value(&counters.evicted_messages));
+    text.line(name, "{side=\"request\"}", value(&counters.evicted_requests));
     text.counter(
         "remora_bridge_message_links_total",
         "Links from receipts of messages to the spans that sent them",

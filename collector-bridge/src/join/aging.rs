@@ -39,6 +39,11 @@ impl<K: Eq + Hash, V> Aging<K, V> {
         }
     }
 
+    /// Holds so many from now on, at most.
+    pub(super) fn hold_up_to(&mut self, limit: usize) {
+        self.limit = (limit / 2).max(1);
+    }
+
     pub(super) fn len(&self) -> usize {
         self.young.len() + self.old.len()
     }

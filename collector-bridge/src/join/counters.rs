@@ -16,6 +16,12 @@ pub struct JoinCounters {
     pub refused: AtomicU64,
     /// Client span ids that came with two traces; nothing is joined to them.
     pub ambiguous: AtomicU64,
+    /// Traces that SDKs began for requests that the agent saw too, and that are part of the agent's.
+    pub joined_requests: AtomicU64,
+    /// Spans with which SDKs began a trace and that could have been of several requests, or of one with others.
+    pub ambiguous_requests: AtomicU64,
+    /// Spans by which these are found, forgotten before the hold was over, for lack of room.
+    pub evicted_requests: AtomicU64,
     /// Client spans that were forgotten before the hold was over, for lack of room.
     pub evicted_clients: AtomicU64,
     /// Server spans, likewise.

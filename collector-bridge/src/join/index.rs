@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::aging::{Aging, Forgotten};
 use super::late::Late;
+use super::twins::Sighted;
 use super::{JoinCounters, JoinSettings};
 use crate::model::{Join, Span, SpanId, SpanKind, TraceId};
 
@@ -20,6 +21,8 @@ pub struct Sightings {
     /// Those of the clients, and of the expected clients, whose other side may be forgotten.
     late_clients: Vec<SpanId>,
     late_expected: Vec<SpanId>,
+    /// Requests of which an SDK may tell as well.
+    pub(super) requests: Vec<Sighted>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +56,7 @@ impl Sightings {
                 }
             }
             SpanKind::Server => {
+                self.requests.extend(Sighted::of(span));
                 if let Some(expected) = span.expected_client() {
                     let begins_trace = span.parent_span_id.is_none();
                     let server = Server { trace_id: span.trace_id, span_id: span.span_id, begins_trace };
@@ -69,7 +73,7 @@ impl Sightings {
     /// Returns whether there is nothing to join.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.clients.is_empty() && self.servers.is_empty()
+        self.clients.is_empty() && self.servers.is_empty() && self.requests.is_empty()
     }
 }
 

@@ -29,7 +29,7 @@ pub const EVIDENCE_WIRE: &str = "wire";
 const SCOPE: &str = "remora";
 
 /// OTLP's `SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK` and `SPAN_FLAGS_CONTEXT_IS_REMOTE_MASK`.
-const REMOTE_PARENT: u32 = 0x300;
+pub const REMOTE_PARENT: u32 = 0x300;
 
 /// The two sides of one request, seen apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -88,3 +88,60 @@ fn without_a_context_on_the_wire_the_sdks_client_span_gets_the_server_by_positio
     world.send(&[agent("shop", 2, 23, 0, SERVER).with(HTTP).expecting(12).at(19, 62)]);
     assert_eq!(world.drawn(2), "1: 10<9 11<10 23<11");
 }
+
+/// A request from `web`, where no SDK is, to `shop`, whose SDK begins a trace of its own and asks a database.
+fn told_in_two_traces() -> [Vec<Sent>; 3] {
+    let asked = |sent: Sent| sent.with(HTTP).with(("url.path", "/items")).asked_by(50_123);
+    [
+        vec![agent("web", 1, 12, 0, CLIENT).with(HTTP).at(11, 78)],
+        vec![
+            asked(agent("shop", 2, 23, 0, SERVER)).expecting(12).at(19, 62),
+            agent("shop", 2, 24, 23, CLIENT).with(POSTGRESQL).at(31, 8),
+            agent("shop", 2, 25, 23, CLIENT).with(("db.system.name", "redis")).at(45, 2),
+        ],
+        vec![
+            asked(sdk("shop", 3, 20, 0, SERVER)).at(20, 60),
+            sdk("shop", 3, 22, 20, CLIENT).with(("db.system", "postgresql")).at(30, 10),
+        ],
+    ]
+}
+
+#[test]
+fn an_sdk_whose_caller_has_none_is_part_of_the_callers_trace_in_any_order() {
+    for order in [[0, 1, 2], [2, 1, 0], [1, 2, 0], [2, 0, 1]] {
+        let world = World::start("");
+        for part in order {
+            world.send(&told_in_two_traces()[part]);
+        }
+        for id in [1, 2, 3] {
+            assert_eq!(world.drawn(id), "1: 12<0 20<12 22<20 25<20", "{order:?}");
+        }
+        assert_eq!(world.trace(3)["completeness"]["doubles_merged"], 2);
+        assert_eq!(world.all(), ["1 web 12 4"]);
+        assert_eq!(world.bridge.metric("remora_bridge_sdk_traces_joined_total"), 1.0);
+    }
+}
+
+#[test]
+fn an_sdk_whose_caller_has_none_is_told_once_when_it_is_sealed_apart() {
+    let world = World::start("[ingest]\nseal_age = '1s'\n");
+    for spans in told_in_two_traces() {
+        world.send(&spans);
+        world.wait_until_sealed();
+    }
+    assert_eq!(world.drawn(3), "1: 12<0 20<12 22<20 25<20");
+}
+
+#[test]
+fn an_sdks_trace_that_could_be_of_two_requests_stays_apart() {
+    let world = World::start("");
+    let asked = |sent: Sent| sent.with(HTTP).with(("url.path", "/items")).asked_by(50_123);
+    world.send(&[
+        asked(agent("shop", 2, 23, 0, SERVER)).at(19, 62),
+        asked(agent("shop", 4, 43, 0, SERVER)).at(18, 64),
+    ]);
+    world.send(&[asked(sdk("shop", 3, 20, 0, SERVER)).at(20, 60)]);
+    assert_eq!(world.drawn(3), "3: 20<0");
+    assert_eq!(world.all().len(), 3);
+    assert_eq!(world.bridge.metric("remora_bridge_sdk_traces_ambiguous_total"), 1.0);
+}

@@ -11,7 +11,7 @@ use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use prost::Message;
 use serde_json::{Value, json};
 
-use crate::bridge::{Bridge, get, hex, span, text, trace_id, wait_for};
+use crate::bridge::{Bridge, get, hex, number, span, text, trace_id, wait_for};
 
 pub(crate) const INTERNAL: i32 = 1;
 pub(crate) const SERVER: i32 = 2;
@@ -65,6 +65,12 @@ impl Sent {
 
     pub(crate) fn by_wire(self) -> Self {
         self.with(("remora.parent.evidence", "wire"))
+    }
+
+    /// Says from where the request came, over a connection of HTTP/1.1.
+    pub(crate) fn asked_by(mut self, port: i64) -> Self {
+        self.span.attributes.push(number("network.peer.port", port));
+        self.with(("network.peer.address", "127.0.0.1")).with(("network.protocol.version", "1.1"))
     }
 
     /// Moves the span, and gives it a length.

@@ -165,6 +165,12 @@ pub(crate) fn text(key: &str, value: &str) -> KeyValue {
     KeyValue { key: key.to_owned(), value, ..KeyValue::default() }
 }
 
+/// Returns an attribute.
+pub(crate) fn number(key: &str, value: i64) -> KeyValue {
+    let value = Some(AnyValue { value: Some(Value::IntValue(value)) });
+    KeyValue { key: key.to_owned(), value, ..KeyValue::default() }
+}
+
 /// Returns a span of that trace that started now.
 pub(crate) fn span(trace: u64, span: u64) -> Span {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos() as u64;

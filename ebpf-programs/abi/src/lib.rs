@@ -52,4 +52,7 @@ pub mod names {
     pub const WRITES: &str = "WRITES";
     /// Global of type [`Offsets`](crate::Offsets), set at load.
     pub const OFFSETS: &str = "OFFSETS";
+    /// A `u32` that is set at load: how many segments of a call are followed, at most
+    /// [`MAX_SEGMENTS`](crate::MAX_SEGMENTS).
+    pub const SEGMENTS: &str = "SEGMENTS";
 }

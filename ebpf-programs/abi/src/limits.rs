@@ -24,7 +24,8 @@ pub const MAX_CAPTURE: u32 = 65_536;
 
 /// Bytes that a connection has moved in a direction while it is young: of its calls [`YOUNG_CAPTURE_FACTOR`] times as
 /// much is copied, because user space has not yet had the time to ask for it. Tables of header fields and what
-/// statements are called by are agreed on there.
+/// statements are called by are agreed on there. More than usual is copied only while less than a quarter of the ring
+/// waits for user space, whoever asks for it.
 pub const YOUNG_BYTES: u64 = 64 << 10;
 
 /// How many times as much is copied of the calls of a young connection, up to [`MAX_CAPTURE`].
@@ -50,6 +51,10 @@ pub const MAX_TLS_CALLS: u32 = 65_536;
 
 /// Objects of TLS libraries. The map evicts the one that was used least recently, which then counts its bytes anew.
 pub const MAX_TLS_OBJECTS: u32 = 65_536;
+
+/// Messages between the threads of a Node whose sender works for somebody. The map evicts the one that was sent first, which
+/// is nobody's then.
+pub const MAX_THREAD_MESSAGES: u32 = 16_384;
 
 /// Bytes of the command line that an exec record carries.
 pub const MAX_ARGUMENTS: usize = 512;

@@ -37,6 +37,8 @@ pub const MARK_TLS: u64 = 0x52e6;
 /// `kill(SHARE_BASE + bytes, MARK_SHARE)`: so many bytes of what the thread writes next, behind those that were told so
 /// before, are written for the unit that it has taken. No bytes: nothing is shared any more.
 pub const MARK_SHARE: u64 = 0x52e7;
+/// `kill(token, MARK_HEAR)`: the unit works for whom the message was sent that the thread has received last.
+pub const MARK_HEAR: u64 = 0x52e8;
 /// `kill(SHARE_BASE + number, MARK_STREAM + descriptor)`: the stream of that number on the connection is made for the unit
 /// that the thread has taken, or served by it where the connection was accepted.
 pub const MARK_STREAM: u64 = 0x5300_0000;
@@ -135,8 +137,8 @@ pub struct SocketPolicy {
     pub padding: [u8; 2],
     /// Position before which bytes are counted but not copied, by direction.
     pub skip_until: [u32; 2],
-    /// Bytes captured of each call at most.
-    pub capture_bytes: u32,
+    /// Bytes captured of each call at most, by direction.
+    pub capture_bytes: [u32; 2],
 }
 
 /// What the programs know of one socket.
@@ -156,7 +158,7 @@ pub struct SocketState {
 const _: () = {
     assert!(size_of::<Settings>() == 16);
     assert!(size_of::<ProcessPolicy>() == 8);
-    assert!(size_of::<SocketPolicy>() == 20);
+    assert!(size_of::<SocketPolicy>() == 24);
     assert!(size_of::<SocketState>() == 24);
 };
 

@@ -1,19 +1,38 @@
 //! The only place that reserves ring space. A full ring counts the loss and changes nothing else.
 
 use aya_ebpf::bindings::{BPF_RB_AVAIL_DATA, BPF_RB_NO_WAKEUP};
-use remora_abi::{Count, DataEvent, EventHeader, FRAME_BYTES, Loss, MAX_CAPTURE, PlaintextEvent, RING_BYTES};
+use remora_abi::{
+    Count, DataEvent, EventHeader, FRAME_BYTES, Loss, MAX_CAPTURE, PlaintextEvent, RING_BYTES, YOUNG_BYTES,
+    YOUNG_CAPTURE_FACTOR,
+};
 
-use crate::maps::{EVENTS, count, lose};
+use crate::maps::{EVENTS, SETTINGS, count, lose};
 use crate::read;
 use crate::runtime::Task;
 
 /// User space drains the ring on a timer. A wake-up costs the traced program some 1.4 µs, a submit without one 25 ns.
 const NO_WAKEUP: u64 = BPF_RB_NO_WAKEUP as u64;
 
-/// Returns whether less than a quarter of the ring waits for user space.
+/// Bytes captured of a call where user space has said nothing at all.
+const DEFAULT_CAPTURE: u32 = 4096;
+
+/// Returns the bytes that are captured of a call where nothing is known of its socket.
 #[inline(always)]
-pub(crate) fn is_roomy() -> bool {
-    EVENTS.query(BPF_RB_AVAIL_DATA.into()) < u64::from(RING_BYTES / 4)
+pub(crate) fn usual_capture() -> u32 {
+    SETTINGS.get(0).map_or(DEFAULT_CAPTURE, |settings| settings.capture_bytes)
+}
+
+/// Returns how much is captured of a call of a connection that has moved `seen` bytes before and of whose calls `asked`
+/// bytes are asked for. Where user space is behind, more than usual would take the room of what all others say.
+#[inline(always)]
+pub(crate) fn wide(asked: u32, seen: u64) -> u32 {
+    let usual = usual_capture();
+    let factor = if seen < YOUNG_BYTES { YOUNG_CAPTURE_FACTOR } else { 1 };
+    let wanted = (asked * factor).min(MAX_CAPTURE);
+    if wanted > usual && EVENTS.query(BPF_RB_AVAIL_DATA.into()) >= u64::from(RING_BYTES / 4) {
+        return usual;
+    }
+    wanted
 }
 
 /// Submits a record of fixed size, filled in by `fill`. Returns whether there was room.

@@ -3,8 +3,9 @@
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf};
 use remora_abi::{
-    COUNT_KINDS, Count, LOSS_REASONS, Loss, MAX_PROCESSES, MAX_SOCKET_POLICIES, MAX_SOCKETS, MAX_THREADS,
-    MAX_TLS_CALLS, MAX_TLS_OBJECTS, Offsets, ProcessPolicy, RING_BYTES, Settings, SocketPolicy, SocketState,
+    COUNT_KINDS, Count, LOSS_REASONS, Loss, MAX_PROCESSES, MAX_SEGMENTS, MAX_SOCKET_POLICIES, MAX_SOCKETS,
+    MAX_THREAD_MESSAGES, MAX_THREADS, MAX_TLS_CALLS, MAX_TLS_OBJECTS, Offsets, ProcessPolicy, RING_BYTES,
+    Settings, SocketPolicy, SocketState,
 };
 
 #[cfg(feature = "propagation")]
@@ -45,6 +46,12 @@ pub(crate) static PROCESSES: HashMap<u32, ProcessPolicy> = HashMap::with_max_ent
 /// Written by the threads themselves; removed when they end.
 #[map]
 pub(crate) static THREADS: HashMap<u64, Thread> = HashMap::with_max_entries(MAX_THREADS, 0);
+
+/// The unit of work for which a message of a Node is sent to another thread, by process and address. Every message that is
+/// sent later from there takes its place.
+#[map]
+pub(crate) static THREAD_MESSAGES: LruHashMap<[u64; 2], u64> =
+    LruHashMap::with_max_entries(MAX_THREAD_MESSAGES, 0);
 
 /// By thread; removed when the call returns.
 #[map]
@@ -109,6 +116,18 @@ pub(crate) fn offsets() -> &'static Offsets {
     let offsets = core::hint::black_box(&raw const OFFSETS);
     // SAFETY: the pointer is that of a static.
     unsafe { &*offsets }
+}
+
+/// Set by user space at load: what the verifier of the running kernel can follow.
+#[unsafe(no_mangle)]
+static SEGMENTS: u32 = MAX_SEGMENTS;
+
+/// Returns how many segments of a call are followed.
+#[inline(always)]
+pub(crate) fn segments() -> u32 {
+    let segments = core::hint::black_box(&raw const SEGMENTS);
+    // SAFETY: the pointer is that of a static.
+    unsafe { *segments }
 }
 
 /// Adds one to a loss counter.

@@ -3,6 +3,7 @@
 
 mod go;
 mod libuv;
+mod node;
 mod python;
 pub(crate) mod tokens;
 mod tokio;

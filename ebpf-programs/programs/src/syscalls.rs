@@ -31,7 +31,6 @@ enum Entry {
     Splice,
     Close,
     Wait { descriptors: u64 },
-    Mark,
     Nothing,
 }
 
@@ -46,6 +45,17 @@ pub(crate) fn sys_enter(context: BtfTracePointContext) -> i32 {
     if registers.is_32_bit() {
         return 0;
     }
+    // Each in a program of its own, so that the stack of the one is not below that of the other.
+    if call == number::KILL {
+        tokens::marked(registers)
+    } else {
+        enter(call, registers)
+    }
+    0
+}
+
+#[inline(never)]
+fn enter(call: i64, registers: &Registers) {
     match entry(call, registers) {
         Entry::Transfer { descriptor, direction, memory } => {
             transfer::enter(registers, descriptor, direction, memory);
@@ -55,10 +65,8 @@ pub(crate) fn sys_enter(context: BtfTracePointContext) -> i32 {
             close::handle_close(registers.first(), read::now_ns());
         }
         Entry::Wait { descriptors } => count_turn(descriptors),
-        Entry::Mark => tokens::marked(registers),
         Entry::Nothing => {}
     }
-    0
 }
 
 /// `sys_exit(struct pt_regs *regs, long ret)`
@@ -133,7 +141,6 @@ fn entry(call: i64, registers: &Registers) -> Entry {
         number::CONNECT => (DIRECTION_EGRESS, memory::CONNECT, 0, 0),
         number::SPLICE => return Entry::Splice,
         number::CLOSE => return Entry::Close,
-        number::KILL => return Entry::Mark,
         number::EPOLL_WAIT | number::EPOLL_PWAIT | number::EPOLL_PWAIT2 => {
             return Entry::Wait { descriptors: registers.third() };
         }

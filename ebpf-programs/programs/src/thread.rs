@@ -18,6 +18,8 @@ pub(crate) struct Thread {
     pub(crate) tls_depth: u64,
     /// The unit of work that it has taken; 0 where none.
     pub(crate) token: u64,
+    /// Node: the unit of work for which the message was sent that it has received last; 0 where none.
+    pub(crate) heard: u64,
     /// Python: the queue from which it takes its units of work.
     pub(crate) queue: u64,
     /// Python: the stack pointer where it entered the queue, while it is there; else 0.
@@ -25,6 +27,18 @@ pub(crate) struct Thread {
     /// Its present or last socket call.
     pub(crate) call: Call,
 }
+
+/// A thread of which nothing is known. It lies in the program file, since the stack has no room for it.
+static NEW: Thread = Thread {
+    turn: 0,
+    is_in_call: 0,
+    tls_depth: 0,
+    token: 0,
+    heard: 0,
+    queue: 0,
+    frame: 0,
+    call: Call::UNSET,
+};
 
 /// Returns the running thread, if anything is known of it.
 #[inline(always)]
@@ -40,9 +54,7 @@ pub(crate) fn this() -> Option<&'static mut Thread> {
     if let Some(thread) = known() {
         return Some(thread);
     }
-    let thread =
-        Thread { turn: 0, is_in_call: 0, tls_depth: 0, token: 0, queue: 0, frame: 0, call: Call::UNSET };
-    if THREADS.insert(&bpf_get_current_pid_tgid(), &thread, 0).is_err() {
+    if THREADS.insert(&bpf_get_current_pid_tgid(), &NEW, 0).is_err() {
         lose(Loss::ThreadMapFull);
         return None;
     }

@@ -14,12 +14,11 @@ pub(crate) use mark::marked;
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use remora_abi::{
     DATA_GOROUTINE, DATA_TOKEN, DIRECTION_EGRESS, DIRECTION_INGRESS, FRAME_BYTES, KIND_PLAINTEXT,
-    KIND_TLS_END, Loss, MAX_CAPTURE, PlaintextEvent, SOCKET_IGNORE, TlsEndEvent, YOUNG_BYTES,
-    YOUNG_CAPTURE_FACTOR,
+    KIND_TLS_END, Loss, PlaintextEvent, SOCKET_IGNORE, TlsEndEvent,
 };
 
 use crate::arch::Registers;
-use crate::maps::{SETTINGS, SOCKET_POLICIES, TLS_CALLS, TLS_OBJECTS, lose};
+use crate::maps::{SOCKET_POLICIES, TLS_CALLS, TLS_OBJECTS, lose};
 use crate::runtime::Task;
 use crate::socket::find::{Found, find};
 use crate::socket::transfer::observed_process;
@@ -98,6 +97,19 @@ pub(crate) struct TlsObject {
     tried_token: u64,
 }
 
+/// An object that has moved nothing. It lies in the program file, since the stack has no room for it.
+static NEW: TlsObject = TlsObject {
+    moved: [0; 2],
+    sock: 0,
+    inode: 0,
+    family: 0,
+    fingerprints: [0; 2],
+    padding: 0,
+    tried_ns: 0,
+    tried_length: 0,
+    tried_token: 0,
+};
+
 /// Bytes that a call has moved.
 struct Moved {
     address: u64,
@@ -136,19 +148,11 @@ fn object(key: &TlsKey) -> Option<&'static mut TlsObject> {
 #[inline(always)]
 fn object_from(key: &TlsKey, begin: u64) -> Option<&'static mut TlsObject> {
     let known = TLS_OBJECTS.get_ptr_mut(key).or_else(|| {
-        let new = TlsObject {
-            moved: [begin; 2],
-            sock: 0,
-            inode: 0,
-            family: 0,
-            fingerprints: [0; 2],
-            padding: 0,
-            tried_ns: 0,
-            tried_length: 0,
-            tried_token: 0,
-        };
-        let _ = TLS_OBJECTS.insert(key, &new, 0);
-        TLS_OBJECTS.get_ptr_mut(key)
+        let _ = TLS_OBJECTS.insert(key, &NEW, 0);
+        let new = TLS_OBJECTS.get_ptr_mut(key)?;
+        // SAFETY: the pointer is that of a map entry.
+        unsafe { (*new).moved = [begin; 2] };
+        Some(new)
     });
     // SAFETY: the pointer is that of a map entry. Where two goroutines write at once, one's bytes may go uncounted.
     known.map(|object| unsafe { &mut *object })
@@ -451,7 +455,7 @@ fn tell(call: &Mover, object: &mut TlsObject, moved: Moved, task: Task) {
     event.data.position = before as u32;
     event.data.reverse_position = object.moved[other] as u32;
     event.data.turn = thread::known().map_or(0, |thread| thread.turn);
-    let budget = budget(object, before);
+    let budget = budget(object, call.direction, before);
     let budget = if moved.together < budget { moved.together } else { budget };
     if moved.length <= budget || budget == 0 || moved.end == 0 {
         event.data.length = moved.length;
@@ -469,10 +473,10 @@ fn tell(call: &Mover, object: &mut TlsObject, moved: Moved, task: Task) {
     emit::frame(&event, moved.end, FRAME_BYTES);
 }
 
-/// Returns how many bytes of a call are copied, at least [`FRAME_BYTES`], or none.
+/// Returns how many bytes of a call in this direction are copied, at least [`FRAME_BYTES`], or none.
 #[inline(always)]
-fn budget(object: &TlsObject, before: u64) -> u32 {
-    let mut wanted = SETTINGS.get(0).map_or(0, |settings| settings.capture_bytes);
+fn budget(object: &TlsObject, direction: u8, before: u64) -> u32 {
+    let mut wanted = emit::usual_capture();
     if let Some(policy) = SOCKET_POLICIES.get_ptr(&object.sock) {
         // SAFETY: the pointer is that of a map entry; a torn copy mixes two policies of one socket.
         let policy = unsafe { *policy };
@@ -480,12 +484,11 @@ fn budget(object: &TlsObject, before: u64) -> u32 {
             if policy.mode == SOCKET_IGNORE {
                 return 0;
             }
-            wanted = policy.capture_bytes;
+            wanted =
+                if direction == DIRECTION_EGRESS { policy.capture_bytes[0] } else { policy.capture_bytes[1] };
         }
     }
-    let wanted =
-        if before < YOUNG_BYTES && emit::is_roomy() { wanted * YOUNG_CAPTURE_FACTOR } else { wanted };
-    wanted.clamp(FRAME_BYTES, MAX_CAPTURE)
+    emit::wide(wanted, before).max(FRAME_BYTES)
 }
 
 /// Tells that an object ends.

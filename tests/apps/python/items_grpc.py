@@ -23,6 +23,11 @@ def items(_asked, _context):
         yield StringValue(value=f"item {item}")
 
 
+def pages(asked, _context):
+    for page in range(100):
+        yield StringValue(value=asked.value * (page % 3 * 30_000))
+
+
 def fill(messages, _context):
     return StringValue(value=str(sum(1 for _ in messages)))
 
@@ -32,9 +37,10 @@ def serve():
     handlers = {
         "Get": grpc.unary_unary_rpc_method_handler(get, **coding),
         "List": grpc.unary_stream_rpc_method_handler(items, **coding),
+        "Pages": grpc.unary_stream_rpc_method_handler(pages, **coding),
         "Fill": grpc.stream_unary_rpc_method_handler(fill, **coding),
     }
-    server = grpc.server(futures.ThreadPoolExecutor(max_workers=8))
+    server = grpc.server(futures.ThreadPoolExecutor(max_workers=8), options=[("grpc.max_receive_message_length", -1)])
     server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler("shop.Items", handlers)])
     server.add_insecure_port(ADDRESS)
     server.start()

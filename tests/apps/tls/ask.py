@@ -77,6 +77,15 @@ def by_curl_cffi():
     return lambda url: check(session.get(url).status_code), session.close
 
 
+def by_psycopg2():
+    import psycopg2
+
+    connection = psycopg2.connect(server)
+    connection.autocommit = True
+    cursor = connection.cursor()
+    return lambda number: cursor.execute(f"SELECT 1 AS user_{number}"), connection.close
+
+
 def by_psycopg():
     import psycopg
 
@@ -87,10 +96,19 @@ def by_psycopg():
 def by_pymysql():
     import pymysql
 
-    address = urlsplit(server)
-    connection = pymysql.connect(
-        host="127.0.0.1", port=address.port, user="native", password="shop", database="shop", ssl_ca=authority
-    )
+    return by_mysql(pymysql.connect)
+
+
+def by_mysql_connector():
+    import mysql.connector
+
+    return by_mysql(mysql.connector.connect, use_pure=False)
+
+
+def by_mysql(connect, **options):
+    port = urlsplit(server).port
+    account = {"user": "native", "password": "shop", "database": "shop"}
+    connection = connect(host="127.0.0.1", port=port, ssl_ca=authority, **account, **options)
 
     def ask(number):
         with connection.cursor() as cursor:
@@ -135,7 +153,9 @@ THREADED = {
     "pycurl": by_pycurl,
     "curl_cffi": by_curl_cffi,
     "psycopg": by_psycopg,
+    "psycopg2": by_psycopg2,
     "pymysql": by_pymysql,
+    "mysql-connector": by_mysql_connector,
     "pymongo": by_pymongo,
     "pika": by_pika,
     "redis": by_redis,
@@ -185,7 +205,30 @@ async def by_aiohttp():
     return ask, session.close
 
 
-ASYNC = {"httpx-async": by_httpx_async, "aiohttp": by_aiohttp, "uvloop": by_aiohttp}
+async def by_asyncpg():
+    import asyncpg
+
+    pool = await asyncpg.create_pool(server, min_size=1, max_size=in_flight)
+    return lambda number: pool.execute(f"SELECT 1 AS user_{number}"), pool.close
+
+
+async def by_nats():
+    import nats
+
+    context = ssl.create_default_context(cafile=authority)
+    connection = await nats.connect(server, tls=context)
+    stream = connection.jetstream()
+    await stream.add_stream(name="shop", subjects=["shop.*"], storage="memory")
+    return lambda number: stream.publish(f"shop.user_{number}", b"nobody reads this"), connection.close
+
+
+ASYNC = {
+    "httpx-async": by_httpx_async,
+    "aiohttp": by_aiohttp,
+    "uvloop": by_aiohttp,
+    "asyncpg": by_asyncpg,
+    "nats": by_nats,
+}
 
 
 async def main(open_one):

@@ -57,6 +57,15 @@ pub(super) const ALL: &[Framework] = &[
         versions: || versions("lab-stripped", &["jackc/pgx", "redis/go-redis"]),
     },
     Framework {
+        name: "go-1.27",
+        title: "Go net/http built with Go 1.27; pgx pool, http.Client, go-redis",
+        needs: &["go-1.27"],
+        modes: EVERY,
+        load: Load::Http(|site| Ok(vec![service(site, "lab-1.27", "net/http", "pgx")])),
+        truth: Truth::Server,
+        versions: || versions("lab-1.27", &["jackc/pgx", "redis/go-redis"]),
+    },
+    Framework {
         name: "go-1.24",
         title: "Go net/http built with Go 1.24; pgx pool, http.Client, go-redis",
         needs: &["go-1.24"],

@@ -49,7 +49,7 @@ impl GrpcService {
                 command
             }
             Language::Python => {
-                let mut command = python();
+                let mut command = python("items_grpc.py");
                 command.arg(address.to_string());
                 command
             }
@@ -70,6 +70,12 @@ impl GrpcService {
         self.ask_by_go(&["-count", &count.to_string()])
     }
 
+    /// Asks for an item of 5 MB, for 20 short ones and one that is missing, for a stream of 6 MB, and for the short ones
+    /// again, in Python on one connection.
+    pub fn ask_for_much(&self) -> Result<()> {
+        tools::printed(python("items_large.py").arg(self.address.to_string())).map(drop)
+    }
+
     /// Asks with these flags of the Go client.
     pub fn ask_by_go(&self, flags: &[&str]) -> Result<()> {
         let mut command = Command::new(binary()?);
@@ -77,9 +83,9 @@ impl GrpcService {
     }
 }
 
-fn python() -> Command {
+fn python(program: &str) -> Command {
     let mut command = Command::new(locate::testenv().join("python/bin/python"));
-    command.arg(locate::apps().join("python/items_grpc.py")).env("PYTHONDONTWRITEBYTECODE", "1");
+    command.arg(locate::apps().join("python").join(program)).env("PYTHONDONTWRITEBYTECODE", "1");
     command
 }
 

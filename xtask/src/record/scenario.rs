@@ -124,6 +124,9 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     tcp("mysql/pymysql-mariadb", PYMYSQL, Kind::Mariadb, |environment, to| {
         vec![with(environment.python("mysql_pymysql.py"), to, &["golden"])]
     }),
+    tcp("mysql/pymysql-refused", PYMYSQL, Kind::Mysql, |environment, to| {
+        vec![with_port(environment.python("mysql_refused.py"), to)]
+    }),
     tcp("mysql/connector-pure", CONNECTOR_PYTHON, Kind::Mysql, |environment, to| {
         vec![with(environment.python("mysql_connector.py"), to, &["native", "pure"])]
     }),
@@ -281,6 +284,12 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     tcp("postgresql/psycopg", Speaker::python("psycopg", "psycopg"), Kind::Postgresql, |environment, to| {
         vec![with_port(environment.python("pg_psycopg.py"), to)]
     }),
+    tcp(
+        "postgresql/psycopg-refused",
+        Speaker::python("psycopg", "psycopg"),
+        Kind::Postgresql,
+        |environment, to| vec![with_port(environment.python("pg_refused.py"), to)],
+    ),
     tcp("postgresql/psycopg-commented", SQLCOMMENTER_PSYCOPG, Kind::Postgresql, |environment, to| {
         vec![with(environment.python("sql_commented.py"), to, &["psycopg"])]
     }),

@@ -41,6 +41,8 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("haproxy", "haproxy"),
     ("openssl", "openssl"),
     ("strip", "binutils"),
+    ("pkg-config", "pkg-config"),
+    ("mcs", "mono-mcs"),
     ("erl", "erlang-base"),
     ("python3", "python3"),
     ("node", "nodejs"),
@@ -63,6 +65,8 @@ pub(crate) fn install() -> Result<()> {
     python()?;
     let messages = workspace::root().join("tests/apps/messages/requirements.txt");
     python_packages(&testenv().join("messages"), &messages)?;
+    let sdk = workspace::root().join("tests/apps/sdk/requirements.txt");
+    python_packages(&testenv().join("sdk"), &sdk)?;
     sql()?;
     let items = testenv().join("bin/items");
     go(&workspace::root().join("tests/apps/go"), &["-o".as_ref(), items.as_ref()])?;

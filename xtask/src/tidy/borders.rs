@@ -50,7 +50,8 @@ const HOUSES: [House; 3] = [
             // Symbols and sockets of processes.
             ("attach", &["discover"]),
             ("capture", &[]),
-            ("discover", &[]),
+            // Which pod a process is of decides on it too.
+            ("discover", &["kubernetes"]),
             // Process, and where it runs.
             ("enrich", &["discover", "kubernetes"]),
             // Span with its resource.

@@ -15,6 +15,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
+use serde_json::Value;
 
 use self::inspector::Inspector;
 use self::late::LateInspectors;
@@ -45,13 +46,15 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// The way into Node.
 pub(super) struct Node {
     own: OwnConnections,
+    reaches_workers: bool,
     symbols: Symbols,
     late: LateInspectors,
 }
 
 impl Mechanism for Node {
     fn attach(&mut self, target: &Target) -> Result<(), Refusal> {
-        self.visit(target, Action::Attach, Instant::now() + 3 * STEP_WITHIN)
+        let action = if self.reaches_workers { Action::AttachWithWorkers } else { Action::Attach };
+        self.visit(target, action, Instant::now() + 3 * STEP_WITHIN)
     }
 
     fn detach(&mut self, target: &Target, until: Instant) -> Result<(), Refusal> {
@@ -76,9 +79,9 @@ impl Mechanism for Node {
 }
 
 impl Node {
-    /// Returns a way that notes its own connections.
-    pub(super) fn new(own: OwnConnections) -> Self {
-        Self { own, symbols: Symbols::default(), late: LateInspectors::default() }
+    /// Returns a way that notes its own connections, and reaches for worker threads or does not.
+    pub(super) fn new(own: OwnConnections, reaches_workers: bool) -> Self {
+        Self { own, reaches_workers, symbols: Symbols::default(), late: LateInspectors::default() }
     }
 
     /// Returns why a process is left alone, if there is a reason.
@@ -159,6 +162,7 @@ impl Node {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Action {
     Attach,
+    AttachWithWorkers,
     Detach,
 }
 
@@ -166,6 +170,7 @@ impl Action {
     fn expression(self) -> String {
         let name = match self {
             Action::Attach => "attach",
+            Action::AttachWithWorkers => "attach with workers",
             Action::Detach => "detach",
         };
         format!("{}(require, \"{name}\")", PART.trim_end())
@@ -182,7 +187,7 @@ fn talk(
 ) -> Result<(), Error> {
     let mut inspector = Inspector::connect(address, note, until)?;
     let acted = inspector.evaluate(&action.expression(), until);
-    if acted.is_err() && action == Action::Attach {
+    if acted.is_err() && action != Action::Detach {
         // It may act yet, when nobody counts on it any more.
         inspector.queue(&Action::Detach.expression())?;
     }
@@ -192,7 +197,25 @@ fn talk(
         end.map_or(("null".to_owned(), String::new()), |(fd, name)| (fd.to_string(), name));
     inspector.queue(&format!("{}(require, {descriptor}, \"{socket}\")", CLOSE.trim_end()))?;
     inspector.leave(Instant::now() + STEP_WITHIN);
-    acted
+    let said = acted?;
+    if action == Action::AttachWithWorkers {
+        tell_of_workers(tgid, &said);
+    }
+    Ok(())
+}
+
+/// Tells which worker threads the part has reached, as it says itself.
+fn tell_of_workers(tgid: u32, said: &Value) {
+    let number = |key| said.get(key).and_then(Value::as_u64).unwrap_or(0);
+    let (workers, refused) = (number("workers"), number("refused"));
+    let reason = said.get("reason").and_then(Value::as_str).unwrap_or_default();
+    if refused > 0 || !reason.is_empty() {
+        tracing::warn!(pid = tgid, workers, refused, reason, "no part is in some worker threads");
+    } else if said.get("isVisited") == Some(&Value::Bool(false)) {
+        tracing::info!(pid = tgid, "its threads are busy or change: worker threads get the part later");
+    } else if workers > 0 {
+        tracing::info!(pid = tgid, workers, "a part is in its worker threads");
+    }
 }
 
 fn is_no_inspector(told: &Result<(), Refusal>) -> bool {
@@ -249,7 +272,7 @@ mod tests {
             assert!(stream.read(&mut request).unwrap() > 0);
             stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n").unwrap();
         };
-        let node = Node::new(OwnConnections::default());
+        let node = Node::new(OwnConnections::default(), false);
         let until = Instant::now() + STEP_WITHIN;
         let told = std::thread::scope(|scope| {
             scope.spawn(serve);

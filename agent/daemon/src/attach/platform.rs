@@ -21,6 +21,9 @@ pub enum Platform {
 
 /// All platforms, in the order in which they are named in messages.
 const PLATFORMS: &[Platform] = &[Platform::Jvm, Platform::Node];
+/// The word for Node with its worker threads. They are asked for by a word of their own: one that ends within the same
+/// milliseconds can end the process, by a fault of Node's inspector.
+const NODE_WORKERS: &str = "node-workers";
 
 impl Platform {
     /// Returns its name on the command line.
@@ -33,10 +36,10 @@ impl Platform {
     }
 
     /// Returns the means to put its part into processes.
-    pub(super) fn mechanism(self, own: &OwnConnections, tells_jsse: bool) -> Box<dyn Mechanism> {
+    pub(super) fn mechanism(self, own: &OwnConnections, platforms: &Platforms) -> Box<dyn Mechanism> {
         match self {
-            Platform::Jvm => Box::new(Jvm { tells_jsse }),
-            Platform::Node => Box::new(Node::new(own.clone())),
+            Platform::Jvm => Box::new(Jvm { tells_jsse: platforms.tells_jsse }),
+            Platform::Node => Box::new(Node::new(own.clone(), platforms.reaches_workers)),
         }
     }
 }
@@ -52,7 +55,9 @@ impl fmt::Display for Platform {
 pub struct Platforms {
     platforms: Vec<Platform>,
     /// Whether parts inside JVMs tell what JSSE encrypts.
-    pub(super) tells_jsse: bool,
+    tells_jsse: bool,
+    /// Whether parts inside Node reach for its worker threads.
+    reaches_workers: bool,
 }
 
 impl Platforms {
@@ -65,6 +70,12 @@ impl Platforms {
     #[must_use]
     pub fn tells_jsse(&self) -> bool {
         self.tells_jsse
+    }
+
+    /// Returns whether parts inside Node reach for its worker threads.
+    #[must_use]
+    pub fn reaches_workers(&self) -> bool {
+        self.reaches_workers
     }
 
     /// Returns the same platforms, whose JVMs tell what their own TLS (JSSE) encrypts, or do not.
@@ -82,7 +93,8 @@ pub struct UnknownPlatform {
 }
 
 fn known() -> String {
-    PLATFORMS.iter().map(|platform| platform.label()).collect::<Vec<_>>().join(", ")
+    let labels = PLATFORMS.iter().map(|platform| platform.label());
+    labels.chain([NODE_WORKERS]).collect::<Vec<_>>().join(", ")
 }
 
 impl FromStr for Platforms {
@@ -93,15 +105,18 @@ impl FromStr for Platforms {
         if text.trim() == "off" {
             return Ok(Self::default());
         }
-        let mut platforms = Vec::new();
+        let mut read = Self::default();
         for name in text.split(',').map(str::trim) {
-            let found = PLATFORMS.iter().find(|platform| platform.label() == name);
+            let is_of_workers = name == NODE_WORKERS;
+            let label = if is_of_workers { Platform::Node.label() } else { name };
+            let found = PLATFORMS.iter().find(|platform| platform.label() == label);
             let platform = found.ok_or_else(|| UnknownPlatform { name: name.to_owned() })?;
-            if !platforms.contains(platform) {
-                platforms.push(*platform);
+            read.reaches_workers |= is_of_workers;
+            if !read.platforms.contains(platform) {
+                read.platforms.push(*platform);
             }
         }
-        Ok(Self { platforms, tells_jsse: false })
+        Ok(read)
     }
 }
 
@@ -130,6 +145,9 @@ mod tests {
         assert_eq!(read("node"), Ok(vec![Platform::Node]));
         assert_eq!(read("node, node"), Ok(vec![Platform::Node]));
         assert_eq!(read("node,jvm"), Ok(vec![Platform::Node, Platform::Jvm]));
+        assert_eq!(read("jvm,node-workers,node"), Ok(vec![Platform::Jvm, Platform::Node]));
+        let reaches = |text: &str| text.parse::<Platforms>().unwrap().reaches_workers();
+        assert!(reaches("jvm,node-workers") && !reaches("jvm,node"));
         let error = |text| read(text).unwrap_err().to_string();
         assert!(error("php").starts_with("\"php\" is neither 'off' nor a list of: "));
         assert!(error("").starts_with("\"\" is neither"));

@@ -3,14 +3,16 @@
 use std::path::{Path, PathBuf};
 
 use aya::maps::{Array, HashMap, MapData, PerCpuArray, RingBuf};
-use aya::programs::{BtfTracePoint, Program, RawTracePoint, UProbe};
-use aya::{Btf, Ebpf, EbpfLoader, include_bytes_aligned};
+use aya::programs::{BtfTracePoint, Program, ProgramError, RawTracePoint, UProbe};
+use aya::{Btf, Ebpf, EbpfLoader, VerifierLogLevel, include_bytes_aligned};
 use aya_log::EbpfLogger;
-use remora_abi::{Count, Loss, PROCESS_IGNORE, PROCESS_OBSERVE, Settings, names};
+use remora_abi::{Count, Loss, MAX_SEGMENTS, Offsets, PROCESS_IGNORE, PROCESS_OBSERVE, Settings, names};
 use remora_engine::command::Command;
+use rustix::io::Errno;
 
 use super::datagrams::DatagramPorts;
 use super::kernel_log::{self, KernelLog};
+use super::locked_memory;
 use super::observation::Observation;
 use super::offsets::{self, OffsetError};
 use super::policy::{Policies, ProcessMode};
@@ -33,7 +35,7 @@ pub(super) const TRACEPOINTS: [&str; 6] = [
 ];
 
 /// The programs on functions of runtimes, attached where discovery finds such functions.
-const UPROBES: [&str; 42] = [
+const UPROBES: [&str; 44] = [
     "go_http_round_trip",
     "grpc_header_made",
     "grpc_header_written",
@@ -46,6 +48,8 @@ const UPROBES: [&str; 42] = [
     "python_queue_got",
     "uvloop_write",
     "node_turn",
+    "node_message_sent",
+    "node_message_received",
     "tokio_spawn",
     "tokio_wake",
     "tls_write",
@@ -77,6 +81,10 @@ const UPROBES: [&str; 42] = [
     "rustls_decrypted_gcm",
     "rustls_decrypted_chacha",
 ];
+
+/// How many segments of a call are followed, where the verifier follows as many: that of Linux 6.1 and before gives up
+/// long before that of 6.12.
+const SEGMENTS: [u32; 3] = [MAX_SEGMENTS, 8, 4];
 
 /// What the programs are to do.
 #[derive(Clone, Copy, Debug)]
@@ -153,6 +161,15 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// Returns whether the verifier gave up on a program that it did not find wrong.
+    fn is_too_complex(&self) -> bool {
+        let Error::Program { source, .. } = self else { return false };
+        let ProgramError::LoadError { io_error, .. } = source.as_ref() else { return false };
+        io_error.raw_os_error() == Some(Errno::TOOBIG.raw_os_error())
+    }
+}
+
 /// The attached programs. Dropping it detaches them and frees all maps.
 pub struct Capture {
     object: Object,
@@ -161,6 +178,8 @@ pub struct Capture {
     log: EbpfLogger<KernelLog>,
     losses: PerCpuArray<MapData, u64>,
     counts: PerCpuArray<MapData, u64>,
+    segments: u32,
+    refused: Vec<&'static str>,
     writing: Option<Writing>,
 }
 
@@ -198,9 +217,34 @@ impl Capture {
     }
 
     fn load_object(object: &[u8], settings: CaptureSettings) -> Result<Self, Error> {
+        locked_memory::lift();
         let offsets = offsets::resolve()?;
+        let [most, fewer @ ..] = SEGMENTS;
+        let mut loaded = Self::load_following(most, object, settings, &offsets);
+        for segments in fewer {
+            if !loaded.as_ref().is_err_and(Error::is_too_complex) {
+                break;
+            }
+            tracing::debug!(
+                segments,
+                "this kernel's verifier gives up: fewer segments of a call are followed"
+            );
+            loaded = Self::load_following(segments, object, settings, &offsets);
+        }
+        loaded
+    }
+
+    fn load_following(
+        segments: u32,
+        object: &[u8],
+        settings: CaptureSettings,
+        offsets: &Offsets,
+    ) -> Result<Self, Error> {
         let mut ebpf = EbpfLoader::new()
-            .override_global(names::OFFSETS, &offsets, true)
+            .override_global(names::OFFSETS, offsets, true)
+            .override_global(names::SEGMENTS, &segments, true)
+            // More would be gigabytes, made again and again until there is room for them.
+            .verifier_log_level(VerifierLogLevel::STATS)
             .override_global(aya_log::LEVEL, &kernel_log::level(), true)
             .load(&prober::suited(object))
             .map_err(|source| Error::Load { source: Box::new(source) })?;
@@ -219,10 +263,12 @@ impl Capture {
         for tracepoint in TRACEPOINTS {
             load_program(&mut ebpf, tracepoint, &types)?;
         }
+        let mut refused = Vec::new();
         for probe in UPROBES {
             // Without them parents or plaintext are missing; attaching them will say so.
             if let Err(error) = uprobe(&mut ebpf, probe)?.load() {
                 tracing::warn!("what {probe} would tell is missing: {error}");
+                refused.push(probe);
             }
         }
         Ok(Self {
@@ -232,6 +278,8 @@ impl Capture {
             log,
             losses,
             counts,
+            segments,
+            refused,
             writing: None,
         })
     }
@@ -248,6 +296,16 @@ impl Capture {
     #[must_use]
     pub fn prober(&self) -> Prober {
         Prober::new(self.object.clone())
+    }
+
+    /// Returns how many segments of a call are followed, if that is fewer than where the verifier follows all.
+    pub fn fewer_segments(&self) -> Option<u32> {
+        (self.segments < MAX_SEGMENTS).then_some(self.segments)
+    }
+
+    /// Returns the programs on functions that the kernel has refused.
+    pub fn refused(&self) -> &[&'static str] {
+        &self.refused
     }
 
     /// Hands what has happened to `sink`, at most `limit` records; returns how many there were.

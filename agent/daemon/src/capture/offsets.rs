@@ -1,5 +1,6 @@
 //! Offsets of kernel struct fields, from the running kernel's BTF.
 
+use std::fs;
 use std::path::Path;
 
 use btf_rs::{Btf, BtfType, Member, Struct, Type};
@@ -49,7 +50,10 @@ pub fn resolve() -> Result<Offsets, OffsetError> {
 }
 
 fn resolve_from(path: &Path) -> Result<Offsets, OffsetError> {
-    let btf = Btf::from_file(path)
+    // In one piece: from a file it would ask where it stands for each type.
+    let btf = fs::read(path)
+        .map_err(btf_rs::Error::from)
+        .and_then(|types| Btf::from_bytes(&types))
         .map_err(|source| OffsetError::NoBtf { path: path.display().to_string(), source })?;
     let at = |structure, field| find(&btf, structure, field);
     let (file_count, file_count_last) = match at("file", "f_count") {

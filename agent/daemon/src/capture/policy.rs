@@ -99,22 +99,18 @@ impl Policies {
     pub(super) fn apply(&mut self, command: Command) {
         match command {
             Command::Ignore(connection) => self.update(connection, |policy| policy.mode = SOCKET_IGNORE),
-            Command::Capture { connection, bytes } => {
+            Command::Capture { connection, direction, bytes } => {
                 let bytes = bytes.max(self.default_capture_bytes);
-                self.update(connection, |policy| policy.capture_bytes = bytes);
+                self.update(connection, |policy| {
+                    *of_direction(&mut policy.capture_bytes, direction) = bytes;
+                });
             }
             Command::SkipUntil { connection, direction, position } => self.update(connection, |policy| {
-                let [egress, ingress] = &mut policy.skip_until;
-                match direction {
-                    Direction::Egress => {
-                        *egress = position;
-                        policy.skip_valid |= 1;
-                    }
-                    Direction::Ingress => {
-                        *ingress = position;
-                        policy.skip_valid |= 2;
-                    }
-                }
+                *of_direction(&mut policy.skip_until, direction) = position;
+                policy.skip_valid |= match direction {
+                    Direction::Egress => 1,
+                    Direction::Ingress => 2,
+                };
             }),
             Command::Reannounce(connection) => {
                 // The address may be another socket's by now. If it becomes that in between, that one is announced twice,
@@ -139,7 +135,7 @@ impl Policies {
             skip_valid: 0,
             padding: [0; 2],
             skip_until: [0; 2],
-            capture_bytes: self.default_capture_bytes,
+            capture_bytes: [self.default_capture_bytes; 2],
         });
         change(policy);
         let policy = *policy;
@@ -154,6 +150,14 @@ impl Policies {
     /// Returns how many entries a map refused, mostly because it was full.
     pub(super) fn refused(&self) -> u64 {
         self.refused
+    }
+}
+
+fn of_direction(values: &mut [u32; 2], direction: Direction) -> &mut u32 {
+    let [egress, ingress] = values;
+    match direction {
+        Direction::Egress => egress,
+        Direction::Ingress => ingress,
     }
 }
 

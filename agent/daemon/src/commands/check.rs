@@ -2,6 +2,7 @@
 
 mod hooks;
 mod kernel;
+mod pod;
 mod privileges;
 mod propagation;
 
@@ -66,6 +67,7 @@ impl Finding {
 pub(super) fn check(is_json: bool) -> anyhow::Result<ExitCode> {
     let mut findings = kernel::findings();
     findings.extend(privileges::findings());
+    findings.extend(pod::findings());
     findings.extend(hooks::findings());
     findings.extend(propagation::findings());
     let can_run = findings.iter().all(|finding| finding.state != State::Missing);
@@ -118,6 +120,7 @@ mod tests {
     fn every_finding_of_this_host_says_what_it_means() {
         let mut findings = kernel::findings();
         findings.extend(privileges::findings());
+        findings.extend(pod::findings());
         findings.extend(hooks::findings());
         assert!(findings.len() > 10);
         for finding in findings {

@@ -67,8 +67,11 @@ fn report(process: &Process, decided: Decision, agent: Option<Asked>) -> Report 
     let sockets = Sockets::of(process.tgid);
     let mut tls = mapped::tls(process);
     let known = agent.as_ref().and_then(|asked| asked.known.as_ref());
-    let decision =
-        known.map_or(decided, |known| Decision { observe: known.is_observed, reason: known.reason.clone() });
+    let decision = known.map_or(decided, |known| Decision {
+        observe: known.is_observed,
+        reason: known.reason.clone(),
+        awaits_pod: false,
+    });
     if let Some(known) = known {
         coverage::judge(&mut tls, known);
     }

@@ -69,6 +69,8 @@ const SELECTION_HELP: &str = "Selection rules are KEY=PATTERN; patterns know * a
   pid=4211               a process and all that it starts
   container=3f1c*        container id
   cgroup=/kubepods*      control group
+  namespace=shop-*       namespace of the pod, where a cluster is followed
+  label=app=web          label of the pod, likewise
 Without --select, every process but the agent, the bridge and the receiver of the spans is traced.";
 
 /// `remora run`
@@ -114,7 +116,7 @@ pub struct RunArguments {
     /// A cgroup (v2) whose selected processes write contexts, and whose servers read those in TCP headers; may be repeated
     #[arg(long, value_name = "CGROUP")]
     pub propagate_in: Vec<PathBuf>,
-    /// Put a part into the processes of these platforms, for parents across their timers, queues and pools: 'off' or a comma-separated list of: node, jvm [default: off]
+    /// Put a part into the processes of these platforms, for parents across their timers, queues and pools: 'off' or a comma-separated list of: node, jvm, node-workers (worker threads too; one that ends just then can end its process) [default: off]
     #[arg(long, value_name = "PLATFORMS")]
     pub attach: Option<Platforms>,
     /// What is made of ids (in paths, statements, keys) that a call shares with one request only, where nothing else tells its cause: 'links' also makes a parent where the request was alone in its process, 'parents' where no other can be meant [default: links]

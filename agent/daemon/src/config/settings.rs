@@ -299,7 +299,7 @@ fn kubernetes(
     };
     let kubeconfig = arguments.kubeconfig.clone().or_else(|| written.kubeconfig.clone());
     let is_on = match follow {
-        Kubernetes::Auto => kubeconfig.is_some() || kubernetes::is_inside_cluster(),
+        Kubernetes::Auto => kubeconfig.is_some() || kubernetes::has_service_account(),
         Kubernetes::On => true,
         Kubernetes::Off => false,
     };

@@ -113,6 +113,18 @@ pub fn cgroup2_mount(mountinfo: &str) -> Option<PathBuf> {
     })
 }
 
+/// Returns where the host's v2 hierarchy is found: also by an agent in a container without one, which sees the host's
+/// mounts by way of the host's first process.
+#[must_use]
+pub fn host_cgroup2_mount() -> Option<PathBuf> {
+    let mount = |pid: &str| {
+        let mountinfo = std::fs::read_to_string(format!("/proc/{pid}/mountinfo")).ok()?;
+        cgroup2_mount(&mountinfo)
+    };
+    let of_host = || Some(Path::new("/proc/1/root").join(mount("1")?.strip_prefix("/").ok()?));
+    mount("self").or_else(of_host)
+}
+
 /// From the kernel's cgroup ids to memberships: learnt from the living, used for those who are gone.
 #[derive(Debug, Default)]
 pub(super) struct Groups {
@@ -123,23 +135,27 @@ pub(super) struct Groups {
 impl Groups {
     /// Returns an empty map for this host.
     pub(super) fn of_host() -> Self {
-        let mountinfo = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-        Self { mount: cgroup2_mount(&mountinfo), by_id: HashMap::new() }
+        Self { mount: host_cgroup2_mount(), by_id: HashMap::new() }
     }
 
-    /// Remembers the id of the group of a living process, whose `/proc/PID/cgroup` was `text`.
+    /// Remembers the id of the group of a living process, whose `/proc/PID/cgroup` was `text`. What the kernel told when a
+    /// program began is not used: a container's first program begins outside of its group.
     pub(super) fn learn(&mut self, text: &str, membership: &Membership) {
-        let path = text.lines().filter_map(entry).find(|(controllers, _)| controllers.is_empty());
-        let Some(((_, path), mount)) = path.zip(self.mount.as_ref()) else {
-            return;
-        };
+        let mut paths = text.lines().filter_map(entry).filter(|(controllers, _)| controllers.is_empty());
+        // Where the v2 hierarchy is not used, everybody is at its root, whatever the others say.
+        let Some((_, path)) = paths.next().filter(|(_, path)| *path != "/") else { return };
+        let Some(id) = self.id(path) else { return };
         if self.by_id.len() >= MAX_GROUPS {
             self.by_id.clear();
         }
-        // The id is the inode number of the group's directory (kernfs, 64-bit).
-        if let Ok(metadata) = std::fs::metadata(mount.join(Path::new(path.trim_start_matches('/')))) {
-            self.by_id.insert(metadata.ino(), membership.clone());
-        }
+        self.by_id.insert(id, membership.clone());
+    }
+
+    /// Returns the id of a group: the inode number of its directory (kernfs, 64-bit).
+    fn id(&self, path: &str) -> Option<u64> {
+        // From another group's namespace the path leads out of what is mounted there.
+        let path = Some(path.trim_start_matches('/')).filter(|path| !path.starts_with(".."))?;
+        Some(std::fs::metadata(self.mount.as_ref()?.join(path)).ok()?.ino())
     }
 
     /// Returns the membership behind a cgroup id.
@@ -280,6 +296,25 @@ mod tests {
         assert_eq!(cgroup("4:memory:/m\n1:name=systemd:/\n0::/\n").as_deref(), Some("/m"));
         assert_eq!(cgroup("0::/\n").as_deref(), Some("/"));
         assert_eq!(cgroup(""), None);
+    }
+
+    #[test]
+    fn a_group_has_an_id_only_where_it_is_used_and_mounted() {
+        let folder = tempfile::tempdir().unwrap();
+        let (inside, outside) = (folder.path().join("mount/pod1234"), folder.path().join("pod1234"));
+        for pod in [&inside, &outside] {
+            std::fs::create_dir_all(pod.join(ID)).unwrap();
+        }
+        let mut groups = Groups { mount: Some(folder.path().join("mount")), ..Groups::default() };
+        let learn = |groups: &mut Groups, text: &str| groups.learn(text, &Membership::parse(text));
+        // All are at the root of a hierarchy that nobody uses.
+        learn(&mut groups, &format!("4:memory:/kubepods/pod1234/{ID}\n0::/\n"));
+        // From another group's namespace the path leads out of the mount.
+        learn(&mut groups, &format!("0::/../pod1234/{ID}\n"));
+        assert!(groups.by_id.is_empty());
+        learn(&mut groups, &format!("0::/pod1234/{ID}\n"));
+        let id = std::fs::metadata(inside.join(ID)).unwrap().ino();
+        assert_eq!(groups.get(id).unwrap().container_id.as_deref(), Some(ID));
     }
 
     #[test]

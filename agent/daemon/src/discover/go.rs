@@ -2,6 +2,7 @@
 
 mod build_info;
 mod offsets;
+pub(super) mod types;
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -17,7 +18,7 @@ const MAX_EXECUTABLES: usize = 4096;
 pub(super) struct GoProgram {
     /// `runtime.Version()`.
     pub version: String,
-    /// Offsets, where the version is in the table.
+    /// Offsets, where the version is in the table, or the program's types tell.
     pub offsets: Option<GoOffsets>,
 }
 
@@ -47,6 +48,6 @@ impl GoPrograms {
 
 fn read(file: &File) -> Option<GoProgram> {
     let (version, is_64_bit) = build_info::version(file)?;
-    let offsets = is_64_bit.then(|| offsets::of(&version)).flatten();
+    let offsets = is_64_bit.then(|| offsets::of(&version).or_else(|| types::goroutine(file))).flatten();
     Some(GoProgram { version, offsets })
 }

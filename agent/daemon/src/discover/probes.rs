@@ -1,9 +1,10 @@
 //! Where in its files a program gives away who works for whom: functions of runtimes that the capture probes.
 
-mod data;
+pub(super) mod data;
 mod elf;
 mod emulated;
 mod go_functions;
+mod pclntab;
 mod python;
 mod returns;
 mod rustls;
@@ -13,6 +14,8 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
+
+use procfs::process::{MMapPath, MemoryMap, Process};
 
 use super::identity::FileIdentity;
 use super::process::Runtime;
@@ -49,6 +52,10 @@ pub enum Purpose {
     UvloopWrite,
     /// Where Node turns from what was read to timers and immediates.
     NodeTurn,
+    /// For whom a message is sent to another thread of a Node,
+    NodeMessageSent,
+    /// and where it is received.
+    NodeMessageReceived,
     /// For whom a new task of tokio works.
     TokioSpawn,
     /// Which task of tokio wakes which.
@@ -112,6 +119,12 @@ pub enum Purpose {
 }
 
 impl Purpose {
+    /// Returns whether it is about messages between the threads of a Node.
+    #[must_use]
+    pub fn is_of_messages(self) -> bool {
+        matches!(self, Purpose::NodeMessageSent | Purpose::NodeMessageReceived)
+    }
+
     /// Returns whether it is about plaintext, rather than about who works for whom.
     #[must_use]
     pub fn is_of_tls(self) -> bool {
@@ -174,17 +187,20 @@ impl Probes {
     pub(super) fn of(&mut self, tgid: u32, runtime: &Runtime) -> Vec<Probe> {
         let executable = PathBuf::from(format!("/proc/{tgid}/exe"));
         match runtime {
-            Runtime::Go { offsets: Some(_), .. } => self.in_file(executable, go_functions::in_file),
+            Runtime::Go { offsets: Some(offsets), .. } => {
+                self.in_file(executable, |file| go_functions::in_file(file, offsets.is_from_types))
+            }
             Runtime::Tokio { .. } => self.in_file(executable, tokio::functions),
             Runtime::Node => self.in_file(executable, |file| in_symbols(file, NODE_FUNCTIONS)),
             Runtime::Python { .. } => {
                 let mut places = self.in_file(executable, python::in_file);
+                let maps = mapped(tgid);
                 for name in PYTHON_LIBRARIES {
-                    if let Some(path) = library(tgid, name) {
+                    if let Some(path) = library(tgid, &maps, name) {
                         places.extend(self.in_file(path, python::in_file));
                     }
                 }
-                if let Some(path) = library(tgid, "uvloop/loop.") {
+                if let Some(path) = library(tgid, &maps, "uvloop/loop.") {
                     places.extend(self.in_file(path, |file| in_symbols(file, UVLOOP_FUNCTIONS)));
                 }
                 places
@@ -214,6 +230,15 @@ const UVLOOP_FUNCTIONS: Functions =
 const NODE_FUNCTIONS: Functions = &[
     ("_ZN4node11Environment9RunTimersEP10uv_timer_s", Purpose::NodeTurn),
     ("_ZN4node11Environment14CheckImmediateEP10uv_check_s", Purpose::NodeTurn),
+    (
+        "_ZN4node6worker7Message9SerializeEPNS_11EnvironmentEN2v85LocalINS4_7ContextEEENS5_INS4_5ValueEEE\
+         RKNS_16MaybeStackBufferIS9_Lm8EEENS5_INS4_6ObjectEEE",
+        Purpose::NodeMessageSent,
+    ),
+    (
+        "_ZN4node6worker7Message11DeserializeEPNS_11EnvironmentEN2v85LocalINS4_7ContextEEEPNS5_INS4_5ValueEEE",
+        Purpose::NodeMessageReceived,
+    ),
 ];
 
 fn in_symbols(file: &File, functions: Functions) -> Places {
@@ -224,24 +249,28 @@ fn in_symbols(file: &File, functions: Functions) -> Places {
 
 /// Returns the path by which a library can be opened that a process has mapped, by the beginning of its file's name,
 /// maybe with its folder's name before it.
-fn library(tgid: u32, name: &str) -> Option<PathBuf> {
-    let maps = procfs::process::Process::new(i32::try_from(tgid).ok()?).ok()?.maps().ok()?;
-    let is_library = |map: &procfs::process::MemoryMap| match &map.pathname {
-        procfs::process::MMapPath::Path(path) => path
+fn library(tgid: u32, maps: &[MemoryMap], name: &str) -> Option<PathBuf> {
+    let is_library = |map: &&MemoryMap| match &map.pathname {
+        MMapPath::Path(path) => path
             .to_string_lossy()
             .rsplit_once(&format!("/{name}"))
             .is_some_and(|(_, rest)| !rest.contains('/')),
         _ => false,
     };
-    let map = maps.iter().find(|map| is_library(map))?;
-    let (start, end) = map.address;
+    let (start, end) = maps.iter().find(is_library)?.address;
     Some(PathBuf::from(format!("/proc/{tgid}/map_files/{start:x}-{end:x}")))
+}
+
+/// Returns what a process has mapped; nothing where it is gone.
+fn mapped(tgid: u32) -> Vec<MemoryMap> {
+    let process = i32::try_from(tgid).ok().and_then(|tgid| Process::new(tgid).ok());
+    process.and_then(|process| process.maps().ok()).map(|maps| maps.0).unwrap_or_default()
 }
 
 /// Returns the address at which a process has a symbol of a Python's executable or library.
 pub(super) fn python_symbol(tgid: u32, name: &str) -> Option<u64> {
     let executable = PathBuf::from(format!("/proc/{tgid}/exe"));
-    let candidates = [Some(executable), library(tgid, "libpython")];
+    let candidates = [Some(executable), library(tgid, &mapped(tgid), "libpython")];
     candidates.into_iter().flatten().find_map(|path| {
         let file = File::open(path).ok()?;
         let address = elf::symbol_address(&file, name)?;
@@ -270,7 +299,7 @@ impl Symbols {
 
 /// Returns what a process adds to the addresses in a file that it has mapped.
 fn load_bias(tgid: u32, inode: u64, file: &File) -> Option<u64> {
-    let maps = procfs::process::Process::new(i32::try_from(tgid).ok()?).ok()?.maps().ok()?;
+    let maps = mapped(tgid);
     let first = maps.iter().filter(|map| map.inode == inode).min_by_key(|map| map.address.0)?;
     Some(first.address.0.wrapping_sub(elf::first_address(file)?).wrapping_sub(first.offset))
 }

@@ -92,7 +92,7 @@ pub enum Runtime {
     Go {
         /// `runtime.Version()`, such as `go1.26.1`.
         version: String,
-        /// Where a goroutine keeps its id; none for versions that are not in the table.
+        /// Where a goroutine keeps its id; none where neither the version nor the program's types tell.
         offsets: Option<GoOffsets>,
     },
     /// Node.js.
@@ -162,6 +162,8 @@ pub struct GoOffsets {
     pub goid: u16,
     /// `parentGoid`; 0 before Go 1.21, which has none.
     pub parent_goid: u16,
+    /// The version is in no table: the program's own types say so.
+    pub is_from_types: bool,
 }
 
 /// Where the threads of a program on tokio keep what they run.

@@ -2,9 +2,11 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use super::glob;
 use super::process::Process;
+use crate::kubernetes::{LEFT_ALONE, Pod};
 
 /// The keys of rules and what each is compared with.
 pub const KEYS: &[(&str, &str)] = &[
@@ -14,6 +16,8 @@ pub const KEYS: &[(&str, &str)] = &[
     ("pid", "process id, and all processes it starts"),
     ("container", "container id, with * and ?"),
     ("cgroup", "path of the control group, with * and ?"),
+    ("namespace", "namespace of the pod, with * and ?"),
+    ("label", "label of the pod: NAME, or NAME=VALUE with * and ? in the value"),
 ];
 
 /// Why a rule cannot be used.
@@ -70,6 +74,10 @@ pub enum Rule {
     Container(String),
     /// `cgroup=`
     Cgroup(String),
+    /// `namespace=`
+    Namespace(String),
+    /// `label=`, the name and a pattern for the value.
+    Label(String, Option<String>),
 }
 
 impl FromStr for Rule {
@@ -96,6 +104,11 @@ impl FromStr for Rule {
                 .ok_or_else(|| no_number("process id")),
             "container" => Ok(Rule::Container(value.to_owned())),
             "cgroup" => Ok(Rule::Cgroup(value.to_owned())),
+            "namespace" => Ok(Rule::Namespace(value.to_owned())),
+            "label" => Ok(match value.split_once('=') {
+                Some((name, value)) => Rule::Label(name.to_owned(), Some(value.to_owned())),
+                None => Rule::Label(value.to_owned(), None),
+            }),
             key => Err(Error::UnknownKey { rule: rule.to_owned(), key: key.to_owned() }),
         }
     }
@@ -110,6 +123,9 @@ impl fmt::Display for Rule {
             Rule::Pid(pid) => write!(f, "pid={pid}"),
             Rule::Container(pattern) => write!(f, "container={pattern}"),
             Rule::Cgroup(pattern) => write!(f, "cgroup={pattern}"),
+            Rule::Namespace(pattern) => write!(f, "namespace={pattern}"),
+            Rule::Label(name, None) => write!(f, "label={name}"),
+            Rule::Label(name, Some(pattern)) => write!(f, "label={name}={pattern}"),
         }
     }
 }
@@ -135,15 +151,17 @@ pub struct Decision {
     pub observe: bool,
     /// Why.
     pub reason: String,
+    /// Whether it will be judged again as soon as its pod is known.
+    pub awaits_pod: bool,
 }
 
 impl Decision {
     fn yes(reason: impl Into<String>) -> Self {
-        Self { observe: true, reason: reason.into() }
+        Self { observe: true, reason: reason.into(), awaits_pod: false }
     }
 
     fn no(reason: impl Into<String>) -> Self {
-        Self { observe: false, reason: reason.into() }
+        Self { observe: false, reason: reason.into(), awaits_pod: false }
     }
 }
 
@@ -155,6 +173,19 @@ pub(super) trait Surroundings {
     fn listens_on(&self, tgid: u32, port: u16) -> bool;
     /// Returns whether `ancestor` is the process's parent, or its parent's, and so on.
     fn descends_from(&self, process: &Process, ancestor: u32) -> bool;
+    /// Returns what is known of the pod that a process is in.
+    fn pod(&self, process: &Process) -> InPod;
+}
+
+/// Whether a process is in a pod.
+#[derive(Clone, Debug)]
+pub(super) enum InPod {
+    /// In none, or in one of which nothing will be known.
+    No,
+    /// In one that will be known in a moment.
+    Awaited,
+    /// In this one.
+    Of(Arc<Pod>),
 }
 
 impl Selection {
@@ -194,6 +225,16 @@ impl Selection {
             Some("remora") => return Decision::no("it is an agent"),
             Some("remora-bridge") => return Decision::no("it is the bridge"),
             _ => {}
+        }
+        match surroundings.pod(process) {
+            // Its owner may not want it.
+            InPod::Awaited => {
+                return Decision { awaits_pod: true, ..Decision::no("its pod is not known yet") };
+            }
+            InPod::Of(pod) if pod.is_left_alone => {
+                return Decision::no(format!("its pod has the annotation {LEFT_ALONE}: \"false\""));
+            }
+            InPod::Of(_) | InPod::No => {}
         }
         if let Some(rule) = self.exclude.iter().find(|rule| rule.matches(process, surroundings)) {
             return Decision::no(format!("the rule --exclude {rule} matches"));
@@ -236,6 +277,14 @@ impl Rule {
                 process.container_id.as_ref().is_some_and(|id| glob::matches(pattern, id))
             }
             Rule::Cgroup(pattern) => process.cgroup.as_ref().is_some_and(|path| glob::matches(pattern, path)),
+            Rule::Namespace(pattern) => {
+                matches!(surroundings.pod(process), InPod::Of(pod) if glob::matches(pattern, &pod.namespace))
+            }
+            Rule::Label(name, pattern) => {
+                let InPod::Of(pod) = surroundings.pod(process) else { return false };
+                let pattern = pattern.as_deref().unwrap_or("*");
+                pod.own_labels.get(name).is_some_and(|value| glob::matches(pattern, value))
+            }
         }
     }
 }
@@ -263,6 +312,23 @@ mod tests {
         fn descends_from(&self, process: &Process, ancestor: u32) -> bool {
             process.parent == ancestor
         }
+        fn pod(&self, process: &Process) -> InPod {
+            match process.pod_uid.as_deref() {
+                Some("new") => InPod::Awaited,
+                Some(uid) => {
+                    let mut pod = Pod::default();
+                    pod.namespace.push_str("shop-2");
+                    pod.own_labels.insert("app".to_owned(), "web".to_owned());
+                    pod.is_left_alone = uid == "private";
+                    InPod::Of(Arc::new(pod))
+                }
+                None => InPod::No,
+            }
+        }
+    }
+
+    fn in_pod(uid: &str) -> Process {
+        Process { pod_uid: Some(uid.to_owned()), ..process(10) }
     }
 
     fn process(tgid: u32) -> Process {
@@ -305,6 +371,28 @@ mod tests {
     }
 
     #[test]
+    fn pods_are_selected_by_namespace_and_label() {
+        for rule in ["namespace=shop-?", "label=app", "label=app=w*"] {
+            assert!(selection(&[rule], &[]).decide(&in_pod("u"), &Fake).observe, "{rule}");
+            assert!(!selection(&[], &[rule]).decide(&in_pod("u"), &Fake).observe, "{rule}");
+            assert!(!selection(&[rule], &[]).decide(&process(10), &Fake).observe, "{rule}");
+        }
+        for rule in ["namespace=shop", "label=team", "label=app=db"] {
+            assert!(!selection(&[rule], &[]).decide(&in_pod("u"), &Fake).observe, "{rule}");
+        }
+    }
+
+    #[test]
+    fn a_pod_may_ask_to_be_left_alone_and_is_while_it_is_not_known() {
+        let everything = Selection::default();
+        assert!(everything.decide(&in_pod("u"), &Fake).observe);
+        let private = everything.decide(&in_pod("private"), &Fake);
+        assert_eq!(private, Decision::no("its pod has the annotation remora.dev/trace: \"false\""));
+        let new = everything.decide(&in_pod("new"), &Fake);
+        assert!(!new.observe && new.awaits_pod);
+    }
+
+    #[test]
     fn excluding_wins_and_the_reason_names_the_rule() {
         let decision = selection(&["pid=10"], &["cmd=*gunicorn*"]).decide(&process(10), &Fake);
         assert_eq!(decision, Decision::no("the rule --exclude cmd=*gunicorn* matches"));
@@ -328,7 +416,7 @@ mod tests {
     fn errors_teach_the_keys() {
         let error = |rule: &str| rule.parse::<Rule>().unwrap_err().to_string();
         let expected = "selection rule \"executable=x\" begins with the unknown key \"executable\": \
-                        the keys are exe, cmd, port, pid, container, cgroup";
+                        the keys are exe, cmd, port, pid, container, cgroup, namespace, label";
         assert_eq!(error("executable=x"), expected);
         assert!(error("python").contains("write KEY=PATTERN"));
         assert_eq!(error("port=http"), "selection rule \"port=http\": \"http\" is no port");
@@ -338,7 +426,18 @@ mod tests {
 
     #[test]
     fn rules_are_written_as_they_are_read() {
-        for rule in ["exe=/a", "cmd=*b*", "port=80", "pid=3", "container=c", "cgroup=/d"] {
+        let rules = [
+            "exe=/a",
+            "cmd=*b*",
+            "port=80",
+            "pid=3",
+            "container=c",
+            "cgroup=/d",
+            "namespace=e",
+            "label=f",
+            "label=g=h*",
+        ];
+        for rule in rules {
             assert_eq!(rule.parse::<Rule>().unwrap().to_string(), rule);
         }
     }

@@ -13,20 +13,23 @@ use super::notice::{Notice, Verdict};
 use super::probes::{Probe, Probes, Purpose};
 use super::process::{Process, Runtime};
 use super::python;
-use super::selection::{Decision, Selection, Surroundings};
+use super::selection::{Decision, InPod, Selection, Surroundings};
 use super::sockets::Snapshot;
 use super::table::Processes;
-use super::waiting;
+use super::waiting::Waiting;
 use crate::health::{Counter, Known, Ledger, ProbedFile};
+use crate::kubernetes::Cluster;
 
 /// How often dead processes are forgotten and, where rules are about ports, the living judged again.
 const TICK: Duration = Duration::from_secs(2);
 /// Ticks between two searches for the receiver, which cost a look at every socket of the host.
 const TICKS_PER_SEARCH: u32 = 8;
-/// Ticks during which a Python is looked at again: programs map their libraries after they have begun.
+/// Ticks during which a Python is looked at again, should the notice be lost that it has mapped its libraries.
 const MAX_LOOKS: u32 = 15;
 /// How long a process is left alone after it has mapped a file: mostly it maps more.
 const MAPPING_PAUSE: Duration = Duration::from_millis(10);
+/// How soon those are judged again whose pods were not known.
+const POD_PAUSE: Duration = Duration::from_millis(100);
 /// Steps from child to parent that are followed.
 const MAX_GENERATIONS: usize = 64;
 
@@ -101,6 +104,15 @@ impl Look {
     }
 }
 
+/// A Python, which maps its libraries after it has begun.
+#[derive(Clone, Copy, Debug)]
+struct Python {
+    /// Places of it that are probed.
+    probed: usize,
+    /// How often it will be looked at again without a notice.
+    looks: u32,
+}
+
 /// The capture side is gone; the thread ends.
 struct Disconnected;
 
@@ -111,19 +123,29 @@ pub struct Discovery {
     processes: Processes,
     inspector: Inspector,
     probes: Probes,
-    /// Pythons that may map more of their libraries, and how often they will be looked at again.
-    unprobed: HashMap<u32, u32>,
+    /// Those that are observed.
+    pythons: HashMap<u32, Python>,
     decisions: HashMap<u32, Decision>,
     libraries: Libraries,
     /// Whether TLS libraries are looked for.
     finds_tls: bool,
+    /// Whether messages between the threads of a Node are followed.
+    follows_messages: bool,
     /// A program that will be started.
     expected: Option<PathBuf>,
     /// Processes that have mapped files since they were looked at.
     mapping: HashMap<u32, Look>,
     refused: Counter,
+    /// Reads that had begun before.
+    reading: Counter,
     ticks: u32,
     attacher: Attacher,
+    /// What is known of pods, where a cluster is followed.
+    cluster: Option<Cluster>,
+    /// What the cluster's generation was when processes in pods were judged.
+    judged_pods: u64,
+    /// Whether there may be processes whose pods will be known in a moment.
+    awaits_pods: bool,
 }
 
 impl Discovery {
@@ -138,16 +160,27 @@ impl Discovery {
             processes,
             inspector: Inspector::new(),
             probes: Probes::default(),
-            unprobed: HashMap::new(),
+            pythons: HashMap::new(),
             decisions: HashMap::new(),
             libraries: Libraries::counting(ledger.counter("remora_agent_files_searched_total")),
             finds_tls: false,
+            follows_messages: false,
             expected: None,
             mapping: HashMap::new(),
             refused,
+            reading: ledger.counter("remora_agent_reads_before_start_total"),
             ticks: 0,
             attacher: Attacher(Box::new(Unattached)),
+            cluster: None,
+            judged_pods: 0,
+            awaits_pods: false,
         }
+    }
+
+    /// Has processes in pods judged by what a cluster says of these, and again when that changes.
+    #[must_use]
+    pub fn following(self, cluster: Option<Cluster>) -> Self {
+        Self { cluster, ..self }
     }
 
     /// Has `attacher` attach every probe before the verdict is told that relies on it, and leaves out those that cannot be
@@ -161,6 +194,12 @@ impl Discovery {
     #[must_use]
     pub fn looking_into_tls(self, finds_tls: bool) -> Self {
         Self { finds_tls, ..self }
+    }
+
+    /// Has messages between the threads of a Node followed, which only a part inside it makes use of.
+    #[must_use]
+    pub fn following_messages(self, follows_messages: bool) -> Self {
+        Self { follows_messages, ..self }
     }
 
     /// Has a program that will be started found as others are, but before it begins: what it asks for first counts too.
@@ -188,7 +227,10 @@ impl Discovery {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return Err(Disconnected),
             }
-            self.look_at_mappings();
+            self.look_at_mappings(verdicts)?;
+            if self.awaits_pods {
+                self.judge_pods(verdicts)?;
+            }
             if ticked_at.elapsed() >= TICK {
                 ticked_at = Instant::now();
                 self.tick(verdicts)?;
@@ -207,7 +249,7 @@ impl Discovery {
         }
         self.judge(&tgids, verdicts)?;
         self.look_at_installed();
-        self.look_at_mappings();
+        self.look_at_mappings(verdicts)?;
         self.judge_sockets(verdicts)
     }
 
@@ -239,6 +281,7 @@ impl Discovery {
                 self.keep(process);
                 // What was mapped before is not any more. The kernel has mapped the executable; the libraries follow.
                 self.attacher.0.leave(tgid);
+                self.pythons.remove(&tgid);
                 self.mapping.insert(tgid, Look::soon(Some(at_ns)));
                 self.judge(&[tgid], verdicts)
             }
@@ -286,17 +329,19 @@ impl Discovery {
     fn forget(&mut self, tgid: u32) {
         self.decisions.remove(&tgid);
         self.mapping.remove(&tgid);
+        self.pythons.remove(&tgid);
         self.attacher.0.leave(tgid);
     }
 
     /// Returns how long nothing needs to be done.
     fn time_to_look(&self) -> Duration {
         let next = self.mapping.values().map(|look| look.at).min();
-        next.map_or(TICK, |at| at.saturating_duration_since(Instant::now()))
+        let pause = if self.awaits_pods { POD_PAUSE } else { TICK };
+        next.map_or(pause, |at| at.saturating_duration_since(Instant::now()).min(pause))
     }
 
-    /// Probes the TLS libraries of processes that have mapped files.
-    fn look_at_mappings(&mut self) {
+    /// Probes the libraries of processes that have mapped files: those for TLS, and a Python's own.
+    fn look_at_mappings(&mut self, verdicts: &SyncSender<Verdict>) -> Result<(), Disconnected> {
         let now = Instant::now();
         let due: Vec<(u32, Look)> = self.mapping.extract_if(|_, look| look.at <= now).collect();
         for (tgid, look) in due {
@@ -304,7 +349,20 @@ impl Discovery {
                 let probes = self.libraries.of(tgid);
                 self.attacher.0.attach(ProbeUser::Process(tgid), probes, look.since_ns);
             }
+            self.look_into_python(tgid, verdicts)?;
         }
+        Ok(())
+    }
+
+    /// Tells what a Python has mapped since it was looked at.
+    fn look_into_python(&mut self, tgid: u32, verdicts: &SyncSender<Verdict>) -> Result<(), Disconnected> {
+        let Some(python) = self.pythons.get(&tgid) else { return Ok(()) };
+        let found = self.processes.get(tgid).zip(self.decisions.get(&tgid).cloned());
+        let Some((process, decision)) = found else { return Ok(()) };
+        if self.probes.of(tgid, &process.runtime).len() == python.probed {
+            return Ok(());
+        }
+        self.answer(&process, decision, verdicts)
     }
 
     fn handle_fork(
@@ -363,17 +421,16 @@ impl Discovery {
         self.answer(&process, decision, verdicts)
     }
 
-    /// Looks again at what programs have mapped.
+    /// Looks again at the Pythons in which not all was found.
     fn look_again(&mut self, verdicts: &SyncSender<Verdict>) -> Result<(), Disconnected> {
-        for (tgid, looks) in std::mem::take(&mut self.unprobed) {
-            let found = self.processes.get(tgid).zip(self.decisions.get(&tgid).cloned());
-            if let Some((process, decision)) = found {
-                self.answer(&process, decision, verdicts)?;
-                self.unprobed.entry(tgid).and_modify(|left| *left = (*left).min(looks - 1));
-                self.unprobed.retain(|_, left| *left > 0);
+        let mut tgids = Vec::new();
+        for (&tgid, python) in &mut self.pythons {
+            if let Some(looks) = python.looks.checked_sub(1) {
+                python.looks = looks;
+                tgids.push(tgid);
             }
         }
-        Ok(())
+        tgids.into_iter().try_for_each(|tgid| self.look_into_python(tgid, verdicts))
     }
 
     fn tick(&mut self, verdicts: &SyncSender<Verdict>) -> Result<(), Disconnected> {
@@ -391,13 +448,14 @@ impl Discovery {
         self.ticks += 1;
         self.attacher.0.tidy();
         self.look_again(verdicts)?;
+        self.judge_pods(verdicts)?;
         let is_search = self.selection.receiver_port.is_some() && self.ticks.is_multiple_of(TICKS_PER_SEARCH);
         if is_search || self.selection.has_port_rules() { self.judge_sockets(verdicts) } else { Ok(()) }
     }
 
     /// Judges the living again, as their sockets are by now, and tells what has changed.
     fn judge_sockets(&mut self, verdicts: &SyncSender<Verdict>) -> Result<(), Disconnected> {
-        let surroundings = Host { processes: Some(&self.processes), sockets: RefCell::default() };
+        let surroundings = self.surroundings();
         let mut answers = Vec::new();
         for process in self.processes.living() {
             let Some(before) = self.decisions.get(&process.tgid) else {
@@ -419,6 +477,48 @@ impl Discovery {
         Ok(())
     }
 
+    /// Judges processes in pods again where something is known of pods that was not when they were judged, and tells what
+    /// has changed.
+    fn judge_pods(&mut self, verdicts: &SyncSender<Verdict>) -> Result<(), Disconnected> {
+        let Some(generation) = self.cluster.as_ref().map(Cluster::generation) else { return Ok(()) };
+        if generation == self.judged_pods && !self.awaits_pods {
+            return Ok(());
+        }
+        (self.judged_pods, self.awaits_pods) = (generation, false);
+        let surroundings = self.surroundings();
+        let mut answers = Vec::new();
+        for process in self.processes.living() {
+            let Some(before) = self.decisions.get(&process.tgid).filter(|_| process.pod_uid.is_some()) else {
+                continue;
+            };
+            let decision = self.selection.decide_at_start(&process, &surroundings);
+            if decision.awaits_pod {
+                answers.push((decision, process));
+            } else if decision.observe != before.observe {
+                let by_socket = || self.selection.excluded_by_socket(&process, &surroundings);
+                let decision = by_socket().filter(|_| decision.observe).unwrap_or(decision);
+                answers.push((decision, process));
+            }
+        }
+        for (decision, process) in answers {
+            let before = self.decisions.get(&process.tgid).map(|before| before.observe);
+            self.awaits_pods |= decision.awaits_pod;
+            if before == Some(decision.observe) {
+                self.decisions.insert(process.tgid, decision);
+                continue;
+            }
+            if decision.observe {
+                self.mapping.insert(process.tgid, Look::now());
+            }
+            self.answer(&process, decision, verdicts)?;
+        }
+        Ok(())
+    }
+
+    fn surroundings(&self) -> Host<'_> {
+        Host { processes: Some(&self.processes), cluster: self.cluster.as_ref(), sockets: RefCell::default() }
+    }
+
     fn keep(&self, process: Process) {
         if !self.processes.insert(process) {
             self.refused.add(1);
@@ -427,7 +527,7 @@ impl Discovery {
 
     /// Decides on processes of the table and tells what is new.
     fn judge(&mut self, tgids: &[u32], verdicts: &SyncSender<Verdict>) -> Result<(), Disconnected> {
-        let surroundings = Host { processes: Some(&self.processes), sockets: RefCell::default() };
+        let surroundings = self.surroundings();
         let mut answers = Vec::new();
         for &tgid in tgids {
             let Some(process) = self.processes.get(tgid) else {
@@ -453,7 +553,13 @@ impl Discovery {
         let mut probes = self.probes.of(process.tgid, &process.runtime);
         if decision.observe {
             probes.retain(|probe| self.finds_tls || !probe.purpose.is_of_tls());
+            probes.retain(|probe| self.follows_messages || !probe.purpose.is_of_messages());
             probes = self.attacher.0.attach(ProbeUser::Process(process.tgid), probes, None);
+        }
+        let waiting =
+            if self.processes.is_complete() { Waiting::default() } else { Waiting::of(process.tgid) };
+        if decision.observe {
+            self.reading.add(waiting.reading);
         }
         let verdict = Verdict {
             tgid: process.tgid,
@@ -461,16 +567,20 @@ impl Discovery {
             observe: decision.observe,
             runtime: process.runtime.clone(),
             probes,
-            waiting: if self.processes.is_complete() { Vec::new() } else { waiting::threads(process.tgid) },
+            waiting: waiting.for_events,
             reason: decision.reason.clone(),
         };
-        let takes_work = |probe: &Probe| probe.purpose == Purpose::PythonQueueGot;
-        if verdict.observe
-            && matches!(verdict.runtime, Runtime::Python { .. })
-            && !verdict.probes.iter().any(takes_work)
-        {
-            self.unprobed.entry(process.tgid).or_insert(MAX_LOOKS);
+        if verdict.observe && matches!(verdict.runtime, Runtime::Python { .. }) {
+            let takes_work = |probe: &Probe| probe.purpose == Purpose::PythonQueueGot;
+            let python = self.pythons.entry(process.tgid).or_insert(Python { probed: 0, looks: MAX_LOOKS });
+            python.probed = verdict.probes.len();
+            if verdict.probes.iter().any(takes_work) {
+                python.looks = 0;
+            }
+        } else {
+            self.pythons.remove(&process.tgid);
         }
+        self.awaits_pods |= decision.awaits_pod;
         self.decisions.insert(process.tgid, decision);
         // Waiting is right here: nothing upstream waits for this thread, and a lost verdict would stay lost.
         verdicts.send(verdict).map_err(|_| Disconnected)
@@ -479,11 +589,12 @@ impl Discovery {
 
 /// Decides on one process, asking only `/proc`.
 pub(super) fn decide(selection: &Selection, process: &Process) -> Decision {
-    selection.decide(process, &Host { processes: None, sockets: RefCell::default() })
+    selection.decide(process, &Host { processes: None, cluster: None, sockets: RefCell::default() })
 }
 
 struct Host<'a> {
     processes: Option<&'a Processes>,
+    cluster: Option<&'a Cluster>,
     sockets: RefCell<Snapshot>,
 }
 
@@ -504,6 +615,16 @@ impl Surroundings for Host<'_> {
 
     fn listens_on(&self, tgid: u32, port: u16) -> bool {
         self.sockets.borrow_mut().has_port(tgid, port, true)
+    }
+
+    fn pod(&self, process: &Process) -> InPod {
+        let Some(cluster) = self.cluster else { return InPod::No };
+        let (container, uid) = (process.container_id.as_deref(), process.pod_uid.as_deref());
+        match cluster.pod(container, uid) {
+            Some(pod) => InPod::Of(pod),
+            None if cluster.awaits(container, uid, Instant::now()) => InPod::Awaited,
+            None => InPod::No,
+        }
     }
 
     fn descends_from(&self, process: &Process, ancestor: u32) -> bool {

@@ -30,9 +30,10 @@ impl Host {
     }
 }
 
-/// The files that the conventions name, in their order (`host.id`, non-privileged machine id lookup).
+/// The files that the conventions name, in their order (`host.id`, non-privileged machine id lookup); before them the
+/// host's own, for agents in containers that see the host's processes.
 fn machine_id() -> Option<String> {
-    let texts = ["/etc/machine-id", "/var/lib/dbus/machine-id"]
+    let texts = ["/proc/1/root/etc/machine-id", "/etc/machine-id", "/var/lib/dbus/machine-id"]
         .into_iter()
         .filter_map(|path| fs::read_to_string(path).ok());
     texts.map(|text| text.trim().to_owned()).find(|id| !id.is_empty() && id != "uninitialized")

@@ -144,6 +144,7 @@ fn a_process_in_a_pod_is_called_after_its_workload() {
     let processes = Processes::default();
     processes.insert(process);
     let mut enricher = enricher(&processes).with_cluster(Some(cluster), &Ledger::default());
+    assert_eq!(enricher.host.name, "n1", "not what the agent's own pod is called");
     let mut call = Span { kind: SpanKind::Client, ..span(42) };
     call.attributes.push(("network.peer.address".into(), Value::from("10.244.0.7")));
     let enriched = enricher.enrich(call);

@@ -21,6 +21,10 @@ const HELP: &[(&str, &str)] = &[
         "remora_agent_engine_tls_connections_visible",
         "Living connections inside whose TLS plaintext was seen.",
     ),
+    (
+        "remora_agent_exchanges_incomplete_total",
+        "Requests whose spans say by remora.incomplete what is missing, by protocol.",
+    ),
     ("remora_agent_exchanges_total", "Requests with or without a response, by protocol."),
     ("remora_agent_exchanges_untold_total", "Requests that have no span because they do nothing, by reason."),
     ("remora_agent_export_failures_total", "Requests to the receiver that failed, by reason."),
@@ -44,6 +48,10 @@ const HELP: &[(&str, &str)] = &[
     ("remora_agent_probes", "Places that are probed."),
     ("remora_agent_probes_refused_total", "Places that the kernel did not let be probed."),
     ("remora_agent_processes", "Processes that are known."),
+    (
+        "remora_agent_reads_before_start_total",
+        "Threads of observed processes that were reading from a socket when the agent began: what those reads bring is not seen.",
+    ),
     (
         "remora_agent_received_bytes_total",
         "Bytes that the kernel received on connections that have ended, and those of them that were seen.",

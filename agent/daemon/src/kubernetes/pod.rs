@@ -8,6 +8,8 @@ use super::{Settings, address};
 
 /// Annotations with this prefix name attributes of the resource.
 const RESOURCE_PREFIX: &str = "resource.opentelemetry.io/";
+/// The annotation that says `"false"` where processes of a pod must not be observed.
+pub const LEFT_ALONE: &str = "remora.dev/trace";
 /// The annotation of a static pod's mirror by which its control group is named.
 const STATIC_UID: &str = "kubernetes.io/config.hash";
 /// Labels that name the service.
@@ -35,6 +37,10 @@ pub struct Pod {
     pub containers: Vec<Container>,
     /// Labels that are told, by name.
     pub labels: BTreeMap<String, String>,
+    /// All that it has.
+    pub own_labels: BTreeMap<String, String>,
+    /// Whether its processes must not be observed ([`LEFT_ALONE`]).
+    pub is_left_alone: bool,
     /// Annotations that are told, by name.
     pub annotations: BTreeMap<String, String>,
     /// Attributes that annotations (`resource.opentelemetry.io/*`) set.
@@ -157,7 +163,9 @@ impl Pod {
             } else {
                 Vec::new()
             },
-            labels: allowed(labels, &settings.labels),
+            is_left_alone: annotations.get(LEFT_ALONE).is_some_and(|value| value == "false"),
+            labels: allowed(labels.clone(), &settings.labels),
+            own_labels: labels,
             annotations: allowed(annotations, &settings.annotations),
         })
     }

@@ -121,6 +121,12 @@ impl Cluster {
         Some(Placement { container: pod.container(container_id).cloned(), cron_job, service, pod })
     }
 
+    /// Returns the pod of a process, by the identifier of its container and by the uid in its control group.
+    #[must_use]
+    pub fn pod(&self, container_id: Option<&str>, pod_uid: Option<&str>) -> Option<Arc<Pod>> {
+        self.read().pods.find(container_id, pod_uid).cloned()
+    }
+
     /// Returns whether a process is in a pod that will probably be known in a moment.
     #[must_use]
     pub fn awaits(&self, container_id: Option<&str>, pod_uid: Option<&str>, now: Instant) -> bool {

@@ -17,8 +17,8 @@ pub(super) struct Roster {
     told: HashSet<u32>,
     /// How often discovery was told that a process began a program.
     programs: HashMap<u32, u32>,
-    /// How often discovery was asked where a Python keeps its contexts.
-    asked: HashMap<u32, u8>,
+    /// Tasks that a Python made whose contexts are not found yet.
+    tasks: HashMap<u32, u32>,
     /// Processes that have ended, and when that was noticed.
     gone: HashMap<u32, u64>,
     /// Spans that were reported of each process, by protocol.
@@ -32,7 +32,7 @@ impl Roster {
             verdicts: HashMap::default(),
             told: HashSet::default(),
             programs: HashMap::default(),
-            asked: HashMap::default(),
+            tasks: HashMap::default(),
             gone: HashMap::default(),
             spans: HashMap::default(),
         }
@@ -58,7 +58,7 @@ impl Roster {
             self.forget(tgid);
         }
         self.verdicts.remove(&tgid);
-        self.asked.remove(&tgid);
+        self.tasks.remove(&tgid);
         self.told.insert(tgid);
         *self.programs.entry(tgid).or_default() += 1;
     }
@@ -86,7 +86,7 @@ impl Roster {
         over.into_iter().for_each(|tgid| self.forget(tgid));
         self.gone.insert(tgid, now_ns);
         self.told.remove(&tgid);
-        self.asked.remove(&tgid);
+        self.tasks.remove(&tgid);
     }
 
     fn forget(&mut self, tgid: u32) {
@@ -94,7 +94,7 @@ impl Roster {
         self.verdicts.remove(&tgid);
         self.told.remove(&tgid);
         self.programs.remove(&tgid);
-        self.asked.remove(&tgid);
+        self.tasks.remove(&tgid);
         self.spans.remove(&tgid);
     }
 
@@ -108,13 +108,12 @@ impl Roster {
         self.programs.get(&tgid).copied().unwrap_or(0)
     }
 
-    /// Returns whether discovery is to be asked where a Python keeps its contexts; a few times true.
+    /// Returns whether discovery is to be asked where a Python keeps its contexts, which costs it a search: at the first
+    /// task, the second, the fourth, and so on, since some threads have none yet and some Pythons do not show it.
     pub(super) fn is_asking(&mut self, tgid: u32) -> bool {
-        const MAX_ASKED: u8 = 3;
-        let asked = self.asked.entry(tgid).or_default();
-        let is_asking = *asked < MAX_ASKED;
-        *asked += u8::from(is_asking);
-        is_asking
+        let tasks = self.tasks.entry(tgid).or_default();
+        *tasks = tasks.saturating_add(1);
+        tasks.is_power_of_two()
     }
 
     /// Returns whether discovery has to be told of the process; at most once true.

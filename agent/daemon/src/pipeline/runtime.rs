@@ -84,8 +84,9 @@ fn has_tokens(runtime: &Runtime) -> bool {
 /// Returns how a program's threads serve requests. Without the probes that end Node's turns, they prove nothing.
 fn scheduling(runtime: &Runtime, probes: &[Probe]) -> Scheduling {
     const NODE_TURNS: usize = 2;
+    let turns = || probes.iter().filter(|probe| probe.purpose == Purpose::NodeTurn).count();
     match runtime {
-        Runtime::Node if probes.len() < NODE_TURNS => Scheduling::Migrating,
+        Runtime::Node if turns() < NODE_TURNS => Scheduling::Migrating,
         _ => runtime.scheduling(),
     }
 }
@@ -105,6 +106,8 @@ pub(super) fn program(purpose: Purpose) -> &'static str {
         Purpose::PythonQueueGot => "python_queue_got",
         Purpose::UvloopWrite => "uvloop_write",
         Purpose::NodeTurn => "node_turn",
+        Purpose::NodeMessageSent => "node_message_sent",
+        Purpose::NodeMessageReceived => "node_message_received",
         Purpose::TokioSpawn => "tokio_spawn",
         Purpose::TokioWake => "tokio_wake",
         Purpose::TlsWrite => "tls_write",

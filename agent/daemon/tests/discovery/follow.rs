@@ -1,13 +1,15 @@
 //! The thread that follows processes, with the notices of a kernel that is played by the test.
 
+use std::fs;
+use std::io::Write as _;
 use std::process::Command;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
-use remora::discover::{Discovery, Notice, Processes, Rule, Selection, Verdict};
+use remora::discover::{Discovery, Notice, Processes, Purpose, Rule, Selection, Verdict};
 use remora::health::Ledger;
 
-use crate::spawn::{PATIENCE, Running, wait_for};
+use crate::spawn::{PATIENCE, Running, is_installed, wait_for};
 
 struct Followed {
     processes: Processes,
@@ -89,6 +91,34 @@ fn what_runs_already_is_judged_and_the_agent_itself_is_not_observed() {
     assert!(other.unwrap().observe);
     wait_for("the scan to end", || followed.processes.is_complete().then_some(()));
     assert_eq!(followed.processes.get(sleeping.pid()).unwrap().service_name, "sleep");
+}
+
+#[test]
+fn what_a_python_maps_later_is_found_when_it_is_told() {
+    if !is_installed("python3", "--version") || !is_installed("cc", "--version") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let source = folder.path().join("loop.c");
+    fs::write(&source, "void __pyx_f_6uvloop_4loop_8UVStream__initiate_write(void) {}\n").unwrap();
+    fs::create_dir(folder.path().join("uvloop")).unwrap();
+    let library = folder.path().join("uvloop/loop.so");
+    let mut compile = Command::new("cc");
+    compile.args(["-shared", "-fPIC", "-o"]).args([&library, &source]);
+    assert!(compile.status().unwrap().success());
+    let script = "import ctypes, sys, _queue; print('up', flush=True); input(); ctypes.CDLL(sys.argv[1]); \
+                  print('mapped', flush=True); input()";
+    let mut running = Running::start(Command::new("python3").args(["-c", script]).arg(&library));
+    assert_eq!(running.line(), "up");
+    let followed = Followed::new(Selection::default());
+    let told = |verdict: &Verdict, purpose| verdict.probes.iter().any(|probe| probe.purpose == purpose);
+    let verdict = followed.verdict(running.pid());
+    assert!(told(&verdict, Purpose::PythonQueueGot) && !told(&verdict, Purpose::UvloopWrite), "{verdict:?}");
+    running.0.stdin.as_mut().unwrap().write_all(b"\n").unwrap();
+    assert_eq!(running.line(), "mapped");
+    followed.tell(Notice::Mapped { tgid: running.pid(), at_ns: 0 });
+    let verdict = followed.verdict(running.pid());
+    assert!(told(&verdict, Purpose::PythonQueueGot) && told(&verdict, Purpose::UvloopWrite), "{verdict:?}");
 }
 
 #[test]

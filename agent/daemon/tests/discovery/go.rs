@@ -50,6 +50,9 @@ const ASSEMBLY: &[(&str, &str)] = &[
     ("arm64", "TEXT \u{b7}getg(SB),4,$0-8\n\tMOVD g, R0\n\tMOVD R0, ret+0(FP)\n\tRET\n"),
 ];
 
+/// The first minor version whose types have a section of their own.
+const WITH_TYPES: u32 = 27;
+
 /// Returns the `go` in the path and those of other versions that it has downloaded before.
 fn toolchains() -> Vec<PathBuf> {
     let cache = Command::new("go").args(["env", "GOMODCACHE"]).output().unwrap().stdout;
@@ -109,6 +112,61 @@ fn goroutine_ids_of_live_programs_are_where_the_table_says() {
         if parent != 0 {
             let stored = read_u64(running.pid(), g + u64::from(offsets.parent_goid));
             assert_eq!(stored, parent, "parentGoid of {found}");
+        }
+    }
+}
+
+fn minor(version: &str) -> u32 {
+    version.split('.').nth(1).and_then(|number| number.parse().ok()).unwrap_or_default()
+}
+
+/// Has a program say that a version built it that no table knows yet.
+fn date_forward(program: &Path, version: &str) {
+    let mut bytes = fs::read(program).unwrap();
+    let information = position(&bytes, b"\xff Go buildinf:");
+    let at = information + position(&bytes[information..], version.as_bytes());
+    bytes[at + "go1.".len()] = b'9';
+    fs::write(program, bytes).unwrap();
+}
+
+fn position(bytes: &[u8], wanted: &[u8]) -> usize {
+    bytes.windows(wanted.len()).position(|found| found == wanted).unwrap()
+}
+
+#[test]
+fn a_version_that_no_table_knows_is_read_by_its_types_or_left_alone() {
+    if !is_installed("go", "version") {
+        return;
+    }
+    for go in toolchains().into_iter().filter(|go| minor(&version(go)) >= WITH_TYPES) {
+        let version = version(&go);
+        for flags in [&[][..], &["-ldflags=-s -w"], &["-buildmode=pie", "-ldflags=-s -w"]] {
+            let folder = tempfile::tempdir().unwrap();
+            let program = build(&go, folder.path(), flags);
+            date_forward(&program, &version);
+            let mut running = Running::start(&mut Command::new(&program));
+            let line = running.line();
+            let numbers: Vec<u64> = line.split(' ').map(|number| number.parse().unwrap()).collect();
+            let [g, id, parent] = numbers[..] else { panic!("{line:?}") };
+            let (process, _) = look_at(running.pid(), &Selection::default()).unwrap();
+            let Runtime::Go { version: found, offsets: Some(offsets) } = &process.runtime else {
+                panic!("{version} {flags:?}: {:?}", process.runtime)
+            };
+            assert!(found.starts_with("go1.9") && offsets.is_from_types, "{found} {offsets:?}");
+            assert_eq!(read_u64(running.pid(), g + u64::from(offsets.goid)), id, "goid of {version}");
+            let stored = read_u64(running.pid(), g + u64::from(offsets.parent_goid));
+            assert_eq!(stored, parent, "parentGoid of {version}");
+
+            let mut bytes = fs::read(&program).unwrap();
+            let name = position(&bytes, b"\x00\x04goid");
+            bytes[name + 2] = b'G';
+            let other = folder.path().join("other");
+            fs::write(&other, bytes).unwrap();
+            fs::set_permissions(&other, fs::metadata(&program).unwrap().permissions()).unwrap();
+            let mut running = Running::start(&mut Command::new(&other));
+            running.line();
+            let (process, _) = look_at(running.pid(), &Selection::default()).unwrap();
+            assert!(matches!(process.runtime, Runtime::Go { offsets: None, .. }), "{:?}", process.runtime);
         }
     }
 }

@@ -126,7 +126,9 @@ impl Track {
                     messages += 1;
                     cursor.position += eaten;
                 }
-                Answer::Nothing { eaten } => cursor.position += eaten,
+                Answer::Nothing { eaten } | Answer::SignsIn { eaten } | Answer::Refused { eaten, .. } => {
+                    cursor.position += eaten
+                }
                 Answer::Skip { length } => cursor.skip = length,
                 Answer::Need { at_least } => {
                     cursor.needed = at_least;

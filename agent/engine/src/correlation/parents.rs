@@ -16,6 +16,7 @@ mod streams;
 mod tasks;
 mod threads;
 mod turns;
+mod unsure;
 mod wakes;
 
 use foldhash::{HashMap, HashSet};
@@ -41,6 +42,7 @@ use streams::{Streams, Writes};
 use tasks::Tasks;
 use threads::Threads;
 use turns::{Several, Turn};
+use unsure::Unsure;
 
 /// Calls that one request may have. A request with more is a stream or a worker, not a cause.
 const MAX_CALLS: u32 = 1_000;
@@ -94,17 +96,30 @@ struct Server {
     /// The thread that read it has made a call since.
     has_called: bool,
     calls: u32,
-    /// The call that has not ended which was made for it last.
+    /// Calls made for it that have not ended.
+    open_calls: u32,
+    /// The one of them that was made last.
     calling: Option<ExchangeId>,
+}
+
+impl Server {
+    /// Returns whether it waits for something that is no call of its own.
+    fn is_quiet(&self) -> bool {
+        self.open_calls == 0 && !self.is_answering
+    }
 }
 
 /// A connection that was opened and has not been used.
 #[derive(Clone, Copy, Debug)]
 struct Unused {
+    /// Who has opened it.
+    tgid: u32,
     /// The request during whose turn it was opened, if any.
     server: Option<ExchangeId>,
     /// Of its destination, when it was opened.
     churn: u64,
+    /// It was opened for one of several that may have waited for the same.
+    is_unsure: bool,
 }
 
 /// A request that is believed to be the cause of a call.
@@ -157,6 +172,9 @@ pub(super) struct Parents {
     interleaving: HashSet<u32>,
     /// Requests that each process serves at present.
     serving: HashMap<u32, u32>,
+    /// Those of them that wait for something that is no call of their own, as far as is known.
+    quiet: HashMap<u32, u32>,
+    unsure: Unsure,
     /// The request that was the only one of its process since it began.
     alone: HashMap<u32, ExchangeId>,
     proofs: Proofs,
@@ -248,8 +266,9 @@ impl Parents {
             Scheduling::EventLoop => self.destinations.open(executor.tgid, peer),
             _ => return,
         };
-        let server = self.turn_owner(executor);
-        self.unused.insert(connection, Unused { server, churn });
+        let server = self.turn_cause(executor);
+        let is_unsure = self.is_unsure(executor);
+        self.unused.insert(connection, Unused { tgid: executor.tgid, server, churn, is_unsure });
     }
 
     /// A thread has accepted a connection.
@@ -398,9 +417,11 @@ impl Parents {
             has_waited: first.executor.turn != last_turn,
             has_called: false,
             calls: 0,
+            open_calls: 0,
             calling: None,
         };
         self.servers.insert(id, server);
+        *self.quiet.entry(tgid).or_default() += 1;
         let serving = self.serving.entry(tgid).or_default();
         *serving += 1;
         match *serving {
@@ -433,8 +454,8 @@ impl Parents {
 
     /// The answer of a request has begun.
     pub(super) fn answering(&mut self, id: ExchangeId, first: &Stamp) {
-        let Some(server) = self.servers.get_mut(&id) else { return };
-        server.is_answering = true;
+        self.change(id, |server| server.is_answering = true);
+        let Some(server) = self.servers.get(&id) else { return };
         let (reader, connection) = (server.key, server.connection);
         let Some(Writer { executor, claimed }) = self.claims.writer(connection, first) else { return };
         let executor = &executor;
@@ -509,7 +530,12 @@ impl Parents {
         let before = self.turns.get(&executor.tid).filter(|turn| turn.number == executor.turn);
         // The call that read this answer may have read that to another request, too.
         let is_other = before.is_some_and(|before| before.server != server && before.of != Several::OneOf);
-        self.set_turn(executor, server.filter(|_| !is_other));
+        self.set_turn(executor, server.filter(|_| !is_other), true);
+        if self.unsure.contains(call)
+            && let Some(turn) = self.turns.get_mut(&executor.tid)
+        {
+            turn.is_unsure = true;
+        }
     }
 
     /// A request has ended: so should the threads that it had started.
@@ -520,9 +546,15 @@ impl Parents {
     /// Forgets a request or call.
     pub(super) fn end(&mut self, id: ExchangeId) {
         self.hopes.end(id);
-        if let Some(server) = self.call_parents.remove(&id).and_then(|server| self.servers.get_mut(&server)) {
-            server.calling = server.calling.filter(|&call| call != id);
+        self.unsure.end(id);
+        if let Some(server) = self.call_parents.remove(&id) {
+            self.change(server, |server| {
+                server.open_calls = server.open_calls.saturating_sub(1);
+                server.calling = server.calling.filter(|&call| call != id);
+            });
         }
+        // One that answers is not quiet.
+        self.change(id, |server| server.is_answering = true);
         let Some(server) = self.servers.remove(&id) else { return };
         if let Some(serving) = self.serving.get_mut(&server.tgid) {
             *serving = serving.saturating_sub(1);
@@ -553,9 +585,23 @@ impl Parents {
 
     /// Notes that a call belongs to a request: what its answer leads to does too.
     pub(super) fn adopt(&mut self, call: ExchangeId, server: ExchangeId) {
-        self.call_parents.insert(call, server);
-        if let Some(server) = self.servers.get_mut(&server) {
+        let before = self.call_parents.insert(call, server);
+        self.change(server, |server| {
+            server.open_calls += u32::from(before.is_none());
             server.calling = Some(call);
+        });
+    }
+
+    /// Changes what is known of a request, if it is still served.
+    fn change(&mut self, id: ExchangeId, change: impl FnOnce(&mut Server)) {
+        let Some(server) = self.servers.get_mut(&id) else { return };
+        let was_quiet = server.is_quiet();
+        change(server);
+        let is_quiet = server.is_quiet();
+        let quiet = self.quiet.entry(server.tgid).or_default();
+        *quiet = *quiet + u32::from(is_quiet) - u32::from(was_quiet);
+        if *quiet == 0 {
+            self.quiet.remove(&server.tgid);
         }
     }
 
@@ -614,7 +660,11 @@ impl Parents {
         self.sweep_asking(now_ns);
         let servers = &self.servers;
         self.turns.retain(|_, turn| turn.server.is_some_and(|server| servers.contains_key(&server)));
-        self.unused.retain(|_, unused| unused.server.is_some_and(|server| servers.contains_key(&server)));
+        // A connection that stays unused explains nothing after a while, but is still not the next turn's.
+        self.unused.retain(|_, unused| {
+            std::mem::take(&mut unused.is_unsure)
+                || unused.server.is_some_and(|server| servers.contains_key(&server))
+        });
         self.gifts.retain(|_, (server, _)| servers.contains_key(server));
         self.reads_of_units.retain(|_, server| server.is_some_and(|server| servers.contains_key(&server)));
         if self.answer_turns.len() > MAX_REMEMBERED {

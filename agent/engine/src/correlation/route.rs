@@ -4,8 +4,10 @@ use std::collections::HashMap;
 
 /// Routes of one service. Any further path is named by its verb alone.
 const MAX_ROUTES: usize = 500;
-/// Different texts at one place of a path. From there on they are parameters.
+/// Different texts at one place of a path. From there on all are parameters but those that came often before.
 const MAX_TEXTS: usize = 60;
+/// How often a text must have come to be a word of the API for good (`/health`), whatever comes at its place later.
+const MIN_SIGHTINGS: u32 = 10;
 /// Segments of a path that are told apart.
 const MAX_SEGMENTS: usize = 12;
 /// Services whose routes are remembered.
@@ -30,8 +32,14 @@ struct Service {
 
 #[derive(Debug, Default)]
 struct Texts {
-    seen: Vec<String>,
+    seen: Vec<Seen>,
     is_parameter: bool,
+}
+
+#[derive(Debug)]
+struct Seen {
+    text: String,
+    sightings: u32,
 }
 
 impl Routes {
@@ -68,21 +76,23 @@ impl Service {
             self.texts.insert(beginning.to_owned(), Texts::default());
         }
         let texts = self.texts.get_mut(beginning)?;
+        if let Some(seen) = texts.seen.iter_mut().find(|seen| seen.text == segment) {
+            seen.sightings = seen.sightings.saturating_add(1);
+            return Some(segment);
+        }
         if texts.is_parameter {
             return Some("{value}");
         }
-        if texts.seen.iter().any(|seen| seen == segment) {
-            return Some(segment);
-        }
         if texts.seen.len() >= MAX_TEXTS {
             texts.is_parameter = true;
+            texts.seen.retain(|seen| seen.sightings >= MIN_SIGHTINGS);
             return Some("{value}");
         }
         if self.routes >= MAX_ROUTES {
             return None;
         }
         self.routes += 1;
-        texts.seen.push(segment.to_owned());
+        texts.seen.push(Seen { text: segment.to_owned(), sightings: 1 });
         Some(segment)
     }
 }
@@ -146,6 +156,31 @@ mod tests {
         }
         assert_eq!(seen.len(), MAX_TEXTS + 1);
         assert!(seen.contains(&Some("/shop/{value}/view".to_owned())));
+    }
+
+    #[test]
+    fn words_that_came_often_stay_words_among_values() {
+        let mut routes = Routes::default();
+        let mut name = |path: &str| routes.template(ServiceKey(80, String::new()), path);
+        for _ in 0..MIN_SIGHTINGS {
+            name("/health");
+            name("/api/orders");
+        }
+        name("/rare");
+        let letters = |number: u32| -> String {
+            number.to_string().bytes().map(|digit| char::from(digit - b'0' + b'a')).collect()
+        };
+        for number in 0..1_000 {
+            name(&format!("/{}", letters(number)));
+        }
+        for (path, expected) in [
+            ("/health", "/health"),
+            ("/api/orders", "/api/orders"),
+            ("/rare", "/{value}"),
+            ("/new", "/{value}"),
+        ] {
+            assert_eq!(name(path).as_deref(), Some(expected));
+        }
     }
 
     #[test]

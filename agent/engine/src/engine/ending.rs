@@ -93,7 +93,10 @@ impl Engine {
         connection.session.handle_end(Direction::Egress, stamp, &mut outcomes);
         connection.session.handle_end(Direction::Ingress, stamp, &mut outcomes);
         self.take_outcomes(id, &mut outcomes);
-        self.fail_open(id, at_ns);
+        match self.connections.get(&id).is_some_and(|connection| connection.session.is_doubtful()) {
+            true => self.lose_open(id, at_ns, LossReason::Opaque),
+            false => self.fail_open(id, at_ns),
+        }
         self.remove(id);
         self.commands.push_back(Command::Forget(id));
     }
@@ -130,9 +133,9 @@ impl Engine {
                 // The span lasts until the wait for the response ended.
                 exchange.response_last = Some(Stamp { at_ns: at_ns.max(last.at_ns), ..last });
             }
+            self.tally.exchange(protocol, exchange.is_incomplete());
             let span = self.correlation.finish(kind(client), exchange, protocol, id, &connection.opened);
             self.spans.extend(span);
-            self.tally.exchange(protocol);
         }
     }
 

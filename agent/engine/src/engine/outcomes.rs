@@ -29,10 +29,10 @@ impl Engine {
                     self.lose_open(id, 0, LossReason::Opaque);
                 }
                 Outcome::Unproven => self.tally.unproven_connections += 1,
-                Outcome::Wants(bytes) => {
+                Outcome::Wants(direction, bytes) => {
                     let bytes = bytes.unwrap_or(self.max_capture_bytes).min(self.max_capture_bytes);
                     if bytes > 0 {
-                        self.commands.push_back(Command::Capture { connection: id, bytes });
+                        self.commands.push_back(Command::Capture { connection: id, direction, bytes });
                     }
                 }
                 // The places of plaintext are not those that the kernel knows.
@@ -79,6 +79,11 @@ impl Engine {
                 self.brought(id, *delivery, protocol, step.client, &step.last);
                 return false;
             }
+            MessageKind::MissedDelivery => {
+                // As with those that were seen, the client is their consumer.
+                self.tally.lost_exchanges(LossReason::Gap, u64::from(kind == SpanKind::Client));
+                return false;
+            }
             MessageKind::Settled(settled) => {
                 if kind == SpanKind::Client {
                     self.correlation.settle(id, *settled, &step.last);
@@ -115,14 +120,15 @@ impl Engine {
                 Paired::Sent(exchange, last) => self.correlation.sent(kind, exchange, &last),
                 Paired::Answering(exchange) => self.correlation.answering(kind, exchange, &stamp),
                 Paired::Finished(exchange) => {
+                    self.tally.exchange(protocol, exchange.is_incomplete());
                     let span = self.correlation.finish(kind, exchange, protocol, id, opened);
                     self.spans.extend(span);
-                    self.tally.exchange(protocol);
                 }
                 Paired::Superseded(exchange) => {
                     self.tally.lost_exchanges(LossReason::Gap, 1);
                     self.correlation.abandon(&exchange, id, &connection.opened, stamp.at_ns);
                 }
+                Paired::Missed => self.tally.lost_exchanges(LossReason::Gap, 1),
                 Paired::Unasked => self.tally.unasked_responses += 1,
                 Paired::Refused => {
                     self.tally.refused_requests += 1;

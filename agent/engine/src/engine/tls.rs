@@ -186,7 +186,6 @@ impl Engine {
         self.unseen.see(plaintext.tls.tgid);
         let stamp = Stamp { at_ns, executor: plaintext.executor };
         let is_written = plaintext.direction == Direction::Egress;
-        let position = plaintext.position;
         tls.expect(&plaintext);
         self.tell_written(id, now_ns);
         let found = self.connections.get_mut(&id).and_then(|connection| connection.tls.as_mut());
@@ -199,14 +198,14 @@ impl Engine {
         }
         self.tell_written(id, now_ns);
         if is_written {
-            self.foresee_written(id, position, stamp);
+            self.foresee_written(id, stamp);
         }
         self.bound_memory(id, 0);
         self.note_waiting(id);
     }
 
     /// A call whose place is not known yet may be told when its thread works on something else.
-    fn foresee_written(&mut self, id: ConnectionId, position: u32, stamp: Stamp) {
+    fn foresee_written(&mut self, id: ConnectionId, stamp: Stamp) {
         let Some(connection) = self.connections.get(&id) else { return };
         let is_waiting = connection.tls.as_ref().is_some_and(|tls| tls.is_writing());
         let is_call = connection.session.client() != Some(Direction::Ingress);
@@ -214,7 +213,7 @@ impl Engine {
             self.correlation.note_written(id, &connection.opened.peer, &stamp.executor);
         }
         if is_waiting && is_call && connection.pairing.sending().is_none() {
-            self.correlation.foresee(id, position, &stamp);
+            self.correlation.foresee(id, None, &stamp);
         }
     }
 
@@ -233,8 +232,6 @@ impl Engine {
         if is_midway {
             connection.session.forget_start();
         }
-        self.correlation.conclude(&plaintext.executor);
-        self.spans.extend(std::iter::from_fn(|| self.correlation.poll_late()));
         let Plaintext { direction, position, reverse_position, length, bytes, executor, shares, .. } =
             plaintext;
         let data = Data {

@@ -8,6 +8,11 @@
 /// Turns with the same balance after which a client that was seen to overlap its requests counts as waiting.
 const TURNS_AFTER_OVERLAP: u32 = 64;
 
+/// Turns that are asked for behind requests that were not seen, or not followed: some of them may still be outstanding.
+const TURNS_AFTER_MISSED: u32 = 8;
+/// What a turn of several requests counts for then: who keeps requests in flight seldom does so by equal batches.
+const TURNS_OF_BATCH: u32 = 7;
+
 /// Watches the two sides take turns.
 #[derive(Debug)]
 pub(super) struct Turns {
@@ -18,7 +23,13 @@ pub(super) struct Turns {
     /// The balance at the turns so far.
     floor: Option<i64>,
     equal_turns: u32,
+    /// Requests since the last turn.
+    asked: u32,
     was_response: bool,
+    /// The client's last request had begun, and not ended, when the server spoke: it is not among what that answered.
+    is_unfinished: bool,
+    /// Counting began behind requests that were not seen.
+    has_missed: bool,
     has_overlapped: bool,
     is_synchronous: bool,
 }
@@ -36,7 +47,10 @@ impl Turns {
             balance: 0,
             floor: None,
             equal_turns: 0,
+            asked: 0,
             was_response: false,
+            is_unfinished: false,
+            has_missed: false,
             has_overlapped: false,
             is_synchronous: false,
         }
@@ -58,6 +72,7 @@ impl Turns {
             self.turn();
         }
         self.balance = self.balance.saturating_add(1);
+        self.asked = self.asked.saturating_add(1);
         self.is_synchronous
     }
 
@@ -77,15 +92,31 @@ impl Turns {
         self.was_response = true;
     }
 
+    /// Notes, as the server speaks or as it turns out later, that the client's last request had begun and not ended.
+    pub(super) fn note_unfinished(&mut self, is_unfinished: bool) {
+        self.is_unfinished = is_unfinished;
+    }
+
+    /// Returns what was last [noted](Self::note_unfinished), until the client's next request.
+    pub(super) fn is_unfinished(&self) -> bool {
+        self.is_unfinished
+    }
+
+    /// Notes that the client asks while it awaits an answer.
+    pub(super) fn note_overlap(&mut self) {
+        self.has_overlapped = true;
+    }
+
     /// Returns whether the server has sent anything since the client's last request.
     pub(super) fn has_spoken(&self) -> bool {
         self.was_response
     }
 
-    /// Counts from this request on, the first of a turn.
+    /// Counts from this request on, the first of a turn, and from the one before it if that was unfinished.
     pub(super) fn begin(&mut self) {
-        (self.balance, self.floor, self.equal_turns) = (1, Some(0), 1);
-        self.was_response = false;
+        let unfinished = i64::from(std::mem::take(&mut self.is_unfinished));
+        (self.balance, self.floor, self.equal_turns) = (1 + unfinished, Some(0), 1);
+        (self.asked, self.was_response) = (1, false);
     }
 
     /// Starts again: something was lost, or what was believed proved wrong.
@@ -93,22 +124,36 @@ impl Turns {
         *self = Self { has_overlapped: self.has_overlapped, ..Self::from_middle(self.wanted) };
     }
 
+    /// Starts again behind requests that were not seen, or are not followed. All else is known.
+    pub(super) fn miss(&mut self) {
+        self.lose();
+        self.has_missed = true;
+    }
+
     fn turn(&mut self) {
+        let balance = self.balance - i64::from(std::mem::take(&mut self.is_unfinished));
+        let is_batch = std::mem::take(&mut self.asked) > 1;
         if self.is_synchronous {
-            self.has_overlapped |= self.balance != 0;
+            self.has_overlapped |= balance != 0;
             return;
         }
-        if self.floor == Some(self.balance) {
-            self.equal_turns = self.equal_turns.saturating_add(1);
+        if self.floor == Some(balance) {
+            let is_telling = is_batch && self.has_missed && !self.has_overlapped;
+            let turns = if is_telling { TURNS_OF_BATCH } else { 1 };
+            self.equal_turns = self.equal_turns.saturating_add(turns);
         } else {
             self.has_overlapped |= self.floor.is_some();
-            self.floor = Some(self.balance);
+            self.floor = Some(balance);
             self.equal_turns = 1;
         }
-        let wanted = if self.has_overlapped { TURNS_AFTER_OVERLAP } else { self.wanted };
+        let wanted = match (self.has_overlapped, self.has_missed) {
+            (true, _) => TURNS_AFTER_OVERLAP,
+            (false, true) => TURNS_AFTER_MISSED,
+            (false, false) => self.wanted,
+        };
         if self.equal_turns >= wanted {
             self.is_synchronous = true;
-            self.balance = 0;
+            self.balance -= balance;
         }
     }
 }
@@ -153,6 +198,19 @@ mod tests {
         assert_eq!(paired(Turns::from_middle(2), overlapping), 0);
         let calm = overlapping.to_owned() + &"><".repeat(70);
         assert_eq!(paired(Turns::from_middle(2), &calm), 7);
+    }
+
+    #[test]
+    fn what_was_missed_needs_a_batch_or_more_turns() {
+        let after = |play: &str| {
+            let mut turns = Turns::from_start(2);
+            turns.miss();
+            paired(turns, play)
+        };
+        assert_eq!(after(&"><".repeat(10)), 2);
+        assert_eq!(after("><><>>>><<<<>"), 1);
+        // One that was not seen is still outstanding when the client asks again, and another comes.
+        assert_eq!(after("<><<><><><><><><><"), 0);
     }
 
     #[test]

@@ -65,6 +65,8 @@ impl Session {
     ) {
         let parser = around.parser(protocol, client, self.is_whole());
         want(protocol, out);
+        // A mail may quote a request.
+        self.is_doubtful = self.is_from_start && !self.is_whole();
         self.state = State::Speaking { protocol, parser, client };
     }
 
@@ -150,6 +152,9 @@ fn ask(bytes: &[u8]) -> Verdict {
 /// Asks for as much of each call as the protocol's parser needs.
 fn want(protocol: &dyn Protocol, out: &mut Vec<Outcome>) {
     if protocol.capture_bytes() > 0 {
-        out.push(Outcome::Wants(Some(protocol.capture_bytes())));
+        let wanted = Some(protocol.capture_bytes());
+        out.extend(
+            [Direction::Egress, Direction::Ingress].map(|direction| Outcome::Wants(direction, wanted)),
+        );
     }
 }

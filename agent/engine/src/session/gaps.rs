@@ -27,9 +27,7 @@ impl Session {
         if missing == 0 {
             return;
         }
-        if !std::mem::replace(&mut self.has_wanted_more, true) {
-            out.push(Outcome::Wants(None));
-        }
+        self.want_more(direction, out);
         let State::Speaking { protocol, parser, client } = &mut self.state else { return };
         let (name, client) = (protocol.name(), *client);
         let side = side_of(direction, client);
@@ -54,6 +52,13 @@ impl Session {
                 last: chunk.stamp,
                 place,
             }));
+        }
+    }
+
+    /// Asks once for as much of each call in a direction as can be.
+    pub(super) fn want_more(&mut self, direction: Direction, out: &mut Vec<Outcome>) {
+        if !std::mem::replace(&mut self.lane(direction).has_wanted_more, true) {
+            out.push(Outcome::Wants(direction, None));
         }
     }
 

@@ -63,6 +63,8 @@ pub(super) struct Lane {
     needed: usize,
     /// Bytes are missing, and the next message's beginning has not been found.
     pub(super) is_lost: bool,
+    /// Calls hold more than what is usually captured of them, and that was said.
+    pub(super) has_wanted_more: bool,
     /// Whether the peer knows the positions too.
     pub(super) is_absolute: bool,
     /// The other end of the unread datagrams, where the socket has many and all are of one.
@@ -242,6 +244,11 @@ impl Lane {
         self.position = self.position.wrapping_add(missing as u32);
         self.skip = rest;
         self.is_skip_silent = rest > 0;
+    }
+
+    /// Returns how many bytes were read, or passed over, since the lane began.
+    pub(super) fn offset(&self) -> u64 {
+        self.head
     }
 
     /// Returns the bytes that are still to be passed over.

@@ -76,8 +76,9 @@ pub(super) fn is_coherent(said: &[Outcome]) -> bool {
     for outcome in said {
         match outcome {
             Outcome::Lost | Outcome::Ignored(_) | Outcome::Unproven => return false,
-            Outcome::SkipUntil(..) | Outcome::Wants(_) => {}
+            Outcome::SkipUntil(..) | Outcome::Wants(..) => {}
             Outcome::Step(step) => match &step.message.kind {
+                MessageKind::Missed => return false,
                 MessageKind::Request(request) if !request.is_one_way => outstanding += 1,
                 MessageKind::Response(_) => match outstanding.checked_sub(1) {
                     Some(left) => outstanding = left,

@@ -52,6 +52,7 @@ pub struct Replay {
     numbered: HashMap<u64, Said>,
     open: Option<Said>,
     resyncs_both: bool,
+    sign_in: Option<Range<u64>>,
 }
 
 #[derive(Default)]
@@ -77,6 +78,7 @@ impl Replay {
             numbered: HashMap::new(),
             open: None,
             resyncs_both: true,
+            sign_in: None,
         }
     }
 
@@ -246,6 +248,23 @@ impl Replay {
                     assert!(eaten > 0 && eaten <= shown, "nothing of {eaten} bytes");
                     self.eat(side, eaten);
                 }
+                Answer::SignsIn { eaten } => {
+                    assert!(eaten > 0 && eaten <= shown, "nothing of {eaten} bytes");
+                    let start = self.halves[side as usize].position;
+                    self.sign_in = Some(start..start + eaten as u64);
+                    self.eat(side, eaten);
+                }
+                Answer::Refused { eaten, refusal } => {
+                    assert!(eaten > 0 && eaten <= shown, "nothing of {eaten} bytes");
+                    self.eat(side, eaten);
+                    let end = self.halves[side as usize].position;
+                    let asked = self.sign_in.take().unwrap_or(0..0);
+                    let request = MessageKind::Request(Box::new(refusal.request));
+                    let response = MessageKind::Response(Box::new(refusal.response));
+                    let message = |kind| Message { pairing: Pairing::InOrder, kind };
+                    self.say(side.reverse(), asked, false, message(request));
+                    self.say(side, end - eaten as u64..end, false, message(response));
+                }
                 Answer::Skip { length } => {
                     assert!(length > 0, "skip of nothing");
                     self.halves[side as usize].skipped = length;
@@ -385,6 +404,8 @@ pub fn tell(kind: &MessageKind) -> String {
         }
         MessageKind::RequestEnd => "request end".to_owned(),
         MessageKind::Lost => "lost".to_owned(),
+        MessageKind::Missed => "missed".to_owned(),
+        MessageKind::MissedDelivery => "missed delivery".to_owned(),
         MessageKind::Interim => "interim".to_owned(),
         MessageKind::Response(response) => {
             let mut text = "response".to_owned();

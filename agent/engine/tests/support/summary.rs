@@ -110,7 +110,11 @@ impl Summary {
                 ending.outcome.iter().for_each(|outcome| self.add_outcome(outcome));
                 ending.name.iter().for_each(|name| self.add_name(&name.verb));
             }
-            MessageKind::RequestEnd | MessageKind::ResponseEnd(None) | MessageKind::Lost => {}
+            MessageKind::RequestEnd
+            | MessageKind::ResponseEnd(None)
+            | MessageKind::Lost
+            | MessageKind::Missed
+            | MessageKind::MissedDelivery => {}
         }
     }
 

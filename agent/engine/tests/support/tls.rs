@@ -8,8 +8,8 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use remora_engine::command::Command;
 use remora_engine::event::{
-    Ciphertext, Closed, ConnectionId, Data, Direction, Endpoint, Event, EventKind, Executor, Opened,
-    Plaintext, Role, Scheduling, TlsId,
+    Ciphertext, Claim, Claimed, Closed, ConnectionId, Data, Direction, Endpoint, Event, EventKind, Executor,
+    Opened, Plaintext, Role, Scheduling, TlsId,
 };
 use remora_engine::protocol::Side;
 use remora_engine::span::Span;
@@ -117,15 +117,27 @@ pub struct World {
 
 impl World {
     pub fn new(seed: u64, manners: [Manner; 2], losses: Losses) -> Self {
-        Self::with_roles(seed, manners, losses, [Role::Connected, Role::Accepted])
+        Self::with_roles(seed, manners, losses, [Role::Connected, Role::Accepted], Scheduling::Threads)
     }
 
     /// Returns ends of a connection whose beginning nobody has seen.
     pub fn midway(seed: u64, manners: [Manner; 2]) -> Self {
-        Self::with_roles(seed, manners, Losses::default(), [Role::Unknown; 2])
+        Self::with_roles(seed, manners, Losses::default(), [Role::Unknown; 2], Scheduling::Threads)
     }
 
-    fn with_roles(seed: u64, manners: [Manner; 2], losses: Losses, roles: [Role; 2]) -> Self {
+    /// Returns ends whose requests tasks serve that move between threads.
+    pub fn of_tasks(seed: u64, manners: [Manner; 2]) -> Self {
+        let roles = [Role::Connected, Role::Accepted];
+        Self::with_roles(seed, manners, Losses::default(), roles, Scheduling::Tasks)
+    }
+
+    fn with_roles(
+        seed: u64,
+        manners: [Manner; 2],
+        losses: Losses,
+        roles: [Role; 2],
+        scheduling: Scheduling,
+    ) -> Self {
         let addresses = [40_000, 443].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
         let first = [1_000_000u32, 900_000_000];
         let end = |at: usize| End {
@@ -155,7 +167,7 @@ impl World {
         for at in 0..2 {
             let role = roles[at];
             let executor = world.ends[at].executor;
-            world.ends[at].engine.handle_process(executor.tgid, Scheduling::Threads);
+            world.ends[at].engine.handle_process(executor.tgid, scheduling);
             let (local, peer) = (Endpoint::Ip(addresses[at]), Endpoint::Ip(addresses[1 - at]));
             let (is_datagram, peer_sock, first) = (false, None, None);
             world.event(
@@ -415,6 +427,77 @@ impl World {
     pub fn commands(&mut self, side: Side) -> Vec<Command> {
         let engine = &mut self.ends[side as usize].engine;
         std::iter::from_fn(|| engine.poll_command()).collect()
+    }
+
+    /// What a side does from now on, this unit of work does.
+    pub fn take(&mut self, side: Side, token: Option<u64>) {
+        self.ends[side as usize].executor.token = token;
+    }
+
+    /// A side is asked something in the clear, on a connection of its own, which a thread of its own reads for this unit of
+    /// work.
+    pub fn ask(&mut self, side: Side, token: u64) {
+        let End { executor, .. } = &self.ends[side as usize];
+        let executor = Executor { tid: 100 + token as u32, token: Some(token), ..*executor };
+        let [local, peer] =
+            [80, 50_000 + token as u16].map(|port| Endpoint::Ip(SocketAddr::from(([127, 0, 0, 1], port))));
+        let (is_datagram, peer_sock, first) = (false, None, None);
+        let opened = Opened { executor, local, peer, role: Role::Accepted, is_datagram, peer_sock, first };
+        self.in_clear(side, token, EventKind::Opened(opened));
+        let request = format!("GET /unit{token} HTTP/1.1\r\nHost: a\r\n\r\n");
+        self.moved_in_clear(side, token, Direction::Ingress, executor, request);
+    }
+
+    /// It answers.
+    pub fn answer(&mut self, side: Side, token: u64) {
+        let End { executor, .. } = &self.ends[side as usize];
+        let executor = Executor { tid: 100 + token as u32, token: Some(token), ..*executor };
+        let response = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".to_owned();
+        self.moved_in_clear(side, token, Direction::Egress, executor, response);
+    }
+
+    fn moved_in_clear(
+        &mut self,
+        side: Side,
+        token: u64,
+        direction: Direction,
+        executor: Executor,
+        said: String,
+    ) {
+        let position = 1000 * token as u32;
+        let data = Data {
+            direction,
+            position,
+            reverse_position: position,
+            is_absolute: true,
+            length: said.len() as u32,
+            bytes: Bytes::from(said),
+            inserted: None,
+            executor,
+            peer: None,
+        };
+        self.in_clear(side, token, EventKind::Data(data));
+    }
+
+    fn in_clear(&mut self, side: Side, token: u64, kind: EventKind) {
+        let at_ns = self.tick();
+        let connection = ConnectionId { sock: 100 + token, inode: 1 };
+        self.ends[side as usize].engine.handle_event(Event { connection, at_ns, kind });
+    }
+
+    /// What a side sends from here on is sent for a unit of work, or for nobody.
+    pub fn claim(&mut self, side: Side, token: Option<u64>) {
+        let End { executor, wire, .. } = &self.ends[side as usize];
+        let executor = Executor { token, ..*executor };
+        let claim = Claim { executor, what: Claimed::From(wire[0]) };
+        self.event(side as usize, EventKind::Claimed(claim));
+    }
+
+    /// What a side does now wakes another task.
+    pub fn wake(&mut self, side: Side, token: u64) {
+        let at_ns = self.tick();
+        let End { engine, executor, .. } = &mut self.ends[side as usize];
+        engine.handle_wake(executor, token, at_ns);
     }
 
     /// The library of a side is found.

@@ -255,3 +255,75 @@ fn an_id_of_both_sources_loses_nothing() {
     ];
     check(spans, "1<0 2<1 2<1");
 }
+
+/// A server span of a request that came over a connection of its own, with its times and the port of who asked.
+fn over(made: Made, port: i64) -> Made {
+    let mut made = made.with(HTTP).with(("network.peer.address", "10.0.0.7")).with(("url.path", "/items"));
+    made = made.with(("network.protocol.version", "1.1"));
+    made.0.attributes.push(KeyValue::new("network.peer.port", crate::model::AnyValue::Int(port)));
+    made
+}
+
+#[test]
+fn an_sdk_that_was_told_no_parent_gets_the_agents() {
+    check(
+        vec![
+            agent("web", 1, 0, Client, (0, 90)).with(HTTP),
+            over(agent("shop", 2, 1, Server, (10, 80)).with((PARENT_EVIDENCE, "position")), 5000),
+            agent("shop", 3, 2, Client, (30, 40)).with(POSTGRESQL),
+            agent("shop", 4, 2, Client, (50, 60)).with(("db.system.name", "redis")),
+            over(sdk("shop", 5, 0, Server, (12, 79)), 5000),
+            sdk("shop", 6, 5, Client, (29, 41)).with(POSTGRESQL),
+        ],
+        "1<0 4<5 5<1 6<5",
+    );
+    let spans = [
+        agent("web", 1, 0, Client, (0, 90)).with(HTTP).0,
+        over(agent("shop", 2, 0, Server, (10, 80)).expecting(1), 5000).0,
+        over(sdk("shop", 5, 0, Server, (12, 79)), 5000).0,
+    ];
+    let settled = settled(&spans.iter().collect::<Vec<_>>()).unwrap();
+    let told = &settled.spans[1];
+    assert_eq!((told.parent_span_id, told.flags), (Some(SpanId([1; 8])), 0x301));
+    assert_eq!(find(&told.attributes, PARENT_EVIDENCE), Some(&"position".into()));
+}
+
+#[test]
+fn an_sdks_parent_is_never_changed_by_a_connection() {
+    check(
+        vec![
+            over(agent("shop", 2, 1, Server, (10, 80)), 5000),
+            over(sdk("shop", 5, 9, Server, (12, 79)), 5000),
+        ],
+        "2<1 5<9",
+    );
+}
+
+#[test]
+fn where_one_connection_leaves_a_choice_nothing_is_left_out() {
+    // Another one's port.
+    check(
+        vec![
+            over(agent("shop", 2, 1, Server, (10, 80)), 5000),
+            over(sdk("shop", 5, 0, Server, (12, 79)), 5001),
+        ],
+        "2<1 5<0",
+    );
+    // Two of the SDK within one of the agent, and the other way round.
+    check(
+        vec![
+            over(agent("shop", 2, 1, Server, (10, 80)), 5000),
+            over(sdk("shop", 5, 0, Server, (12, 30)), 5000),
+            over(sdk("shop", 6, 0, Server, (40, 60)), 5000),
+        ],
+        "2<1 5<0 6<0",
+    );
+    check(
+        vec![
+            over(agent("shop", 2, 1, Server, (10, 80)), 5000),
+            over(agent("shop", 3, 1, Server, (11, 81)), 5000),
+            over(sdk("shop", 5, 0, Server, (12, 79)), 5000),
+        ],
+        "2<1 3<1 5<0",
+    );
+}

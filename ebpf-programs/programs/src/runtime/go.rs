@@ -12,9 +12,9 @@ use crate::read;
 use crate::socket::find::find;
 use crate::socket::transfer::observed_process;
 
-/// Offset of `conn`, an interface, in `net/http.persistConn` (Go 1.17 to 1.26).
+/// Offset of `conn`, an interface, in `net/http.persistConn` (Go 1.17 to 1.27).
 const PERSIST_CONN_CONN: u64 = 80;
-/// Offset of `pfd.Sysfd` in `net.netFD` (Go 1.9 to 1.26).
+/// Offset of `pfd.Sysfd` in `net.netFD` (Go 1.9 to 1.27).
 const NET_FD_SYSFD: u64 = 16;
 
 /// Returns the goroutine, if the register holds the one whose stack is in use.

@@ -3,7 +3,7 @@
 
 use remora_abi::{
     CLAIM_POSITION, CLAIM_STREAM, ClaimEvent, DATA_TOKEN, GiftEvent, KIND_ASK, KIND_CLAIM, KIND_GIFT,
-    KIND_SHARE, Loss, MARK_ASK, MARK_CLAIM, MARK_GIVE, MARK_LEAVE, MARK_SHARE, MARK_STREAM,
+    KIND_SHARE, Loss, MARK_ASK, MARK_CLAIM, MARK_GIVE, MARK_HEAR, MARK_LEAVE, MARK_SHARE, MARK_STREAM,
     MARK_STREAM_DESCRIPTORS, MARK_TAKE, MARK_TLS, ProcessPolicy, SHARE_BASE,
 };
 
@@ -78,9 +78,18 @@ fn share(bytes: u32) {
     tell(KIND_SHARE, taken(), bytes, Task::UNKNOWN);
 }
 
+/// Whoever takes this unit of work does so for whom the message was sent that the running thread has received last.
+#[inline(always)]
+fn hear(token: u64) {
+    let heard = thread::known().map_or(0, |thread| thread.heard);
+    if heard != 0 {
+        tell(KIND_GIFT, token, 0, Task { flags: u64::from(DATA_TOKEN), id: 0, parent: heard });
+    }
+}
+
 /// Returns the unit of work that the running thread has taken; 0 for none.
 #[inline(always)]
-fn taken() -> u64 {
+pub(super) fn taken() -> u64 {
     thread::known().map_or(0, |thread| thread.token)
 }
 
@@ -90,7 +99,7 @@ pub(crate) fn marked(registers: &Registers) {
     let (token, mark) = (registers.first(), registers.second());
     let descriptor = mark.wrapping_sub(MARK_STREAM);
     let is_stream = descriptor < MARK_STREAM_DESCRIPTORS;
-    if !is_stream && !(MARK_TAKE..=MARK_SHARE).contains(&mark) {
+    if !is_stream && !(MARK_TAKE..=MARK_HEAR).contains(&mark) {
         return;
     }
     let Some(process) = observed_process() else { return };
@@ -106,6 +115,7 @@ pub(crate) fn marked(registers: &Registers) {
         MARK_LEAVE => take(0),
         MARK_TLS => tls::marked(registers.third()),
         MARK_ASK => tell(KIND_ASK, token, 0, Task::UNKNOWN),
+        MARK_HEAR => hear(token),
         MARK_SHARE => share((token as u32).wrapping_sub(SHARE_BASE)),
         _ => {
             let unit = if mark == MARK_CLAIM { token } else { 0 };

@@ -3,7 +3,7 @@
 use remora_abi::{DataEvent, FRAME_BYTES, Loss, MAX_SEGMENTS};
 
 use crate::emit::{self, GATHERED_BYTES};
-use crate::maps::lose;
+use crate::maps::{lose, segments};
 use crate::read;
 use crate::socket::call::{Call, Cursor, memory};
 use crate::socket::peer;
@@ -39,7 +39,11 @@ struct Segment {
 pub(crate) fn tell(call: &mut Call, mut event: DataEvent, moved: u64) {
     begin(call, moved);
     let mut is_complete = false;
-    for _ in 0..MAX_SEGMENTS {
+    for index in 0..MAX_SEGMENTS {
+        // The verifier knows the number, and looks no further.
+        if index >= segments() {
+            break;
+        }
         let mut cursor = load(call);
         if are_gathered(call, &cursor) && gather(call, &mut event, cursor.position) {
             continue;

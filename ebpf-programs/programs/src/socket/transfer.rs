@@ -3,8 +3,8 @@
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use remora_abi::{
     Count, DATA_COUNTED, DATA_EOF, DATAGRAM_FRAMING, DIRECTION_EGRESS, DIRECTION_INGRESS, DataEvent,
-    FAMILIES_COUNTED, FAMILY_DATAGRAM, KIND_DATA, MAX_CAPTURE, PROCESS_IGNORE, ProcessPolicy, SOCKET_IGNORE,
-    SocketState, TASKS_LIBUV, TASKS_NONE, YOUNG_BYTES, YOUNG_CAPTURE_FACTOR,
+    FAMILIES_COUNTED, FAMILY_DATAGRAM, KIND_DATA, PROCESS_IGNORE, ProcessPolicy, SOCKET_IGNORE, SocketState,
+    TASKS_LIBUV, TASKS_NONE,
 };
 
 use crate::arch::Registers;
@@ -20,8 +20,6 @@ use crate::tls;
 
 /// `EINPROGRESS`
 const IN_PROGRESS: i64 = -115;
-/// Bytes captured of a call where user space has said nothing.
-const DEFAULT_CAPTURE: u32 = 4096;
 
 /// The memory a call names.
 #[derive(Clone, Copy)]
@@ -123,18 +121,18 @@ pub(crate) fn enter(registers: &Registers, descriptor: u64, direction: u8, memor
 #[inline(always)]
 fn apply_policy(call: &mut Call) -> bool {
     call.skips = 0;
-    call.capture_bytes = SETTINGS.get(0).map_or(DEFAULT_CAPTURE, |settings| settings.capture_bytes);
+    call.capture_bytes = emit::usual_capture();
     let Some(policy) = SOCKET_POLICIES.get_ptr(&call.sock) else { return true };
     // SAFETY: the pointer is that of a map entry; a torn copy mixes two policies of one socket.
     let policy = unsafe { *policy };
     if policy.inode != call.inode {
         return true;
     }
-    call.capture_bytes = policy.capture_bytes;
+    let is_egress = call.direction == DIRECTION_EGRESS;
+    call.capture_bytes = if is_egress { policy.capture_bytes[0] } else { policy.capture_bytes[1] };
     if policy.skip_valid & (1 << call.direction) != 0 {
         call.skips = 1;
-        call.skip_until =
-            if call.direction == DIRECTION_EGRESS { policy.skip_until[0] } else { policy.skip_until[1] };
+        call.skip_until = if is_egress { policy.skip_until[0] } else { policy.skip_until[1] };
     }
     policy.mode != SOCKET_IGNORE
 }
@@ -182,16 +180,11 @@ fn counted_positions(found: &Found) -> (u32, u32) {
 #[inline(always)]
 pub(crate) fn exit(result: i64) {
     let Some(thread) = thread::known() else { return };
-    if thread.is_in_call != 0 {
-        thread.is_in_call = 0;
-        finish(thread, result);
+    if thread.is_in_call == 0 {
+        return;
     }
-}
-
-#[inline(always)]
-fn finish(thread: &mut Thread, result: i64) {
-    let turn = thread.turn;
-    let call = &mut thread.call;
+    thread.is_in_call = 0;
+    let (turn, call) = (thread.turn, &mut thread.call);
     if call.memory == memory::PIPE {
         return pipe::tell(call, turn, result);
     }
@@ -206,15 +199,23 @@ fn finish(thread: &mut Thread, result: i64) {
     }
     let is_ingress = call.direction == DIRECTION_INGRESS;
     let time_ns = if is_ingress { read::now_ns() } else { call.time_ns };
-    let Some(state) = open::ensure_announced(call.sock, call.inode, call.family, time_ns) else {
-        return;
-    };
+    if let Some(state) = open::ensure_announced(call.sock, call.inode, call.family, time_ns) {
+        tell(thread, state, result, time_ns);
+    }
+}
+
+/// Tells what the running thread's call has moved, which ends with `result`.
+///
+/// A program of its own: what announces the socket before needs much of the stack too.
+#[inline(never)]
+fn tell(thread: &mut Thread, state: *mut SocketState, result: i64, time_ns: u64) {
+    let (turn, call) = (thread.turn, &mut thread.call);
     if call.framing != 0 {
         relocate(call, state);
     }
-    widen_for_young(call, state);
+    widen(call, state);
     let mut event = describe(call, turn, time_ns);
-    if is_ingress {
+    if call.direction == DIRECTION_INGRESS {
         event.reverse_position = reverse_of_ingress(call, state);
     }
     if result == 0 && call.framing != 0 {
@@ -264,16 +265,14 @@ fn relocate(call: &mut Call, state: *const SocketState) {
     call.position = if call.direction == DIRECTION_EGRESS { written as u32 } else { read as u32 };
 }
 
-/// The first bytes of a connection come faster than user space can say how many of them it needs. Where user space is behind
-/// already, they would take the room of what all others say.
+/// Decides how much is copied of a call: the first bytes of a connection come faster than user space can say how many of
+/// them it needs.
 #[inline(always)]
-fn widen_for_young(call: &mut Call, state: *const SocketState) {
+fn widen(call: &mut Call, state: *const SocketState) {
     // SAFETY: the pointer is that of a map entry; the counters are independent.
     let [written, read] = unsafe { (*state).seen };
     let seen = if call.direction == DIRECTION_EGRESS { written } else { read };
-    if seen < YOUNG_BYTES && emit::is_roomy() {
-        call.capture_bytes = (call.capture_bytes * YOUNG_CAPTURE_FACTOR).min(MAX_CAPTURE);
-    }
+    call.capture_bytes = emit::wide(call.capture_bytes, seen);
 }
 
 /// Two threads that write to one socket at the same time may lose an addition; the target has no atomics.

@@ -297,7 +297,7 @@ fn tell(call: &TlsCall, object: &mut TlsObject, address: u64, length: u32, conti
     event.data.position = before as u32;
     event.data.turn = thread::known().map_or(0, |thread| thread.turn);
     event.data.length = length;
-    let budget = budget(object, before);
+    let budget = budget(object, call.direction, before);
     let wanted = if length > budget { budget } else { length };
     emit::data(&event, address, if address == 0 { 0 } else { wanted });
 }

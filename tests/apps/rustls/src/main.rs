@@ -3,17 +3,18 @@
 //! `rustls-service serve ADDRESS KEY CERTIFICATE` answers `/users/{id}`.
 //! `rustls-service ask URL AUTHORITY FIRST COUNT IN_FLIGHT http1|http2` asks for so many users.
 
+mod ask;
+
 use std::error::Error;
 use std::fs;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::Router;
 use axum::extract::Path;
 use axum::routing::get;
 use axum_server::tls_rustls::RustlsConfig;
 use reqwest::{Certificate, Client};
-use tokio::task::JoinSet;
+
+use ask::ask;
 
 type Failure = Box<dyn Error + Send + Sync>;
 
@@ -48,28 +49,4 @@ fn client(authority: &str, version: &str) -> Result<Client, Failure> {
     let authority = Certificate::from_pem(&fs::read(authority)?)?;
     let builder = Client::builder().add_root_certificate(authority);
     Ok(if version == "http1" { builder.http1_only().build()? } else { builder.build()? })
-}
-
-async fn ask(client: Client, url: &str, first: usize, count: usize, in_flight: usize) -> Result<(), Failure> {
-    let next = Arc::new(AtomicUsize::new(first));
-    let mut askers = JoinSet::new();
-    for _ in 0..in_flight {
-        let (client, url, next) = (client.clone(), url.to_owned(), Arc::clone(&next));
-        askers.spawn(async move {
-            loop {
-                let user = next.fetch_add(1, Ordering::Relaxed);
-                if user >= first + count {
-                    return Ok::<_, Failure>(());
-                }
-                let answer = client.get(format!("{url}/users/{user}")).send().await?.error_for_status()?;
-                if answer.text().await? != format!("user {user}\n") {
-                    return Err("that is another user".into());
-                }
-            }
-        });
-    }
-    while let Some(asker) = askers.join_next().await {
-        asker??;
-    }
-    Ok(())
 }

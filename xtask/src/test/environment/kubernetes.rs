@@ -1,13 +1,39 @@
-//! etcd and kube-apiserver as one program.
+//! etcd, CoreDNS and all of Kubernetes as one program, and what a node runs besides.
+
+use std::path::Path;
 
 use anyhow::Result;
 
-use super::{go_program, once, read, testenv};
+use super::{go, go_program, is_installed, manifests, once, packages, read, testenv};
 use crate::shell;
 use crate::workspace;
 
 /// What components report as their version; without it they take themselves for unreleased.
 const VERSION: &str = "v1.36.3";
+
+/// What a node runs that no Go module brings, and what the pods of the test are made from, with the Debian packages.
+const NODE: [(&str, &str); 7] = [
+    ("containerd", "containerd"),
+    ("runc", "runc"),
+    ("iptables", "iptables"),
+    ("ip", "iproute2"),
+    ("nginx", "nginx-light"),
+    ("python3", "python3"),
+    ("openssl", "openssl"),
+];
+/// Pods' networks, which are in no `PATH`.
+const NETWORK: (&str, &str) = ("/usr/lib/cni/bridge", "containernetworking-plugins");
+
+/// Installs what a cluster of one node needs.
+pub(crate) fn install_node() -> Result<()> {
+    let missing = NODE.iter().filter(|(program, _)| !is_installed(program)).map(|&(_, package)| package);
+    let network = (!Path::new(NETWORK.0).exists()).then_some(NETWORK.1);
+    packages(&missing.chain(network).collect::<Vec<_>>())?;
+    manifests::install()?;
+    let items = testenv().join("bin/items");
+    go(&workspace::root().join("tests/apps/go"), &["-o".as_ref(), items.as_ref()])?;
+    install()
+}
 
 /// Builds it, which takes minutes, unless it was built before.
 pub(crate) fn install() -> Result<()> {
@@ -26,6 +52,6 @@ pub(crate) fn install() -> Result<()> {
             "-gcflags=all=-dwarf=false",
         ]);
         build.arg(format!("-ldflags=-s -w {}", version.join(" "))).arg("-o").arg(folder.join("kubernetes"));
-        shell::run("build etcd and kube-apiserver", "it needs access to a Go module proxy", build.arg("."))
+        shell::run("build etcd and Kubernetes", "it needs access to a Go module proxy", build.arg("."))
     })
 }

@@ -53,8 +53,8 @@ impl Inspector {
         self.local
     }
 
-    /// Has an expression evaluated; succeeds where its value says that it has done what it should.
-    pub(super) fn evaluate(&mut self, expression: &str, until: Instant) -> Result<(), Error> {
+    /// Has an expression evaluated; returns its value where that says that it has done what it should.
+    pub(super) fn evaluate(&mut self, expression: &str, until: Instant) -> Result<Value, Error> {
         let id = self.queue(expression)?;
         self.socket.flush().map_err(not_in_time)?;
         while let Some(answer) = self.read(until)? {
@@ -68,8 +68,7 @@ impl Inspector {
     /// Has an expression evaluated after what follows is sent too; nobody waits for its value. Returns its number.
     pub(super) fn queue(&mut self, expression: &str) -> Result<u64, Error> {
         self.last_id += 1;
-        let parameters =
-            json!({ "expression": expression, "includeCommandLineAPI": true, "returnByValue": true });
+        let parameters = json!({ "expression": expression, "includeCommandLineAPI": true, "returnByValue": true, "awaitPromise": true });
         let call = json!({ "id": self.last_id, "method": "Runtime.evaluate", "params": parameters });
         self.socket.write(Message::text(call.to_string())).map_err(not_in_time)?;
         Ok(self.last_id)
@@ -113,11 +112,12 @@ fn not_in_time(error: tungstenite::Error) -> Error {
     }
 }
 
-/// Returns whether the part says that it is in, or gone.
-fn verdict(answer: &Value) -> Result<(), Error> {
-    let state = answer.pointer("/result/result/value/state").and_then(Value::as_str);
-    match state {
-        Some("attached" | "detached" | "absent") => Ok(()),
+/// Returns what the part says, if it is in, or gone.
+fn verdict(answer: &Value) -> Result<Value, Error> {
+    let value = answer.pointer("/result/result/value");
+    let state = value.and_then(|value| value.get("state")?.as_str());
+    match (state, value) {
+        (Some("attached" | "detached" | "absent"), Some(value)) => Ok(value.clone()),
         _ => Err(Error::Answer { answer: answer.to_string().chars().take(MAX_SHOWN).collect() }),
     }
 }

@@ -5,23 +5,33 @@
 // tells the kernel's programs by a system call that does nothing: which number a request gets when it is read, and
 // under which number a client's bytes are written. Where it is not sure it tells nothing. It must never throw into the
 // application, and what it replaces it puts back.
-(function part(require, action) {
+(function part(require, action, channelName) {
   "use strict";
 
   const KEY = Symbol.for("remora.part");
-  const VERSION = 5;
+  const VERSION = 7;
+  const IS_WITH_WORKERS = action === "attach with workers";
   const TAKE = 0x52e0;
   const GIVE = 0x52e1;
   const LEAVE = 0x52e2;
   const ASK = 0x52e5;
   const SHARE = 0x52e7;
+  const HEAR = 0x52e8;
   const STREAM = 0x53000000;
   const MAX_DESCRIPTOR = 0xffffff;
   // Above every process id, so that the system call finds nobody; and Node compares with its own.
   const FIRST_TOKEN = 1 << 23;
-  const TOKENS_OF_THREAD = 1 << 24;
-  const THREADS = 63;
+  const TOKENS_OF_THREAD = 1 << 20;
+  const THREADS = 2040;
   const NOBODY = undefined;
+  // Worker threads are reached for when nothing has changed for so long. One that begins takes some 50 ms.
+  const QUIET_MS = 1000;
+  const END_REMEMBERED_MS = 60_000;
+  const LOOK_AFTER_MS = 100;
+  const MANY_LOOKS = 100;
+  const LOOK_RARELY_AFTER_MS = 1000;
+  // The agent waits so long for them; they may be reached later.
+  const ANSWER_WITHIN_MS = 3000;
   // Writes that wait for more are nobody's.
   const MAX_SHARES = 256;
 
@@ -35,7 +45,9 @@
 
   function attach() {
     const present = process[KEY];
-    if (present !== undefined && present.version === VERSION) return { state: "attached", present: true };
+    const isSame = present !== undefined && present.version === VERSION && present.action === action &&
+      present.channelName === channelName;
+    if (isSame) return { state: "attached", present: true };
     if (present !== undefined) detach();
     const kill = process._kill;
     if (typeof kill !== "function") return { state: "refused", reason: "process._kill is missing" };
@@ -43,27 +55,31 @@
     const undo = () => {
       while (undone.length > 0) undone.pop()();
     };
+    let answer;
     try {
-      install(kill, undone);
+      answer = install(kill, undone);
     } catch (error) {
       undo();
-      return { state: "refused", reason: String(error) };
+      const refusal = { state: "refused", reason: String(error) };
+      if (channelName !== undefined) tellMain(refusal);
+      return refusal;
     }
-    Object.defineProperty(process, KEY, { value: { version: VERSION, undo }, configurable: true });
-    return { state: "attached", present: false };
+    Object.defineProperty(process, KEY, { value: { version: VERSION, action, channelName, undo }, configurable: true });
+    return answer;
   }
 
   function install(kill, undone) {
     const { AsyncLocalStorage } = require("async_hooks");
     const channels = require("diagnostics_channel");
-    const { threadId, Worker } = require("worker_threads");
+    const { BroadcastChannel, isMainThread, MessagePort, threadId, Worker } = require("worker_threads");
+    if (threadId >= THREADS) throw new Error("the process had too many threads");
     const http = require("http");
     const http2 = require("http2");
     const net = require("net");
 
     // ---- the kernel's side -----------------------------------------------------------------------------------------
 
-    const base = FIRST_TOKEN + (threadId % THREADS) * TOKENS_OF_THREAD;
+    const base = FIRST_TOKEN + threadId * TOKENS_OF_THREAD;
     let count = 0;
     const nextToken = () => base + (count = (count + 1) % TOKENS_OF_THREAD);
 
@@ -122,7 +138,9 @@
       const replacement = make(original);
       Object.defineProperty(replacement, "name", { value: original.name, configurable: true });
       Object.defineProperty(replacement, "length", { value: original.length, configurable: true });
-      const descriptor = own ?? { writable: true, configurable: true, enumerable: false };
+      const isPlain = own !== undefined && Object.hasOwn(own, "value");
+      const enumerable = own?.enumerable ?? false;
+      const descriptor = isPlain ? own : { writable: true, configurable: true, enumerable };
       Object.defineProperty(target, name, { ...descriptor, value: replacement });
       undone.push(() => {
         if (Object.getOwnPropertyDescriptor(target, name)?.value !== replacement) return;
@@ -308,8 +326,54 @@
       }
     }
 
+    // ---- messages between threads ----------------------------------------------------------------------------------
+
+    // A message is sent for whom the main thread works for.
+    if (IS_WITH_WORKERS) {
+      replace(MessagePort.prototype, "postMessage", (postMessage) => function (...parameters) {
+        if (!isAtWork) return Reflect.apply(postMessage, this, parameters);
+        return callUnder(present(), postMessage, this, parameters);
+      });
+    }
+
+    // All listeners of a port are told by this method. The main thread does not follow what it hears: an answer to one
+    // request often has the next one sent that waited for the worker.
+    replace(MessagePort.prototype, Symbol.for("nodejs.internal.kHybridDispatch"), (dispatch) => function (...parameters) {
+      if (!isAtWork) return Reflect.apply(dispatch, this, parameters);
+      if (isMainThread) return runFor(NOBODY, dispatch, this, parameters);
+      const token = nextToken();
+      kill(token, HEAR);
+      return runFor(token, dispatch, this, parameters);
+    });
+
+    // Whoever takes a message without waiting for it has done with the one before. `receiveMessageOnPort` looks for this
+    // property first, wherever it was taken from; so does `structuredClone` in its own way.
+    if (!isMainThread) {
+      let isCloning = false;
+      replace(globalThis, "structuredClone", (clone) => function (...parameters) {
+        const before = isCloning;
+        isCloning = true;
+        try {
+          return Reflect.apply(clone, this, parameters);
+        } finally {
+          isCloning = before;
+        }
+      });
+      const probe = new BroadcastChannel(channelName);
+      const handle = Object.getOwnPropertySymbols(probe).find((symbol) => symbol.description === "kHandle");
+      probe.close();
+      if (handle === undefined || handle in MessagePort.prototype) throw new Error("kHandle is missing");
+      const get = () => {
+        if (isAtWork && !isCloning) store.enterWith(NOBODY);
+      };
+      Object.defineProperty(MessagePort.prototype, handle, { get, configurable: true });
+      undone.push(() => delete MessagePort.prototype[handle]);
+    }
+
     // What a worker thread says is nobody's too: it may have been made for one request, and answer another.
+    let noteEnd = () => {};
     replace(Worker.prototype, "emit", (emit) => function (...parameters) {
+      if (parameters[0] === "exit") noteEnd();
       if (present() === NOBODY) return Reflect.apply(emit, this, parameters);
       return runFor(NOBODY, emit, this, parameters);
     });
@@ -461,7 +525,136 @@
       look(parameters[0], this.exports);
       return loaded;
     });
+
+    // ---- worker threads --------------------------------------------------------------------------------------------
+
+    if (!isMainThread) return followMain(undone);
+    if (!IS_WITH_WORKERS) return { state: "attached", present: false };
+    const { answer, leaveAlone } = reachWorkers(undone);
+    noteEnd = leaveAlone;
+    replace(Worker.prototype, "terminate", (terminate) => function (...parameters) {
+      noteEnd();
+      return Reflect.apply(terminate, this, parameters);
+    });
+    return answer;
   }
 
-  return action === "attach" ? attach() : detach();
+  // A channel on which the threads tell each other that the part is in, and has to go.
+  function openChannel(name, undone, listener) {
+    const { BroadcastChannel } = require("worker_threads");
+    const channel = new BroadcastChannel(name);
+    channel.onmessage = ({ data }) => listener(data);
+    channel.unref();
+    undone.push(() => channel.close());
+    return channel;
+  }
+
+  function followMain(undone) {
+    openChannel(channelName, undone, (message) => message === LEAVE && detach());
+    const answer = { state: "attached", present: false };
+    tellMain(answer);
+    return answer;
+  }
+
+  function tellMain(answer) {
+    const { BroadcastChannel } = require("worker_threads");
+    const channel = new BroadcastChannel(channelName);
+    channel.postMessage(answer);
+    channel.close();
+  }
+
+  // Brings the part into worker threads, by the inspector within the process. To reach for a thread that begins or ends
+  // just then may end the process: so it is done only when the same threads have been there for a while, none of them is
+  // doing anything, and no worker has ended lately, since the next may be about to.
+  function reachWorkers(undone) {
+    const name = `remora.part.${process.pid}.${Date.now()}.${Math.random()}`;
+    const answer = { state: "attached", present: false, isVisited: false, workers: 0, refused: 0 };
+    let settled;
+    let expected = 0;
+    let timer;
+    const channel = openChannel(name, undone, ({ state, reason }) => {
+      if (state === "attached") answer.workers += 1;
+      if (state === "refused") [answer.refused, answer.reason] = [answer.refused + 1, reason];
+      if (answer.workers + answer.refused >= expected) settled();
+    });
+    undone.push(() => {
+      channel.postMessage(LEAVE);
+      clearTimeout(timer);
+    });
+
+    let threads = "";
+    let quietFrom = Date.now();
+    let looks = 0;
+    function look() {
+      const present = threadsAsleep();
+      if (present.names !== threads) quietFrom = Math.max(quietFrom, Date.now());
+      threads = present.names;
+      looks += 1;
+      const isQuiet = Date.now() - quietFrom >= QUIET_MS && present.areAsleep;
+      if (!isQuiet) return later(looks < MANY_LOOKS ? LOOK_AFTER_MS : LOOK_RARELY_AFTER_MS);
+      try {
+        expected += visit();
+        answer.isVisited = true;
+      } catch (error) {
+        answer.reason = String(error);
+      }
+      if (expected === 0) settled();
+    }
+    function later(milliseconds) {
+      clearTimeout(timer);
+      timer = setTimeout(look, milliseconds);
+      timer.unref();
+    }
+    function visit() {
+      const { Session } = require("inspector");
+      const session = new Session();
+      const workers = [];
+      session.connect();
+      try {
+        session.on("NodeWorker.attachedToWorker", ({ params }) => workers.push(params.sessionId));
+        session.post("NodeWorker.enable", { waitForDebuggerOnStart: false });
+        const expression = `(${part})(require, "attach", ${JSON.stringify(name)})`;
+        const params = { expression, includeCommandLineAPI: true, returnByValue: true };
+        const message = JSON.stringify({ id: 1, method: "Runtime.evaluate", params });
+        for (const sessionId of workers) session.post("NodeWorker.sendMessageToWorker", { sessionId, message });
+        session.post("NodeWorker.disable");
+      } finally {
+        session.disconnect();
+      }
+      return workers.length;
+    }
+
+    const begun = () => {
+      looks = 0;
+      later(LOOK_AFTER_MS);
+    };
+    const leaveAlone = () => (quietFrom = Date.now() + END_REMEMBERED_MS);
+    process.on("worker", begun);
+    undone.push(() => process.removeListener("worker", begun));
+    const told = new Promise((resolve) => {
+      settled = () => resolve(answer);
+      setTimeout(settled, ANSWER_WITHIN_MS).unref();
+      look();
+    });
+    return { answer: told, leaveAlone };
+  }
+
+  // The threads of this process, and whether all but this one wait for something.
+  function threadsAsleep() {
+    const { readdirSync, readFileSync, readlinkSync } = require("fs");
+    try {
+      const own = readlinkSync("/proc/self");
+      const names = readdirSync("/proc/self/task");
+      const isAsleep = (name) => {
+        if (name === own) return true;
+        const stat = readFileSync(`/proc/self/task/${name}/stat`, "latin1");
+        return stat.slice(stat.lastIndexOf(")")).startsWith(") S");
+      };
+      return { names: names.join(), areAsleep: names.every(isAsleep) };
+    } catch {
+      return { names: "", areAsleep: false };
+    }
+  }
+
+  return action === "detach" ? detach() : attach();
 })

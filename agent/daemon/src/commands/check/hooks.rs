@@ -66,11 +66,26 @@ fn trial() -> Finding {
         exec_resets_verdict: false,
         tells_mappings: false,
     };
-    let tried = Capture::load(settings).and_then(|mut capture| capture.attach());
+    let tried = Capture::load(settings).and_then(|mut capture| capture.attach().map(|()| capture));
     match tried {
-        Ok(()) => Finding::ok("programs", "loaded and attached", meaning),
+        Ok(capture) => loaded(capture.fewer_segments(), capture.refused(), meaning),
         Err(error) => Finding::missing("programs", with_causes(&error), meaning, "see the findings above"),
     }
+}
+
+fn loaded(fewer_segments: Option<u32>, refused: &[&'static str], meaning: &'static str) -> Finding {
+    let remedy = "a newer kernel, whose verifier can follow more";
+    if !refused.is_empty() {
+        let found = format!("loaded and attached, but refused: {}", refused.join(", "));
+        return Finding::limited("programs", found, meaning, remedy);
+    }
+    if let Some(segments) = fewer_segments {
+        let found = format!(
+            "loaded and attached; of a call that names its bytes in pieces (writev) the first {segments} are read"
+        );
+        return Finding::limited("programs", found, meaning, remedy);
+    }
+    Finding::ok("programs", "loaded and attached", meaning)
 }
 
 /// io_uring moves bytes without system calls.

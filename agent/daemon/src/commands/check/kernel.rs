@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::Finding;
-use crate::discover::cgroup2_mount;
+use crate::discover::host_cgroup2_mount;
 
 /// Oldest kernel that has the ring buffer and everything else that is used.
 const OLDEST: (u32, u32) = (5, 10);
@@ -15,7 +15,7 @@ pub(super) fn findings() -> Vec<Finding> {
         types(),
         lockdown(),
         compiler(),
-        cgroup2(&mountinfo),
+        cgroup2(),
         unused(&mountinfo, "tracefs", "tracefs", "not needed: the programs are attached to raw tracepoints"),
         unused(&mountinfo, "bpffs", "bpf", "not needed: this version keeps nothing across restarts"),
     ]
@@ -62,9 +62,9 @@ fn unused(mountinfo: &str, name: &str, kind: &str, meaning: &'static str) -> Fin
     Finding::ok(name, format!("{path}; {meaning}"), meaning)
 }
 
-fn cgroup2(mountinfo: &str) -> Finding {
+fn cgroup2() -> Finding {
     let meaning = "containers of processes that end within moments are known by their cgroup v2 id only";
-    match cgroup2_mount(mountinfo) {
+    match host_cgroup2_mount() {
         Some(path) => Finding::ok("cgroup v2", path.display().to_string(), meaning),
         None => Finding::limited(
             "cgroup v2",

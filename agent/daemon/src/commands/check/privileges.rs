@@ -5,6 +5,8 @@ use std::fs;
 use rustix::process::{Resource, getrlimit};
 
 use super::Finding;
+use crate::capture::locked_memory;
+use crate::kubernetes::is_inside_cluster;
 
 const CAP_SYS_ADMIN: u32 = 21;
 const CAP_PERFMON: u32 = 38;
@@ -59,9 +61,9 @@ pub fn capabilities() -> impl Iterator<Item = &'static str> {
 
 pub(super) fn findings() -> Vec<Finding> {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let held = effective(&status);
-    let mut findings: Vec<_> = CAPABILITIES.iter().map(|wanted| capability(held, wanted)).collect();
-    findings.extend(memory());
+    let (held, is_pod) = (effective(&status), is_inside_cluster());
+    let mut findings: Vec<_> = CAPABILITIES.iter().map(|wanted| capability(held, wanted, is_pod)).collect();
+    findings.push(memory());
     findings
 }
 
@@ -71,7 +73,7 @@ fn effective(status: &str) -> u64 {
     line.and_then(|digits| u64::from_str_radix(digits.trim(), 16).ok()).unwrap_or_default()
 }
 
-fn capability(held: u64, wanted: &Capability) -> Finding {
+fn capability(held: u64, wanted: &Capability, is_pod: bool) -> Finding {
     let &Capability { name, bit, is_needed, meaning } = wanted;
     let has = |bit: u32| held & (1 << bit) != 0;
     // CAP_SYS_ADMIN stands in for those that were split off it.
@@ -79,7 +81,12 @@ fn capability(held: u64, wanted: &Capability) -> Finding {
     if has(bit) || by_admin {
         return Finding::ok(name, if has(bit) { "held" } else { "held through CAP_SYS_ADMIN" }, meaning);
     }
-    let remedy = format!("run as root, or: setcap {}+ep remora", name.to_lowercase());
+    let remedy = if is_pod {
+        let name = name.trim_start_matches("CAP_");
+        format!("add {name} to securityContext.capabilities.add of the container, which must run as user 0")
+    } else {
+        format!("run as root, or: setcap {}+ep remora", name.to_lowercase())
+    };
     if is_needed {
         Finding::missing(name, "not held", meaning, remedy)
     } else {
@@ -87,23 +94,19 @@ fn capability(held: u64, wanted: &Capability) -> Finding {
     }
 }
 
-fn memory() -> Option<Finding> {
-    let release = rustix::system::uname().release().to_string_lossy().into_owned();
-    let is_old = ["5.8.", "5.9.", "5.10."].iter().any(|prefix| release.starts_with(prefix));
+fn memory() -> Finding {
     let meaning = "kernels before 5.11 count maps against the limit of locked memory";
-    let limit = getrlimit(Resource::Memlock);
-    match limit.maximum {
-        _ if !is_old => Some(Finding::ok("locked memory", "not limited on this kernel", meaning)),
-        Some(maximum) if maximum < MAP_BYTES => {
-            let found = format!("{} KiB at most", maximum / 1024);
-            Some(Finding::missing(
-                "locked memory",
-                found,
-                meaning,
-                "ulimit -l unlimited, or LimitMEMLOCK=infinity",
-            ))
+    if !locked_memory::is_counted() {
+        return Finding::ok("locked memory", "not limited on this kernel", meaning);
+    }
+    locked_memory::lift();
+    match getrlimit(Resource::Memlock).current {
+        Some(most) if most < MAP_BYTES => {
+            let found = format!("{} KiB at most", most / 1024);
+            let remedy = "ulimit -l unlimited, LimitMEMLOCK=infinity, or CAP_SYS_RESOURCE";
+            Finding::missing("locked memory", found, meaning, remedy)
         }
-        _ => Some(Finding::ok("locked memory", "enough", meaning)),
+        _ => Finding::ok("locked memory", "enough", meaning),
     }
 }
 
@@ -113,7 +116,17 @@ mod tests {
     use crate::commands::check::State;
 
     fn state(held: u64, name: &str) -> State {
-        capability(held, CAPABILITIES.iter().find(|capability| capability.name == name).unwrap()).state
+        capability(held, of(name), false).state
+    }
+
+    fn of(name: &str) -> &'static Capability {
+        CAPABILITIES.iter().find(|capability| capability.name == name).unwrap()
+    }
+
+    #[test]
+    fn a_pod_is_told_what_its_manifest_lacks() {
+        let finding = capability(0, of("CAP_BPF"), true);
+        assert!(finding.remedy.starts_with("add BPF to securityContext.capabilities.add"), "{finding:?}");
     }
 
     #[test]

@@ -130,9 +130,13 @@ impl View<'_> {
                     "its runtime, environment and sockets: /proc/{pid} is not readable for this user (run as root)"
                 )
             }
-            Runtime::Go { version, offsets: None } => {
-                format!("goroutines: where {version} keeps their ids is not in this version's table")
-            }
+            Runtime::Go { version, offsets: None } => format!(
+                "goroutines: where {version} keeps their ids is not in this version's table, nor do the program's types tell"
+            ),
+            Runtime::Go { version, offsets: Some(offsets) } if offsets.is_from_types => format!(
+                "what {version} may do otherwise: it is not in this version's table; by the program's types it is known where \
+                 goroutines keep their ids"
+            ),
             Runtime::Go { offsets: Some(offsets), version } if offsets.parent_goid == 0 => {
                 format!("which goroutine started another: {version} does not keep it (Go 1.21 does)")
             }
@@ -223,6 +227,7 @@ fn spans(spans: &BTreeMap<String, u64>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::discover::GoOffsets;
     use crate::health::Part;
 
     fn tls(library: &str, is_seen: bool) -> Tls {
@@ -272,6 +277,9 @@ mod tests {
     fn an_unknown_go_version_is_told() {
         let runtime = Runtime::Go { version: "go1.99".to_owned(), offsets: None };
         assert!(not_seen(runtime, None).contains("go1.99"));
+        let offsets = Some(GoOffsets { goid: 152, parent_goid: 280, is_from_types: true });
+        let told = not_seen(Runtime::Go { version: "go1.99".to_owned(), offsets }, None);
+        assert!(told.contains("go1.99 may do otherwise"), "{told}");
     }
 
     #[test]

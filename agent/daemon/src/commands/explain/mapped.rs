@@ -158,11 +158,14 @@ fn managed(process: &Process, found: &[Tls]) -> Option<Tls> {
             "the runtime",
             "it encrypts within the Java virtual machine, in no native function",
         ),
-        Runtime::Go { version, .. } if !found.iter().any(|tls| tls.library == "crypto/tls") => (
+        Runtime::Go { version, offsets } if !found.iter().any(|tls| tls.library == "crypto/tls") => (
             "crypto/tls, if the program has it",
             Some(version.clone()),
             "the runtime",
-            "its functions are not in the program's table",
+            match offsets {
+                Some(_) => "its functions are not in the program's table",
+                None => "it is not known where this version keeps the ids of goroutines",
+            },
         ),
         _ if is_erlang => (
             "ssl of Erlang/OTP",

@@ -1,19 +1,23 @@
 //! Where `runtime.g` keeps `goid` and `parentGoid`, by version, on 64-bit machines.
 //!
 //! The table was read from the DWARF of programs that each toolchain built (`GOTOOLCHAIN=go1.N.P go build`), first
-//! and last patch of each minor version alike; `tests/go_programs.rs` reads it again for the toolchains that are
-//! installed. A version that is not here has no offsets: a wrong id would make wrong parents.
+//! and last patch of each minor version alike; `tests/discovery/go.rs` reads it again for the toolchains that are
+//! installed. Of a version that is not here, nothing is guessed: a wrong id would make wrong parents.
 
 use crate::discover::GoOffsets;
 
 /// First and last minor version, and the offsets. `parentGoid` exists since 1.21.
 const TABLE: &[(u32, u32, GoOffsets)] = &[
-    (18, 20, GoOffsets { goid: 152, parent_goid: 0 }),
-    (21, 22, GoOffsets { goid: 152, parent_goid: 272 }),
-    (23, 24, GoOffsets { goid: 160, parent_goid: 280 }),
-    (25, 25, GoOffsets { goid: 152, parent_goid: 272 }),
-    (26, 26, GoOffsets { goid: 152, parent_goid: 280 }),
+    (18, 20, at(152, 0)),
+    (21, 22, at(152, 272)),
+    (23, 24, at(160, 280)),
+    (25, 25, at(152, 272)),
+    (26, 27, at(152, 280)),
 ];
+
+const fn at(goid: u16, parent_goid: u16) -> GoOffsets {
+    GoOffsets { goid, parent_goid, is_from_types: false }
+}
 
 /// Returns the offsets for a `runtime.Version()`.
 pub(super) fn of(version: &str) -> Option<GoOffsets> {
@@ -56,7 +60,7 @@ mod tests {
     fn unknown_versions_have_no_offsets() {
         assert_eq!(of("go1.17.13"), None);
         assert_eq!(of("go1.99"), None);
-        assert_eq!(of("go1.20.14"), Some(GoOffsets { goid: 152, parent_goid: 0 }));
-        assert_eq!(of("go1.24.0"), Some(GoOffsets { goid: 160, parent_goid: 280 }));
+        assert_eq!(of("go1.20.14"), Some(at(152, 0)));
+        assert_eq!(of("go1.24.0"), Some(at(160, 280)));
     }
 }

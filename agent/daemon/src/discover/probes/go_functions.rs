@@ -1,27 +1,16 @@
-//! The function table that every Go program carries (`runtime.pcHeader`, section `.gopclntab`), also when stripped.
+//! Functions of Go programs, which their own table names.
 
 use std::fs::File;
 
-use object::{Architecture, Object as _, ObjectSection as _, ObjectSegment as _, ReadRef};
+use object::{Architecture, Object as _, ReadRef};
 
-use super::elf::symbol_in;
+use super::elf::offset_of;
 use super::emulated::Convention;
+use super::pclntab::{self, Extent};
 use super::returns::Text;
 use super::{Places, Purpose};
 use crate::discover::bounded::Bounded;
-
-/// `runtime.pcHeader.magic` from Go 1.20, and from 1.18.
-const MAGIC_1_20: u32 = 0xffff_fff1;
-const MAGIC_1_18: u32 = 0xffff_fff0;
-/// Sections of an executable that are looked at.
-const MAX_SECTIONS: usize = 1024;
-/// Words of the header behind its first eight bytes.
-mod word {
-    pub(super) const FUNCTIONS: usize = 0;
-    pub(super) const TEXT_START: usize = 2;
-    pub(super) const NAMES: usize = 3;
-    pub(super) const FUNCTION_TABLE: usize = 7;
-}
+use crate::discover::go::types::{Kind, Place, Types};
 
 /// A function that tells something.
 struct Function {
@@ -30,20 +19,50 @@ struct Function {
     entered: Option<Purpose>,
     /// and where it returns.
     returned: Option<Purpose>,
+    /// What is read there. Go 1.18 to 1.27 have it so; of other versions, their types must say so.
+    reads: &'static [Place],
 }
 
 impl Function {
     const fn entered(name: &'static str, purpose: Purpose) -> Self {
-        Self { name, entered: Some(purpose), returned: None }
+        Self { name, entered: Some(purpose), returned: None, reads: &[] }
+    }
+
+    const fn reading(self, reads: &'static [Place]) -> Self {
+        Self { reads, ..self }
     }
 }
 
+/// How the socket of a client's connection is found.
+const DESCRIPTOR: &[Place] = &[
+    place(("net/http", "http.persistConn"), "conn", Kind::Interface, 80),
+    place(("net", "net.netFD"), "pfd", Kind::Struct, 0),
+    place(("internal/poll", "poll.FD"), "Sysfd", Kind::Int, 16),
+];
+/// How the number of a served stream is found.
+const STREAM: &[Place] = &[
+    place((HTTP2, "http2.responseWriter"), "rws", Kind::Pointer, 0),
+    place((HTTP2, "http2.responseWriterState"), "stream", Kind::Pointer, 0),
+    place((HTTP2, "http2.stream"), "id", Kind::Uint32, 8),
+];
+const HTTP2: &str = "net/http/internal/http2";
+
+const fn place(
+    structure: (&'static str, &'static str),
+    field: &'static str,
+    kind: Kind,
+    offset: u64,
+) -> Place {
+    Place { structure, field: (field, kind), offset }
+}
+
 const FUNCTIONS: &[Function] = &[
-    Function::entered("net/http.(*persistConn).roundTrip", Purpose::GoRoundTrip),
+    Function::entered("net/http.(*persistConn).roundTrip", Purpose::GoRoundTrip).reading(DESCRIPTOR),
     Function {
         name: "google.golang.org/grpc/internal/transport.(*http2Client).createHeaderFields",
         entered: None,
         returned: Some(Purpose::GrpcHeaderMade),
+        reads: &[],
     },
     Function::entered(
         "google.golang.org/grpc/internal/transport.(*loopyWriter).writeHeader",
@@ -51,143 +70,186 @@ const FUNCTIONS: &[Function] = &[
     ),
     Function::entered("google.golang.org/grpc.(*Server).handleStream", Purpose::GrpcStreamServed),
     Function::entered("net/http.(*http2serverConn).runHandler", Purpose::GoHttp2Served),
-    Function::entered("net/http/internal/http2.(*serverConn).runHandler", Purpose::GoHttp2Served),
+    Function::entered("net/http/internal/http2.(*serverConn).runHandler", Purpose::GoHttp2Served)
+        .reading(STREAM),
     Function::entered("golang.org/x/net/http2.(*serverConn).runHandler", Purpose::GoHttp2Served),
     Function {
         name: "crypto/tls.(*Conn).Write",
         entered: Some(Purpose::TlsGoWrite),
         returned: Some(Purpose::TlsGoReturned),
+        reads: &[],
     },
     Function {
         name: "crypto/tls.(*Conn).Read",
         entered: Some(Purpose::TlsGoRead),
         returned: Some(Purpose::TlsGoReturned),
+        reads: &[],
     },
     Function {
         name: "crypto/tls.(*Conn).clientHandshake",
         entered: Some(Purpose::TlsGoHandshake),
         returned: Some(Purpose::TlsGoHandshaken),
+        reads: &[],
     },
     Function {
         name: "crypto/tls.(*Conn).serverHandshake",
         entered: Some(Purpose::TlsGoHandshake),
         returned: Some(Purpose::TlsGoHandshaken),
+        reads: &[],
     },
 ];
 
-/// Returns what there is in a Go program.
-pub(super) fn in_file(file: &File) -> Places {
+/// Returns what there is in a Go program, of which only its types may tell how its structures are laid out.
+pub(super) fn in_file(file: &File, is_told_by_types: bool) -> Places {
     let bounded = Bounded::new(file);
     let elf = object::File::parse(&bounded).ok().filter(|elf| elf.architecture() == Architecture::X86_64);
     let Some(elf) = elf else { return Places::new() };
-    FUNCTIONS.iter().filter_map(|function| places(&elf, function)).flatten().collect()
+    let types = is_told_by_types.then(|| Types::of(&elf));
+    let is_as_known = |function: &&Function| {
+        let types = types.as_ref().filter(|_| !function.reads.is_empty());
+        types.is_none_or(|types| types.as_ref().is_some_and(|types| types.has(function.reads)))
+    };
+    let names: Vec<&str> = FUNCTIONS.iter().map(|function| function.name).collect();
+    let found = pclntab::extents(&elf, &names).unwrap_or_default();
+    let found = FUNCTIONS.iter().zip(found).filter_map(|(function, extent)| Some((function, extent?)));
+    let found = found.filter(|(function, _)| is_as_known(function));
+    found.filter_map(|(function, extent)| places(&elf, function, extent)).flatten().collect()
 }
 
 /// Returns the places of one function: none of them, if not all can be told.
-fn places<'a, R: ReadRef<'a>>(elf: &object::File<'a, R>, function: &Function) -> Option<Places> {
-    let extent = extent(elf, function.name)?;
-    // The symbol is believed rather than the table, where a linker of C has moved the text.
-    let address = symbol_in(elf, function.name).unwrap_or(extent.address);
-    let text = Text::of_function(text_of(elf, address, extent.length)?, address)?;
+fn places<'a, R: ReadRef<'a>>(
+    elf: &object::File<'a, R>,
+    function: &Function,
+    extent: Extent,
+) -> Option<Places> {
+    let Extent { address, length } = extent;
+    let text = Text::of_function(text_of(elf, address, length)?, address)?;
     let returns = if function.returned.is_some() { text.returns(address)? } else { Vec::new() };
     text.spots(address, returns, Convention::Go).places(elf, function.entered, function.returned)
 }
 
+/// Reads one function. The segment that it lies in may be larger than what may be read.
 fn text_of<'a, R: ReadRef<'a>>(elf: &object::File<'a, R>, address: u64, length: u64) -> Option<&'a [u8]> {
-    elf.segments().find_map(|segment| segment.data_range(address, length).ok().flatten())
-}
-
-fn extent<'a, R: ReadRef<'a>>(elf: &object::File<'a, R>, name: &str) -> Option<Extent> {
-    let is_table = |name: &str| name.ends_with(".gopclntab");
-    let mut sections = elf.sections().take(MAX_SECTIONS);
-    let section = sections.find(|section| section.name().is_ok_and(is_table))?;
-    let text = elf.section_by_name(".text")?.address();
-    find(section.data().ok()?, text, name)
-}
-
-/// Where a function lies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Extent {
-    address: u64,
-    /// Bytes to the next function.
-    length: u64,
-}
-
-/// Returns where a function lies. `text` stands in for the address that the table leaves to the linker.
-fn find(table: &[u8], text: u64, name: &str) -> Option<Extent> {
-    let magic = u32_at(table, 0)?;
-    let pointer_size = *table.get(7)?;
-    if !(magic == MAGIC_1_18 || magic == MAGIC_1_20) || pointer_size != 8 {
-        return None;
-    }
-    let word = |index: usize| usize::try_from(u64_at(table, 8 + 8 * index)?).ok();
-    let start = Some(u64_at(table, 8 + 8 * word::TEXT_START)?).filter(|&start| start != 0).unwrap_or(text);
-    let names = table.get(word(word::NAMES)?..)?;
-    let functions = table.get(word(word::FUNCTION_TABLE)?..)?;
-    let count = word(word::FUNCTIONS)?.min(functions.len() / 8);
-    (0..count).find_map(|index| {
-        let entry = u32_at(functions, 8 * index)?;
-        let function = usize::try_from(u32_at(functions, 8 * index + 4)?).ok()?;
-        let name_at = usize::try_from(u32_at(functions, function.checked_add(4)?)?).ok()?;
-        let rest = names.get(name_at..)?.strip_prefix(name.as_bytes())?;
-        if rest.first() != Some(&0) {
-            return None;
-        }
-        // Behind the last function, the table has the end of the text.
-        let next = u32_at(functions, 8 * (index + 1))?;
-        let length = u64::from(next.checked_sub(entry)?);
-        Some(Extent { address: start.checked_add(u64::from(entry))?, length })
-    })
-}
-
-fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
-    Some(u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
-}
-
-fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
-    Some(u64::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
+    let object::File::Elf64(file) = elf else { return None };
+    file.data().read_bytes_at(offset_of(elf, address)?, length).ok()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::path::{Path, PathBuf};
+    use std::process::{Command, Stdio};
+
     use super::*;
+    use crate::discover::probes::elf::{function_offsets, symbol_address};
 
-    /// A table of two functions, laid out as by Go 1.20.
-    fn table(text_start: u64) -> Vec<u8> {
-        let names = b"main.main\0main.f\0";
-        let functions_at = 72 + names.len();
-        let mut table = MAGIC_1_20.to_le_bytes().to_vec();
-        table.extend([0, 0, 1, 8]);
-        for word in [2, 0, text_start, 72, 0, 0, 0, functions_at as u64] {
-            table.extend(word.to_le_bytes());
+    const PROGRAM: &str = r#"package main
+
+import "net/http"
+
+func main() {
+	http.Get("https://127.0.0.1:1/")
+	http.ListenAndServeTLS("127.0.0.1:0", "", "", nil)
+}
+"#;
+
+    fn has(program: &str) -> bool {
+        Command::new(program).arg("version").stderr(Stdio::null()).output().is_ok()
+    }
+
+    fn build(go: &Path, folder: &Path, name: &str, flags: &[&str]) -> PathBuf {
+        fs::write(folder.join("main.go"), PROGRAM).unwrap();
+        fs::write(folder.join("go.mod"), "module example.test/program\n\ngo 1.22\n").unwrap();
+        let mut go = Command::new(go);
+        go.args(["build", "-o", name]).args(flags).arg(".").current_dir(folder);
+        go.envs([("CGO_ENABLED", "1"), ("GOFLAGS", "-mod=mod")]);
+        let built = go.stdin(Stdio::null()).output().unwrap();
+        assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+        folder.join(name)
+    }
+
+    /// Without symbols, nothing but the program's own tables says where a linker of C has put the text.
+    #[test]
+    fn places_lie_in_their_functions_however_a_program_is_linked() {
+        if !has("go") || !has("cc") {
+            eprintln!("skipped: there is no Go, or no compiler of C");
+            return;
         }
-        table.extend(names);
-        // Entries, the end of the text, then the two `_func`s.
-        for number in [0x10_u32, 20, 0x20, 28, 0x38, 0x10, 0, 0x20, 10] {
-            table.extend(number.to_le_bytes());
+        let (go, folder) = (Path::new("go"), tempfile::tempdir().unwrap());
+        for linked in [&[][..], &["-linkmode=external"]] {
+            for mode in ["-buildmode=exe", "-buildmode=pie"] {
+                let flags = |stripped: &str| format!("-ldflags={} {stripped}", linked.concat());
+                let named = build(go, folder.path(), "named", &[mode, &flags("")]);
+                let stripped = build(go, folder.path(), "stripped", &[mode, &flags("-s -w")]);
+                let open = |path: &Path| File::open(path).unwrap();
+                let places = in_file(&open(&stripped), false);
+                assert_eq!(symbol_address(&open(&stripped), "runtime.text"), None);
+                assert_eq!(places, in_file(&open(&named), false), "{linked:?} {mode}");
+                for (name, purpose) in [
+                    ("net/http.(*persistConn).roundTrip", Purpose::GoRoundTrip),
+                    ("crypto/tls.(*Conn).Write", Purpose::TlsGoWrite),
+                    ("crypto/tls.(*Conn).Read", Purpose::TlsGoRead),
+                ] {
+                    let begins = function_offsets(&open(&named), &[name])[0].unwrap();
+                    let found = places.iter().find(|(found, _)| *found == purpose);
+                    let distance = found.map(|(_, place)| place.wrapping_sub(begins));
+                    assert!(distance.is_some_and(|distance| distance < 64), "{name}: {distance:?}");
+                }
+            }
         }
-        table
     }
 
     #[test]
-    fn functions_are_found_by_their_whole_names() {
-        let extent = |address, length| Some(Extent { address, length });
-        assert_eq!(find(&table(0x1000), 0, "main.f"), extent(0x1020, 0x18));
-        assert_eq!(find(&table(0x1000), 0, "main.main"), extent(0x1010, 0x10));
-        assert_eq!(find(&table(0), 0x4000, "main.main"), extent(0x4010, 0x10));
-        assert_eq!(find(&table(0x1000), 0, "main"), None);
+    fn a_large_text_is_not_read_as_a_whole() {
+        if !has("go") {
+            eprintln!("skipped: there is no Go");
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let program = build(Path::new("go"), folder.path(), "program", &["-ldflags=-s -w"]);
+        let places = in_file(&File::open(&program).unwrap(), false);
+        assert!(places.iter().any(|(purpose, _)| *purpose == Purpose::TlsGoHandshaken));
+        // `p_filesz` of the segment that is executed. Holes cost nothing.
+        let mut bytes = fs::read(&program).unwrap();
+        let (headers, _) = bytes[64..].as_chunks_mut::<56>();
+        let text = headers.iter_mut().find(|header| header[..5] == [1, 0, 0, 0, 5]).unwrap();
+        text[32..40].copy_from_slice(&(200_u64 << 20).to_le_bytes());
+        fs::write(&program, bytes).unwrap();
+        File::options().write(true).open(&program).unwrap().set_len(1 << 30).unwrap();
+        assert_eq!(in_file(&File::open(&program).unwrap(), false), places);
+    }
+
+    /// Returns what Go has downloaded of a minor version before.
+    fn toolchain(minor: &str) -> Option<PathBuf> {
+        let cache = Command::new("go").args(["env", "GOMODCACHE"]).output().ok()?.stdout;
+        let folder = Path::new(str::from_utf8(&cache).ok()?.trim()).join("golang.org");
+        let mut entries = fs::read_dir(folder).ok()?.flatten().map(|entry| entry.path());
+        let found = entries.find(|path| path.to_string_lossy().contains(&format!("-{minor}.")))?;
+        Some(found.join("bin/go")).filter(|go| go.is_file())
     }
 
     #[test]
-    fn no_cut_or_changed_table_is_trusted() {
-        let whole = table(0x1000);
-        for length in 0..whole.len() {
-            assert_eq!(find(&whole[..length], 0, "main.f"), None, "{length}");
-        }
-        for at in 0..whole.len() {
-            let mut changed = whole.clone();
-            changed[at] = 0xff;
-            let _no_panic = find(&changed, u64::MAX, "main.f");
+    fn what_is_read_in_a_function_is_told_by_the_types_of_the_program() {
+        let Some(go) = toolchain("go1.27") else {
+            eprintln!("skipped: Go 1.27 was not downloaded");
+            return;
+        };
+        let folder = tempfile::tempdir().unwrap();
+        for mode in ["-buildmode=exe", "-buildmode=pie"] {
+            let program = build(&go, folder.path(), "program", &[mode, "-ldflags=-s -w"]);
+            let by = |is_told_by_types| in_file(&File::open(&program).unwrap(), is_told_by_types);
+            assert_eq!(by(true), by(false), "{mode}");
+            let purposes =
+                |places: Places| -> Vec<Purpose> { places.iter().map(|(purpose, _)| *purpose).collect() };
+            let read = [Purpose::GoRoundTrip, Purpose::GoHttp2Served];
+            assert!(read.iter().all(|purpose| purposes(by(true)).contains(purpose)), "{mode}");
+            // `Sysfd` of `internal/poll.FD`, with its length before it.
+            let mut bytes = fs::read(&program).unwrap();
+            let name = memchr::memmem::find(&bytes, b"\x01\x05Sysfd").unwrap();
+            bytes[name + 2] = b'X';
+            fs::write(&program, bytes).unwrap();
+            assert!(!purposes(by(true)).contains(&Purpose::GoRoundTrip), "{mode}");
+            assert!(purposes(by(true)).contains(&Purpose::GoHttp2Served), "{mode}");
         }
     }
 }

@@ -9,6 +9,8 @@ use crate::event::{ConnectionId, Endpoint};
 const MAX_DESTINATIONS: usize = 8_192;
 /// What of them is forgotten at once at least: looking for them costs as much as there are.
 const MIN_FORGOTTEN: u64 = 1_024;
+/// Connections of a pool at least, that all of them are in use means that it has no more.
+const MIN_POOL: usize = 4;
 /// The churn of a destination that is not followed: none like it was noted before.
 const UNKNOWN_CHURN: u64 = u64::MAX;
 
@@ -99,6 +101,15 @@ impl Destinations {
             destination.busy.remove(&connection);
             destination.multiplexed.remove(&connection);
         }
+    }
+
+    /// Returns whether a process has a pool of connections to somewhere that were all in use until now: none is idle but
+    /// those that have just become free.
+    pub(super) fn is_any_exhausted(&self, tgid: u32, is_just_free: impl Fn(&ConnectionId) -> bool) -> bool {
+        let pools = self.known.iter().filter(|((owner, _), _)| *owner == tgid).map(|(_, pool)| pool);
+        pools
+            .filter(|pool| pool.idle.len() + pool.busy.len() >= MIN_POOL)
+            .any(|pool| pool.idle.iter().all(&is_just_free))
     }
 
     pub(super) fn forget_process(&mut self, tgid: u32) {

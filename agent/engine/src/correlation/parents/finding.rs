@@ -2,7 +2,7 @@
 
 use super::claims::Writer;
 use super::contexts::Owner;
-use super::{Found, Key, MAX_AGE_NS, MAX_GENERATIONS, Parents, Server};
+use super::{Found, Key, MAX_AGE_NS, MAX_GENERATIONS, Parents, Server, Unused};
 use crate::connection::Stamp;
 use crate::event::{ConnectionId, Endpoint, Executor, Scheduling, Task};
 use crate::pairing::{ExchangeId, Started};
@@ -13,7 +13,7 @@ impl Parents {
     pub(in crate::correlation) fn foresee(
         &mut self,
         connection: ConnectionId,
-        position: u32,
+        position: Option<u32>,
         first: &Stamp,
     ) -> Option<Found> {
         if self.writes_for_others(&first.executor) || self.may_be_awaited(connection, &first.executor) {
@@ -46,17 +46,26 @@ impl Parents {
             if is_loop { self.take_connection(connection, peer, &first.executor) } else { (0, false) };
         if may_be_others {
             self.ambiguous += 1;
+            self.unsure.begin(started.id, first.executor.tgid);
             return None;
         }
+        let is_overtaken = |unused: &Unused| unused.server.is_some() && churn != unused.churn;
+        let opened_unsure = unused.map(|unused| unused.is_unsure || is_overtaken(&unused));
         // Where others came or went since, the connection may have been given to whoever waited longest.
         let unused = unused.map(|unused| unused.server.filter(|_| churn == unused.churn));
         match self.scheduling(first.executor.tgid) {
             Scheduling::Proxy => self.of_content(first.executor.tgid, *content),
             Scheduling::Tasks => self.begin_task_call(started.id, connection, first),
             _ => {
-                let found = self.find(connection, started.place.position, unused, first);
+                // Bytes that a kernel counts are where it says. Inside TLS that is known of absolute places only.
+                let is_on_wire = started.place.is_absolute || matches!(peer, Endpoint::Unix(_));
+                let position = is_on_wire.then_some(started.place.position);
+                let found = self.find(connection, position, unused, first);
                 if found.is_none() {
                     self.hope(started.id, connection, first);
+                    if is_loop && opened_unsure.unwrap_or_else(|| self.is_unsure(&first.executor)) {
+                        self.unsure.begin(started.id, first.executor.tgid);
+                    }
                 }
                 found
             }
@@ -66,7 +75,7 @@ impl Parents {
     pub(super) fn find(
         &mut self,
         connection: ConnectionId,
-        position: u32,
+        position: Option<u32>,
         opened_during: Option<Option<ExchangeId>>,
         first: &Stamp,
     ) -> Option<Found> {
@@ -216,8 +225,11 @@ impl Parents {
         }
         if matches!(scheduling, Scheduling::Turns | Scheduling::EventLoop) {
             // A new connection is often written to in a later turn, which may be another request's.
-            let server = opened_during.unwrap_or_else(|| self.turn_owner(executor))?;
-            return self.servers.contains_key(&server).then_some(Found { server, evidence: Evidence::Turn });
+            let owner = self.turn_owner(executor);
+            let cause = opened_during.unwrap_or_else(|| self.turn_cause(executor));
+            self.ambiguous += u64::from(cause.is_none() && owner.is_some());
+            let server = cause.filter(|server| self.servers.contains_key(server))?;
+            return Some(Found { server, evidence: Evidence::Turn });
         }
         if !self.by_key.contains_key(&key) {
             let server = self.threads.request(executor.tgid, executor.tid)?;

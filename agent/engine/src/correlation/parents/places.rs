@@ -38,9 +38,15 @@ impl Places {
         places.push_back(Place { from, server });
     }
 
-    /// Returns whose the byte at a position is, if positions are claimed on the connection: perhaps nobody's.
-    pub(super) fn owner(&self, connection: ConnectionId, position: u32) -> Option<Option<ExchangeId>> {
+    /// Returns whose the byte at a position is, if positions are claimed on the connection: perhaps nobody's, as of one whose
+    /// position is not known.
+    pub(super) fn owner(
+        &self,
+        connection: ConnectionId,
+        position: Option<u32>,
+    ) -> Option<Option<ExchangeId>> {
         let places = self.places.get(&connection)?;
+        let Some(position) = position else { return Some(None) };
         let place = places.iter().rev().find(|place| !is_before(position, place.from))?;
         Some(place.server)
     }
@@ -72,15 +78,17 @@ mod tests {
     #[test]
     fn a_byte_is_whose_place_it_lies_behind() {
         let mut places = Places::default();
-        assert_eq!(places.owner(CONNECTION, 7), None);
+        assert_eq!(places.owner(CONNECTION, Some(7)), None);
         places.claim(CONNECTION, u32::MAX - 1, ONE);
         places.claim(CONNECTION, 10, None);
         places.claim(CONNECTION, 20, OTHER);
-        assert_eq!(places.owner(CONNECTION, u32::MAX - 2), None, "before all claims");
-        let owners = [u32::MAX - 1, 9, 10, 19, 20, 1_000].map(|at| places.owner(CONNECTION, at).unwrap());
+        assert_eq!(places.owner(CONNECTION, Some(u32::MAX - 2)), None, "before all claims");
+        let owners =
+            [u32::MAX - 1, 9, 10, 19, 20, 1_000].map(|at| places.owner(CONNECTION, Some(at)).unwrap());
         assert_eq!(owners, [ONE, ONE, None, None, OTHER, OTHER]);
+        assert_eq!(places.owner(CONNECTION, None), Some(None), "it may be anybody's");
         places.forget(CONNECTION);
-        assert_eq!(places.owner(CONNECTION, 20), None);
+        assert_eq!(places.owner(CONNECTION, Some(20)), None);
     }
 
     #[test]
@@ -89,7 +97,7 @@ mod tests {
         places.claim(CONNECTION, 10, ONE);
         places.claim(CONNECTION, 30, ONE);
         places.claim(CONNECTION, 20, OTHER);
-        assert_eq!([15, 25, 35].map(|at| places.owner(CONNECTION, at).unwrap()), [ONE, OTHER, OTHER]);
+        assert_eq!([15, 25, 35].map(|at| places.owner(CONNECTION, Some(at)).unwrap()), [ONE, OTHER, OTHER]);
     }
 
     #[test]
@@ -97,7 +105,7 @@ mod tests {
         let mut places = Places::default();
         let count = MAX_PLACES as u32 + 1;
         (0..count).for_each(|from| places.claim(CONNECTION, from, Some(ExchangeId(from.into()))));
-        assert_eq!(places.owner(CONNECTION, 0), None);
-        assert_eq!(places.owner(CONNECTION, 1), Some(ONE));
+        assert_eq!(places.owner(CONNECTION, Some(0)), None);
+        assert_eq!(places.owner(CONNECTION, Some(1)), Some(ONE));
     }
 }

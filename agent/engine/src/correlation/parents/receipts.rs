@@ -133,6 +133,7 @@ impl Parents {
             has_waited: false,
             has_called: false,
             calls: 0,
+            open_calls: 0,
             calling: None,
         };
         self.servers.insert(work, server);

@@ -197,7 +197,7 @@ fn numbered_requests_of_one_thread_are_served_at_the_same_time() {
 #[test]
 fn a_turn_is_that_of_the_only_numbered_request_that_was_read_in_it() {
     let mut parents = of_scheduling(Scheduling::EventLoop);
-    let read = |parents: &mut Parents, turn| parents.touch(&thread(7, turn, 0).executor, None);
+    let read = |parents: &mut Parents, turn| parents.touch(&thread(7, turn, 0).executor, None, false);
     read(&mut parents, 1);
     begin_numbered(&mut parents, REQUEST, thread(7, 1, 10));
     assert_eq!(evidence(&mut parents, &thread(7, 1, 11)), Some((1, Evidence::Turn)));
@@ -215,14 +215,14 @@ fn a_turn_is_that_of_the_only_numbered_request_that_was_read_in_it() {
 fn a_connection_that_becomes_free_may_be_given_to_another_whenever_the_call_is_told() {
     let mut parents = of_scheduling(Scheduling::EventLoop);
     let foreseen = |parents: &mut Parents, turn, at_ns| {
-        parents.foresee(connection(50), 0, &thread(7, turn, at_ns)).map(|found| found.server)
+        parents.foresee(connection(50), Some(0), &thread(7, turn, at_ns)).map(|found| found.server)
     };
     begin(&mut parents, REQUEST, connection(1), thread(7, 1, 10));
     begin(&mut parents, OTHER, connection(2), thread(7, 2, 20));
     parents.take_turn(REQUEST, &thread(7, 3, 30).executor);
     parents.note_free(connection(50), &peer(), &thread(7, 3, 30).executor);
     assert_eq!(foreseen(&mut parents, 3, 31), None, "the other may have waited for it");
-    parents.touch(&thread(7, 4, 40).executor, Some(REQUEST));
+    parents.touch(&thread(7, 4, 40).executor, Some(REQUEST), false);
     assert_eq!(foreseen(&mut parents, 4, 41), Some(REQUEST), "nobody has waited since");
     parents.end(OTHER);
     parents.note_free(connection(50), &peer(), &thread(7, 4, 42).executor);
@@ -240,17 +240,93 @@ fn who_writes_for_all_says_nothing_of_who_asks() {
     assert_eq!(evidence(&mut parents, &goroutine(5, 1, 12)), Some((1, Evidence::Goroutine)));
 }
 
+/// Two requests of an event loop, and a call of the first that is answered in turn 3.
+fn two_requests_and_an_answer() -> Parents {
+    let mut parents = of_scheduling(Scheduling::EventLoop);
+    begin(&mut parents, REQUEST, connection(1), thread(7, 1, 10));
+    begin(&mut parents, OTHER, connection(2), thread(7, 2, 20));
+    parents.adopt(CALL, REQUEST);
+    parents.touch(&thread(7, 3, 30).executor, Some(REQUEST), true);
+    parents.answered(CALL, &thread(7, 3, 30).executor);
+    parents.end(CALL);
+    parents
+}
+
+#[test]
+fn an_answer_for_which_another_request_may_wait_too_is_nobodys_turn() {
+    let mut parents = two_requests_and_an_answer();
+    assert_eq!(evidence(&mut parents, &thread(7, 3, 31)), None, "both may await one promise");
+    parents.note_connect(connection(50), &peer(), &thread(7, 3, 32).executor);
+    assert_eq!(call(&mut parents, ExchangeId(60), connection(50), &thread(7, 4, 33)), None);
+    parents.take_turn(REQUEST, &thread(7, 5, 40).executor);
+    assert_eq!(evidence(&mut parents, &thread(7, 5, 41)), Some((1, Evidence::Turn)), "more of its own body");
+}
+
+#[test]
+fn an_answer_is_its_callers_where_all_others_wait_for_answers_of_their_own() {
+    let mut parents = two_requests_and_an_answer();
+    parents.adopt(ExchangeId(60), OTHER);
+    assert_eq!(evidence(&mut parents, &thread(7, 3, 31)), Some((1, Evidence::Turn)));
+    parents.end(ExchangeId(60));
+    assert_eq!(
+        evidence(&mut parents, &thread(7, 3, 32)),
+        Some((1, Evidence::Turn)),
+        "it was so when it came"
+    );
+    parents.touch(&thread(7, 4, 40).executor, Some(REQUEST), true);
+    assert_eq!(evidence(&mut parents, &thread(7, 4, 41)), None);
+    parents.answering(OTHER, &thread(7, 4, 42));
+    parents.touch(&thread(7, 5, 50).executor, Some(REQUEST), true);
+    assert_eq!(evidence(&mut parents, &thread(7, 5, 51)), Some((1, Evidence::Turn)), "the other answers");
+}
+
+#[test]
+fn calls_of_nobody_knows_whom_are_those_of_requests_that_seem_to_wait() {
+    let mut parents = two_requests_and_an_answer();
+    assert_eq!(evidence(&mut parents, &thread(7, 3, 31)), None);
+    parents.touch(&thread(7, 4, 40).executor, Some(REQUEST), true);
+    assert_eq!(
+        evidence(&mut parents, &thread(7, 4, 41)),
+        Some((1, Evidence::Turn)),
+        "the call is the other's"
+    );
+    begin(&mut parents, ExchangeId(61), connection(3), thread(7, 5, 50));
+    parents.touch(&thread(7, 6, 60).executor, Some(REQUEST), true);
+    assert_eq!(evidence(&mut parents, &thread(7, 6, 61)), None, "one of them waits for something else");
+    parents.answered(CALL, &thread(7, 8, 80).executor);
+    parents.end(CALL);
+    assert!(parents.is_unsure(&thread(7, 8, 81).executor), "what follows is as unsure");
+}
+
+#[test]
+fn others_may_wait_for_a_pool_that_has_no_more_connections() {
+    let mut parents = two_requests_and_an_answer();
+    let pool = Endpoint::Unix("pool".to_owned());
+    for sock in 70..73 {
+        parents.take_connection(connection(sock), &pool, &thread(7, 3, 31).executor);
+    }
+    parents.touch(&thread(7, 4, 40).executor, Some(REQUEST), true);
+    assert_eq!(evidence(&mut parents, &thread(7, 4, 41)), None, "three may be all that were needed yet");
+    parents.end(CALL);
+    parents.take_connection(connection(73), &pool, &thread(7, 4, 42).executor);
+    parents.touch(&thread(7, 5, 50).executor, Some(REQUEST), true);
+    parents.note_free(connection(73), &pool, &thread(7, 5, 50).executor);
+    assert_eq!(evidence(&mut parents, &thread(7, 5, 51)), Some((1, Evidence::Turn)));
+    parents.touch(&thread(7, 6, 60).executor, Some(REQUEST), true);
+    assert_eq!(evidence(&mut parents, &thread(7, 6, 61)), None, "one is free now");
+}
+
 #[test]
 fn a_proxy_that_touches_another_connection_works_for_that() {
     let mut parents = of_scheduling(Scheduling::Turns);
     begin(&mut parents, OTHER, connection(3), thread(7, 1, 9));
     begin(&mut parents, REQUEST, connection(1), thread(7, 2, 10));
     // An upstream of the other request fails in the same turn: the next connection is the other's.
-    parents.touch(&thread(7, 2, 11).executor, Some(OTHER));
+    parents.touch(&thread(7, 2, 11).executor, Some(OTHER), false);
     parents.note_connect(connection(50), &peer(), &thread(7, 2, 12).executor);
     let found = call(&mut parents, CALL, connection(50), &thread(7, 2, 13));
     assert_eq!(found.map(|found| found.server), Some(OTHER));
-    parents.touch(&thread(7, 2, 14).executor, None);
+    parents.touch(&thread(7, 2, 14).executor, None, false);
     parents.note_connect(connection(51), &peer(), &thread(7, 2, 15).executor);
     assert_eq!(call(&mut parents, ExchangeId(4), connection(51), &thread(7, 2, 16)), None);
 }
@@ -401,7 +477,7 @@ fn a_loop_with_tokens_gives_each_request_once_in_the_turn_that_read_it() {
     let with = |token, stamp: Stamp| Stamp { executor: Executor { token, ..stamp.executor }, ..stamp };
     let read = |parents: &mut Parents, id, sock, at_ns| {
         let stamp = thread(7, 1, at_ns);
-        parents.touch(&stamp.executor, None);
+        parents.touch(&stamp.executor, None, false);
         begin(parents, id, connection(sock), stamp);
     };
     read(&mut parents, REQUEST, 1, 10);
@@ -416,7 +492,7 @@ fn a_loop_with_tokens_gives_each_request_once_in_the_turn_that_read_it() {
     assert_eq!(of(&mut parents, None), None, "turns do not tell whose calls are made");
     // Two requests in one read.
     let stamp = thread(7, 3, 30);
-    parents.touch(&stamp.executor, None);
+    parents.touch(&stamp.executor, None, false);
     begin(&mut parents, ExchangeId(8), connection(3), stamp);
     begin(&mut parents, ExchangeId(9), connection(3), stamp);
     parents.note_gift(&thread(7, 3, 31).executor, 53, 31);
@@ -503,7 +579,7 @@ fn a_stream_belongs_to_whom_gave_its_header() {
     parents.note_gift(&goroutine(5, 1, 13).executor, 2 * HEADER, 13);
     parents.note_stream_written(&writer.executor, 2 * HEADER, 1);
     parents.note_stream_written(&writer.executor, HEADER, 3);
-    assert_eq!(parents.foresee(connection(99), 0, &writer), None);
+    assert_eq!(parents.foresee(connection(99), Some(0), &writer), None);
     assert_eq!(stream_call(&mut parents, 1, &writer), Some(REQUEST));
     assert_eq!(stream_call(&mut parents, 3, &writer), Some(OTHER));
     assert_eq!(stream_call(&mut parents, 5, &writer), None, "nobody is known to have asked for it");

@@ -1,6 +1,8 @@
 //! What a thread works on in the present turn of its event loop: from what it has read to its next wait.
 
-use super::Parents;
+use foldhash::HashSet;
+
+use super::{Parents, Server};
 use crate::event::{ConnectionId, Executor, Scheduling, Task};
 use crate::pairing::ExchangeId;
 
@@ -22,6 +24,11 @@ pub(super) struct Turn {
     pub(super) of: Several,
     /// The encrypted connection from which the thread has read ever since, and has done nothing else.
     pub(super) reading: Option<ConnectionId>,
+    /// Whether others may have waited for what was read: for what a client sends nobody does, for an answer that is found out
+    /// when it is asked for the first time.
+    pub(super) is_shared: Option<bool>,
+    /// It is the answer of a call of one of several requests.
+    pub(super) is_unsure: bool,
 }
 
 /// What is known of a read on a connection of numbered exchanges.
@@ -50,8 +57,13 @@ impl Several {
 
 impl Parents {
     /// A thread touches a connection: from here to its next wait it works on the request that the connection is used
-    /// for, or on something unknown.
-    pub(in crate::correlation) fn touch(&mut self, executor: &Executor, server: Option<ExchangeId>) {
+    /// for, or on something unknown. `is_answer` says whether the connection is one of calls, on which answers come.
+    pub(in crate::correlation) fn touch(
+        &mut self,
+        executor: &Executor,
+        server: Option<ExchangeId>,
+        is_answer: bool,
+    ) {
         if matches!(executor.task, Some(Task::Goroutine { .. })) {
             return;
         }
@@ -66,6 +78,8 @@ impl Parents {
             is_told: false,
             of: Several::No,
             reading: None,
+            is_shared: (!is_answer).then_some(false),
+            is_unsure: false,
         };
         self.turns.insert(executor.tid, turn);
     }
@@ -78,7 +92,7 @@ impl Parents {
         is_streaming: bool,
         only: Option<ExchangeId>,
     ) {
-        self.touch(executor, None);
+        self.touch(executor, None, true);
         if let Some(turn) = self.turns.get_mut(&executor.tid) {
             turn.of = match only {
                 _ if !is_streaming => Several::OneOf,
@@ -97,9 +111,9 @@ impl Parents {
     ) {
         let is_same = server.is_some() && self.turn_owner(executor) == server;
         if self.scheduling(executor.tgid) == Scheduling::Turns {
-            self.touch(executor, server);
+            self.touch(executor, server, false);
         } else if !is_same {
-            self.touch(executor, None);
+            self.touch(executor, None, false);
         }
     }
 
@@ -112,10 +126,10 @@ impl Parents {
         let before = self.turns.get(&executor.tid).filter(|turn| turn.number == executor.turn);
         // One read may have brought several, which are served one after the other, in the same turn.
         let is_other = is_numbered && before.is_some_and(|turn| turn.is_told && turn.server != Some(server));
-        self.set_turn(executor, (!is_other).then_some(server));
+        self.set_turn(executor, (!is_other).then_some(server), false);
     }
 
-    pub(super) fn set_turn(&mut self, executor: &Executor, server: Option<ExchangeId>) {
+    pub(super) fn set_turn(&mut self, executor: &Executor, server: Option<ExchangeId>, is_answer: bool) {
         let before = self.turns.get(&executor.tid).filter(|turn| turn.number == executor.turn);
         let (read, begun, of) =
             before.map_or((self.reads, 0, Several::No), |turn| (turn.read, turn.begun, turn.of));
@@ -124,7 +138,18 @@ impl Parents {
         let server = server.filter(|server| of.allows(*server));
         let of = if of == Several::OneOf { Several::No } else { of };
         self.accepted.remove(&executor.tid);
-        let turn = Turn { number: executor.turn, reader, read, server, begun, is_told: true, of, reading };
+        let turn = Turn {
+            number: executor.turn,
+            reader,
+            read,
+            server,
+            begun,
+            is_told: true,
+            of,
+            reading,
+            is_shared: (!is_answer).then_some(false),
+            is_unsure: false,
+        };
         self.turns.insert(executor.tid, turn);
     }
 
@@ -161,5 +186,45 @@ impl Parents {
         let turn = self.turns.get(&executor.tid)?;
         let server = turn.server?;
         (turn.number == executor.turn && self.servers.contains_key(&server)).then_some(server)
+    }
+
+    /// Returns the request that causes what a thread does in its turn, if that is certain.
+    pub(super) fn turn_cause(&mut self, executor: &Executor) -> Option<ExchangeId> {
+        let server = self.turn_owner(executor)?;
+        if self.scheduling(executor.tgid) != Scheduling::EventLoop {
+            return Some(server);
+        }
+        let turn = self.turns.get(&executor.tid).copied()?;
+        let is_shared = turn.is_shared.unwrap_or_else(|| self.is_shared(executor.tgid, &turn, server));
+        if let Some(turn) = self.turns.get_mut(&executor.tid) {
+            turn.is_shared = Some(is_shared);
+        }
+        (!is_shared).then_some(server)
+    }
+
+    /// Returns whether what an event loop does in its turn is for one of several requests, nobody knows which.
+    pub(super) fn is_unsure(&self, executor: &Executor) -> bool {
+        let turn = self.turns.get(&executor.tid).filter(|turn| turn.number == executor.turn);
+        turn.is_some_and(|turn| turn.is_unsure || turn.is_shared == Some(true))
+    }
+
+    /// Returns whether an event loop that has read the answer of a call of `server` may work for another request now: one
+    /// that has no call of its own under way waits for something else, maybe for the very same answer (a promise that
+    /// both await). Where all connections of a pool are in use, it waits for one of these.
+    fn is_shared(&self, tgid: u32, turn: &Turn, server: ExchangeId) -> bool {
+        let own = self.servers.get(&server).is_some_and(Server::is_quiet);
+        let others = self.quiet.get(&tgid).map_or(0, |&quiet| quiet.saturating_sub(u32::from(own)));
+        let is_just_free = |connection: &ConnectionId| self.freed.get(connection) == Some(&turn.read);
+        let explained = self.unsure.open(tgid) + self.connecting(tgid, server);
+        others > explained && !self.destinations.is_any_exhausted(tgid, is_just_free)
+    }
+
+    /// Returns how many requests of a process but this one wait for connections that they have opened.
+    fn connecting(&self, tgid: u32, but: ExchangeId) -> u32 {
+        let opened = || self.unused.values().filter(|unused| unused.tgid == tgid);
+        let is_other = |id: &ExchangeId| *id != but && self.servers.get(id).is_some_and(Server::is_quiet);
+        let openers: HashSet<ExchangeId> =
+            opened().filter_map(|unused| unused.server).filter(is_other).collect();
+        (openers.len() + opened().filter(|unused| unused.is_unsure).count()) as u32
     }
 }

@@ -233,7 +233,7 @@ mod tests {
         let mut parents = two_requests();
         parents.note_connect(connection(9), &peer(), &task(99, 15).executor);
         parents.note_wake(&task(OWN, 30).executor, CARRIER, 30);
-        assert_eq!(parents.foresee(connection(9), 0, &task(CARRIER, 25)), None);
+        assert_eq!(parents.foresee(connection(9), Some(0), &task(CARRIER, 25)), None);
         assert_eq!(call(&mut parents, 50, 9, &task(CARRIER, 25)), (None, true));
     }
 }

@@ -159,7 +159,10 @@ impl Http1Parser {
                 unfinished(side, bytes).map(|()| need_more(bytes))
             }
         };
-        answer.unwrap_or_else(|reason| self.broken(reason))
+        match answer {
+            Err(_) if side == Side::Client && self.is_answer_due() => Answer::Wait,
+            answer => answer.unwrap_or_else(|reason| self.broken(reason)),
+        }
     }
 
     fn request(&mut self, head: &Head<'_>, eaten: usize) -> Result<Answer, &'static str> {
@@ -326,6 +329,13 @@ impl Http1Parser {
         self.lose();
         self.turns.speak();
         Answer::Lost
+    }
+
+    /// Returns whether something was asked whose answer is to come, or is coming: what the client says behind it takes
+    /// nothing from that.
+    fn is_answer_due(&self) -> bool {
+        let is_answering = !self.outstanding.is_empty() || self.server.state != State::Head;
+        is_answering && self.turns.are_known() && self.outstanding.len() < MAX_OUTSTANDING
     }
 
     fn broken(&mut self, reason: &'static str) -> Answer {

@@ -10,7 +10,7 @@ use crate::protocol::http::url;
 use crate::protocol::marks::Search;
 use crate::protocol::rpc::{self, Around, Call};
 use crate::protocol::{Ending, Name, Outcome, ParserSettings, Request, Response, context, set, text};
-use crate::semconv::{self, Attributes, Text, Value};
+use crate::semconv::{self, Attributes, Key, Text, Value};
 
 /// What the media type of all gRPC calls begins with. What runs in browsers has another framing.
 const MEDIA_TYPE: &[u8] = b"application/grpc";
@@ -205,10 +205,37 @@ pub(super) fn ending(status: Status, asked: &Messages, answered: &Messages) -> E
     Ending { attributes, outcome: Some(status.outcome()), ..Ending::default() }
 }
 
-/// Says of a call that turns out to be of gRPC what its beginning did not tell.
-pub(super) fn recognise(attributes: &mut Attributes, name: &mut Option<Name>) {
+/// Returns the method that a request may be a call of.
+pub(super) fn method_of(fields: &[Field<'_>]) -> Option<String> {
+    value(fields, ":path").map(method)
+}
+
+/// Says of a call that turns out to be of gRPC what its beginning did not tell, and takes back what it told as a request
+/// of HTTP: an empty text is none.
+pub(super) fn recognise(attributes: &mut Attributes, name: &mut Option<Name>, method: Option<String>) {
+    const OF_HTTP: [Key; 6] = [
+        semconv::HTTP_REQUEST_METHOD,
+        semconv::HTTP_REQUEST_BODY_SIZE,
+        semconv::URL_SCHEME,
+        semconv::URL_PATH,
+        semconv::URL_QUERY,
+        semconv::URL_FULL,
+    ];
+    OF_HTTP.into_iter().for_each(|key| set(attributes, key, ""));
     set(attributes, semconv::RPC_SYSTEM_NAME, SYSTEM);
-    *name = Some(Name { verb: SYSTEM.into(), path: None });
+    let verb = method.clone().map_or(Text::Static(SYSTEM), Text::from);
+    if let Some(method) = method {
+        set(attributes, semconv::RPC_METHOD, method);
+    }
+    *name = Some(Name { verb, path: None });
+}
+
+/// Takes back that a request is a call of gRPC.
+pub(super) fn disown(attributes: &mut Attributes, name: &mut Option<Name>) {
+    for key in [semconv::RPC_SYSTEM_NAME, semconv::RPC_METHOD, semconv::REMORA_RPC_TIMEOUT] {
+        set(attributes, key, "");
+    }
+    *name = Some(Name { verb: "HTTP".into(), path: None });
 }
 
 #[cfg(test)]

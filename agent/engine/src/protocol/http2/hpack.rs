@@ -31,6 +31,24 @@ impl Decoder {
         self.table = Table::new(false);
     }
 
+    /// Notes that blocks may be missing: what was indexed before is not told until it is certain that none is.
+    pub(super) fn doubt(&mut self) {
+        self.table.doubt();
+    }
+
+    /// Returns whether blocks may be missing.
+    pub(super) fn is_doubtful(&self) -> bool {
+        self.table.is_doubtful()
+    }
+
+    /// Ends the doubt: blocks are missing, or none is.
+    pub(super) fn settle(&mut self, is_proven: bool) {
+        match is_proven {
+            true => self.table.confirm(),
+            false => self.table.refute(),
+        }
+    }
+
     /// Returns the fields of a whole block, in the memory of `room`, which is empty. An error names the rule that was
     /// broken.
     pub(super) fn decode(&mut self, block: &[u8], mut room: Fields) -> Result<Fields, &'static str> {

@@ -34,6 +34,11 @@ impl Messages {
         (!self.is_unknown).then_some(self.count)
     }
 
+    /// Returns the number of messages, if all that has begun has ended.
+    pub(super) fn whole(&self) -> Option<u32> {
+        self.count().filter(|_| self.left == 0 && self.filled == 0)
+    }
+
     /// Notes that data were not seen.
     pub(super) fn lose(&mut self) {
         self.is_unknown = true;

@@ -3,6 +3,7 @@
 mod data;
 mod fields;
 mod hole;
+mod tables;
 
 use super::align::{self, Place};
 use super::frame::{HEADER_BYTES, Header, Kind, PREFACE, number};
@@ -15,6 +16,7 @@ use crate::protocol::{
     Answer, Conversation, Cut, Message, MessageKind, Pairing, Parser, ParserSettings, Side,
 };
 use data::Data;
+use tables::Blocks;
 
 /// Bytes in which no frame was found that are looked at again with what follows.
 const MAX_UNALIGNED_BYTES: usize = 512;
@@ -32,12 +34,23 @@ pub(super) struct Http2Parser {
     client: Half,
     server: Half,
     streams: Streams,
+    blocks: Blocks,
+    spoken: Spoken,
     /// The exchange of a stream that is not followed any more.
     given_up: Option<Pairing>,
     /// For messages that are read.
     room: Room,
     /// For the fields of the next block.
     room_for_fields: Fields,
+}
+
+/// What the requests of a connection were, of which it is known.
+#[derive(Debug, Default)]
+struct Spoken {
+    grpc: bool,
+    other: bool,
+    /// Its client writes for all ([`Request::is_relayed`](crate::protocol::Request::is_relayed)).
+    is_relayed: bool,
 }
 
 /// One direction.
@@ -79,6 +92,8 @@ impl Http2Parser {
             client: half(State::Preface),
             server: half(State::Frame),
             streams: Streams::new(is_start),
+            blocks: Blocks::new(is_start),
+            spoken: Spoken::default(),
             given_up: None,
             room: Room::default(),
             room_for_fields: Fields::default(),
@@ -92,6 +107,7 @@ impl Http2Parser {
         let mut stream = Stream::new(Pairing::InOrder, Use::Http);
         stream.client.has_ended = true;
         parser.streams.is_new(UPGRADED_STREAM);
+        parser.blocks.ask(UPGRADED_STREAM);
         parser.streams.begin(UPGRADED_STREAM, stream);
         parser
     }
@@ -121,6 +137,7 @@ impl Http2Parser {
             // The beginning after all; a server answers nothing before it.
             self.client = Half { state: State::Preface, decoder: Decoder::new(true), unseen: 0 };
             self.server.decoder = Decoder::new(true);
+            self.blocks = Blocks::new(true);
             return self.preface(bytes);
         }
         let unseen = self.half(side).unseen;
@@ -143,6 +160,9 @@ impl Http2Parser {
         let half = self.half(side);
         half.state = State::Unaligned { is_edge: false };
         half.unseen = half.unseen.saturating_add(eaten as u64);
+        if side == Side::Server {
+            self.doubt_answers(None);
+        }
         Answer::Nothing { eaten }
     }
 
@@ -169,6 +189,9 @@ impl Http2Parser {
 
     /// Ends a stream that one side has given up.
     fn reset(&mut self, side: Side, number: u32, payload: &[u8]) -> Reply {
+        if side == Side::Client {
+            self.blocks.reset();
+        }
         let message = self.streams.remove(number).and_then(|mut stream| {
             let code = self::number(payload)?;
             // Both may say so behind a whole response (section 8.1), which may be among what is missing.
@@ -197,6 +220,7 @@ impl Http2Parser {
             half.decoder.forget();
         }
         self.streams.clear();
+        self.blocks = Blocks::new(false);
     }
 }
 
@@ -206,6 +230,7 @@ impl Parser for Http2Parser {
             return self.parse_nothing(side);
         }
         if let Some(stream) = self.streams.take_doubtful(false) {
+            self.blocks.give_up();
             return Answer::Message { eaten: 0, message: lost(&stream) };
         }
         match self.half(side).state {
@@ -246,6 +271,7 @@ impl Parser for Http2Parser {
         self.client.decoder.held_bytes()
             + self.server.decoder.held_bytes()
             + self.streams.held_bytes()
+            + self.blocks.held_bytes()
             + self.room.taken()
     }
 

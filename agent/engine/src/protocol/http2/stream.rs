@@ -52,6 +52,10 @@ pub(super) struct Stream {
     pub(super) status: Option<u16>,
     /// What reads its messages.
     pub(super) call: Option<Box<dyn Call>>,
+    /// It is taken for what other streams of the connection are, since its own fields do not tell.
+    pub(super) is_presumed: bool,
+    /// What was asked for, in case that it turns out to be a method of gRPC.
+    pub(super) method: Option<String>,
     /// Bytes are missing since which nothing was heard of it; and how many responses had begun then.
     doubted_at: Option<u64>,
 }
@@ -60,7 +64,17 @@ impl Stream {
     /// Returns a stream on which a request has begun.
     pub(super) fn new(pairing: Pairing, purpose: Use) -> Self {
         let client = Part { has_begun: true, ..Part::default() };
-        Self { pairing, purpose, client, server: Part::default(), status: None, call: None, doubted_at: None }
+        Self {
+            pairing,
+            purpose,
+            client,
+            server: Part::default(),
+            status: None,
+            call: None,
+            is_presumed: false,
+            method: None,
+            doubted_at: None,
+        }
     }
 
     /// Has its messages read, which are kept in `room` while they go by.
@@ -78,6 +92,16 @@ impl Stream {
     /// Returns whether bytes are missing since which nothing was heard of it.
     pub(super) fn is_doubtful(&self) -> bool {
         self.doubted_at.is_some()
+    }
+
+    fn may_send_trailers(&self) -> bool {
+        !self.client.has_ended && self.purpose != Use::Grpc
+    }
+
+    /// Returns whether all data were messages of gRPC, so far and to the byte.
+    pub(super) fn is_framed(&self) -> bool {
+        let [asked, answered] = [&self.client, &self.server].map(|part| part.messages.whole());
+        asked.is_some_and(|asked| asked > 0) && answered.is_some()
     }
 
     pub(super) fn part(&mut self, side: Side) -> &mut Part {
@@ -101,6 +125,8 @@ pub(super) struct Streams {
     /// Responses that had begun when doubtful streams were last looked for, where none was to be given up.
     looked_at: Option<u64>,
     has_doubts: bool,
+    /// A client may send trailers on streams that are not followed any more.
+    has_loose_ends: bool,
 }
 
 impl Streams {
@@ -118,6 +144,26 @@ impl Streams {
 
     pub(super) fn is_open(&self, number: u32) -> bool {
         self.open.contains_key(&number)
+    }
+
+    /// Returns the numbers of the open streams.
+    pub(super) fn numbers(&self) -> impl Iterator<Item = u32> {
+        self.open.keys().copied()
+    }
+
+    /// Returns whether the response to an open stream has begun.
+    pub(super) fn has_begun_to_answer(&self, number: u32) -> Option<bool> {
+        self.open.get(&number).map(|stream| stream.server.has_begun)
+    }
+
+    /// Returns whether all open streams are calls of gRPC.
+    pub(super) fn are_all_grpc(&self) -> bool {
+        self.open.values().all(|stream| stream.purpose == Use::Grpc)
+    }
+
+    /// Returns whether a client may still end a request with trailers. Those of gRPC do not.
+    pub(super) fn may_send_trailers(&self) -> bool {
+        self.has_loose_ends || self.open.values().any(Stream::may_send_trailers)
     }
 
     /// Returns what is known of a stream after so many bytes of a side were not seen. Each request takes some, so that
@@ -162,6 +208,11 @@ impl Streams {
         self.is_newest_known = is_known;
     }
 
+    /// Returns whether no request is missing since the newest that was seen.
+    pub(super) fn is_newest_known(&self) -> bool {
+        self.is_newest_known
+    }
+
     /// Returns whether a client has not used a number yet that its server uses.
     pub(super) fn is_ahead(&self, number: u32) -> bool {
         self.is_newest_known && number % 2 == 1 && number > self.newest
@@ -173,11 +224,15 @@ impl Streams {
         if self.open.len() <= MAX_STREAMS {
             return None;
         }
-        self.open.pop_first().map(|(_, oldest)| oldest)
+        let (_, oldest) = self.open.pop_first()?;
+        self.has_loose_ends |= oldest.may_send_trailers();
+        Some(oldest)
     }
 
     pub(super) fn remove(&mut self, number: u32) -> Option<Stream> {
-        self.open.remove(&number)
+        let stream = self.open.remove(&number)?;
+        self.has_loose_ends |= stream.may_send_trailers();
+        Some(stream)
     }
 
     /// Notes that a response has begun.
@@ -203,7 +258,7 @@ impl Streams {
         let is_lost = |stream: &Stream| stream.doubted_at.is_some_and(|at| is_over || at < limit);
         let number = self.open.iter().find(|(_, stream)| is_lost(stream)).map(|(number, _)| *number);
         match number {
-            Some(number) => self.open.remove(&number),
+            Some(number) => self.remove(number),
             None => {
                 self.looked_at = Some(self.answers);
                 self.has_doubts = self.open.values().any(|stream| stream.doubted_at.is_some());
@@ -216,7 +271,7 @@ impl Streams {
     pub(super) fn take_refused(&mut self, last: u32) -> Option<Stream> {
         let mut above = self.open.range(last.saturating_add(1)..);
         let (&number, _) = above.find(|(_, stream)| !stream.server.has_begun)?;
-        self.open.remove(&number)
+        self.remove(number)
     }
 
     /// Forgets all.
@@ -234,7 +289,7 @@ impl Held for Streams {
 impl Held for Stream {
     /// What reads messages bounds itself.
     fn held_bytes(&self) -> usize {
-        if self.call.is_some() { CALL_BYTES } else { 0 }
+        self.method.held_bytes() + if self.call.is_some() { CALL_BYTES } else { 0 }
     }
 }
 

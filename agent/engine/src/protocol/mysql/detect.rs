@@ -19,6 +19,10 @@ const MIN_STATEMENT_BYTES: usize = 6;
 const DEFINITION: &[u8] = b"\x03def";
 /// How many of the last bytes may begin what [`command`] looks for.
 pub(super) const TAIL_BYTES: usize = 64;
+/// `ER_CON_COUNT_ERROR`, `ER_HOST_IS_BLOCKED` and `ER_HOST_NOT_PRIVILEGED`: what servers say instead of a greeting.
+const INSTEAD_OF_GREETING: [u16; 3] = [1040, 1129, 1130];
+/// Shortest text that is believed to be a reason.
+const MIN_REFUSAL_BYTES: usize = 8;
 /// Words with which statements begin.
 const WORDS: &[&str] = &[
     "ALTER",
@@ -78,6 +82,7 @@ pub(super) fn detect(bytes: &[u8]) -> Detection {
     };
     match (header.sequence, first) {
         (0, VERSION) if header.length > GREETING_FIXED_BYTES => greeting(shown, header),
+        (0, ERROR) if is_refusal(header, shown) => Detection::Yes(Side::Server),
         (0, ERROR) => server(shown),
         (0, _) if compressed::is_command(shown) => Detection::Yes(Side::Client),
         (0, _) => chain(shown, client, Side::Client),
@@ -234,6 +239,15 @@ fn answer(header: Header, payload: &[u8]) -> Likeness {
     }
 }
 
+/// Returns whether a server says instead of a greeting why there is none: with a number of its own, and in words to the
+/// end, since before the client has said what it can do there is no state.
+fn is_refusal(header: Header, bytes: &[u8]) -> bool {
+    let Some([ERROR, low, high, text @ ..]) = bytes.get(HEADER_BYTES..header.whole()) else { return false };
+    let code = u16::from_le_bytes([*low, *high]);
+    let is_text = text.iter().all(|byte| byte.is_ascii_graphic() || *byte == b' ');
+    INSTEAD_OF_GREETING.contains(&code) && text.len() >= MIN_REFUSAL_BYTES && is_text
+}
+
 fn error(rest: &[u8]) -> Likeness {
     let mut reader = Reader::new(rest);
     let Some(code) = reader.u16() else { return Likeness::Weak };
@@ -275,6 +289,7 @@ mod tests {
             (b"\x0d\0\0\0\0\0\0\x09\0\0\0\x03SELECT 1", CLIENT),
             (b"\x01\0\0\x01\x02\x18\0\0\x02\x03def", SERVER),
             (b"\x20\0\0\x01\xff\x7a\x04#42S02Table", SERVER),
+            (b"\x17\0\0\0\xff\x10\x04Too many connections", SERVER),
         ] {
             assert_eq!(detect(bytes), expected, "{}", bytes.escape_ascii());
         }
@@ -290,6 +305,8 @@ mod tests {
             b"\x09\0\0\0\x03SEL",
             b"\x07\0\0\x01\0\0\0\x02\0\0\0",
             b"\x01\0\0\x01\x02",
+            b"\x17\0\0\0\xff\x10\x04Too many",
+            b"\x17\0\0\0\xff\x11\x04Too many connections",
             b"\x0a\0\0\0\x17\x01",
         ] {
             assert_eq!(detect(bytes), Detection::Unsure, "{}", bytes.escape_ascii());

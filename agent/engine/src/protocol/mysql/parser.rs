@@ -19,6 +19,7 @@ use crate::held::Held;
 use crate::protocol::sql;
 use crate::protocol::turns::Turns;
 use crate::protocol::{Answer, Conversation, Cut, Message, MessageKind, Parser, Response, Side};
+use opening::cut_proof;
 
 /// Turns after which pairing is believed on a connection that was there before, or after a loss: drivers wait for
 /// answers.
@@ -329,7 +330,13 @@ impl Parser for MysqlParser {
 
     fn cut(&mut self, side: Side, bytes: &[u8], missing: u64) -> Option<Cut> {
         let length = (bytes.len() as u64).checked_add(missing)?;
-        if self.is_opaque || self.opening != Opening::Done || !self.half(side).is_aligned {
+        if self.is_opaque || !self.half(side).is_aligned {
+            return None;
+        }
+        if self.opening == Opening::Authentication {
+            return cut_proof(side, bytes, length);
+        }
+        if self.opening != Opening::Done {
             return None;
         }
         match &self.compression {

@@ -2,7 +2,7 @@
 
 use crate::held::Held;
 use crate::protocol::sql::Statement;
-use crate::protocol::sql::request::{add, describe, request};
+use crate::protocol::sql::request::{CONNECT, add, describe, request};
 use crate::protocol::{Request, set, text};
 use crate::semconv::{self, Attributes, Text};
 
@@ -79,6 +79,11 @@ pub(super) fn plain(operation: &'static str, identity: &Identity) -> Request {
     let mut attributes = common(identity);
     set(&mut attributes, semconv::DB_OPERATION_NAME, operation);
     request(operation.into(), attributes, None)
+}
+
+/// Returns the request to be let in.
+pub(super) fn connect(identity: &Identity) -> Request {
+    request(CONNECT.into(), common(identity), None)
 }
 
 fn common(identity: &Identity) -> Attributes {

@@ -1,6 +1,7 @@
 //! One connection: lines of both sides become requests, messages and what becomes of them.
 
 mod brought;
+mod opening;
 mod published;
 
 use foldhash::HashMap;
@@ -35,7 +36,17 @@ pub(super) struct NatsParser {
     given_up: Vec<u64>,
     /// Messages that the client has not settled, by the hash of where it will.
     unsettled: HashMap<u64, u64>,
+    /// Bytes of the server were missing: words about messages that were not seen are about those.
+    has_missed: bool,
+    /// Missing bytes that counted for one message each, before the client has said a word about one.
+    counted: u64,
+    /// Messages that were told, and of which more were unsettled than are remembered.
+    untracked: u64,
+    /// Behind a message that was told, others of this side were missing.
+    missed_behind: Option<Side>,
     next_number: u64,
+    /// The server has not let the client in yet.
+    is_opening: bool,
     client: Flow,
     server: Flow,
 }
@@ -83,7 +94,12 @@ impl NatsParser {
             waiting: Aged::new(MAX_WAITING),
             given_up: Vec::new(),
             unsettled: HashMap::default(),
+            has_missed: false,
+            counted: 0,
+            untracked: 0,
+            missed_behind: None,
             next_number: 0,
+            is_opening: is_start,
             client: flow(),
             server: flow(),
         }
@@ -119,8 +135,12 @@ impl NatsParser {
                 Said::Nothing
             }
             Command::Unsubscribe { sid, is_at_once: true } => self.unsubscribe(sid),
-            Command::Unsubscribe { is_at_once: false, .. } | Command::Other => Said::Nothing,
-            Command::Error(reason) => self.fail(reason),
+            Command::Unsubscribe { is_at_once: false, .. } => Said::Nothing,
+            Command::Other => return self.plain(side, bytes, length),
+            Command::Error(reason) => match self.refusal(reason) {
+                Some(refusal) => return Answer::Refused { eaten: length, refusal },
+                None => self.fail(reason),
+            },
         };
         self.eat(side, said, length, 0)
     }
@@ -196,7 +216,40 @@ impl NatsParser {
         Answer::Broken { reason }
     }
 
+    /// Bytes of one side are missing. What the other one says is no less true, and what is awaited may still come.
+    fn miss(&mut self, side: Side) {
+        *self.flow(side) = Flow::default();
+        self.given_up.extend(self.subscriptions.miss(side));
+        self.has_missed |= side == Side::Server;
+    }
+
+    /// Messages are among missing bytes: at least one. Of those that the server brings, it counts until the client says a
+    /// word about it.
+    fn missed(&mut self, side: Side) -> Message {
+        let kind = match side {
+            Side::Client => MessageKind::Missed,
+            Side::Server => {
+                self.counted += 1;
+                MessageKind::MissedDelivery
+            }
+        };
+        Message { pairing: Pairing::Id(0), kind }
+    }
+
+    /// The client says what became of a message that was not seen.
+    fn settle_unseen(&mut self) -> Said {
+        for known in [&mut self.untracked, &mut self.counted] {
+            if *known > 0 {
+                *known -= 1;
+                return Said::Nothing;
+            }
+        }
+        if self.has_missed { Said::One(MessageKind::MissedDelivery, 0) } else { Said::Nothing }
+    }
+
     fn lose(&mut self) {
+        (self.has_missed, self.counted, self.untracked, self.missed_behind) = (false, 0, 0, None);
+        self.is_opening = false;
         self.waiting.clear();
         self.given_up.clear();
         self.unsettled.clear();
@@ -214,6 +267,10 @@ impl Parser for NatsParser {
             return Answer::Skip { length };
         }
         let Some(&first) = bytes.first() else { return Answer::Need { at_least: 1 } };
+        if let Some(missed) = self.missed_behind.take() {
+            return Answer::Message { eaten: 0, message: self.missed(missed) };
+        }
+        let flow = self.flow(side);
         if flow.is_long {
             return self.long_line(side, bytes);
         }
@@ -230,19 +287,28 @@ impl Parser for NatsParser {
         self.line(side, bytes)
     }
 
-    /// Of a message that is not there whole, the line is enough.
+    /// Of a message that is not there whole, the line is enough. Behind it the next line has to be found.
     fn cut(&mut self, side: Side, bytes: &[u8], missing: u64) -> Option<Cut> {
-        let Found::Line(Command::Message(frame), line) = find(side, bytes) else { return None };
-        let length = whole(&frame, line);
-        if length < (bytes.len() as u64).checked_add(missing)? {
-            return None;
-        }
+        let seen = (bytes.len() as u64).checked_add(missing)?;
+        let is_aligned = self.flow(side).is_aligned && !self.flow(side).is_long;
+        let found = if is_aligned { find(side, bytes) } else { Found::Unfinished };
+        let Found::Line(Command::Message(frame), line) = found else {
+            self.miss(side);
+            return Some(Cut { message: Some(self.missed(side)), length: seen });
+        };
         let payload = Payload::new(&frame, bytes.get(line..)?);
-        let said = match side {
+        let message = match side {
             Side::Client => self.published(&frame, &payload),
             Side::Server => self.brought(&frame, &payload),
-        };
-        Some(Cut { message: said.message(), length })
+        }
+        .message();
+        let length = whole(&frame, line);
+        if length >= seen {
+            return Some(Cut { message, length });
+        }
+        self.miss(side);
+        self.missed_behind = message.is_some().then_some(side);
+        Some(Cut { message: message.or_else(|| Some(self.missed(side))), length: seen })
     }
 
     fn given_up(&mut self) -> Option<Pairing> {

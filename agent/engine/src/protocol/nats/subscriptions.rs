@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::subject::{is_inbox, matches};
 
 use crate::held::Held;
+use crate::protocol::Side;
 
 /// Subscriptions of one connection that are known. Of more, neither subject nor group is.
 const MAX_SUBSCRIPTIONS: usize = 1024;
@@ -69,6 +70,16 @@ impl Subscriptions {
     /// Returns whether an answer that is sent to a subject arrives on this connection.
     pub(super) fn expect(&mut self, subject: &[u8]) -> bool {
         self.of_subject(subject).is_some() || (self.are_partial && is_inbox(subject))
+    }
+
+    /// Notes that bytes of one side are missing: some of the client's subscriptions and questions, or messages that were
+    /// promised. Returns the questions whose answers may be among them.
+    pub(super) fn miss(&mut self, side: Side) -> impl Iterator<Item = u64> {
+        self.are_partial |= side == Side::Client;
+        self.known.values_mut().filter_map(|known| {
+            known.promised = None;
+            known.pull.take()
+        })
     }
 
     /// Notes that something was missed.

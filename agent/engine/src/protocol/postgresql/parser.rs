@@ -19,7 +19,8 @@ use crate::protocol::marks::Marks;
 use crate::protocol::sql::{self, Statement};
 use crate::protocol::turns::Turns;
 use crate::protocol::{
-    Answer, Conversation, Cut, Message, MessageKind, Parser, Request, Response, Side, text as wire_text,
+    Answer, Conversation, Cut, Message, MessageKind, Parser, Refusal, Request, Response, Side,
+    text as wire_text,
 };
 use crate::semconv::Text;
 
@@ -118,6 +119,8 @@ enum Meaning {
     TellBefore(MessageKind),
     /// It cannot be said before the other side is seen.
     Wait,
+    /// The client may not come in.
+    Refuse(Box<Refusal>),
     /// It does not belong to what is open, which was misunderstood.
     GiveUp,
 }
@@ -199,7 +202,7 @@ impl PostgresqlParser {
             Found::Not => self.broken("not a startup message"),
             Found::Is(Startup::Encryption, eaten) => {
                 self.opening = Opening::Encryption;
-                Answer::Nothing { eaten }
+                Answer::SignsIn { eaten }
             }
             Found::Is(Startup::Cancel, eaten) => {
                 self.opening = Opening::Done;
@@ -209,7 +212,7 @@ impl PostgresqlParser {
             Found::Is(Startup::Session(_), _) if !self.pending.is_empty() => self.give_up(),
             Found::Is(Startup::Session(session), eaten) => {
                 self.open_session(&session);
-                Answer::Nothing { eaten }
+                Answer::SignsIn { eaten }
             }
         }
     }
@@ -299,6 +302,8 @@ impl PostgresqlParser {
         let header = match header(side, bytes) {
             Ok(Some(header)) => header,
             Ok(None) => return Answer::Need { at_least: HEADER_BYTES.max(bytes.len() + 1) },
+            // What the client says behind a question takes nothing from its answer.
+            Err(_) if side == Side::Client && self.is_answer_due() => return Answer::Wait,
             Err(reason) => return self.broken(reason),
         };
         // The client asks again, so that the end of the last answer was among what is missing.
@@ -320,6 +325,10 @@ impl PostgresqlParser {
             }
             Ok(Meaning::TellBefore(kind)) => Answer::Message { eaten: 0, message: Message::in_order(kind) },
             Ok(Meaning::Wait) => Answer::Wait,
+            Ok(Meaning::Refuse(refusal)) => {
+                self.half(side).rest = header.length - read as u64;
+                Answer::Refused { eaten: read, refusal }
+            }
             Ok(Meaning::GiveUp) => self.give_up(),
             Err(reason) => self.broken(reason),
         }
@@ -357,9 +366,14 @@ impl PostgresqlParser {
         let message = match self.take(side, header.kind, body).ok()? {
             Meaning::Tell(kind) => Some(Message::in_order(kind)),
             Meaning::Silent => None,
-            Meaning::TellBefore(_) | Meaning::Wait | Meaning::GiveUp => return None,
+            Meaning::TellBefore(_) | Meaning::Wait | Meaning::Refuse(_) | Meaning::GiveUp => return None,
         };
         Some(Cut { message, length: header.length })
+    }
+
+    /// Returns whether something was asked whose answer will be known.
+    fn is_answer_due(&self) -> bool {
+        !self.pending.is_empty() && self.turns.are_known()
     }
 
     fn broken(&mut self, reason: &'static str) -> Answer {

@@ -1,7 +1,7 @@
 //! What is recorded of a question.
 
 use crate::protocol::sql::Statement;
-use crate::protocol::sql::request::{add, describe, request};
+use crate::protocol::sql::request::{CONNECT, add, describe, request};
 use crate::protocol::{Request, set};
 use crate::semconv::{self, Attributes, Text};
 
@@ -50,6 +50,11 @@ pub(super) fn call_function(identity: &Identity) -> Request {
     let mut attributes = common(identity);
     set(&mut attributes, semconv::DB_OPERATION_NAME, "FUNCTION CALL");
     request("FUNCTION CALL".into(), attributes, None)
+}
+
+/// Returns the request to be let in.
+pub(super) fn connect(identity: &Identity) -> Request {
+    request(CONNECT.into(), common(identity), None)
 }
 
 fn common(identity: &Identity) -> Attributes {

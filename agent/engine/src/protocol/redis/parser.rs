@@ -11,13 +11,11 @@ use super::{Watch, detect, queues};
 use crate::held::Held;
 use crate::protocol::turns::Turns;
 use crate::protocol::{
-    Answer, Cut, MAX_KEYS, Message, MessageKind, Outcome, Pairing, Parser, ParserSettings, Response, Side,
-    set,
+    Answer, Cut, MAX_KEYS, MAX_OUTSTANDING, Message, MessageKind, Outcome, Pairing, Parser, ParserSettings,
+    Response, Side, set,
 };
 use crate::semconv::{self, Attributes};
 
-/// Most commands of one connection that wait for their replies.
-const MAX_OUTSTANDING: usize = 1 << 16;
 /// Turns after which pairing is believed on a connection that was there before, or after a loss. Clients that
 /// share one connection between threads are common, so that one is not enough.
 const TURNS: u32 = 2;
@@ -34,10 +32,21 @@ pub(super) struct RedisParser {
     is_aligned: bool,
     /// What the server sends belongs to what was not seen, until the client speaks again.
     is_draining: bool,
+    /// Behind the commands that are outstanding are others, which were not seen or are not followed: what the server sends
+    /// after the replies to the former answers those, until the client speaks again.
+    has_missed: bool,
+    /// Something was lost since the connection was first paired.
+    has_lost: bool,
+    /// Commands that count as lost, and whose replies do not any more.
+    missed: u64,
     /// A reply without a command can only mean that the command is still to be shown.
     may_wait: bool,
     /// Arguments of the last command that are still to be walked over.
     arguments_left: u64,
+    /// One of them goes by.
+    is_passing: bool,
+    /// What the last command is answered with; none where it is not.
+    last: Option<Expected>,
     outstanding: VecDeque<Outstanding>,
     turns: Turns,
     reply: Reply,
@@ -65,6 +74,18 @@ struct Outstanding {
     is_transaction: bool,
     /// As in [`Request`](crate::protocol::Request).
     is_routine: bool,
+}
+
+impl Outstanding {
+    /// A command that is not told, with one reply.
+    const UNTOLD: Self = Self {
+        expected: Expected::One,
+        is_reported: false,
+        watch: Watch::Nothing,
+        jobs: Vec::new(),
+        is_transaction: false,
+        is_routine: false,
+    };
 }
 
 /// What a command is answered with.
@@ -97,8 +118,13 @@ impl RedisParser {
             options: command::Options { redact: settings.redact_statements, mark_key: settings.mark_key },
             is_aligned: is_start,
             is_draining: !is_start,
+            has_missed: false,
+            has_lost: false,
+            missed: 0,
             may_wait: is_start,
             arguments_left: 0,
+            is_passing: false,
+            last: None,
             outstanding: VecDeque::new(),
             turns: if is_start { Turns::from_start(TURNS) } else { Turns::from_middle(TURNS) },
             reply: Reply::default(),
@@ -119,6 +145,7 @@ impl RedisParser {
                 Some(0) => self.is_aligned = true,
                 Some(eaten) => {
                     self.is_aligned = true;
+                    self.note_rest();
                     return Answer::Nothing { eaten };
                 }
                 None => return unaligned(bytes),
@@ -133,39 +160,50 @@ impl RedisParser {
                     self.lose();
                     return Answer::Lost;
                 }
+                let message = self.command(&words);
                 self.arguments_left = left;
-                self.command(&words)
-                    .map_or(Answer::Nothing { eaten }, |message| Answer::Message { eaten, message })
+                message.map_or(Answer::Nothing { eaten }, |message| Answer::Message { eaten, message })
             }
             Found::Empty { eaten } => Answer::Nothing { eaten },
             Found::Unfinished { at_least, .. } => Answer::Need { at_least },
+            Found::Broken(_) if self.is_answer_due() => Answer::Wait,
             Found::Broken(reason) => self.broken(reason),
         }
     }
 
-    /// Returns whether what is outstanding cannot be paired any more if this command follows: too much is, or how many
-    /// replies the command will get is not known.
-    fn is_end_of_pairing(&self, words: &Words<'_>) -> bool {
-        if self.outstanding.is_empty() {
-            return false;
+    /// The rest of a command goes by, of which the server had not seen the end when it answered those before.
+    fn note_rest(&mut self) {
+        if self.has_missed && self.turns.has_spoken() {
+            self.turns.note_unfinished(true);
+            self.last = Some(Expected::One);
         }
-        let is_uncounted =
-            || self.subscriptions.are_unknown() && is_unsubscribing_all(command::meaning(words));
-        self.outstanding.len() >= MAX_OUTSTANDING || is_uncounted()
+    }
+
+    /// Returns whether what is outstanding cannot be paired any more if this command follows: how many replies it will get
+    /// is not known.
+    fn is_end_of_pairing(&self, words: &Words<'_>) -> bool {
+        !self.outstanding.is_empty()
+            && self.subscriptions.are_unknown()
+            && is_unsubscribing_all(command::meaning(words))
     }
 
     fn argument(&mut self, bytes: &[u8]) -> Answer {
         match request::argument_length(bytes) {
             Ok(Some(length)) => {
                 self.arguments_left -= 1;
+                self.is_passing = true;
                 Answer::Skip { length }
             }
             Ok(None) => Answer::Need { at_least: bytes.len() + 1 },
+            Err(_) if self.is_answer_due() => Answer::Wait,
             Err(reason) => self.broken(reason),
         }
     }
 
     fn command(&mut self, words: &Words<'_>) -> Option<Message> {
+        if self.outstanding.len() >= MAX_OUTSTANDING {
+            self.miss();
+        }
         let meaning = command::meaning(words);
         let batch = if meaning == Meaning::Exec { self.queued } else { None };
         let mut request = command::request(words, self.options, self.database, batch);
@@ -174,11 +212,29 @@ impl RedisParser {
         self.follow(meaning);
         request.is_one_way = !self.is_answered(meaning);
         let is_reported = match request.is_one_way {
-            true => self.turns.are_known(),
+            true => {
+                self.last = None;
+                self.turns.are_known()
+            }
             false => self.expect(meaning, watch, jobs, request.is_routine),
         };
-        let kind = MessageKind::Request(Box::new(request));
-        is_reported.then_some(Message { pairing: Pairing::InOrder, kind })
+        if !is_reported {
+            self.missed += u64::from(!request.is_one_way);
+            return self.missed();
+        }
+        Some(Message::in_order(MessageKind::Request(Box::new(request))))
+    }
+
+    /// Returns the exchange of a reply that cannot be told, unless its command has counted.
+    fn missed_reply(&mut self) -> Option<Message> {
+        let is_counted = self.missed > 0;
+        self.missed = self.missed.saturating_sub(1);
+        if is_counted { None } else { self.missed() }
+    }
+
+    /// Returns an exchange that cannot be told, where that is because something was lost.
+    fn missed(&self) -> Option<Message> {
+        self.has_lost.then(|| Message::in_order(MessageKind::Missed))
     }
 
     /// Returns what is to be looked for in the reply of a command.
@@ -235,18 +291,6 @@ impl RedisParser {
             return false;
         }
         let was_known = self.turns.are_known();
-        let is_reported = !self.is_draining && self.turns.request();
-        if self.is_draining {
-            if !self.turns.has_spoken() {
-                return false;
-            }
-            self.is_draining = false;
-            self.turns.begin();
-        }
-        if is_reported && !was_known {
-            self.outstanding.clear();
-            self.reply.take();
-        }
         let expected = match meaning {
             Meaning::Subscribe { count, .. } | Meaning::Unsubscribe { count: count @ 1.., .. } => {
                 Expected::Confirmations(count.max(1))
@@ -256,6 +300,35 @@ impl RedisParser {
             Meaning::Reset => Expected::Reset,
             _ => Expected::One,
         };
+        let last = self.last.replace(expected).filter(|_| self.turns.is_unfinished());
+        let is_between = self.is_draining || self.has_missed;
+        let is_reported = !is_between && self.turns.request();
+        if is_between {
+            if !self.turns.has_spoken() {
+                return false;
+            }
+            if !self.is_draining && !self.outstanding.is_empty() {
+                if last.is_none() || self.outstanding.len() > 1 {
+                    self.turns.note_overlap();
+                }
+                return false;
+            }
+            if std::mem::take(&mut self.is_draining) {
+                self.missed = 0;
+            }
+            self.has_missed = false;
+            self.turns.begin();
+        }
+        let is_known_now = is_reported && !was_known;
+        if is_known_now {
+            self.outstanding.clear();
+            self.reply.take();
+            self.missed = self.missed.min(u64::from(last.is_some()));
+        }
+        if is_between || is_known_now {
+            // The server had not seen the last command whole when it answered those before.
+            self.outstanding.extend(last.map(|expected| Outstanding { expected, ..Outstanding::UNTOLD }));
+        }
         self.outstanding.push_back(Outstanding {
             expected,
             is_reported,
@@ -318,6 +391,8 @@ impl RedisParser {
     }
 
     fn server(&mut self, bytes: &[u8]) -> Answer {
+        let is_unfinished = self.is_passing || self.arguments_left > 0;
+        self.turns.note_unfinished(is_unfinished && self.last.is_some());
         if self.is_draining {
             self.turns.speak();
             return Answer::Nothing { eaten: bytes.len() };
@@ -394,20 +469,30 @@ impl RedisParser {
     /// Answers the first outstanding command.
     fn answered(&mut self, summary: Summary, sightings: Sightings) -> Option<Message> {
         let front = self.outstanding.pop_front();
+        self.doubt_what_was_missed();
         if front.is_none() && self.turns.are_known() {
             // More replies than commands: what was paired before was wrong.
-            self.lose();
+            self.miss();
         }
         self.turns.response();
-        let front = front?;
+        let Some(front) = front else { return self.missed_reply() };
         if front.expected == Expected::Reset && summary.kind == b'+' {
             self.subscriptions = Subscriptions::new(false);
         }
         self.is_opaque |= front.expected == Expected::Monitor && summary.kind == b'+';
         let is_idle = front.is_routine && summary.error.is_none();
         let response = Response { is_idle, ..response(summary, sightings, front.is_transaction) };
-        let kind = MessageKind::Response(Box::new(response));
-        front.is_reported.then_some(Message { pairing: Pairing::InOrder, kind })
+        if !front.is_reported {
+            return self.missed_reply();
+        }
+        Some(Message::in_order(MessageKind::Response(Box::new(response))))
+    }
+
+    /// Whole commands are missing behind what was seen.
+    fn cut_commands(&mut self, message: Option<Message>, seen: u64) -> Cut {
+        self.miss();
+        self.is_aligned = false;
+        Cut { message, length: seen }
     }
 
     /// A message whose beginning was not captured is like any other string.
@@ -420,25 +505,56 @@ impl RedisParser {
         Some(Cut { message, length })
     }
 
+    /// Returns whether something was asked whose answer will be known: what the client says behind it takes nothing from
+    /// that.
+    fn is_answer_due(&self) -> bool {
+        !self.outstanding.is_empty() && self.turns.are_known() && !self.is_draining
+    }
+
     fn broken(&mut self, reason: &'static str) -> Answer {
         self.lose();
         Answer::Broken { reason }
     }
 
+    /// Bytes that mattered are missing, of either side.
     fn lose(&mut self) {
+        self.forget_client();
+        self.turns.lose();
+        self.subscriptions.doubt();
         self.is_aligned = false;
         self.is_draining = true;
-        self.may_wait = false;
-        self.arguments_left = 0;
+        self.has_missed = false;
         self.outstanding.clear();
-        self.turns.lose();
         self.reply = Reply::default();
+    }
+
+    /// Commands are not seen, or not followed: what is outstanding is answered before them.
+    fn miss(&mut self) {
+        self.forget_client();
+        self.turns.miss();
+        self.has_missed = true;
+        self.doubt_what_was_missed();
+    }
+
+    /// Once what was outstanding is answered, the server answers what was not seen: the client may have subscribed there.
+    fn doubt_what_was_missed(&mut self) {
+        if self.has_missed && self.outstanding.is_empty() {
+            self.subscriptions.doubt();
+        }
+    }
+
+    /// Forgets what the client has said of what follows.
+    fn forget_client(&mut self) {
+        self.has_lost |= self.turns.are_known();
+        self.may_wait = false;
+        self.is_aligned &= self.arguments_left == 0;
+        self.arguments_left = 0;
+        self.is_passing = false;
         self.database = None;
         self.queued = None;
         self.queued_watch = Watch::Nothing;
         self.queued_jobs.clear();
         self.replies = Replies::On;
-        self.subscriptions.doubt();
     }
 }
 
@@ -462,6 +578,7 @@ impl Parser for RedisParser {
     }
 
     fn passed(&mut self, side: Side) -> Option<Message> {
+        self.is_passing &= side == Side::Server;
         (side == Side::Server && self.reply.is_passed()).then(|| self.replied()).flatten()
     }
 
@@ -470,17 +587,24 @@ impl Parser for RedisParser {
         if side == Side::Server {
             return self.cut_reply(bytes, seen);
         }
-        if !self.is_aligned || self.arguments_left > 0 {
+        if self.is_draining {
             return None;
         }
+        if !self.is_aligned || self.arguments_left > 0 {
+            return Some(self.cut_commands(None, seen));
+        }
         let Found::Unfinished { rest: Some(Rest { words, end, left }), .. } = request::find(bytes) else {
-            return None;
+            return Some(self.cut_commands(None, seen));
         };
-        let is_pairing = !self.is_end_of_pairing(&words);
-        (end >= seen && is_pairing).then(|| {
-            self.arguments_left = left;
-            Cut { message: self.command(&words), length: end }
-        })
+        if self.is_end_of_pairing(&words) {
+            return None;
+        }
+        let message = self.command(&words);
+        if end < seen {
+            return Some(self.cut_commands(message, seen));
+        }
+        self.arguments_left = left;
+        Some(Cut { message, length: end })
     }
 
     fn end(&mut self, _side: Side) -> Option<Message> {

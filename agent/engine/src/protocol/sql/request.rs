@@ -4,6 +4,9 @@ use super::Statement;
 use crate::protocol::{Category, Name, Request, set};
 use crate::semconv::{self, Attributes, Key, Text};
 
+/// The name of a sign-in, which is no operation that the conventions know.
+pub(in crate::protocol) const CONNECT: &str = "connect";
+
 /// Adds what a statement says: of the whole of it, `summary`.
 pub(in crate::protocol) fn describe(attributes: &mut Attributes, statement: &Statement, summary: Text) {
     add(attributes, semconv::DB_QUERY_SUMMARY, Some(summary).filter(|summary| !summary.is_empty()));

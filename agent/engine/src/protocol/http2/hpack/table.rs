@@ -112,14 +112,16 @@ pub(super) struct Table {
     entries: VecDeque<Entry>,
     bytes: usize,
     max_bytes: usize,
-    /// All that was ever added is known.
+    /// All that was ever added is known, unless there is a doubt.
     is_whole: bool,
+    /// Where bytes are missing in which others may have been added: how many were added since, which alone are certain.
+    since_doubt: Option<usize>,
 }
 
 impl Table {
     /// Returns the empty table of a connection that is seen from its start, or of one whose entries are unknown.
     pub(super) fn new(is_whole: bool) -> Self {
-        Self { entries: VecDeque::new(), bytes: 0, max_bytes: INITIAL_BYTES, is_whole }
+        Self { entries: VecDeque::new(), bytes: 0, max_bytes: INITIAL_BYTES, is_whole, since_doubt: None }
     }
 
     /// Returns what an index stands for.
@@ -128,7 +130,11 @@ impl Table {
         if let Some((name, value)) = STATIC.get(place) {
             return Found::Field(name.as_bytes(), value.as_bytes());
         }
-        match self.entries.get(place - STATIC.len()) {
+        let place = place - STATIC.len();
+        if self.since_doubt.is_some_and(|certain| place >= certain) {
+            return Found::Unknown;
+        }
+        match self.entries.get(place) {
             Some(Entry { name: Some(name), value }) => Found::Field(name, value),
             Some(Entry { name: None, value }) => Found::Nameless(value),
             None if self.is_whole && self.max_bytes <= MAX_BYTES => Found::Nothing,
@@ -142,14 +148,40 @@ impl Table {
         let limit = self.limit();
         self.bytes += entry.size();
         self.entries.push_front(entry);
+        self.since_doubt = self.since_doubt.map(|certain| certain.saturating_add(1));
         self.evict(limit);
+    }
+
+    /// Notes that entries may have been added, which nobody saw.
+    pub(super) fn doubt(&mut self) {
+        self.since_doubt = Some(0);
+    }
+
+    /// Returns whether entries may have been added, which nobody saw.
+    pub(super) fn is_doubtful(&self) -> bool {
+        self.since_doubt.is_some()
+    }
+
+    /// Notes that none was.
+    pub(super) fn confirm(&mut self) {
+        self.since_doubt = None;
+    }
+
+    /// Notes that some were, or that nobody will know: those that were there before are not known any more.
+    pub(super) fn refute(&mut self) {
+        let Some(certain) = self.since_doubt.take() else { return };
+        self.entries.truncate(certain);
+        self.bytes = self.entries.iter().map(Entry::size).sum();
+        self.is_whole = false;
     }
 
     /// Takes in a new size (section 6.3).
     pub(super) fn resize(&mut self, max_bytes: usize) {
         self.max_bytes = max_bytes;
-        // An empty table is a known one.
-        self.is_whole |= max_bytes == 0;
+        if max_bytes == 0 {
+            // An empty table is a known one.
+            (self.is_whole, self.since_doubt) = (true, None);
+        }
         self.evict(self.limit());
     }
 
@@ -211,6 +243,31 @@ mod tests {
         table.resize(0);
         table.resize(4096);
         assert_eq!(table.get(62), Found::Nothing);
+    }
+
+    #[test]
+    fn what_stood_before_a_hole_is_known_again_once_it_is_proven() {
+        let doubtful = || {
+            let mut table = Table::new(true);
+            table.add(Some(b"a"), b"1");
+            table.doubt();
+            table.add(Some(b"b"), b"2");
+            assert_eq!(table.get(62), Found::Field(b"b", b"2"));
+            assert_eq!((table.get(63), table.get(64)), (Found::Unknown, Found::Unknown));
+            table
+        };
+        let mut table = doubtful();
+        table.confirm();
+        assert_eq!((table.get(63), table.get(64)), (Found::Field(b"a", b"1"), Found::Nothing));
+        let mut table = doubtful();
+        table.refute();
+        assert_eq!((table.get(62), table.get(63)), (Found::Field(b"b", b"2"), Found::Unknown));
+        assert_eq!(table.bytes, 34);
+        table.confirm();
+        assert_eq!(table.get(63), Found::Unknown);
+        let mut table = doubtful();
+        table.resize(0);
+        assert_eq!((table.get(62), table.is_doubtful()), (Found::Nothing, false));
     }
 
     #[test]

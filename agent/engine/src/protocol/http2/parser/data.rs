@@ -40,6 +40,7 @@ impl Http2Parser {
         let Some(left) = length.checked_sub(padding + before) else {
             return self.broken("padding longer than the frame");
         };
+        self.judge_data(side, header.stream);
         let is_end = header.has(END_STREAM);
         let data = Data { stream: header.stream, left, padding, is_end, is_skipping: false };
         self.data(side, data, bytes, HEADER_BYTES + before as usize)
@@ -49,7 +50,7 @@ impl Http2Parser {
     pub(super) fn data(&mut self, side: Side, mut data: Data, bytes: &[u8], mut eaten: usize) -> Answer {
         data.is_skipping = false;
         while data.left > 0 {
-            let Some(stream) = self.streams.hear(data.stream).filter(|stream| stream.purpose == Use::Grpc)
+            let Some(stream) = self.streams.hear(data.stream).filter(|stream| stream.purpose != Use::Http)
             else {
                 break;
             };

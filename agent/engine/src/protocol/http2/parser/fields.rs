@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-use super::{Http2Parser, lost};
-use crate::protocol::http::field::Field;
+use super::{Http2Parser, Spoken, lost};
+use crate::protocol::http::field::{Field, value};
 use crate::protocol::http2::frame::{END_HEADERS, END_STREAM, HEADER_BYTES, Header, Kind, block, error_name};
 use crate::protocol::http2::grpc::{self, Status};
 use crate::protocol::http2::head;
@@ -34,6 +34,7 @@ impl Http2Parser {
             Gathered::Needs(at_least) => return Ok(Answer::Need { at_least }),
             Gathered::Whole { block, eaten } => (block, eaten),
         };
+        self.judge_table(side, header, &block);
         let room = std::mem::take(&mut self.room_for_fields);
         let fields = self.half(side).decoder.decode(&block, room)?;
         let is_request = header.kind == Kind::Headers && header.stream % 2 == 1;
@@ -79,14 +80,18 @@ impl Http2Parser {
         if is_request {
             self.streams.know_newest(true);
         }
-        let purpose = purpose(fields, is_partial);
+        let (purpose, is_presumed) = self.spoken.purpose(fields, is_partial);
         let mut request = match purpose {
             Use::Grpc => grpc::request(fields, is_open, &self.settings),
             Use::Http | Use::Unknown => head::request(fields, is_open, &self.settings),
         };
+        self.spoken.is_relayed |= request.is_relayed;
+        request.is_relayed |= is_partial && self.spoken.is_relayed;
         note_partial(&mut request.attributes, is_partial);
         let mut stream = Stream::new(Pairing::Id(u64::from(number)), purpose);
         stream.client.has_ended = !is_open;
+        stream.is_presumed = is_presumed;
+        stream.method = if purpose == Use::Unknown { grpc::method_of(fields) } else { None };
         let around = Around { settings: &self.settings, server: self.server_end.as_ref() };
         if let Some(call) = grpc::call(fields, around).filter(|_| purpose == Use::Grpc) {
             call.begin(&mut request);
@@ -94,11 +99,17 @@ impl Http2Parser {
         }
         let begun = message(&stream, MessageKind::Request(Box::new(Request { is_open, ..request })));
         self.given_up = self.streams.begin(number, stream).map(|oldest| oldest.pairing);
+        if self.given_up.is_some() {
+            self.blocks.give_up();
+        }
+        self.doubt_answers(Some(number));
         Some(begun)
     }
 
     /// Two requests have one number: one of them was no request, but looked like one behind a hole. Which is not known.
     fn begun_twice(&mut self, number: u32) -> Option<Message> {
+        self.client.decoder.forget();
+        self.blocks.give_up();
         self.streams.remove(number).map(|stream| lost(&stream))
     }
 
@@ -120,27 +131,29 @@ impl Http2Parser {
         if is_trailer {
             return if is_open { None } else { self.end_response(number, Some((fields, is_partial))) };
         }
-        let is_unknown = stream.purpose == Use::Unknown;
-        if is_unknown {
-            stream.purpose = purpose(fields, is_partial);
-            // Its messages were not looked for so far.
-            stream.client.messages.lose();
-        }
+        let before = stream.purpose;
+        stream.purpose = self.spoken.purpose_of_answer(stream, fields, is_partial);
         (stream.server.has_begun, stream.status) = (true, status);
         let mut response = match stream.purpose {
             Use::Grpc => grpc::response(status, fields, settings),
             Use::Http | Use::Unknown => head::response(status, fields, settings),
         };
         note_partial(&mut response.attributes, is_partial);
-        if is_unknown && stream.purpose == Use::Grpc {
-            grpc::recognise(&mut response.attributes, &mut response.name);
+        match (before, stream.purpose) {
+            (Use::Unknown, Use::Grpc) => {
+                grpc::recognise(&mut response.attributes, &mut response.name, stream.method.take());
+            }
+            (Use::Grpc, Use::Http) => grpc::disown(&mut response.attributes, &mut response.name),
+            _ => {}
         }
         let pairing = stream.pairing;
         self.streams.answer();
         let ended = if is_open { None } else { self.streams.remove(number) };
         if let Some(mut stream) = ended {
             stream.server.has_ended = true;
-            ending(&mut stream, Some((fields, is_partial))).into_iter().for_each(|it| response.end(it));
+            let ending = ending(&mut stream, Some((fields, is_partial)), false);
+            self.spoken.grpc |= stream.purpose == Use::Grpc && !stream.is_presumed;
+            ending.into_iter().for_each(|it| response.end(it));
         }
         let response = Response { is_open, ..response };
         Some(Message { pairing, kind: MessageKind::Response(Box::new(response)) })
@@ -155,7 +168,9 @@ impl Http2Parser {
     /// Ends a response, with its trailers where there are any.
     pub(super) fn end_response(&mut self, number: u32, trailers: Option<Trailers<'_>>) -> Option<Message> {
         let mut stream = self.streams.remove(number)?;
-        let ending = ending(&mut stream, trailers);
+        let is_framed = trailers.is_some() && stream.server.has_begun && stream.is_framed();
+        let ending = ending(&mut stream, trailers, is_framed);
+        self.spoken.grpc |= stream.purpose == Use::Grpc && !stream.is_presumed;
         if stream.server.has_begun {
             return Some(message(&stream, MessageKind::ResponseEnd(ending.map(Box::new))));
         }
@@ -177,11 +192,38 @@ pub(super) fn message(stream: &Stream, kind: MessageKind) -> Message {
     Message { pairing: stream.pairing, kind }
 }
 
-fn purpose(fields: &[Field<'_>], is_partial: bool) -> Use {
-    match grpc::is_grpc(fields) {
-        Some(true) => Use::Grpc,
-        None if is_partial => Use::Unknown,
-        Some(false) | None => Use::Http,
+impl Spoken {
+    /// Returns what a request is for, and whether that is only what all others of its connection were for. What is not
+    /// of gRPC says so by its method or its type.
+    fn purpose(&mut self, fields: &[Field<'_>], is_partial: bool) -> (Use, bool) {
+        let is_post = value(fields, ":method").is_none_or(|method| method == b"POST");
+        let purpose = match grpc::is_grpc(fields) {
+            Some(true) => Use::Grpc,
+            None if is_partial && is_post && self.grpc && !self.other => return (Use::Grpc, true),
+            None if is_partial && is_post => Use::Unknown,
+            Some(false) | None => Use::Http,
+        };
+        self.note(purpose);
+        (purpose, false)
+    }
+
+    /// Returns what a request is for after all, by the fields with which its response begins.
+    fn purpose_of_answer(&mut self, stream: &Stream, fields: &[Field<'_>], is_partial: bool) -> Use {
+        let purpose = match (stream.purpose, grpc::is_grpc(fields)) {
+            (Use::Unknown, Some(true)) => Use::Grpc,
+            (Use::Unknown, None) if is_partial => Use::Unknown,
+            (Use::Unknown, _) => Use::Http,
+            // Who knows no gRPC may answer a call by an error, and by nothing else.
+            (Use::Grpc, Some(false)) if stream.is_presumed && head::status(fields) == Some(200) => Use::Http,
+            (purpose, _) => return purpose,
+        };
+        self.note(purpose);
+        purpose
+    }
+
+    fn note(&mut self, purpose: Use) {
+        self.grpc |= purpose == Use::Grpc;
+        self.other |= purpose == Use::Http;
     }
 }
 
@@ -191,12 +233,16 @@ fn note_partial(attributes: &mut Attributes, is_partial: bool) {
     }
 }
 
-/// Returns what only the end of a response tells.
-fn ending(stream: &mut Stream, trailers: Option<Trailers<'_>>) -> Option<Ending> {
+/// Returns what only the end of a response tells. `is_framed` says that trailers end it, and that all data before them were
+/// messages of gRPC.
+fn ending(stream: &mut Stream, trailers: Option<Trailers<'_>>, is_framed: bool) -> Option<Ending> {
     let (fields, is_partial) = trailers.unwrap_or_default();
     let status = Status::of_fields(fields);
-    let is_grpc = stream.purpose == Use::Grpc || stream.purpose == Use::Unknown && status.is_some();
-    if !is_grpc {
+    let is_unknown = stream.purpose == Use::Unknown;
+    if is_unknown && (is_framed || status.is_some()) {
+        stream.purpose = Use::Grpc;
+    }
+    if stream.purpose != Use::Grpc {
         return None;
     }
     let mut ending = match status {
@@ -211,8 +257,11 @@ fn ending(stream: &mut Stream, trailers: Option<Trailers<'_>>) -> Option<Ending>
     if let Some(call) = &mut stream.call {
         call.end(&mut ending);
     }
-    if stream.purpose == Use::Unknown && ending.outcome.is_some() {
-        grpc::recognise(&mut ending.attributes, &mut ending.name);
+    if is_unknown {
+        grpc::recognise(&mut ending.attributes, &mut ending.name, stream.method.take());
+        if stream.status == Some(200) {
+            set(&mut ending.attributes, semconv::HTTP_RESPONSE_STATUS_CODE, "");
+        }
     }
     Some(ending)
 }

@@ -31,9 +31,6 @@ impl Http2Parser {
         if length < hole_end {
             self.lose_place(side, hole_end);
         }
-        if side == Side::Client {
-            self.streams.know_newest(false);
-        }
         Some(Cut { message, length: length.max(hole_end) })
     }
 
@@ -70,7 +67,19 @@ impl Http2Parser {
                 let shown = block(header, shown).ok().filter(|_| is_plain);
                 let fields = self.half(side).decoder.decode_beginning(shown.unwrap_or_default());
                 let is_request = header.kind == Kind::Headers && header.stream % 2 == 1 && shown.is_some();
+                if side == Side::Client {
+                    self.judge_cut_request(header.stream);
+                }
                 let message = if is_request { self.fields(side, header, &fields) } else { None };
+                self.settle_table(side, false);
+                if side == Side::Client {
+                    self.blocks.ask(header.stream);
+                }
+                if message.is_none() {
+                    // A request, or what its response says, is not known.
+                    self.blocks.give_up();
+                    self.streams.know_newest(self.streams.is_newest_known() && side == Side::Server);
+                }
                 (message, if header.has(END_HEADERS) { length } else { 0 })
             }
             // Which stream is given up is known, why is not.
@@ -89,7 +98,10 @@ impl Http2Parser {
         let half = self.half(side);
         half.state = State::Unaligned { is_edge: true };
         half.unseen = half.unseen.saturating_add(unseen);
-        half.decoder.forget();
+        self.doubt_table(side);
+        if side == Side::Client {
+            self.streams.know_newest(false);
+        }
         self.streams.doubt();
         self.streams.lose_data(side);
     }

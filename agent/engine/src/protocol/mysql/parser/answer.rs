@@ -138,7 +138,7 @@ impl MysqlParser {
     }
 }
 
-fn response(rows: Option<u64>, failure: Option<Failure>) -> Response {
+pub(super) fn response(rows: Option<u64>, failure: Option<Failure>) -> Response {
     let mut attributes = Attributes::new();
     let mut outcome = Outcome::default();
     match (failure, rows) {

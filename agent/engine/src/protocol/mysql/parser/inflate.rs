@@ -88,6 +88,8 @@ impl MysqlParser {
                     | Answer::Opaque
                     | Answer::Encrypted { .. }
                     | Answer::Upgraded { .. }
+                    | Answer::SignsIn { .. }
+                    | Answer::Refused { .. }
                     | Answer::Broken { .. }
             );
             if is_over {
@@ -117,6 +119,8 @@ impl MysqlParser {
                 | Answer::Opaque
                 | Answer::Encrypted { .. }
                 | Answer::Upgraded { .. }
+                | Answer::SignsIn { .. }
+                | Answer::Refused { .. }
                 | Answer::Broken { .. } => return answer,
             }
         }

@@ -1,10 +1,12 @@
 //! The opening of a connection: who speaks, to which database, and in which manner.
 
+use super::answer::response;
 use super::{MysqlParser, Opening};
-use crate::protocol::Answer;
+use crate::protocol::mysql::failure::{self, Report};
 use crate::protocol::mysql::handshake::{Greeting, Login};
 use crate::protocol::mysql::packet::{ERROR, HEADER_BYTES, Header, OK};
-use crate::protocol::mysql::status;
+use crate::protocol::mysql::{request, status};
+use crate::protocol::{Answer, Cut, Refusal, Side};
 
 /// Longest packet of an opening: a login with the attributes of its client.
 const MAX_PACKET_BYTES: usize = 128 << 10;
@@ -18,12 +20,13 @@ impl MysqlParser {
             Ok(packet) => packet,
             Err(answer) => return self.refuse(answer),
         };
-        if payload.first() != Some(&ERROR) {
-            let Some(greeting) = Greeting::of(payload) else { return self.broken("not a greeting") };
-            self.identity.system = if greeting.is_mariadb { "mariadb" } else { "mysql" };
-            self.shared.note(self.identity.system);
-            self.opening = Opening::Login(greeting);
+        if payload.first() == Some(&ERROR) {
+            return self.refused(header, payload);
         }
+        let Some(greeting) = Greeting::of(payload) else { return self.broken("not a greeting") };
+        self.identity.system = if greeting.is_mariadb { "mariadb" } else { "mysql" };
+        self.shared.note(self.identity.system);
+        self.opening = Opening::Login(greeting);
         Answer::Nothing { eaten: header.whole() }
     }
 
@@ -48,7 +51,9 @@ impl MysqlParser {
             None => return self.broken("not a login"),
         }
         self.opening = Opening::Authentication;
-        self.pass(crate::protocol::Side::Client, bytes, header.whole() as u64)
+        let eaten = header.whole().min(bytes.len());
+        self.client.rest = (header.whole() - eaten) as u64;
+        Answer::SignsIn { eaten }
     }
 
     /// Takes what the server says before the client has answered: that it waits no longer.
@@ -85,11 +90,24 @@ impl MysqlParser {
                     self.stand(status);
                 }
             }
-            // Refused, asked for more, or for another manner of proof.
-            Some(&(ERROR | 0x01 | 0xfe)) => {}
+            Some(&ERROR) => return self.refused(header, payload),
+            // Asked for more, or for another manner of proof.
+            Some(&(0x01 | 0xfe)) => {}
             _ => return self.broken("not an answer to a login"),
         }
         Answer::Skip { length: header.whole() as u64 }
+    }
+
+    /// Takes an error, of which the beginning is shown, with which the server refuses the client.
+    fn refused(&mut self, header: Header, payload: &[u8]) -> Answer {
+        let Some(Report::Failure(failure)) = failure::read(payload) else {
+            return self.broken("error without a number");
+        };
+        self.opening = Opening::Done;
+        let (request, response) = (request::connect(&self.identity), response(None, Some(failure)));
+        let eaten = HEADER_BYTES + payload.len();
+        self.server.rest = (header.whole() - eaten) as u64;
+        Answer::Refused { eaten, refusal: Box::new(Refusal { request, response }) }
     }
 
     /// A packet that cannot be part of an opening breaks it.
@@ -104,6 +122,15 @@ impl MysqlParser {
         self.lose();
         Answer::Broken { reason }
     }
+}
+
+/// Returns the length of a packet of which the end is missing, where it is one that only proves who the client is.
+pub(super) fn cut_proof(side: Side, bytes: &[u8], length: u64) -> Option<Cut> {
+    let header = Header::of(bytes).filter(|header| header.sequence != 0)?;
+    let whole = header.whole() as u64;
+    let is_proof = side == Side::Client || matches!(bytes.get(HEADER_BYTES), Some(0x01 | 0xfe));
+    let is_inside = whole >= length && header.length <= MAX_PACKET_BYTES;
+    (is_proof && is_inside).then_some(Cut { message: None, length: whole })
 }
 
 /// Returns the packet that `bytes` begin with, and its payload up to `most` bytes; otherwise what to answer.

@@ -17,6 +17,7 @@ const PROCESS: &str = "process";
 
 impl NatsParser {
     pub(super) fn brought(&mut self, frame: &Frame<'_>, payload: &Payload<'_>) -> Said {
+        self.is_opening = false;
         if let Some(waiting) = self.waiting.remove(&subject::hash(frame.subject)) {
             return answer(waiting, payload);
         }
@@ -102,11 +103,16 @@ impl NatsParser {
 
     /// Returns whether the client will say what became of a message, or answer it.
     fn expect_settling(&mut self, frame: &Frame<'_>, number: u64) -> bool {
-        let is_expected = !frame.reply.is_empty() && self.unsettled.len() < MAX_UNSETTLED;
-        if is_expected {
-            self.unsettled.insert(subject::hash(frame.reply), number);
+        if frame.reply.is_empty() {
+            return false;
         }
-        is_expected
+        let is_tracked = self.unsettled.len() < MAX_UNSETTLED;
+        if is_tracked {
+            self.unsettled.insert(subject::hash(frame.reply), number);
+        } else {
+            self.untracked = self.untracked.saturating_add(1);
+        }
+        is_tracked
     }
 }
 

@@ -10,6 +10,8 @@ use crate::semconv;
 
 /// In a service's answer: what went wrong (ADR-32).
 pub(super) const SERVICE_ERROR_CODE: &str = "Nats-Service-Error-Code";
+/// What a client says of a message on which it still works.
+const GOES_ON: &[u8] = b"+WPI";
 const PULL: &str = "receive";
 const SEND: &str = "send";
 
@@ -18,9 +20,12 @@ impl NatsParser {
         if let Some(number) = self.unsettled.get(&subject::hash(frame.subject)).copied() {
             return self.settle(frame, payload, number);
         }
+        // About a message, or the answer to one, that was not seen.
+        if frame.subject.starts_with(ACK) && !payload.beginning.starts_with(GOES_ON) {
+            return self.settle_unseen();
+        }
         if frame.subject.starts_with(ACK) || frame.subject.starts_with(b"$JS.FC.") || is_inbox(frame.subject)
         {
-            // About a message, or the answer to one, that was not seen.
             return Said::Nothing;
         }
         let subject = subject::text_of(frame.subject);
@@ -89,8 +94,8 @@ impl NatsParser {
     fn settle(&mut self, frame: &Frame<'_>, payload: &Payload<'_>, number: u64) -> Said {
         let is_word = frame.subject.starts_with(ACK);
         let word = payload.beginning;
-        // Work goes on.
-        if is_word && word.starts_with(b"+WPI") {
+        let is_cut = word.len() < GOES_ON.len() && payload.whole().is_none();
+        if is_word && (is_cut || word.starts_with(GOES_ON)) {
             return Said::Nothing;
         }
         self.unsettled.remove(&subject::hash(frame.subject));

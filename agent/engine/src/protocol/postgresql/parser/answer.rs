@@ -5,7 +5,8 @@ use crate::protocol::postgresql::failure;
 use crate::protocol::postgresql::message::text;
 use crate::protocol::postgresql::outcome::{Answered, aborted};
 use crate::protocol::postgresql::pending::Kind;
-use crate::protocol::{MessageKind, Response};
+use crate::protocol::postgresql::request;
+use crate::protocol::{MessageKind, Refusal, Response};
 
 impl PostgresqlParser {
     /// Takes a message of the server.
@@ -20,10 +21,7 @@ impl PostgresqlParser {
             _ => {}
         }
         if self.opening != Opening::Done {
-            if kind == b'Z' {
-                self.opening = Opening::Done;
-            }
-            return Ok(Meaning::Silent);
+            return Ok(self.opening_answer(kind, body));
         }
         if kind == b'Z' && !self.must_tell_before_ready() {
             self.note_ready();
@@ -32,12 +30,28 @@ impl PostgresqlParser {
             return Ok(Meaning::Silent);
         }
         match kind {
-            // A server that shuts down, or gives up on an idle session, says so unasked.
-            b'E' if self.pending.is_empty() => Ok(self.one_way()),
+            // A server that shuts down, or gives up on an idle session, says so unasked. But not amid a batch, of which the
+            // step that has failed may still be to be shown.
+            b'E' if self.pending.is_empty() && !(self.batch.is_open && self.may_wait) => Ok(self.one_way()),
             _ if self.pending.is_empty() && self.may_wait => Ok(Meaning::Wait),
             _ if self.pending.is_empty() => Err("answer to no question"),
             _ => self.answer_to_step(kind, body),
         }
+    }
+
+    /// Takes a message that is part of the opening: that the server is ready, or refuses the client.
+    fn opening_answer(&mut self, kind: u8, body: &[u8]) -> Meaning {
+        match kind {
+            b'Z' => self.opening = Opening::Done,
+            b'E' if self.pending.is_empty() => {
+                self.opening = Opening::Done;
+                self.answered.fail(failure::read(body));
+                let (request, response) = (request::connect(&self.identity), self.answered.take(false));
+                return Meaning::Refuse(Box::new(Refusal { request, response }));
+            }
+            _ => {}
+        }
+        Meaning::Silent
     }
 
     fn answer_to_step(&mut self, kind: u8, body: &[u8]) -> Result<Meaning, &'static str> {

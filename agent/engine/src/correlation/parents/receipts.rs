@@ -97,6 +97,8 @@ impl Parents {
             return None;
         }
         let receiving = match (key, self.scheduling(asker.tgid)) {
+            // Clients that several goroutines share have one that writes for all, and another that reads for all.
+            (Key::Goroutine { .. }, _) if key != self.key(&read.executor) => return None,
             (Key::Goroutine { .. } | Key::Context { .. } | Key::Token { .. }, _) => Receiving::AsTask,
             (Key::Thread { .. }, Scheduling::Threads) if has_waited_itself(&asker, &read.executor) => {
                 Receiving::Alone

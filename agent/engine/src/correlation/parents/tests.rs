@@ -679,3 +679,15 @@ fn a_unit_that_asks_for_a_message_works_on_what_its_calls_bring() {
     parents.sweep(20 + 60_000_000_000);
     assert!(!parents.is_asking(&of_unit(52, 21).executor), "it did not get any");
 }
+
+#[test]
+fn a_goroutine_works_on_what_it_has_read_itself() {
+    let mut parents = of_scheduling(Scheduling::Threads);
+    let source = crate::protocol::Source { may_wait: true, ..Default::default() };
+    let (writer, reader) = (goroutine(38, 1, 10), goroutine(40, 1, 12));
+    assert_eq!(parents.begin_work(REQUEST, connection(1), &source, &writer, &reader), None);
+    assert_eq!(evidence(&mut parents, &goroutine(38, 1, 13)), None, "it writes for all");
+    let own = goroutine(38, 1, 14);
+    assert_eq!(parents.begin_work(OTHER, connection(1), &source, &writer, &own), Some(Receiving::AsTask));
+    assert_eq!(evidence(&mut parents, &goroutine(38, 1, 15)), Some((2, Evidence::Goroutine)));
+}

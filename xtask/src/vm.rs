@@ -33,6 +33,8 @@ const LIMITS: &str = "ulimit -l unlimited;";
 /// emulated machine most of a minute.
 const SUITE_ON_OTHER_KERNELS: &str = "--include-ignored --test-threads=1 curl::one_request_over_ipv4 \
                                       tls_ways::objects_that_take_turns_in_one_thread tls_ways::the_kernel_encrypts";
+/// Of the propagation suite, the trial: real programs and load take an emulated machine many times as long.
+const TRIAL: &str = "--include-ignored --test-threads=1 trial::";
 
 #[derive(Args)]
 pub(crate) struct Vm {
@@ -125,13 +127,16 @@ fn is_installed(program: &str) -> bool {
     folders.into_iter().any(|folder| folder.join(program).is_file())
 }
 
-/// Builds the agent and runs it on these kernels, or on the usual ones: whether it can work there, and some of the system suite.
+/// Builds the agent and runs it on these kernels, or on the usual ones: whether it can work there, whether contexts can
+/// be written without harm, and some of the system suite.
 pub(crate) fn agent(kernels: &[&str]) -> Result<()> {
     let built = build::run(&build::Build { bpf_only: false })?;
     let tests = workspace::root().join("tests");
     let command = format!(
-        "{LIMITS} '{}' check || exit 1; cd '{tests}' && CARGO_MANIFEST_DIR='{tests}' REMORA_BIN='{}' {} {}",
+        "{LIMITS} '{}' check || exit 1; {} {TRIAL} || exit 1; \
+         cd '{tests}' && CARGO_MANIFEST_DIR='{tests}' REMORA_BIN='{}' {} {}",
         built.agent.display(),
+        executable("propagation")?,
         built.agent.parent().unwrap_or(&built.agent).display(),
         executable("system")?,
         SUITE_ON_OTHER_KERNELS,
@@ -144,8 +149,7 @@ pub(crate) fn agent(kernels: &[&str]) -> Result<()> {
 /// Builds agent and suite; returns the command that runs the suite.
 fn suite() -> Result<String> {
     build::run(&build::Build { bpf_only: false })?;
-    // Of the suite, the trial: real programs and load take an emulated machine many times as long.
-    Ok(format!("{LIMITS} {} --include-ignored --test-threads=1 trial::", executable("propagation")?))
+    Ok(format!("{LIMITS} {} {TRIAL}", executable("propagation")?))
 }
 
 /// Builds a suite; returns its executable.

@@ -15,6 +15,7 @@ mod late;
 mod messages;
 mod parents;
 mod route;
+mod sizes;
 mod works;
 
 use std::net::SocketAddr;
@@ -38,6 +39,7 @@ use late::{Answers, Late};
 use messages::Messages;
 use parents::{Found, Parents};
 use route::Routes;
+use sizes::Sizes;
 use works::Works;
 
 /// How long a finished client call is remembered for a server side that is told late.
@@ -173,6 +175,8 @@ pub(crate) struct Tally {
     /// Calls of requests that had made too many, or had begun too long before.
     pub(crate) too_many_calls: u64,
     pub(crate) too_old: u64,
+    /// Calls of traces that had grown too large.
+    pub(crate) too_large: u64,
     /// Client calls that could not be remembered.
     pub(crate) not_remembered: u64,
     /// Calls that were given a parent, or a link, because of the ids in them.
@@ -213,6 +217,7 @@ pub(crate) struct Correlation {
     /// Calls that have been answered, and whose causes show when these are.
     hoping: Hoping,
     routes: Routes,
+    sizes: Sizes,
     messages: Messages,
     /// Consumers that wait for the names of their messages.
     early: Early,
@@ -238,6 +243,7 @@ impl Correlation {
             early: Early::default(),
             hoping: Hoping::default(),
             routes: Routes::default(),
+            sizes: Sizes::default(),
             messages: Messages::default(),
             works: Works::default(),
             jobs: Jobs::default(),
@@ -254,6 +260,7 @@ impl Correlation {
         tally.over_limit += self.parents.over_limit();
         tally.too_many_calls += self.parents.too_many_calls();
         tally.too_old += self.parents.too_old();
+        tally.too_large += self.sizes.too_large();
         tally.content = self.content.tally();
         tally.messages_forgotten += self.messages.forgotten();
         tally.messages_ambiguous += self.messages.ambiguous();
@@ -357,7 +364,7 @@ impl Correlation {
     pub(crate) fn handle_wake(&mut self, waker: &Executor, task: u64, at_ns: u64) {
         let woken = self.parents.note_wake(waker, task, at_ns);
         if self.answers.is_awaited(waker) {
-            let admitted = woken.filter(|&server| self.parents.admits(server, at_ns));
+            let admitted = woken.filter(|&server| self.admits(server, at_ns));
             let cause = admitted.and_then(|server| Some((server, self.late_cause(server)?)));
             self.answers.wake(waker, cause);
         }
@@ -571,7 +578,7 @@ impl Correlation {
         let found = self.parents.of_call(started, connection, &opened.peer);
         let foreseen = self.foreseen.remove(&(connection, started.first.at_ns));
         let at_ns = started.first.at_ns;
-        let admitted = found.filter(|found| self.parents.admits(found.server, at_ns));
+        let admitted = found.filter(|found| self.admits(found.server, at_ns));
         if let Some(Found { server, evidence }) = admitted
             && let Some(cause) = self.foresight(server, evidence)
         {
@@ -588,7 +595,7 @@ impl Correlation {
         let parents = &self.parents;
         let found =
             self.content.of_call(started.first.executor.tgid, marks, |server| parents.is_alone(server));
-        let Some(found) = found.filter(|found| self.parents.admits(found.server, at_ns)) else {
+        let Some(found) = found.filter(|found| self.admits(found.server, at_ns)) else {
             return Cause::Unknown;
         };
         let cause = self.foresight(found.server, Evidence::Content);
@@ -605,6 +612,12 @@ impl Correlation {
         }
     }
 
+    /// Returns whether a request, and the trace that it is part of, can have one more call, which was made at this time.
+    fn admits(&mut self, server: ExchangeId, at_ns: u64) -> bool {
+        let trace = self.active.get(&server).map(|server| server.context.trace_id);
+        self.parents.admits(server, at_ns) && trace.is_some_and(|trace| self.sizes.admits(trace, at_ns))
+    }
+
     fn begin_client(
         &mut self,
         cause: Cause,
@@ -619,7 +632,7 @@ impl Correlation {
         };
         let mut links: Vec<_> = maybe
             .iter()
-            .map(|(server, confidence)| inferred_link(&server.cause, server.evidence, Some(*confidence)))
+            .map(|(server, confidence)| inferred_link(&server.cause, server.evidence, *confidence))
             .collect();
         let (parent, mut context) = match (server, &wire) {
             (Some(server), wire) if is_of_same_trace(&server, wire.as_ref()) => {
@@ -629,7 +642,7 @@ impl Correlation {
             }
             (server, Some(wire)) => {
                 // The application speaks for itself. What we believe to be the cause stays as a link.
-                links.extend(server.map(|server| inferred_link(&server.cause, server.evidence, None)));
+                links.extend(server.map(|server| inferred_link(&server.cause, server.evidence, 1.0)));
                 continued(wire, identity.client_span)
             }
             (_, None) => (None, root(&identity, identity.client_span)),
@@ -751,7 +764,7 @@ impl Correlation {
         if let Some(active) = self.active.remove(&id) {
             self.release(&active, now_ns);
         }
-        self.hoping.settle(id, None, &mut self.parents);
+        self.hoping.settle(id, None, &mut self.parents, &mut self.sizes);
     }
 
     /// Ends the span of an exchange. There is none where nothing came of what is repeated all the time.
@@ -826,7 +839,7 @@ impl Correlation {
         if self.hoping.is_awaited(id) {
             let (cause, received) = (active.context.clone(), active.wire.clone());
             let cause = Foreseen { cause, received, evidence: Evidence::Task };
-            self.hoping.settle(id, Some(&cause), &mut self.parents);
+            self.hoping.settle(id, Some(&cause), &mut self.parents, &mut self.sizes);
         }
     }
 
@@ -843,7 +856,7 @@ impl Correlation {
                 Some(Parent { span_id: caller.span_id, is_remote: false, evidence: Evidence::Position });
         } else {
             self.tally.late_matches += 1;
-            active.links.push(inferred_link(&caller, Evidence::Position, None));
+            active.links.push(inferred_link(&caller, Evidence::Position, 1.0));
         }
     }
 
@@ -872,6 +885,7 @@ impl Correlation {
         self.foreseen.retain(|(_, at_ns), _| now_ns.saturating_sub(*at_ns) < FORESIGHT_NS);
         self.parents.sweep(now_ns);
         self.content.handle_timeout(now_ns);
+        self.sizes.expire(now_ns);
         self.jobs.expire(now_ns);
         let overdue = self.works.overdue(now_ns);
         self.end_works(overdue, None);
@@ -897,8 +911,11 @@ fn root(identity: &Identity, span_id: SpanId) -> Context {
     Context { trace_id: identity.trace, span_id, flags: ROOT_FLAGS, state: String::new() }
 }
 
-fn inferred_link(context: &Context, evidence: Evidence, confidence: Option<f64>) -> Link {
-    let mut attributes = vec![(semconv::REMORA_LINK_EVIDENCE, Value::from(evidence.label()))];
-    attributes.extend(confidence.map(|share| (semconv::REMORA_LINK_CONFIDENCE, Value::Double(share))));
+fn inferred_link(context: &Context, evidence: Evidence, confidence: f64) -> Link {
+    let attributes = vec![
+        (semconv::REMORA_LINK_REASON, Value::from("cause")),
+        (semconv::REMORA_LINK_EVIDENCE, Value::from(evidence.label())),
+        (semconv::REMORA_LINK_CONFIDENCE, Value::Double(confidence)),
+    ];
     Link { trace_id: context.trace_id, span_id: context.span_id, attributes }
 }

@@ -243,7 +243,7 @@ keys! {
     REMORA_MESSAGE_QUEUE_TIME = "remora.message.queue_time";
     /// Hashes that name the messages which were received.
     REMORA_MESSAGE_RECEIVED = "remora.message.received";
-    /// Why there is a link: `message`, for the span that sent the message.
+    /// What is linked: `message`, the span that sent the message; `cause`, what the span was probably made for.
     REMORA_LINK_REASON = "remora.link.reason";
     /// Confidence of an inferred link, 0 to 1.
     REMORA_LINK_CONFIDENCE = "remora.link.confidence";

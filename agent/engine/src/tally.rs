@@ -92,6 +92,7 @@ impl Tally {
             ("over_limit", correlation.over_limit),
             ("too_many_calls", correlation.too_many_calls),
             ("too_old", correlation.too_old),
+            ("trace_too_large", correlation.too_large),
             ("content_ambiguous", correlation.content.ambiguous),
             ("content_familiar", correlation.content.familiar),
         ];

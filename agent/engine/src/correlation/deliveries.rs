@@ -277,6 +277,7 @@ pub(super) fn carried_link(context: &WireContext) -> Link {
         attributes: vec![
             (semconv::REMORA_LINK_REASON, Value::from("message")),
             (semconv::REMORA_LINK_EVIDENCE, Value::from(Evidence::Wire.label())),
+            (semconv::REMORA_LINK_CONFIDENCE, Value::Double(1.0)),
         ],
     }
 }

@@ -5,6 +5,7 @@ use foldhash::HashMap;
 use super::Foreseen;
 use super::late::{Late, belong};
 use super::parents::{Hope, Parents};
+use super::sizes::Sizes;
 use crate::pairing::ExchangeId;
 
 /// Spans that wait. One more does not, and has no parent.
@@ -47,13 +48,20 @@ impl Hoping {
     }
 
     /// A request has ended: it is the cause of the calls whose hope has come true, and which it admits.
-    pub(super) fn settle(&mut self, server: ExchangeId, cause: Option<&Foreseen>, parents: &mut Parents) {
+    pub(super) fn settle(
+        &mut self,
+        server: ExchangeId,
+        cause: Option<&Foreseen>,
+        parents: &mut Parents,
+        sizes: &mut Sizes,
+    ) {
         let waiting = self.waiting.remove(&server).unwrap_or_default();
         self.spans -= waiting.len();
         for (hope, mut late) in waiting {
             match cause.filter(|_| parents.has_come_true(&hope)) {
                 Some(cause) => {
-                    if parents.admits(server, late.span.started_at_ns) {
+                    let at_ns = late.span.started_at_ns;
+                    if parents.admits(server, at_ns) && sizes.admits(cause.cause.trace_id, at_ns) {
                         belong(&mut late.span, late.own_trace, cause.clone());
                     }
                     self.done.push(late);

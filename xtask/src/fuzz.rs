@@ -138,7 +138,11 @@ fn play(name: &str, lasting: Duration) -> Result<Option<&str>> {
         return Ok(None);
     }
     let lines: Vec<&str> = said.lines().collect();
-    eprintln!("{}", lines[lines.len().saturating_sub(SHOWN_LINES)..].join("\n"));
+    // The panic's message stands before a long way of calls, and what to do with the input behind it.
+    let panic = lines.iter().position(|line| line.contains(" panicked at ")).unwrap_or(lines.len());
+    let message = lines[panic..].iter().take_while(|line| !line.starts_with("stack backtrace:"));
+    let end = &lines[lines.len().saturating_sub(SHOWN_LINES)..];
+    eprintln!("{}", message.chain(end).copied().collect::<Vec<_>>().join("\n"));
     Ok(Some(name))
 }
 

@@ -3,6 +3,7 @@
 pub(crate) mod environment;
 
 use std::env;
+use std::thread;
 
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
@@ -99,15 +100,21 @@ pub(crate) fn run(test: &Test) -> Result<()> {
     if !targets.is_empty() {
         note("suites in tests/", against_the_host(&targets, &test.filter));
     }
+    if has(Suite::Kernels) {
+        thread::scope(|scope| {
+            // An emulated machine takes minutes and leaves half of this one: Kubernetes is built meanwhile. What goes wrong
+            // shows when its suite asks for it.
+            if has(Suite::Kubernetes) {
+                scope.spawn(environment::kubernetes::install);
+            }
+            note("kernels", vm::agent(test.suites.is_empty().then_some(USUAL_KERNEL)));
+        });
+    }
     if has(Suite::Kubernetes) {
         note("kubernetes", kubernetes(&test.filter));
     }
     if has(Suite::K8s) {
         note("k8s", cluster(&test.filter));
-    }
-    if has(Suite::Kernels) {
-        // An emulated machine takes minutes for each.
-        note("kernels", vm::agent(if test.suites.is_empty() { &[USUAL_KERNEL] } else { &[] }));
     }
     if !failed.is_empty() {
         bail!("tests failed: {}", failed.join(", "));

@@ -46,6 +46,22 @@ fn changed_sessions_are_survived() {
     }
 }
 
+/// What fuzzing has found: recorded sessions and the edits, by which a parser said one thing of all bytes together and
+/// another of each by itself.
+const FOUND: &[(&str, [u8; 4])] = &[("kafka/sarama-", [57, 102, 116, 116])];
+
+#[test]
+fn what_fuzzing_has_found_stays_mended() {
+    for (sessions, edits) in FOUND {
+        let sessions: Vec<_> = session::all().into_iter().filter(|s| s.name.starts_with(sessions)).collect();
+        assert!(!sessions.is_empty());
+        for session in &sessions {
+            let protocol = REGISTRY.iter().find(|protocol| protocol.name() == session.protocol).unwrap();
+            script::check(*protocol, true, &script::edited(session, edits));
+        }
+    }
+}
+
 #[test]
 fn sessions_of_other_protocols_are_survived() {
     for session in session::all() {

@@ -163,7 +163,9 @@ impl Walk {
                     _ => return (eaten, Then::Skip(length.min(self.left))),
                 },
                 Err(Failure::Short) if !is_end && rest.len() < MAX_FIELDS_BYTES => {
-                    return (eaten, Then::Need(self.wanted(rest.len())));
+                    // The frame may be over before, whatever its fields say.
+                    let left = usize::try_from(self.left).unwrap_or(usize::MAX);
+                    return (eaten, Then::Need(self.wanted(rest.len()).min(left)));
                 }
                 Err(_) => {
                     self.found.is_partial = true;

@@ -48,7 +48,8 @@ fn changed_sessions_are_survived() {
 
 /// What fuzzing has found: recorded sessions and the edits, by which a parser said one thing of all bytes together and
 /// another of each by itself.
-const FOUND: &[(&str, [u8; 4])] = &[("kafka/sarama-", [57, 102, 116, 116])];
+const FOUND: &[(&str, [u8; 4])] =
+    &[("kafka/sarama-", [57, 102, 116, 116]), ("postgresql/psycopg", [239, 0, 0, 64])];
 
 #[test]
 fn what_fuzzing_has_found_stays_mended() {

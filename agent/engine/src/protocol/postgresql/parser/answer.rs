@@ -34,6 +34,8 @@ impl PostgresqlParser {
             // step that has failed may still be to be shown.
             b'E' if self.pending.is_empty() && !(self.batch.is_open && self.may_wait) => Ok(self.one_way()),
             _ if self.pending.is_empty() && self.may_wait => Ok(Meaning::Wait),
+            // Only a part of the batch has been shown, and not what it asks for.
+            b'E' if self.batch.is_open && self.may_wait && !self.pending.has_exchange() => Ok(Meaning::Wait),
             _ if self.pending.is_empty() => Err("answer to no question"),
             _ => self.answer_to_step(kind, body),
         }

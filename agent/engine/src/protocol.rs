@@ -246,6 +246,12 @@ pub trait Parser: Send {
         None
     }
 
+    /// Returns whether nothing is asked, so that what the server moves before it has seen any of the next request answers
+    /// nothing: it is dropped where it [waits](Answer::Wait) for that request.
+    fn is_unasked(&self) -> bool {
+        false
+    }
+
     /// Tells that the bytes last [skipped](Answer::Skip) on `side` have all gone by; may complete a message that only
     /// its length delimits (a body). Called once for each skip, as soon as its last byte has gone by, also where
     /// nothing follows yet. A parser that was not told completes the message when it is next shown bytes of `side`.

@@ -112,6 +112,8 @@ pub(crate) enum Outcome {
     Ignored(&'static str),
     /// Bytes of this direction before this position are not needed.
     SkipUntil(Direction, u32),
+    /// A response came before any request that it could answer.
+    Unasked,
     /// Exchanges before the pairing was known, which cannot be told any more.
     Unproven,
     /// More of each call in this direction should be captured: this much, or as much as can be.
@@ -252,7 +254,10 @@ impl Session {
         match self.state {
             State::Ignored => return,
             State::Detecting => self.detect(direction, chunk, around, out),
-            State::Speaking { .. } => self.take(direction, chunk, out),
+            State::Speaking { .. } => {
+                self.drop_unasked(direction, &chunk, out);
+                self.take(direction, chunk, out);
+            }
         }
         self.advance(direction, out);
         if self.is_encrypted {
@@ -411,6 +416,19 @@ impl Session {
         self.egress = Lane::default();
         self.ingress = Lane::default();
         out.push(Outcome::Ignored(reason));
+    }
+
+    /// Drops what waits for the request that a chunk begins, and was moved before it: some servers say that they close a
+    /// connection on which nothing is asked.
+    fn drop_unasked(&mut self, direction: Direction, chunk: &Chunk, out: &mut Vec<Outcome>) {
+        let State::Speaking { parser, client, .. } = &self.state else { return };
+        let is_request = direction == *client && chunk.is_absolute && parser.is_unasked();
+        if is_request
+            && self.lane(direction).is_between_messages()
+            && self.lane(direction.reverse()).drop_moved_before(chunk.position)
+        {
+            out.push(Outcome::Unasked);
+        }
     }
 
     /// Appends a chunk to its lane, finding the next message's beginning if the lane is lost.

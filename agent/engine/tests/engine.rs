@@ -417,6 +417,43 @@ fn pipelined_requests_pair_across_the_connection() {
 }
 
 #[test]
+fn a_response_that_came_before_the_request_answers_nothing() {
+    let empty = |status: &str| format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n");
+    let mut world = World::new();
+    let (mut client, mut server) = world.connect(1, 2, 80);
+    world.pass(&mut client, &mut server, GET);
+    world.pass(&mut server, &mut client, OK);
+    // The server gives up on an idle connection, just before it is used again.
+    world.pass(&mut server, &mut client, &empty("408 Request Timeout"));
+    for response in [OK, &empty("503 Service Unavailable")] {
+        world.pass(&mut client, &mut server, GET);
+        world.pass(&mut server, &mut client, response);
+    }
+    let spans = world.spans();
+    let statuses: Vec<_> =
+        spans.iter().filter_map(|span| number_of(span, "http.response.status_code")).collect();
+    assert_eq!(statuses, [200, 200, 200, 200, 503, 503]);
+    assert_eq!(world.loss("response_without_request"), 2);
+}
+
+#[test]
+fn a_response_that_is_told_before_its_request_is_its_answer() {
+    let mut world = World::new();
+    let (mut client, mut server) = world.connect(1, 2, 80);
+    world.pass(&mut client, &mut server, GET);
+    world.pass(&mut server, &mut client, OK);
+    // The thread that reads is faster than the one that has written.
+    let written_at = client.egress;
+    client.egress += GET.len() as u32;
+    world.read(&mut server, GET);
+    world.pass(&mut server, &mut client, OK);
+    client.egress = written_at;
+    world.write(&mut client, GET);
+    assert_eq!(world.spans().len(), 4);
+    assert_eq!(world.loss("response_without_request"), 0);
+}
+
+#[test]
 fn a_connection_that_ends_before_the_response_is_an_error() {
     let mut world = World::new();
     let (mut client, mut server) = world.connect(1, 2, 80);
@@ -729,6 +766,13 @@ fn a_first_redis_command_that_fails_has_its_error() {
             assert_eq!(text_of(span, "error.type").as_deref(), Some(error), "{span:#?}");
         }
     }
+}
+
+fn number_of(span: &Span, key: &str) -> Option<i64> {
+    span.attributes.iter().find_map(|(found, value)| match value {
+        Value::Int(number) if found == key => Some(*number),
+        _ => None,
+    })
 }
 
 fn text_of(span: &Span, key: &str) -> Option<String> {

@@ -28,6 +28,7 @@ impl Engine {
                     }
                     self.lose_open(id, 0, LossReason::Opaque);
                 }
+                Outcome::Unasked => self.tally.unasked_responses += 1,
                 Outcome::Unproven => self.tally.unproven_connections += 1,
                 Outcome::Wants(direction, bytes) => {
                     let bytes = bytes.unwrap_or(self.max_capture_bytes).min(self.max_capture_bytes);

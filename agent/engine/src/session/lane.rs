@@ -214,6 +214,22 @@ impl Lane {
         }
     }
 
+    /// Drops the unread bytes that were moved before the first byte of the other direction at this position was; returns
+    /// whether there were any.
+    pub(super) fn drop_moved_before(&mut self, reverse_position: u32) -> bool {
+        let mut count = 0;
+        for mark in &self.marks {
+            // Half of the numbers lie ahead of a position, the other half behind it.
+            let is_ahead = reverse_position.wrapping_sub(mark.reverse_position).cast_signed() >= 0;
+            if !mark.is_absolute || !is_ahead {
+                break;
+            }
+            count = usize::try_from(mark.end.saturating_sub(self.head)).unwrap_or(0);
+        }
+        self.advance(count);
+        count > 0
+    }
+
     /// Drops the first `count` unread bytes and returns the stamps of the first and the last of them.
     pub(super) fn eat(&mut self, count: usize) -> (Stamp, Stamp) {
         let first = self.stamp_at(self.head);

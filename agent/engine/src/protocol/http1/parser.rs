@@ -375,6 +375,10 @@ impl Parser for Http1Parser {
         }
     }
 
+    fn is_unasked(&self) -> bool {
+        self.outstanding.is_empty() && matches!(self.client.state, State::Head)
+    }
+
     fn passed(&mut self, side: Side) -> Option<Message> {
         let is_over = self.half(side).state == State::Body(Body::Passed);
         is_over.then(|| self.finish(side)).flatten()

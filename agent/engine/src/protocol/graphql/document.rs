@@ -49,13 +49,17 @@ fn is_of_name(byte: &u8) -> bool {
 pub(super) fn is_plausible(document: &[u8], is_cut: bool) -> bool {
     let mut tokens = Tokens { rest: document };
     match tokens.next() {
-        Some(Token::Open(b'{')) => true,
+        Some(Token::Open(b'{')) => begins_selections(&mut tokens, is_cut),
         Some(Token::Name(keyword)) if Kind::of(keyword).is_some() => {
             let next = match tokens.next() {
                 Some(Token::Name(_)) => tokens.next(),
                 next => next,
             };
-            matches!(next, Some(Token::Open(b'{' | b'(') | Token::Other(b'@'))) || is_cut && next.is_none()
+            match next {
+                Some(Token::Open(b'{')) => begins_selections(&mut tokens, is_cut),
+                Some(Token::Open(b'(') | Token::Other(b'@')) => true,
+                next => is_cut && next.is_none(),
+            }
         }
         Some(Token::Name(b"fragment")) => match (tokens.next(), tokens.next()) {
             (Some(Token::Name(_)), Some(Token::Name(keyword))) => keyword == b"on",
@@ -63,6 +67,26 @@ pub(super) fn is_plausible(document: &[u8], is_cut: bool) -> bool {
             _ => false,
         },
         _ => false,
+    }
+}
+
+/// Returns whether what follows a brace may be a selection set (section 2.4): a field, maybe under another name, or a
+/// spread. JSON, filters and templates in braces are none.
+fn begins_selections(tokens: &mut Tokens<'_>, is_cut: bool) -> bool {
+    let is_field = |token| matches!(token, Token::Name(name) if is_name(name));
+    let Some(first) = tokens.next() else { return is_cut };
+    let next = tokens.next();
+    match (first, next) {
+        (Token::Other(b'.'), _) => next.map_or(is_cut, |next| next == Token::Other(b'.')),
+        (first, None) => is_cut && is_field(first),
+        (first, Some(Token::Other(b':'))) => is_field(first) && tokens.next().map_or(is_cut, is_field),
+        (first, Some(next)) => {
+            let may_follow = matches!(
+                next,
+                Token::Name(_) | Token::Open(b'{' | b'(') | Token::Close(b'}') | Token::Other(b'@' | b'.')
+            );
+            is_field(first) && may_follow
+        }
     }
 }
 
@@ -96,7 +120,7 @@ pub(super) fn operations(document: &[u8]) -> impl Iterator<Item = Operation<'_>>
                     // A definition ends with its selections.
                     is_told &= depth > 0 || byte != b'}';
                 }
-                Token::Name(_) | Token::Other(_) => {}
+                Token::Name(_) | Token::Text | Token::Other(_) => {}
             }
         }
         None
@@ -106,6 +130,8 @@ pub(super) fn operations(document: &[u8]) -> impl Iterator<Item = Operation<'_>>
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Token<'a> {
     Name(&'a [u8]),
+    /// A string.
+    Text,
     /// `{`, `(` or `[`.
     Open(u8),
     /// `}`, `)` or `]`.
@@ -114,7 +140,7 @@ enum Token<'a> {
     Other(u8),
 }
 
-/// The tokens of a document, without what is ignored, and without strings.
+/// The tokens of a document, without what is ignored.
 #[derive(Clone, Copy, Debug)]
 struct Tokens<'a> {
     rest: &'a [u8],
@@ -131,7 +157,10 @@ impl<'a> Iterator for Tokens<'a> {
                     self.rest =
                         memchr::memchr(b'\n', after).and_then(|end| after.get(end..)).unwrap_or_default()
                 }
-                b'"' => self.rest = behind_text(after),
+                b'"' => {
+                    self.rest = behind_text(after);
+                    return Some(Token::Text);
+                }
                 b' ' | b'\t' | b'\n' | b'\r' | b',' | 0xef | 0xbb | 0xbf => self.rest = after,
                 byte if is_of_name(&byte) => {
                     let end = self.rest.iter().position(|byte| !is_of_name(byte)).unwrap_or(self.rest.len());
@@ -204,9 +233,29 @@ mod tests {
         {
             assert!(is_plausible(document.as_bytes(), false), "{document}");
         }
+        for document in
+            ["{ a: b { c } }", "{...F}", "{ ... on T { a } }", "{ a @skip(if: true) b }", "{ a(b: 1) }"]
+        {
+            assert!(is_plausible(document.as_bytes(), false), "{document}");
+        }
         for text in ["query", "query plan", "query plan of it", "select 1", "", "fragment of it", "[1]"] {
             assert!(!is_plausible(text.as_bytes(), false), "{text}");
         }
-        assert!(is_plausible(b"query Get", true));
+        for text in [
+            "{\"term\":{\"a\":1}}",
+            "{ status = open }",
+            "{",
+            "{}",
+            "{a",
+            "{ a: 1 }",
+            "{{ name }}",
+            "query A {\"a\"}",
+            "{ 1a }",
+        ] {
+            assert!(!is_plausible(text.as_bytes(), false), "{text}");
+        }
+        for text in ["query Get", "{", "{ a", "{ a:", "{."] {
+            assert!(is_plausible(text.as_bytes(), true), "{text}");
+        }
     }
 }

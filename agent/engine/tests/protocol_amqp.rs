@@ -201,6 +201,25 @@ fn a_channel_that_the_broker_closes_fails_what_waits_on_it_and_nothing_else() {
 }
 
 #[test]
+fn who_waits_on_a_channel_is_not_blamed_for_what_another_method_did() {
+    let fault = |class: u16, number: u16| {
+        let method = [class.to_be_bytes(), number.to_be_bytes()].concat();
+        [&404u16.to_be_bytes()[..], &short_string("NOT_FOUND - no exchange"), &method].concat()
+    };
+    for (closing, expected) in [
+        (method(1, 20, 40, &fault(60, 40)), "channel.close"),
+        (method(0, 10, 50, &fault(60, 40)), "connection.close"),
+        (method(1, 20, 40, &fault(50, 10)), "not-found"),
+        (method(1, 20, 40, &fault(0, 0)), "not-found"),
+    ] {
+        let mut replay = replay(true);
+        replay.feed(Client, &[HEADER.to_vec(), message(1, "nowhere", false), declare(1, "q")].concat());
+        replay.feed(Server, &closing);
+        assert_eq!(pairs(&replay), [("queue.declare q".to_owned(), expected.to_owned())]);
+    }
+}
+
+#[test]
 fn what_needs_no_answer_waits_for_none() {
     let no_wait = method(1, 50, 10, &[&[0, 0][..], &short_string("q"), &[0b1_0000, 0, 0, 0, 0]].concat());
     let told = said(&[(Client, no_wait), (Client, declare(1, "r")), (Server, declare_ok(1, "r"))]);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::content::Content;
-use super::method::Id;
+use super::method::{Id, PUBLISH};
 use crate::held::Held;
 use crate::protocol::Side;
 
@@ -144,15 +144,18 @@ impl Channel {
         Some(call)
     }
 
-    /// Returns the number of a call, or of a message without the broker's word, that will get no answer any more.
-    pub(super) fn fail_one(&mut self) -> Option<u64> {
+    /// Returns the number of a call, or of a message without the broker's word, that will get no answer any more, and its
+    /// method.
+    pub(super) fn fail_one(&mut self) -> Option<(u64, Id)> {
         while let Some(call) = self.calls.pop_front() {
             if call.is_told {
-                return Some(call.number);
+                return Some((call.number, call.method));
             }
         }
         match &mut self.confirms {
-            Confirms::On { waiting, .. } => waiting.pop_first().map(|(_, publishing)| publishing.number),
+            Confirms::On { waiting, .. } => {
+                waiting.pop_first().map(|(_, publishing)| (publishing.number, PUBLISH))
+            }
             Confirms::Off | Confirms::Unknown => None,
         }
     }

@@ -16,10 +16,10 @@ impl AmqpParser {
     /// Takes a method of the server; none where its arguments are not there.
     pub(super) fn answered(&mut self, number: u16, id: Id, fields: Fields<'_>) -> Option<Said> {
         if id == CONNECTION_CLOSE {
-            return Some(self.closed(None, read_reason(fields)?));
+            return Some(self.closed(None, &Closing::read(id, fields)?));
         }
         if id == CHANNEL_CLOSE {
-            return Some(self.closed(Some(number), read_reason(fields)?));
+            return Some(self.closed(Some(number), &Closing::read(id, fields)?));
         }
         let Some(channel) = self.channel(number) else { return Some(Said::Nothing) };
         match id {
@@ -52,10 +52,10 @@ impl AmqpParser {
     }
 
     /// The server ends a channel, or the connection: what waits there has failed, one by one.
-    fn closed(&mut self, number: Option<u16>, reason: Reason<'_>) -> Said {
+    fn closed(&mut self, number: Option<u16>, closing: &Closing<'_>) -> Said {
         let mut meant = self.channels.iter_mut().filter(|(other, _)| number.is_none_or(|it| it == **other));
-        if let Some(failed) = meant.find_map(|(_, channel)| channel.fail_one()) {
-            let response = Response { outcome: outcome::failed(reason), ..Response::default() };
+        if let Some((failed, method)) = meant.find_map(|(_, channel)| channel.fail_one()) {
+            let response = Response { outcome: closing.outcome_of(method), ..Response::default() };
             return Said::Part(MessageKind::Response(Box::new(response)), failed);
         }
         for (_, channel) in
@@ -117,6 +117,30 @@ fn confirmed(publishing: Publishing, is_taken: bool) -> MessageKind {
     MessageKind::Response(Box::new(Response { outcome, ..Response::default() }))
 }
 
-fn read_reason(mut fields: Fields<'_>) -> Option<Reason<'_>> {
-    Some(Reason { code: fields.short()?, text: fields.short_string()? })
+/// The broker's last word on a channel, or on all.
+struct Closing<'a> {
+    /// How it says so.
+    id: Id,
+    reason: Reason<'a>,
+    /// The method that has failed, if it was one.
+    failed: Option<Id>,
+}
+
+impl<'a> Closing<'a> {
+    fn read(id: Id, mut fields: Fields<'a>) -> Option<Self> {
+        let reason = Reason { code: fields.short()?, text: fields.short_string()? };
+        // Some brokers leave out what may be zero.
+        let failed = Id::read(&mut fields).filter(|failed| failed.0 != 0);
+        Some(Self { id, reason, failed })
+    }
+
+    /// Returns how a call went that will not be answered. Where another method has failed, it has not been at fault.
+    fn outcome_of(&self, method: Id) -> Outcome {
+        let outcome = outcome::failed(self.reason);
+        if self.failed.is_none_or(|failed| failed == method) {
+            return outcome;
+        }
+        let error_type = self.id.known().map(|(name, _)| name.to_owned());
+        Outcome { error_type, ..outcome }
+    }
 }

@@ -13,6 +13,7 @@ mod identity;
 mod jobs;
 mod late;
 mod messages;
+mod names;
 mod parents;
 mod route;
 mod sizes;
@@ -37,8 +38,8 @@ use identity::{IdSource, Identity, WireKey};
 use jobs::Jobs;
 use late::{Answers, Late};
 use messages::Messages;
+use names::Names;
 use parents::{Found, Parents};
-use route::Routes;
 use sizes::Sizes;
 use works::Works;
 
@@ -216,7 +217,7 @@ pub(crate) struct Correlation {
     answers: Answers,
     /// Calls that have been answered, and whose causes show when these are.
     hoping: Hoping,
-    routes: Routes,
+    names: Names,
     sizes: Sizes,
     messages: Messages,
     /// Consumers that wait for the names of their messages.
@@ -242,7 +243,7 @@ impl Correlation {
             answers: Answers::default(),
             early: Early::default(),
             hoping: Hoping::default(),
-            routes: Routes::default(),
+            names: Names::default(),
             sizes: Sizes::default(),
             messages: Messages::default(),
             works: Works::default(),
@@ -811,7 +812,7 @@ impl Correlation {
             moved = self.deliver(&exchange, &mut active, cause, protocol, connection, opened);
         }
         let mut span =
-            describe::span(kind, exchange, protocol, connection, opened, &mut self.routes, &active.context);
+            describe::span(kind, exchange, protocol, connection, opened, &mut self.names, &active.context);
         span.parent = active.parent;
         span.links = active.links;
         span.attributes.extend(moved);

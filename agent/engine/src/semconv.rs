@@ -146,6 +146,8 @@ keys! {
     RPC_SYSTEM_NAME = "rpc.system.name";
     /// Package, service and method that are called (`pkg.Service/Method`).
     RPC_METHOD = "rpc.method";
+    /// The method that was asked for, where the server does not know it and `rpc.method` says `_OTHER`.
+    RPC_METHOD_ORIGINAL = "rpc.method_original";
     /// Name of the status (`OK`, `DEADLINE_EXCEEDED`).
     RPC_RESPONSE_STATUS_CODE = "rpc.response.status_code";
     /// Seconds after which the caller gives up.

@@ -1,7 +1,8 @@
 //! The description of a span: name, attributes and status, from what was said and between whom.
 
 use crate::correlation::Context;
-use crate::correlation::route::{Routes, ServiceKey};
+use crate::correlation::names::Names;
+use crate::correlation::route::ServiceKey;
 use crate::event::{ConnectionId, Endpoint, Opened};
 use crate::pairing::Exchange;
 use crate::protocol::{Category, Name, Request};
@@ -18,7 +19,7 @@ pub(super) fn span(
     protocol: &'static str,
     connection: ConnectionId,
     opened: &Opened,
-    routes: &mut Routes,
+    names: &mut Names,
     context: &Context,
 ) -> Span {
     let started_at_ns = exchange.request_first.at_ns;
@@ -33,7 +34,7 @@ pub(super) fn span(
     // Room for what is added below: growing would copy all of it.
     attributes.reserve(12);
     add_addresses(&mut attributes, kind, &mut exchange.request, opened);
-    let name = name(&exchange, kind, opened, routes, &mut attributes);
+    let name = name(&exchange, kind, protocol, opened, names, &mut attributes);
     let status = add_outcome(&mut attributes, &mut exchange, kind);
     // An empty text says no more than its absence (a driver's ping is an empty statement).
     attributes.retain(|(_, value)| !matches!(value, Value::Text(text) if text.is_empty()));
@@ -69,21 +70,27 @@ fn told_kind(side: SpanKind, category: Category) -> SpanKind {
 fn name(
     exchange: &Exchange,
     kind: SpanKind,
+    protocol: &'static str,
     opened: &Opened,
-    routes: &mut Routes,
+    names: &mut Names,
     attributes: &mut Attributes,
 ) -> String {
     let better = exchange.response.as_ref().and_then(|response| response.name.as_ref());
     let Name { verb, path } = better.unwrap_or(&exchange.request.name);
-    let Some(path) = path.as_ref().filter(|_| kind == SpanKind::Server) else { return verb.to_string() };
-    let Some(route) = routes.template(service_key(&opened.local), path) else { return verb.to_string() };
+    let server = match kind {
+        SpanKind::Client | SpanKind::Producer => &opened.peer,
+        SpanKind::Server | SpanKind::Consumer => &opened.local,
+    };
+    let verb = names.bounded(protocol, service_key(server), verb);
+    let Some(path) = path.as_ref().filter(|_| kind == SpanKind::Server) else { return verb.to_owned() };
+    let Some(route) = names.routes.template(service_key(server), path) else { return verb.to_owned() };
     let name = format!("{verb} {route}");
     attributes.push((semconv::HTTP_ROUTE, Value::from(route)));
     name
 }
 
-fn service_key(local: &Endpoint) -> ServiceKey {
-    match local {
+fn service_key(server: &Endpoint) -> ServiceKey {
+    match server {
         Endpoint::Ip(address) => ServiceKey(u32::from(address.port()), String::new()),
         Endpoint::Unix(name) => ServiceKey(0, name.clone()),
     }

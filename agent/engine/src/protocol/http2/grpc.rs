@@ -9,6 +9,7 @@ use crate::protocol::http::request::{request_ids, set_client};
 use crate::protocol::http::url;
 use crate::protocol::marks::Search;
 use crate::protocol::rpc::{self, Around, Call};
+use crate::protocol::sql;
 use crate::protocol::{Ending, Name, Outcome, ParserSettings, Request, Response, context, set, text};
 use crate::semconv::{self, Attributes, Key, Text, Value};
 
@@ -16,6 +17,8 @@ use crate::semconv::{self, Attributes, Key, Text, Value};
 const MEDIA_TYPE: &[u8] = b"application/grpc";
 /// Value of `rpc.system.name`.
 const SYSTEM: &str = "grpc";
+/// Value of `rpc.method` where the server knows no such method.
+const OTHER: &str = "_OTHER";
 /// Longest method that is recorded, in bytes.
 const MAX_METHOD_BYTES: usize = 255;
 /// Libraries of clients in which whoever holds the connection writes for all.
@@ -123,6 +126,18 @@ fn timeout(value: &[u8]) -> Option<f64> {
     Some(number as f64 / per_second)
 }
 
+/// Returns a message without what may be a value: what is quoted, and words with digits or signs that no sentence has. Of
+/// an exception that a program has not handled, which gRPC's C core passes on, nothing is shown.
+fn without_values(message: &str) -> String {
+    const NAMED: &[&str] = &["method", "service", "subscription", "topic"];
+    const UNHANDLED: &str = "Exception calling application:";
+    let shown = message.split_inclusive(UNHANDLED).next().unwrap_or_default();
+    let shown = sql::message::redacted(shown, sql::message::Quotes::Double, NAMED);
+    let is_value = |word: &&str| word.contains(|sign: char| sign.is_ascii_digit() || "@=\\$&".contains(sign));
+    let words = shown.split(' ').map(|word| if is_value(&word) { "?" } else { word });
+    words.collect::<Vec<_>>().join(" ")
+}
+
 /// How a call went.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Status {
@@ -132,14 +147,20 @@ pub(super) struct Status {
 
 impl Status {
     /// Returns what the fields at the end of a call say; none where they name no status.
-    pub(super) fn of_fields(fields: &[Field<'_>]) -> Option<Self> {
+    pub(super) fn of_fields(fields: &[Field<'_>], redact: bool) -> Option<Self> {
         let code = text::decimal(value(fields, "grpc-status")?);
         let name = code.and_then(|code| STATUSES.get(usize::try_from(code).ok()?)).copied();
         let message = value(fields, "grpc-message").map(text::percent_decoded);
+        let message = message.map(|message| text::lossy(&message, MAX_VALUE_BYTES));
         Some(Self {
             name: name.unwrap_or("UNKNOWN"),
-            message: message.map(|message| text::lossy(&message, MAX_VALUE_BYTES)),
+            message: message.map(|message| if redact { without_values(&message) } else { message }),
         })
+    }
+
+    /// Returns whether the server knows no such method.
+    pub(super) fn is_unimplemented(&self) -> bool {
+        self.name == "UNIMPLEMENTED"
     }
 
     /// Returns what a call without a status of its own is taken for ("HTTP to gRPC Status Code Mapping").
@@ -208,6 +229,13 @@ pub(super) fn ending(status: Status, asked: &Messages, answered: &Messages) -> E
 /// Returns the method that a request may be a call of.
 pub(super) fn method_of(fields: &[Field<'_>]) -> Option<String> {
     value(fields, ":path").map(method)
+}
+
+/// Takes a method that the server does not know out of what calls are told apart by: anybody may ask for anything.
+pub(super) fn hide_method(ending: &mut Ending, method: String) {
+    set(&mut ending.attributes, semconv::RPC_METHOD, OTHER);
+    set(&mut ending.attributes, semconv::RPC_METHOD_ORIGINAL, method);
+    ending.name = Some(Name { verb: Text::Static(OTHER), path: None });
 }
 
 /// Says of a call that turns out to be of gRPC what its beginning did not tell, and takes back what it told as a request
@@ -286,7 +314,7 @@ mod tests {
     fn statuses_have_names_and_faults() {
         let of = |code: &str, message: &str| {
             let fields = [("grpc-status", code), ("grpc-message", message)];
-            Status::of_fields(&self::fields(&fields)).unwrap().outcome()
+            Status::of_fields(&self::fields(&fields), true).unwrap().outcome()
         };
         assert_eq!(of("0", ""), Outcome::default());
         let not_found = of("5", "no%20such%20thing%E2%9C%93");
@@ -295,6 +323,20 @@ mod tests {
         assert!(not_found.is_client_fault && !of("13", "").is_client_fault && of("16", "").is_client_fault);
         assert_eq!(of("17", "").error_type.as_deref(), Some("UNKNOWN"));
         assert_eq!(of("x", "").error_type.as_deref(), Some("UNKNOWN"));
-        assert_eq!(Status::of_fields(&[]), None);
+        assert_eq!(Status::of_fields(&[], true), None);
+    }
+
+    #[test]
+    fn messages_are_shown_without_values() {
+        for (message, shown) in [
+            ("no such thing", "no such thing"),
+            ("user 17 can't see 'a b' of x@y.z, token=s3", "user ? can't see ? of ? ?"),
+            ("Exception calling application: secret", "Exception calling application:"),
+        ] {
+            assert_eq!(without_values(message), shown);
+        }
+        let fields = [("grpc-status", "5"), ("grpc-message", "no 17")];
+        let told = Status::of_fields(&self::fields(&fields), false).unwrap().outcome();
+        assert_eq!(told.message.as_deref(), Some("no 17"));
     }
 }

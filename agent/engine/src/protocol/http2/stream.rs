@@ -54,7 +54,7 @@ pub(super) struct Stream {
     pub(super) call: Option<Box<dyn Call>>,
     /// It is taken for what other streams of the connection are, since its own fields do not tell.
     pub(super) is_presumed: bool,
-    /// What was asked for, in case that it turns out to be a method of gRPC.
+    /// The method of gRPC that was asked for, if it is one and there is one.
     pub(super) method: Option<String>,
     /// Bytes are missing since which nothing was heard of it; and how many responses had begun then.
     doubted_at: Option<u64>,

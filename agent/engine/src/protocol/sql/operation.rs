@@ -53,6 +53,11 @@ pub(super) fn shape(word: &[u8]) -> Option<Shape> {
     })
 }
 
+/// Returns whether an object of this kind (`FOREIGN` stands before `TABLE`) is a collection.
+pub(super) fn has_rows(word: &[u8]) -> bool {
+    [&b"TABLE"[..], b"VIEW", b"FOREIGN"].iter().any(|kind| word.eq_ignore_ascii_case(kind))
+}
+
 /// Returns whether `word` stands between an operation and its target, and tells nothing.
 pub(super) fn is_noise(word: &[u8]) -> bool {
     matches!(

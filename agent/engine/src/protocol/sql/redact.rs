@@ -18,6 +18,32 @@ pub(super) struct Redacted {
     parentheses: Vec<Parenthesis>,
     /// Where the first of the rows after `VALUES` ended, while only rows like it follow.
     row_end: Option<usize>,
+    setting: Setting,
+    /// What was hidden last.
+    hidden: Option<Hidden>,
+}
+
+/// A word that was taken for a value, and is none if it turns out to be the name of a function or of the next setting.
+#[derive(Debug)]
+struct Hidden {
+    at: usize,
+    word: Vec<u8>,
+    is_after_comma: bool,
+}
+
+/// Whether words are values, as they are in `SET name = word` and `ALTER … SET name TO word`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Setting {
+    /// A statement begins.
+    #[default]
+    Start,
+    /// It is an `ALTER`.
+    Alter,
+    /// A setting is named.
+    Name,
+    /// Its value follows.
+    Value,
+    Other,
 }
 
 /// The token before.
@@ -37,6 +63,8 @@ enum Last {
     Row,
     /// A comma after a row.
     RowComma,
+    /// A comma among the values of settings.
+    ValueComma,
     /// A sign after which a plus or minus belongs to the number.
     Operator,
     /// `+` or `-`.
@@ -66,6 +94,7 @@ impl Redacted {
             Kind::Space | Kind::Comment => self.is_spaced = true,
             Kind::Text | Kind::Number => self.literal(token.kind),
             Kind::Parameter => self.add(token.text, Last::Literal),
+            Kind::Quoted if self.is_value() => self.hide(token.text),
             Kind::Quoted => self.other(token.text, Last::Other),
             Kind::Word => self.word(token.text),
             Kind::Sign => self.sign(token.text),
@@ -94,8 +123,43 @@ impl Redacted {
         self.add(b"?", Last::Literal);
     }
 
+    fn is_value(&self) -> bool {
+        self.setting == Setting::Value && self.parentheses.is_empty()
+    }
+
+    /// Adds a word that is a value.
+    fn hide(&mut self, word: &[u8]) {
+        let is_after_comma = self.last == Last::ValueComma;
+        self.add(b"?", Last::Literal);
+        self.hidden = Some(Hidden { at: self.out.len() - 1, word: word.to_owned(), is_after_comma });
+    }
+
+    /// Shows what was hidden last, if it is none for this reason: it is told where the text ends.
+    fn show(&mut self, is_none: impl Fn(&Hidden, usize) -> bool) {
+        if let Some(Hidden { at, word, .. }) = self.hidden.take_if(|hidden| is_none(hidden, self.out.len())) {
+            self.out.splice(at..=at, word);
+        }
+    }
+
+    /// Notes whether what follows a word is a value.
+    fn follow_setting(&mut self, upper: &[u8]) {
+        self.setting = match (self.setting, upper) {
+            (Setting::Start, b"SET") => Setting::Name,
+            (Setting::Start, b"ALTER") => Setting::Alter,
+            (Setting::Start, _) => Setting::Other,
+            (Setting::Alter, b"SET") if self.parentheses.is_empty() => Setting::Name,
+            (Setting::Name, b"TO") if self.parentheses.is_empty() => Setting::Value,
+            (setting, _) => setting,
+        };
+    }
+
     fn word(&mut self, word: &[u8]) {
-        let last = match Upper::of(word).as_slice() {
+        let upper = Upper::of(word);
+        if self.is_value() && !matches!(upper.as_slice(), b"DEFAULT" | b"NULL" | b"OFF" | b"ON") {
+            return self.hide(word);
+        }
+        self.follow_setting(upper.as_slice());
+        let last = match upper.as_slice() {
             b"TRUE" | b"FALSE" if self.last != Last::Test => return self.add(b"?", Last::Literal),
             b"IN" => Last::In,
             b"VALUES" => Last::Values,
@@ -106,9 +170,17 @@ impl Redacted {
     }
 
     fn sign(&mut self, sign: &[u8]) {
+        match (sign, self.setting) {
+            (b";", _) => self.setting = Setting::Start,
+            (b"=", Setting::Name) if self.parentheses.is_empty() => self.setting = Setting::Value,
+            (b"=", Setting::Value) => self.show(|hidden, _| hidden.is_after_comma),
+            (b"(", Setting::Value) => self.show(|hidden, end| hidden.at + 1 == end),
+            _ => {}
+        }
         match sign {
             b"(" => self.open(),
             b")" => self.close(),
+            b"," if self.is_value() => self.add(sign, Last::ValueComma),
             b"," if self.last == Last::Row => self.add(sign, Last::RowComma),
             b"," => self.add(sign, Last::Operator),
             b"?" => self.add(sign, Last::Literal),

@@ -54,7 +54,10 @@ impl Summaries {
         let statement = match self.count {
             0 | 1 => Statement {
                 operation: first.operation.only().map(Text::from),
-                collection: if first.is_call { None } else { first.target.clone_only().map(Text::from) },
+                collection: match first.is_call || first.names_other {
+                    true => None,
+                    false => first.target.clone_only().map(Text::from),
+                },
                 procedure: if first.is_call { first.target.only().map(Text::from) } else { None },
                 summary: first.text.into(),
                 count: self.count,
@@ -64,7 +67,10 @@ impl Summaries {
             _ if self.are_alike && !first.text.is_empty() => Statement {
                 summary: format!("BATCH {}", first.text).into(),
                 operation: first.operation.only().map(|operation| format!("BATCH {operation}").into()),
-                collection: if first.is_call { None } else { first.target.only().map(Text::from) },
+                collection: match first.is_call || first.names_other {
+                    true => None,
+                    false => first.target.only().map(Text::from),
+                },
                 count: self.count,
                 ..Statement::default()
             },

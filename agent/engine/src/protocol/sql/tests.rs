@@ -31,13 +31,32 @@ fn literals_are_replaced() {
         ("DATE '2020-01-01' + INTERVAL '1 day'::x", "DATE ? + INTERVAL ?::x"),
         ("select 'a'\n  'b', 'c'", "select ?, ?"),
         (
-            "set a = TRUE, b = false where c is true or d is not false",
-            "set a = ?, b = ? where c is true or d is not false",
+            "update t set a = TRUE, b = false where c is true or d is not false",
+            "update t set a = ?, b = ? where c is true or d is not false",
         ),
         ("select\n\t1 -- one\n , /* two /* three */ */ 2;\n", "select ? , ?"),
         ("where a like '%x%' escape '\\' and b = 'secret'", "where a like ? escape ? and b = ?"),
         ("select a::text[1], arr[2:3]", "select a::text[?], arr[?:?]"),
         ("", ""),
+    ] {
+        assert_eq!(redacted(statement), expected);
+    }
+}
+
+#[test]
+fn words_that_settings_have_as_values_are_literals() {
+    for (statement, expected) in [
+        ("set my.pw = topsecret", "set my.pw = ?"),
+        ("SET LOCAL a.b TO s3, \"x y\"", "SET LOCAL a.b TO ?, ?"),
+        ("set a = x, b = y + 1, c := z", "set a = ?, b = ? + ?, c := ?"),
+        ("set a = concat(b, 'c'), d = e", "set a = concat(b, ?), d = ?"),
+        ("set a = on, b = default; select c = d", "set a = on, b = default; select c = d"),
+        ("alter role bob set my.pw to word", "alter role bob set my.pw to ?"),
+        ("alter table t rename to u", "alter table t rename to u"),
+        ("update t set a = b, c = d", "update t set a = b, c = d"),
+        ("set names utf8mb4", "set names utf8mb4"),
+        ("set a = (select b from c)", "set a = (select b from c)"),
+        ("set time zone utc; set x to y", "set time zone utc; set x to ?"),
     ] {
         assert_eq!(redacted(statement), expected);
     }
@@ -198,6 +217,11 @@ fn single_operations_and_collections_are_told() {
     assert_eq!(parts("SELECT 1 FROM t, u"), own("SELECT", "", "", 1));
     assert_eq!(parts("INSERT INTO t SELECT 1 FROM t"), own("", "t", "", 1));
     assert_eq!(parts("CREATE TABLE t (a int)"), own("CREATE TABLE", "t", "", 1));
+    assert_eq!(parts("SELECT 1 FROM t, f(1)"), own("SELECT", "t", "", 1));
+    assert_eq!(parts("SELECT 1 FROM generate_series(1, 2)"), own("SELECT", "", "", 1));
+    assert_eq!(parts("ALTER USER bob SUPERUSER"), own("ALTER USER", "", "", 1));
+    assert_eq!(parts("CREATE FOREIGN TABLE t (a int)"), own("CREATE FOREIGN", "t", "", 1));
+    assert_eq!(parts("DROP VIEW v"), own("DROP VIEW", "v", "", 1));
     assert_eq!(parts("CALL p(1)"), own("CALL", "", "p", 1));
     assert_eq!(parts("SELECT 1; ;"), own("SELECT", "", "", 1));
     assert_eq!(parts("BEGIN; SELECT 1; COMMIT"), own("", "", "", 3));

@@ -10,7 +10,9 @@ use crate::protocol::http2::head;
 use crate::protocol::http2::hpack::Fields;
 use crate::protocol::http2::stream::{Stream, Use};
 use crate::protocol::rpc::Around;
-use crate::protocol::{Answer, Ending, Message, MessageKind, Outcome, Pairing, Request, Response, Side, set};
+use crate::protocol::{
+    Answer, Ending, Message, MessageKind, Outcome, Pairing, ParserSettings, Request, Response, Side, set,
+};
 use crate::semconv::{self, Attributes};
 
 /// Longest header block with its frames' headers. Servers' own limits are lower, Go's is 1 MiB.
@@ -91,7 +93,7 @@ impl Http2Parser {
         let mut stream = Stream::new(Pairing::Id(u64::from(number)), purpose);
         stream.client.has_ended = !is_open;
         stream.is_presumed = is_presumed;
-        stream.method = if purpose == Use::Unknown { grpc::method_of(fields) } else { None };
+        stream.method = if purpose == Use::Http { None } else { grpc::method_of(fields) };
         let around = Around { settings: &self.settings, server: self.server_end.as_ref() };
         if let Some(call) = grpc::call(fields, around).filter(|_| purpose == Use::Grpc) {
             call.begin(&mut request);
@@ -141,7 +143,7 @@ impl Http2Parser {
         note_partial(&mut response.attributes, is_partial);
         match (before, stream.purpose) {
             (Use::Unknown, Use::Grpc) => {
-                grpc::recognise(&mut response.attributes, &mut response.name, stream.method.take());
+                grpc::recognise(&mut response.attributes, &mut response.name, stream.method.clone());
             }
             (Use::Grpc, Use::Http) => grpc::disown(&mut response.attributes, &mut response.name),
             _ => {}
@@ -151,7 +153,7 @@ impl Http2Parser {
         let ended = if is_open { None } else { self.streams.remove(number) };
         if let Some(mut stream) = ended {
             stream.server.has_ended = true;
-            let ending = ending(&mut stream, Some((fields, is_partial)), false);
+            let ending = ending(&mut stream, Some((fields, is_partial)), false, settings);
             self.spoken.grpc |= stream.purpose == Use::Grpc && !stream.is_presumed;
             ending.into_iter().for_each(|it| response.end(it));
         }
@@ -169,7 +171,7 @@ impl Http2Parser {
     pub(super) fn end_response(&mut self, number: u32, trailers: Option<Trailers<'_>>) -> Option<Message> {
         let mut stream = self.streams.remove(number)?;
         let is_framed = trailers.is_some() && stream.server.has_begun && stream.is_framed();
-        let ending = ending(&mut stream, trailers, is_framed);
+        let ending = ending(&mut stream, trailers, is_framed, &self.settings);
         self.spoken.grpc |= stream.purpose == Use::Grpc && !stream.is_presumed;
         if stream.server.has_begun {
             return Some(message(&stream, MessageKind::ResponseEnd(ending.map(Box::new))));
@@ -235,9 +237,14 @@ fn note_partial(attributes: &mut Attributes, is_partial: bool) {
 
 /// Returns what only the end of a response tells. `is_framed` says that trailers end it, and that all data before them were
 /// messages of gRPC.
-fn ending(stream: &mut Stream, trailers: Option<Trailers<'_>>, is_framed: bool) -> Option<Ending> {
+fn ending(
+    stream: &mut Stream,
+    trailers: Option<Trailers<'_>>,
+    is_framed: bool,
+    settings: &ParserSettings,
+) -> Option<Ending> {
     let (fields, is_partial) = trailers.unwrap_or_default();
-    let status = Status::of_fields(fields);
+    let status = Status::of_fields(fields, settings.redact_statements);
     let is_unknown = stream.purpose == Use::Unknown;
     if is_unknown && (is_framed || status.is_some()) {
         stream.purpose = Use::Grpc;
@@ -245,6 +252,7 @@ fn ending(stream: &mut Stream, trailers: Option<Trailers<'_>>, is_framed: bool) 
     if stream.purpose != Use::Grpc {
         return None;
     }
+    let is_unimplemented = status.as_ref().is_some_and(Status::is_unimplemented);
     let mut ending = match status {
         // A status that nobody saw is not guessed.
         None if is_partial => {
@@ -258,10 +266,13 @@ fn ending(stream: &mut Stream, trailers: Option<Trailers<'_>>, is_framed: bool) 
         call.end(&mut ending);
     }
     if is_unknown {
-        grpc::recognise(&mut ending.attributes, &mut ending.name, stream.method.take());
+        grpc::recognise(&mut ending.attributes, &mut ending.name, stream.method.clone());
         if stream.status == Some(200) {
             set(&mut ending.attributes, semconv::HTTP_RESPONSE_STATUS_CODE, "");
         }
+    }
+    if is_unimplemented && let Some(method) = stream.method.take() {
+        grpc::hide_method(&mut ending, method);
     }
     Some(ending)
 }

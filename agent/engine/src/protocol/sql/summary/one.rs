@@ -21,6 +21,8 @@ pub(super) struct One {
     pub(super) operation: Several,
     pub(super) target: Several,
     pub(super) is_call: bool,
+    /// What it names holds no rows: a role, a function, an index.
+    pub(super) names_other: bool,
     reader: Reader,
     pub(super) is_begun: bool,
 }
@@ -98,6 +100,7 @@ impl One {
             operation: Several::None,
             target: Several::None,
             is_call: false,
+            names_other: false,
             reader: Reader::default(),
             is_begun: false,
         }
@@ -265,6 +268,7 @@ impl One {
             }
         }
         self.extend_operation(word);
+        self.names_other = !operation::has_rows(word);
         self.reader.level().is_expecting = true;
         self.reader.mode = Mode::Object;
     }
@@ -281,7 +285,9 @@ impl One {
 
     fn sign(&mut self, sign: &[u8]) {
         let is_named = !self.reader.name.is_empty();
-        self.end_name();
+        let is_query = self.reader.mode == Mode::Query && self.reader.level().is_in_tables;
+        // A function that returns rows is no collection.
+        self.end(!(sign == b"(" && is_query));
         match sign {
             b"(" => self.open(is_named),
             b")" => self.close(),
@@ -344,6 +350,10 @@ impl One {
 
     /// Ends the name that is being read.
     pub(super) fn end_name(&mut self) {
+        self.end(true);
+    }
+
+    fn end(&mut self, is_collection: bool) {
         self.reader.is_after_dot = false;
         let name = std::mem::take(&mut self.reader.name);
         let is_expression = |known: &Vec<u8>| known.eq_ignore_ascii_case(&name);
@@ -353,7 +363,9 @@ impl One {
         let name = text::lossy(&name, MAX_SUMMARY_BYTES);
         let name = if name.contains('`') { without_backticks(name) } else { name };
         self.add(&name);
-        self.target.add(name);
+        if is_collection {
+            self.target.add(name);
+        }
     }
 
     fn operation(&mut self, word: &[u8]) {

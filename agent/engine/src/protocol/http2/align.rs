@@ -5,6 +5,7 @@
 
 use super::frame::{DEFAULT_MAX_BYTES, END_HEADERS, HEADER_BYTES, Header, Kind, block};
 use super::hpack::{self, Outline};
+use super::stream::MAX_LEAD;
 use crate::protocol::Side;
 
 /// What makes a proof where a connection's protocol is asked for. Data frames alone are weak: a header of theirs is mostly
@@ -88,8 +89,12 @@ pub(super) fn follow(bytes: &[u8], standing: impl Fn(u32) -> Standing) -> Option
         let Some(header) = Header::read(rest) else {
             return is_beginning(rest).then_some(chain);
         };
-        let of_stream =
-            if chain.begun == Some(header.stream) { Standing::Open } else { standing(header.stream) };
+        let of_stream = match chain.begun.and_then(|begun| header.stream.checked_sub(begun)) {
+            Some(0) => Standing::Open,
+            // One after another: a client may send as many requests together as the server takes.
+            Some(1..=MAX_LEAD) => Standing::Possible,
+            _ => standing(header.stream),
+        };
         if !header.is_usual() || of_stream == Standing::Impossible {
             return None;
         }
@@ -211,6 +216,15 @@ mod tests {
     fn streams_that_cannot_be_there_are_none() {
         let far = b"\x00\x00\x04\x01\x05\x00\x00\x01\x05\x83\x86\xc2\xc1";
         check(Side::Client, &[&far[..], WINDOW].concat(), Place::Nowhere);
+    }
+
+    #[test]
+    fn a_chain_leads_to_streams_that_could_not_be_there_alone() {
+        let request = |stream: u8| [&REQUEST[..8], &[stream], &REQUEST[9..]].concat();
+        let many: Vec<u8> = (95..127).step_by(2).flat_map(request).collect();
+        check(Side::Client, &many, Place::At(0));
+        let gap: Vec<u8> = [95, 125, 127].into_iter().flat_map(request).collect();
+        check(Side::Client, &gap, Place::Nowhere);
     }
 
     #[test]

@@ -21,7 +21,7 @@ const MAX_LATER_ANSWERS: u64 = 256;
 const MIN_REQUEST_BYTES: u64 = 10;
 /// By how much a number may be larger besides: the next requests, where a client leaves numbers out, and those whose
 /// answers were seen to begin on the other side before they were read.
-const MAX_LEAD: u32 = 16;
+pub(super) const MAX_LEAD: u32 = 16;
 
 /// What a stream is used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

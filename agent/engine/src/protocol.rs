@@ -246,6 +246,11 @@ pub trait Parser: Send {
         None
     }
 
+    /// Returns whether it [tells](MessageKind::Missed) of the exchanges among missing bytes by itself, one by one.
+    fn counts_missing(&self) -> bool {
+        false
+    }
+
     /// Returns whether nothing is asked, so that what the server moves before it has seen any of the next request answers
     /// nothing: it is dropped where it [waits](Answer::Wait) for that request.
     fn is_unasked(&self) -> bool {

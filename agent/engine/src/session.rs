@@ -106,8 +106,8 @@ impl Surroundings<'_> {
 pub(crate) enum Outcome {
     /// A message.
     Step(Step),
-    /// What was open can no longer be completed: bytes are missing.
-    Lost,
+    /// What was open can no longer be completed: bytes are missing, and with them at least so many exchanges.
+    Lost { at_least: u64 },
     /// The connection carries nothing that is understood; the fixed text says why.
     Ignored(&'static str),
     /// Bytes of this direction before this position are not needed.

@@ -515,6 +515,18 @@ fn lost_bytes_lose_their_exchange_and_no_other() {
 }
 
 #[test]
+fn what_nobody_had_told_before_it_was_missing_is_counted_once() {
+    let mut world = World::new();
+    let (mut client, mut server) = world.connect(1, 2, 80);
+    world.pass(&mut client, &mut server, GET);
+    world.pass(&mut server, &mut client, OK);
+    world.moved(&mut server, Direction::Ingress, b"", 10_000);
+    world.moved(&mut server, Direction::Ingress, b"", 10_000);
+    assert_eq!(world.loss("exchange_cut_by_gap"), 1);
+    assert_eq!(world.spans().len(), 2);
+}
+
+#[test]
 fn unknown_bytes_are_ignored_and_said_so() {
     let mut world = World::new();
     let (mut client, _) = world.connect(1, 2, 80);

@@ -93,9 +93,10 @@ impl Engine {
         connection.session.handle_end(Direction::Egress, stamp, &mut outcomes);
         connection.session.handle_end(Direction::Ingress, stamp, &mut outcomes);
         self.take_outcomes(id, &mut outcomes);
-        match self.connections.get(&id).is_some_and(|connection| connection.session.is_doubtful()) {
-            true => self.lose_open(id, at_ns, LossReason::Opaque),
-            false => self.fail_open(id, at_ns),
+        if self.connections.get(&id).is_some_and(|connection| connection.session.is_doubtful()) {
+            self.lose_open(id, at_ns, LossReason::Opaque);
+        } else {
+            self.fail_open(id, at_ns);
         }
         self.remove(id);
         self.commands.push_back(Command::Forget(id));
@@ -139,14 +140,17 @@ impl Engine {
         }
     }
 
-    pub(super) fn lose_open(&mut self, id: ConnectionId, now_ns: u64, reason: LossReason) {
-        let Some(connection) = self.connections.get_mut(&id) else { return };
+    /// Forgets what is open on a connection, and counts it as lost. Returns how much it was.
+    pub(super) fn lose_open(&mut self, id: ConnectionId, now_ns: u64, reason: LossReason) -> u64 {
+        let Some(connection) = self.connections.get_mut(&id) else { return 0 };
         let lost = connection.pairing.take_all();
         let now_ns = now_ns.max(connection.last_seen_ns);
         self.correlation.forget_brought(id);
-        self.tally.lost_exchanges(reason, lost.len() as u64);
+        let count = lost.len() as u64;
+        self.tally.lost_exchanges(reason, count);
         for exchange in lost {
             self.correlation.abandon(&exchange, id, &connection.opened, now_ns);
         }
+        count
     }
 }

@@ -19,7 +19,10 @@ impl Engine {
                 // Its response may have been said already, and would be taken for another's.
                 Outcome::Step(_) if is_overrun => {}
                 Outcome::Step(step) => is_overrun = self.step(id, step),
-                Outcome::Lost => self.lose_open(id, 0, LossReason::Gap),
+                Outcome::Lost { at_least } => {
+                    let lost = self.lose_open(id, 0, LossReason::Gap);
+                    self.tally.lost_exchanges(LossReason::Gap, at_least.saturating_sub(lost));
+                }
                 Outcome::Ignored(reason) => {
                     self.tally.ignored(reason);
                     self.commands.push_back(Command::Ignore(id));

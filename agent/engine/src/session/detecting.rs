@@ -124,7 +124,7 @@ impl Session {
             None => {
                 lane.clear();
                 lane.is_lost = true;
-                out.push(Outcome::Lost);
+                out.push(Outcome::Lost { at_least: 0 });
             }
         }
     }

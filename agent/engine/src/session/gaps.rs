@@ -37,7 +37,9 @@ impl Session {
             let rest = cut.length.checked_sub(shown as u64)?.checked_sub(missing)?;
             Some((cut, rest))
         }) else {
-            return self.lose(out);
+            // What was not told before it is missing is in nobody's list.
+            let at_least = u64::from(!parser.counts_missing());
+            return self.lose_more(at_least, out);
         };
         tell_given_up(parser.as_mut(), lane, name, client, out);
         let place = lane.place();
@@ -127,6 +129,10 @@ impl Session {
 
     /// Bytes that mattered are missing: both sides start over at the next request that can be told.
     pub(super) fn lose(&mut self, out: &mut Vec<Outcome>) {
+        self.lose_more(0, out);
+    }
+
+    fn lose_more(&mut self, at_least: u64, out: &mut Vec<Outcome>) {
         if let State::Speaking { parser, .. } = &mut self.state {
             parser.lost(Side::Client);
             parser.lost(Side::Server);
@@ -135,7 +141,7 @@ impl Session {
             lane.clear();
             lane.is_lost = true;
         }
-        out.push(Outcome::Lost);
+        out.push(Outcome::Lost { at_least });
     }
 
     /// The parser gave up what was open, and goes on with the bytes of the other side than this one.
@@ -143,6 +149,6 @@ impl Session {
         let lane = self.lane(direction);
         lane.clear();
         lane.is_lost = true;
-        out.push(Outcome::Lost);
+        out.push(Outcome::Lost { at_least: 0 });
     }
 }

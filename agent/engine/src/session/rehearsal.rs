@@ -75,7 +75,9 @@ pub(super) fn is_coherent(said: &[Outcome]) -> bool {
     let mut outstanding = 0u64;
     for outcome in said {
         match outcome {
-            Outcome::Lost | Outcome::Ignored(_) | Outcome::Unasked | Outcome::Unproven => return false,
+            Outcome::Lost { .. } | Outcome::Ignored(_) | Outcome::Unasked | Outcome::Unproven => {
+                return false;
+            }
             Outcome::SkipUntil(..) | Outcome::Wants(..) => {}
             Outcome::Step(step) => match &step.message.kind {
                 MessageKind::Missed => return false,

@@ -319,6 +319,10 @@ impl Parser for NatsParser {
         None
     }
 
+    fn counts_missing(&self) -> bool {
+        true
+    }
+
     fn held_bytes(&self) -> usize {
         self.subscriptions.held_bytes()
             + self.waiting.held_bytes()

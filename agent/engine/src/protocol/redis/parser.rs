@@ -611,6 +611,10 @@ impl Parser for RedisParser {
         None
     }
 
+    fn counts_missing(&self) -> bool {
+        true
+    }
+
     fn held_bytes(&self) -> usize {
         self.outstanding.held_bytes() + self.queued_jobs.held_bytes() + self.reply.held_bytes()
     }

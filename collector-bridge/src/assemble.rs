@@ -7,6 +7,7 @@ mod category;
 mod cycles;
 mod position;
 mod settle;
+mod skew;
 mod sources;
 
 use std::collections::{HashMap, HashSet};
@@ -18,20 +19,23 @@ use crate::model::{Completeness, Span, SpanId, Trace, TraceId, TraceSpan, TraceS
 /// Returns the trace that these spans make, [settled]; none without a span. Spans of other traces must not be among them.
 ///
 /// Order of the spans: by start, then longest first, then by id. Of spans with equal content one is kept; spans with
-/// equal id and other content are all kept and flagged, and children hang below the first of them.
+/// equal id and other content are all kept and flagged, and children hang below the first of them. Where requests between
+/// hosts show that their clocks differ, all times are told by the clock of the host on which the trace begins.
 #[must_use]
 pub fn assemble(trace_id: TraceId, spans: Vec<Span>) -> Option<Trace> {
     let (spans, duplicates_removed) = unique(spans);
     let references: Vec<&Span> = spans.iter().collect();
     let settled = settled(&references);
-    let Settled { spans, merged: doubles_merged } = settled.unwrap_or(Settled { spans, merged: 0 });
+    let Settled { mut spans, merged: doubles_merged } = settled.unwrap_or(Settled { spans, merged: 0 });
+    let named = parents(&spans, &places(&spans));
+    let clock_skews = skew::correct(&mut spans, &named);
+    if !clock_skews.is_empty() {
+        spans.sort_by_key(key);
+    }
     let references: Vec<&Span> = spans.iter().collect();
     let summary = TraceSummary::of(&references)?;
     let places = places(&spans);
-    let mut parents: Vec<Option<usize>> = spans
-        .iter()
-        .map(|span| span.parent_span_id.and_then(|parent| first_place(&places, parent)))
-        .collect();
+    let mut parents = parents(&spans, &places);
     let cuts = cut_cycles(&mut parents);
     let completeness = completeness(&spans, &places);
     let mut placed: Vec<TraceSpan> = spans
@@ -49,11 +53,29 @@ pub fn assemble(trace_id: TraceId, spans: Vec<Span>) -> Option<Trace> {
         })
         .collect();
     let roots = link(&mut placed, &parents);
-    Some(Trace { trace_id, spans: placed, roots, duplicates_removed, doubles_merged, completeness, summary })
+    Some(Trace {
+        trace_id,
+        spans: placed,
+        roots,
+        duplicates_removed,
+        doubles_merged,
+        clock_skews,
+        completeness,
+        summary,
+    })
+}
+
+/// The order of the spans of a trace.
+fn key(span: &Span) -> (u64, std::cmp::Reverse<u64>, SpanId) {
+    (span.start_unix_ns, std::cmp::Reverse(span.end_unix_ns), span.span_id)
+}
+
+/// Returns the place of each span's parent.
+fn parents(spans: &[Span], places: &HashMap<SpanId, Vec<usize>>) -> Vec<Option<usize>> {
+    spans.iter().map(|span| span.parent_span_id.and_then(|parent| first_place(places, parent))).collect()
 }
 
 fn unique(mut spans: Vec<Span>) -> (Vec<Span>, u32) {
-    let key = |span: &Span| (span.start_unix_ns, std::cmp::Reverse(span.end_unix_ns), span.span_id);
     spans.sort_by_key(key);
     let mut kept: Vec<Span> = Vec::with_capacity(spans.len());
     let mut removed = 0;

@@ -21,5 +21,5 @@ pub use predicate::{AttributeMatch, AttributeOperator, SpanPredicate};
 pub use received::{Answered, CLOCK_SLACK_NS, Received, Teller};
 pub use span::{Event, Link, Resource, Scope, Span, SpanKind, Status, StatusCode};
 pub use summary::{ServiceCount, TimeRange, TraceSummary};
-pub use trace::{Completeness, Trace, TraceSpan};
+pub use trace::{ClockSkew, Completeness, Trace, TraceSpan};
 pub use value::{AnyValue, KeyValue, find};

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::assemble::assemble;
-use crate::model::{Event, Link, Resource, Scope, Trace, TraceId, TraceSpan};
+use crate::model::{ClockSkew, Event, Link, Resource, Scope, Trace, TraceId, TraceSpan};
 use crate::query::InferredLinks;
 use crate::store::Store;
 
@@ -35,6 +35,15 @@ pub(super) struct TraceJson {
     inferred: InferredJson,
     /// Other ids of the trace.
     aliases: Vec<String>,
+    /// Clocks that were off; the times of these hosts' spans are corrected.
+    clock_skews: Vec<ClockSkewJson>,
+}
+
+#[derive(Debug, Serialize)]
+struct ClockSkewJson {
+    host: String,
+    ahead_ns: i64,
+    uncertainty_ns: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -180,6 +189,7 @@ fn trace_json(trace: &Trace, ids: &[TraceId], inferred: &InferredLinks) -> Trace
         spans,
         inferred: InferredJson::of(trace.trace_id, inferred),
         aliases: ids.iter().filter(|id| **id != trace.trace_id).map(TraceId::to_string).collect(),
+        clock_skews: trace.clock_skews.iter().map(clock_skew_json).collect(),
     }
 }
 
@@ -245,6 +255,11 @@ fn place_of<'a, T: PartialEq>(items: &mut Vec<&'a T>, item: &'a T) -> usize {
             items.len() - 1
         }
     }
+}
+
+fn clock_skew_json(skew: &ClockSkew) -> ClockSkewJson {
+    let ClockSkew { host, ahead_ns, uncertainty_ns } = skew.clone();
+    ClockSkewJson { host, ahead_ns, uncertainty_ns }
 }
 
 fn resource_json(resource: &Resource) -> ResourceJson {

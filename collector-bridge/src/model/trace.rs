@@ -15,10 +15,23 @@ pub struct Trace {
     pub duplicates_removed: u32,
     /// Spans of the agent that were left out because an SDK describes the same requests.
     pub doubles_merged: u32,
+    /// Clocks that were off, by which the times of their hosts' spans were corrected.
+    pub clock_skews: Vec<ClockSkew>,
     /// How much of the trace is there.
     pub completeness: Completeness,
     /// Its line in a list.
     pub summary: TraceSummary,
+}
+
+/// A host's clock that differs from that of the host on which a trace begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClockSkew {
+    /// The host: its `host.id`, `k8s.node.name` or `host.name`, the first that is there.
+    pub host: String,
+    /// How far its clock is ahead, in nanoseconds.
+    pub ahead_ns: i64,
+    /// By how much that may be wrong, in nanoseconds.
+    pub uncertainty_ns: u64,
 }
 
 /// A span in its place.

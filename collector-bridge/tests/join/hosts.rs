@@ -83,6 +83,11 @@ fn hosts_make_one_trace_in_any_order_of_arrival() {
             answer["spans"].as_array().unwrap().iter().find(|span| span["name"] == "stock 300").unwrap();
         assert_eq!(stock["attributes"]["remora.parent.evidence"], "position");
         assert!(stock["attributes"].get("remora.parent.expected").is_none());
+        let skew = json!([{
+            "host": "host of stock", "ahead_ns": -3_600_000_000_000i64, "uncertainty_ns": 5_000_000,
+        }]);
+        assert_eq!(answer["clock_skews"], skew);
+        assert_eq!((&stock["offset_ns"], &answer["duration_ns"]), (&json!(30_000_000), &json!(90_000_000)));
         assert_eq!(world.bridge.metric("remora_bridge_joined_total"), 2.0);
         assert_eq!(world.bridge.metric("remora_bridge_trace_aliases"), 2.0);
         assert_eq!(world.bridge.metric("remora_bridge_join_servers_waiting"), 1.0);

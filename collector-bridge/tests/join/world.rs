@@ -85,8 +85,9 @@ impl Sent {
 pub(crate) fn request(spans: &[Sent]) -> Vec<u8> {
     let resource_spans = spans.iter().map(|sent| {
         let scope = InstrumentationScope { name: sent.scope.to_owned(), ..Default::default() };
-        let resource =
-            Resource { attributes: vec![text("service.name", sent.service)], ..Resource::default() };
+        let host = format!("host of {}", sent.service);
+        let attributes = vec![text("service.name", sent.service), text("host.name", &host)];
+        let resource = Resource { attributes, ..Resource::default() };
         ResourceSpans {
             resource: Some(resource),
             scope_spans: vec![ScopeSpans {

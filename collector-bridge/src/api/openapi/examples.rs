@@ -128,6 +128,7 @@ pub(super) fn trace() -> Value {
             },
         }] },
         "aliases": [],
+        "clock_skews": [{ "host": "node-2", "ahead_ns": 4_812_000, "uncertainty_ns": 310_000 }],
         "spans": [
             span("00f067aa0ba902b7", None, 0, "web", "client", 0, 131_072_911),
             span("b7ad6b7169203331", Some("00f067aa0ba902b7"), 1, "checkout", "server", 1_200_000, 128_000_000),

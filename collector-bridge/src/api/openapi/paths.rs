@@ -50,7 +50,7 @@ fn trace() -> Value {
         "tags": ["traces"],
         "operationId": "trace",
         "summary": "One trace",
-        "description": "All spans that are stored of a trace, each after its parent, siblings by their start. Any of the trace's ids finds it; the answer bears the one under which it is listed. Where the agent and an SDK describe the same request, the SDK's span is shown. Spans whose parent is not there stand at the end as roots of their own (`is_orphan`). `completeness` says what is known to be missing.\n\n`inferred` says what the times of spans tell where nothing better does: calls of other traces that were probably made for requests of this one, and the requests for which calls of this one were probably made.",
+        "description": "All spans that are stored of a trace, each after its parent, siblings by their start. Any of the trace's ids finds it; the answer bears the one under which it is listed. Where the agent and an SDK describe the same request, the SDK's span is shown. Spans whose parent is not there stand at the end as roots of their own (`is_orphan`). `completeness` says what is known to be missing. Where requests between hosts show that their clocks differ, all times are those of the host on which the trace begins, and `clock_skews` says by how much they were corrected.\n\n`inferred` says what the times of spans tell where nothing better does: calls of other traces that were probably made for requests of this one, and the requests for which calls of this one were probably made.",
         "parameters": [{
             "name": "id", "in": "path", "required": true,
             "description": "32 hex digits, or 16, which are padded with zeros on the left.",

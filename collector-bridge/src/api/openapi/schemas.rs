@@ -231,6 +231,13 @@ fn trace() -> Value {
         ("spans", list(reference("Span"), "Each after its parent, siblings by start.")),
         ("inferred", reference("Inferred")),
         ("aliases", list(hex(32, "An id."), "Other ids of the trace, from before it was joined.")),
+        (
+            "clock_skews",
+            list(
+                reference("ClockSkew"),
+                "Hosts whose clocks were off. The times of their spans are corrected in this answer; what is stored stays.",
+            ),
+        ),
     ];
     let event = object(
         "Something that happened.",
@@ -265,6 +272,11 @@ fn trace() -> Value {
             ("duplicates_removed", whole("Spans that came more than once and were left out.")),
             ("doubles_merged", whole("Spans of the agent that were left out because an SDK describes the same requests.")),
             ("incomplete_spans", whole("Spans whose sender says, in `remora.incomplete`, that it did not see all of the exchange.")),
+        ]),
+        "ClockSkew": object("A host's clock that differs from that of the host on which the trace begins, as the requests between them show: none is read before it is written, and no answer before it is given.", &[
+            ("host", text("`host.id`, `k8s.node.name` or `host.name`, the first that its spans have.")),
+            ("ahead_ns", json!({ "type": "integer", "description": "How far the clock is ahead, in nanoseconds; negative where it is behind." })),
+            ("uncertainty_ns", whole("By how much that may be wrong, in nanoseconds.")),
         ]),
         "Resource": object("What made spans.", &[("service", text("service.name, or unknown_service.")), ("attributes", attributes("Resource attributes."))]),
         "Scope": object("The library that made spans.", &[("name", text("Its name.")), ("version", text("Its version.")), ("attributes", attributes("Facts about it."))]),

@@ -246,8 +246,8 @@ pub trait Parser: Send {
         None
     }
 
-    /// Returns whether it [tells](MessageKind::Missed) of the exchanges among missing bytes by itself, one by one.
-    fn counts_missing(&self) -> bool {
+    /// Returns whether it [tells](MessageKind::Missed) of what is among the missing bytes of a side by itself, one by one.
+    fn counts_missing(&self, _side: Side) -> bool {
         false
     }
 

@@ -38,7 +38,7 @@ impl Session {
             Some((cut, rest))
         }) else {
             // What was not told before it is missing is in nobody's list.
-            let at_least = u64::from(!parser.counts_missing());
+            let at_least = u64::from(!parser.counts_missing(side));
             return self.lose_more(at_least, out);
         };
         tell_given_up(parser.as_mut(), lane, name, client, out);

@@ -319,7 +319,7 @@ impl Parser for NatsParser {
         None
     }
 
-    fn counts_missing(&self) -> bool {
+    fn counts_missing(&self, _side: Side) -> bool {
         true
     }
 

@@ -611,8 +611,10 @@ impl Parser for RedisParser {
         None
     }
 
-    fn counts_missing(&self) -> bool {
-        true
+    /// Replies tell how many commands are missing; nothing tells how many messages were pushed.
+    fn counts_missing(&self, side: Side) -> bool {
+        let is_pushed = side == Side::Server && self.outstanding.is_empty() && self.subscriptions.are_any();
+        !is_pushed
     }
 
     fn held_bytes(&self) -> usize {

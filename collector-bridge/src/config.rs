@@ -7,5 +7,5 @@ mod flags;
 mod settings;
 
 pub use file::File;
-pub use flags::{Command, Flags, Serve};
+pub use flags::{Command, Flags, LogFormat, Serve};
 pub use settings::{ConfigError, Settings};

@@ -1,11 +1,12 @@
 //! `remora-bridge`: see `remora-bridge serve --help`.
 #![forbid(unsafe_code)]
 
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
-use anyhow::Context;
+use anyhow::{Context as _, anyhow};
 use clap::Parser;
-use remora_bridge::config::{Command, Flags, Settings};
+use remora_bridge::config::{Command, Flags, LogFormat, Settings};
 use remora_bridge::pipeline;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -16,10 +17,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let flags = Flags::parse();
-    let filter = EnvFilter::try_from_env("REMORA_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let log = start_log(&flags.log, flags.log_format);
     let done = match flags.command {
-        Command::Serve(serve) => Settings::load(serve).map_err(Into::into).and_then(run),
+        Command::Serve(serve) => log.and_then(|()| Ok(Settings::load(serve)?)).and_then(run),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -28,6 +28,16 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn start_log(filter: &str, format: LogFormat) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(filter).with_context(|| format!("log filter {filter:?}"))?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let started = match format {
+        LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).try_init(),
+        LogFormat::Json => builder.json().with_ansi(false).try_init(),
+    };
+    started.map_err(|error| anyhow!("start the log: {error}"))
 }
 
 fn run(settings: Settings) -> anyhow::Result<()> {

@@ -9,9 +9,24 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 #[derive(Debug, Parser)]
 #[command(name = "remora-bridge", version)]
 pub struct Flags {
+    /// What the bridge logs to stderr: a level, or module=level, separated by commas
+    #[arg(long, env = "REMORA_LOG", value_name = "FILTER", default_value = "info", global = true)]
+    pub log: String,
+    /// How log lines are written
+    #[arg(long, env = "REMORA_LOG_FORMAT", value_enum, default_value = "text", global = true)]
+    pub log_format: LogFormat,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+}
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One object a line.
+    Json,
 }
 
 /// What the program does.

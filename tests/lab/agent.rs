@@ -11,16 +11,13 @@ use anyhow::{Context as _, Result, ensure};
 use remora_tests::running::Running;
 use remora_tests::scratch::Scratch;
 use remora_tests::sink::Sink;
-use remora_tests::{net, tools, wait};
-use serde_json::Value;
+use remora_tests::{net, remora, tools};
 
 use crate::judge::Span;
 use crate::links::Links;
 
 /// How long it may take until it observes.
 const READY_WITHIN: Duration = Duration::from_secs(60);
-/// How long it may take until its parts are in: processes are left alone at first, and some runtimes are slow.
-const ATTACHED_WITHIN: Duration = Duration::from_secs(60);
 /// The numbers of the requests stand in statements, where literals would be replaced. They are how the truth is known,
 /// so that the agent must not conclude anything from them, unless just this is measured.
 const CONFIGURATION: &str =
@@ -81,16 +78,8 @@ impl Agent {
 
     /// Waits until it has put its parts into these processes.
     pub(crate) fn wait_attached(&self, processes: &[Running]) -> Result<()> {
-        wait::until("the parts are attached", ATTACHED_WITHIN, || {
-            for process in processes {
-                let known = tools::curl(&[&format!("http://{}/processes/{}", self.metrics, process.id())])?;
-                let known: Value = serde_json::from_str(&known).unwrap_or_default();
-                if known["part"]["state"] != "attached" {
-                    return Ok(None);
-                }
-            }
-            Ok(Some(()))
-        })
+        let processes: Vec<_> = processes.iter().map(Running::id).collect();
+        remora::wait_attached(self.metrics, &processes)
     }
 
     /// Ends it, which prints all it knows, and returns that.

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 use aya::sys::{Stats, enable_stats};
 use remora_tests::certificates::Certificates;
 use remora_tests::figure;
-use remora_tests::remora::Agent;
+use remora_tests::remora::{self, Agent};
 use remora_tests::running::Running;
 use remora_tests::scratch::Scratch;
 use remora_tests::servers::{self, TlsService, TlsStack};
@@ -95,10 +95,7 @@ fn java(rounds: usize, certificates: &Certificates) -> Result<()> {
         eprintln!("tls: JSSE, round {} of {rounds}", round + 1);
         let bare = median_of_next(&engines)?;
         let agent = Agent::with_flags(sink.address(), &[], &["--attach", "jvm"])?;
-        let attached = "remora_agent_attached{platform=\"jvm\"} 1";
-        wait::until("the part is in the JVM", WITHIN, || {
-            Ok(agent.metrics()?.contains(attached).then_some(()))
-        })?;
+        remora::wait_attached(agent.metrics_address(), &[engines.id()])?;
         let seen = median_of_next(&engines)?;
         without.push(bare);
         with.push(seen);

@@ -12,10 +12,12 @@ use crate::bridge::Bridge;
 use crate::exclusive::Exclusive;
 use crate::running::Running;
 use crate::scratch::Scratch;
-use crate::{locate, net, tools};
+use crate::{locate, net, tools, wait};
 
 /// How long the agent or the bridge may take until it is ready.
 const READY_WITHIN: Duration = Duration::from_secs(120);
+/// How long it may take until its parts are in: processes are left alone at first, and some runtimes are slow.
+const ATTACHED_WITHIN: Duration = Duration::from_secs(60);
 /// How many times as long things may take in an emulated machine.
 const EMULATED: u32 = 10;
 
@@ -101,6 +103,11 @@ impl Remora {
         Ok(&self.bridge)
     }
 
+    /// Waits until the agent has put its parts into these processes.
+    pub fn wait_attached(&self, processes: &[u32]) -> Result<()> {
+        wait_attached(self.metrics, processes)
+    }
+
     /// Returns the agent's own metrics as text.
     pub fn metrics(&self) -> Result<String> {
         tools::curl(&[&format!("http://{}/metrics", self.metrics)])
@@ -177,6 +184,21 @@ impl Agent {
     pub fn metrics(&self) -> Result<String> {
         tools::curl(&[&format!("http://{}/metrics", self.metrics)])
     }
+}
+
+/// Waits until the agent that serves its metrics here has put its parts into these processes and listens to them: the
+/// metrics count a part when it is in, which is a moment before.
+pub fn wait_attached(metrics: SocketAddr, processes: &[u32]) -> Result<()> {
+    wait::until("the parts are attached", patience(ATTACHED_WITHIN), || {
+        for process in processes {
+            let known = tools::curl(&[&format!("http://{metrics}/processes/{process}")])?;
+            let known: serde_json::Value = serde_json::from_str(&known).unwrap_or_default();
+            if known["part"]["state"] != "attached" {
+                return Ok(None);
+            }
+        }
+        Ok(Some(()))
+    })
 }
 
 fn agent_command(scratch: &Scratch, otlp: &str, metrics: SocketAddr) -> Result<Command> {

@@ -93,12 +93,6 @@ impl Relay {
     }
 }
 
-fn attached(remora: &Remora, platform: &str) {
-    let line = format!("remora_agent_attached{{platform=\"{platform}\"}} 1");
-    wait::until(&line, WITHIN, || Ok(remora.metrics()?.lines().any(|found| found == line).then_some(())))
-        .unwrap();
-}
-
 /// Has the relays call while timers and a queue are between a request and its calls, and looks at every parent.
 fn check_parents(relay: &Relay, remora: &mut Remora) {
     let request =
@@ -129,7 +123,7 @@ fn parents_are_right_and_nothing_stays_behind() {
     // Twice: what the first agent has left does not keep the second from coming.
     for _ in 0..2 {
         let mut remora = Remora::with_flags(&["--attach", "node"]).unwrap();
-        attached(&remora, "node");
+        remora.wait_attached(&[relay.running.id()]).unwrap();
         assert!(relay.traces().contains("write"));
         assert_eq!(relay.listening(), listening);
         check_parents(&relay, &mut remora);
@@ -149,7 +143,7 @@ fn calls_that_open_a_connection_inside_tls_are_whose_they_are() {
     let certificates = Certificates::make().unwrap();
     let relay = Relay::start_secure(&certificates);
     let mut remora = Remora::with_flags(&["--attach", "node"]).unwrap();
-    attached(&remora, "node");
+    remora.wait_attached(&[relay.running.id()]).unwrap();
     check_parents(&relay, &mut remora);
 }
 
@@ -164,11 +158,11 @@ fn calls_of_grpc_js_are_whose_they_are() {
     command.arg(locate::apps().join("node/grpc_relay.js"));
     command.args([address.port(), shop.address().port()].map(|port| port.to_string()));
     command.env("NODE_PATH", locate::testenv().join("grpc/node/node_modules"));
-    let _relay = Running::start("relay", &scratch, &mut command).unwrap();
+    let relay = Running::start("relay", &scratch, &mut command).unwrap();
     net::wait_listening(address, WITHIN).unwrap();
     let config = scratch.write("remora.toml", "[headers]\nrequest = [\"x-number\"]\n").unwrap();
     let mut remora = Remora::with_flags(&["--attach", "node", "--config", config.to_str().unwrap()]).unwrap();
-    attached(&remora, "node");
+    remora.wait_attached(&[relay.id()]).unwrap();
     let request =
         |id: u32| Request { path: format!("/relay/{id}"), headers: Vec::new(), expected: id.to_string() };
     let requests: Vec<_> = (1000..1000 + REQUESTS).map(request).collect();
@@ -191,10 +185,13 @@ fn calls_of_grpc_js_are_whose_they_are() {
     let calls: Vec<_> =
         asked.chain(spans.iter().filter(|span| is_leaf(span))).filter(|span| span.kind == "client").collect();
     assert_eq!((relays.len(), calls.len()), (REQUESTS as usize, 2 * REQUESTS as usize));
-    for call in calls {
-        let parent = call.parent_id.as_ref().and_then(|id| relays.get(id)).copied().flatten();
-        assert_eq!(parent, number(call), "{call:?}");
-    }
+    let parent = |call: &Span| call.parent_id.as_ref().and_then(|id| relays.get(id)).copied().flatten();
+    let wrong: Vec<_> = calls
+        .iter()
+        .filter(|call| parent(call) != number(call))
+        .map(|call| (&call.name, number(call), parent(call), call.start_ns))
+        .collect();
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
 /// Streams that are served at the same time over one connection.
@@ -214,13 +211,13 @@ fn check_streams(mode: &str) {
         command
     };
     let mut command = node("streams.js");
-    let _running = Running::start("streams", &scratch, command.arg(leaf.port().to_string())).unwrap();
+    let running = Running::start("streams", &scratch, command.arg(leaf.port().to_string())).unwrap();
     net::wait_listening(address, WITHIN).unwrap();
     let config = scratch.write("remora.toml", "[headers]\nrequest = [\"x-number\"]\n").unwrap();
     let config = config.to_str().unwrap();
     let flags = ["--select", "cmd=*streams.js*", "--attach", "node", "--config", config];
     let mut remora = Remora::with_flags(&flags).unwrap();
-    attached(&remora, "node");
+    remora.wait_attached(&[running.id()]).unwrap();
     let asked =
         node("streams_load.js").args([1000, REQUESTS, AT_ONCE].map(|n| n.to_string())).output().unwrap();
     assert!(asked.status.success(), "{}", String::from_utf8_lossy(&asked.stderr));
@@ -272,7 +269,7 @@ fn calls_of_grpc_js_servers_are_whose_stream_they_serve() {
 fn what_a_worker_thread_leads_to_is_nobodys() {
     let relay = Relay::start(&[]);
     let mut remora = Remora::with_flags(&["--attach", "node"]).unwrap();
-    attached(&remora, "node");
+    remora.wait_attached(&[relay.running.id()]).unwrap();
     let url = |path: &str| format!("http://{}/{path}", relay.address);
     thread::scope(|scope| {
         scope.spawn(|| tools::curl(&[&url("start/1")]).unwrap());

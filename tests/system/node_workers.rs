@@ -18,7 +18,7 @@ const REQUESTS: u32 = 200;
 const IN_FLIGHT: usize = 16;
 
 struct Service {
-    _running: Running,
+    running: Running,
     address: SocketAddr,
     _scratch: Scratch,
 }
@@ -31,7 +31,7 @@ impl Service {
         command.arg(locate::apps().join("node/workers.js")).arg(address.port().to_string());
         let running = Running::start("workers", &scratch, &mut command).unwrap();
         net::wait_listening(address, WITHIN).unwrap();
-        Self { _running: running, address, _scratch: scratch }
+        Self { running, address, _scratch: scratch }
     }
 
     /// Returns what a worker sees of a part inside it.
@@ -51,11 +51,9 @@ impl Service {
     }
 }
 
-fn start_agent() -> Remora {
+fn start_agent(service: &Service) -> Remora {
     let remora = Remora::with_flags(&["--select", "cmd=*workers.js*", "--attach", "node-workers"]).unwrap();
-    let line = "remora_agent_attached{platform=\"node\"} 1";
-    wait::until(line, WITHIN, || Ok(remora.metrics()?.lines().any(|found| found == line).then_some(())))
-        .unwrap();
+    remora.wait_attached(&[service.running.id()]).unwrap();
     remora
 }
 
@@ -87,7 +85,7 @@ fn calls(remora: &mut Remora, service: &Service) -> Vec<(u32, Option<u32>)> {
 /// Returns how many calls have a parent; all of those have the right one.
 fn right(mode: &str, calls_of_request: u32) -> u32 {
     let service = Service::start();
-    let mut remora = start_agent();
+    let mut remora = start_agent(&service);
     service.ask(mode, 1000, REQUESTS);
     let calls = calls(&mut remora, &service);
     assert_eq!(calls.len() as u32, calls_of_request * REQUESTS);
@@ -117,7 +115,7 @@ fn what_waits_for_a_worker_is_nobody_elses() {
 fn a_worker_that_begins_later_is_reached_and_no_trace_stays() {
     let service = Service::start();
     let traces = service.traces("first");
-    let mut remora = start_agent();
+    let mut remora = start_agent(&service);
     assert!(service.traces("first").contains("remora.part"));
     let is_reached = || Ok(service.traces("late").contains("remora.part").then_some(()));
     wait::until("the part is in the worker", WITHIN, is_reached).unwrap();

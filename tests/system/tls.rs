@@ -437,11 +437,7 @@ fn java_without_tls() {
     let client = JavaClient::start(&service, &certificates).unwrap();
     for tls in ["on", "off"] {
         let mut remora = Remora::with_flags(&["--attach", "jvm", "--tls", tls]).unwrap();
-        wait::until("both have a part", WITHIN, || {
-            let metrics = remora.metrics()?;
-            Ok(metrics.contains("remora_agent_attached{platform=\"jvm\"} 2").then_some(()))
-        })
-        .unwrap();
+        remora.wait_attached(&[service.id(), client.id()]).unwrap();
         let ways = ["engine", "socket"];
         ways.iter().for_each(|way| client.load(way, 1, 20, 4).unwrap());
         let spans = remora.finish().unwrap().spans_of_server(service.address()).unwrap();

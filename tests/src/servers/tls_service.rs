@@ -279,11 +279,17 @@ fn jvm(version: u32) -> Result<Command> {
 #[derive(Debug)]
 pub struct JavaClient {
     address: SocketAddr,
-    _running: Running,
+    running: Running,
     _scratch: Scratch,
 }
 
 impl JavaClient {
+    /// Returns its process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.running.id()
+    }
+
     /// Starts it for a service.
     pub fn start(service: &TlsService, certificates: &Certificates) -> Result<Self> {
         let scratch = Scratch::new("java-client")?;
@@ -295,7 +301,7 @@ impl JavaClient {
             // Without a request: a connection that is older than the agent would be kept, and its version is not known.
             Ok(tools::curl(&[&format!("http://{address}/socket/0/0/1")]).is_ok())
         })?;
-        Ok(Self { address, _running: running, _scratch: scratch })
+        Ok(Self { address, running, _scratch: scratch })
     }
 
     /// Asks for `count` users from `first` on, `in_flight` at once, by `way`: `engine` or `socket`.

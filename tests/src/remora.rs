@@ -103,6 +103,15 @@ impl Remora {
         Ok(&self.bridge)
     }
 
+    /// Waits until the agent has judged a process and observes it.
+    pub fn wait_observed(&self, process: u32) -> Result<()> {
+        wait::until("the process is observed", patience(ATTACHED_WITHIN), || {
+            let known = tools::curl(&[&format!("http://{}/processes/{process}", self.metrics)])?;
+            let known: serde_json::Value = serde_json::from_str(&known).unwrap_or_default();
+            Ok((known["is_observed"] == true).then_some(()))
+        })
+    }
+
     /// Waits until the agent has put its parts into these processes.
     pub fn wait_attached(&self, processes: &[u32]) -> Result<()> {
         wait_attached(self.metrics, processes)

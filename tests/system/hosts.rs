@@ -22,6 +22,9 @@ const CLIENTS: u32 = 4;
 const OLD_REQUESTS: u32 = 600;
 const OLD_RATE: &str = "40/s";
 
+/// Requests that are asked ten at a time.
+const PIPELINED_REQUESTS: u32 = 200;
+
 /// What runs on the hosts.
 struct Servers {
     _nginx: Running,
@@ -69,6 +72,28 @@ fn ask(hosts: &Hosts, server: SocketAddr, first: u32, count: u32, flags: &[&str]
     curl.stdin(Stdio::null()).spawn().context("start curl")
 }
 
+/// Asks for numbers from `first` on, ten requests in one write on one connection, when told to.
+const PIPELINED: &str = r#"
+import socket, sys
+host, port, first, count = sys.argv[1], *map(int, sys.argv[2:])
+sys.stdin.readline()
+connection = socket.create_connection((host, port))
+for start in range(first, first + count, 10):
+    asked = (b"GET /plain?n=%d HTTP/1.1\r\nHost: shop\r\n\r\n" % number for number in range(start, start + 10))
+    connection.sendall(b"".join(asked))
+    answered = b""
+    while answered.count(b"Hello, world!") < 10:
+        answered += connection.recv(65536) or sys.exit("closed")
+"#;
+
+/// Starts a client that pipelines, which passes for another curl.
+fn pipeline(hosts: &Hosts, server: SocketAddr, first: u32, count: u32) -> Result<Child> {
+    let mut python = hosts.command(Host::Client, "python3")?;
+    let numbers = [u32::from(server.port()), first, count].map(|number| number.to_string());
+    python.args(["-c", PIPELINED, &server.ip().to_string()]).args(numbers);
+    python.env("OTEL_SERVICE_NAME", "curl").stdin(Stdio::piped()).spawn().context("start python3")
+}
+
 /// What is known of one request: its spans by service and kind.
 type Request<'a> = HashMap<(&'a str, &'a str), &'a Span>;
 
@@ -83,7 +108,9 @@ fn three_hosts_make_one_trace_behind_address_translation() {
     let hosts = Hosts::make().unwrap();
     let servers = Servers::start(&hosts).unwrap();
     let mut old = ask(&hosts, Hosts::translated(), 1_000_000, OLD_REQUESTS, &["--rate", OLD_RATE]).unwrap();
-    let mut remora = Remora::with_flags(&["--select", "exe=*/curl"]).unwrap();
+    let mut remora =
+        Remora::with_flags(&["--select", "exe=*/curl", "--select", "cmd=*socket.create_connection*"])
+            .unwrap();
     remora.add_agent(&["--select", "exe=*/nginx"]).unwrap();
     remora.add_agent(&["--select", "exe=*/items"]).unwrap();
     let [_, ipv6] = Hosts::proxy();
@@ -96,12 +123,16 @@ fn three_hosts_make_one_trace_behind_address_translation() {
     for mut client in clients {
         assert!(client.wait().unwrap().success());
     }
+    let mut pipelining = pipeline(&hosts, Hosts::translated(), 2_000_000, PIPELINED_REQUESTS).unwrap();
+    remora.wait_observed(pipelining.id()).unwrap();
+    drop(pipelining.stdin.take());
+    assert!(pipelining.wait().unwrap().success());
     assert!(old.wait().unwrap().success());
     let bridge = remora.finish().unwrap();
     let spans = bridge.spans_with("url.path", &"/plain".into()).unwrap();
     drop(servers.scratch);
     let (all, older) = check_requests(&spans).unwrap();
-    assert_eq!(all, 2 * CLIENTS * REQUESTS);
+    assert_eq!(all, 2 * CLIENTS * REQUESTS + PIPELINED_REQUESTS);
     assert!(older > OLD_REQUESTS / 4, "{older} requests of the older connection");
 }
 
@@ -113,11 +144,11 @@ fn check_requests(spans: &[Span]) -> Result<(u32, u32)> {
         let number = number(span).with_context(|| format!("a span without number: {span:?}"))?;
         requests.entry(number).or_default().insert((&span.service, &span.kind), span);
     }
-    let (mut new, mut older) = (0, 0);
+    let (mut new, mut older, mut unsure) = (0, 0, 0);
     for (number, request) in requests {
         let chain = [("curl", "client"), ("nginx", "server"), ("nginx", "client"), ("items", "server")];
         let found: Vec<&Span> = chain.iter().filter_map(|key| request.get(key).copied()).collect();
-        if number >= 1_000_000 {
+        if (1_000_000..2_000_000).contains(&number) {
             // The agents began one after the other, in the middle of it.
             if found.len() < chain.len() {
                 continue;
@@ -129,9 +160,15 @@ fn check_requests(spans: &[Span]) -> Result<(u32, u32)> {
         }
         for pair in found.windows(2) {
             let [above, below] = pair else { continue };
+            // nginx puts off what it has read at once: what it does then is not always told from what else it does.
+            if number >= 1_000_000 && above.service == below.service && below.parent_id.is_none() {
+                unsure += 1;
+                continue;
+            }
             ensure!(below.parent_id.as_ref() == Some(&above.span_id), "request {number}: {found:#?}");
             ensure!(below.trace_id == above.trace_id, "request {number}: {found:#?}");
         }
     }
+    ensure!(unsure <= PIPELINED_REQUESTS / 20, "{unsure} calls have no parent");
     Ok((new, older))
 }

@@ -355,6 +355,48 @@ fn a_proxy_is_followed_by_turns_and_by_the_connections_it_opens() {
 }
 
 #[test]
+fn a_proxy_serves_what_one_read_has_brought_one_after_the_other() {
+    let mut parents = of_scheduling(Scheduling::Turns);
+    begin(&mut parents, REQUEST, connection(1), thread(7, 2, 10));
+    begin(&mut parents, OTHER, connection(1), thread(7, 2, 10));
+    assert_eq!(evidence(&mut parents, &thread(7, 2, 11)), Some((1, Evidence::Turn)));
+    parents.answered(CALL, &thread(7, 3, 20).executor);
+    parents.touch_by_answer(&thread(7, 3, 21).executor, Some(REQUEST));
+    parents.end(CALL);
+    parents.end(REQUEST);
+    parents.touch_by_close(&thread(7, 3, 22).executor, None);
+    assert_eq!(evidence(&mut parents, &thread(7, 3, 23)), Some((2, Evidence::Turn)), "it does not wait");
+    parents.touch_by_answer(&thread(7, 4, 30).executor, Some(OTHER));
+    parents.end(OTHER);
+    assert_eq!(evidence(&mut parents, &thread(7, 4, 31)), None);
+}
+
+#[test]
+fn a_proxy_that_puts_off_a_request_to_the_end_of_its_turn_may_work_for_that_or_for_another() {
+    let mut parents = of_scheduling(Scheduling::Turns);
+    begin(&mut parents, REQUEST, connection(1), thread(7, 2, 10));
+    begin(&mut parents, ExchangeId(4), connection(1), thread(7, 2, 10));
+    begin(&mut parents, OTHER, connection(2), thread(7, 3, 20));
+    parents.touch_by_answer(&thread(7, 4, 30).executor, Some(REQUEST));
+    parents.end(REQUEST);
+    parents.touch(&thread(7, 4, 31).executor, Some(OTHER), true);
+    assert_eq!(evidence(&mut parents, &thread(7, 4, 32)), None, "OTHER, or what was put off");
+    parents.touch(&thread(7, 5, 40).executor, Some(OTHER), true);
+    assert_eq!(evidence(&mut parents, &thread(7, 5, 41)), Some((2, Evidence::Turn)));
+}
+
+#[test]
+fn an_event_loop_may_serve_what_one_read_has_brought_at_once() {
+    let mut parents = of_scheduling(Scheduling::EventLoop);
+    begin(&mut parents, REQUEST, connection(1), thread(7, 2, 10));
+    assert_eq!(evidence(&mut parents, &thread(7, 2, 10)), Some((1, Evidence::Turn)));
+    for others in 4..6 {
+        begin(&mut parents, ExchangeId(others), connection(1), thread(7, 2, 10));
+        assert_eq!(evidence(&mut parents, &thread(7, 2, 11)), None);
+    }
+}
+
+#[test]
 fn a_goroutine_started_during_the_request_belongs_to_it() {
     let mut parents = Parents::default();
     begin(&mut parents, REQUEST, connection(1), goroutine(5, 1, 10));

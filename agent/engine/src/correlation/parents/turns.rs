@@ -16,6 +16,10 @@ pub(super) struct Turn {
     pub(super) read: u64,
     /// None where one call has read answers to several requests.
     pub(super) server: Option<ExchangeId>,
+    /// The connection of that request, if it serves one after the other.
+    pub(super) serial: Option<ConnectionId>,
+    /// What nginx has put off to the end of the turn.
+    pub(super) put_off: PutOff,
     /// Requests that began with what was read.
     pub(super) begun: u32,
     /// Something of what was read has been told.
@@ -29,6 +33,29 @@ pub(super) struct Turn {
     pub(super) is_shared: Option<bool>,
     /// It is the answer of a call of one of several requests.
     pub(super) is_unsure: bool,
+}
+
+/// Requests that a client has sent before the one that was answered in a turn. nginx begins with them once it has done what
+/// it has been woken for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum PutOff {
+    /// None.
+    #[default]
+    Nothing,
+    /// Those of one connection.
+    Of(ConnectionId),
+    /// Those of several.
+    Several,
+}
+
+impl PutOff {
+    fn and(self, connection: ConnectionId) -> Self {
+        match self {
+            PutOff::Nothing => PutOff::Of(connection),
+            PutOff::Of(other) if other == connection => self,
+            _ => PutOff::Several,
+        }
+    }
 }
 
 /// What is known of a read on a connection of numbered exchanges.
@@ -68,12 +95,16 @@ impl Parents {
             return;
         }
         self.reads += 1;
+        let before = self.turns.get(&executor.tid).filter(|turn| turn.number == executor.turn);
+        let put_off = before.map_or(PutOff::Nothing, |turn| turn.put_off);
         self.accepted.remove(&executor.tid);
         let turn = Turn {
             number: executor.turn,
             reader: executor.task,
             read: self.reads,
             server,
+            serial: self.serial(server),
+            put_off,
             begun: 0,
             is_told: false,
             of: Several::No,
@@ -112,8 +143,27 @@ impl Parents {
         let is_same = server.is_some() && self.turn_owner(executor) == server;
         if self.scheduling(executor.tgid) == Scheduling::Turns {
             self.touch(executor, server, false);
+            self.put_off(executor);
         } else if !is_same {
             self.touch(executor, None, false);
+        }
+    }
+
+    /// Notes that a thread answers a request behind which the client has sent others.
+    fn put_off(&mut self, executor: &Executor) {
+        if let Some(turn) = self.turns.get_mut(&executor.tid)
+            && let Some(connection) = turn.serial
+            && self.by_connection.get(&connection).is_some_and(|open| open.len() > 1)
+        {
+            turn.put_off = turn.put_off.and(connection);
+        }
+    }
+
+    /// A thread closes a connection on which it called, maybe for this request. nginx closes one that has done its part,
+    /// and goes on with what it was at.
+    pub(in crate::correlation) fn touch_by_close(&mut self, executor: &Executor, server: Option<ExchangeId>) {
+        if server.is_some() || self.scheduling(executor.tgid) != Scheduling::Turns {
+            self.touch(executor, server, true);
         }
     }
 
@@ -122,10 +172,13 @@ impl Parents {
         if matches!(executor.task, Some(Task::Goroutine { .. })) {
             return;
         }
-        let is_numbered = self.servers.get(&server).is_some_and(|server| server.number.is_some());
         let before = self.turns.get(&executor.tid).filter(|turn| turn.number == executor.turn);
-        // One read may have brought several, which are served one after the other, in the same turn.
-        let is_other = is_numbered && before.is_some_and(|turn| turn.is_told && turn.server != Some(server));
+        // One read may have brought several, which are all worked on in the same turn. nginx waits with the next until it
+        // has answered the one before.
+        let is_one_by_one =
+            self.scheduling(executor.tgid) == Scheduling::Turns && self.serial(Some(server)).is_some();
+        let is_other =
+            !is_one_by_one && before.is_some_and(|turn| turn.is_told && turn.server != Some(server));
         self.set_turn(executor, (!is_other).then_some(server), false);
     }
 
@@ -134,6 +187,7 @@ impl Parents {
         let (read, begun, of) =
             before.map_or((self.reads, 0, Several::No), |turn| (turn.read, turn.begun, turn.of));
         let reading = before.and_then(|turn| turn.reading);
+        let put_off = before.map_or(PutOff::Nothing, |turn| turn.put_off);
         let reader = executor.task;
         let server = server.filter(|server| of.allows(*server));
         let of = if of == Several::OneOf { Several::No } else { of };
@@ -143,6 +197,8 @@ impl Parents {
             reader,
             read,
             server,
+            serial: self.serial(server),
+            put_off,
             begun,
             is_told: true,
             of,
@@ -181,11 +237,22 @@ impl Parents {
         turn.is_some_and(|turn| turn.reader == executor.task)
     }
 
+    /// Returns the connection of a request, if others of it have to wait until that is answered.
+    fn serial(&self, server: Option<ExchangeId>) -> Option<ConnectionId> {
+        let server = self.servers.get(&server?)?;
+        server.number.is_none().then_some(server.connection)
+    }
+
     /// Returns the request whose turn it is, if the thread has not waited since.
     pub(super) fn turn_owner(&self, executor: &Executor) -> Option<ExchangeId> {
-        let turn = self.turns.get(&executor.tid)?;
-        let server = turn.server?;
-        (turn.number == executor.turn && self.servers.contains_key(&server)).then_some(server)
+        let turn = self.turns.get(&executor.tid).filter(|turn| turn.number == executor.turn)?;
+        let is_one_by_one = self.scheduling(executor.tgid) == Scheduling::Turns;
+        match (turn.serial.filter(|_| is_one_by_one), turn.put_off) {
+            (Some(connection), PutOff::Nothing) => self.open_on(connection),
+            (Some(connection), PutOff::Of(same)) if same == connection => self.open_on(connection),
+            (None, PutOff::Nothing) => turn.server.filter(|server| self.servers.contains_key(server)),
+            _ => None,
+        }
     }
 
     /// Returns the request that causes what a thread does in its turn, if that is certain.

@@ -110,7 +110,7 @@ impl Bench<'_> {
         self.next_number = numbers.end - base;
         let requests = (numbers.end - numbers.start) * sharing;
         let path = |request| format!("/{route}/{}", first + (request - first) / sharing);
-        let failures = load::http(site.target(), first..first + requests, in_flight, path)?;
+        let failures = load::http(site.target(), first..first + requests, in_flight, 1, path)?;
         let name = framework.name;
         eprintln!("{name:>18}  ids {:10}  {in_flight:3} in flight  {requests} requests", ids.label());
         if let Some(first) = &failures.first {

@@ -94,7 +94,7 @@ impl Bench<'_> {
         self.next_number = numbers.end;
         let begin = Instant::now();
         let failures =
-            load::http(site.target(), numbers, IN_FLIGHT, |number| format!("/{}/{number}", mode.route()))?;
+            load::http(site.target(), numbers, IN_FLIGHT, 1, |number| format!("/{}/{number}", mode.route()))?;
         ensure!(failures.count == 0, "{} requests failed: {:?}", failures.count, failures.first);
         Ok(requests as f64 / begin.elapsed().as_secs_f64())
     }

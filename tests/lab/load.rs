@@ -1,5 +1,6 @@
 //! The load: requests with numbers that no other request has, a given number of them in flight.
 
+use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::ops::Range;
@@ -82,21 +83,24 @@ pub(crate) struct Failures {
     pub(crate) first: Option<String>,
 }
 
-/// Sends a GET of its path for each of `numbers` to `target`, `in_flight` at a time.
+/// Sends a GET of its path for each of `numbers` to `target`, on `in_flight` connections, each time `at_once` of them
+/// before an answer is awaited.
 pub(crate) fn http(
     target: &Target,
     numbers: Range<u64>,
     in_flight: usize,
+    at_once: u64,
     path: impl Fn(u64) -> String + Sync,
 ) -> Result<Failures> {
     let path = &path;
-    in_parallel(numbers, in_flight, || {
+    in_parallel(numbers, in_flight, at_once, || {
         let mut kept = None;
         let mut sent = 0_u64;
-        move |number| {
+        move |numbers| {
             sent += 1;
             let is_last = sent.is_multiple_of(NEW_CONNECTION_EVERY);
-            let answered = exchange(&mut kept, target, &path(number), is_last);
+            let paths: Vec<String> = numbers.map(path).collect();
+            let answered = exchange(&mut kept, target, &paths, is_last);
             if is_last || answered.is_err() {
                 kept = None;
             }
@@ -111,26 +115,35 @@ pub(crate) fn commands(
     in_flight: usize,
     command: impl Fn(u64) -> Result<Command> + Sync,
 ) -> Result<Failures> {
-    in_parallel(numbers, in_flight, || |number| tools::printed(&mut command(number)?).map(drop))
+    in_parallel(numbers, in_flight, 1, || {
+        |numbers: Range<u64>| tools::printed(&mut command(numbers.start)?).map(drop)
+    })
 }
 
-fn in_parallel<W>(numbers: Range<u64>, in_flight: usize, worker: impl Fn() -> W + Sync) -> Result<Failures>
+fn in_parallel<W>(
+    numbers: Range<u64>,
+    in_flight: usize,
+    at_once: u64,
+    worker: impl Fn() -> W + Sync,
+) -> Result<Failures>
 where
-    W: FnMut(u64) -> Result<()>,
+    W: FnMut(Range<u64>) -> Result<()>,
 {
     let next = AtomicU64::new(numbers.start);
     let work = || -> Result<Failures> {
         let mut failures = Failures::default();
         let mut send = worker();
         loop {
-            let number = next.fetch_add(1, Ordering::Relaxed);
-            if number >= numbers.end {
+            let first = next.fetch_add(at_once, Ordering::Relaxed);
+            if first >= numbers.end {
                 return Ok(failures);
             }
             interrupt::check()?;
-            if let Err(error) = send(number) {
-                failures.count += 1;
-                failures.first.get_or_insert_with(|| format!("{number}: {error:#}"));
+            let taken = first..numbers.end.min(first + at_once);
+            let count = taken.end - taken.start;
+            if let Err(error) = send(taken) {
+                failures.count += count;
+                failures.first.get_or_insert_with(|| format!("{first}: {error:#}"));
             }
         }
     };
@@ -147,19 +160,25 @@ where
     })
 }
 
-fn exchange(kept: &mut Option<Connection>, target: &Target, path: &str, is_last: bool) -> Result<()> {
+fn exchange(kept: &mut Option<Connection>, target: &Target, paths: &[String], is_last: bool) -> Result<()> {
     let reader = match kept {
         Some(reader) => reader,
         None => kept.insert(target.connect()?),
     };
-    let connection = if is_last { "close" } else { "keep-alive" };
     let server = target.address;
-    let request = format!(
-        "GET {path} HTTP/1.1\r\nHost: {server}\r\nUser-Agent: lab\r\nAccept: */*\r\nConnection: {connection}\r\n\r\n"
-    );
-    reader.get_mut().write_all(request.as_bytes())?;
-    let status = read_response(reader)?;
-    ensure!(status == 200, "{path}: {status}");
+    let mut requests = String::new();
+    for (index, path) in paths.iter().enumerate() {
+        let connection = if is_last && index + 1 == paths.len() { "close" } else { "keep-alive" };
+        write!(
+            requests,
+            "GET {path} HTTP/1.1\r\nHost: {server}\r\nUser-Agent: lab\r\nAccept: */*\r\nConnection: {connection}\r\n\r\n"
+        )?;
+    }
+    reader.get_mut().write_all(requests.as_bytes())?;
+    for path in paths {
+        let status = read_response(reader)?;
+        ensure!(status == 200, "{path}: {status}");
+    }
     Ok(())
 }
 

@@ -80,7 +80,7 @@ fn measure(plan: &Plan) -> Result<ExitCode> {
     fs::copy(&plan.agent, &binary).with_context(|| format!("copy {}", plan.agent.display()))?;
     let servers = Servers::start()?;
     let sink = Sink::start()?;
-    let mut bench = Bench::new(&servers, &sink, &binary, &plan.in_flight, plan.requests);
+    let mut bench = Bench::new(&servers, &sink, &binary, &plan.in_flight, plan.at_once, plan.requests);
     if plan.is_content {
         let is_chosen = |framework: &&Framework| {
             plan.frameworks.iter().any(|name| name == framework.name) && content::is_measurable(framework)
@@ -131,7 +131,7 @@ fn cost(plan: &Plan, rounds: usize) -> Result<()> {
     interrupt::watch()?;
     let servers = Servers::start()?;
     let sink = Sink::start()?;
-    let mut bench = Bench::new(&servers, &sink, &plan.agent, &plan.in_flight, plan.requests);
+    let mut bench = Bench::new(&servers, &sink, &plan.agent, &plan.in_flight, plan.at_once, plan.requests);
     for framework in framework::all() {
         if plan.frameworks.iter().any(|name| name == framework.name) {
             bench.cost(framework, rounds).with_context(|| framework.name)?;

@@ -59,6 +59,8 @@ pub(crate) struct Bench<'a> {
     pub(crate) sink: &'a Sink,
     pub(crate) agent: &'a Path,
     pub(crate) in_flight: &'a [usize],
+    /// Requests that a connection sends before it waits for an answer.
+    pub(crate) at_once: u64,
     pub(crate) requests: u64,
     /// The first number that was not given yet.
     pub(crate) next_number: u64,
@@ -70,9 +72,10 @@ impl<'a> Bench<'a> {
         sink: &'a Sink,
         agent: &'a Path,
         in_flight: &'a [usize],
+        at_once: u64,
         requests: u64,
     ) -> Self {
-        Self { servers, sink, agent, in_flight, requests, next_number: FIRST_NUMBER }
+        Self { servers, sink, agent, in_flight, at_once, requests, next_number: FIRST_NUMBER }
     }
 
     /// Measures all cells of a framework under one run of the agent.
@@ -127,9 +130,9 @@ impl<'a> Bench<'a> {
         let gets = self.servers.redis_gets()?;
         let path = |number| format!("/{}/{number}", mode.route());
         let failures = match framework.load {
-            Load::Http(_) => load::http(site.target(), numbers.clone(), in_flight, path)?,
+            Load::Http(_) => load::http(site.target(), numbers.clone(), in_flight, self.at_once, path)?,
             Load::Jobs(_) => {
-                let failures = load::http(site.target(), numbers.clone(), in_flight, path)?;
+                let failures = load::http(site.target(), numbers.clone(), in_flight, self.at_once, path)?;
                 self.servers.wait_redis_gets(gets + requests - failures.count)?;
                 failures
             }

@@ -16,6 +16,8 @@ pub(crate) struct Plan {
     pub(crate) not_run: BTreeMap<String, String>,
     /// Numbers of requests in flight.
     pub(crate) in_flight: Vec<usize>,
+    /// Requests that a connection sends before it waits for an answer.
+    pub(crate) at_once: u64,
     /// Requests of each cell.
     pub(crate) requests: u64,
     /// Whether conclusions from ids are measured, instead of everything else.

@@ -48,6 +48,7 @@ Examples:
   cargo xtask lab --short                     the form for CI: exits with 1 above the budget or below a floor
   cargo xtask lab express --agent ./remora    another build of the agent
   cargo xtask lab --tls                       the same programs over TLS
+  cargo xtask lab node --pipeline 4           four requests in one write (HTTP/1.1 pipelining)
   cargo xtask lab --content                   what is concluded from ids, and how often it is wrong
   cargo xtask lab --save                      everything, and rewrite docs/accuracy.md"
 )]
@@ -58,6 +59,9 @@ pub(crate) struct Lab {
     /// Numbers of requests in flight
     #[arg(long, value_name = "N,N,…", value_delimiter = ',', default_values_t = [1, 16, 100])]
     in_flight: Vec<usize>,
+    /// Requests that each connection sends before it waits for an answer
+    #[arg(long, value_name = "N", default_value_t = 1, conflicts_with_all = ["content", "short", "save"])]
+    pipeline: u64,
     /// Requests for each mode and number in flight [default: 400, with --short 200]
     #[arg(long, value_name = "N")]
     requests: Option<u64>,
@@ -94,8 +98,8 @@ struct Framework {
 }
 
 pub(crate) fn run(lab: &Lab) -> Result<()> {
-    if lab.in_flight.contains(&0) || lab.requests == Some(0) {
-        bail!("--in-flight and --requests begin at 1");
+    if lab.in_flight.contains(&0) || lab.requests == Some(0) || lab.pipeline == 0 {
+        bail!("--in-flight, --pipeline and --requests begin at 1");
     }
     let program = build_lab()?;
     let frameworks = frameworks(&program)?;
@@ -116,6 +120,7 @@ pub(crate) fn run(lab: &Lab) -> Result<()> {
         "is_content": lab.content,
         "is_encrypted": lab.tls,
         "in_flight": lab.in_flight,
+        "at_once": lab.pipeline,
         "requests": lab.requests.unwrap_or(if lab.short { SHORT_REQUESTS } else { REQUESTS }),
         "agent": agent(lab)?,
         "is_strict": lab.short,
@@ -136,6 +141,7 @@ pub(crate) fn cost(rounds: u32) -> Result<String> {
         "frameworks": names_of(chosen.iter().filter(|framework| !not_run.contains_key(&framework.name))),
         "not_run": not_run,
         "in_flight": [1],
+        "at_once": 1,
         "requests": 1,
         "is_content": false,
         "is_encrypted": false,

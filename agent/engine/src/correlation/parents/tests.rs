@@ -459,6 +459,12 @@ fn a_unit_of_work_belongs_to_the_request_that_it_was_given_for() {
     // The number is used again, for nobody.
     parents.note_gift(&thread(11, 0, 17).executor, 50, 17);
     assert_eq!(evidence(&mut parents, &worker), None);
+    parents.note_gift(&thread(11, 0, 17).executor, 52, 17);
+    assert_eq!(
+        evidence(&mut parents, &with(Some(52), thread(10, 0, 18))),
+        None,
+        "another one goes on with it"
+    );
     parents.end(REQUEST);
     assert_eq!(evidence(&mut parents, &with(Some(51), thread(9, 0, 18))), None);
 }

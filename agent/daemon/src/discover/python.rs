@@ -19,7 +19,8 @@ const OBJECT_TYPE: u64 = 8;
 /// Returns where the threads of a process keep it, seen from a thread that has one.
 ///
 /// A slot of the thread's own storage is that of `PyThreadState` if it points to memory that holds the thread's
-/// pointer (`thread_id`) and a pointer to an object of the type `PyContext_Type` (`context`).
+/// pointer (`thread_id`) and a pointer to an object of the type `PyContext_Type` (`context`). Those behind the pointer are
+/// believed first: before it, of a thread that is not the first, there is its stack too, with many of the same kind.
 pub(super) fn context_offsets(tgid: u32, thread_pointer: u64) -> Option<ContextOffsets> {
     let memory = File::open(format!("/proc/{tgid}/mem")).ok()?;
     let context_type = python_symbol(tgid, "PyContext_Type")?;
@@ -42,15 +43,8 @@ impl Memory {
 }
 
 fn search(memory: &Memory, context_type: u64, thread_pointer: u64) -> Option<ContextOffsets> {
-    // The pages before the pointer may not all be mapped.
-    let start = [BEFORE, 4096, 2048, 1024, 0].into_iter().map(|before| thread_pointer.saturating_sub(before));
-    let (start, slots) = start
-        .map(|start| {
-            (start, memory.words(start, usize::try_from(thread_pointer - start + BEHIND).unwrap_or(0)))
-        })
-        .find(|(_, slots)| !slots.is_empty())?;
-    let own = start..thread_pointer + BEHIND;
-    slots.iter().zip(0_u64..).find_map(|(&thread_state, index)| {
+    let own = thread_pointer.saturating_sub(BEFORE)..thread_pointer.saturating_add(BEHIND);
+    let fitting = |(slot, thread_state): (i64, u64)| {
         if !is_pointer(thread_state) || own.contains(&thread_state) {
             return None;
         }
@@ -61,14 +55,65 @@ fn search(memory: &Memory, context_type: u64, thread_pointer: u64) -> Option<Con
             return None;
         }
         let field = fields.iter().position(|&value| is_context(value))?;
-        let slot = (start + 8 * index).wrapping_sub(thread_pointer).cast_signed();
         Some(ContextOffsets {
             thread_state: i16::try_from(slot).ok()?,
             context: u16::try_from(8 * field).ok()?,
         })
-    })
+    };
+    let behind = memory.words(thread_pointer, BEHIND as usize);
+    if let Some(found) = (0..).step_by(8).zip(behind).find_map(fitting) {
+        return Some(found);
+    }
+    // The pages before the pointer may not all be mapped.
+    let (from, slots) = [BEFORE, 4096, 2048, 1024]
+        .map(|before| {
+            (-before.cast_signed(), memory.words(thread_pointer.saturating_sub(before), before as usize))
+        })
+        .into_iter()
+        .find(|(_, slots)| !slots.is_empty())?;
+    let found: Vec<_> = (from..).step_by(8).zip(slots).filter_map(fitting).collect();
+    if let [lone] = found[..] { Some(lone) } else { None }
 }
 
 fn is_pointer(value: u64) -> bool {
     value >= 4096 && value.is_multiple_of(8) && value < 1 << 47
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead as _, BufReader};
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    /// Tells the thread pointers of the first thread, and of another with contexts on its stack.
+    const PROGRAM: &str = "import contextvars, ctypes, sys, threading
+self = ctypes.CDLL(None).pthread_self
+self.restype = ctypes.c_ulong
+def tell(depth):
+    if depth:
+        contextvars.copy_context().run(tell, depth - 1)
+    else:
+        print(self(), flush=True)
+        sys.stdin.read()
+print(contextvars.copy_context().run(self), flush=True)
+threading.Thread(target=tell, args=(5,)).start()
+contextvars.copy_context().run(sys.stdin.read)";
+
+    #[test]
+    fn every_thread_shows_the_same_place() {
+        let mut program = Command::new("python3");
+        program.args(["-c", PROGRAM]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let Ok(mut python) = program.spawn() else {
+            eprintln!("skipped: python3 is not installed");
+            return;
+        };
+        let mut told = BufReader::new(python.stdout.take().unwrap()).lines();
+        let pointers: [u64; 2] = [(); 2].map(|()| told.next().unwrap().unwrap().parse().unwrap());
+        let [first, other] = pointers.map(|pointer| context_offsets(python.id(), pointer));
+        drop(python.stdin.take());
+        python.wait().unwrap();
+        assert!(first.is_some());
+        assert_eq!(first, other);
+    }
 }

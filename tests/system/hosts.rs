@@ -160,15 +160,15 @@ fn check_requests(spans: &[Span]) -> Result<(u32, u32)> {
         }
         for pair in found.windows(2) {
             let [above, below] = pair else { continue };
-            // nginx puts off what it has read at once: what it does then is not always told from what else it does.
+            // What nginx does for requests that it has read at once is nobody's, and so is what else it does in that turn.
             if number >= 1_000_000 && above.service == below.service && below.parent_id.is_none() {
-                unsure += 1;
+                unsure += u32::from(number < 2_000_000);
                 continue;
             }
             ensure!(below.parent_id.as_ref() == Some(&above.span_id), "request {number}: {found:#?}");
             ensure!(below.trace_id == above.trace_id, "request {number}: {found:#?}");
         }
     }
-    ensure!(unsure <= PIPELINED_REQUESTS / 20, "{unsure} calls have no parent");
+    ensure!(unsure <= OLD_REQUESTS / 60, "{unsure} calls have no parent");
     Ok((new, older))
 }

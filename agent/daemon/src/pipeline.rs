@@ -543,8 +543,10 @@ fn notice(observation: &Observation, roster: &mut Roster) -> Option<Notice> {
         }
         Observation::Mapped { tgid, at_ns } => Some(Notice::Mapped { tgid: *tgid, at_ns: *at_ns }),
         Observation::Task { executor, thread_pointer: Some(thread_pointer), .. } => {
-            let tgid = executor.tgid;
-            roster.is_asking(tgid).then_some(Notice::Tasking { tgid, thread_pointer: *thread_pointer })
+            let Executor { tgid, tid, .. } = *executor;
+            let thread_pointer = *thread_pointer;
+            let notice = Notice::Tasking { tgid, thread_pointer, is_first_thread: tid == tgid };
+            roster.is_asking(tgid).then_some(notice)
         }
         Observation::Socket { .. }
         | Observation::Task { .. }

@@ -533,7 +533,7 @@ impl Correlation {
     ) {
         let opener = self.parents.opener(connection);
         let server = open.and_then(|call| self.parents.parent_of(call)).or(opener);
-        self.parents.touch_by_close(executor, server);
+        self.parents.touch(executor, server, true);
     }
 
     /// Begins the span of an exchange.

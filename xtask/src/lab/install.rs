@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 use anyhow::{Context as _, Result, bail};
 
@@ -17,10 +18,7 @@ pub(super) fn install(need: &str) -> Result<()> {
         "nestjs" => nestjs(),
         "go" => go_programs(),
         "axum" => axum(),
-        "ruby" => {
-            let packages = ["ruby", "puma", "ruby-pg", "ruby-redis", "ruby-connection-pool"];
-            debian("puma", &packages)
-        }
+        "ruby" => ruby(),
         "services" => services(),
         "haproxy" => debian("haproxy", &["haproxy"]),
         "spring" | "webflux" | "micronaut" | "quarkus" => maven(need),
@@ -60,6 +58,16 @@ fn app(name: &str) -> PathBuf {
 /// Installs packages of the distribution unless the program is there, which the last of them has.
 fn debian(program: &str, packages: &[&str]) -> Result<()> {
     if environment::is_installed(program) { Ok(()) } else { environment::packages(packages) }
+}
+
+/// Libraries are no programs: they are there if Ruby can load them.
+fn ruby() -> Result<()> {
+    let mut load = shell::program("ruby");
+    load.args(["-rpg", "-rredis", "-rconnection_pool", "-e", ""]).stdout(Stdio::null()).stderr(Stdio::null());
+    if environment::is_installed("puma") && load.status().is_ok_and(|status| status.success()) {
+        return Ok(());
+    }
+    environment::packages(&["ruby", "puma", "ruby-pg", "ruby-redis", "ruby-connection-pool"])
 }
 
 fn axum() -> Result<()> {

@@ -52,6 +52,8 @@ pub enum Notice {
         tgid: u32,
         /// The thread's pointer (`fs`).
         thread_pointer: u64,
+        /// Whether it is the process's first thread.
+        is_first_thread: bool,
     },
     /// Somebody asks what is known of it.
     Asked(Box<Question>),

@@ -11,6 +11,9 @@ use super::process::ContextOffsets;
 /// block of `pthread_setspecific` values in glibc's `struct pthread` (`autoTSSkey`).
 const BEFORE: u64 = 8192;
 const BEHIND: u64 = 2048;
+/// glibc's block begins behind this offset. musl has one of all threads but the first nearer to the pointer, which says
+/// nothing of the first.
+const BLOCK: u64 = 512;
 /// Bytes of `PyThreadState` in which its fields are looked for.
 const THREAD_STATE_BYTES: usize = 1024;
 /// Offset of `ob_type` in `PyObject`.
@@ -19,12 +22,16 @@ const OBJECT_TYPE: u64 = 8;
 /// Returns where the threads of a process keep it, seen from a thread that has one.
 ///
 /// A slot of the thread's own storage is that of `PyThreadState` if it points to memory that holds the thread's
-/// pointer (`thread_id`) and a pointer to an object of the type `PyContext_Type` (`context`). Those behind the pointer are
-/// believed first: before it, of a thread that is not the first, there is its stack too, with many of the same kind.
-pub(super) fn context_offsets(tgid: u32, thread_pointer: u64) -> Option<ContextOffsets> {
+/// pointer (`thread_id`) and a pointer to an object of the type `PyContext_Type` (`context`). Before the pointer, only
+/// the first thread has nothing but its storage: of others the stack is there, with many words that look the same.
+pub(super) fn context_offsets(
+    tgid: u32,
+    thread_pointer: u64,
+    is_first_thread: bool,
+) -> Option<ContextOffsets> {
     let memory = File::open(format!("/proc/{tgid}/mem")).ok()?;
     let context_type = python_symbol(tgid, "PyContext_Type")?;
-    search(&Memory(memory), context_type, thread_pointer)
+    search(&Memory(memory), context_type, thread_pointer, is_first_thread)
 }
 
 struct Memory(File);
@@ -42,7 +49,12 @@ impl Memory {
     }
 }
 
-fn search(memory: &Memory, context_type: u64, thread_pointer: u64) -> Option<ContextOffsets> {
+fn search(
+    memory: &Memory,
+    context_type: u64,
+    thread_pointer: u64,
+    is_first_thread: bool,
+) -> Option<ContextOffsets> {
     let own = thread_pointer.saturating_sub(BEFORE)..thread_pointer.saturating_add(BEHIND);
     let fitting = |(slot, thread_state): (i64, u64)| {
         if !is_pointer(thread_state) || own.contains(&thread_state) {
@@ -60,9 +72,12 @@ fn search(memory: &Memory, context_type: u64, thread_pointer: u64) -> Option<Con
             context: u16::try_from(8 * field).ok()?,
         })
     };
-    let behind = memory.words(thread_pointer, BEHIND as usize);
-    if let Some(found) = (0..).step_by(8).zip(behind).find_map(fitting) {
+    let behind = memory.words(thread_pointer.saturating_add(BLOCK), (BEHIND - BLOCK) as usize);
+    if let Some(found) = (BLOCK.cast_signed()..).step_by(8).zip(behind).find_map(fitting) {
         return Some(found);
+    }
+    if !is_first_thread {
+        return None;
     }
     // The pages before the pointer may not all be mapped.
     let (from, slots) = [BEFORE, 4096, 2048, 1024]
@@ -72,6 +87,7 @@ fn search(memory: &Memory, context_type: u64, thread_pointer: u64) -> Option<Con
         .into_iter()
         .find(|(_, slots)| !slots.is_empty())?;
     let found: Vec<_> = (from..).step_by(8).zip(slots).filter_map(fitting).collect();
+    // Python 3.14 has two, of which one is empty during system calls: then it shows.
     if let [lone] = found[..] { Some(lone) } else { None }
 }
 
@@ -110,7 +126,9 @@ contextvars.copy_context().run(sys.stdin.read)";
         };
         let mut told = BufReader::new(python.stdout.take().unwrap()).lines();
         let pointers: [u64; 2] = [(); 2].map(|()| told.next().unwrap().unwrap().parse().unwrap());
-        let [first, other] = pointers.map(|pointer| context_offsets(python.id(), pointer));
+        let [first, other] = pointers;
+        let first = context_offsets(python.id(), first, true);
+        let other = context_offsets(python.id(), other, false);
         drop(python.stdin.take());
         python.wait().unwrap();
         assert!(first.is_some());

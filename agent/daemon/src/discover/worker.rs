@@ -298,7 +298,9 @@ impl Discovery {
                 self.judge(&[tgid], verdicts)
             }
             Notice::Seen { .. } => Ok(()),
-            Notice::Tasking { tgid, thread_pointer } => self.find_contexts(tgid, thread_pointer, verdicts),
+            Notice::Tasking { tgid, thread_pointer, is_first_thread } => {
+                self.find_contexts(tgid, thread_pointer, is_first_thread, verdicts)
+            }
             Notice::Asked(mut question) => {
                 let known = self.known(std::mem::take(&mut question.known));
                 question.answer(known);
@@ -403,6 +405,7 @@ impl Discovery {
         &mut self,
         tgid: u32,
         thread_pointer: u64,
+        is_first_thread: bool,
         verdicts: &SyncSender<Verdict>,
     ) -> Result<(), Disconnected> {
         let Some(known) = self.processes.get(tgid) else { return Ok(()) };
@@ -410,7 +413,7 @@ impl Discovery {
         if known.runtime != (Runtime::Python { contexts: None }) {
             return Ok(());
         }
-        let Some(contexts) = python::context_offsets(tgid, thread_pointer) else {
+        let Some(contexts) = python::context_offsets(tgid, thread_pointer, is_first_thread) else {
             tracing::debug!("process {tgid}: where it keeps the current context is not found");
             return Ok(());
         };

@@ -86,6 +86,8 @@ struct Server {
     started_at_ns: u64,
     /// When the end of its head was read.
     read_at_ns: u64,
+    /// Which of all that was read that was.
+    read: u64,
     is_answering: bool,
     /// Its number on the connection, if others of it may be served at the same time.
     number: Option<u64>,
@@ -280,7 +282,7 @@ impl Parents {
     pub(super) fn note_free(&mut self, connection: ConnectionId, peer: &Endpoint, executor: &Executor) {
         if self.scheduling(executor.tgid) == Scheduling::EventLoop {
             self.destinations.free(executor.tgid, peer, connection);
-            let turn = self.turns.get(&executor.tid).filter(|turn| turn.number == executor.turn);
+            let turn = self.turn(executor);
             self.freed.insert(connection, turn.map_or(self.reads, |turn| turn.read));
         }
     }
@@ -411,6 +413,7 @@ impl Parents {
             content,
             started_at_ns: first.at_ns,
             read_at_ns: *read_at_ns,
+            read: self.turn(reader).map_or(self.reads, |turn| turn.read),
             is_answering: false,
             number: started.number,
             is_given: false,
@@ -527,7 +530,7 @@ impl Parents {
     pub(super) fn answered(&mut self, call: ExchangeId, executor: &Executor) {
         let server = self.call_parents.get(&call).copied();
         self.note_read(executor, server);
-        let before = self.turns.get(&executor.tid).filter(|turn| turn.number == executor.turn);
+        let before = self.turn(executor);
         // The call that read this answer may have read that to another request, too.
         let is_other = before.is_some_and(|before| before.server != server && before.of != Several::OneOf);
         self.set_turn(executor, server.filter(|_| !is_other), true);
@@ -659,7 +662,9 @@ impl Parents {
     pub(super) fn sweep(&mut self, now_ns: u64) {
         self.sweep_asking(now_ns);
         let servers = &self.servers;
-        self.turns.retain(|_, turn| turn.server.is_some_and(|server| servers.contains_key(&server)));
+        self.turns.retain(|_, turn| {
+            turn.is_mixed || turn.server.is_some_and(|server| servers.contains_key(&server))
+        });
         // A connection that stays unused explains nothing after a while, but is still not the next turn's.
         self.unused.retain(|_, unused| {
             std::mem::take(&mut unused.is_unsure)

@@ -83,7 +83,9 @@ impl View<'_> {
             Runtime::Proxy => {
                 "parents by what is asked for: of the request that asks for the same, if it is the only one"
             }
-            Runtime::Nginx => "parents by turn of the event loop, which in nginx never mixes requests",
+            Runtime::Nginx => {
+                "parents by turn of the event loop, in which nginx goes on with what it has read or opened"
+            }
             Runtime::Node => {
                 "parents by turn of the event loop: of calls that follow what was read, on connections nobody waited for"
             }

@@ -138,7 +138,7 @@ impl Parents {
         if self.scheduling(executor.tgid) != Scheduling::EventLoop {
             return false;
         }
-        let turn = self.turns.get(&executor.tid).filter(|turn| turn.number == executor.turn);
+        let turn = self.turn(executor);
         let freed = self.freed.get(&connection);
         let is_just_free = freed.is_some_and(|read| turn.is_some_and(|turn| turn.read == *read));
         let is_lone = self.serving.get(&executor.tgid).is_none_or(|&serving| serving <= 1);
@@ -154,9 +154,8 @@ impl Parents {
         executor: &Executor,
     ) -> (u64, bool) {
         let is_lone = self.serving.get(&executor.tgid).is_none_or(|&serving| serving <= 1);
-        let turn = self.turns.get(&executor.tid).filter(|turn| turn.number == executor.turn);
-        let is_just_free =
-            self.freed.remove(&connection).is_some_and(|read| turn.is_some_and(|turn| turn.read == read));
+        let read = self.turn(executor).map(|turn| turn.read);
+        let is_just_free = self.freed.remove(&connection).is_some_and(|freed| read == Some(freed));
         let (churn, may_be_awaited) = self.destinations.take(executor.tgid, peer, connection);
         (churn, is_just_free && may_be_awaited && !is_lone)
     }

@@ -90,9 +90,11 @@ impl Parents {
         let place = (giver.tgid, token);
         let is_read = giver.token.is_none() && self.scheduling(giver.tgid) == Scheduling::TokenLoop;
         let found = if is_read { self.of_reader(giver) } else { self.of_executor(giver, None, at_ns) };
-        // The number may be that of an earlier one, which has left requests that others go on with.
-        self.by_key.remove(&Key::Token { tgid: giver.tgid, id: token });
-        self.reads_of_units.remove(&place);
+        if self.scheduling(giver.tgid) == Scheduling::Threads {
+            // Numbers are addresses: it may be that of an earlier one, which has left requests that others go on with.
+            self.by_key.remove(&Key::Token { tgid: giver.tgid, id: token });
+            self.reads_of_units.remove(&place);
+        }
         let Some(found) = found else {
             self.gifts.remove(&place);
             return;

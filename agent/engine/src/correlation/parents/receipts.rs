@@ -129,6 +129,7 @@ impl Parents {
             content: None,
             started_at_ns,
             read_at_ns: started_at_ns,
+            read: self.reads,
             number: None,
             is_answering: true,
             is_given: false,

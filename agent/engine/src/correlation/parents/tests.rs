@@ -337,6 +337,7 @@ fn a_proxy_is_followed_by_turns_and_by_the_connections_it_opens() {
     parents.set_scheduling(1, Scheduling::Turns);
     begin(&mut parents, REQUEST, connection(1), thread(7, 1, 10));
     parents.note_connect(connection(50), &peer(), &thread(7, 1, 11).executor);
+    parents.touch(&thread(7, 1, 12).executor, None, false);
     begin(&mut parents, OTHER, connection(2), thread(7, 1, 12));
     parents.note_connect(connection(51), &peer(), &thread(7, 1, 13).executor);
     let of = |parents: &mut Parents, sock, stamp: Stamp| call(parents, CALL, connection(sock), &stamp);
@@ -355,34 +356,32 @@ fn a_proxy_is_followed_by_turns_and_by_the_connections_it_opens() {
 }
 
 #[test]
-fn a_proxy_serves_what_one_read_has_brought_one_after_the_other() {
+fn what_a_proxy_does_for_requests_of_one_read_is_nobodys() {
     let mut parents = of_scheduling(Scheduling::Turns);
-    begin(&mut parents, REQUEST, connection(1), thread(7, 2, 10));
-    begin(&mut parents, OTHER, connection(1), thread(7, 2, 10));
-    assert_eq!(evidence(&mut parents, &thread(7, 2, 11)), Some((1, Evidence::Turn)));
-    parents.answered(CALL, &thread(7, 3, 20).executor);
-    parents.touch_by_answer(&thread(7, 3, 21).executor, Some(REQUEST));
-    parents.end(CALL);
-    parents.end(REQUEST);
-    parents.touch_by_close(&thread(7, 3, 22).executor, None);
-    assert_eq!(evidence(&mut parents, &thread(7, 3, 23)), Some((2, Evidence::Turn)), "it does not wait");
-    parents.touch_by_answer(&thread(7, 4, 30).executor, Some(OTHER));
-    parents.end(OTHER);
-    assert_eq!(evidence(&mut parents, &thread(7, 4, 31)), None);
-}
-
-#[test]
-fn a_proxy_that_puts_off_a_request_to_the_end_of_its_turn_may_work_for_that_or_for_another() {
-    let mut parents = of_scheduling(Scheduling::Turns);
+    parents.touch(&thread(7, 2, 10).executor, None, false);
     begin(&mut parents, REQUEST, connection(1), thread(7, 2, 10));
     begin(&mut parents, ExchangeId(4), connection(1), thread(7, 2, 10));
+    assert_eq!(evidence(&mut parents, &thread(7, 2, 11)), None);
+    parents.touch(&thread(7, 3, 20).executor, None, false);
     begin(&mut parents, OTHER, connection(2), thread(7, 3, 20));
+    // The next is begun at the end of the turn in which the one before was answered, whatever else it is about.
     parents.touch_by_answer(&thread(7, 4, 30).executor, Some(REQUEST));
     parents.end(REQUEST);
+    assert_eq!(evidence(&mut parents, &thread(7, 4, 31)), None);
     parents.touch(&thread(7, 4, 31).executor, Some(OTHER), true);
     assert_eq!(evidence(&mut parents, &thread(7, 4, 32)), None, "OTHER, or what was put off");
     parents.touch(&thread(7, 5, 40).executor, Some(OTHER), true);
     assert_eq!(evidence(&mut parents, &thread(7, 5, 41)), Some((2, Evidence::Turn)));
+}
+
+#[test]
+fn a_proxy_of_streams_passes_on_what_it_reads_while_others_wait() {
+    let mut parents = of_scheduling(Scheduling::Turns);
+    parents.touch(&thread(7, 2, 10).executor, None, false);
+    begin(&mut parents, REQUEST, connection(1), thread(7, 2, 10));
+    parents.touch(&thread(7, 3, 20).executor, Some(REQUEST), false);
+    begin(&mut parents, OTHER, connection(1), thread(7, 3, 20));
+    assert_eq!(evidence(&mut parents, &thread(7, 3, 21)), Some((2, Evidence::Turn)));
 }
 
 #[test]

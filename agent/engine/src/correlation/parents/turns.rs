@@ -16,10 +16,8 @@ pub(super) struct Turn {
     pub(super) read: u64,
     /// None where one call has read answers to several requests.
     pub(super) server: Option<ExchangeId>,
-    /// The connection of that request, if it serves one after the other.
-    pub(super) serial: Option<ConnectionId>,
-    /// What nginx has put off to the end of the turn.
-    pub(super) put_off: PutOff,
+    /// nginx may go on with a request that came in one read with another one, which it has answered in this turn.
+    pub(super) is_mixed: bool,
     /// Requests that began with what was read.
     pub(super) begun: u32,
     /// Something of what was read has been told.
@@ -33,29 +31,6 @@ pub(super) struct Turn {
     pub(super) is_shared: Option<bool>,
     /// It is the answer of a call of one of several requests.
     pub(super) is_unsure: bool,
-}
-
-/// Requests that a client has sent before the one that was answered in a turn. nginx begins with them once it has done what
-/// it has been woken for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum PutOff {
-    /// None.
-    #[default]
-    Nothing,
-    /// Those of one connection.
-    Of(ConnectionId),
-    /// Those of several.
-    Several,
-}
-
-impl PutOff {
-    fn and(self, connection: ConnectionId) -> Self {
-        match self {
-            PutOff::Nothing => PutOff::Of(connection),
-            PutOff::Of(other) if other == connection => self,
-            _ => PutOff::Several,
-        }
-    }
 }
 
 /// What is known of a read on a connection of numbered exchanges.
@@ -95,16 +70,14 @@ impl Parents {
             return;
         }
         self.reads += 1;
-        let before = self.turns.get(&executor.tid).filter(|turn| turn.number == executor.turn);
-        let put_off = before.map_or(PutOff::Nothing, |turn| turn.put_off);
+        let is_mixed = self.turn(executor).is_some_and(|turn| turn.is_mixed);
         self.accepted.remove(&executor.tid);
         let turn = Turn {
             number: executor.turn,
             reader: executor.task,
             read: self.reads,
             server,
-            serial: self.serial(server),
-            put_off,
+            is_mixed,
             begun: 0,
             is_told: false,
             of: Several::No,
@@ -143,27 +116,23 @@ impl Parents {
         let is_same = server.is_some() && self.turn_owner(executor) == server;
         if self.scheduling(executor.tgid) == Scheduling::Turns {
             self.touch(executor, server, false);
-            self.put_off(executor);
+            self.note_put_off(executor, server);
         } else if !is_same {
             self.touch(executor, None, false);
         }
     }
 
-    /// Notes that a thread answers a request behind which the client has sent others.
-    fn put_off(&mut self, executor: &Executor) {
-        if let Some(turn) = self.turns.get_mut(&executor.tid)
-            && let Some(connection) = turn.serial
-            && self.by_connection.get(&connection).is_some_and(|open| open.len() > 1)
-        {
-            turn.put_off = turn.put_off.and(connection);
-        }
-    }
-
-    /// A thread closes a connection on which it called, maybe for this request. nginx closes one that has done its part,
-    /// and goes on with what it was at.
-    pub(in crate::correlation) fn touch_by_close(&mut self, executor: &Executor, server: Option<ExchangeId>) {
-        if server.is_some() || self.scheduling(executor.tgid) != Scheduling::Turns {
-            self.touch(executor, server, true);
+    /// A thread of nginx answers a request. It begins with others that it has read with it at the end of the turn, when it
+    /// has done what else it was woken for.
+    fn note_put_off(&mut self, executor: &Executor, answered: Option<ExchangeId>) {
+        let Some(server) = answered.and_then(|id| self.servers.get(&id)) else { return };
+        let is_waiting = |id: &ExchangeId| {
+            let is_of_read = |other: &Server| other.number.is_none() && other.read == server.read;
+            answered != Some(*id) && self.servers.get(id).is_some_and(is_of_read)
+        };
+        let is_mixed = self.by_connection.get(&server.connection).into_iter().flatten().any(is_waiting);
+        if let Some(turn) = self.turns.get_mut(&executor.tid) {
+            turn.is_mixed |= is_mixed;
         }
     }
 
@@ -172,22 +141,26 @@ impl Parents {
         if matches!(executor.task, Some(Task::Goroutine { .. })) {
             return;
         }
-        let before = self.turns.get(&executor.tid).filter(|turn| turn.number == executor.turn);
-        // One read may have brought several, which are all worked on in the same turn. nginx waits with the next until it
-        // has answered the one before.
-        let is_one_by_one =
-            self.scheduling(executor.tgid) == Scheduling::Turns && self.serial(Some(server)).is_some();
-        let is_other =
-            !is_one_by_one && before.is_some_and(|turn| turn.is_told && turn.server != Some(server));
+        // One read may have brought several, which are worked on one after the other in the same turn, or at once.
+        let is_numbered = self.servers.get(&server).is_some_and(|server| server.number.is_some());
+        let is_over = |id: ExchangeId| !is_numbered && !self.servers.contains_key(&id);
+        let is_other = self.turn(executor).is_some_and(|turn| {
+            turn.is_told && !turn.server.is_some_and(|before| before == server || is_over(before))
+        });
         self.set_turn(executor, (!is_other).then_some(server), false);
     }
 
+    /// Returns what a thread works on, if it has not waited since.
+    pub(super) fn turn(&self, executor: &Executor) -> Option<&Turn> {
+        self.turns.get(&executor.tid).filter(|turn| turn.number == executor.turn)
+    }
+
     pub(super) fn set_turn(&mut self, executor: &Executor, server: Option<ExchangeId>, is_answer: bool) {
-        let before = self.turns.get(&executor.tid).filter(|turn| turn.number == executor.turn);
+        let before = self.turn(executor);
         let (read, begun, of) =
             before.map_or((self.reads, 0, Several::No), |turn| (turn.read, turn.begun, turn.of));
         let reading = before.and_then(|turn| turn.reading);
-        let put_off = before.map_or(PutOff::Nothing, |turn| turn.put_off);
+        let is_mixed = before.is_some_and(|turn| turn.is_mixed);
         let reader = executor.task;
         let server = server.filter(|server| of.allows(*server));
         let of = if of == Several::OneOf { Several::No } else { of };
@@ -197,8 +170,7 @@ impl Parents {
             reader,
             read,
             server,
-            serial: self.serial(server),
-            put_off,
+            is_mixed,
             begun,
             is_told: true,
             of,
@@ -213,8 +185,7 @@ impl Parents {
     /// Records are read one by one, maybe all before the first is worked on: together they are what one
     /// read brings in clear text.
     pub(in crate::correlation) fn reads_on(&self, connection: ConnectionId, executor: &Executor) -> bool {
-        let turn = self.turns.get(&executor.tid).filter(|turn| turn.number == executor.turn);
-        turn.is_some_and(|turn| turn.reading == Some(connection))
+        self.turn(executor).is_some_and(|turn| turn.reading == Some(connection))
     }
 
     /// A thread has begun to read from an encrypted connection.
@@ -233,26 +204,13 @@ impl Parents {
 
     /// Returns whether a thread has read what its turn is about under the task in which it is.
     pub(super) fn is_reader(&self, executor: &Executor) -> bool {
-        let turn = self.turns.get(&executor.tid).filter(|turn| turn.number == executor.turn);
-        turn.is_some_and(|turn| turn.reader == executor.task)
-    }
-
-    /// Returns the connection of a request, if others of it have to wait until that is answered.
-    fn serial(&self, server: Option<ExchangeId>) -> Option<ConnectionId> {
-        let server = self.servers.get(&server?)?;
-        server.number.is_none().then_some(server.connection)
+        self.turn(executor).is_some_and(|turn| turn.reader == executor.task)
     }
 
     /// Returns the request whose turn it is, if the thread has not waited since.
     pub(super) fn turn_owner(&self, executor: &Executor) -> Option<ExchangeId> {
-        let turn = self.turns.get(&executor.tid).filter(|turn| turn.number == executor.turn)?;
-        let is_one_by_one = self.scheduling(executor.tgid) == Scheduling::Turns;
-        match (turn.serial.filter(|_| is_one_by_one), turn.put_off) {
-            (Some(connection), PutOff::Nothing) => self.open_on(connection),
-            (Some(connection), PutOff::Of(same)) if same == connection => self.open_on(connection),
-            (None, PutOff::Nothing) => turn.server.filter(|server| self.servers.contains_key(server)),
-            _ => None,
-        }
+        let server = self.turn(executor).filter(|turn| !turn.is_mixed)?.server?;
+        self.servers.contains_key(&server).then_some(server)
     }
 
     /// Returns the request that causes what a thread does in its turn, if that is certain.
@@ -271,8 +229,7 @@ impl Parents {
 
     /// Returns whether what an event loop does in its turn is for one of several requests, nobody knows which.
     pub(super) fn is_unsure(&self, executor: &Executor) -> bool {
-        let turn = self.turns.get(&executor.tid).filter(|turn| turn.number == executor.turn);
-        turn.is_some_and(|turn| turn.is_unsure || turn.is_shared == Some(true))
+        self.turn(executor).is_some_and(|turn| turn.is_unsure || turn.is_shared == Some(true))
     }
 
     /// Returns whether an event loop that has read the answer of a call of `server` may work for another request now: one

@@ -112,7 +112,11 @@ pub(super) fn is_command(bytes: &[u8]) -> bool {
         }
         _ => Cow::Owned(header.unpack_prefix(body)),
     };
-    let fits = packet::Header::of(&carried).is_some_and(|inner| inner.whole() <= header.carried());
+    // A command that ends with what is shown must end with its packet.
+    let fits = packet::Header::of(&carried).is_some_and(|inner| match inner.whole() == carried.len() {
+        true => inner.whole() == header.carried(),
+        false => inner.whole() <= header.carried(),
+    });
     fits && detect::is_command(&carried)
 }
 

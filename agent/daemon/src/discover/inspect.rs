@@ -7,11 +7,13 @@ use super::environment::{Environment, MAX_ENVIRONMENT_BYTES};
 use super::go::GoPrograms;
 use super::process::{Instance, Process, Runtime};
 use super::root::{Root, read_proc};
-use super::service::{self, Program, family};
+use super::service::{self, Program, family, is_part};
 use super::tokio::TokioPrograms;
 
 /// Longest command line that is kept, in bytes.
 const MAX_COMMAND_LINE_BYTES: u64 = 16 << 10;
+/// How often a process may be a part of one that is a part itself (a fork server, and what that serves).
+const MAX_PARTS: usize = 3;
 /// Largest `/proc/PID/cgroup` that is read, in bytes.
 const MAX_CGROUP_BYTES: u64 = 64 << 10;
 
@@ -46,12 +48,14 @@ impl Inspector {
         if arguments.is_empty() && executable.is_none() {
             return None;
         }
+        let arguments = words(&arguments);
         let environ = read_proc(&format!("/proc/{tgid}/environ"), MAX_ENVIRONMENT_BYTES).unwrap_or_default();
         let membership = self.membership(tgid).unwrap_or_default();
         let found = Found {
             parent: u32::try_from(stat.ppid).unwrap_or_default(),
             comm: stat.comm,
-            arguments: words(&arguments),
+            asked_for: asked_for(&arguments, stat.ppid),
+            arguments,
             environment: Environment::parse(&environ),
             directory: std::fs::read_link(format!("/proc/{tgid}/cwd")).ok(),
             root: Root::of(tgid),
@@ -132,6 +136,8 @@ struct Found {
     parent: u32,
     comm: String,
     arguments: Vec<String>,
+    /// Those of the process whose part it is.
+    asked_for: Option<Vec<String>>,
     environment: Environment,
     directory: Option<PathBuf>,
     root: Option<Root>,
@@ -145,7 +151,7 @@ impl Found {
     fn into_process(self, tgid: u32) -> Process {
         let (service_name, service_name_source) = service::name(Program {
             executable: self.executable.as_deref(),
-            arguments: &self.arguments,
+            arguments: self.asked_for.as_ref().unwrap_or(&self.arguments),
             comm: &self.comm,
             environment: &self.environment,
             directory: self.directory.as_deref(),
@@ -170,6 +176,20 @@ impl Found {
             programs: 0,
         }
     }
+}
+
+/// Returns what the process was asked for whose part one with these arguments is, where it is a part of another.
+fn asked_for(arguments: &[String], parent: i32) -> Option<Vec<String>> {
+    let (mut maker, mut parent) = (None, parent);
+    for _ in 0..MAX_PARTS {
+        if !is_part(maker.as_deref().unwrap_or(arguments)) {
+            break;
+        }
+        let stat = stat(u32::try_from(parent).ok()?)?;
+        maker = Some(words(&read_proc(&format!("/proc/{parent}/cmdline"), MAX_COMMAND_LINE_BYTES)?));
+        parent = stat.ppid;
+    }
+    maker
 }
 
 /// Returns the start of a process in clock ticks since boot; none if there is no such process.

@@ -18,6 +18,7 @@ mod script;
 use std::path::Path;
 
 pub(super) use path::family;
+pub(super) use python::is_part;
 
 use super::environment::Environment;
 use super::process::NameSource;

@@ -13,6 +13,15 @@ const GENERIC_SCRIPTS: &[&str] = &["manage", "__main__"];
 /// Folders that say nothing either.
 const GENERIC_FOLDERS: &[&str] = &["src", "bin", "app", "code", "scripts"];
 
+/// Returns whether arguments are those of a process that runs a part of its parent's program: Python's `multiprocessing`
+/// starts them, and with it `uvicorn --workers` and `hypercorn`.
+pub(in crate::discover) fn is_part(arguments: &[String]) -> bool {
+    let is_program = |program: &String| program.starts_with("from multiprocessing.");
+    arguments
+        .windows(2)
+        .any(|pair| matches!(pair, [option, program] if option == "-c" && is_program(program)))
+}
+
 /// Returns the name of what Python runs; none for a prompt or a `-c` program.
 pub(super) fn name(program: Program<'_>) -> Option<String> {
     let arguments = program.arguments;

@@ -73,6 +73,17 @@ fn python() {
 }
 
 #[test]
+fn processes_of_multiprocessing_are_parts_of_what_made_them() {
+    let is_part = |program: &str| {
+        let words = ["/venv/bin/python", "-B", "-c", program, "--multiprocessing-fork"];
+        is_part(&words.map(str::to_owned))
+    };
+    assert!(is_part("from multiprocessing.spawn import spawn_main; spawn_main(tracker_fd=5, pipe_handle=7)"));
+    assert!(is_part("from multiprocessing.forkserver import main; main(4, 5, ['__main__'], **{})"));
+    assert!(!is_part("import multiprocessing"));
+}
+
+#[test]
 fn node_without_package_json() {
     let table = [
         ("node billing.js", "billing"),

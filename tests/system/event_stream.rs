@@ -9,10 +9,10 @@ use remora_tests::servers::RecordedServer;
 use remora_tests::span::{Names, Show, outline};
 use remora_tests::tools;
 
-/// Returns what is told of a stream that a client follows to its end.
-fn followed(server: &RecordedServer, mut client: Command) -> String {
+/// Returns what is told of a stream that a client follows to its end in a role.
+fn followed(server: &RecordedServer, role: &str, mut client: Command) -> String {
     let mut remora = Remora::start().unwrap();
-    tools::printed(client.arg("follow").arg(server.address().port().to_string())).unwrap();
+    tools::printed(client.arg(role).arg(server.address().port().to_string())).unwrap();
     let spans = remora.finish().unwrap().spans_of_server(server.address()).unwrap();
     let told = [
         "error.type",
@@ -39,7 +39,7 @@ fn eventsource_follows_node() {
               remora.sse.events = 4
               url.path = /events
     "#]]
-    .assert_eq(&followed(&node, clients::recorded_node("live.js").unwrap()));
+    .assert_eq(&followed(&node, "follow", clients::recorded_node("live.js").unwrap()));
 }
 
 #[test]
@@ -56,5 +56,39 @@ fn httpx_sse_follows_uvicorn() {
               remora.sse.events = 3
               url.path = /events
     "#]]
-    .assert_eq(&followed(&uvicorn, clients::recorded_python("live.py").unwrap()));
+    .assert_eq(&followed(&uvicorn, "follow", clients::recorded_python("live.py").unwrap()));
+}
+
+#[test]
+#[ignore = "needs root"]
+fn httpx_sse_follows_hypercorn_by_http2() {
+    let hypercorn = RecordedServer::hypercorn().unwrap();
+    expect![[r#"
+        client `GET` of live, unset
+            http.response.status_code = 200
+            remora.sse.events = 3
+            url.full = http://LIVE/events
+          server `GET /events` of live_app, unset
+              http.response.status_code = 200
+              remora.sse.events = 3
+              url.path = /events
+    "#]]
+    .assert_eq(&followed(&hypercorn, "follow-http2", clients::recorded_python("live.py").unwrap()));
+}
+
+#[test]
+#[ignore = "needs root"]
+fn httpx_sse_follows_node_by_http2() {
+    let node = RecordedServer::node_http2().unwrap();
+    expect![[r#"
+        client `GET` of live, unset
+            http.response.status_code = 200
+            remora.sse.events = 4
+            url.full = http://LIVE/events
+          server `GET /events` of golden-clients, unset
+              http.response.status_code = 200
+              remora.sse.events = 4
+              url.path = /events
+    "#]]
+    .assert_eq(&followed(&node, "follow-http2", clients::recorded_python("live.py").unwrap()));
 }

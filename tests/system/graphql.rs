@@ -9,10 +9,10 @@ use remora_tests::servers::RecordedServer;
 use remora_tests::span::{Names, Show, outline};
 use remora_tests::tools;
 
-/// Returns what is told of the operations that a client asks for.
-fn asked(server: &RecordedServer, mut client: Command) -> String {
+/// Returns what is told of the operations that a client asks for in a role.
+fn asked(server: &RecordedServer, role: &str, mut client: Command) -> String {
     let mut remora = Remora::start().unwrap();
-    tools::printed(client.arg("ask").arg(server.address().port().to_string())).unwrap();
+    tools::printed(client.arg(role).arg(server.address().port().to_string())).unwrap();
     let spans = remora.finish().unwrap().spans_of_server(server.address()).unwrap();
     let told = [
         "error.type",
@@ -119,7 +119,7 @@ fn graphql_request_asks_graphql_http() {
               http.route = /graphql
               url.path = /graphql
     "#]]
-    .assert_eq(&asked(&node, clients::recorded_node("live.js").unwrap()));
+    .assert_eq(&asked(&node, "ask", clients::recorded_node("live.js").unwrap()));
 }
 
 #[test]
@@ -178,5 +178,99 @@ fn gql_asks_strawberry() {
               http.route = /graphql
               url.path = /graphql
     "#]]
-    .assert_eq(&asked(&uvicorn, clients::recorded_python("live.py").unwrap()));
+    .assert_eq(&asked(&uvicorn, "ask", clients::recorded_python("live.py").unwrap()));
+}
+
+#[test]
+#[ignore = "needs root"]
+fn gql_asks_strawberry_by_http2() {
+    let hypercorn = RecordedServer::hypercorn().unwrap();
+    expect![[r#"
+        client `query` of live, unset
+            graphql.operation.name = Hello
+            graphql.operation.type = query
+            http.request.method = POST
+            http.response.status_code = 200
+          server `query /graphql` of live_app, unset
+              graphql.operation.name = Hello
+              graphql.operation.type = query
+              http.request.method = POST
+              http.response.status_code = 200
+              http.route = /graphql
+              url.path = /graphql
+        client `query` of live, error
+            error.type = graphql_error
+            graphql.operation.name = Broken
+            graphql.operation.type = query
+            http.request.method = POST
+            http.response.status_code = 200
+          server `query /graphql` of live_app, error
+              error.type = graphql_error
+              graphql.operation.name = Broken
+              graphql.operation.type = query
+              http.request.method = POST
+              http.response.status_code = 200
+              http.route = /graphql
+              url.path = /graphql
+        client `mutation` of live, unset
+            graphql.operation.name = Rename
+            graphql.operation.type = mutation
+            http.request.method = POST
+            http.response.status_code = 200
+          server `mutation /graphql` of live_app, unset
+              graphql.operation.name = Rename
+              graphql.operation.type = mutation
+              http.request.method = POST
+              http.response.status_code = 200
+              http.route = /graphql
+              url.path = /graphql
+    "#]]
+    .assert_eq(&asked(&hypercorn, "ask-http2", clients::recorded_python("live.py").unwrap()));
+}
+
+#[test]
+#[ignore = "needs root"]
+fn gql_asks_graphql_http_by_http2() {
+    let node = RecordedServer::node_http2().unwrap();
+    expect![[r#"
+        client `query` of live, unset
+            graphql.operation.name = Hello
+            graphql.operation.type = query
+            http.request.method = POST
+            http.response.status_code = 200
+          server `query /graphql` of golden-clients, unset
+              graphql.operation.name = Hello
+              graphql.operation.type = query
+              http.request.method = POST
+              http.response.status_code = 200
+              http.route = /graphql
+              url.path = /graphql
+        client `query` of live, error
+            error.type = graphql_error
+            graphql.operation.name = Broken
+            graphql.operation.type = query
+            http.request.method = POST
+            http.response.status_code = 200
+          server `query /graphql` of golden-clients, error
+              error.type = graphql_error
+              graphql.operation.name = Broken
+              graphql.operation.type = query
+              http.request.method = POST
+              http.response.status_code = 200
+              http.route = /graphql
+              url.path = /graphql
+        client `mutation` of live, unset
+            graphql.operation.name = Rename
+            graphql.operation.type = mutation
+            http.request.method = POST
+            http.response.status_code = 200
+          server `mutation /graphql` of golden-clients, unset
+              graphql.operation.name = Rename
+              graphql.operation.type = mutation
+              http.request.method = POST
+              http.response.status_code = 200
+              http.route = /graphql
+              url.path = /graphql
+    "#]]
+    .assert_eq(&asked(&node, "ask-http2", clients::recorded_python("live.py").unwrap()));
 }

@@ -119,3 +119,45 @@ fn websockets_talks_to_uvicorn() {
     "#]]
     .assert_eq(&outline(&spans, &Names::of(&[("CHAT", chat.address())]), Show::Only(TOLD)));
 }
+
+#[test]
+#[ignore = "needs root"]
+fn ws_talks_to_hypercorn_by_http2() {
+    let hypercorn = RecordedServer::hypercorn().unwrap();
+    let mut remora = Remora::start().unwrap();
+    let mut client = clients::recorded_node("live.js").unwrap();
+    tools::printed(client.arg("chat-http2").arg(hypercorn.address().port().to_string())).unwrap();
+    let spans = remora.finish().unwrap().spans_of_server(hypercorn.address()).unwrap();
+    expect![[r#"
+        client `CONNECT` of golden-clients, error
+            error.type = 403
+            http.response.status_code = 403
+          server `CONNECT /nothing` of live_app, unset
+              http.response.status_code = 403
+              url.path = /nothing
+        client `CONNECT` of golden-clients, unset
+            http.response.status_code = 200
+            remora.websocket.client_messages = 2
+            remora.websocket.close_code = 1000
+            remora.websocket.server_messages = 2
+          server `CONNECT /chat/room` of live_app, unset
+              http.response.status_code = 200
+              remora.websocket.client_messages = 2
+              remora.websocket.close_code = 1000
+              remora.websocket.server_messages = 2
+              url.path = /chat/room
+        client `CONNECT` of golden-clients, error
+            error.type = 1008
+            http.response.status_code = 200
+            remora.websocket.client_messages = 2
+            remora.websocket.close_code = 1008
+            remora.websocket.server_messages = 1
+          server `CONNECT /chat/room` of live_app, unset
+              http.response.status_code = 200
+              remora.websocket.client_messages = 2
+              remora.websocket.close_code = 1008
+              remora.websocket.server_messages = 1
+              url.path = /chat/room
+    "#]]
+    .assert_eq(&outline(&spans, &Names::of(&[]), Show::Only(TOLD)));
+}

@@ -26,6 +26,22 @@ impl RecordedServer {
         Self::start("live", command)
     }
 
+    /// Starts Node's server of the same without WebSocket, for clients that know that it speaks HTTP/2.
+    pub fn node_http2() -> Result<Self> {
+        let mut command = clients::recorded_node("live.js")?;
+        command.arg("serve-http2");
+        Self::start("live", command)
+    }
+
+    /// Starts hypercorn with what uvicorn serves, for clients that know that it speaks HTTP/2.
+    pub fn hypercorn() -> Result<Self> {
+        let address = net::free_address()?;
+        let mut command = clients::python_module("hypercorn")?;
+        command.current_dir(clients::recorded("python")).args(["live_app:app", "--bind"]);
+        command.arg(address.to_string());
+        Self::start_at("hypercorn", command, address)
+    }
+
     /// Starts uvicorn with WebSocket (`websockets`), server-sent events and GraphQL (Strawberry).
     pub fn uvicorn() -> Result<Self> {
         let mut command = clients::python_module("uvicorn")?;
@@ -45,9 +61,14 @@ impl RecordedServer {
 
     /// Starts a server that takes its port as the last argument, and listens on 127.0.0.1.
     pub fn start(name: &str, mut command: Command) -> Result<Self> {
-        let scratch = Scratch::new(name)?;
         let address = net::free_address()?;
-        let running = Running::start(name, &scratch, command.arg(address.port().to_string()))?;
+        command.arg(address.port().to_string());
+        Self::start_at(name, command, address)
+    }
+
+    fn start_at(name: &str, mut command: Command, address: SocketAddr) -> Result<Self> {
+        let scratch = Scratch::new(name)?;
+        let running = Running::start(name, &scratch, &mut command)?;
         net::wait_listening(address, READY_WITHIN)?;
         Ok(Self { address, _running: running, _scratch: scratch })
     }

@@ -267,6 +267,27 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     tcp("http1/gql-uvicorn", Speaker::python("gql", "gql"), Kind::Uvicorn, |environment, to| {
         vec![live(environment.python("live.py"), "ask", to)]
     }),
+    tcp(
+        "http2/httpx-sse-hypercorn",
+        Speaker::python("httpx-sse", "httpx-sse"),
+        Kind::Hypercorn,
+        |environment, to| vec![live(environment.python("live.py"), "follow-http2", to)],
+    ),
+    tcp(
+        "http2/httpx-sse-node",
+        Speaker::python("httpx-sse", "httpx-sse"),
+        Kind::NodeLiveHttp2,
+        |environment, to| vec![live(environment.python("live.py"), "follow-http2", to)],
+    ),
+    tcp("http2/gql-hypercorn", Speaker::python("gql", "gql"), Kind::Hypercorn, |environment, to| {
+        vec![live(environment.python("live.py"), "ask-http2", to)]
+    }),
+    tcp("http2/gql-node", Speaker::python("gql", "gql"), Kind::NodeLiveHttp2, |environment, to| {
+        vec![live(environment.python("live.py"), "ask-http2", to)]
+    }),
+    tcp("http2/ws-hypercorn", Speaker::node("ws", "ws"), Kind::Hypercorn, |environment, to| {
+        vec![live(environment.node("live.js"), "chat-http2", to)]
+    }),
     udp("dns/dig-udp", DIG, |_, to| vec![dig(to, &[]), dig(to, &["+bufsize=4096", "+dnssec"])]),
     tcp("dns/dig-tcp", DIG, Kind::Dnsmasq, |_, to| vec![dig(to, &["+tcp", "+keepopen"])]),
     udp("dns/dnspython-udp", DNSPYTHON, |environment, to| vec![dnspython(environment, "udp", to)]),

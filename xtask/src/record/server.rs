@@ -70,8 +70,12 @@ pub(super) enum Kind {
     FerretDbFront,
     /// Node's http, with `ws` and `graphql-http`.
     NodeLive,
+    /// Node's http2, with `graphql-http`.
+    NodeLiveHttp2,
     /// Starlette and Strawberry under uvicorn.
     Uvicorn,
+    /// The same under hypercorn, which speaks HTTP/2.
+    Hypercorn,
     Dnsmasq,
 }
 
@@ -83,7 +87,7 @@ impl Kind {
             Kind::GoHttp2 => Speaker::go("golang.org/x/net/http2", "golang.org/x/net"),
             Kind::GoGrpc => Speaker::go("grpc-go", "google.golang.org/grpc"),
             Kind::JavaGrpc => GRPC_JAVA,
-            Kind::NodeHttp2 => Speaker::program("Node.js http2", "node"),
+            Kind::NodeHttp2 | Kind::NodeLiveHttp2 => Speaker::program("Node.js http2", "node"),
             Kind::NodeGrpc => Speaker::node("@grpc/grpc-js", "@grpc/grpc-js"),
             Kind::PythonGrpc => Speaker::python("grpcio", "grpcio"),
             Kind::TonicGrpc => TONIC,
@@ -105,6 +109,7 @@ impl Kind {
             Kind::FerretDbFront => Speaker::ferretdb("FerretDB behind a front that compresses"),
             Kind::NodeLive => Speaker::program("Node.js http", "node"),
             Kind::Uvicorn => Speaker::python("uvicorn", "uvicorn"),
+            Kind::Hypercorn => Speaker::python("hypercorn", "hypercorn"),
             Kind::Dnsmasq => Speaker::program("dnsmasq", "dnsmasq"),
         }
     }
@@ -220,6 +225,17 @@ impl Servers {
             Kind::NodeLive => {
                 let mut command = environment.node("live.js");
                 command.args(["serve", &number]);
+                command
+            }
+            Kind::NodeLiveHttp2 => {
+                let mut command = environment.node("live.js");
+                command.args(["serve-http2", &number]);
+                command
+            }
+            Kind::Hypercorn => {
+                let mut command = environment.python_program("hypercorn");
+                command.args(["--bind", &format!("127.0.0.1:{port}"), "live_app:app"]);
+                command.env("PYTHONDONTWRITEBYTECODE", "1");
                 command
             }
             Kind::Mysql => mysql::mysql(&self.folder.join("mysql"), port)?,

@@ -7,7 +7,6 @@
 
 mod align;
 mod body;
-mod content;
 mod detect;
 mod framing;
 mod head;

@@ -11,6 +11,7 @@ mod grpc;
 mod head;
 mod hpack;
 mod kept;
+mod look;
 mod messages;
 mod parser;
 mod stream;

@@ -1,32 +1,31 @@
 //! What is looked at in bodies that are otherwise passed over: events, and the beginnings of what may be GraphQL.
 
-use super::framing::Framing;
+use super::field::{Field, value};
 use crate::held::Held;
 use crate::protocol::event_stream::EventStream;
 use crate::protocol::graphql::{self, Operation};
-use crate::protocol::http::field::{Field, value};
-use crate::protocol::{Ending, Response, set};
-use crate::semconv;
+use crate::protocol::{Ending, Name, set};
+use crate::semconv::{self, Attributes};
 
 /// A GraphQL request whose response is to be seen.
 #[derive(Clone, Debug)]
-pub(super) struct Graphql {
-    pub(super) operation: Operation,
+pub(in crate::protocol) struct Graphql {
+    pub(in crate::protocol) operation: Operation,
     /// Path of the URL.
-    pub(super) path: Option<String>,
+    pub(in crate::protocol) path: Option<String>,
 }
 
 impl Graphql {
-    /// Adds what was asked to what was answered: the body came behind what the request told.
-    pub(super) fn describe(&self, response: &mut Response) {
-        self.operation.describe(&mut response.attributes);
-        response.name = Some(self.operation.span_name(self.path.clone()));
+    /// Adds what was asked to what is told of the answer: the body came behind what the request told.
+    pub(in crate::protocol) fn describe(self, attributes: &mut Attributes, name: &mut Option<Name>) {
+        self.operation.describe(attributes);
+        *name = Some(self.operation.span_name(self.path));
     }
 }
 
 /// A body that is looked at.
 #[derive(Debug)]
-pub(super) enum Content {
+pub(in crate::protocol) enum Content {
     /// A request's, which may be GraphQL.
     Request(Beginning, RequestKind, Option<String>),
     /// The response's to a GraphQL request that went well as far as HTTP knows.
@@ -37,7 +36,7 @@ pub(super) enum Content {
 
 /// What a request's body is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum RequestKind {
+pub(in crate::protocol) enum RequestKind {
     /// JSON, sent to where GraphQL is spoken.
     Endpoint,
     /// JSON.
@@ -48,7 +47,7 @@ pub(super) enum RequestKind {
 
 /// The first bytes of a body.
 #[derive(Debug, Default)]
-pub(super) struct Beginning {
+pub(in crate::protocol) struct Beginning {
     bytes: Vec<u8>,
     limit: usize,
     /// What follows is not looked at.
@@ -57,7 +56,11 @@ pub(super) struct Beginning {
 
 impl Content {
     /// Returns what is to be looked at in a request's body.
-    pub(super) fn of_request(method: &[u8], fields: &[Field<'_>], path: Option<&str>) -> Option<Self> {
+    pub(in crate::protocol) fn of_request(
+        method: &[u8],
+        fields: &[Field<'_>],
+        path: Option<&str>,
+    ) -> Option<Self> {
         if method != b"POST" || is_encoded(fields) {
             return None;
         }
@@ -76,14 +79,14 @@ impl Content {
         Some(Content::Request(beginning, kind, path.map(str::to_owned)))
     }
 
-    /// Returns what is to be looked at in a response's body.
-    pub(super) fn of_response(
+    /// Returns what is to be looked at in a response's body, which there is; `may_be_graphql` says that its request may
+    /// be.
+    pub(in crate::protocol) fn of_response(
         fields: &[Field<'_>],
-        framing: Framing,
-        is_graphql: bool,
+        may_be_graphql: bool,
         has_failed: bool,
     ) -> Option<Self> {
-        if framing == Framing::None || is_encoded(fields) {
+        if is_encoded(fields) {
             return None;
         }
         let media_type = media_type(fields)?;
@@ -91,14 +94,14 @@ impl Content {
         if is("text/event-stream") {
             return Some(Content::Events(EventStream::default()));
         }
-        let may_tell_errors = is_graphql && !has_failed;
+        let may_tell_errors = may_be_graphql && !has_failed;
         let is_answer = || is("application/json") || is("application/graphql-response+json");
         (may_tell_errors && is_answer())
             .then(|| Content::Errors(Beginning { limit: graphql::RESPONSE_BYTES, ..Beginning::default() }))
     }
 
     /// Takes in what comes next; returns whether more is wanted.
-    pub(super) fn feed(&mut self, bytes: &[u8]) -> bool {
+    pub(in crate::protocol) fn feed(&mut self, bytes: &[u8]) -> bool {
         match self {
             Content::Events(events) => {
                 events.feed(bytes);
@@ -113,7 +116,7 @@ impl Content {
     }
 
     /// Notes that bytes are missing.
-    pub(super) fn missed(&mut self) {
+    pub(in crate::protocol) fn missed(&mut self) {
         match self {
             Content::Events(events) => events.missed(),
             Content::Errors(beginning) | Content::Request(beginning, ..) => beginning.is_over = true,
@@ -121,12 +124,12 @@ impl Content {
     }
 
     /// Returns whether it lasts as long as its connection, and ends well with it.
-    pub(super) fn is_endless(&self) -> bool {
+    pub(in crate::protocol) fn is_endless(&self) -> bool {
         matches!(self, Content::Events(_))
     }
 
     /// Returns whether bytes of it are of use.
-    pub(super) fn is_open(&self) -> bool {
+    pub(in crate::protocol) fn is_open(&self) -> bool {
         match self {
             Content::Events(_) => true,
             Content::Errors(beginning) | Content::Request(beginning, ..) => !beginning.is_over,
@@ -134,7 +137,7 @@ impl Content {
     }
 
     /// Returns the GraphQL request that it was.
-    pub(super) fn into_graphql(self) -> Option<Graphql> {
+    pub(in crate::protocol) fn into_graphql(self) -> Option<Graphql> {
         let Content::Request(Beginning { bytes, limit, .. }, kind, path) = self else { return None };
         let operation = match kind {
             RequestKind::Document => graphql::of_document(&bytes, bytes.len() >= limit),
@@ -144,7 +147,7 @@ impl Content {
     }
 
     /// Returns what it tells at its end.
-    pub(super) fn into_ending(self) -> Option<Box<Ending>> {
+    pub(in crate::protocol) fn into_ending(self) -> Option<Box<Ending>> {
         let mut ending = Ending::default();
         match self {
             Content::Events(events) => {
@@ -182,7 +185,7 @@ fn is_encoded(fields: &[Field<'_>]) -> bool {
 }
 
 /// Returns the GraphQL request that a URL makes.
-pub(super) fn of_target(method: &[u8], target: &[u8], path: Option<&str>) -> Option<Graphql> {
+pub(in crate::protocol) fn of_target(method: &[u8], target: &[u8], path: Option<&str>) -> Option<Graphql> {
     let query = target.splitn(2, |&byte| byte == b'?').nth(1).filter(|_| method == b"GET")?;
     let path = path.filter(|path| graphql::is_endpoint(path))?;
     Some(Graphql { operation: graphql::of_query(query)?, path: Some(path.to_owned()) })

@@ -6,11 +6,12 @@ mod tunnel;
 use std::collections::VecDeque;
 
 use super::body::{Body, Step};
-use super::content::{Content, Graphql};
+use super::framing::Framing;
 use super::head::{self, Head, MAX_HEAD_BYTES};
 use super::request::Asked;
 use super::{align, detect, request, response};
 use crate::held::Held;
+use crate::protocol::http::content::{Content, Graphql};
 use crate::protocol::turns::Turns;
 use crate::protocol::websocket::WebSocket;
 use crate::protocol::{
@@ -209,11 +210,11 @@ impl Http1Parser {
         self.answered(asked, read.is_switch);
         self.server.is_reported = is_reported;
         let has_failed = read.response.outcome.error_type.is_some();
-        let content = Content::of_response(&head.fields, read.framing, graphql.is_some(), has_failed);
-        self.server.content = content.filter(|_| is_reported);
+        let content = Content::of_response(&head.fields, graphql.is_some(), has_failed);
+        self.server.content = content.filter(|_| is_reported && read.framing != Framing::None);
         self.websocket = (read.is_websocket && is_reported).then(WebSocket::default);
         if let Some(graphql) = graphql {
-            graphql.describe(&mut read.response);
+            graphql.describe(&mut read.response.attributes, &mut read.response.name);
         }
         self.server.state = Body::new(read.framing).map_or(State::Head, State::Body);
         Ok(reported(is_reported, eaten, MessageKind::Response(Box::new(read.response))))

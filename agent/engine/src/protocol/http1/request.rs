@@ -1,8 +1,8 @@
 //! The head of a request becomes a [`Request`].
 
-use super::content::{self, Content, Graphql};
 use super::framing::{self, Framing};
 use super::head::Head as Lines;
+use crate::protocol::http::content::{self, Content, Graphql};
 use crate::protocol::http::field::{lists, value};
 use crate::protocol::http::request::{Body, Head};
 use crate::protocol::http::url;

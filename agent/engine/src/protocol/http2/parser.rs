@@ -263,8 +263,13 @@ impl Parser for Http2Parser {
         if let Some(message) = self.passed(side) {
             return Some(message);
         }
-        let stream = if side == Side::Server { self.streams.take_doubtful(true) } else { None };
-        stream.map(|stream| lost(&stream))
+        if side == Side::Client {
+            return None;
+        }
+        match self.streams.take_doubtful(true) {
+            Some(stream) => Some(lost(&stream)),
+            None => self.streams.take_endless().map(fields::end),
+        }
     }
 
     fn held_bytes(&self) -> usize {

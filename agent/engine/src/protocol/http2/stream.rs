@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::align::Standing;
 use super::kept::{Kept, Room};
+use super::look::Look;
 use super::messages::Messages;
 use crate::held::Held;
 use crate::protocol::rpc::Call;
@@ -52,6 +53,8 @@ pub(super) struct Stream {
     pub(super) status: Option<u16>,
     /// What reads its messages.
     pub(super) call: Option<Box<dyn Call>>,
+    /// What is looked at in its data where it is not of gRPC.
+    pub(super) look: Option<Box<Look>>,
     /// It is taken for what other streams of the connection are, since its own fields do not tell.
     pub(super) is_presumed: bool,
     /// The method of gRPC that was asked for, if it is one and there is one.
@@ -71,6 +74,7 @@ impl Stream {
             server: Part::default(),
             status: None,
             call: None,
+            look: None,
             is_presumed: false,
             method: None,
             doubted_at: None,
@@ -84,9 +88,55 @@ impl Stream {
         self.call = Some(call);
     }
 
-    /// Has a message read. Returns what it is besides a part of the call.
-    pub(super) fn read(&mut self, side: Side, kept: Kept) -> Option<MessageKind> {
+    /// Returns whether data of a side are of interest.
+    pub(super) fn is_read(&self, side: Side) -> bool {
+        self.purpose != Use::Http || self.look.as_ref().is_some_and(|look| look.is_at(side))
+    }
+
+    /// Takes in the next of `left` bytes of data: returns how many of them need not be seen.
+    pub(super) fn unseen(&mut self, side: Side, left: u32) -> u32 {
+        match (self.purpose, &mut self.look) {
+            (Use::Http, Some(look)) => look.unseen(side, left),
+            _ => self.part(side).messages.unseen(left),
+        }
+    }
+
+    /// Takes in the next bytes of data, which are shown and at least one. Returns how many of them were looked at, and what
+    /// they bring besides a part of the exchange.
+    pub(super) fn read(&mut self, side: Side, shown: &[u8]) -> (usize, Option<MessageKind>) {
+        if let (Use::Http, Some(look)) = (self.purpose, &mut self.look) {
+            return (look.read(side, shown), None);
+        }
+        let messages = &mut self.part(side).messages;
+        let read = messages.read(shown);
+        let kept = messages.take();
+        (read, kept.and_then(|kept| self.read_message(side, kept)))
+    }
+
+    /// Notes that the next `bytes` of data will not be seen. Returns what those before them have brought.
+    pub(super) fn miss(&mut self, side: Side, bytes: u32) -> Option<MessageKind> {
+        if let Some(look) = &mut self.look {
+            look.miss(side, Some(bytes));
+        }
+        let kept = self.part(side).messages.miss(bytes)?;
+        self.read_message(side, kept)
+    }
+
+    /// Notes that data of a side may be missing.
+    fn lose(&mut self, side: Side) {
+        if let Some(look) = &mut self.look {
+            look.miss(side, None);
+        }
+        self.part(side).messages.lose();
+    }
+
+    fn read_message(&mut self, side: Side, kept: Kept) -> Option<MessageKind> {
         self.call.as_mut()?.read(side, kept.unpack().body())
+    }
+
+    /// Returns whether it lasts as long as its connection, and ends well with it.
+    fn is_endless(&self) -> bool {
+        self.server.has_begun && self.look.as_ref().is_some_and(|look| look.is_endless())
     }
 
     /// Returns whether bytes are missing since which nothing was heard of it.
@@ -185,7 +235,7 @@ impl Streams {
 
     /// Notes that data of a side are missing: nobody knows of which streams.
     pub(super) fn lose_data(&mut self, side: Side) {
-        self.open.values_mut().for_each(|stream| stream.part(side).messages.lose());
+        self.open.values_mut().for_each(|stream| stream.lose(side));
     }
 
     /// Notes that a client uses a number; returns whether it is for the first time, as far as can be told. Numbers only
@@ -267,6 +317,12 @@ impl Streams {
         }
     }
 
+    /// Takes a stream that ends with the connection.
+    pub(super) fn take_endless(&mut self) -> Option<Stream> {
+        let number = self.open.iter().find(|(_, stream)| stream.is_endless()).map(|(number, _)| *number)?;
+        self.remove(number)
+    }
+
     /// Takes a stream above a number to which no response has begun.
     pub(super) fn take_refused(&mut self, last: u32) -> Option<Stream> {
         let mut above = self.open.range(last.saturating_add(1)..);
@@ -289,7 +345,9 @@ impl Held for Streams {
 impl Held for Stream {
     /// What reads messages bounds itself.
     fn held_bytes(&self) -> usize {
-        self.method.held_bytes() + if self.call.is_some() { CALL_BYTES } else { 0 }
+        let call = if self.call.is_some() { CALL_BYTES } else { 0 };
+        let look = self.look.as_ref().map_or(0, |look| size_of::<Look>() + look.held_bytes());
+        self.method.held_bytes() + call + look
     }
 }
 

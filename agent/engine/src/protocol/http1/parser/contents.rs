@@ -2,8 +2,8 @@
 
 use super::Http1Parser;
 use crate::protocol::Side;
+use crate::protocol::http::content::{Content, Graphql};
 use crate::protocol::http1::body::{Body, Step};
-use crate::protocol::http1::content::{Content, Graphql};
 use crate::protocol::http1::request::Asked;
 
 impl Http1Parser {

@@ -1,10 +1,9 @@
-//! Frames of data (RFC 9113 section 6.1): passed over, but for what stands before the messages of gRPC, and for those
-//! messages that are read.
+//! Frames of data (RFC 9113 section 6.1): passed over, but for what stands before the messages of gRPC, for those messages
+//! that are read, and for what is looked at in bodies.
 
 use super::fields::message;
 use super::{Http2Parser, State};
 use crate::protocol::http2::frame::{END_STREAM, HEADER_BYTES, Header, PADDED};
-use crate::protocol::http2::stream::Use;
 use crate::protocol::{Answer, Message, Side};
 
 /// A frame of data whose beginning was read.
@@ -50,24 +49,24 @@ impl Http2Parser {
     pub(super) fn data(&mut self, side: Side, mut data: Data, bytes: &[u8], mut eaten: usize) -> Answer {
         data.is_skipping = false;
         while data.left > 0 {
-            let Some(stream) = self.streams.hear(data.stream).filter(|stream| stream.purpose != Use::Http)
-            else {
+            let Some(stream) = self.streams.hear(data.stream).filter(|stream| stream.is_read(side)) else {
                 break;
             };
-            let messages = &mut stream.part(side).messages;
-            let unseen = messages.unseen(data.left);
+            let unseen = stream.unseen(side, data.left);
             data.left -= unseen;
             eaten += unseen as usize;
+            if data.left == 0 {
+                break;
+            }
             let shown = bytes.get(eaten..).unwrap_or_default();
             let shown = shown.get(..data.left as usize).unwrap_or(shown);
-            if shown.is_empty() && data.left > 0 {
+            if shown.is_empty() {
                 return self.pause(side, data, bytes, eaten);
             }
-            let read = messages.read(shown);
+            let (read, kind) = stream.read(side, shown);
             data.left -= read as u32;
             eaten += read;
-            let kept = messages.take();
-            if let Some(kind) = kept.and_then(|kept| stream.read(side, kept)) {
+            if let Some(kind) = kind {
                 let message = message(stream, kind);
                 return self.tell(side, data, eaten, message);
             }

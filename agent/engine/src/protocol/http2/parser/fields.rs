@@ -8,6 +8,7 @@ use crate::protocol::http2::frame::{END_HEADERS, END_STREAM, HEADER_BYTES, Heade
 use crate::protocol::http2::grpc::{self, Status};
 use crate::protocol::http2::head;
 use crate::protocol::http2::hpack::Fields;
+use crate::protocol::http2::look::Look;
 use crate::protocol::http2::stream::{Stream, Use};
 use crate::protocol::rpc::Around;
 use crate::protocol::{
@@ -99,6 +100,9 @@ impl Http2Parser {
             call.begin(&mut request);
             stream.have_read(call, &self.room);
         }
+        if purpose == Use::Http {
+            stream.look = Look::at_request(fields, request.name.path.as_deref(), is_open);
+        }
         let begun = message(&stream, MessageKind::Request(Box::new(Request { is_open, ..request })));
         self.given_up = self.streams.begin(number, stream).map(|oldest| oldest.pairing);
         if self.given_up.is_some() {
@@ -148,6 +152,10 @@ impl Http2Parser {
             (Use::Grpc, Use::Http) => grpc::disown(&mut response.attributes, &mut response.name),
             _ => {}
         }
+        stream.look = match stream.purpose {
+            Use::Http => Look::at_response(stream.look.take(), fields, status, is_open),
+            Use::Grpc | Use::Unknown => None,
+        };
         let pairing = stream.pairing;
         self.streams.answer();
         let ended = if is_open { None } else { self.streams.remove(number) };
@@ -250,7 +258,7 @@ fn ending(
         stream.purpose = Use::Grpc;
     }
     if stream.purpose != Use::Grpc {
-        return None;
+        return stream.look.take().and_then(|look| look.end());
     }
     let is_unimplemented = status.as_ref().is_some_and(Status::is_unimplemented);
     let mut ending = match status {
@@ -281,14 +289,28 @@ fn grpc_ending(stream: &Stream, status: Status) -> Ending {
     grpc::ending(status, &stream.client.messages, &stream.server.messages)
 }
 
+/// Returns what tells that a stream has ended with its connection.
+pub(super) fn end(stream: Stream) -> Message {
+    let pairing = stream.pairing;
+    let ending = stream.look.and_then(|look| look.end()).map(Box::new);
+    Message { pairing, kind: MessageKind::ResponseEnd(ending) }
+}
+
 /// Returns what tells that a side has given up a stream.
 pub(super) fn reset(stream: &mut Stream, side: Side, code: u32) -> Message {
     let mut ending = match stream.purpose {
         Use::Grpc => grpc_ending(stream, Status::of_reset(code)),
         Use::Http | Use::Unknown => {
-            let error_type = Some(error_name(code).to_owned());
-            let outcome = Outcome { error_type, message: None, is_client_fault: side == Side::Client };
-            Ending { outcome: Some(outcome), ..Ending::default() }
+            let look = stream.look.take();
+            let tells =
+                stream.server.has_begun && look.as_ref().is_some_and(|look| look.survives(side, code));
+            let mut ending = look.and_then(|look| look.end()).unwrap_or_default();
+            if !tells {
+                let error_type = Some(error_name(code).to_owned());
+                let is_client_fault = side == Side::Client;
+                ending.outcome = Some(Outcome { error_type, message: None, is_client_fault });
+            }
+            ending
         }
     };
     if let Some(call) = &mut stream.call {

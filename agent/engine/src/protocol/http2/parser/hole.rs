@@ -37,8 +37,7 @@ impl Http2Parser {
     /// The frame goes on behind the hole, or ends with it.
     fn cut_data(&mut self, side: Side, data: Data, hole_end: u64) -> Option<Message> {
         let told = self.streams.hear(data.stream).and_then(|stream| {
-            let kept = stream.part(side).messages.miss(data.left)?;
-            let kind = stream.read(side, kept)?;
+            let kind = stream.miss(side, data.left)?;
             Some(message(stream, kind))
         });
         if data.rest() < hole_end {

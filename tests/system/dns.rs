@@ -37,6 +37,7 @@ fn dig_asks_by_datagram() {
             network.protocol.name = dns
             network.transport = udp
             remora.dns.question.type = A
+            remora.dns.response.code = NOERROR
             server.address = 127.83.12.53
             server.port = DNSMASQ.port
           server `DNS A` of dnsmasq, unset
@@ -49,6 +50,7 @@ fn dig_asks_by_datagram() {
               network.protocol.name = dns
               network.transport = udp
               remora.dns.question.type = A
+              remora.dns.response.code = NOERROR
               remora.parent.evidence = position
               server.address = 127.83.12.53
               server.port = DNSMASQ.port
@@ -72,6 +74,7 @@ fn dig_asks_over_tcp() {
             network.peer.port = DNSMASQ.port
             network.protocol.name = dns
             remora.dns.question.type = AAAA
+            remora.dns.response.code = NXDOMAIN
             server.address = 127.83.12.53
             server.port = DNSMASQ.port
           server `DNS AAAA` of dnsmasq, unset
@@ -82,6 +85,7 @@ fn dig_asks_over_tcp() {
               network.peer.port = *
               network.protocol.name = dns
               remora.dns.question.type = AAAA
+              remora.dns.response.code = NXDOMAIN
               remora.parent.evidence = position
               server.address = 127.83.12.53
               server.port = DNSMASQ.port

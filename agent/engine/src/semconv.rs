@@ -185,6 +185,10 @@ keys! {
     DNS_ANSWERS = "dns.answers";
     /// The type of the records that were asked for: `A`, or `TYPE65280` where it has no name.
     REMORA_DNS_QUESTION_TYPE = "remora.dns.question.type";
+    /// The code of the answer (`NOERROR`, `NXDOMAIN`), or `RCODE17` where it has no name.
+    REMORA_DNS_RESPONSE_CODE = "remora.dns.response.code";
+    /// The answer was cut to fit a datagram, so that the client asks again by TCP.
+    REMORA_DNS_RESPONSE_TRUNCATED = "remora.dns.response.truncated";
     /// Id that the caller's span has if its host is traced too: the aggregator joins the two.
     REMORA_PARENT_EXPECTED = "remora.parent.expected";
     /// `redis`: the system that passes messages on.

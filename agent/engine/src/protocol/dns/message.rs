@@ -13,6 +13,7 @@ const MAX_RECORDS: usize = 64;
 const MAX_ADDRESSES: usize = 16;
 
 const RESPONSE: u16 = 1 << 15;
+const TRUNCATED: u16 = 1 << 9;
 const RESPONSE_CODE: u16 = 0xf;
 
 const A: u16 = 1;
@@ -48,6 +49,11 @@ impl Header {
 
     pub(super) fn is_response(&self) -> bool {
         self.flags & RESPONSE != 0
+    }
+
+    /// Returns whether what did not fit is left out.
+    pub(super) fn is_truncated(&self) -> bool {
+        self.flags & TRUNCATED != 0
     }
 
     /// Returns how many records follow the questions.

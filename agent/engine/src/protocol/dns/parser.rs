@@ -132,9 +132,14 @@ fn describe(question: Question) -> Request {
 fn answer(header: &Header, records: &Records) -> Response {
     let mut response = Response::default();
     let code = message::response_code(header, records);
-    if let Some(error_type) = registry::error_name(code) {
+    let name = registry::code_name(code);
+    if code != registry::NO_ERROR {
         let is_client_fault = registry::is_fault_of_client(code);
-        response.outcome = Outcome { error_type: Some(error_type), message: None, is_client_fault };
+        response.outcome = Outcome { error_type: Some(name.to_string()), message: None, is_client_fault };
+    }
+    set(&mut response.attributes, semconv::REMORA_DNS_RESPONSE_CODE, name);
+    if header.is_truncated() {
+        set(&mut response.attributes, semconv::REMORA_DNS_RESPONSE_TRUNCATED, true);
     }
     if !records.addresses.is_empty() {
         let addresses = records.addresses.iter().map(ToString::to_string).collect();

@@ -1,5 +1,7 @@
 //! Names of numbers ("Domain Name System (DNS) Parameters" of IANA).
 
+use crate::semconv::Text;
+
 /// Types of records that may be asked for, in the order of their numbers.
 const TYPES: &[(u16, &str)] = &[
     (1, "A"),
@@ -51,8 +53,9 @@ const TYPES: &[(u16, &str)] = &[
     (257, "CAA"),
 ];
 
-/// Codes of responses that are errors.
-const ERRORS: &[(u16, &str)] = &[
+/// Codes of responses. All but the first are errors.
+const CODES: &[(u16, &str)] = &[
+    (NO_ERROR, "NOERROR"),
     (1, "FORMERR"),
     (2, "SERVFAIL"),
     (3, "NXDOMAIN"),
@@ -69,6 +72,9 @@ const ERRORS: &[(u16, &str)] = &[
     (23, "BADCOOKIE"),
 ];
 
+/// The code of a response that is no error.
+pub(super) const NO_ERROR: u16 = 0;
+
 /// `SERVFAIL` and `NOTIMP`: the server cannot, whoever asks.
 const FAULTS_OF_SERVER: [u16; 2] = [2, 4];
 
@@ -77,10 +83,9 @@ pub(super) fn type_name(number: u16) -> Option<&'static str> {
     find(TYPES, number)
 }
 
-/// Returns `error.type` for the code of a response; none for 0, which is no error.
-pub(super) fn error_name(code: u16) -> Option<String> {
-    let named = find(ERRORS, code).map(str::to_owned);
-    (code != 0).then(|| named.unwrap_or_else(|| format!("RCODE{code}")))
+/// Returns the name of a response's code.
+pub(super) fn code_name(code: u16) -> Text {
+    find(CODES, code).map_or_else(|| format!("RCODE{code}").into(), Text::from)
 }
 
 /// Returns whether an error is about what was asked (a name that does not exist), rather than the server's own.
@@ -100,10 +105,11 @@ mod tests {
     #[test]
     fn tables_are_in_order() {
         assert!(TYPES.is_sorted_by_key(|(number, _)| number));
-        assert!(ERRORS.is_sorted_by_key(|(number, _)| number));
+        assert!(CODES.is_sorted_by_key(|(number, _)| number));
         assert_eq!((type_name(28), type_name(3)), (Some("AAAA"), None));
-        assert_eq!(error_name(0), None);
-        assert_eq!(error_name(3).as_deref(), Some("NXDOMAIN"));
-        assert_eq!(error_name(4095).as_deref(), Some("RCODE4095"));
+        assert_eq!(
+            [0, 3, 4095].map(code_name).map(|name| name.to_string()),
+            ["NOERROR", "NXDOMAIN", "RCODE4095"]
+        );
     }
 }

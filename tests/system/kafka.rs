@@ -84,3 +84,20 @@ fn a_record_sent_by_kafkas_own_client_is_linked_to_the_poll_that_brought_it() {
     });
     check(&spans, "java", 1);
 }
+
+/// An SDK above the client writes its context into the headers of records, which are packed with them.
+#[test]
+#[ignore = "needs root"]
+fn contexts_in_packed_records_are_continued_and_linked_to() {
+    let spans = spans_of(python("packed.py"));
+    let sent: Vec<_> =
+        spans.iter().filter(|span| span.kind == "producer" && span.name == "send packed").collect();
+    let traces: Vec<_> = sent.iter().map(|sent| sent.trace_id.clone()).collect();
+    assert_eq!(traces, ["1", "2", "3", "4"].map(|digit| digit.repeat(32)), "{spans:#?}");
+    let parents: Vec<_> = sent.iter().filter_map(|sent| sent.parent_id.clone()).collect();
+    let contexts = ["1", "2", "3", "4"].map(|digit| digit.repeat(16));
+    assert_eq!(parents, contexts, "{spans:#?}");
+    let polls = spans.iter().filter(|span| span.kind == "client" && span.name == "poll packed");
+    let links: Vec<_> = polls.flat_map(|poll| poll.links.clone()).collect();
+    assert!(contexts.iter().all(|context| links.contains(context)), "{links:?} {spans:#?}");
+}

@@ -1,8 +1,13 @@
 //! Beginnings of what was compressed: no more is unpacked than is wanted, and the first byte that is missing or broken ends
 //! it.
 
-use std::cell::RefCell;
+mod lz4;
+mod snappy;
 
+use std::cell::RefCell;
+use std::io::Read as _;
+
+use flate2::bufread::GzDecoder;
 use flate2::{Decompress, FlushDecompress, Status};
 use zstd::stream::raw::{Decoder, InBuffer, Operation, OutBuffer};
 use zstd::zstd_safe::DParameter;
@@ -12,6 +17,9 @@ use zstd::zstd_safe::DParameter;
 const MAX_WINDOW_LOG: u32 = 23;
 /// Room that is made at first for each packed byte. Where it is not enough, it is doubled.
 const TYPICAL_RATIO: usize = 4;
+
+pub(super) use lz4::beginning as lz4;
+pub(super) use snappy::{beginning as snappy, stream as snappy_stream};
 
 thread_local! {
     /// Making it takes longer than unpacking an ordinary message, since its window is cleared.
@@ -47,6 +55,14 @@ fn unpack_zlib(compressed: &[u8], max: usize) -> (Vec<u8>, bool) {
     })
 }
 
+/// Returns at most `max` bytes of a gzip member (RFC 1952).
+pub(super) fn gzip(compressed: &[u8], max: usize) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(compressed.len().saturating_mul(TYPICAL_RATIO).min(max));
+    // What was unpacked before an error is right.
+    let _ = GzDecoder::new(compressed).take(max as u64).read_to_end(&mut bytes);
+    bytes
+}
+
 /// Returns at most `max` bytes of a Zstandard frame.
 pub(super) fn zstd(compressed: &[u8], max: usize) -> Vec<u8> {
     let Ok(mut decoder) = Decoder::new() else { return Vec::new() };
@@ -78,6 +94,19 @@ fn unpack(packed: usize, max: usize, mut step: impl FnMut(&mut Vec<u8>) -> bool)
     bytes
 }
 
+/// Repeats what was written before; it may overlap what is written.
+fn repeat(bytes: &mut Vec<u8>, offset: usize, length: usize) -> Option<()> {
+    let start = bytes.len().checked_sub(offset).filter(|_| offset > 0)?;
+    let mut left = length;
+    while left > 0 {
+        // What was repeated is there to be repeated in turn.
+        let piece = left.min(bytes.len() - start);
+        bytes.extend_from_within(start..start + piece);
+        left -= piece;
+    }
+    Some(())
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::Write as _;
@@ -91,7 +120,12 @@ mod tests {
         encoder.write_all(&text).expect("memory");
         let by_zlib = encoder.finish().expect("memory");
         let by_zstd = ::zstd::bulk::compress(&text, 3).expect("memory");
-        for (unpack, packed) in [(zlib as fn(&[u8], usize) -> Vec<u8>, by_zlib), (zstd, by_zstd)] {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(&text).expect("memory");
+        let by_gzip = encoder.finish().expect("memory");
+        for (unpack, packed) in
+            [(zlib as fn(&[u8], usize) -> Vec<u8>, by_zlib), (zstd, by_zstd), (gzip, by_gzip)]
+        {
             assert_eq!(unpack(&packed, 100), text[..100]);
             assert_eq!(unpack(&packed, usize::MAX), text);
             let cut = unpack(&packed[..packed.len() / 2], usize::MAX);

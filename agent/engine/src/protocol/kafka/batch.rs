@@ -1,6 +1,9 @@
 //! Record batches, and message sets of before 2017 (documentation, "Record Batch"; "Old Message Format").
 
+use std::borrow::Cow;
+
 use super::reader::{Failure, Field, Reader};
+use crate::protocol::inflate;
 
 /// Bytes before the version of the format, in all versions.
 pub(super) const MAGIC_END: usize = 17;
@@ -13,6 +16,10 @@ const MIN_MESSAGE_BYTES: u64 = 14;
 
 /// `attributes`: compression, and records that are no messages.
 const COMPRESSION_MASK: i16 = 0x07;
+const GZIP: i16 = 1;
+const SNAPPY: i16 = 2;
+const LZ4: i16 = 3;
+const ZSTD: i16 = 4;
 const CONTROL: i16 = 0x20;
 
 /// The header of a batch.
@@ -41,9 +48,17 @@ impl Records {
         self.attributes & CONTROL != 0
     }
 
-    /// Returns whether the records can be read as they are.
-    pub(super) fn is_plain(&self) -> bool {
-        self.attributes & COMPRESSION_MASK == 0
+    /// Returns at most `max` bytes of the records, as they were before the beginning that is `shown` was compressed; none
+    /// where that is broken, or compressed by something unknown.
+    pub(super) fn unpacked<'a>(&self, shown: &'a [u8], max: usize) -> Option<Cow<'a, [u8]>> {
+        Some(Cow::Owned(match self.attributes & COMPRESSION_MASK {
+            0 => return Some(Cow::Borrowed(shown)),
+            GZIP => inflate::gzip(shown, max),
+            SNAPPY => inflate::snappy_stream(shown, max)?,
+            LZ4 => inflate::lz4(shown, max)?,
+            ZSTD => inflate::zstd(shown, max),
+            _ => return None,
+        }))
     }
 }
 

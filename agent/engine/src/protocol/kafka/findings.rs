@@ -8,6 +8,8 @@ use crate::protocol::{Learned, MAX_KEYS, MessageKey, WireContext};
 
 /// Names the keys' origin, so that no other system makes the same.
 const SYSTEM: &str = "kafka";
+/// Bytes of one batch that are unpacked.
+const MAX_UNPACKED_BYTES: usize = 16 << 10;
 /// Keys of records that are kept.
 const MAX_RECORD_KEYS: usize = 8;
 /// Longest key of a record that is kept.
@@ -166,7 +168,8 @@ impl Findings {
     /// Looks at the first records of the last batch.
     pub(super) fn look(&mut self, bytes: &[u8], records: &batch::Records) {
         let is_first = self.messages == u64::from(records.count);
-        record::walk(bytes, records.count, |record| self.see(record, is_first && records.count == 1));
+        let Some(bytes) = records.unpacked(bytes, MAX_UNPACKED_BYTES) else { return };
+        record::walk(&bytes, records.count, |record| self.see(record, is_first && records.count == 1));
     }
 
     fn see(&mut self, record: &Record<'_>, is_only: bool) {

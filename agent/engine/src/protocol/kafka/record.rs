@@ -1,4 +1,4 @@
-//! Records of a batch that is not compressed (documentation, "Record").
+//! Records of a batch (documentation, "Record").
 
 use super::reader::{Failure, Field, Reader};
 use crate::protocol::{WireContext, context};

@@ -368,7 +368,7 @@ impl Walk {
         };
         self.found.enter_batch(&records);
         let left = header.total - batch::HEADER_BYTES as u64;
-        let is_read = records.is_plain() && !records.is_control() && self.looks_left > 0;
+        let is_read = !records.is_control() && self.looks_left > 0;
         self.records_left -= batch::HEADER_BYTES as u64;
         self.stage = Stage::Records { left, unread: is_read.then_some(records) };
         Ok(Step::Eat(batch::HEADER_BYTES))

@@ -1,7 +1,5 @@
 //! Beginnings of compressed messages (`OP_COMPRESSED`): no more is decompressed than is read.
 
-mod snappy;
-
 use crate::protocol::inflate;
 
 /// `compressorId`.
@@ -15,7 +13,7 @@ const ZSTD: u8 = 3;
 pub(super) fn beginning(compressor: u8, compressed: &[u8], max: usize) -> Option<Vec<u8>> {
     let unpacked = match compressor {
         NOOP => return Some(compressed.get(..max).unwrap_or(compressed).to_vec()),
-        SNAPPY => return snappy::beginning(compressed, max),
+        SNAPPY => return inflate::snappy(compressed, max),
         ZLIB => inflate::zlib(compressed, max),
         ZSTD => inflate::zstd(compressed, max),
         _ => return None,

@@ -1,10 +1,33 @@
 //! Snappy's raw format (google/snappy, "Snappy compressed format description"), of which a beginning is enough.
 
+use super::repeat;
+
 /// Most bytes of the length before the data.
 const MAX_VARINT_BYTES: usize = 5;
+/// What a stream of blocks begins with (xerial/snappy-java, `SnappyOutputStream`), before its version and the oldest that
+/// can read it.
+const STREAM: &[u8] = b"\x82SNAPPY\0";
+const STREAM_VERSIONS_BYTES: usize = 8;
+
+/// Returns at most `max` bytes of a stream of blocks, each behind its length, or else of one block.
+pub(in crate::protocol) fn stream(compressed: &[u8], max: usize) -> Option<Vec<u8>> {
+    let Some(stream) = compressed.strip_prefix(STREAM) else { return beginning(compressed, max) };
+    let mut rest = stream.get(STREAM_VERSIONS_BYTES..)?;
+    let mut bytes = Vec::new();
+    while bytes.len() < max
+        && let Some((&length, block)) = rest.split_first_chunk()
+    {
+        let length = usize::try_from(u32::from_be_bytes(length)).ok()?;
+        let shown = block.get(..length).unwrap_or(block);
+        let Some(unpacked) = beginning(shown, max - bytes.len()) else { break };
+        bytes.extend_from_slice(&unpacked);
+        rest = block.get(length..).unwrap_or_default();
+    }
+    (!bytes.is_empty()).then_some(bytes)
+}
 
 /// Returns at most `max` bytes of what was compressed; none where it is broken.
-pub(super) fn beginning(compressed: &[u8], max: usize) -> Option<Vec<u8>> {
+pub(in crate::protocol) fn beginning(compressed: &[u8], max: usize) -> Option<Vec<u8>> {
     let length = compressed.iter().take(MAX_VARINT_BYTES).position(|byte| byte & 0x80 == 0)?;
     let mut rest = compressed.get(length + 1..)?;
     let mut bytes = Vec::with_capacity(max.min(compressed.len().saturating_mul(4)));
@@ -19,7 +42,7 @@ pub(super) fn beginning(compressed: &[u8], max: usize) -> Option<Vec<u8>> {
                 literal.get(shown.len()..)?
             }
             Element::Copy { offset, length, head } => {
-                copy(&mut bytes, offset, length)?;
+                repeat(&mut bytes, offset, length)?;
                 after.get(head..)?
             }
         };
@@ -55,19 +78,6 @@ impl Element {
     }
 }
 
-/// Repeats what was written before; it may overlap what is written.
-fn copy(bytes: &mut Vec<u8>, offset: usize, length: usize) -> Option<()> {
-    let start = bytes.len().checked_sub(offset).filter(|_| offset > 0)?;
-    let mut left = length;
-    while left > 0 {
-        // What was repeated is there to be repeated in turn.
-        let piece = left.min(bytes.len() - start);
-        bytes.extend_from_within(start..start + piece);
-        left -= piece;
-    }
-    Some(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -85,6 +95,18 @@ mod tests {
     fn a_beginning_is_enough() {
         assert_eq!(beginning(b"\x80\x01\xf0\x7fabc", 100).unwrap(), b"abc".to_vec());
         assert_eq!(beginning(b"\x0b\x08abc\x1e", 100).unwrap(), b"abc".to_vec());
+    }
+
+    #[test]
+    fn streams_are_one_block_after_the_other() {
+        let blocks = b"\0\0\0\x05\x03\x08abc\0\0\0\x05\x03\x08def";
+        let packed = [STREAM, &[0, 0, 0, 1, 0, 0, 0, 1], blocks].concat();
+        assert_eq!(stream(&packed, 100).unwrap(), b"abcdef");
+        assert_eq!(stream(&packed, 4).unwrap(), b"abcd");
+        assert_eq!(stream(&packed[..packed.len() - 1], 100).unwrap(), b"abcde");
+        assert_eq!(stream(b"\x03\x08abc", 100).unwrap(), b"abc");
+        assert_eq!(stream(STREAM, 100), None);
+        assert_eq!(stream(&[STREAM, &[0; 12]].concat(), 100), None);
     }
 
     #[test]

@@ -135,6 +135,7 @@ fn events_are_counted_to_the_end_of_stream_client_or_connection() {
     check(&play((SERVER, data(END_STREAM, 1, b""))), &[OPEN, end]);
     check(&play((CLIENT, reset(1, 0x8))), &[OPEN, end]);
     check(&play((CLIENT, window())), &[OPEN, end]);
+    check(&play((SERVER, reset(1, 0x0))), &[OPEN, end]);
     let broken = "response end error INTERNAL_ERROR \"\", remora.sse.events = 3";
     check(&play((SERVER, reset(1, 0x2))), &[OPEN, broken]);
 }
@@ -152,6 +153,61 @@ fn events_of_which_some_are_missing_say_so() {
         told(&replay)[1..],
         ["response end, remora.sse.events = 2, remora.incomplete = events_missing"]
     );
+}
+
+#[test]
+fn a_hole_beyond_the_end_of_a_stream_takes_no_end() {
+    let json = "application/json";
+    for body in
+        [&br#"{"query":"query A { a }"}"#[..], br#"{"query":"query A { a }", "variables": {"a": "bcdefg"}}"#]
+    {
+        let mut replay = new();
+        let asked = data(END_STREAM, 1, body);
+        replay.feed(CLIENT, &[headers(0, 1, &post("/graphql", json)), asked[..9 + 20].to_vec()].concat());
+        // A part of another frame is missing too.
+        replay.lose(CLIENT, (asked.len() - 29 + 5) as u64);
+        replay.feed(CLIENT, &[&window()[5..], &window(), &window()].concat());
+        let answered = data(END_STREAM, 1, br#"{"data":{"a":1}}"#);
+        replay.feed(SERVER, &[headers(0, 1, &typed(json)), answered[..12].to_vec()].concat());
+        replay.lose(SERVER, (answered.len() - 12 + 5) as u64);
+        replay.feed(SERVER, &[&window()[5..], &window(), &window()].concat());
+        let told = told(&replay);
+        assert_eq!(told[..2], ["request end".to_owned(), OPEN.to_owned()], "{told:?}");
+        assert!(told[2].starts_with("response end") && told.len() == 3, "{told:?}");
+    }
+}
+
+#[test]
+fn silent_events_outlive_missing_bytes_of_other_streams() {
+    let mut replay = new();
+    replay.feed(CLIENT, &headers(END_STREAM, 1, &get("/events")));
+    replay.feed(SERVER, &[headers(0, 1, &typed("text/event-stream")), data(0, 1, b"data: a\n\n")].concat());
+    replay.lose(SERVER, 100);
+    for number in 1..400 {
+        let stream = 2 * number + 1;
+        replay.feed(CLIENT, &headers(END_STREAM, stream, &get("/page")));
+        replay.feed(SERVER, &headers(END_STREAM, stream, OK));
+    }
+    replay.feed(CLIENT, &reset(1, 0x8));
+    let told = told(&replay);
+    let end = told.last().expect("an end");
+    assert_eq!(end, "response end, remora.sse.events = 1, remora.incomplete = events_missing");
+}
+
+#[test]
+fn what_is_graphql_does_not_depend_on_pieces() {
+    let body = format!(r#"{{"a":1,"query":"{{ me }}","pad":"{}"}}"#, "x".repeat(3_000));
+    check(&asked_whole("/api", &body), &["request end", OPEN, "response end"]);
+    let body = format!(r#"{{"query":"{{ me }}","pad":"{}"}}"#, "x".repeat(3_000));
+    let end = "response end named query, graphql.operation.type = query";
+    check(&asked_whole("/api", &body), &["request end", OPEN, end]);
+}
+
+/// A request whose body is one frame of data.
+fn asked_whole(path: &str, body: &str) -> [(Side, Vec<u8>); 2] {
+    let json = "application/json";
+    let asked = [headers(0, 1, &post(path, json)), data(END_STREAM, 1, body.as_bytes())];
+    [(CLIENT, asked.concat()), (SERVER, [headers(0, 1, &typed(json)), data(END_STREAM, 1, b"{}")].concat())]
 }
 
 /// A frame of a WebSocket; masked by zeros where a client sends it.
@@ -184,6 +240,12 @@ fn a_websocket_is_one_span_with_its_messages() {
     let counts = "remora.websocket.client_messages = 2, remora.websocket.server_messages = 2";
     let end = format!("response end, {counts}, remora.websocket.close_code = 1000");
     check(&play, &[OPEN, "request end", &end]);
+    // Its server resets the stream behind both closing frames.
+    let frames = |side| in_frames(1, &piece(side, 0x88, b"\x03\xe8bye"), false);
+    let mut play = chat(&headers(0, 1, OK));
+    play.extend(messages());
+    play.extend([(CLIENT, frames(CLIENT)), (SERVER, [frames(SERVER), reset(1, 0x0)].concat())]);
+    check(&play, &[OPEN, &end]);
     // Its client goes away.
     for last in [reset(1, 0x8), window()] {
         let mut play = chat(&headers(0, 1, OK));
@@ -195,9 +257,55 @@ fn a_websocket_is_one_span_with_its_messages() {
 }
 
 #[test]
-fn a_websocket_that_is_refused_has_no_messages() {
+fn a_websocket_that_is_refused_or_broken_says_why() {
+    let broken = "response end error INTERNAL_ERROR \"\"";
+    check(&[&chat(&reset(1, 0x2))[..]].concat(), &[broken]);
+    let mut play = chat(&headers(0, 1, OK));
+    play.push((SERVER, reset(1, 0x2)));
+    let counts = "remora.websocket.client_messages = 0, remora.websocket.server_messages = 0";
+    check(&play, &[OPEN, &format!("{broken}, {counts}")]);
     let refused = headers(END_STREAM, 1, &field(":status", "403"));
     check(&chat(&refused), &["response error of the client 403 \"\", http.response.status_code = 403"]);
+}
+
+/// Behind missing bytes, a frame that is all of a frame of data is believed; zeros within a payload are none.
+#[test]
+fn a_websocket_is_found_again_whatever_the_pieces() {
+    for window in [1, 3, 100_000] {
+        let mut replay = new();
+        chat(&headers(0, 1, OK)).iter().for_each(|(side, bytes)| replay.feed(*side, bytes));
+        let hidden = data(0, 1, &[&b"\x82\x7e\x01\x00"[..], &[0; 256]].concat());
+        replay.feed(SERVER, &hidden[..10]);
+        replay.lose(SERVER, (hidden.len() - 10) as u64);
+        let later = [
+            data(0, 1, &[0; 64]),
+            data(0, 1, &piece(CLIENT, 0x81, b"masked")),
+            data(0, 1, &[&b"\x82\x7e\x01\x00"[..], &[7; 256]].concat()),
+            data(0, 1, &piece(SERVER, 0x81, b"hello")),
+            data(END_STREAM, 1, &piece(SERVER, 0x88, b"\x03\xe8")),
+        ];
+        later.concat().chunks(window).for_each(|part| replay.feed(SERVER, part));
+        let told = told(&replay);
+        let end = told.last().expect("an end");
+        assert!(end.contains("server_messages = 2,"), "{window}: {end}");
+        assert!(end.contains("messages_missing"), "{window}: {end}");
+    }
+}
+
+#[test]
+fn padding_that_is_missing_is_not_taken_for_a_payload() {
+    let mut replay = new();
+    chat(&headers(0, 1, OK)).iter().for_each(|(side, bytes)| replay.feed(*side, bytes));
+    // The beginning of a message of which more is to come.
+    replay.feed(SERVER, &data(0, 1, &[&b"\x82\x7e\x01\x00"[..], &[7; 100]].concat()));
+    let padded = data(PADDED, 1, &[9; 10]);
+    replay.feed(SERVER, &padded[..9]);
+    replay.lose(SERVER, 10);
+    replay.feed(SERVER, &data(0, 1, &piece(SERVER, 0x81, b"hello")));
+    replay.feed(SERVER, &data(END_STREAM, 1, &piece(SERVER, 0x88, b"\x03\xe8")));
+    let told = told(&replay);
+    let end = told.last().expect("an end");
+    assert!(end.contains("server_messages = 2") && end.contains("messages_missing"), "{end}");
 }
 
 #[test]

@@ -167,6 +167,8 @@ pub(super) fn of_query(query: &[u8]) -> Option<Operation> {
 }
 
 fn operation(document: &[u8], wanted: Option<&[u8]>, is_cut: bool) -> Option<Operation> {
+    // A name with which a document is cut may be longer.
+    let document = if is_cut { document::without_last_word(document) } else { document };
     if !document::is_plausible(document, is_cut) {
         return None;
     }
@@ -274,6 +276,7 @@ mod tests {
     fn what_is_cut_or_persisted_is_told_as_far_as_it_is_known() {
         check(r#"{"operationName":"A","variables":{"long":"xxxxxxxx"#, "? A");
         check(r#"{"query":"query GetUser($id: ID!) { us"#, "query GetUser");
+        check(r#"{"query":"query GetUs"#, "query -");
         check(r#"{"extensions":{"persistedQuery":{"version":1}},"operationName":"A"}"#, "? A");
         check(r#"{"operationName":"not a name","extensions":{}}"#, "? -");
     }

@@ -89,7 +89,7 @@ impl WebSocket {
     }
 
     fn frame(&mut self, side: Side, frame: Frame) -> Step {
-        let Frame { length, ends_message, close } = frame;
+        let Frame { length, ends_message, close, .. } = frame;
         let half = self.half(side);
         half.messages += u64::from(ends_message);
         let Some(code) = close else { return Step::Skip(length) };
@@ -103,6 +103,31 @@ impl WebSocket {
     pub(super) fn missed(&mut self, side: Side) {
         let half = self.half(side);
         (half.is_lost, half.is_partial) = (true, true);
+    }
+
+    /// Returns whether the beginning of the next frame of a side is not known.
+    pub(super) fn is_lost(&self, side: Side) -> bool {
+        match side {
+            Side::Client => self.client.is_lost,
+            Side::Server => self.server.is_lost,
+        }
+    }
+
+    /// Goes on behind missing bytes where `length` bytes of a side, of which the first are shown, are one whole frame. Returns
+    /// whether they are; none where more of them must be seen.
+    pub(super) fn resume(&mut self, side: Side, bytes: &[u8], length: u64) -> Option<bool> {
+        let is_whole = match frame::read(bytes) {
+            Read::Need(at_least) if at_least as u64 <= length => return None,
+            Read::Need(_) | Read::Broken => false,
+            Read::Frame(frame) => frame.length == length && frame.is_masked == (side == Side::Client),
+        };
+        self.half(side).is_lost &= !is_whole;
+        Some(is_whole)
+    }
+
+    /// Returns whether a side has said that it will send no more.
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.is_some()
     }
 
     /// Returns what is to be told at the end.

@@ -45,6 +45,12 @@ fn is_of_name(byte: &u8) -> bool {
     byte.is_ascii_alphanumeric() || *byte == b'_'
 }
 
+/// Returns what stands before the word that ends a text, if one does.
+pub(super) fn without_last_word(text: &[u8]) -> &[u8] {
+    let end = text.iter().rposition(|byte| !is_of_name(byte)).map_or(0, |at| at + 1);
+    text.get(..end).unwrap_or_default()
+}
+
 /// Returns whether text begins as documents do. Of one that is not cut, what follows the name must be there.
 pub(super) fn is_plausible(document: &[u8], is_cut: bool) -> bool {
     let mut tokens = Tokens { rest: document };

@@ -138,9 +138,13 @@ impl Content {
 
     /// Returns the GraphQL request that it was.
     pub(in crate::protocol) fn into_graphql(self) -> Option<Graphql> {
-        let Content::Request(Beginning { bytes, limit, .. }, kind, path) = self else { return None };
+        let Content::Request(Beginning { bytes, is_over, .. }, kind, path) = self else { return None };
+        // It may have come in one piece, none of which said no before.
+        if kind == RequestKind::Json && !graphql::may_begin(&bytes) {
+            return None;
+        }
         let operation = match kind {
-            RequestKind::Document => graphql::of_document(&bytes, bytes.len() >= limit),
+            RequestKind::Document => graphql::of_document(&bytes, is_over),
             kind => graphql::of_body(&bytes, kind == RequestKind::Endpoint),
         }?;
         Some(Graphql { operation, path })

@@ -36,6 +36,8 @@ pub(super) struct Tunnel {
     socket: WebSocket,
     client: Half,
     server: Half,
+    /// The server has agreed.
+    is_open: bool,
 }
 
 /// One direction.
@@ -45,6 +47,8 @@ struct Half {
     begun: Vec<u8>,
     /// Bytes that belong to a frame that is counted.
     skipped: u64,
+    /// Length of the frame of data of which nothing was seen yet but this.
+    whole: Option<u32>,
     /// Nothing that follows is of interest.
     is_over: bool,
 }
@@ -75,6 +79,7 @@ impl Look {
             // Refused, it has no frames.
             Some(Self::WebSocket(tunnel)) => {
                 let is_granted = is_open && status.is_none_or(|status| (200..300).contains(&status));
+                let tunnel = Tunnel { is_open: true, ..tunnel };
                 return is_granted.then(|| Box::new(Self::WebSocket(tunnel)));
             }
             Some(Self::Bodies(bodies)) => bodies,
@@ -96,6 +101,13 @@ impl Look {
                 Side::Client => !client.is_over,
                 Side::Server => !server.is_over,
             },
+        }
+    }
+
+    /// Notes that a frame of data begins, and how many bytes of them are in it.
+    pub(super) fn begin(&mut self, side: Side, length: u32) {
+        if let Self::WebSocket(tunnel) = self {
+            tunnel.half(side).whole = Some(length);
         }
     }
 
@@ -128,15 +140,17 @@ impl Look {
     pub(super) fn is_endless(&self) -> bool {
         match self {
             Self::Bodies(bodies) => bodies.answered.as_ref().is_some_and(Content::is_endless),
-            Self::WebSocket(_) => true,
+            Self::WebSocket(tunnel) => tunnel.is_open,
         }
     }
 
-    /// Returns whether it tells by itself how it went where a side gives up the stream.
-    pub(super) fn survives(&self, side: Side, code: u32) -> bool {
+    /// Returns whether it says how it went, where a side gives up the stream.
+    pub(super) fn tells(&self, side: Side, code: u32) -> bool {
         match self {
             Self::Bodies(_) => self.is_endless() && side == Side::Client && ENOUGH.contains(&code),
-            Self::WebSocket(_) => true,
+            Self::WebSocket(tunnel) => {
+                tunnel.is_open && (tunnel.socket.is_closed() || ENOUGH.contains(&code))
+            }
         }
     }
 
@@ -144,7 +158,7 @@ impl Look {
     pub(super) fn end(self) -> Option<Ending> {
         match self {
             Self::Bodies(bodies) => bodies.end(),
-            Self::WebSocket(tunnel) => Some(tunnel.socket.ending()),
+            Self::WebSocket(tunnel) => tunnel.is_open.then(|| tunnel.socket.ending()),
         }
     }
 }
@@ -203,13 +217,26 @@ impl Tunnel {
     fn read(&mut self, side: Side, shown: &[u8]) -> usize {
         let mut begun = std::mem::take(&mut self.half(side).begun);
         let before = begun.len();
-        let step = if before == 0 {
-            self.socket.parse(side, shown)
+        let start = if before == 0 {
+            shown
         } else {
             let room = MAX_FRAME_START_BYTES.saturating_sub(before);
             begun.extend_from_slice(shown.get(..room).unwrap_or(shown));
-            self.socket.parse(side, &begun)
+            &begun
         };
+        // Behind missing bytes a frame is believed that is all that a frame of data holds.
+        let is_found = match (self.socket.is_lost(side), self.half(side).whole) {
+            (true, Some(whole)) => self.socket.resume(side, start, u64::from(whole)),
+            (is_lost, _) => Some(!is_lost),
+        };
+        let step = match is_found {
+            Some(true) => self.socket.parse(side, start),
+            Some(false) => Step::Eat(before + shown.len()),
+            None => Step::Need(start.len() + 1),
+        };
+        if matches!(step, Step::Need(_)) && before == 0 {
+            begun.extend_from_slice(shown.get(..MAX_FRAME_START_BYTES).unwrap_or(shown));
+        }
         let half = self.half(side);
         let length = match step {
             Step::Eat(eaten) => eaten as u64,
@@ -219,13 +246,11 @@ impl Tunnel {
                 eaten as u64
             }
             Step::Need(_) => {
-                if before == 0 {
-                    begun.extend_from_slice(shown.get(..MAX_FRAME_START_BYTES).unwrap_or(shown));
-                }
                 half.begun = begun;
                 return shown.len();
             }
         };
+        half.whole = None;
         // What is kept of a frame is less than all of it.
         let length = length.saturating_sub(before as u64).max(1);
         let read = usize::try_from(length).map_or(shown.len(), |length| length.min(shown.len()));

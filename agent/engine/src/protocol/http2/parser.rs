@@ -195,7 +195,8 @@ impl Http2Parser {
         let message = self.streams.remove(number).and_then(|mut stream| {
             let code = self::number(payload)?;
             // Both may say so behind a whole response (section 8.1), which may be among what is missing.
-            let may_be_answered = stream.is_doubtful() || side == Side::Server && code == NO_ERROR;
+            let is_unseen = stream.is_doubtful() && !stream.is_endless();
+            let may_be_answered = is_unseen || code == NO_ERROR && !stream.server.has_begun;
             Some(if may_be_answered { lost(&stream) } else { fields::reset(&mut stream, side, code) })
         });
         Reply { message, is_done: true }
@@ -268,7 +269,10 @@ impl Parser for Http2Parser {
         }
         match self.streams.take_doubtful(true) {
             Some(stream) => Some(lost(&stream)),
-            None => self.streams.take_endless().map(fields::end),
+            None => {
+                let stream = self.streams.take_endless()?;
+                Some(if stream.is_doubtful() { lost(&stream) } else { fields::end(stream) })
+            }
         }
     }
 

@@ -93,6 +93,13 @@ impl Stream {
         self.purpose != Use::Http || self.look.as_ref().is_some_and(|look| look.is_at(side))
     }
 
+    /// Notes that a frame of data begins, and how many bytes of them are in it.
+    pub(super) fn begin_data(&mut self, side: Side, length: u32) {
+        if let Some(look) = &mut self.look {
+            look.begin(side, length);
+        }
+    }
+
     /// Takes in the next of `left` bytes of data: returns how many of them need not be seen.
     pub(super) fn unseen(&mut self, side: Side, left: u32) -> u32 {
         match (self.purpose, &mut self.look) {
@@ -123,7 +130,7 @@ impl Stream {
     }
 
     /// Notes that data of a side may be missing.
-    fn lose(&mut self, side: Side) {
+    pub(super) fn lose(&mut self, side: Side) {
         if let Some(look) = &mut self.look {
             look.miss(side, None);
         }
@@ -135,7 +142,7 @@ impl Stream {
     }
 
     /// Returns whether it lasts as long as its connection, and ends well with it.
-    fn is_endless(&self) -> bool {
+    pub(super) fn is_endless(&self) -> bool {
         self.server.has_begun && self.look.as_ref().is_some_and(|look| look.is_endless())
     }
 
@@ -305,13 +312,15 @@ impl Streams {
             return None;
         }
         let limit = self.answers.saturating_sub(MAX_LATER_ANSWERS);
-        let is_lost = |stream: &Stream| stream.doubted_at.is_some_and(|at| is_over || at < limit);
+        // What lasts may be silent for long.
+        let doubt = |stream: &Stream| stream.doubted_at.filter(|_| !stream.is_endless());
+        let is_lost = |stream: &Stream| doubt(stream).is_some_and(|at| is_over || at < limit);
         let number = self.open.iter().find(|(_, stream)| is_lost(stream)).map(|(number, _)| *number);
         match number {
             Some(number) => self.remove(number),
             None => {
                 self.looked_at = Some(self.answers);
-                self.has_doubts = self.open.values().any(|stream| stream.doubted_at.is_some());
+                self.has_doubts = self.open.values().any(|stream| doubt(stream).is_some());
                 None
             }
         }

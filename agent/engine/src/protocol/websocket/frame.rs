@@ -18,6 +18,8 @@ pub(super) struct Frame {
     pub(super) ends_message: bool,
     /// It closes the connection, with this code if with any.
     pub(super) close: Option<Option<u16>>,
+    /// Its payload is masked, as a client's must be and a server's must not.
+    pub(super) is_masked: bool,
 }
 
 /// What bytes are at the beginning of a frame.
@@ -60,11 +62,14 @@ pub(super) fn read(bytes: &[u8]) -> Read {
     };
     let ends_message = !is_control && first & FIN != 0;
     if opcode != CLOSE {
-        return Read::Frame(Frame { length, ends_message, close: None });
+        return Read::Frame(Frame { length, ends_message, close: None, is_masked: has_mask });
     }
     match usize::try_from(length) {
         Ok(whole) if bytes.len() < whole => Read::Need(whole),
-        _ => Read::Frame(Frame { length, ends_message, close: Some(close_code(bytes, has_mask)) }),
+        _ => {
+            let close = Some(close_code(bytes, has_mask));
+            Read::Frame(Frame { length, ends_message, close, is_masked: has_mask })
+        }
     }
 }
 
@@ -96,17 +101,17 @@ pub(super) fn are_whole(mut bytes: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    fn data(length: u64) -> Read {
-        Read::Frame(Frame { length, ends_message: true, close: None })
+    fn data(length: u64, is_masked: bool) -> Read {
+        Read::Frame(Frame { length, ends_message: true, close: None, is_masked })
     }
 
     #[test]
     fn lengths_are_read_in_all_forms() {
-        assert_eq!(read(b"\x81\x05Hello"), data(7));
-        assert_eq!(read(b"\x81\x85\x37\xfa\x21\x3d"), data(11));
-        assert_eq!(read(b"\x82\x7e\x01\x00"), data(260));
-        assert_eq!(read(b"\x82\x7f\0\0\0\0\0\x01\0\0"), data(65_546));
-        assert_eq!(read(b"\xc2\xff\x7f\xff\xff\xff\xff\xff\xff\xff"), data((1 << 63) + 13));
+        assert_eq!(read(b"\x81\x05Hello"), data(7, false));
+        assert_eq!(read(b"\x81\x85\x37\xfa\x21\x3d"), data(11, true));
+        assert_eq!(read(b"\x82\x7e\x01\x00"), data(260, false));
+        assert_eq!(read(b"\x82\x7f\0\0\0\0\0\x01\0\0"), data(65_546, false));
+        assert_eq!(read(b"\xc2\xff\x7f\xff\xff\xff\xff\xff\xff\xff"), data((1 << 63) + 13, true));
     }
 
     #[test]

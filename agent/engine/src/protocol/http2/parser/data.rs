@@ -40,6 +40,9 @@ impl Http2Parser {
             return self.broken("padding longer than the frame");
         };
         self.judge_data(side, header.stream);
+        if let Some(stream) = self.streams.hear(header.stream) {
+            stream.begin_data(side, left);
+        }
         let is_end = header.has(END_STREAM);
         let data = Data { stream: header.stream, left, padding, is_end, is_skipping: false };
         self.data(side, data, bytes, HEADER_BYTES + before as usize)

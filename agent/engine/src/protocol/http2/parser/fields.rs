@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Http2Parser, Spoken, lost};
+use super::{Http2Parser, NO_ERROR, Spoken, lost};
 use crate::protocol::http::field::{Field, value};
 use crate::protocol::http2::frame::{END_HEADERS, END_STREAM, HEADER_BYTES, Header, Kind, block, error_name};
 use crate::protocol::http2::grpc::{self, Status};
@@ -302,10 +302,10 @@ pub(super) fn reset(stream: &mut Stream, side: Side, code: u32) -> Message {
         Use::Grpc => grpc_ending(stream, Status::of_reset(code)),
         Use::Http | Use::Unknown => {
             let look = stream.look.take();
-            let tells =
-                stream.server.has_begun && look.as_ref().is_some_and(|look| look.survives(side, code));
+            let tells = look.as_ref().is_some_and(|look| look.tells(side, code));
             let mut ending = look.and_then(|look| look.end()).unwrap_or_default();
-            if !tells {
+            // Either may end so what it has no more to say to.
+            if code != NO_ERROR && !tells {
                 let error_type = Some(error_name(code).to_owned());
                 let is_client_fault = side == Side::Client;
                 ending.outcome = Some(Outcome { error_type, message: None, is_client_fault });

@@ -6,7 +6,7 @@
 use super::data::Data;
 use super::fields::message;
 use super::{Http2Parser, State};
-use crate::protocol::http2::frame::{END_HEADERS, HEADER_BYTES, Header, Kind, block};
+use crate::protocol::http2::frame::{END_HEADERS, END_STREAM, HEADER_BYTES, Header, Kind, block};
 use crate::protocol::{Answer, Cut, Message, Side};
 
 impl Http2Parser {
@@ -40,10 +40,9 @@ impl Http2Parser {
             let kind = stream.miss(side, data.left)?;
             Some(message(stream, kind))
         });
-        if data.rest() < hole_end {
-            return told;
+        if data.rest() >= hole_end {
+            self.half(side).state = State::Frame;
         }
-        self.half(side).state = State::Frame;
         // A server of gRPC ends no stream with data.
         if data.is_end { self.end_stream(side, data.stream) } else { told }
     }
@@ -80,6 +79,15 @@ impl Http2Parser {
                     self.streams.know_newest(self.streams.is_newest_known() && side == Side::Server);
                 }
                 (message, if header.has(END_HEADERS) { length } else { 0 })
+            }
+            // How much of it is padding is not known.
+            Kind::Data => {
+                self.judge_data(side, header.stream);
+                if let Some(stream) = self.streams.hear(header.stream) {
+                    stream.lose(side);
+                }
+                let is_end = header.has(END_STREAM);
+                (if is_end { self.end_stream(side, header.stream) } else { None }, length)
             }
             // Which stream is given up is known, why is not.
             Kind::ResetStream => {

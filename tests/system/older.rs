@@ -2,17 +2,17 @@
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
-use std::process::{ChildStdin, ChildStdout, Stdio};
+use std::process::{ChildStdin, ChildStdout, Command, Stdio};
 
 use anyhow::{Context as _, Result};
 use expect_test::expect;
 use remora_tests::load::{self, Request};
 use remora_tests::remora::Remora;
-use remora_tests::servers::{Gunicorn, Postgres, Redis, Workers};
+use remora_tests::servers::{GrpcService, Gunicorn, Language, NodeHttp2, Postgres, Redis, Workers};
 use remora_tests::span::{Names, Show, outline};
-use remora_tests::tools;
+use remora_tests::{clients, tools};
 
-/// A psql that waits for statements.
+/// A client that keeps its connection, and asks something for each line that it reads.
 struct Session {
     child: std::process::Child,
     input: Option<ChildStdin>,
@@ -20,18 +20,17 @@ struct Session {
 }
 
 impl Session {
-    fn open(postgres: &Postgres) -> Result<Self> {
-        let mut command = tools::psql_command("127.0.0.1", postgres.address().port(), &[])?;
+    fn open(mut command: Command) -> Result<Self> {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let input = child.stdin.take();
-        let output = BufReader::new(child.stdout.take().context("psql has no output")?);
+        let output = BufReader::new(child.stdout.take().context("the client has no output")?);
         Ok(Self { child, input, output })
     }
 
-    /// Runs a statement and returns the first line of its result.
-    fn run(&mut self, statement: &str) -> Result<String> {
-        let input = self.input.as_mut().context("psql has no input")?;
-        writeln!(input, "{statement};")?;
+    /// Has it ask, and returns the first line of the answer.
+    fn ask(&mut self, line: &str) -> Result<String> {
+        let input = self.input.as_mut().context("the client has no input")?;
+        writeln!(input, "{line}")?;
         let mut line = String::new();
         self.output.read_line(&mut line)?;
         Ok(line.trim().to_owned())
@@ -40,7 +39,7 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        // The end of its input ends psql.
+        // The end of its input ends it.
         drop(self.input.take());
         let _ = self.child.wait();
     }
@@ -51,15 +50,16 @@ impl Drop for Session {
 fn a_database_session_and_a_kept_http_connection() {
     let (postgres, redis) = (Postgres::start().unwrap(), Redis::start().unwrap());
     let shop = Gunicorn::start(Workers::Threads(1), &[("REDIS_URL", redis.url())]).unwrap();
-    let mut session = Session::open(&postgres).unwrap();
-    assert_eq!(session.run("SELECT 1").unwrap(), "1");
+    let psql = tools::psql_command("127.0.0.1", postgres.address().port(), &[]).unwrap();
+    let mut session = Session::open(psql).unwrap();
+    assert_eq!(session.ask("SELECT 1;").unwrap(), "1");
     let mut kept = TcpStream::connect(shop.address()).unwrap();
     let request =
         |path: &str| Request { path: path.to_owned(), headers: Vec::new(), expected: "hello".to_owned() };
     load::exchange(&mut kept, shop.address(), &request("/cached/before")).unwrap();
 
     let mut remora = Remora::start().unwrap();
-    assert_eq!(session.run("SELECT note FROM orders WHERE id = 100001").unwrap(), "note 100001");
+    assert_eq!(session.ask("SELECT note FROM orders WHERE id = 100001;").unwrap(), "note 100001");
     load::exchange(&mut kept, shop.address(), &request("/cached/after")).unwrap();
     let bridge = remora.finish().unwrap();
 
@@ -94,4 +94,107 @@ fn a_database_session_and_a_kept_http_connection() {
                   db.system.name = redis
     "#]]
     .assert_eq(&of(shop.address()));
+}
+
+/// What both sides have put into their tables of fields before is not known, and not guessed.
+#[test]
+#[ignore = "needs root"]
+fn an_http2_connection_tells_what_is_said_anew() {
+    let node = NodeHttp2::start().unwrap();
+    let mut client = clients::python("asked.py").unwrap();
+    client.arg(format!("http://{}", node.address()));
+    let mut session = Session::open(client).unwrap();
+    assert_eq!(session.ask("/users/1").unwrap(), "200");
+
+    let mut remora = Remora::start().unwrap();
+    for path in ["/users/1", "/users/2", "/users/3"] {
+        assert_eq!(session.ask(path).unwrap(), "200");
+    }
+    let spans = remora.finish().unwrap().spans_of_server(node.address()).unwrap();
+    let shown =
+        ["http.request.method", "http.response.status_code", "remora.incomplete", "url.full", "url.path"];
+    let names = Names::of(&[("NODE", node.address())]);
+    expect![[r#"
+        client `GET` of asked, unset
+            http.request.method = GET
+            http.response.status_code = 200
+            remora.incomplete = fields_unknown
+          server `GET` of remora-test-app, unset
+              http.request.method = GET
+              http.response.status_code = 200
+              remora.incomplete = fields_unknown
+        client `GET` of asked, unset
+            http.request.method = GET
+            http.response.status_code = 200
+            remora.incomplete = fields_unknown
+            url.full = http://NODE/users/2
+          server `GET /users/{id}` of remora-test-app, unset
+              http.request.method = GET
+              http.response.status_code = 200
+              remora.incomplete = fields_unknown
+              url.path = /users/2
+        client `GET` of asked, unset
+            http.request.method = GET
+            http.response.status_code = 200
+            remora.incomplete = fields_unknown
+            url.full = http://NODE/users/3
+          server `GET /users/{id}` of remora-test-app, unset
+              http.request.method = GET
+              http.response.status_code = 200
+              remora.incomplete = fields_unknown
+              url.path = /users/3
+    "#]]
+    .assert_eq(&outline(&spans, &names, Show::Only(&shown)));
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_connection_of_grpc_tells_what_is_said_anew() {
+    let service = GrpcService::start(Language::Python).unwrap();
+    let mut session = Session::open(service.asked()).unwrap();
+    assert_eq!(session.ask("Get").unwrap(), "item 1");
+
+    let mut remora = Remora::start().unwrap();
+    for (method, answer) in [("Get", "item 1"), ("List", "item 0"), ("Get", "item 1"), ("List", "item 0")] {
+        assert_eq!(session.ask(method).unwrap(), answer);
+    }
+    let spans = remora.finish().unwrap().spans_of_server(service.address()).unwrap();
+    let shown = [
+        "http.request.method",
+        "remora.incomplete",
+        "rpc.method",
+        "rpc.response.status_code",
+        "rpc.system.name",
+    ];
+    expect![[r#"
+        client `grpc` of items_asked, unset
+            remora.incomplete = fields_unknown
+            rpc.system.name = grpc
+          server `grpc` of items_grpc, unset
+              remora.incomplete = fields_unknown
+              rpc.system.name = grpc
+        client `shop.Items/List` of items_asked, unset
+            remora.incomplete = fields_unknown
+            rpc.method = shop.Items/List
+            rpc.system.name = grpc
+          server `shop.Items/List` of items_grpc, unset
+              remora.incomplete = fields_unknown
+              rpc.method = shop.Items/List
+              rpc.system.name = grpc
+        client `grpc` of items_asked, unset
+            remora.incomplete = fields_unknown
+            rpc.system.name = grpc
+          server `grpc` of items_grpc, unset
+              remora.incomplete = fields_unknown
+              rpc.system.name = grpc
+        client `shop.Items/List` of items_asked, unset
+            remora.incomplete = fields_unknown
+            rpc.method = shop.Items/List
+            rpc.system.name = grpc
+          server `shop.Items/List` of items_grpc, unset
+              remora.incomplete = fields_unknown
+              rpc.method = shop.Items/List
+              rpc.system.name = grpc
+    "#]]
+    .assert_eq(&outline(&spans, &Names::of(&[]), Show::Only(&shown)));
 }

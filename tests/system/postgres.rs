@@ -5,7 +5,7 @@ use remora_tests::certificates::Certificates;
 use remora_tests::remora::Remora;
 use remora_tests::servers::Postgres;
 use remora_tests::span::{Names, Show, outline};
-use remora_tests::tools;
+use remora_tests::{clients, tools};
 
 use crate::whole;
 
@@ -257,4 +257,199 @@ fn refused_sign_ins() {
               remora.db.user = postgres
     "#]]
     .assert_eq(&outline(&spans, &Names::of(&[("POSTGRES", address)]), Show::Only(&shown)));
+}
+
+/// Returns what is told of all that a program of the recordings does.
+fn told_of(script: &str) -> String {
+    let postgres = Postgres::start().unwrap();
+    let prepared = ["CREATE ROLE golden SUPERUSER LOGIN PASSWORD 'golden'", "CREATE DATABASE golden"];
+    tools::psql(postgres.address(), &prepared).unwrap();
+    let mut remora = Remora::start().unwrap();
+    let mut client = clients::recorded_python(script).unwrap();
+    tools::printed(client.arg(postgres.address().port().to_string())).unwrap();
+    let spans = remora.finish().unwrap().spans_of_server(postgres.address()).unwrap();
+    let mut spans: Vec<_> = spans.into_iter().filter(|span| span.kind == "client").collect();
+    // What was sent and answered by one call each begins and ends at the same time.
+    spans.sort_by_key(|span| span.text("error.type").map(str::to_owned));
+    let shown = ["db.operation.batch.size", "db.query.text", "db.response.returned_rows", "error.type"];
+    outline(&spans, &Names::of(&[("POSTGRES", postgres.address())]), Show::Only(&shown))
+}
+
+#[test]
+#[ignore = "needs root"]
+fn psycopg_with_pipelines_copies_cursors_and_notifications() {
+    expect![[r#"
+        client `DROP TABLE items` of pg_psycopg, unset
+            db.query.text = DROP TABLE IF EXISTS items
+        client `CREATE TABLE items` of pg_psycopg, unset
+            db.query.text = CREATE TABLE items (id serial PRIMARY KEY, name text UNIQUE, price numeric)
+        client `BATCH SELECT` of pg_psycopg, unset
+            db.operation.batch.size = 2
+            db.query.text = SELECT ?, ?; SELECT ?
+            db.response.returned_rows = 2
+        client `SELECT` of pg_psycopg, unset
+            db.query.text = SELECT ? WHERE ? IN (?)
+            db.response.returned_rows = 1
+        client `INSERT items` of pg_psycopg, unset
+            db.query.text = INSERT INTO items (name, price) VALUES ($1, $2)
+        client `INSERT items` of pg_psycopg, unset
+            db.query.text = INSERT INTO items (name, price) VALUES ($1, $2)
+        client `INSERT items` of pg_psycopg, unset
+            db.query.text = INSERT INTO items (name, price) VALUES ($1, $2)
+        client `PREPARE SELECT items` of pg_psycopg, unset
+            db.query.text = SELECT name FROM items WHERE id = $1
+        client `SELECT items` of pg_psycopg, unset
+            db.query.text = SELECT name FROM items WHERE id = $1
+            db.response.returned_rows = 0
+        client `SELECT items` of pg_psycopg, unset
+            db.query.text = SELECT name FROM items WHERE id = $1
+            db.response.returned_rows = 1
+        client `SELECT items` of pg_psycopg, unset
+            db.query.text = SELECT name FROM items WHERE id = $1
+            db.response.returned_rows = 1
+        client `SELECT items` of pg_psycopg, unset
+            db.query.text = SELECT id, price FROM items WHERE price > $1 ORDER BY id
+            db.response.returned_rows = 2
+        client `UPDATE items` of pg_psycopg, unset
+            db.query.text = UPDATE items SET price = $1 WHERE name = $2
+        client `UPDATE items` of pg_psycopg, unset
+            db.query.text = UPDATE items SET price = $1 WHERE name = $2
+        client `postgresql` of pg_psycopg, error
+            db.query.text = SELEC ?
+            error.type = 42601
+        client `SELECT missing` of pg_psycopg, error
+            db.query.text = SELECT * FROM missing
+            error.type = 42P01
+        client `INSERT items` of pg_psycopg, error
+            db.query.text = INSERT INTO items (name) VALUES (?)
+            error.type = 23505
+        client `SELECT` of pg_psycopg, error
+            db.query.text = SELECT ? / $1
+            error.type = 22012
+        client `INSERT items` of pg_psycopg, unset
+            db.query.text = INSERT INTO items (name) VALUES ($1)
+        client `INSERT items` of pg_psycopg, unset
+            db.query.text = INSERT INTO items (name) VALUES ($1)
+        client `SELECT items` of pg_psycopg, unset
+            db.query.text = SELECT count(*) FROM items
+            db.response.returned_rows = 1
+        client `SELECT` of pg_psycopg, unset
+            db.query.text = SELECT ?
+            db.response.returned_rows = 1
+        client `SELECT missing` of pg_psycopg, error
+            db.query.text = SELECT * FROM missing
+            error.type = 42P01
+        client `SELECT` of pg_psycopg, error
+            db.query.text = SELECT ?
+            error.type = pipeline_aborted
+        client `COPY items` of pg_psycopg, unset
+            db.query.text = COPY items (name, price) FROM STDIN
+        client `COPY items` of pg_psycopg, unset
+            db.query.text = COPY items (name) TO STDOUT
+        client `COPY items` of pg_psycopg, error
+            db.query.text = COPY items (name) FROM STDIN
+            error.type = 57014
+        client `LISTEN` of pg_psycopg, unset
+            db.query.text = LISTEN news
+        client `NOTIFY` of pg_psycopg, unset
+            db.query.text = NOTIFY news, ?
+        client `DO` of pg_psycopg, unset
+            db.query.text = DO ?
+        client `BEGIN` of pg_psycopg, unset
+            db.query.text = BEGIN
+        client `DECLARE SELECT items` of pg_psycopg, unset
+            db.query.text = DECLARE "scroll" CURSOR FOR SELECT id FROM items ORDER BY id
+        client `FETCH` of pg_psycopg, unset
+            db.query.text = FETCH FORWARD ? FROM "scroll"
+            db.response.returned_rows = 2
+        client `CLOSE` of pg_psycopg, unset
+            db.query.text = CLOSE "scroll"
+        client `COMMIT` of pg_psycopg, unset
+            db.query.text = COMMIT
+        client `CREATE PROCEDURE restock` of pg_psycopg, unset
+            db.query.text = CREATE OR REPLACE PROCEDURE restock(amount int) LANGUAGE sql AS ?
+        client `CALL restock` of pg_psycopg, unset
+            db.query.text = CALL restock(?)
+    "#]]
+    .assert_eq(&told_of("pg_psycopg.py"));
+}
+
+#[test]
+#[ignore = "needs root"]
+fn asyncpg_with_statements_cursors_copies_and_notifications() {
+    expect![[r#"
+        client `CREATE TABLE fish` of pg_asyncpg, unset
+            db.query.text = CREATE TEMP TABLE fish (id int PRIMARY KEY, name text)
+        client `PREPARE INSERT fish` of pg_asyncpg, unset
+            db.query.text = INSERT INTO fish VALUES ($1, $2)
+        client `INSERT fish` of pg_asyncpg, unset
+            db.query.text = INSERT INTO fish VALUES ($1, $2)
+        client `INSERT fish` of pg_asyncpg, unset
+            db.query.text = INSERT INTO fish VALUES ($1, $2)
+        client `INSERT fish` of pg_asyncpg, unset
+            db.query.text = INSERT INTO fish VALUES ($1, $2)
+        client `PREPARE SELECT fish` of pg_asyncpg, unset
+            db.query.text = SELECT name FROM fish WHERE id = $1
+        client `SELECT fish` of pg_asyncpg, unset
+            db.query.text = SELECT name FROM fish WHERE id = $1
+            db.response.returned_rows = 1
+        client `SELECT fish` of pg_asyncpg, unset
+            db.query.text = SELECT name FROM fish WHERE id = $1
+            db.response.returned_rows = 1
+        client `SELECT fish` of pg_asyncpg, unset
+            db.query.text = SELECT name FROM fish WHERE id = $1
+            db.response.returned_rows = 1
+        client `BEGIN` of pg_asyncpg, unset
+            db.query.text = BEGIN
+        client `PREPARE SELECT fish` of pg_asyncpg, unset
+            db.query.text = SELECT id FROM fish ORDER BY id
+        client `SELECT fish` of pg_asyncpg, unset
+            db.query.text = SELECT id FROM fish ORDER BY id
+            db.response.returned_rows = 2
+        client `SELECT fish` of pg_asyncpg, unset
+            db.query.text = SELECT id FROM fish ORDER BY id
+            db.response.returned_rows = 1
+        client `COMMIT` of pg_asyncpg, unset
+            db.query.text = COMMIT
+        client `PREPARE SELECT missing` of pg_asyncpg, error
+            db.query.text = SELECT * FROM missing
+            error.type = 42P01
+        client `PREPARE SELECT` of pg_asyncpg, unset
+            db.query.text = SELECT ? / $1::int
+        client `SELECT` of pg_asyncpg, error
+            db.query.text = SELECT ? / $1::int
+            error.type = 22012
+        client `INSERT fish` of pg_asyncpg, unset
+            db.query.text = INSERT INTO fish VALUES ($1, $2)
+        client `INSERT fish` of pg_asyncpg, error
+            db.query.text = INSERT INTO fish VALUES ($1, $2)
+            error.type = 23505
+        client `INSERT fish` of pg_asyncpg, error
+            db.query.text = INSERT INTO fish VALUES ($1, $2)
+            error.type = pipeline_aborted
+        client `PREPARE SELECT "fish"` of pg_asyncpg, unset
+            db.query.text = SELECT * FROM "fish" LIMIT ?
+        client `COPY "fish"` of pg_asyncpg, unset
+            db.query.text = COPY "fish" FROM STDIN (FORMAT binary)
+        client `PREPARE LISTEN` of pg_asyncpg, unset
+            db.query.text = LISTEN "news"
+        client `LISTEN` of pg_asyncpg, unset
+            db.query.text = LISTEN "news"
+        client `NOTIFY` of pg_asyncpg, unset
+            db.query.text = NOTIFY news, ?
+        client `PREPARE SELECT` of pg_asyncpg, unset
+            db.query.text = SELECT $1::int
+        client `SELECT` of pg_asyncpg, unset
+            db.query.text = SELECT $1::int
+            db.response.returned_rows = 1
+        client `SELECT` of pg_asyncpg, error
+            db.query.text = SELECT pg_sleep(?)
+            error.type = 57014
+        client `PREPARE SELECT` of pg_asyncpg, unset
+            db.query.text = SELECT ?
+        client `SELECT` of pg_asyncpg, unset
+            db.query.text = SELECT ?
+            db.response.returned_rows = 1
+    "#]]
+    .assert_eq(&told_of("pg_asyncpg.py"));
 }

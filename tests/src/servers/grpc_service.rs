@@ -76,6 +76,14 @@ impl GrpcService {
         tools::printed(python("items_large.py").arg(self.address.to_string())).map(drop)
     }
 
+    /// Returns what asks by the method in each line of its input, in Python on one connection, and prints an answer.
+    #[must_use]
+    pub fn asked(&self) -> Command {
+        let mut command = python("items_asked.py");
+        command.arg(self.address.to_string());
+        command
+    }
+
     /// Asks with these flags of the Go client.
     pub fn ask_by_go(&self, flags: &[&str]) -> Result<()> {
         let mut command = Command::new(binary()?);

@@ -285,9 +285,12 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     tcp("http2/gql-node", Speaker::python("gql", "gql"), Kind::NodeLiveHttp2, |environment, to| {
         vec![live(environment.python("live.py"), "ask-http2", to)]
     }),
-    tcp("http2/ws-hypercorn", Speaker::node("ws", "ws"), Kind::Hypercorn, |environment, to| {
-        vec![live(environment.node("live.js"), "chat-http2", to)]
-    }),
+    tcp(
+        "http2/ws-hypercorn",
+        Speaker::node("Node.js http2 with ws", "ws"),
+        Kind::Hypercorn,
+        |environment, to| vec![live(environment.node("live.js"), "chat-http2", to)],
+    ),
     udp("dns/dig-udp", DIG, |_, to| vec![dig(to, &[]), dig(to, &["+bufsize=4096", "+dnssec"])]),
     tcp("dns/dig-tcp", DIG, Kind::Dnsmasq, |_, to| vec![dig(to, &["+tcp", "+keepopen"])]),
     udp("dns/dnspython-udp", DNSPYTHON, |environment, to| vec![dnspython(environment, "udp", to)]),

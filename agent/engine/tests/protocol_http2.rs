@@ -6,7 +6,8 @@ mod frames;
 mod replay;
 
 use frames::*;
-use remora_engine::protocol::{MessageKind, Side};
+use remora_engine::protocol::http1::Http1;
+use remora_engine::protocol::{Conversation, MessageKind, ParserSettings, Protocol as _, Side};
 use replay::{Replay, attribute, tell};
 
 fn told(replay: &Replay) -> Vec<String> {
@@ -455,4 +456,23 @@ fn frames_in_a_body_behind_a_hole_make_no_wrong_pair() {
     let replay = forge(|forged| [vec![b'x'; 100], forged].concat());
     let lost = told(&replay).iter().filter(|told| *told == "lost").count();
     assert!(lost >= 2, "{:?}", told(&replay));
+}
+
+#[test]
+fn what_was_asked_before_an_upgrade_is_answered_once_or_lost() {
+    let asked = b"GET /a HTTP/1.1\r\nHost: shop\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n";
+    let switch = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n";
+    let answered = [settings(), headers(END_STREAM, 1, OK)].concat();
+    for (missing, expected) in [
+        (0, vec!["request GET | /a @shop", "interim", "response"]),
+        (9, vec!["request GET | /a @shop", "interim"]),
+    ] {
+        let mut replay = Replay::new(Http1.parser(&Conversation::new(&ParserSettings::default(), true)));
+        replay.feed(CLIENT, asked);
+        replay.feed(SERVER, switch);
+        replay.lose(SERVER, missing);
+        replay.feed(CLIENT, &[PREFACE, &settings()].concat());
+        replay.feed(SERVER, &answered[usize::try_from(missing).expect("short")..]);
+        assert_eq!(told(&replay), expected, "{missing} bytes are missing");
+    }
 }

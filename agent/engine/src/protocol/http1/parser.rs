@@ -353,6 +353,10 @@ impl Http1Parser {
         self.is_cut = false;
         self.is_body_optional = false;
         self.websocket = None;
+        // What was asked is told as lost.
+        if let Some((_, is_answering)) = &mut self.upgrade {
+            *is_answering = false;
+        }
     }
 }
 

@@ -110,12 +110,22 @@ fn long_payloads_need_not_be_seen() {
 
 #[test]
 fn counting_goes_on_behind_missing_bytes_and_says_so() {
-    let mut replay = opened();
-    replay.feed(SERVER, &frame(0x81, b"seen"));
-    replay.lose(SERVER, 500);
-    replay.feed(SERVER, b"the rest of a frame");
-    replay.feed(SERVER, &frame(0x81, b"seen"));
-    assert!(ending(replay).ends_with(&(counts(0, 2) + ", remora.incomplete = messages_missing")));
+    let message = frame(0x81, b"seen");
+    let check = |behind: &[u8], messages| {
+        for window in [1, 2, 5, 100] {
+            let mut replay = opened();
+            replay.feed(SERVER, &message);
+            replay.lose(SERVER, 500);
+            behind.chunks(window).for_each(|part| replay.feed(SERVER, part));
+            let expected = counts(0, messages) + ", remora.incomplete = messages_missing";
+            assert!(ending(replay).ends_with(&expected), "window {window}: {}", behind.escape_ascii());
+        }
+    };
+    check(&message, 2);
+    check(&[&message[..], &message].concat(), 3);
+    // No frame begins there: which of what follows are some is not known.
+    check(&[&b"the rest of a frame"[..], &message].concat(), 1);
+    check(&masked(0x81, b"not of a server"), 1);
 }
 
 #[test]

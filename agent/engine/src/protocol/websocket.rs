@@ -2,7 +2,7 @@
 //! payloads are passed over.
 //!
 //! It has no messages of its own for the engine: the exchange that opened it lasts until it ends, and is told then what
-//! was counted. Where bytes are missing, counting goes on with the next bytes that are whole frames.
+//! was counted. Where bytes are missing, counting goes on if a frame seems to begin behind them.
 
 mod frame;
 
@@ -35,8 +35,10 @@ struct Half {
     /// Messages whose last frame has begun.
     messages: u64,
     is_closed: bool,
-    /// Bytes are missing, and the next frame's beginning is not known.
+    /// Bytes are missing, and it is not known yet whether a frame begins behind them.
     is_lost: bool,
+    /// None seems to: nothing is counted until other bytes are missing.
+    is_adrift: bool,
     /// Frames may be missing.
     is_partial: bool,
     /// What came was no frame: nothing that follows is.
@@ -72,10 +74,13 @@ impl WebSocket {
             return Step::Skip(BROKEN_BYTES);
         }
         if half.is_lost && !bytes.is_empty() {
-            if !frame::are_whole(bytes) {
-                return Step::Eat(bytes.len());
-            }
-            half.is_lost = false;
+            let Some(begins) = frame::seems_to_begin(bytes, side == Side::Client) else {
+                return Step::Need(2);
+            };
+            (half.is_lost, half.is_adrift) = (false, !begins);
+        }
+        if half.is_adrift && !bytes.is_empty() {
+            return Step::Eat(bytes.len());
         }
         match frame::read(bytes) {
             Read::Need(at_least) => Step::Need(at_least),
@@ -102,7 +107,7 @@ impl WebSocket {
     /// Notes that bytes of `side` are missing which may have been frames.
     pub(super) fn missed(&mut self, side: Side) {
         let half = self.half(side);
-        (half.is_lost, half.is_partial) = (true, true);
+        (half.is_lost, half.is_adrift, half.is_partial) = (true, false, true);
     }
 
     /// Returns whether the beginning of the next frame of a side is not known.
@@ -205,10 +210,15 @@ mod tests {
     }
 
     #[test]
-    fn after_missing_bytes_whole_frames_count_again() {
+    fn after_missing_bytes_frames_count_again_that_begin_there() {
         let mut socket = WebSocket::default();
         socket.missed(Side::Server);
-        assert_eq!(socket.parse(Side::Server, b"\x81\x05hi"), Step::Eat(4));
+        assert_eq!(socket.parse(Side::Server, b"h"), Step::Need(2));
+        assert_eq!(socket.parse(Side::Server, b"hi"), Step::Eat(2));
+        assert_eq!(socket.parse(Side::Server, b"\x81\x02hi"), Step::Eat(4));
+        socket.missed(Side::Server);
+        assert_eq!(socket.parse(Side::Server, b"\x81\x82hi\x81\x00"), Step::Eat(6));
+        socket.missed(Side::Server);
         assert_eq!(socket.parse(Side::Server, b"\x81\x02hi\x81\x00"), Step::Skip(4));
         let ending = socket.ending();
         assert_eq!(ending.outcome, None);

@@ -66,13 +66,11 @@ pub(super) fn read(bytes: &[u8]) -> Read {
     if opcode != CLOSE {
         return Read::Frame(Frame { length, ends_message, close: None, is_masked: has_mask });
     }
-    match usize::try_from(length) {
-        Ok(whole) if bytes.len() < whole => Read::Need(whole),
-        _ => {
-            let close = Some(close_code(bytes, has_mask));
-            Read::Frame(Frame { length, ends_message, close, is_masked: has_mask })
-        }
-    }
+    // A control frame is short.
+    let whole = usize::try_from(length).unwrap_or(usize::MAX);
+    let Some(shown) = bytes.get(..whole) else { return Read::Need(whole) };
+    let close = Some(close_code(shown, has_mask));
+    Read::Frame(Frame { length, ends_message, close, is_masked: has_mask })
 }
 
 /// Returns the code of a whole close frame: the first two bytes of its payload.
@@ -158,6 +156,7 @@ mod tests {
             other => panic!("{other:?}"),
         };
         assert_eq!(code(b"\x88\x00"), Some(None));
+        assert_eq!(code(b"\x88\x00\x81\x00"), Some(None), "another frame follows");
         assert_eq!(code(b"\x88\x02\x03\xe8"), Some(Some(1000)));
         assert_eq!(code(b"\x88\x82\x01\x02\x03\x04\x02\xeb"), Some(Some(1001)));
         assert_eq!(code(b"\x88\x80\x01\x02\x03\x04"), Some(None));

@@ -86,7 +86,15 @@ impl Inspector {
             membership,
             ..Found::default()
         };
-        found.into_process(tgid)
+        let process = found.into_process(tgid);
+        match parent.filter(|_| is_part(&process.arguments)) {
+            Some(parent) => Process {
+                service_name: parent.service_name.clone(),
+                service_name_source: parent.service_name_source,
+                ..process
+            },
+            None => process,
+        }
     }
 
     /// Returns a process that runs on with its parent's program: it is the same service.

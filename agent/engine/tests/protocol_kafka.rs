@@ -442,6 +442,51 @@ fn large_batches_need_not_be_seen() {
     assert_eq!(received.keys.as_slice()[0], responses[0].sent.as_slice()[0]);
 }
 
+/// A hole within the records of one batch costs nothing of those behind it.
+#[test]
+fn batches_behind_one_of_which_bytes_are_missing_are_counted() {
+    for attributes in [0, 4] {
+        let first = Batch { attributes, ..one(&[b'x'; 30_000]) };
+        let second = Batch::new(8, &[record(b"b", &[]), record(b"c", &[])]);
+        let records = [first.bytes(), second.bytes()].concat();
+        let answer = response(1, false, &fetched(&[("orders", &[(0, records)])]));
+        for shown in [200, 1_000, 3_000] {
+            let mut replay = new_replay();
+            replay.feed(CLIENT, &request(FETCH, 4, 1, false, &fetch("orders")));
+            replay.feed(SERVER, &answer[..shown]);
+            replay.lose(SERVER, 20_000);
+            replay.feed(SERVER, &answer[20_000 + shown..]);
+            assert_eq!(told(&replay), [">poll", "<poll orders"], "{shown}");
+            let response = responses(&replay)[0];
+            let count = attribute(&response.attributes, "messaging.batch.message_count");
+            assert_eq!(count.as_deref(), Some("3"), "{shown}");
+            assert_eq!(response.received.as_ref().unwrap().keys.as_slice().len(), 2, "{shown}");
+        }
+    }
+}
+
+/// What is shown of a request may end behind the batch of one partition of several.
+#[test]
+fn a_part_of_the_batches_is_not_taken_for_all() {
+    let traced = |first: char| {
+        let parent = format!("00-{first}{}-{}-01", "1".repeat(31), "2".repeat(16));
+        Batch::new(0, &[record(b"a", &[("traceparent", &parent)])]).unwritten()
+    };
+    let partitions = [(0, traced('a')), (1, traced('b'))];
+    let whole = request(PRODUCE, 3, 1, false, &produce(1, &[("orders", &partitions)]));
+    // Before the second partition, among its fields, and in the header of its batch.
+    let second = whole.len() - partitions[1].1.len();
+    for shown in [second - 8, second - 2, second + 30] {
+        let mut replay = new_replay();
+        replay.feed(CLIENT, &whole[..shown]);
+        replay.lose(CLIENT, (whole.len() - shown) as u64);
+        let request = requests(&replay)[0];
+        assert_eq!(request.context, None, "{shown}");
+        assert_eq!(request.carried.len(), 1, "{shown}");
+        assert_eq!(attribute(&request.attributes, "messaging.destination.partition.id"), None, "{shown}");
+    }
+}
+
 /// What is captured of a long call are its first bytes and its last: the header of a batch may lie between.
 #[test]
 fn a_batch_that_begins_among_missing_bytes_costs_its_key_and_not_the_exchange() {

@@ -186,10 +186,11 @@ impl Findings {
         }
     }
 
-    /// Takes the contexts that the messages carry: the one of all of them, or those of some.
-    pub(super) fn take_contexts(&mut self) -> (Option<WireContext>, Vec<WireContext>) {
+    /// Takes the contexts that the messages carry: the one of all of them, or those of some. `is_all` says that no others
+    /// follow.
+    pub(super) fn take_contexts(&mut self, is_all: bool) -> (Option<WireContext>, Vec<WireContext>) {
         let mut contexts = std::mem::take(&mut self.contexts);
-        let is_of_all = contexts.len() == 1 && self.count() == Some(self.carrying);
+        let is_of_all = is_all && contexts.len() == 1 && self.count() == Some(self.carrying);
         let context = if is_of_all { contexts.pop() } else { None };
         (context, contexts)
     }

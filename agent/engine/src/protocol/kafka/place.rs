@@ -72,15 +72,21 @@ impl<D> Place<D> {
         }
     }
 
-    /// Notes that bytes are missing after which `seen` of those that were left have gone by. Returns what is due, and
-    /// how many were left; none if the frame ends among them.
-    pub(super) fn cut(&mut self, seen: u64) -> Option<(u64, End<D>)> {
+    /// Notes that bytes are missing behind these, after which `seen` of those that were left have gone by. Returns how many
+    /// may be passed over, and what is due if the frame is over then; none if it ends among them.
+    pub(super) fn cut(&mut self, bytes: &[u8], seen: u64) -> Option<(u64, Option<End<D>>)> {
+        if let Place::Batches(walk, _) = self
+            && let Some(length) = walk.cut_batch(bytes, seen)
+        {
+            let is_over = walk.left() == 0;
+            return Some((length, if is_over { self.end() } else { None }));
+        }
         let left = match self {
             Place::Batches(walk, _) if walk.left() >= seen => walk.give_up(),
             Place::Rest(left, _) if *left >= seen => *left,
             _ => return None,
         };
-        Some((left, self.end()?))
+        Some((left, Some(self.end()?)))
     }
 
     fn end(&mut self) -> Option<End<D>> {

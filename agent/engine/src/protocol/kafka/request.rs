@@ -92,10 +92,11 @@ pub(super) fn acknowledgments(header: &Header<'_>, fields: &mut Reader<'_>) -> F
     Ok(acknowledgments)
 }
 
-/// Adds what the batches of a Produce request have shown.
+/// Adds what the batches of a Produce request have shown; `is_all` says that there are no others.
 pub(super) fn add_batches(
     request: &mut Request,
     found: &mut Findings,
+    is_all: bool,
     mark_key: Option<u64>,
     learned: &Learned,
 ) {
@@ -103,14 +104,14 @@ pub(super) fn add_batches(
         && let Some(topic) = found.filled_topic.one()
     {
         name_topic(&mut request.name, &mut request.attributes, topic, learned);
-        if let (Some(partition), 1) = (found.filled_partition.one(), found.partitions) {
+        if let (Some(partition), 1, true) = (found.filled_partition.one(), found.partitions, is_all) {
             set(&mut request.attributes, semconv::MESSAGING_DESTINATION_PARTITION_ID, partition.to_string());
         }
     }
-    if found.is_tombstone && found.count() == Some(1) {
+    if is_all && found.is_tombstone && found.count() == Some(1) {
         set(&mut request.attributes, semconv::MESSAGING_KAFKA_MESSAGE_TOMBSTONE, true);
     }
-    (request.context, request.carried) = found.take_contexts();
+    (request.context, request.carried) = found.take_contexts(is_all);
     let mut search = Search::new(mark_key);
     search.skip();
     found.record_keys.drain(..).for_each(|key| search.text(&key));

@@ -64,8 +64,8 @@ impl Requests {
 
     pub(super) fn cut(&mut self, shared: &mut Shared, bytes: &[u8], seen: u64) -> Option<Cut> {
         if !matches!(self.place, Place::Head) {
-            let (length, end) = self.place.cut(seen)?;
-            return Some(Cut { message: Some(ended(shared, end)), length });
+            let (length, end) = self.place.cut(bytes, seen)?;
+            return Some(Cut { message: end.map(|end| ended(shared, end)), length });
         }
         let header = Header::read(bytes).ok().filter(|header| header.frame >= seen)?;
         let mut taken = take(shared, &header, bytes)?;
@@ -170,10 +170,11 @@ fn produce(shared: &Shared, header: &Header<'_>, body: &[u8], request: &mut Requ
         walk.skip((fields.rest().len() - eaten) as u64);
     }
     walk.stop_looking();
-    if shared.tells_keys {
+    let is_all = !walk.may_find_more();
+    if shared.tells_keys && is_all {
         request::add_key(request, &walk.found);
     }
-    request::add_batches(request, &mut walk.found, shared.mark_key, &shared.learned);
+    request::add_batches(request, &mut walk.found, is_all, shared.mark_key, &shared.learned);
     if request.is_one_way && walk.left() == 0 {
         request::add_count(&mut request.attributes, &walk.found);
     }

@@ -73,8 +73,8 @@ impl Responses {
 
     pub(super) fn cut(&mut self, shared: &mut Shared, bytes: &[u8], seen: u64) -> Option<Cut> {
         if !matches!(self.place, Place::Head) {
-            let (length, end) = self.place.cut(seen)?;
-            return Some(Cut { message: Some(ended(shared, end)), length });
+            let (length, end) = self.place.cut(bytes, seen)?;
+            return Some(Cut { message: end.map(|end| ended(shared, end)), length });
         }
         let head = Head::read(bytes).ok().filter(|head| head.frame >= seen)?;
         let Some(asked) = shared.outstanding.take(head.correlation) else {

@@ -14,6 +14,8 @@ use crate::held::Held;
 const MAX_LOOKED_BYTES: u64 = 4096;
 /// The same for all batches of one request or response.
 const MAX_LOOKED_BYTES_IN_ALL: u64 = 16 << 10;
+/// What a look costs of these at least: unpacking a few bytes takes its time too.
+const MIN_LOOK_COST: u64 = 64;
 /// Longest run of fields that is waited for; more is no such message.
 const MAX_FIELDS_BYTES: usize = 256 << 10;
 
@@ -125,6 +127,31 @@ impl Walk {
         }
         self.stage = Stage::Over;
         std::mem::take(&mut self.left)
+    }
+
+    /// Returns whether messages may follow of which nothing was seen yet.
+    pub(super) fn may_find_more(&self) -> bool {
+        let are_all_entered = self.topics_left == 0 && self.partitions_left == 0;
+        match self.stage {
+            Stage::Over => false,
+            Stage::Topics => self.topics_left > 0,
+            Stage::Partitions | Stage::PartitionEnd | Stage::Acquired(_) => !are_all_entered,
+            Stage::Records { left, .. } => !are_all_entered || self.records_left > left,
+            Stage::Start | Stage::Aborted(_) | Stage::Length | Stage::Batches => true,
+        }
+    }
+
+    /// Looks at the beginning of a batch's records behind which bytes are missing, and passes over the batch if so many bytes
+    /// are of it. Returns its length.
+    pub(super) fn cut_batch(&mut self, bytes: &[u8], missing_to: u64) -> Option<u64> {
+        let Stage::Records { left, .. } = self.stage else { return None };
+        if left < missing_to || left > self.left {
+            return None;
+        }
+        // Looking takes no more than there is where that is all.
+        let _ = self.step(bytes, true);
+        self.skip(left);
+        Some(left)
     }
 
     /// Returns how many bytes may be passed over where the next ones are missing.
@@ -393,8 +420,10 @@ impl Walk {
             return Err(Failure::Short);
         }
         let looked = bytes.get(..wanted).unwrap_or(bytes);
-        self.looks_left = self.looks_left.saturating_sub(looked.len() as u64);
-        self.found.look(looked, &records);
+        self.looks_left = self.looks_left.saturating_sub((looked.len() as u64).max(MIN_LOOK_COST));
+        if !looked.is_empty() {
+            self.found.look(looked, &records);
+        }
         self.stage = Stage::Records { left, unread: None };
         Ok(Step::Eat(0))
     }

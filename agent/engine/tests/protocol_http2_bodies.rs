@@ -210,6 +210,38 @@ fn asked_whole(path: &str, body: &str) -> [(Side, Vec<u8>); 2] {
     [(CLIENT, asked.concat()), (SERVER, [headers(0, 1, &typed(json)), data(END_STREAM, 1, b"{}")].concat())]
 }
 
+/// What a client gives up before it was answered is told, whatever the code.
+#[test]
+fn a_request_that_its_client_gives_up_is_told() {
+    let asked = headers(0, 1, &post("/a", "text/plain"));
+    check(&[(CLIENT, [asked, reset(1, 0x0)].concat())], &["response end error of the client NO_ERROR \"\""]);
+}
+
+/// The end of a call may be among what is missing, though more of its request was seen since.
+#[test]
+fn a_call_that_may_have_ended_well_is_not_told_to_have_failed() {
+    let mut replay = new();
+    replay.feed(CLIENT, &headers(0, 1, &call("/shop.Items/Fill")));
+    replay.feed(SERVER, &[headers(0, 1, &grpc_ok()), data(0, 1, &message(1))].concat());
+    replay.lose(SERVER, 40);
+    replay.feed(CLIENT, &data(0, 1, &message(2)));
+    replay.feed(SERVER, &[reset(1, 0x0), window(), window()].concat());
+    assert_eq!(told(&replay).last().map(String::as_str), Some("lost"));
+}
+
+/// Where fields are unknown, one of them may be `content-encoding`.
+#[test]
+fn a_body_that_may_be_compressed_is_not_looked_at() {
+    let mut replay = replay(false);
+    replay.feed(CLIENT, &[window(), headers(END_STREAM, 1, &get("/events"))].concat());
+    let unknown = b"\xbf";
+    let head = [OK, &field("content-type", "text/event-stream"), unknown].concat();
+    replay.feed(SERVER, &[window(), headers(0, 1, &head), data(END_STREAM, 1, b"data: a\n\n")].concat());
+    let told = told(&replay);
+    assert!(told.iter().any(|line| line.contains("fields_unknown")), "{told:?}");
+    assert!(!told.iter().any(|line| line.contains("sse.events")), "{told:?}");
+}
+
 /// A frame of a WebSocket; masked by zeros where a client sends it.
 fn piece(side: Side, first: u8, payload: &[u8]) -> Vec<u8> {
     let length = u8::try_from(payload.len()).expect("a short payload");
@@ -260,6 +292,14 @@ fn a_websocket_is_one_span_with_its_messages() {
 fn a_websocket_that_is_refused_or_broken_says_why() {
     let broken = "response end error INTERNAL_ERROR \"\"";
     check(&[&chat(&reset(1, 0x2))[..]].concat(), &[broken]);
+    // The status of a connection that was met later may not be known.
+    let mut replay = replay(false);
+    replay.feed(CLIENT, &window());
+    replay.feed(SERVER, &window());
+    chat(&headers(0, 1, b"\xbf")).iter().for_each(|(side, bytes)| replay.feed(*side, bytes));
+    replay.feed(SERVER, &data(END_STREAM, 1, b""));
+    let end = told(&replay).pop();
+    assert_eq!(end.as_deref(), Some("response end"));
     let mut play = chat(&headers(0, 1, OK));
     play.push((SERVER, reset(1, 0x2)));
     let counts = "remora.websocket.client_messages = 0, remora.websocket.server_messages = 0";

@@ -143,22 +143,23 @@ fn of_object(scanner: &mut Scanner<'_>, is_endpoint: bool) -> Option<Operation> 
     }
 }
 
-/// Returns the operation of a body that is the document itself (`application/graphql`).
-pub(super) fn of_document(body: &[u8], is_cut: bool) -> Option<Operation> {
-    operation(body, None, is_cut)
+/// Returns the operation of a body that is the document itself (`application/graphql`), or the beginning of it.
+pub(super) fn of_document(body: &[u8]) -> Option<Operation> {
+    operation(body, None, true)
 }
 
 /// Returns the operation that the query of a URL asks for.
 pub(super) fn of_query(query: &[u8]) -> Option<Operation> {
-    let parameter = |wanted: &str| {
+    let parameter = |wanted: &str| -> Option<(Vec<u8>, bool)> {
         let mut parameters = query.split(|&byte| byte == b'&');
         let value = parameters.find_map(|found| found.strip_prefix(wanted.as_bytes())?.strip_prefix(b"="))?;
         let spaced: Vec<u8> = value.iter().map(|&byte| if byte == b'+' { b' ' } else { byte }).collect();
-        Some(text::percent_decoded(spaced.get(..REQUEST_BYTES).unwrap_or(&spaced)))
+        let shown = spaced.get(..REQUEST_BYTES).unwrap_or(&spaced);
+        Some((text::percent_decoded(shown), shown.len() < spaced.len()))
     };
-    let name = parameter("operationName");
+    let name = parameter("operationName").map(|(name, _)| name);
     match parameter("query") {
-        Some(document) => operation(&document, name.as_deref(), document.len() >= REQUEST_BYTES),
+        Some((document, is_cut)) => operation(&document, name.as_deref(), is_cut),
         None => {
             let is_persisted = parameter("extensions").is_some();
             is_persisted.then(|| Operation { kind: None, name: name.as_deref().and_then(recorded) })
@@ -315,6 +316,9 @@ mod tests {
         assert_eq!(of("operationName=A&extensions=%7B%7D"), "? A");
         assert_eq!(of("query=query+A+@live{a}"), "query A");
         assert_eq!(of("query=shoes"), "-");
+        let fragment = "fragment%20F%20on%20T%20%7Ba%7D%20".to_owned() + &"%20".repeat(800);
+        let cut = fragment.get(..2035).unwrap().to_owned() + "%20query%20GetUser%7Ba%7D";
+        assert_eq!(of(&format!("query={cut}")), "query -");
         assert_eq!(of("q=1"), "-");
     }
 

@@ -85,8 +85,12 @@ impl WebSocket {
         match frame::read(bytes) {
             Read::Need(at_least) => Step::Need(at_least),
             Read::Frame(frame) => self.frame(side, frame),
+            // Behind missing bytes it was guessed where a frame begins.
+            Read::Broken if half.is_partial => {
+                half.is_adrift = true;
+                Step::Eat(bytes.len())
+            }
             Read::Broken => {
-                let half = self.half(side);
                 (half.is_broken, half.is_partial) = (true, true);
                 Step::Skip(BROKEN_BYTES)
             }
@@ -218,11 +222,15 @@ mod tests {
         assert_eq!(socket.parse(Side::Server, b"\x81\x02hi"), Step::Eat(4));
         socket.missed(Side::Server);
         assert_eq!(socket.parse(Side::Server, b"\x81\x82hi\x81\x00"), Step::Eat(6));
+        // What seemed to be a frame was none.
+        socket.missed(Side::Server);
+        assert_eq!(socket.parse(Side::Server, b"\x82\x01a\x07"), Step::Skip(3));
+        assert_eq!(socket.parse(Side::Server, b"\x07\x00"), Step::Eat(2));
         socket.missed(Side::Server);
         assert_eq!(socket.parse(Side::Server, b"\x81\x02hi\x81\x00"), Step::Skip(4));
         let ending = socket.ending();
         assert_eq!(ending.outcome, None);
-        assert!(ending.attributes.contains(&(semconv::REMORA_WEBSOCKET_SERVER_MESSAGES, 1i64.into())));
+        assert!(ending.attributes.contains(&(semconv::REMORA_WEBSOCKET_SERVER_MESSAGES, 2i64.into())));
         assert!(ending.attributes.contains(&(semconv::REMORA_INCOMPLETE, "messages_missing".into())));
     }
 }

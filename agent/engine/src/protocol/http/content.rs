@@ -138,13 +138,13 @@ impl Content {
 
     /// Returns the GraphQL request that it was.
     pub(in crate::protocol) fn into_graphql(self) -> Option<Graphql> {
-        let Content::Request(Beginning { bytes, is_over, .. }, kind, path) = self else { return None };
+        let Content::Request(Beginning { bytes, .. }, kind, path) = self else { return None };
         // It may have come in one piece, none of which said no before.
         if kind == RequestKind::Json && !graphql::may_begin(&bytes) {
             return None;
         }
         let operation = match kind {
-            RequestKind::Document => graphql::of_document(&bytes, is_over),
+            RequestKind::Document => graphql::of_document(&bytes),
             kind => graphql::of_body(&bytes, kind == RequestKind::Endpoint),
         }?;
         Some(Graphql { operation, path })

@@ -68,24 +68,26 @@ impl Look {
         is_something.then(|| Box::new(Self::Bodies(Bodies { asked, graphql, ..Bodies::default() })))
     }
 
-    /// Returns what is to be looked at from a response on.
+    /// Returns what is to be looked at from a response on, of whose fields some are not known where it `is_partial`.
     pub(super) fn at_response(
         before: Option<Box<Self>>,
         fields: &[Field<'_>],
         status: Option<u16>,
         is_open: bool,
+        is_partial: bool,
     ) -> Option<Box<Self>> {
         let mut bodies = match before.map(|look| *look) {
             // Refused, it has no frames.
             Some(Self::WebSocket(tunnel)) => {
-                let is_granted = is_open && status.is_none_or(|status| (200..300).contains(&status));
+                let is_granted = is_open && status.is_some_and(|status| (200..300).contains(&status));
                 let tunnel = Tunnel { is_open: true, ..tunnel };
                 return is_granted.then(|| Box::new(Self::WebSocket(tunnel)));
             }
             Some(Self::Bodies(bodies)) => bodies,
             None => Bodies::default(),
         };
-        if is_open {
+        // One of the fields that are not known may say that the body is compressed.
+        if is_open && !is_partial {
             let has_failed = status.is_some_and(|status| status >= 400);
             bodies.answered = Content::of_response(fields, bodies.may_be_graphql(), has_failed);
         }
@@ -237,14 +239,13 @@ impl Tunnel {
         if matches!(step, Step::Need(_)) && before == 0 {
             begun.extend_from_slice(shown.get(..MAX_FRAME_START_BYTES).unwrap_or(shown));
         }
+        if matches!(step, Step::End(_)) {
+            (self.client.is_over, self.server.is_over) = (true, true);
+        }
         let half = self.half(side);
         let length = match step {
-            Step::Eat(eaten) => eaten as u64,
+            Step::Eat(eaten) | Step::End(eaten) => eaten as u64,
             Step::Skip(length) => length,
-            Step::End(eaten) => {
-                half.is_over = true;
-                eaten as u64
-            }
             Step::Need(_) => {
                 half.begun = begun;
                 return shown.len();
@@ -260,10 +261,13 @@ impl Tunnel {
 
     fn miss(&mut self, side: Side, bytes: Option<u32>) {
         let half = self.half(side);
+        if half.is_over {
+            return;
+        }
         match bytes.and_then(|bytes| half.skipped.checked_sub(u64::from(bytes))) {
             Some(left) => half.skipped = left,
             None => {
-                *half = Half { is_over: half.is_over, ..Half::default() };
+                *half = Half::default();
                 self.socket.missed(side);
             }
         }

@@ -195,8 +195,8 @@ impl Http2Parser {
         let message = self.streams.remove(number).and_then(|mut stream| {
             let code = self::number(payload)?;
             // Both may say so behind a whole response (section 8.1), which may be among what is missing.
-            let is_unseen = stream.is_doubtful() && !stream.is_endless();
-            let may_be_answered = is_unseen || code == NO_ERROR && !stream.server.has_begun;
+            let is_unheard = stream.is_doubtful() && !stream.is_endless();
+            let may_be_answered = is_unheard || code == NO_ERROR && stream.may_be_answered();
             Some(if may_be_answered { lost(&stream) } else { fields::reset(&mut stream, side, code) })
         });
         Reply { message, is_done: true }

@@ -61,6 +61,8 @@ pub(super) struct Stream {
     pub(super) method: Option<String>,
     /// Bytes are missing since which nothing was heard of it; and how many responses had begun then.
     doubted_at: Option<u64>,
+    /// Bytes are missing since it began.
+    has_holes: bool,
 }
 
 impl Stream {
@@ -78,6 +80,7 @@ impl Stream {
             is_presumed: false,
             method: None,
             doubted_at: None,
+            has_holes: false,
         }
     }
 
@@ -149,6 +152,11 @@ impl Stream {
     /// Returns whether bytes are missing since which nothing was heard of it.
     pub(super) fn is_doubtful(&self) -> bool {
         self.doubted_at.is_some()
+    }
+
+    /// Returns whether its response may have gone by whole among missing bytes, though something was heard of it since.
+    pub(super) fn may_be_answered(&self) -> bool {
+        self.has_holes && (!self.server.has_begun || self.purpose == Use::Grpc)
     }
 
     fn may_send_trailers(&self) -> bool {
@@ -301,6 +309,7 @@ impl Streams {
     pub(super) fn doubt(&mut self) {
         for stream in self.open.values_mut() {
             stream.doubted_at.get_or_insert(self.answers);
+            stream.has_holes = true;
         }
         self.has_doubts |= !self.open.is_empty();
         self.looked_at = None;

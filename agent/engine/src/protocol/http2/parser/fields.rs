@@ -153,7 +153,7 @@ impl Http2Parser {
             _ => {}
         }
         stream.look = match stream.purpose {
-            Use::Http => Look::at_response(stream.look.take(), fields, status, is_open),
+            Use::Http => Look::at_response(stream.look.take(), fields, status, is_open, is_partial),
             Use::Grpc | Use::Unknown => None,
         };
         let pairing = stream.pairing;
@@ -304,8 +304,9 @@ pub(super) fn reset(stream: &mut Stream, side: Side, code: u32) -> Message {
             let look = stream.look.take();
             let tells = look.as_ref().is_some_and(|look| look.tells(side, code));
             let mut ending = look.and_then(|look| look.end()).unwrap_or_default();
-            // Either may end so what it has no more to say to.
-            if code != NO_ERROR && !tells {
+            // Either may end so what it has no more to say to, once there is an answer.
+            let is_error = code != NO_ERROR || !stream.server.has_begun;
+            if is_error && !tells {
                 let error_type = Some(error_name(code).to_owned());
                 let is_client_fault = side == Side::Client;
                 ending.outcome = Some(Outcome { error_type, message: None, is_client_fault });

@@ -22,6 +22,8 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("mariadb", "mariadb-client"),
     ("mariadbd", "mariadb-server"),
     ("mvn", "maven"),
+    ("nghttp", "nghttp2-client"),
+    ("nghttpd", "nghttp2-server"),
     ("nginx", "nginx-light"),
     ("node", "nodejs"),
     ("npm", "npm"),

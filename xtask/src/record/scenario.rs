@@ -49,6 +49,7 @@ const fn unix(
 const DIG: Speaker = Speaker::program("dig", "dig");
 const DNSPYTHON: Speaker = Speaker::python("dnspython", "dnspython");
 const CURL: Speaker = Speaker::program("curl", "curl");
+const NGHTTP: Speaker = Speaker::program("nghttp", "nghttp");
 const GRPC_GO: Speaker = Speaker::go("grpc-go", "google.golang.org/grpc");
 const GRPC_NODE: Speaker = Speaker::node("@grpc/grpc-js", "@grpc/grpc-js");
 const GRPC_PYTHON: Speaker = Speaker::python("grpcio", "grpcio");
@@ -113,6 +114,22 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     }),
     tcp("http2/httpx-nginx", Speaker::python("httpx", "httpx"), Kind::NginxHttp2, |environment, to| {
         vec![with_port(environment.python("http2_httpx.py"), to)]
+    }),
+    tcp("http2/nghttp-nghttpd", NGHTTP, Kind::Nghttpd, |_, to| {
+        let changing = &["--header-table-size=0", "--header-table-size=1000"];
+        vec![
+            nghttp(to, &["--multiply=100", "/a.txt"]),
+            nghttp(to, &["--padding=255", "--weight=7", "--continuation", "--multiply=3", "/a.txt"]),
+            nghttp(to, &[&changing[..], &["--multiply=3", "/missing", "/large.txt"]].concat()),
+            nghttp(to, &["--padding=9", "--data", UPLOADED, "--trailer=sum: 1", "--expect-continue", "/echo"]),
+        ]
+    }),
+    tcp("http2/nghttp-nginx", NGHTTP, Kind::NginxHttp2, |_, to| {
+        // More than it takes on a connection.
+        vec![nghttp(to, &["--multiply=50", "--no-dep", "/a.txt"])]
+    }),
+    tcp("http1/nghttp-go-h2c", NGHTTP, Kind::GoHttp2, |_, to| {
+        vec![nghttp(to, &["--upgrade", "--multiply=5", "--padding=77", "/a.txt", "/missing"])]
     }),
     tcp("http1/curl-go-h2c", CURL, Kind::GoHttp2, |_, to| vec![curl_h2c(to)]),
     tcp("mysql/pymysql", PYMYSQL, Kind::Mysql, |environment, to| {
@@ -556,6 +573,22 @@ fn curl(to: &Address, options: &[&str]) -> Command {
     for option in options {
         match option.starts_with('/') {
             true => command.arg(format!("http://{to}{option}")).args(["--output", "/dev/null"]),
+            false => command.arg(option),
+        };
+    }
+    command
+}
+
+/// A file that is on every host that can run this.
+const UPLOADED: &str = "/etc/protocols";
+
+/// Returns nghttp with these options; those that begin with a slash, other than the file that it sends, are paths.
+fn nghttp(to: &Address, options: &[&str]) -> Command {
+    let mut command = program("nghttp");
+    command.args(["--null-out", "--timeout=5"]);
+    for option in options {
+        match option.starts_with('/') && *option != UPLOADED {
+            true => command.arg(format!("http://{to}{option}")),
             false => command.arg(option),
         };
     }

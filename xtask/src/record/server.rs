@@ -46,6 +46,8 @@ pub(super) enum Kind {
     Mysql,
     Mariadb,
     NodeHttp2,
+    /// nghttp2's own server, which pads its frames and pushes.
+    Nghttpd,
     NodeGrpc,
     PythonGrpc,
     TonicGrpc,
@@ -88,6 +90,7 @@ impl Kind {
             Kind::GoGrpc => Speaker::go("grpc-go", "google.golang.org/grpc"),
             Kind::JavaGrpc => GRPC_JAVA,
             Kind::NodeHttp2 | Kind::NodeLiveHttp2 => Speaker::program("Node.js http2", "node"),
+            Kind::Nghttpd => Speaker::program("nghttpd", "nghttpd"),
             Kind::NodeGrpc => Speaker::node("@grpc/grpc-js", "@grpc/grpc-js"),
             Kind::PythonGrpc => Speaker::python("grpcio", "grpcio"),
             Kind::TonicGrpc => TONIC,
@@ -217,6 +220,13 @@ impl Servers {
             Kind::JavaGrpc => environment.java("GrpcShop.java"),
             Kind::Node => environment.node("http.js"),
             Kind::NodeHttp2 => environment.node("http2.js"),
+            Kind::Nghttpd => {
+                let mut command = program("nghttpd");
+                command.args(["--no-tls", "--address=127.0.0.1", "--padding=200", "--header-table-size=512"]);
+                command.args(["--trailer=checksum: 7", "--push=/large.txt=/a.txt", "--echo-upload"]);
+                command.arg("--htdocs").arg(self.pages()?).arg(&number);
+                command
+            }
             Kind::NodeGrpc => environment.node("grpc.js"),
             Kind::PythonGrpc => environment.python("grpc_shop.py"),
             Kind::TonicGrpc => environment.tonic("serve"),
@@ -337,7 +347,7 @@ impl Servers {
             "daemon off; pid {folder}/nginx.pid; error_log {folder}/nginx-error.log;\n\
              events {{}}\n\
              http {{\n\
-               access_log off; gzip on; gzip_types text/plain; gzip_min_length 1000;\n\
+               access_log off; keepalive_requests 40; gzip on; gzip_types text/plain; gzip_min_length 1000;\n\
                client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;\n\
                uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;\n\
                server {{\n\

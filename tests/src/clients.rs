@@ -45,6 +45,13 @@ pub fn recorded_go(role: &str) -> Result<Command> {
     Ok(command)
 }
 
+/// Returns the Go program of the recordings that asks Kafka, in a role.
+pub fn recorded_go_kafka(role: &str) -> Result<Command> {
+    let mut command = Command::new(installed("golden-kafka")?);
+    command.arg(role);
+    Ok(command)
+}
+
 /// Returns the folder of the recordings' programs in a language.
 #[must_use]
 pub fn recorded(language: &str) -> PathBuf {

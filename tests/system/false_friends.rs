@@ -1,7 +1,7 @@
-//! Connections that look like others: ports and descriptors that are used again, and processes that serve what others
-//! have accepted. Each request must be two spans, one below the other, and no request may be below another.
+//! Connections that look like others: ports and descriptors that are used again, processes that serve what others have
+//! accepted or share a port (`SO_REUSEPORT`), ends of other address families and network namespaces. Each request must be two spans, one below the other, and no request may be below another.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
 use remora_tests::remora::Remora;
@@ -10,7 +10,7 @@ use remora_tests::{locate, net, tools};
 
 const ROUNDS: usize = 25;
 /// Requests of a round, by the first part of their path.
-const CASES: [(&str, usize); 9] = [
+const CASES: [(&str, usize); 13] = [
     ("at-once-plain", 3),
     ("at-once-other", 3),
     ("succession", 4),
@@ -20,12 +20,16 @@ const CASES: [(&str, usize); 9] = [
     ("passed", 2),
     ("client-passed", 1),
     ("client-kept", 1),
+    ("reuse-port", 2),
+    ("mapped-server", 1),
+    ("mapped-client", 1),
+    ("moved", 1),
 ];
 
 #[test]
 #[ignore = "needs root"]
 fn requests_of_connections_that_look_alike_do_not_mix() {
-    let servers: Vec<_> = (0..4).map(|_| net::free_address().unwrap()).collect();
+    let servers: Vec<_> = (0..6).map(|_| net::free_address().unwrap()).collect();
     let mut remora = Remora::start().unwrap();
     let mut friends = Command::new("python3");
     friends.arg(locate::apps().join("python/false_friends.py"));
@@ -55,6 +59,15 @@ fn requests_of_connections_that_look_alike_do_not_mix() {
             assert_eq!(server.parent_id.as_ref(), Some(&client.span_id), "{path}");
             assert_eq!(server.trace_id, client.trace_id, "{path}");
             assert_eq!(client.parent_id, None, "{path}: nobody asked for it");
+            // ::ffff:127.0.0.1 is that address.
+            for span in [client, server] {
+                assert_eq!(span.text("network.peer.address"), Some("127.0.0.1"), "{path}");
+            }
         }
     }
+    let sharing = spans.iter().filter(|span| {
+        span.kind == "server" && span.text("url.path").is_some_and(|path| path.starts_with("/reuse-port/"))
+    });
+    let processes: BTreeSet<_> = sharing.map(|span| span.resource["process.pid"].to_string()).collect();
+    assert_eq!(processes.len(), 2, "both processes that listen on the port have served");
 }

@@ -166,29 +166,40 @@ fn calls(workers: Workers) -> String {
 #[test]
 #[ignore = "needs root"]
 fn requests_at_once_do_not_mix() {
-    let missing = missing_of("many", 320, 32);
+    let missing = missing_of(Workers::Threads(16), "many", 320, 32);
     assert_eq!(missing, 0, "calls without their request");
 }
 
 #[test]
 #[ignore = "needs root"]
 fn the_work_of_a_thread_pool_belongs_to_who_submitted_it() {
-    let missing = missing_of("pooled", 320, 32);
+    let missing = missing_of(Workers::Threads(16), "pooled", 320, 32);
     assert_eq!(missing, 0, "calls without their request");
 }
 
 #[test]
 #[ignore = "needs root"]
 fn threads_of_one_request_are_followed_once_they_were_seen_to_end_with_theirs() {
-    let missing = missing_of("threaded", 160, 1);
+    let missing = missing_of(Workers::Threads(16), "threaded", 160, 1);
     assert!(missing < 80, "{missing} of 160 calls without their request");
+}
+
+/// Many requests are in one thread, which turns to another wherever one waits.
+#[test]
+#[ignore = "needs root"]
+fn greenlets_are_never_taken_for_each_other() {
+    let missing = missing_of(Workers::Greenlets(16), "many", 320, 16);
+    println!("{missing} of 320 calls without their request");
+    // One after the other, they cannot be mixed up.
+    let missing = missing_of(Workers::Greenlets(1), "many", 40, 1);
+    assert!(missing < 4, "{missing} of 40 calls without their request");
 }
 
 /// Has the shop ask Redis for each number, so many at once; returns how many of the calls are in no trace of a request.
 /// None may be in another's.
-fn missing_of(path: &str, count: u32, at_once: usize) -> usize {
+fn missing_of(workers: Workers, path: &str, count: u32, at_once: usize) -> usize {
     let redis = Redis::start().unwrap();
-    let shop = Gunicorn::start(Workers::Threads(16), &[("REDIS_URL", redis.url())]).unwrap();
+    let shop = Gunicorn::start(workers, &[("REDIS_URL", redis.url())]).unwrap();
     let mut remora = Remora::start().unwrap();
     let requests: Vec<_> = (0..count)
         .map(|number| Request {

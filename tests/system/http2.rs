@@ -1,12 +1,18 @@
-//! HTTP/2 in clear text: Node's own server.
+//! HTTP/2 in clear text: Node's own server, Go's, and nghttp2's with all that the protocol has.
+
+use std::collections::BTreeSet;
+use std::process::Command;
 
 use expect_test::expect;
 use remora_tests::remora::Remora;
 use remora_tests::servers::{NodeHttp2, RecordedServer};
-use remora_tests::span::{Names, Show, outline};
-use remora_tests::tools;
+use remora_tests::span::{Names, Show, Span, outline};
+use remora_tests::{locate, tools};
 
 use crate::whole;
+
+/// Requests in one call.
+const AT_ONCE: usize = 100;
 
 #[test]
 #[ignore = "needs root"]
@@ -76,4 +82,46 @@ fn a_connection_that_goes_on_by_http2() {
               network.protocol.version = 2
     "#]]
     .assert_eq(&outline(&spans, &Names::of(&[("GO", go.address())]), Show::Only(&told)));
+}
+
+/// Padded frames, changes of the tables' sizes, field blocks of 18 KiB in several frames, priorities, trailers, pushes.
+#[test]
+#[ignore = "needs root"]
+fn all_that_the_protocol_has() {
+    let server = RecordedServer::nghttpd().unwrap();
+    let mut remora = Remora::start().unwrap();
+    let (known, missing) = (format!("http://{}/a.txt", server.address()), "/missing");
+    let ask = |options: &[&str]| {
+        let mut command = Command::new(locate::program("nghttp").unwrap());
+        tools::printed(command.args(["--null-out", "--timeout=20"]).args(options)).unwrap();
+    };
+    ask(&[&format!("--multiply={AT_ONCE}"), &known]);
+    ask(&["--padding=255", "--weight=7", "--continuation", "--multiply=3", &known]);
+    let missing = format!("http://{}{missing}", server.address());
+    ask(&["--header-table-size=0", "--header-table-size=1000", "--multiply=2", &known, &missing]);
+    let spans = remora.finish().unwrap().spans_of_server(server.address()).unwrap();
+    let of = |kind: &str, status: i64| {
+        let is_it =
+            |span: &&Span| span.kind == kind && span.number("http.response.status_code") == Some(status);
+        spans.iter().filter(is_it).collect::<Vec<_>>()
+    };
+    for kind in ["client", "server"] {
+        let (found, missing) = (of(kind, 200), of(kind, 404));
+        assert_eq!((found.len(), missing.len()), (AT_ONCE + 5, 2), "{kind}");
+        let all =
+            found.iter().map(|span| (span, "/a.txt")).chain(missing.iter().map(|span| (span, "/missing")));
+        for (span, path) in all {
+            let told = span.text("url.path").or_else(|| span.text("url.full")).unwrap_or_default();
+            assert!(told.ends_with(path), "{span:#?}");
+            assert!(!span.attributes.contains_key("remora.incomplete"), "{span:#?}");
+        }
+    }
+    let asked: BTreeSet<_> =
+        of("client", 200).iter().chain(&of("client", 404)).map(|span| &span.span_id).collect();
+    let served: BTreeSet<_> = of("server", 200)
+        .iter()
+        .chain(&of("server", 404))
+        .filter_map(|span| span.parent_id.as_ref())
+        .collect();
+    assert_eq!(asked, served, "each request of the server's is below its own of the client");
 }

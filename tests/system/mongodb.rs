@@ -4,9 +4,9 @@ use std::process::Command;
 
 use expect_test::expect;
 use remora_tests::remora::Remora;
-use remora_tests::servers::FerretDb;
+use remora_tests::servers::{FerretDb, RecordedServer};
 use remora_tests::span::{Names, Show, Span, outline};
-use remora_tests::{locate, tools};
+use remora_tests::{clients, locate, tools};
 
 use crate::whole;
 
@@ -132,4 +132,88 @@ fn commands_of_the_driver_for_go() {
             error.type = 59
     "#]]
     .assert_eq(&told(spans, "client"));
+}
+
+/// Returns the names of the client's spans of reads and writes, by a client that packs its messages so.
+fn packed_by(compressor: &str, part: &str) -> String {
+    let ferretdb = FerretDb::start().unwrap();
+    let front = RecordedServer::mongodb_front(ferretdb.address()).unwrap();
+    let mut remora = Remora::start().unwrap();
+    let mut client = clients::recorded_python("mongo_py.py").unwrap();
+    let port = front.address().port().to_string();
+    tools::printed(client.args([&port, part, compressor])).unwrap();
+    let spans = remora.finish().unwrap().spans_of_server(front.address()).unwrap();
+    told(of_client(spans), "client")
+}
+
+/// Leaves out what the front asks.
+fn of_client(mut spans: Vec<Span>) -> Vec<Span> {
+    spans.retain(|span| span.service != "mongo_front");
+    spans
+}
+
+/// FerretDB compresses nothing: a front before it does.
+#[test]
+#[ignore = "needs root"]
+fn compressed_commands_are_told_as_others() {
+    let told = ["snappy", "zlib", "zstd"].map(|compressor| packed_by(compressor, "reads"));
+    expect![[r#"
+        client `drop orders_reads` of mongo_py, unset
+        client `insert orders_reads` of mongo_py, unset
+            db.operation.batch.size = 20
+        client `insert orders_reads` of mongo_py, unset
+        client `insert orders_reads` of mongo_py, error
+            error.type = 11000
+        client `insert orders_reads` of mongo_py, error
+            db.operation.batch.size = 2
+            error.type = 11000
+        client `find orders_reads` of mongo_py, unset
+            db.response.returned_rows = 2
+        client `find orders_reads` of mongo_py, unset
+            db.response.returned_rows = 4
+        client `getMore orders_reads` of mongo_py, unset
+            db.response.returned_rows = 4
+        client `getMore orders_reads` of mongo_py, unset
+            db.response.returned_rows = 4
+        client `getMore orders_reads` of mongo_py, unset
+            db.response.returned_rows = 4
+        client `getMore orders_reads` of mongo_py, unset
+            db.response.returned_rows = 4
+        client `getMore orders_reads` of mongo_py, unset
+            db.response.returned_rows = 1
+        client `find orders_reads` of mongo_py, error (parent elsewhere)
+            error.type = 14
+        client `find orders_reads` of mongo_py, unset (parent elsewhere)
+            db.response.returned_rows = 0
+        client `drop orders_reads` of mongo_py, unset
+        client `endSessions admin` of mongo_py, error
+            error.type = 59
+    "#]]
+    .assert_eq(&told[0]);
+    assert_eq!([&told[1], &told[2]], [&told[0]; 2]);
+}
+
+/// Batches that come without being asked for one by one are one exchange, with all its rows.
+#[test]
+#[ignore = "needs root"]
+fn a_cursor_that_goes_on_by_itself() {
+    let ferretdb = FerretDb::start().unwrap();
+    let front = RecordedServer::mongodb_front(ferretdb.address()).unwrap();
+    let mut remora = Remora::start().unwrap();
+    let mut client = clients::recorded_python("mongo_exhaust.py").unwrap();
+    tools::printed(client.arg(front.address().port().to_string())).unwrap();
+    let spans = remora.finish().unwrap().spans_of_server(front.address()).unwrap();
+    expect![[r#"
+        client `drop exhausted` of mongo_exhaust, unset
+        client `insert exhausted` of mongo_exhaust, unset
+            db.operation.batch.size = 25
+        client `find exhausted` of mongo_exhaust, unset
+            db.response.returned_rows = 4
+        client `getMore exhausted` of mongo_exhaust, unset
+            db.response.returned_rows = 21
+        client `drop exhausted` of mongo_exhaust, unset
+        client `endSessions admin` of mongo_exhaust, error
+            error.type = 59
+    "#]]
+    .assert_eq(&told(of_client(spans), "client"));
 }

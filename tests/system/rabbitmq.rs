@@ -1,15 +1,17 @@
 //! Jobs in RabbitMQ: what a worker does for one is linked to who sent it.
 
+use std::collections::BTreeMap;
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::Result;
+use expect_test::expect;
 use remora_tests::remora::Remora;
 use remora_tests::running::Running;
 use remora_tests::scratch::Scratch;
 use remora_tests::servers::{Rabbitmq, Redis};
 use remora_tests::span::Span;
-use remora_tests::{locate, tools, wait};
+use remora_tests::{clients, locate, tools, wait};
 
 const WITHIN: Duration = Duration::from_secs(60);
 
@@ -71,4 +73,80 @@ fn a_consumers_calls_hang_below_the_message_that_is_linked_to_its_sender() {
     let servers = of(&messages, "server", "send jobs");
     assert_eq!(servers.len(), JOBS + 1, "RabbitMQ's side");
     assert!(servers.iter().zip(&sent).all(|(server, sent)| server.parent_id.as_ref() == Some(&sent.span_id)));
+}
+
+/// Returns the spans of a client by name and what went wrong, with how often they came.
+fn counted(spans: &[Span], kind: &str) -> String {
+    let mut counts = BTreeMap::<_, usize>::new();
+    // The client asks how many messages a queue has, until it has them.
+    let is_asked_often = |span: &&Span| span.name == "queue.declare orders";
+    for span in spans.iter().filter(|span| span.kind == kind && !is_asked_often(span)) {
+        let error = span.text("error.type").map_or_else(String::new, |error| format!(": {error}"));
+        *counts.entry(format!("{}{error}", span.name)).or_default() += 1;
+    }
+    counts.iter().fold(String::new(), |text, (name, count)| text + &format!("{count} {name}\n"))
+}
+
+/// Messages that are fetched, rejected, given back, unroutable, refused by a full queue; transactions; several channels.
+#[test]
+#[ignore = "needs root"]
+fn everything_that_pika_says() {
+    let rabbitmq = Rabbitmq::start().unwrap();
+    let mut remora = Remora::start().unwrap();
+    let mut client = clients::recorded_python("amqp_pika.py").unwrap();
+    tools::printed(client.arg(rabbitmq.address().port().to_string())).unwrap();
+    let spans = remora.finish().unwrap().spans_of_server(rabbitmq.address()).unwrap();
+    expect![[r#"
+        2 send
+        2 send confirmed
+        1 send full: basic.nack
+        1 send missing:key: not-found
+        1 send nobody: no-route
+        2 send orders
+        1 send shop:order.*.paid
+        1 send shop:order.created
+    "#]]
+    .assert_eq(&counted(&spans, "producer"));
+    expect![[r#"
+        1 basic.cancel
+        1 basic.consume
+        1 basic.consume orders
+        1 basic.qos
+        1 basic.recover
+        3 channel.close
+        5 channel.open
+        1 confirm.select
+        3 connection.close
+        3 connection.open
+        1 connection.open: access-refused
+        1 exchange.declare shop
+        1 exchange.delete shop
+        1 queue.bind orders
+        1 queue.declare
+        1 queue.declare confirmed
+        1 queue.declare full
+        1 queue.declare missing: not-found
+        1 queue.delete
+        1 queue.delete orders
+        1 queue.purge orders
+        1 queue.unbind orders
+        2 receive confirmed
+        2 receive orders
+        1 tx.commit
+        1 tx.rollback
+        1 tx.select
+    "#]]
+    .assert_eq(&counted(&spans, "client"));
+    expect![[r#"
+        1 process
+        2 process orders
+        1 process orders: basic.reject
+        1 process shop:order.*.paid:orders
+    "#]]
+    .assert_eq(&counted(&spans, "consumer"));
+    let by_id: BTreeMap<_, _> = spans.iter().map(|span| (&span.span_id, span)).collect();
+    for server in spans.iter().filter(|span| span.kind == "server") {
+        let caller = server.parent_id.as_ref().and_then(|id| by_id.get(id));
+        assert_eq!(caller.map(|caller| &caller.name), Some(&server.name), "{server:#?}");
+    }
 }

@@ -17,7 +17,7 @@ const HOLD: Duration = Duration::from_secs(900);
 /// Senders of equal messages that are told apart.
 const MAX_EQUAL: usize = 4;
 /// Messages of one span that are looked at; the agent tells no more.
-const MAX_KEYS: usize = 64;
+const MAX_KEYS: usize = 128;
 
 /// Confidence where one span alone has sent such a message, and where several have.
 const SURE: f64 = 1.0;

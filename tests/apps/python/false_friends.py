@@ -1,14 +1,18 @@
 """Connections that look like others: the same source port, the same descriptor, another process than the one that
-opened them. Each request's path names its case and number; the servers listen on four ports of 127.0.0.1."""
+opened them, another family of addresses or network namespace than the other end. Each request's path names its case and
+number; the servers listen on six ports of 127.0.0.1."""
 
+import ctypes
 import os
 import socket
 import struct
 import sys
 import threading
 
-PLAIN, OTHER, FORKING, PASSING = (("127.0.0.1", int(port)) for port in sys.argv[1:5])
-ROUNDS = int(sys.argv[5])
+PLAIN, OTHER, FORKING, PASSING, REUSED, DUAL = (("127.0.0.1", int(port)) for port in sys.argv[1:7])
+ROUNDS = int(sys.argv[7])
+# Of unshare(2).
+CLONE_NEWNET = 0x40000000
 
 
 def serve(connection):
@@ -177,7 +181,58 @@ def passed_by_client(round):
     connection.close()
 
 
-def start(server, address):
+def reuse_port(round):
+    """The kernel chooses between processes that listen on one port."""
+    for turn in range(2):
+        connection = connect(REUSED)
+        path = f"/reuse-port/{round}-{turn}"
+        ask(connection, path)
+        read(connection, path)
+        connection.close()
+
+
+def mapped_by_server(round):
+    """The server's socket is one of IPv6, and sees the client as ::ffff:127.0.0.1."""
+    connection = connect(DUAL)
+    path = f"/mapped-server/{round}"
+    ask(connection, path)
+    read(connection, path)
+    connection.close()
+
+
+def mapped_by_client(round):
+    with socket.socket(socket.AF_INET6) as connection:
+        connection.connect((f"::ffff:{PLAIN[0]}", PLAIN[1]))
+        path = f"/mapped-client/{round}"
+        ask(connection, path)
+        read(connection, path)
+
+
+def moved_to_another_namespace(round):
+    """A connection stays in the network namespace in which it was made."""
+    connection = connect(PLAIN)
+    child = os.fork()
+    if child == 0:
+        if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNET) != 0:
+            sys.exit(f"unshare: {os.strerror(ctypes.get_errno())}")
+        path = f"/moved/{round}"
+        ask(connection, path)
+        read(connection, path)
+        os._exit(0)
+    if os.waitpid(child, 0)[1] != 0:
+        sys.exit("the child failed")
+    connection.close()
+
+
+def listen_reusing(address):
+    return socket.create_server(address, backlog=128, reuse_port=True)
+
+
+def listen_dual(address):
+    return socket.create_server(("::", address[1]), family=socket.AF_INET6, dualstack_ipv6=True)
+
+
+def start(server, address, listen=listen):
     listener = listen(address)
     child = os.fork()
     if child == 0:
@@ -191,6 +246,9 @@ servers = [
     start(serve_by_threads, OTHER),
     start(serve_by_children, FORKING),
     start(serve_by_passing, PASSING),
+    start(serve_by_threads, REUSED, listen_reusing),
+    start(serve_by_threads, REUSED, listen_reusing),
+    start(serve_by_threads, DUAL, listen_dual),
 ]
 try:
     for round in range(ROUNDS):
@@ -200,6 +258,10 @@ try:
         fork_after_accept(round)
         passed_by_server(round)
         passed_by_client(round)
+        reuse_port(round)
+        mapped_by_server(round)
+        mapped_by_client(round)
+        moved_to_another_namespace(round)
 finally:
     for server in servers:
         os.kill(server, 15)

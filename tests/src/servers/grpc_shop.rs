@@ -19,13 +19,27 @@ pub enum Stack {
     Java,
     /// `@grpc/grpc-js`.
     Node,
+    /// grpcio, on gRPC's C core.
+    Python,
     /// tonic.
     Rust,
+}
+
+impl Stack {
+    /// Returns the status that a method has which fails by an exception.
+    #[must_use]
+    pub fn status_of_exception(self) -> &'static str {
+        match self {
+            Stack::Python => "UNKNOWN",
+            Stack::Go | Stack::Java | Stack::Node | Stack::Rust => "INTERNAL",
+        }
+    }
 }
 
 /// The service `golden.Shop`.
 #[derive(Debug)]
 pub struct GrpcShop {
+    stack: Stack,
     address: SocketAddr,
     _running: Running,
     _scratch: Scratch,
@@ -38,7 +52,7 @@ impl GrpcShop {
         let address = net::free_address()?;
         let running = Running::start("shop", &scratch, &mut program(stack, Role::Serve, address)?)?;
         net::wait_listening(address, READY_WITHIN)?;
-        Ok(Self { address, _running: running, _scratch: scratch })
+        Ok(Self { stack, address, _running: running, _scratch: scratch })
     }
 
     /// Returns its address.
@@ -49,7 +63,8 @@ impl GrpcShop {
 
     /// Has a client make all its calls.
     pub fn ask_by(&self, stack: Stack) -> Result<()> {
-        tools::printed(&mut program(stack, Role::Call, self.address)?).map(drop)
+        let mut client = program(stack, Role::Call, self.address)?;
+        tools::printed(client.env("BROKEN", self.stack.status_of_exception())).map(drop)
     }
 }
 
@@ -85,6 +100,7 @@ fn program(stack: Stack, role: Role, server: SocketAddr) -> Result<Command> {
             command.env("NODE_PATH", installed("grpc/node/node_modules"));
             command
         }
+        Stack::Python => clients::recorded_python("grpc_shop.py")?,
         Stack::Rust => Command::new(installed("tonic/release/tonic-shop")),
     };
     command.arg(match role {

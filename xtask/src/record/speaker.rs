@@ -28,6 +28,8 @@ enum Source {
     Go(&'static str, &'static str),
     /// We do: it is installed in this version.
     Fixed(&'static str),
+    /// The newest PostgreSQL of the Node environment.
+    PostgresqlNewest,
     /// The Java libraries, of the artifact with this name.
     Java(&'static str),
     /// The Go module that builds FerretDB.
@@ -105,6 +107,11 @@ impl Speaker {
         Self { name, source: Source::Jdbc(artifact) }
     }
 
+    /// Returns the newest PostgreSQL.
+    pub(super) const fn postgresql_newest() -> Self {
+        Self { name: "PostgreSQL", source: Source::PostgresqlNewest }
+    }
+
     /// Returns MySQL's server.
     pub(super) const fn mysql() -> Self {
         Self { name: "MySQL", source: Source::Mysql }
@@ -130,6 +137,11 @@ impl Source {
                     "nginx" | "dig" => "-v",
                     _ => "--version",
                 });
+                command
+            }
+            Source::PostgresqlNewest => {
+                let mut command = Command::new(environment.postgresql_newest().join("postgres"));
+                command.arg("--version");
                 command
             }
             Source::Python(name) => python_version(environment.python_program("python"), name),

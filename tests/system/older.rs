@@ -206,10 +206,9 @@ fn sessions_of_kafka() {
     let of =
         |name: &str, kind: &str| spans.iter().filter(|span| span.name == name && span.kind == kind).count();
     assert_eq!((of("send orders", "producer"), of("send orders", "server")), (2, 2), "{spans:#?}");
-    // One is under way when the agent comes. The broker sends records out of files, whose bytes nobody sees: where such an
-    // answer is the first that is met, what follows may be lost, which is counted.
+    // One is under way when the agent comes, and its answer may be the first that is met.
     let polls: Vec<_> = spans.iter().filter(|span| span.name == "poll").collect();
-    assert!(polls.len() <= 4, "{spans:#?}");
+    assert!((1..=4).contains(&polls.len()), "{spans:#?}");
     for poll in polls {
         assert!(poll.text("remora.kafka.topic.id").is_some(), "{poll:#?}");
         assert_eq!(poll.links, [""; 0], "{poll:#?}");

@@ -189,3 +189,25 @@ fn what_was_written_although_another_partition_failed_is_linked() {
     );
     assert_eq!(polled.links.iter().map(|link| link.span_id).collect::<Vec<_>>(), [sent.span_id]);
 }
+
+/// A client that takes an answer in pieces, of which a short one may be the beginning of anything.
+#[test]
+fn the_rest_of_an_answer_that_was_under_way_does_not_hide_the_next_one() {
+    let mut world = World::new();
+    let mut consumer = world.connect(1);
+    let of = |correlation: i32| {
+        let batch = Batch::new(i64::from(correlation), &[record(b"an order", &[])]);
+        response(correlation, false, &fetched(&[("orders", &[(0, batch.bytes())])]))
+    };
+    let under_way = of(1);
+    world.moved(&mut consumer, Direction::Ingress, under_way[..8].to_vec());
+    world.moved(&mut consumer, Direction::Ingress, under_way[8..60].to_vec());
+    world.moved(&mut consumer, Direction::Ingress, vec![0; 3]);
+    for correlation in 2..4 {
+        let asked = request(FETCH, 4, correlation, false, &fetch("orders"));
+        world.call(&mut consumer, asked, of(correlation));
+    }
+    let spans = world.spans();
+    let polls = spans.iter().filter(|span| span.name == "poll orders").count();
+    assert_eq!(polls, 2, "{spans:?}");
+}

@@ -78,6 +78,7 @@ fn live(
         shell::program(&built.agent)
             .arg("run")
             .args(spool_flags(data, &run.agent_flags))
+            .args(own_requests()?)
             .args(&run.agent_flags),
     )?;
     if let Some(Happening::Signal) = children.wait_ready("agent", agent, READY_WITHIN)? {
@@ -91,6 +92,13 @@ fn live(
     step(&format!("data in {}, metrics at http://{AGENT}/metrics, Ctrl-C stops both", data.display()));
     children.wait_end(run.lasting.map(|lasting| Instant::now() + lasting))?;
     Ok(attached)
+}
+
+/// Leaves out what this program asks to see whether both are ready.
+fn own_requests() -> Result<[OsString; 2]> {
+    let mut rule = OsString::from("exe=");
+    rule.push(std::env::current_exe().context("find the path of this program")?);
+    Ok(["--exclude".into(), rule])
 }
 
 /// Keeps what waits for the bridge beside the bridge's data, unless the user says where.

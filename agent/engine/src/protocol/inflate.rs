@@ -15,6 +15,8 @@ use zstd::zstd_safe::DParameter;
 /// Greatest window of a Zstandard frame, as a power of two: what the format asks every decoder for (RFC 8878, section
 /// 3.1.1.1.2).
 const MAX_WINDOW_LOG: u32 = 23;
+/// What a gzip member begins with (RFC 1952, section 2.3.1).
+const GZIP: &[u8] = &[0x1f, 0x8b];
 /// Room that is made at first for each packed byte. Where it is not enough, it is doubled.
 const TYPICAL_RATIO: usize = 4;
 
@@ -57,10 +59,28 @@ fn unpack_zlib(compressed: &[u8], max: usize) -> (Vec<u8>, bool) {
 
 /// Returns at most `max` bytes of a gzip member (RFC 1952).
 pub(super) fn gzip(compressed: &[u8], max: usize) -> Vec<u8> {
+    unpack_gzip(compressed, max).0
+}
+
+/// Returns at most `max` bytes of a gzip member or, if it does not begin like one, of a zlib stream; and whether they are
+/// all and their checksum is right.
+pub(super) fn gzip_or_zlib(compressed: &[u8], max: usize) -> (Vec<u8>, bool) {
+    let more = max.saturating_add(1);
+    let (mut bytes, is_whole) = match compressed.starts_with(GZIP) {
+        true => unpack_gzip(compressed, more),
+        false => unpack_zlib(compressed, more),
+    };
+    let is_all = is_whole && bytes.len() <= max;
+    bytes.truncate(max);
+    (bytes, is_all)
+}
+
+/// Returns at most `max` bytes of a gzip member, and whether nothing was wrong with it.
+fn unpack_gzip(compressed: &[u8], max: usize) -> (Vec<u8>, bool) {
     let mut bytes = Vec::with_capacity(compressed.len().saturating_mul(TYPICAL_RATIO).min(max));
     // What was unpacked before an error is right.
-    let _ = GzDecoder::new(compressed).take(max as u64).read_to_end(&mut bytes);
-    bytes
+    let outcome = GzDecoder::new(compressed).take(max as u64).read_to_end(&mut bytes);
+    (bytes, outcome.is_ok())
 }
 
 /// Returns at most `max` bytes of a Zstandard frame.

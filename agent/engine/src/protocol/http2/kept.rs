@@ -1,19 +1,15 @@
 //! A message of gRPC that is kept while it goes by, and what is in it.
 
-use std::io::Read as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::protocol::inflate;
 use crate::protocol::rpc::Body;
 
 /// Bytes of a message that are kept; of what it unpacks to no more are looked at either.
 const MAX_MESSAGE_BYTES: usize = 64 << 10;
 /// Bytes that all streams of a connection keep together. Of a message that finds no room the beginning is read.
 const MAX_KEPT_BYTES: usize = 1 << 20;
-/// Room that is made at first for each packed byte.
-const TYPICAL_RATIO: usize = 4;
-/// What gzip begins with (RFC 1952 section 2.3.1); `deflate` is what RFC 1950 describes.
-const GZIP: &[u8] = &[0x1f, 0x8b];
 
 /// The room for messages on one connection.
 #[derive(Clone, Debug, Default)]
@@ -79,17 +75,9 @@ impl Kept {
             self.room.give_back(bytes.len());
             return Content { bytes, is_whole: self.is_whole };
         }
-        let packed = self.bytes.as_slice();
-        let mut bytes = Vec::with_capacity(packed.len().saturating_mul(TYPICAL_RATIO).min(MAX_MESSAGE_BYTES));
-        let most = MAX_MESSAGE_BYTES as u64 + 1;
-        // What was unpacked before an error is right: only the end is missing.
-        let outcome = match packed.starts_with(GZIP) {
-            true => flate2::bufread::GzDecoder::new(packed).take(most).read_to_end(&mut bytes),
-            false => flate2::bufread::ZlibDecoder::new(packed).take(most).read_to_end(&mut bytes),
-        };
-        let is_whole = self.is_whole && outcome.is_ok() && bytes.len() <= MAX_MESSAGE_BYTES;
-        bytes.truncate(MAX_MESSAGE_BYTES);
-        Content { bytes, is_whole }
+        // What gRPC calls `deflate` is a zlib stream.
+        let (bytes, is_all) = inflate::gzip_or_zlib(&self.bytes, MAX_MESSAGE_BYTES);
+        Content { bytes, is_whole: self.is_whole && is_all }
     }
 }
 

@@ -119,11 +119,6 @@ impl Session {
         if lane.unread().is_empty() || (self.is_from_start && self.unknown_chunks == 0) {
             return;
         }
-        if side == Side::Server {
-            // It ends the answer to a request that nobody saw, and is not to stand before the next one.
-            lane.clear();
-            return;
-        }
         match parser.resync(side, lane.unread()) {
             Some(offset) => lane.advance(offset),
             None => {

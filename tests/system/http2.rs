@@ -124,4 +124,5 @@ fn all_that_the_protocol_has() {
         .filter_map(|span| span.parent_id.as_ref())
         .collect();
     assert_eq!(asked, served, "each request of the server's is below its own of the client");
+    assert!(spans.iter().all(|span| !span.attributes.values().any(|value| value == "/pushed.txt")));
 }

@@ -135,6 +135,7 @@ fn check_linked(spans: &[Span], topic: &str, careless: usize) {
         sent.len()
     );
     for poll in polls.iter().filter(|poll| !poll.links.is_empty()) {
+        assert!(poll.attributes.contains_key("remora.message.queue_time"), "{poll:#?}");
         assert!(poll.number("messaging.batch.message_count").is_some(), "{poll:#?}");
     }
 }

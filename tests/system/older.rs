@@ -9,8 +9,8 @@ use expect_test::expect;
 use remora_tests::load::{self, Request};
 use remora_tests::remora::Remora;
 use remora_tests::servers::{
-    FerretDb, Flavour, GrpcService, Gunicorn, Kafka, Language, Mysql, NodeHttp2, Postgres, Rabbitmq, Redis,
-    Workers,
+    FerretDb, Flavour, GoService, GrpcService, Gunicorn, Kafka, Language, Mysql, NodeHttp2, Postgres,
+    Rabbitmq, Redis, Workers,
 };
 use remora_tests::span::{Names, Show, Span, outline};
 use remora_tests::{clients, tools};
@@ -195,6 +195,27 @@ fn a_session_of_redis() {
               db.system.name = redis
     "#]]
     .assert_eq(&told_of_kept("redis", server.address()));
+}
+
+/// A statement that was prepared before is known by its name where another connection shows what that stands for.
+#[test]
+#[ignore = "needs root"]
+fn a_statement_that_another_connection_explains() {
+    let postgres = Postgres::start().unwrap();
+    let flags = ["-database".to_owned(), postgres.url()];
+    let [first, second] = [(); 2].map(|()| GoService::start(&flags).unwrap());
+    let ask = |service: &GoService| tools::curl(&[&format!("{}/items/7", service.url())]).unwrap();
+    ask(&first);
+    let mut remora = Remora::start().unwrap();
+    ask(&first);
+    ask(&second);
+    ask(&first);
+    let bridge = remora.finish().unwrap();
+    let mut spans = bridge.spans_of_server(first.address()).unwrap();
+    spans.retain(|span| span.kind == "client" && span.text("db.system.name").is_some());
+    spans.sort_by_key(|span| span.start_ns);
+    let shown = ["db.query.text", "remora.incomplete"];
+    expect![[""]].assert_eq(&outline(&spans, &Names::of(&[]), Show::Only(&shown)));
 }
 
 /// Fetches name topics by ids, which only metadata explains.

@@ -60,6 +60,7 @@ fn a_consumers_calls_hang_below_the_message_that_is_linked_to_its_sender() {
         assert_eq!((&work.links, &work.parent_id), (&vec![sent.span_id.clone()], &None));
         assert_eq!(work.text("messaging.destination.name"), Some("jobs"));
         assert_eq!(work.text("messaging.system"), Some("rabbitmq"));
+        assert!(work.attributes.contains_key("remora.message.queue_time"), "{work:#?}");
     }
     let calls = of(&counts, "client", "INCRBY");
     assert_eq!(calls.len(), JOBS * 2);

@@ -78,7 +78,7 @@ fn live(
         shell::program(&built.agent)
             .arg("run")
             .args(spool_flags(data, &run.agent_flags))
-            .args(own_requests()?)
+            .args(own_requests(&run.agent_flags)?)
             .args(&run.agent_flags),
     )?;
     if let Some(Happening::Signal) = children.wait_ready("agent", agent, READY_WITHIN)? {
@@ -94,11 +94,15 @@ fn live(
     Ok(attached)
 }
 
-/// Leaves out what this program asks to see whether both are ready.
-fn own_requests() -> Result<[OsString; 2]> {
+/// Leaves out what this program asks to see whether both are ready, unless that took the place of the user's own rules in a
+/// file.
+fn own_requests(agent_flags: &[String]) -> Result<Vec<OsString>> {
+    if agent_flags.iter().any(|flag| flag.starts_with("--config")) {
+        return Ok(Vec::new());
+    }
     let mut rule = OsString::from("exe=");
     rule.push(std::env::current_exe().context("find the path of this program")?);
-    Ok(["--exclude".into(), rule])
+    Ok(vec!["--exclude".into(), rule])
 }
 
 /// Keeps what waits for the bridge beside the bridge's data, unless the user says where.

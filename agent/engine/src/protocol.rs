@@ -297,6 +297,12 @@ pub trait Parser: Send {
 
     /// Returns the offset in `bytes` at which a message of `side` plausibly begins, after bytes were lost.
     fn resync(&self, side: Side, bytes: &[u8]) -> Option<usize>;
+
+    /// Returns whether answers are found only where pieces begin. What is left of an answer to a request that was sent before
+    /// the connection was met is then not to stand before the next one.
+    fn answers_begin_with_pieces(&self) -> bool {
+        false
+    }
 }
 
 /// What a parser says of the bytes it was shown.

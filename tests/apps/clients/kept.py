@@ -1,7 +1,10 @@
 """Keeps a connection to a server, and asks by it for each line that it reads: mysql|mongodb|redis|kafka|amqp PORT."""
 
+import signal
 import sys
 
+# Rather an end than a wait for what does not come.
+signal.alarm(120)
 KIND, PORT = sys.argv[1], int(sys.argv[2])
 
 
@@ -41,6 +44,8 @@ def kafka():
     from confluent_kafka import Consumer, Producer
 
     server = {"bootstrap.servers": f"127.0.0.1:{PORT}", "broker.address.family": "v4"}
+    # Metadata would tell the name of the topic.
+    server["topic.metadata.refresh.interval.ms"] = -1
     producer = Producer({**server, "client.id": "shop"})
     consumer = Consumer({**server, "client.id": "mailer", "group.id": "mailers", "auto.offset.reset": "earliest"})
     consumer.subscribe(["orders"])

@@ -1,10 +1,13 @@
 """Has many requests under way at once, some that nobody answers, and one that the broker refuses: SERVER."""
 
+import signal
 import sys
 
 from confluent_kafka import Consumer, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
+# Rather an end than a wait for what does not come.
+signal.alarm(120)
 MANY, CARELESS = 100, 10
 server = {"bootstrap.servers": sys.argv[1]}
 admin = AdminClient(server)

@@ -474,6 +474,9 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     tcp("redis/streams-3", REDIS_PY, Kind::Redis, |environment, to| {
         redis_py(environment, "redis_streams.py", to, "3")
     }),
+    tcp("redis/tracking", REDIS_PY, Kind::Redis, |environment, to| {
+        vec![with_port(environment.python("redis_tracking.py"), to)]
+    }),
     tcp("redis/cluster", REDIS_PY, Kind::RedisCluster, |environment, to| {
         redis_py(environment, "redis_cluster.py", to, "move")
     }),

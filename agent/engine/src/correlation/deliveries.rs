@@ -11,7 +11,7 @@ use super::{Active, Context, Correlation, ROOT_FLAGS};
 use crate::connection::Stamp;
 use crate::event::{ConnectionId, Opened};
 use crate::pairing::{Exchange, ExchangeId};
-use crate::protocol::{Delivery, Keys, MessageKey, Received, Settled, Source, WireContext};
+use crate::protocol::{Delivery, Keys, MAX_KEYS, MessageKey, Received, Settled, Source, WireContext};
 use crate::semconv::{self, Attributes, Value};
 use crate::span::{Evidence, Link, Span, SpanId, TraceId};
 
@@ -230,8 +230,12 @@ impl Correlation {
             }
             let waited_ns = at_ns.saturating_sub(sent_ns);
             origin.waited_ns = Some(origin.waited_ns.map_or(waited_ns, |longest| longest.max(waited_ns)));
-            if origin.links.iter().all(|known| known.span_id != link.span_id) {
-                origin.links.push(link);
+            if origin.links.iter().any(|known| known.span_id == link.span_id) {
+                continue;
+            }
+            match origin.links.len() < MAX_KEYS {
+                true => origin.links.push(link),
+                false => self.tally.messages_left_out += 1,
             }
         }
         origin

@@ -14,6 +14,8 @@ use crate::span::Span;
 const MAX_WAIT_NS: u64 = 500_000_000;
 /// Spans that wait. For one more, the oldest waits no longer.
 const MAX_SPANS: usize = 4096;
+/// Messages that all of them wait for, likewise.
+const MAX_MESSAGES: usize = 16_384;
 
 /// The span of a consumer, and the messages whose producers were not known.
 #[derive(Debug)]
@@ -27,14 +29,18 @@ struct Waiting {
 #[derive(Debug, Default)]
 pub(super) struct Early {
     waiting: VecDeque<Waiting>,
+    /// Messages that these wait for.
+    messages: usize,
     over: Vec<Waiting>,
 }
 
 impl Early {
     /// Lets a span wait for the producers of messages that it has received.
     pub(super) fn hold(&mut self, span: Span, unknown: Vec<MessageKey>, received_at_ns: u64) {
-        if self.waiting.len() >= MAX_SPANS {
-            self.over.extend(self.waiting.pop_front());
+        self.messages += unknown.len();
+        while self.waiting.len() >= MAX_SPANS || self.messages > MAX_MESSAGES {
+            let Some(oldest) = self.waiting.pop_front() else { break };
+            self.end(oldest);
         }
         self.waiting.push_back(Waiting { span, unknown, received_at_ns });
     }
@@ -43,8 +49,13 @@ impl Early {
     pub(super) fn expire(&mut self, now_ns: u64) {
         let is_over = |waiting: &mut Waiting| now_ns.saturating_sub(waiting.received_at_ns) > MAX_WAIT_NS;
         while let Some(waiting) = self.waiting.pop_front_if(is_over) {
-            self.over.push(waiting);
+            self.end(waiting);
         }
+    }
+
+    fn end(&mut self, waiting: Waiting) {
+        self.messages = self.messages.saturating_sub(waiting.unknown.len());
+        self.over.push(waiting);
     }
 
     /// Returns a span that waits no longer, with links to those producers that are known by now.

@@ -216,7 +216,9 @@ impl Works {
         let started_at_ns = work.span.started_at_ns;
         for key in work.unknown.drain(..) {
             if let Some((link, sent_ns)) = messages.receive(key, started_at_ns) {
-                work.span.links.push(link);
+                if work.span.links.iter().all(|known| known.span_id != link.span_id) {
+                    work.span.links.push(link);
+                }
                 note_queue_time(&mut work.span.attributes, started_at_ns.saturating_sub(sent_ns));
             }
         }

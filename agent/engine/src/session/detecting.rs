@@ -119,6 +119,9 @@ impl Session {
         if lane.unread().is_empty() || (self.is_from_start && self.unknown_chunks == 0) {
             return;
         }
+        if side == Side::Server && parser.answers_begin_with_pieces() {
+            return lane.clear();
+        }
         match parser.resync(side, lane.unread()) {
             Some(offset) => lane.advance(offset),
             None => {

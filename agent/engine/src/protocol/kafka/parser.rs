@@ -104,10 +104,12 @@ impl Parser for KafkaParser {
         self.shared.has_tokens = false;
     }
 
-    /// Every place will do: the next frame is looked for from there. What the server says while nothing is asked answers
-    /// what was not seen, and is not to stand before what it says next: answers are looked for where pieces begin.
-    fn resync(&self, side: Side, bytes: &[u8]) -> Option<usize> {
-        let is_of_the_unseen = side == Side::Server && self.shared.outstanding.is_empty();
-        Some(if is_of_the_unseen { bytes.len() } else { 0 })
+    /// Every place will do: the next frame is looked for from there.
+    fn resync(&self, _side: Side, _bytes: &[u8]) -> Option<usize> {
+        Some(0)
+    }
+
+    fn answers_begin_with_pieces(&self) -> bool {
+        true
     }
 }

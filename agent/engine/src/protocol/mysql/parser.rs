@@ -360,12 +360,13 @@ impl Parser for MysqlParser {
         self.lose();
     }
 
-    /// Every place will do: the next command is looked for from there. What the server says while nothing is asked answers
-    /// what was not seen, and is not to stand before what it says next: answers begin where pieces do.
-    fn resync(&self, side: Side, bytes: &[u8]) -> Option<usize> {
-        let is_of_the_unseen =
-            side == Side::Server && self.opening == Opening::Done && self.pending.is_empty();
-        Some(if is_of_the_unseen { bytes.len() } else { 0 })
+    /// Every place will do: the next command is looked for from there.
+    fn resync(&self, _side: Side, _bytes: &[u8]) -> Option<usize> {
+        Some(0)
+    }
+
+    fn answers_begin_with_pieces(&self) -> bool {
+        self.opening == Opening::Done
     }
 }
 

@@ -60,7 +60,7 @@ impl RecordedServer {
         scratch.write("a.txt", "twelve bytes")?;
         scratch.write("pushed.txt", "not told")?;
         let mut command = Command::new(locate::program("nghttpd")?);
-        command.args(["--no-tls", "--address=127.0.0.1", "--padding=200", "--header-table-size=512"]);
+        command.args(["--no-tls", "--address=127.0.0.1", "--padding=20", "--header-table-size=512"]);
         command.args(["--trailer=checksum: 7", "--push=/a.txt=/pushed.txt", "--htdocs"]).arg(scratch.path());
         command.arg(address.port().to_string());
         Self::start_in(scratch, "nghttpd", command, address)

@@ -598,6 +598,8 @@ pub struct Response {
     pub attributes: Attributes,
     /// How it went.
     pub outcome: Outcome,
+    /// The client of a call wants no answer any more, be it that its deadline has passed.
+    pub is_given_up: bool,
     /// A better name, known only when the exchange ends.
     pub name: Option<Name>,
     /// Messages that the request handed over, where only the response tells how they are called.
@@ -615,6 +617,8 @@ pub struct Ending {
     pub attributes: Attributes,
     /// How it went after all; none where the response's beginning has said so.
     pub outcome: Option<Outcome>,
+    /// The client of a call wants no answer any more, be it that its deadline has passed.
+    pub is_given_up: bool,
     /// A better name.
     pub name: Option<Name>,
     /// Nothing came of the request. Of interest only where that [is routine](Request::is_routine).
@@ -630,13 +634,14 @@ pub struct Ending {
 impl Response {
     /// Adds what the end has told.
     pub(crate) fn end(&mut self, ending: Ending) {
-        let Ending { attributes, outcome, name, is_idle, sent, carried, received } = ending;
+        let Ending { attributes, outcome, is_given_up, name, is_idle, sent, carried, received } = ending;
         self.attributes.retain(|(known, _)| attributes.iter().all(|(key, _)| key != known));
         self.attributes.extend(attributes);
         if let Some(outcome) = outcome {
             self.outcome = outcome;
         }
         self.name = name.or(self.name.take());
+        self.is_given_up |= is_given_up;
         self.is_idle |= is_idle;
         self.sent.extend(sent);
         self.carried.extend(carried);

@@ -30,6 +30,7 @@ pub(super) fn span(
             exchange.response_first.unwrap_or(exchange.request_first).executor
         }
     };
+    note_deadline(&mut exchange);
     let mut attributes = std::mem::take(&mut exchange.request.attributes);
     // Room for what is added below: growing would copy all of it.
     attributes.reserve(12);
@@ -197,6 +198,28 @@ fn add_url(attributes: &mut Attributes, host: &str, port: u16) {
         *key != semconv::URL_PATH && *key != semconv::URL_QUERY && *key != semconv::URL_SCHEME
     });
     attributes.push((semconv::URL_FULL, Value::from(url)));
+}
+
+/// Says that a call's deadline has passed where its client gave it up no earlier: on the wire that looks like a call that
+/// nobody wants any more ("Deadline expired" in gRPC's documentation of cancellation).
+fn note_deadline(exchange: &mut Exchange) {
+    /// What clocks and rounding may differ by, for each second and at least.
+    const SLACK: f64 = 0.01;
+    const MIN_SLACK_S: f64 = 0.002;
+    let timeout = exchange.request.attributes.iter().find(|(key, _)| *key == semconv::REMORA_RPC_TIMEOUT);
+    let (Some((_, Value::Double(timeout))), Some(response), Some(last)) =
+        (timeout, &mut exchange.response, exchange.response_last)
+    else {
+        return;
+    };
+    let elapsed_s = last.at_ns.saturating_sub(exchange.request_first.at_ns) as f64 / 1e9;
+    if response.is_given_up && elapsed_s + (timeout * SLACK).max(MIN_SLACK_S) >= *timeout {
+        let status = "DEADLINE_EXCEEDED";
+        response.outcome.error_type = Some(status.to_owned());
+        response.outcome.is_client_fault = false;
+        response.attributes.retain(|(key, _)| *key != semconv::RPC_RESPONSE_STATUS_CODE);
+        response.attributes.push((semconv::RPC_RESPONSE_STATUS_CODE, Value::from(status)));
+    }
 }
 
 fn add_outcome(attributes: &mut Attributes, exchange: &mut Exchange, kind: SpanKind) -> Status {

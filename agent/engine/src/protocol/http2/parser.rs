@@ -23,6 +23,7 @@ const MAX_UNALIGNED_BYTES: usize = 512;
 /// Error codes (section 7). The second is what a stream that its server has not looked at is to its client.
 const NO_ERROR: u32 = 0x0;
 const REFUSED_STREAM: u32 = 0x7;
+const CANCEL: u32 = 0x8;
 /// The stream of a request that came by HTTP/1.1 (section 3.2 of RFC 7540).
 const UPGRADED_STREAM: u32 = 1;
 

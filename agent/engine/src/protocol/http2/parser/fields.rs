@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Http2Parser, NO_ERROR, Spoken, lost};
+use super::{CANCEL, Http2Parser, NO_ERROR, Spoken, lost};
 use crate::protocol::http::field::{Field, value};
 use crate::protocol::http2::frame::{END_HEADERS, END_STREAM, HEADER_BYTES, Header, Kind, block, error_name};
 use crate::protocol::http2::grpc::{self, Status};
@@ -299,7 +299,10 @@ pub(super) fn end(stream: Stream) -> Message {
 /// Returns what tells that a side has given up a stream.
 pub(super) fn reset(stream: &mut Stream, side: Side, code: u32) -> Message {
     let mut ending = match stream.purpose {
-        Use::Grpc => grpc_ending(stream, Status::of_reset(code)),
+        Use::Grpc => {
+            let is_given_up = side == Side::Client && code == CANCEL;
+            Ending { is_given_up, ..grpc_ending(stream, Status::of_reset(code)) }
+        }
         Use::Http | Use::Unknown => {
             let look = stream.look.take();
             let tells = look.as_ref().is_some_and(|look| look.tells(side, code));

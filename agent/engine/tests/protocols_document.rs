@@ -18,7 +18,7 @@ use std::fs;
 use matrix::{Count, Matrix, PLACES};
 use remora_engine::protocol::{Protocol, REGISTRY};
 use session::Session;
-use summary::Summary;
+use summary::{Above, Summary};
 
 /// Names of requests and errors beyond this are counted.
 const MAX_LISTED: usize = 60;
@@ -51,6 +51,7 @@ fn the_document_is_what_the_sessions_show() {
     let summaries: Vec<(&dyn Protocol, Summary)> =
         REGISTRY.iter().map(|&protocol| (protocol, summary::of(protocol, &sessions))).collect();
     overview(&mut text, &summaries);
+    above(&mut text, &summary::above(REGISTRY, &sessions));
     for (protocol, summary) in summaries.iter().filter(|(_, summary)| summary.connections > 0) {
         section(&mut text, protocol.name(), summary);
     }
@@ -83,6 +84,23 @@ fn overview(text: &mut String, summaries: &[(&dyn Protocol, Summary)]) {
             summary.connections,
             list(&summary.servers, usize::MAX),
             list(&summary.clients, usize::MAX),
+        );
+    }
+    text.push('\n');
+}
+
+fn above(text: &mut String, all: &[Above]) {
+    text.push_str("What is spoken by way of them, in the same recordings:\n\n");
+    text.push_str("| | by way of | recorded connections | attributes | servers | clients |\n|---|---|---|---|---|---|\n");
+    for Above { name, carriers, connections, attributes, servers, clients } in all {
+        assert!(*connections > 0, "{name} is recorded");
+        let _ = writeln!(
+            text,
+            "| {name} | {} | {connections} | {} | {} | {} |",
+            list(carriers, usize::MAX),
+            code(attributes),
+            list(servers, usize::MAX),
+            list(clients, usize::MAX),
         );
     }
     text.push('\n');

@@ -33,6 +33,50 @@ pub struct Summary {
     pub anonymous: Vec<String>,
 }
 
+/// What is spoken by way of another protocol: an attribute that tells it, and how those begin that it has.
+const ABOVE: [(&str, &str, &[&str]); 5] = [
+    ("gRPC", "rpc.system.name", &["rpc.", "remora.rpc."]),
+    ("Google Pub/Sub", "messaging.gcp_pubsub.message.ack_id", &["messaging.", "remora.gcp."]),
+    ("WebSocket", "remora.websocket.client_messages", &["remora.websocket."]),
+    ("server-sent events", "remora.sse.events", &["remora.sse."]),
+    ("GraphQL", "graphql.operation.type", &["graphql."]),
+];
+
+/// What the sessions show of one of them.
+#[derive(Debug, Default)]
+pub struct Above {
+    pub name: &'static str,
+    pub carriers: BTreeSet<String>,
+    pub connections: usize,
+    pub attributes: BTreeSet<String>,
+    pub servers: BTreeSet<String>,
+    pub clients: BTreeSet<String>,
+}
+
+/// Returns what the sessions show of what is spoken by way of others.
+pub fn above(protocols: &[&dyn Protocol], sessions: &[Session]) -> Vec<Above> {
+    let mut all: Vec<_> = ABOVE.iter().map(|(name, ..)| Above { name, ..Above::default() }).collect();
+    for session in sessions {
+        let Some(protocol) = protocols.iter().find(|protocol| protocol.name() == session.protocol) else {
+            continue;
+        };
+        let keys: BTreeSet<String> =
+            of(*protocol, std::slice::from_ref(session)).attributes.into_iter().collect();
+        for (above, (_, marker, own)) in all.iter_mut().zip(ABOVE) {
+            if !keys.contains(marker) {
+                continue;
+            }
+            above.connections += 1;
+            above.carriers.insert(session.protocol.clone());
+            above.servers.extend(session.server.clone());
+            above.clients.extend(session.client.clone());
+            let is_own = |key: &&String| own.iter().any(|beginning| key.starts_with(beginning));
+            above.attributes.extend(keys.iter().filter(is_own).cloned());
+        }
+    }
+    all
+}
+
 /// Returns what the sessions of `protocol` show.
 pub fn of(protocol: &dyn Protocol, sessions: &[Session]) -> Summary {
     let mut summary = Summary::default();

@@ -2,11 +2,18 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::locate;
+
+/// How long a program may run: rather an error than a wait for what does not come.
+const WITHIN: Duration = Duration::from_secs(300);
 
 /// Runs `curl` and returns the response's body. HTTP errors are no error.
 pub fn curl(arguments: &[&str]) -> Result<String> {
@@ -75,9 +82,21 @@ pub fn redis_cli(server: SocketAddr, arguments: &[&str]) -> Result<String> {
     printed(command.args(["-h", &host, "-p", &port]).args(arguments))
 }
 
-/// Runs a command to its end and returns what it printed; fails when the command does.
+/// Runs a command to its end and returns what it printed; fails when the command does, or takes too long.
 pub fn printed(command: &mut Command) -> Result<String> {
-    let Output { status, stdout, stderr } = command.output().with_context(|| format!("start {command:?}"))?;
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = command.spawn().with_context(|| format!("start {command:?}"))?;
+    let process = Pid::from_child(&child);
+    let (ended, end) = channel::<()>();
+    let watchdog = thread::spawn(move || {
+        if end.recv_timeout(WITHIN) == Err(RecvTimeoutError::Timeout) {
+            let _ = kill_process(process, Signal::KILL);
+        }
+    });
+    let output = child.wait_with_output().with_context(|| format!("wait for {command:?}"));
+    drop(ended);
+    let _ = watchdog.join();
+    let Output { status, stdout, stderr } = output?;
     let stdout = String::from_utf8_lossy(&stdout).into_owned();
     if !status.success() {
         bail!("{command:?} ended with {status}: {stdout}{}", String::from_utf8_lossy(&stderr));

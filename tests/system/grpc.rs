@@ -237,7 +237,17 @@ fn check_shop(client: Stack, server: Stack) {
     let with = |status: &str| gets.iter().filter(|outcome| outcome.0 == Some(status)).count();
     assert!(with("OK") >= 34, "{gets:?}");
     assert_eq!((with("NOT_FOUND"), with(server.status_of_exception())), (1, 1));
-    assert_eq!((with("CANCELLED"), with("DEADLINE_EXCEEDED")), (1, 1), "{gets:?}");
+    let (cancelled, late) = (with("CANCELLED"), with("DEADLINE_EXCEEDED"));
+    assert!(cancelled >= 1 && cancelled + late == 2, "{gets:?}");
+    for span in asked.iter().filter(|span| outcome(span).0 == Some("CANCELLED")) {
+        // On a busy machine a client's clock begins well before its first byte. Tonic's server answers that it was cancelled.
+        let timeout = span.attributes.get("remora.rpc.timeout").map(|timeout| timeout.as_f64().unwrap());
+        let lasted = (span.end_ns - span.start_ns) as f64 / 1e9;
+        assert!(
+            server == Stack::Rust || timeout.is_none_or(|timeout| lasted < timeout),
+            "its deadline has passed: {span:#?}"
+        );
+    }
     for side in [&asked, &served] {
         let limited = side.iter().filter(|span| span.attributes.contains_key("remora.rpc.timeout")).count();
         assert!(limited >= 1, "the call with a deadline says so");

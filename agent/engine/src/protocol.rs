@@ -598,7 +598,7 @@ pub struct Response {
     pub attributes: Attributes,
     /// How it went.
     pub outcome: Outcome,
-    /// The client of a call wants no answer any more, be it that its deadline has passed.
+    /// A side of a call has ended it without an answer, be it that the deadline has passed.
     pub is_given_up: bool,
     /// A better name, known only when the exchange ends.
     pub name: Option<Name>,
@@ -617,7 +617,7 @@ pub struct Ending {
     pub attributes: Attributes,
     /// How it went after all; none where the response's beginning has said so.
     pub outcome: Option<Outcome>,
-    /// The client of a call wants no answer any more, be it that its deadline has passed.
+    /// A side of a call has ended it without an answer, be it that the deadline has passed.
     pub is_given_up: bool,
     /// A better name.
     pub name: Option<Name>,

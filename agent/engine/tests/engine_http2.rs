@@ -128,7 +128,7 @@ fn what_turns_out_to_be_a_call_is_no_request_of_http_any_more() {
     }
 }
 
-/// A client of gRPC resets a call by one code, whether its deadline has passed or nobody wants the answer.
+/// Clients and servers of gRPC reset a call by one code, whether its deadline has passed or nobody wants the answer.
 #[test]
 fn a_call_that_is_given_up_when_its_deadline_has_passed_says_so() {
     // `:method: POST`, `:scheme: http`, `:path`, `:authority`, `content-type: application/grpc`, `grpc-timeout`.
@@ -139,18 +139,21 @@ fn a_call_that_is_given_up_when_its_deadline_has_passed_says_so() {
         fields.extend(timeout.as_bytes());
         frame(1, 4, 1, &fields)
     };
-    for (timeout, expected) in [("1n", "DEADLINE_EXCEEDED"), ("9H", "CANCELLED")] {
+    let late = "DEADLINE_EXCEEDED";
+    for (timeout, side, expected) in
+        [("1n", Side::Client, late), ("1n", Side::Server, late), ("9H", Side::Client, "CANCELLED")]
+    {
         let mut peers = Peers::new();
         let mut link = peers.open(40_000, 50_051, true);
         peers.say(&mut link, Side::Client, [PREFACE, SETTINGS, &call(timeout)].concat());
         peers.say(&mut link, Side::Server, SETTINGS);
-        peers.say(&mut link, Side::Client, frame(3, 0, 1, &8u32.to_be_bytes()));
+        peers.say(&mut link, side, frame(3, 0, 1, &8u32.to_be_bytes()));
         peers.close_both(&link);
         let spans = peers.finish();
         assert_eq!(spans.len(), 2, "{spans:?}");
         for span in &spans {
             let said = ["rpc.response.status_code", "error.type"].map(|key| text(span, key));
-            let is_told = span.kind == SpanKind::Client || expected == "DEADLINE_EXCEEDED";
+            let is_told = span.kind == SpanKind::Client || expected == late;
             assert_eq!(said[0].as_deref(), Some(expected), "{span:?}");
             assert_eq!(said[1].as_deref(), is_told.then_some(expected), "{span:?}");
         }

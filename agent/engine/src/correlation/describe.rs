@@ -200,12 +200,12 @@ fn add_url(attributes: &mut Attributes, host: &str, port: u16) {
     attributes.push((semconv::URL_FULL, Value::from(url)));
 }
 
-/// Says that a call's deadline has passed where its client gave it up no earlier: on the wire that looks like a call that
-/// nobody wants any more ("Deadline expired" in gRPC's documentation of cancellation).
+/// Says that a call's deadline has passed where it was given up no earlier: on the wire that looks like a call that nobody
+/// wants any more, whether the client ends it or a server that minds the deadline too (grpc-go).
 fn note_deadline(exchange: &mut Exchange) {
-    /// What clocks and rounding may differ by, for each second and at least.
-    const SLACK: f64 = 0.01;
-    const MIN_SLACK_S: f64 = 0.002;
+    /// Part of the deadline, and seconds at least, that may pass between the start of a client's clock and its first byte.
+    const SLACK: f64 = 0.05;
+    const MIN_SLACK_S: f64 = 0.01;
     let timeout = exchange.request.attributes.iter().find(|(key, _)| *key == semconv::REMORA_RPC_TIMEOUT);
     let (Some((_, Value::Double(timeout))), Some(response), Some(last)) =
         (timeout, &mut exchange.response, exchange.response_last)

@@ -299,10 +299,7 @@ pub(super) fn end(stream: Stream) -> Message {
 /// Returns what tells that a side has given up a stream.
 pub(super) fn reset(stream: &mut Stream, side: Side, code: u32) -> Message {
     let mut ending = match stream.purpose {
-        Use::Grpc => {
-            let is_given_up = side == Side::Client && code == CANCEL;
-            Ending { is_given_up, ..grpc_ending(stream, Status::of_reset(code)) }
-        }
+        Use::Grpc => Ending { is_given_up: code == CANCEL, ..grpc_ending(stream, Status::of_reset(code)) },
         Use::Http | Use::Unknown => {
             let look = stream.look.take();
             let tells = look.as_ref().is_some_and(|look| look.tells(side, code));

@@ -18,7 +18,7 @@ fn programs() -> BTreeMap<u32, (String, u64)> {
 }
 
 /// Programs on functions of runtimes and libraries, cut like the others: they run where a process has such functions, as the lab's do.
-const ON_FUNCTIONS: [&str; 42] = [
+const ON_FUNCTIONS: [&str; 43] = [
     "go_http_round_t",
     "grpc_header_mad",
     "grpc_header_wri",
@@ -41,6 +41,7 @@ const ON_FUNCTIONS: [&str; 42] = [
     "tls_read",
     "tls_read_ex",
     "tls_set_fd",
+    "tls_begin",
     "tls_handshake",
     "tls_returned",
     "tls_free",

@@ -9,7 +9,7 @@ mod tls;
 
 use std::collections::VecDeque;
 
-use foldhash::HashMap;
+use foldhash::{HashMap, HashSet};
 
 use crate::command::Command;
 use crate::connection::{Stamp, Stream, Told, Translation};
@@ -38,6 +38,8 @@ const LINGER_NS: u64 = 300_000_000;
 const KEPT_OUTCOMES: usize = 64;
 /// How often idle connections are looked for.
 const SWEEP_NS: u64 = 10_000_000_000;
+/// How often connections that were given up are looked through.
+const LOOK_NS: u64 = 1_000_000_000;
 
 /// Limits and choices of the engine.
 #[derive(Clone, Debug, Default)]
@@ -95,6 +97,9 @@ pub struct Engine {
     tally: Tally,
     next_exchange: u64,
     next_sweep_ns: u64,
+    /// Processes with plaintext whose connection is not known, and when connections are looked through for it.
+    unjoined: HashSet<u32>,
+    next_look_ns: u64,
     /// Connections with segments that wait for earlier ones.
     waiting: Vec<ConnectionId>,
     /// What all connections hold.
@@ -188,6 +193,8 @@ impl Engine {
             tally: Tally::default(),
             next_exchange: 0,
             next_sweep_ns: 0,
+            unjoined: HashSet::default(),
+            next_look_ns: 0,
             waiting: Vec::new(),
             held_bytes: 0,
             outcomes: Vec::new(),
@@ -364,7 +371,11 @@ impl Engine {
             self.bound_memory(connection, 0);
             self.note_waiting(connection);
         }
-        self.joins.expire(now_ns);
+        self.unjoined.extend(self.joins.expire(now_ns));
+        if !self.unjoined.is_empty() && now_ns >= self.next_look_ns {
+            self.next_look_ns = now_ns.saturating_add(LOOK_NS);
+            self.look_again(now_ns);
+        }
         self.correlation.handle_timeout(now_ns);
         self.spans.extend(std::iter::from_fn(|| self.correlation.poll_late()));
         self.spans.extend(self.correlation.take_ended());

@@ -14,7 +14,7 @@ pub(crate) use mark::marked;
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use remora_abi::{
     DATA_GOROUTINE, DATA_TOKEN, DIRECTION_EGRESS, DIRECTION_INGRESS, FRAME_BYTES, KIND_PLAINTEXT,
-    KIND_TLS_END, Loss, PlaintextEvent, SOCKET_IGNORE, TlsEndEvent,
+    KIND_TLS_END, Loss, MAX_FINGERPRINTS, PlaintextEvent, SOCKET_IGNORE, TlsEndEvent,
 };
 
 use crate::arch::Registers;
@@ -26,6 +26,13 @@ use crate::{emit, read, runtime, thread};
 
 /// `TlsCall::direction` of a handshake, which moves no plaintext.
 const DIRECTION_NONE: u8 = 2;
+
+/// What an object is said to have moved before it was first seen, unless it was seen to begin: as if a byte was missed.
+const UNKNOWN_BEGINNING: u64 = 1;
+
+/// How often ciphertext is told of an object that has used up its [`MAX_FINGERPRINTS`], so that plaintext finds its place
+/// again after a hole.
+const FINGERPRINT_PERIOD_NS: u64 = 100_000_000;
 
 /// Bit of `TlsCall::bio`.
 const HAS_BIO: u8 = 0x80;
@@ -95,6 +102,8 @@ pub(crate) struct TlsObject {
     tried_length: u64,
     /// For which unit of work; 0 for none.
     tried_token: u64,
+    /// When ciphertext was last told, by direction.
+    told_ns: [u64; 2],
 }
 
 /// An object that has moved nothing. It lies in the program file, since the stack has no room for it.
@@ -108,6 +117,7 @@ static NEW: TlsObject = TlsObject {
     tried_ns: 0,
     tried_length: 0,
     tried_token: 0,
+    told_ns: [0; 2],
 };
 
 /// Bytes that a call has moved.
@@ -138,10 +148,35 @@ fn key(object: u64) -> TlsKey {
     TlsKey { tgid: bpf_get_current_pid_tgid() >> 32, object }
 }
 
-/// Returns what is remembered of an object, from now on if nothing was.
+/// Returns what is remembered of an object, from now on if nothing was: it was not seen to begin.
 #[inline(always)]
 fn object(key: &TlsKey) -> Option<&'static mut TlsObject> {
-    object_from(key, 0)
+    object_from(key, UNKNOWN_BEGINNING)
+}
+
+/// Notes that an object begins: nothing of what it will move was missed.
+#[inline(always)]
+fn begins(object: u64) {
+    if observed_process().is_some() {
+        let _ = object_from(&key(object), 0);
+    }
+}
+
+/// Returns whether one more piece of an object's ciphertext is to be told, and that it was.
+#[inline(always)]
+fn tells_ciphertext(object: &mut TlsObject, direction: u8, is_told: bool) -> bool {
+    let way = usize::from(direction & 1);
+    let has_more = object.fingerprints[way] < MAX_FINGERPRINTS;
+    if has_more && !is_told {
+        return true;
+    }
+    let now_ns = read::now_ns();
+    let is_due = has_more || now_ns.wrapping_sub(object.told_ns[way]) >= FINGERPRINT_PERIOD_NS;
+    if is_due && is_told {
+        object.fingerprints[way] = object.fingerprints[way].saturating_add(1);
+        object.told_ns[way] = now_ns;
+    }
+    is_due
 }
 
 /// Returns what is remembered of an object, which has moved `begin` bytes in either direction if nothing was.
@@ -275,6 +310,12 @@ pub(crate) fn note_socket(found: &Found, task: &Task, depth: u64, sent_ns: u64) 
     if let Some(call) = call_of(caller)
         && call.bio != HAS_BIO
     {
+        if call.sock != 0 && (call.sock != found.sock || call.inode != found.inode) {
+            // Of two sockets, none is known to be the object's.
+            call.bio = HAS_BIO;
+            call.sock = 0;
+            return;
+        }
         call.sock = found.sock;
         call.inode = found.inode;
         call.family = found.family;
@@ -337,7 +378,7 @@ fn set_socket(address: u64, descriptor: u64) {
         return;
     }
     if let Some(found) = find(descriptor)
-        && let Some(object) = object(&key(address))
+        && let Some(object) = object_from(&key(address), 0)
     {
         use_socket(object, found.sock, found.inode, found.family);
     }

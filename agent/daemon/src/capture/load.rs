@@ -35,7 +35,7 @@ pub(super) const TRACEPOINTS: [&str; 6] = [
 ];
 
 /// The programs on functions of runtimes, attached where discovery finds such functions.
-const UPROBES: [&str; 44] = [
+const UPROBES: [&str; 45] = [
     "go_http_round_trip",
     "grpc_header_made",
     "grpc_header_written",
@@ -59,6 +59,7 @@ const UPROBES: [&str; 44] = [
     "tls_read",
     "tls_read_ex",
     "tls_set_fd",
+    "tls_begin",
     "tls_handshake",
     "tls_returned",
     "tls_free",

@@ -63,16 +63,20 @@ impl Libraries {
 
     /// Returns the places to probe in a file.
     pub(super) fn in_file(&mut self, path: &Path) -> Vec<Probe> {
-        let Some(file) = FileIdentity::at(path) else { return Vec::new() };
+        let Some(mut file) = FileIdentity::at(path) else { return Vec::new() };
         if !self.known.contains_key(&file) {
             let Ok(opened) = File::open(path) else { return Vec::new() };
+            // Another one may have its place by now.
+            let Some(identity) = FileIdentity::of(&opened) else { return Vec::new() };
+            file = identity;
             if self.known.len() >= MAX_FILES {
                 self.known.clear();
             }
-            self.searched.add(1);
+            self.searched.add(u64::from(!self.known.contains_key(&file)));
             // Devices can be mapped too, and some do something when they are read.
             let is_regular = opened.metadata().is_ok_and(|metadata| metadata.is_file());
-            self.known.insert(file, if is_regular { tls::in_file(&opened) } else { Places::new() });
+            let find = || if is_regular { tls::in_file(&opened) } else { Places::new() };
+            self.known.entry(file).or_insert_with(find);
         }
         let places = self.known.get(&file).map(Vec::as_slice).unwrap_or_default();
         let probe = |&(purpose, offset): &_| Probe { purpose, path: path.to_owned(), file, offset };

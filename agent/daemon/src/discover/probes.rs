@@ -74,7 +74,9 @@ pub enum Purpose {
     TlsReadEx,
     /// Which socket a TLS object is given,
     TlsSetFd,
-    /// and which one it uses before it moves anything.
+    /// that it begins,
+    TlsBegin,
+    /// and which socket it uses before it moves anything.
     TlsHandshake,
     /// Where any of these returns.
     TlsReturned,
@@ -137,6 +139,7 @@ impl Purpose {
                 | Purpose::TlsRead
                 | Purpose::TlsReadEx
                 | Purpose::TlsSetFd
+                | Purpose::TlsBegin
                 | Purpose::TlsHandshake
                 | Purpose::TlsReturned
                 | Purpose::TlsFree

@@ -117,6 +117,7 @@ pub(super) fn program(purpose: Purpose) -> &'static str {
         Purpose::TlsRead => "tls_read",
         Purpose::TlsReadEx => "tls_read_ex",
         Purpose::TlsSetFd => "tls_set_fd",
+        Purpose::TlsBegin => "tls_begin",
         Purpose::TlsHandshake => "tls_handshake",
         Purpose::TlsReturned => "tls_returned",
         Purpose::TlsFree => "tls_free",

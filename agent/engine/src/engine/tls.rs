@@ -77,7 +77,8 @@ impl Engine {
         }
     }
 
-    /// Takes in the first ciphertext bytes that a library moved through memory within a call.
+    /// Takes in the first ciphertext bytes that a library moved through memory within a call. `at_ns` is that call's entry
+    /// where they are written.
     pub fn handle_ciphertext(&mut self, ciphertext: Ciphertext, at_ns: u64) {
         if self.joins.connection(ciphertext.tls).is_none()
             && let Some(id) = self.joins.in_memory(&ciphertext)
@@ -120,6 +121,21 @@ impl Engine {
             self.follow_again(id);
         }
         true
+    }
+
+    /// Processes have plaintext of objects whose connections are not known: they may be among those that were given up.
+    pub(super) fn look_again(&mut self, now_ns: u64) {
+        let mut given_up: Vec<ConnectionId> = Vec::new();
+        let unjoined = std::mem::take(&mut self.unjoined);
+        for (id, connection) in &mut self.connections {
+            let is_given_up = unjoined.contains(&connection.user) && connection.session.is_ignored();
+            if is_given_up && connection.tls.as_mut().is_some_and(|tls| tls.look_again(now_ns)) {
+                connection.session = Session::new(Role::Unknown);
+                given_up.push(*id);
+            }
+        }
+        given_up.sort_unstable();
+        given_up.into_iter().for_each(|id| self.follow_again(id));
     }
 
     /// The kernel was told to copy nothing more of a connection: it shall again.
@@ -175,8 +191,6 @@ impl Engine {
         let is_revived = connection.session.is_ignored() && !tls.is_visible() && !tls.is_mixed();
         if is_revived {
             connection.session = Session::new(Role::Unknown);
-            // What came before is not waited for.
-            (connection.egress, connection.ingress) = (Stream::default(), Stream::default());
         }
         if connection.session.is_ignored() {
             return;
@@ -231,6 +245,8 @@ impl Engine {
         let Some(connection) = self.connections.get_mut(&id) else { return };
         if is_midway {
             connection.session.forget_start();
+            // What came before is not waited for.
+            (connection.egress, connection.ingress) = (Stream::default(), Stream::default());
         }
         let Plaintext { direction, position, reverse_position, length, bytes, executor, shares, .. } =
             plaintext;

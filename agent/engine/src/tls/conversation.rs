@@ -23,6 +23,10 @@ const MAX_BEGINNINGS: usize = 4096;
 /// How long, and for how many calls, a connection without plaintext is followed.
 const MAX_UNSEEN_NS: u64 = 10_000_000_000;
 const MAX_UNSEEN_CALLS: u32 = 256;
+/// How long after it was given up it is looked at again, if its process has plaintext of no connection; each time twice as
+/// long.
+const LOOK_AGAIN_NS: u64 = 10_000_000_000;
+const MAX_LOOKS: u32 = 10;
 
 /// How a connection turns out to carry TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,6 +115,9 @@ pub(crate) struct Conversation {
     unsaid: u32,
     began_at_ns: u64,
     calls: u32,
+    /// How often it was looked at again, and since when it may be.
+    looks: u32,
+    look_again_ns: u64,
     /// Bytes on the wire that were sent, and received.
     moved: [u64; 2],
     found: Vec<Found>,
@@ -146,6 +153,8 @@ impl Conversation {
             unsaid: 0,
             began_at_ns: now_ns,
             calls: 0,
+            looks: 0,
+            look_again_ns: 0,
             moved: [0; 2],
             found: Vec::new(),
         }
@@ -207,6 +216,17 @@ impl Conversation {
             && now_ns.saturating_sub(self.began_at_ns) > MAX_UNSEEN_NS
     }
 
+    /// Follows it once more from now on, if it is time for that. Returns whether it is.
+    pub(crate) fn look_again(&mut self, now_ns: u64) -> bool {
+        let may_look = !self.has_plaintext && !self.is_mixed && self.look_again_ns <= now_ns;
+        if may_look {
+            (self.calls, self.began_at_ns) = (0, now_ns);
+            self.look_again_ns = now_ns.saturating_add(LOOK_AGAIN_NS << self.looks.min(MAX_LOOKS));
+            self.looks = self.looks.saturating_add(1);
+        }
+        may_look
+    }
+
     /// Notes what the kernel has counted, which no call that was missed is missing from.
     pub(crate) fn count(&mut self, counted: [Option<u64>; 2]) {
         for (moved, counted) in self.moved.iter_mut().zip(counted) {
@@ -232,7 +252,7 @@ impl Conversation {
             server: asked.unwrap_or_else(server),
             version: self.server.as_ref().and_then(|hello| version_name(hello.version?)).unwrap_or_default(),
             protocols: chosen.into_iter().find(|names| !names.is_empty()).unwrap_or_default(),
-            reason: if self.has_plaintext { "" } else { self.reason().unwrap_or(reason) },
+            reason: if self.has_plaintext && !self.is_mixed { "" } else { self.reason().unwrap_or(reason) },
         };
         Some((kind, TlsCounts { connections: 1, bytes: self.moved }))
     }

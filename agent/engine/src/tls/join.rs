@@ -63,6 +63,15 @@ impl Waits {
     }
 }
 
+/// All that waits for one object.
+#[derive(Debug, Default)]
+struct Held {
+    what: VecDeque<Waiting>,
+    bytes: usize,
+    /// When it gives up. Another object of its address may wait later.
+    deadline_ns: u64,
+}
+
 /// What is known by the beginnings of records, the last ones.
 #[derive(Debug)]
 struct Prints<T> {
@@ -101,7 +110,7 @@ impl<T: Copy + PartialEq> Prints<T> {
 #[derive(Debug, Default)]
 pub(crate) struct Joins {
     joined: HashMap<TlsId, ConnectionId>,
-    waiting: HashMap<TlsId, (VecDeque<Waiting>, usize)>,
+    waiting: HashMap<TlsId, Held>,
     /// When each of those gives up.
     deadlines: VecDeque<(u64, TlsId)>,
     waiting_bytes: usize,
@@ -130,9 +139,9 @@ impl Joins {
     }
 
     fn take_waiting(&mut self, object: TlsId) -> VecDeque<Waiting> {
-        let Some((waiting, bytes)) = self.waiting.remove(&object) else { return VecDeque::new() };
-        self.waiting_bytes -= bytes;
-        waiting
+        let Some(held) = self.waiting.remove(&object) else { return VecDeque::new() };
+        self.waiting_bytes -= held.bytes;
+        held.what
     }
 
     /// Forgets an object. Returns its connection.
@@ -191,7 +200,7 @@ impl Joins {
         let object = what.object();
         let weight = what.bytes_len() + EVENT_BYTES;
         let is_new = !self.waiting.contains_key(&object);
-        let held = self.waiting.get(&object).map_or(0, |(_, bytes)| *bytes);
+        let held = self.waiting.get(&object).map_or(0, |held| held.bytes);
         let is_over = held + weight > MAX_OBJECT_BYTES
             || self.waiting_bytes + weight > MAX_BYTES
             || (is_new && self.waiting.len() >= MAX_OBJECTS);
@@ -199,12 +208,13 @@ impl Joins {
             self.unjoined += u64::from(matches!(what, Waits::Plaintext(_)));
             return;
         }
+        let held = self.waiting.entry(object).or_default();
         if is_new {
-            self.deadlines.push_back((now_ns.max(at_ns).saturating_add(MAX_WAIT_NS), object));
+            held.deadline_ns = now_ns.max(at_ns).saturating_add(MAX_WAIT_NS);
+            self.deadlines.push_back((held.deadline_ns, object));
         }
-        let (waiting, bytes) = self.waiting.entry(object).or_default();
-        waiting.push_back(Waiting { what, at_ns });
-        *bytes += weight;
+        held.what.push_back(Waiting { what, at_ns });
+        held.bytes += weight;
         self.waiting_bytes += weight;
     }
 
@@ -229,11 +239,16 @@ impl Joins {
         self.in_memory.find(&print).filter(|_| self.on_wire.find(&print).is_some())
     }
 
-    /// Gives up what has waited too long.
-    pub(crate) fn expire(&mut self, now_ns: u64) {
-        while let Some((_, object)) = self.deadlines.pop_front_if(|(deadline, _)| *deadline <= now_ns) {
-            self.lose_waiting(object);
+    /// Gives up what has waited too long. Returns the processes of those objects: one of their connections is not known.
+    pub(crate) fn expire(&mut self, now_ns: u64) -> Vec<u32> {
+        let mut processes = Vec::new();
+        while let Some((deadline, object)) = self.deadlines.pop_front_if(|(deadline, _)| *deadline <= now_ns) {
+            if self.waiting.get(&object).is_some_and(|held| held.deadline_ns == deadline) {
+                self.lose_waiting(object);
+                processes.push(object.tgid);
+            }
         }
+        processes
     }
 
     /// Returns when [`expire`](Self::expire) has something to do.

@@ -119,7 +119,7 @@ pub(super) struct Writes {
     next: Option<u32>,
     /// Records of writes that were given up may still come.
     is_unsure: bool,
-    /// What was put into memory last, and when.
+    /// What was put into memory last, and when its write began.
     put: Option<(u64, Beginning)>,
     /// Nothing of what waits will find its records.
     is_hopeless: bool,
@@ -135,18 +135,18 @@ impl Writes {
             begun.end = Some(plaintext);
             return;
         }
-        let beginning = self.put.take_if(|(put_ns, _)| *put_ns >= at_ns).map(|(_, beginning)| beginning);
+        let beginning = self.put.take_if(|(put_ns, _)| *put_ns == at_ns).map(|(_, beginning)| beginning);
         let wait_ns = if is_early { MAX_EARLY_WAIT_NS } else { MAX_WAIT_NS };
         let wait_until_ns = now_ns.max(at_ns).saturating_add(wait_ns);
         self.waiting.push_back(Write { plaintext, end: None, at_ns, wait_until_ns, beginning, begun: None });
     }
 
-    /// The records of a write begin like this: the last one that had begun by then.
+    /// The records of the write that began at this time begin like this.
     pub(super) fn put(&mut self, beginning: Beginning, at_ns: u64) {
-        let write = self.waiting.iter_mut().rev().find(|write| write.at_ns <= at_ns);
-        match write {
-            Some(write) if write.beginning.is_none() => write.beginning = Some(beginning),
-            _ => self.put = Some((at_ns, beginning)),
+        if let Some(write) = self.waiting.iter_mut().rev().find(|write| write.at_ns == at_ns) {
+            write.beginning.get_or_insert(beginning);
+        } else if self.put.is_none_or(|(put_ns, _)| put_ns != at_ns) {
+            self.put = Some((at_ns, beginning));
         }
     }
 
@@ -516,7 +516,7 @@ mod tests {
         write(&mut writes, false, (50, 50), 20);
         writes.record(record(1, 200, 50, 21));
         assert_eq!(poll(&mut writes, 22), None, "records of the one before may still come");
-        writes.put([200; 21], 21);
+        writes.put([200; 21], 20);
         assert_eq!(poll(&mut writes, 22), Some(vec![Some(200)]), "it was seen being put");
     }
 

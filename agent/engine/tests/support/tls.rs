@@ -19,6 +19,8 @@ use remora_engine::{Engine, Settings, TlsCounts, TlsKind};
 const MAX_PLAINTEXT_BYTES: usize = 1 << 14;
 const OVERHEAD: usize = 17;
 const HEADER_BYTES: usize = 5;
+/// How often ciphertext is told where all that is told at once has been.
+const FINGERPRINT_PERIOD_NS: u64 = 100_000_000;
 /// What agents copy of a call on a socket.
 const CAPTURED_BYTES: usize = 4096;
 /// Time between two events.
@@ -86,8 +88,11 @@ struct End {
     counts: [u32; 2],
     /// Pieces of ciphertext that were told: written, read.
     fingerprints: [usize; 2],
+    told_ns: [u64; 2],
     /// The library gives itself away.
     is_visible: bool,
+    /// Nothing of the connection is copied.
+    is_ignored: bool,
 }
 
 impl End {
@@ -111,7 +116,7 @@ pub struct World {
     now_ns: u64,
     /// Largest plaintext of a record.
     pub record_bytes: usize,
-    /// Pieces of ciphertext in memory of which a side tells, by direction.
+    /// Pieces of ciphertext in memory of which a side tells at once, by direction; then it tells one now and then.
     pub fingerprints: usize,
 }
 
@@ -153,7 +158,9 @@ impl World {
             wire: [first[at], first[1 - at]],
             counts: [0; 2],
             fingerprints: [0; 2],
+            told_ns: [0; 2],
             is_visible: true,
+            is_ignored: false,
         };
         let dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
         let mut world = Self {
@@ -162,7 +169,7 @@ impl World {
             losses,
             now_ns: 1,
             record_bytes: MAX_PLAINTEXT_BYTES,
-            fingerprints: usize::MAX,
+            fingerprints: 16,
         };
         for at in 0..2 {
             let role = roles[at];
@@ -216,6 +223,7 @@ impl World {
     fn moved(&mut self, at: usize, direction: Direction, bytes: &[u8], may_be_lost: bool) {
         let is_lost = may_be_lost && self.dice.roll(1000) < self.losses.ciphertext;
         let end = &mut self.ends[at];
+        let is_lost = is_lost || end.is_ignored;
         let [own, other] = if direction == Direction::Egress { [0, 1] } else { [1, 0] };
         let data = Data {
             direction,
@@ -248,7 +256,7 @@ impl World {
         let [own, other] = if direction == Direction::Egress { [0, 1] } else { [1, 0] };
         let plaintext = Plaintext {
             tls: end.object(direction),
-            connection: nested.then_some(end.connection),
+            connection: (nested && !end.is_ignored).then_some(end.connection),
             direction,
             position: end.counts[own],
             reverse_position: end.counts[other],
@@ -270,15 +278,17 @@ impl World {
         }
     }
 
-    fn memory(&mut self, at: usize, direction: Direction, bytes: &[u8]) {
-        let at_ns = self.tick();
+    fn memory(&mut self, at: usize, direction: Direction, bytes: &[u8], at_ns: u64) {
         let tls = self.ends[at].object(direction);
-        let End { engine, is_visible, fingerprints, .. } = &mut self.ends[at];
-        let told = &mut fingerprints[usize::from(direction == Direction::Ingress)];
+        let End { engine, is_visible, fingerprints, told_ns, .. } = &mut self.ends[at];
+        let way = usize::from(direction == Direction::Ingress);
+        let (told, told_ns) = (&mut fingerprints[way], &mut told_ns[way]);
+        let is_due = *told < self.fingerprints || self.now_ns >= *told_ns + FINGERPRINT_PERIOD_NS;
         let length = bytes.len() as u32;
         let bytes = Bytes::copy_from_slice(&bytes[..bytes.len().min(64)]);
-        if *is_visible && *told < self.fingerprints {
+        if *is_visible && is_due {
             *told += 1;
+            *told_ns = self.now_ns;
             engine.handle_ciphertext(Ciphertext { tls, direction, length, bytes }, at_ns);
         }
     }
@@ -345,13 +355,13 @@ impl World {
         let began_ns = self.tick();
         let plaintext = said.map(|said| self.plaintext(at, Direction::Egress, said, !is_memory, false));
         // Sorted by time, what was written comes before its records; else when the call returns.
-        let is_sorted = is_memory || self.dice.roll(2) == 0;
+        let is_sorted = self.dice.roll(2) == 0;
         if let Some(plaintext) = plaintext.clone().filter(|_| is_sorted) {
             self.tell(at, plaintext, began_ns);
         }
         let wire: Vec<u8> = records.iter().flat_map(|record| record.bytes.clone()).collect();
         if is_memory {
-            self.memory(at, Direction::Egress, &wire);
+            self.memory(at, Direction::Egress, &wire, began_ns);
         } else if self.dice.roll(2) == 0 {
             self.moved(at, Direction::Egress, &wire, said.is_some());
         } else {
@@ -393,7 +403,10 @@ impl World {
                     self.moved(at, Direction::Ingress, body, may_be_lost);
                 }
                 Manner::ReadAhead => {}
-                Manner::Memory | Manner::OneWay => self.memory(at, Direction::Ingress, &record.bytes),
+                Manner::Memory | Manner::OneWay => {
+                    let at_ns = self.tick();
+                    self.memory(at, Direction::Ingress, &record.bytes, at_ns);
+                }
             }
             let is_nested = manner == Manner::Nested || (manner == Manner::ReadAhead && index == 0);
             if let Some(plaintext) = &record.plaintext {
@@ -423,10 +436,18 @@ impl World {
         }
     }
 
-    /// Returns what a side wants of the capture.
+    /// Returns what a side wants of the capture, and does so.
     pub fn commands(&mut self, side: Side) -> Vec<Command> {
-        let engine = &mut self.ends[side as usize].engine;
-        std::iter::from_fn(|| engine.poll_command()).collect()
+        let End { engine, is_ignored, .. } = &mut self.ends[side as usize];
+        let commands: Vec<Command> = std::iter::from_fn(|| engine.poll_command()).collect();
+        for command in &commands {
+            match command {
+                Command::Ignore(_) => *is_ignored = true,
+                Command::Reannounce(_) => *is_ignored = false,
+                _ => {}
+            }
+        }
+        commands
     }
 
     /// What a side does from now on, this unit of work does.
@@ -500,9 +521,15 @@ impl World {
         engine.handle_wake(executor, token, at_ns);
     }
 
-    /// The library of a side is found.
-    pub fn show(&mut self, side: Side) {
+    /// The library of a side is found, whose objects have moved nothing yet.
+    pub fn show_new(&mut self, side: Side) {
         self.ends[side as usize].is_visible = true;
+    }
+
+    /// The library of a side is found. What its objects have moved before is not known.
+    pub fn show(&mut self, side: Side) {
+        let end = &mut self.ends[side as usize];
+        (end.is_visible, end.counts, end.fingerprints) = (true, [1; 2], [0; 2]);
     }
 
     /// Time passes without anything.

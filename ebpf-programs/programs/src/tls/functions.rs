@@ -4,7 +4,7 @@ use aya_ebpf::macros::uprobe;
 use aya_ebpf::programs::ProbeContext;
 use remora_abi::{DIRECTION_EGRESS, DIRECTION_INGRESS};
 
-use super::{Buffer, DIRECTION_NONE, end, enter, enter_as_goroutine, leave, leave_as_goroutine, set_socket};
+use super::{Buffer, DIRECTION_NONE, begins, end, enter, enter_as_goroutine, leave, leave_as_goroutine, set_socket};
 use crate::arch::Registers;
 
 #[inline(always)]
@@ -80,11 +80,20 @@ pub(crate) fn tls_set_fd(context: ProbeContext) -> u32 {
     0
 }
 
+/// `void SSL_set_bio(SSL *ssl, BIO *rbio, BIO *wbio)`, `SSL_set_accept_state`, `SSL_set_connect_state`: what begins.
+#[uprobe(multi)]
+pub(crate) fn tls_begin(context: ProbeContext) -> u32 {
+    begins(registers(&context).first());
+    0
+}
+
 /// `int SSL_do_handshake(SSL *ssl)`, `int gnutls_handshake(gnutls_session_t session)`: shows the object's socket before the
 /// first bytes.
 #[uprobe(multi)]
 pub(crate) fn tls_handshake(context: ProbeContext) -> u32 {
-    enter(registers(&context), Buffer::NONE, DIRECTION_NONE);
+    let registers = registers(&context);
+    begins(registers.first());
+    enter(registers, Buffer::NONE, DIRECTION_NONE);
     0
 }
 
@@ -127,7 +136,9 @@ pub(crate) fn tls_go_read(context: ProbeContext) -> u32 {
 /// `func (c *Conn) clientHandshake(ctx context.Context) (err error)` of `crypto/tls`, `serverHandshake`, also within the others
 #[uprobe(multi)]
 pub(crate) fn tls_go_handshake(context: ProbeContext) -> u32 {
-    enter_as_goroutine(registers(&context), Buffer::NONE, DIRECTION_NONE);
+    let registers = registers(&context);
+    begins(registers.go_first());
+    enter_as_goroutine(registers, Buffer::NONE, DIRECTION_NONE);
     0
 }
 

@@ -4,15 +4,12 @@ use remora_abi::{
     CiphertextEvent, DIRECTION_EGRESS, DIRECTION_INGRESS, FINGERPRINT_BYTES, KIND_CIPHERTEXT, Loss, TlsMark,
 };
 
-use super::{Moved, Mover, TlsObject, key, object_from, tell};
+use super::{Moved, Mover, TlsObject, UNKNOWN_BEGINNING, key, object_from, tell};
 use crate::maps::lose;
 use crate::runtime::task_of_thread;
 use crate::socket::find::find;
 use crate::socket::transfer::observed_process;
 use crate::{emit, read};
-
-/// What an object is said to have moved before it was first seen, unless it was seen shaking hands: as if a byte was missed.
-const UNKNOWN_BEGINNING: u64 = 1;
 
 /// Handles `kill(any, MARK_TLS, address)`.
 ///
@@ -53,14 +50,16 @@ pub(crate) fn marked(address: u64) {
     let is_ingress = direction == DIRECTION_INGRESS;
     let has_record = is_application_data(header);
     if has_record && is_ingress {
-        tell_ciphertext(number, direction, &mark);
+        tell_ciphertext(number, direction, read::now_ns(), &mark);
     }
     if mark.length == 0 {
         return;
     }
-    tell_plaintext(number, direction, object, &mark, task_of_thread(&process));
+    // By its time, what is written and its record find each other.
+    let now_ns = read::now_ns();
+    tell_plaintext(number, direction, now_ns, object, &mark, task_of_thread(&process));
     if has_record && !is_ingress {
-        tell_ciphertext(number, direction, &mark);
+        tell_ciphertext(number, direction, now_ns, &mark);
     }
 }
 
@@ -68,11 +67,12 @@ pub(crate) fn marked(address: u64) {
 fn tell_plaintext(
     number: u64,
     direction: u8,
+    now_ns: u64,
     object: &mut TlsObject,
     mark: &TlsMark,
     task: crate::runtime::Task,
 ) {
-    let mover = Mover { object: number, direction, time_ns: read::now_ns(), sent_ns: 0 };
+    let mover = Mover { object: number, direction, time_ns: now_ns, sent_ns: 0 };
     let moved = Moved {
         address: mark.plaintext,
         length: mark.length,
@@ -99,8 +99,7 @@ fn is_hello(header: u64) -> bool {
 
 /// A program of its own, as [`marked`].
 #[inline(never)]
-fn tell_ciphertext(number: u64, direction: u8, mark: &TlsMark) {
-    let now_ns = read::now_ns();
+fn tell_ciphertext(number: u64, direction: u8, now_ns: u64, mark: &TlsMark) {
     emit::record::<CiphertextEvent>(|event| {
         event.header = emit::header(KIND_CIPHERTEXT, now_ns);
         event.header.direction = direction;

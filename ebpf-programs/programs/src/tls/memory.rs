@@ -5,11 +5,11 @@ use aya_ebpf::macros::uprobe;
 use aya_ebpf::programs::ProbeContext;
 use remora_abi::{
     CiphertextEvent, DIRECTION_EGRESS, DIRECTION_INGRESS, FINGERPRINT_BYTES, KIND_CIPHERTEXT,
-    MAX_FINGERPRINTS,
 };
 
-use super::{HAS_BIO, TlsCall, call, key, object};
+use super::{HAS_BIO, TlsCall, UNKNOWN_BEGINNING, call, key, object_from, tells_ciphertext};
 use crate::arch::Registers;
+use crate::maps::TLS_OBJECTS;
 use crate::{emit, read};
 
 /// Bytes of a record's header (RFC 8446, 5.1), which is read by itself.
@@ -20,9 +20,11 @@ const HEADER_BYTES: usize = 5;
 #[inline(always)]
 fn unjoined(direction: u8) -> Option<&'static mut TlsCall> {
     let call = call().filter(|call| call.sock == 0)?;
-    let object = object(&key(call.object)).filter(|object| object.sock == 0)?;
-    let told = if direction == DIRECTION_EGRESS { object.fingerprints[0] } else { object.fingerprints[1] };
-    (told < MAX_FINGERPRINTS).then_some(call)
+    // It may not be known yet.
+    let Some(object) = TLS_OBJECTS.get_ptr_mut(&key(call.object)) else { return Some(call) };
+    // SAFETY: the pointer is that of a map entry.
+    let object = unsafe { &mut *object };
+    (object.sock == 0 && tells_ciphertext(object, direction, false)).then_some(call)
 }
 
 /// Notes that the running thread's call begins to read or write ciphertext, by one of these functions or several one within
@@ -47,7 +49,8 @@ pub(crate) fn bio_write(context: ProbeContext) -> u32 {
     let registers = Registers::of(context.regs.cast());
     begin();
     if let Some(call) = unjoined(DIRECTION_EGRESS) {
-        tell(call.object, DIRECTION_EGRESS, None, registers.second(), registers.third() as i32);
+        let ciphertext = Ciphertext { header: None, address: registers.second() };
+        tell(call, DIRECTION_EGRESS, ciphertext, registers.third() as i32);
     }
     0
 }
@@ -90,8 +93,14 @@ pub(crate) fn bio_read_returned(context: ProbeContext) -> u32 {
     }
     let header = (call.has_header != 0).then_some(call.header);
     call.has_header = 0;
-    tell(call.object, DIRECTION_INGRESS, header, address, moved);
+    tell(call, DIRECTION_INGRESS, Ciphertext { header, address }, moved);
     0
+}
+
+/// A piece of ciphertext, whose header may have been read before.
+struct Ciphertext {
+    header: Option<u64>,
+    address: u64,
 }
 
 /// Returns whether bytes begin as a record does (RFC 8446, 5.1). Certificates and messages of handshakes go through memory
@@ -104,24 +113,31 @@ fn is_record(header: u64) -> bool {
     TYPES.contains(&kind) && major == MAJOR_VERSION
 }
 
+/// Returns whether a record is one of a handshake, which is said to be nothing else once there are keys (TLS 1.3).
 #[inline(always)]
-fn tell(address_of_object: u64, direction: u8, header: Option<u64>, address: u64, moved: i32) {
-    if moved <= HEADER_BYTES as i32 || !is_record(header.or_else(|| read::user(address)).unwrap_or(0)) {
+fn is_handshake(header: u64) -> bool {
+    const HANDSHAKE: u8 = 22;
+    header.to_le_bytes()[0] == HANDSHAKE
+}
+
+#[inline(always)]
+fn tell(call: &TlsCall, direction: u8, ciphertext: Ciphertext, moved: i32) {
+    let Ciphertext { header, address } = ciphertext;
+    let kind = header.or_else(|| read::user(address)).unwrap_or(0);
+    if moved <= HEADER_BYTES as i32 || !is_record(kind) {
         return;
     }
-    let Some(object) = object(&key(address_of_object)) else { return };
-    let told = &mut object.fingerprints;
-    if direction == DIRECTION_EGRESS {
-        told[0] = told[0].saturating_add(1);
-    } else {
-        told[1] = told[1].saturating_add(1);
-    }
-    let now_ns = read::now_ns();
+    let begin = if is_handshake(kind) { 0 } else { UNKNOWN_BEGINNING };
+    let Some(object) = object_from(&key(call.object), begin) else { return };
+    tells_ciphertext(object, direction, true);
+    // What is written is told with the time of its call, by which the two find each other.
+    let time_ns = if direction == DIRECTION_EGRESS { call.time_ns } else { read::now_ns() };
+    let number = call.object;
     let length = moved as u32;
     emit::record::<CiphertextEvent>(|event| {
-        event.header = emit::header(KIND_CIPHERTEXT, now_ns);
+        event.header = emit::header(KIND_CIPHERTEXT, time_ns);
         event.header.direction = direction;
-        event.object = address_of_object;
+        event.object = number;
         let before = fill(&mut event.bytes, header, address, length);
         let most = FINGERPRINT_BYTES as u32;
         event.length = length + before;

@@ -10,11 +10,12 @@ use aya_ebpf::macros::uprobe;
 use aya_ebpf::programs::ProbeContext;
 use remora_abi::{
     CiphertextEvent, DIRECTION_EGRESS, DIRECTION_INGRESS, FINGERPRINT_BYTES, KIND_CIPHERTEXT, KIND_PLAINTEXT,
-    MAX_FINGERPRINTS, PlaintextEvent, TLS_ONE_WAY,
+    PlaintextEvent, TLS_ONE_WAY,
 };
 
 use super::{
-    Buffer, HAS_BIO, TlsCall, TlsObject, budget, call, caller, key, note_call, object, returning, tell_end,
+    Buffer, HAS_BIO, TlsCall, TlsObject, budget, call, caller, key, note_call, object, object_from, returning,
+    tell_end, tells_ciphertext,
 };
 use crate::arch::Registers;
 use crate::maps::{TLS_CALLS, TLS_OBJECTS};
@@ -105,10 +106,10 @@ pub(crate) fn rustls_encrypted(context: ProbeContext) -> u32 {
     let Some(call) = call().filter(|call| call.direction == DIRECTION_EGRESS && call.bio == HAS_BIO) else {
         return 0;
     };
-    let Some(object) = object(&key(call.object)).filter(|object| object.fingerprints[0] < MAX_FINGERPRINTS)
-    else {
+    let Some(object) = object(&key(call.object)) else { return 0 };
+    if !tells_ciphertext(object, DIRECTION_EGRESS, false) {
         return 0;
-    };
+    }
     let Some([address, length]) = read::user::<[u64; 2]>(registers.returned() + VEC) else { return 0 };
     let Some(length) = length.checked_sub(HEADER_BYTES.into()).filter(|length| RECORD_BYTES.contains(length))
     else {
@@ -116,8 +117,8 @@ pub(crate) fn rustls_encrypted(context: ProbeContext) -> u32 {
     };
     // There is room for the header before, which is written later.
     if let Some(beginning) = read::user::<[u64; 2]>(address + u64::from(HEADER_BYTES)) {
-        object.fingerprints[0] += 1;
-        tell_record(call.object, DIRECTION_EGRESS, length as u32, beginning);
+        tells_ciphertext(object, DIRECTION_EGRESS, true);
+        tell_record(call, DIRECTION_EGRESS, length as u32, beginning);
     }
     0
 }
@@ -216,9 +217,8 @@ fn decrypted(registers: &Registers, suite: Suite) {
         return;
     }
     let Some(object) = object(&key(call.object)) else { return };
-    if object.fingerprints[1] < MAX_FINGERPRINTS {
-        object.fingerprints[1] += 1;
-        tell_record(call.object, DIRECTION_INGRESS, call.length as u32, [call.ciphertext, call.header]);
+    if tells_ciphertext(object, DIRECTION_INGRESS, true) {
+        tell_record(&call, DIRECTION_INGRESS, call.length as u32, [call.ciphertext, call.header]);
     }
     tell(&call, object, call.buffer, length as u32, false, &runtime::task(registers, &process));
 }
@@ -240,20 +240,26 @@ fn is_application_data(call: &TlsCall, length: u64, suite: Suite) -> bool {
 /// Notes that an object works on its record of this number. With the first, it is another than what was at its address.
 #[inline(always)]
 fn begin(address: u64, sequence: u64, direction: u8) {
+    if sequence != 0 {
+        return;
+    }
     let key = key(address);
-    if sequence == 0 && TLS_OBJECTS.get_ptr(&key).is_some() {
+    if TLS_OBJECTS.get_ptr(&key).is_some() {
         let _ = TLS_OBJECTS.remove(&key);
         tell_end(address, TLS_ONE_WAY, direction);
     }
+    let _ = object_from(&key, 0);
 }
 
 /// Tells how a record of application data begins, whose `length` does not count its header.
 #[inline(always)]
-fn tell_record(object: u64, direction: u8, length: u32, beginning: [u64; 2]) {
+fn tell_record(call: &TlsCall, direction: u8, length: u32, beginning: [u64; 2]) {
     const VERSION: u8 = 3;
-    let now_ns = read::now_ns();
+    // What is written is told with the time of its call, by which the two find each other.
+    let time_ns = if direction == DIRECTION_EGRESS { call.time_ns } else { read::now_ns() };
+    let object = call.object;
     emit::record::<CiphertextEvent>(|event| {
-        event.header = emit::header(KIND_CIPHERTEXT, now_ns);
+        event.header = emit::header(KIND_CIPHERTEXT, time_ns);
         event.header.flags = TLS_ONE_WAY;
         event.header.direction = direction;
         event.object = object;

@@ -40,6 +40,9 @@ const FUNCTIONS: &[Function] = &[
     function("SSL_write_early_data", Purpose::TlsWriteEx, RETURNED),
     function("SSL_sendfile", Purpose::TlsSendfile, RETURNED),
     function("SSL_set_fd", Purpose::TlsSetFd, None),
+    function("SSL_set_bio", Purpose::TlsBegin, None),
+    function("SSL_set_accept_state", Purpose::TlsBegin, None),
+    function("SSL_set_connect_state", Purpose::TlsBegin, None),
     function("SSL_do_handshake", Purpose::TlsHandshake, RETURNED),
     function("SSL_free", Purpose::TlsFree, None),
     function("gnutls_record_recv", Purpose::TlsRead, RETURNED),
@@ -153,6 +156,7 @@ mod tests {
             (Purpose::TlsReadEx, 2),
             (Purpose::TlsWriteEx, 2),
             (Purpose::TlsSendfile, 1),
+            (Purpose::TlsBegin, 3),
             (Purpose::TlsFree, 1),
         ] {
             assert_eq!(count("libssl.so.3", purpose), Some(entries), "{purpose:?}");

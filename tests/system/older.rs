@@ -1,16 +1,18 @@
 //! Connections that were open before the agent started.
 
+use std::collections::HashMap;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{ChildStdin, ChildStdout, Command, Stdio};
 
 use anyhow::{Context as _, Result};
 use expect_test::expect;
+use remora_tests::certificates::Certificates;
 use remora_tests::load::{self, Request};
 use remora_tests::remora::Remora;
 use remora_tests::servers::{
     FerretDb, Flavour, GoService, GrpcService, Gunicorn, Kafka, Language, Mysql, NodeHttp2, Postgres,
-    Rabbitmq, Redis, Workers,
+    Rabbitmq, Redis, TlsService, TlsStack, Workers,
 };
 use remora_tests::span::{Names, Show, Span, outline};
 use remora_tests::{clients, tools};
@@ -270,6 +272,56 @@ fn a_session_of_amqp() {
               messaging.system = rabbitmq
     "#]]
     .assert_eq(&told_of_kept("amqp", server.address()));
+}
+
+/// Requests before the agent comes, and under it.
+const BEFORE: usize = 40;
+const UNDER: usize = 60;
+
+/// Each request that both sides tell by its path has the right caller, and nearly all do: what was asked before shifts none
+/// of them, though all are as long.
+#[test]
+#[ignore = "needs root"]
+fn http2_connections_inside_tls_are_joined() {
+    let certificates = Certificates::make().unwrap();
+    for stack in [
+        TlsStack::NginxHttp2,
+        TlsStack::NodeHttp2,
+        TlsStack::Hypercorn,
+        TlsStack::GoBuild("users"),
+        TlsStack::Rustls,
+    ] {
+        let server = TlsService::start(stack, &certificates).unwrap();
+        let mut client = clients::python("asked.py").unwrap();
+        client.arg(format!("https://localhost:{}", server.address().port()));
+        client.env("SSL_CERT_FILE", certificates.authority());
+        let mut session = Session::open(client).unwrap();
+        let mut ask = |user: usize| session.ask(&format!("/users/{user}")).unwrap();
+        (1000..1000 + BEFORE).for_each(|user| assert_eq!(ask(user), "200"));
+        let mut remora = Remora::start().unwrap();
+        (2000..2000 + UNDER).for_each(|user| assert_eq!(ask(user), "200"));
+        let spans = remora.finish().unwrap().spans_of_server(server.address()).unwrap();
+
+        let of_kind = |kind: &'static str| spans.iter().filter(move |span| span.kind == kind);
+        let asked: HashMap<_, _> =
+            of_kind("client").map(|span| (span.span_id.as_str(), user(span))).collect();
+        let mut joined = 0;
+        for served in of_kind("server") {
+            let caller = served.parent_id.as_deref().and_then(|id| asked.get(id));
+            if let (Some(served), Some(Some(asked))) = (user(served), caller) {
+                assert_eq!(served, *asked, "{stack:?}: a request has another's caller");
+                joined += 1;
+            }
+        }
+        println!("{stack:?}: {} asked, {} served, {joined} joined", asked.len(), of_kind("server").count());
+        assert!(joined * 10 >= UNDER * 9, "{stack:?}: {joined} of {UNDER} are joined");
+    }
+}
+
+/// Returns which user a request asks for.
+fn user(span: &Span) -> Option<String> {
+    let path = span.text("url.path").or_else(|| span.text("url.full"))?;
+    path.rsplit_once("/users/").map(|(_, user)| user.to_owned())
 }
 
 /// What both sides have put into their tables of fields before is not known, and not guessed.

@@ -242,7 +242,8 @@ impl Joins {
     /// Gives up what has waited too long. Returns the processes of those objects: one of their connections is not known.
     pub(crate) fn expire(&mut self, now_ns: u64) -> Vec<u32> {
         let mut processes = Vec::new();
-        while let Some((deadline, object)) = self.deadlines.pop_front_if(|(deadline, _)| *deadline <= now_ns) {
+        while let Some((deadline, object)) = self.deadlines.pop_front_if(|(deadline, _)| *deadline <= now_ns)
+        {
             if self.waiting.get(&object).is_some_and(|held| held.deadline_ns == deadline) {
                 self.lose_waiting(object);
                 processes.push(object.tgid);

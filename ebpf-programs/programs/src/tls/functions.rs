@@ -4,7 +4,9 @@ use aya_ebpf::macros::uprobe;
 use aya_ebpf::programs::ProbeContext;
 use remora_abi::{DIRECTION_EGRESS, DIRECTION_INGRESS};
 
-use super::{Buffer, DIRECTION_NONE, begins, end, enter, enter_as_goroutine, leave, leave_as_goroutine, set_socket};
+use super::{
+    Buffer, DIRECTION_NONE, begins, end, enter, enter_as_goroutine, leave, leave_as_goroutine, set_socket,
+};
 use crate::arch::Registers;
 
 #[inline(always)]

@@ -3,9 +3,7 @@
 
 use aya_ebpf::macros::uprobe;
 use aya_ebpf::programs::ProbeContext;
-use remora_abi::{
-    CiphertextEvent, DIRECTION_EGRESS, DIRECTION_INGRESS, FINGERPRINT_BYTES, KIND_CIPHERTEXT,
-};
+use remora_abi::{CiphertextEvent, DIRECTION_EGRESS, DIRECTION_INGRESS, FINGERPRINT_BYTES, KIND_CIPHERTEXT};
 
 use super::{HAS_BIO, TlsCall, UNKNOWN_BEGINNING, call, key, object_from, tells_ciphertext};
 use crate::arch::Registers;

@@ -14,8 +14,8 @@ use remora_abi::{
 };
 
 use super::{
-    Buffer, HAS_BIO, TlsCall, TlsObject, budget, call, caller, key, note_call, object, object_from, returning,
-    tell_end, tells_ciphertext,
+    Buffer, HAS_BIO, TlsCall, TlsObject, budget, call, caller, key, note_call, object, object_from,
+    returning, tell_end, tells_ciphertext,
 };
 use crate::arch::Registers;
 use crate::maps::{TLS_CALLS, TLS_OBJECTS};

@@ -260,8 +260,11 @@ fn probes_are_gone_with_the_last_who_used_a_library() {
     let links = || process::descriptors(remora.agent_id(), "bpf_link").unwrap();
     let wait = |what: &str, is_it: &dyn Fn(usize, f64) -> bool| {
         wait::until(what, WITHIN, || {
-            let (links, probes) = (links(), metric(&remora, "remora_agent_probes")?);
-            Ok(is_it(links, probes).then_some((links, probes)))
+            // Not while they are being attached: the metric waits for that.
+            let probes = metric(&remora, "remora_agent_probes")?;
+            let links = links();
+            let is_stable = metric(&remora, "remora_agent_probes")? == probes;
+            Ok((is_stable && is_it(links, probes)).then_some((links, probes)))
         })
         .unwrap()
     };

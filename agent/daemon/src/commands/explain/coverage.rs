@@ -19,7 +19,10 @@ pub(super) struct View<'a> {
 
 /// Corrects what looking says of TLS by what the agent does.
 pub(super) fn judge(tls: &mut [Tls], known: &Known) {
+    let names: Vec<_> = tls.iter().map(|tls| tls.path.as_deref().and_then(name_of).map(str::to_owned)).collect();
     for tls in tls {
+        let own = tls.path.as_deref().and_then(name_of);
+        let is_only = names.iter().filter(|name| name.as_deref() == own).count() == 1;
         if tls.library == "JSSE" {
             if has_part(known) && known.part.as_ref().is_some_and(|part| part.tells_tls) {
                 tls.is_seen = true;
@@ -29,7 +32,7 @@ pub(super) fn judge(tls: &mut [Tls], known: &Known) {
         } else if tls.is_seen && known.looks_into_tls == Some(false) {
             tls.is_seen = false;
             "the agent does not look into TLS (--tls off)".clone_into(&mut tls.because);
-        } else if tls.is_seen && !is_probed(tls, &known.probes) {
+        } else if tls.is_seen && !is_probed(tls, &known.probes, is_only) {
             tls.is_seen = false;
             "the agent has no probes in this file: it was mapped a moment ago, has changed since, or the kernel refused \
              (remora_agent_probes_refused_total, and the agent's log)"
@@ -38,11 +41,18 @@ pub(super) fn judge(tls: &mut [Tls], known: &Known) {
     }
 }
 
-/// Containers may see one file at several paths, of which the agent names one.
-fn is_probed(tls: &Tls, probes: &[ProbedFile]) -> bool {
-    let name = |path: &str| path.rsplit('/').next().map(str::to_owned);
-    let own = tls.path.as_deref().and_then(name);
-    probes.iter().any(|probed| probed.plaintext_places > 0 && name(&probed.path) == own)
+fn name_of(path: &str) -> Option<&str> {
+    path.rsplit('/').next()
+}
+
+/// Containers may see one file at several paths, of which the agent names one: where it is the process's only one of its
+/// name, that tells which it is.
+fn is_probed(tls: &Tls, probes: &[ProbedFile], is_only: bool) -> bool {
+    let own = tls.path.as_deref();
+    let is_own = |probed: &ProbedFile| {
+        own == Some(&*probed.path) || is_only && own.and_then(name_of) == name_of(&probed.path)
+    };
+    probes.iter().any(|probed| probed.plaintext_places > 0 && is_own(probed))
 }
 
 fn has_part(known: &Known) -> bool {

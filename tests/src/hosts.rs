@@ -4,8 +4,8 @@
 //! client 10.77.1.2 ── 10.77.1.1 router 10.77.2.1 ── 10.77.2.2 proxy 10.77.3.1 ── 10.77.3.2 service
 //! ```
 //!
-//! The router gives what comes to its own port 80 to the proxy's, in its own name: neither end sees the other's address
-//! or port. IPv6 (`fd77::/16`, numbered alike) goes the same way, without translation.
+//! The router gives what comes to its own ports 80 and 443 to the proxy's, in its own name: neither end sees the other's
+//! address or port. IPv6 (`fd77::/16`, numbered alike) goes the same way, without translation.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -18,7 +18,11 @@ use crate::{locate, tools};
 
 /// The router's rules.
 const TRANSLATION: &str = "table ip nat {
-    chain pre { type nat hook prerouting priority -100; ip daddr 10.77.1.1 tcp dport 80 dnat to 10.77.2.2:8080; }
+    chain pre {
+        type nat hook prerouting priority -100;
+        ip daddr 10.77.1.1 tcp dport 80 dnat to 10.77.2.2:8080;
+        ip daddr 10.77.1.1 tcp dport 443 dnat to 10.77.2.2:8443;
+    }
     chain post { type nat hook postrouting priority 100; ip daddr 10.77.2.2 masquerade; }
 }
 ";
@@ -60,6 +64,18 @@ impl Hosts {
     #[must_use]
     pub fn translated() -> SocketAddr {
         SocketAddr::new(IpAddr::from([10, 77, 1, 1]), 80)
+    }
+
+    /// Likewise, for TLS.
+    #[must_use]
+    pub fn translated_tls() -> SocketAddr {
+        SocketAddr::new(IpAddr::from([10, 77, 1, 1]), 443)
+    }
+
+    /// Where the proxy listens for TLS.
+    #[must_use]
+    pub fn proxy_tls() -> SocketAddr {
+        SocketAddr::new(IpAddr::from([10, 77, 2, 2]), 8443)
     }
 
     /// Where the proxy listens, by IPv4 and IPv6.

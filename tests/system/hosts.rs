@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use remora_tests::certificates::Certificates;
 use remora_tests::hosts::{Host, Hosts};
 use remora_tests::remora::Remora;
 use remora_tests::running::Running;
@@ -29,12 +30,14 @@ const PIPELINED_REQUESTS: u32 = 200;
 struct Servers {
     _nginx: Running,
     _service: Running,
-    scratch: Scratch,
+    certificates: Certificates,
+    _scratch: Scratch,
 }
 
 impl Servers {
     fn start(hosts: &Hosts) -> Result<Self> {
         let scratch = Scratch::new("hosts")?;
+        let certificates = Certificates::make()?;
         let mut service = hosts.command(Host::Service, "items")?;
         let mut service =
             Running::start("items", &scratch, service.args(["-listen", &Hosts::service().to_string()]))?;
@@ -43,9 +46,13 @@ impl Servers {
             "daemon off; pid nginx.pid; events {{}}
              http {{ access_log off; keepalive_requests 1000000;
                upstream service {{ server {}; keepalive 16; }}
-               server {{ listen {ipv4}; listen {ipv6};
+               ssl_certificate {}; ssl_certificate_key {};
+               server {{ listen {ipv4}; listen {ipv6}; listen {} ssl http2;
                  location / {{ proxy_pass http://service; proxy_http_version 1.1; proxy_set_header Connection \"\"; }} }} }}",
-            Hosts::service()
+            Hosts::service(),
+            certificates.certificate().display(),
+            certificates.key().display(),
+            Hosts::proxy_tls(),
         );
         scratch.write("nginx.conf", configuration)?;
         let mut nginx = hosts.command(Host::Proxy, "nginx")?;
@@ -60,15 +67,30 @@ impl Servers {
         service.wait_ready(READY_WITHIN, || Ok(true))?;
         nginx.wait_ready(READY_WITHIN, || answers(Hosts::translated()))?;
         nginx.wait_ready(READY_WITHIN, || answers(ipv6))?;
-        Ok(Self { _nginx: nginx, _service: service, scratch })
+        Ok(Self { _nginx: nginx, _service: service, certificates, _scratch: scratch })
+    }
+
+    /// Starts a client that asks inside TLS, by this version of HTTP, behind address translation.
+    fn ask_encrypted(&self, hosts: &Hosts, first: u32, count: u32, version: &str) -> Result<Child> {
+        let server = Hosts::translated_tls();
+        let name = format!("localhost:{}", server.port());
+        let mut curl = hosts.command(Host::Client, "curl")?;
+        curl.arg("--cacert").arg(self.certificates.authority());
+        curl.arg("--connect-to").arg(format!("{name}:{server}")).arg(version);
+        spawn(curl, "https", &name, first, count)
     }
 }
 
 /// Starts a client that asks for the numbers from `first` on, one after the other on one connection.
 fn ask(hosts: &Hosts, server: SocketAddr, first: u32, count: u32, flags: &[&str]) -> Result<Child> {
     let mut curl: Command = hosts.command(Host::Client, "curl")?;
-    let url = format!("http://{server}/plain?n=[{first}-{}]", first + count - 1);
-    curl.args(["--silent", "--noproxy", "*", "--output", "/dev/null"]).args(flags).arg(url);
+    curl.args(flags);
+    spawn(curl, "http", &server.to_string(), first, count)
+}
+
+fn spawn(mut curl: Command, scheme: &str, server: &str, first: u32, count: u32) -> Result<Child> {
+    let url = format!("{scheme}://{server}/plain?n=[{first}-{}]", first + count - 1);
+    curl.args(["--silent", "--noproxy", "*", "--output", "/dev/null"]).arg(url);
     curl.stdin(Stdio::null()).spawn().context("start curl")
 }
 
@@ -120,7 +142,11 @@ fn three_hosts_make_one_trace_behind_address_translation() {
             ask(&hosts, server, index * REQUESTS, REQUESTS, &[]).unwrap()
         })
         .collect();
-    for mut client in clients {
+    let encrypted = ["--http1.1", "--http2"]
+        .into_iter()
+        .zip(2 * CLIENTS..)
+        .map(|(version, index)| servers.ask_encrypted(&hosts, index * REQUESTS, REQUESTS, version).unwrap());
+    for mut client in clients.into_iter().chain(encrypted) {
         assert!(client.wait().unwrap().success());
     }
     let mut pipelining = pipeline(&hosts, Hosts::translated(), 2_000_000, PIPELINED_REQUESTS).unwrap();
@@ -130,9 +156,9 @@ fn three_hosts_make_one_trace_behind_address_translation() {
     assert!(old.wait().unwrap().success());
     let bridge = remora.finish().unwrap();
     let spans = bridge.spans_with("url.path", &"/plain".into()).unwrap();
-    drop(servers.scratch);
+    drop(servers);
     let (all, older) = check_requests(&spans).unwrap();
-    assert_eq!(all, 2 * CLIENTS * REQUESTS + PIPELINED_REQUESTS);
+    assert_eq!(all, (2 * CLIENTS + 2) * REQUESTS + PIPELINED_REQUESTS);
     assert!(older > OLD_REQUESTS / 4, "{older} requests of the older connection");
 }
 

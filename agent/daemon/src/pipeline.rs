@@ -440,7 +440,8 @@ impl<S: FnMut(ResourceSpan)> Pipeline<S> {
         let engine = self.engine.counters().into_iter().map(engine_sample);
         let samples: Vec<_> = kernel.chain(counts).chain(engine).collect();
         ledger.publish("pipeline", samples);
-        let coverage = self.coverage.samples(self.engine.unseen_tls(), &self.processes);
+        let ended = self.engine.take_ended_unseen_tls();
+        let coverage = self.coverage.samples(ended, self.engine.unseen_tls(), &self.processes);
         ledger.publish("coverage", coverage);
         self.publish_writing(ledger);
     }

@@ -375,8 +375,14 @@ impl Engine {
         self.tell_written(id, u64::MAX);
     }
 
-    /// Returns the connections that carry TLS of which no plaintext was seen, those that have ended too: by process, server,
-    /// version, protocols and reason, and sorted.
+    /// Returns the connections that carried TLS of which no plaintext was seen, and that have ended since this was last
+    /// called: by process, server, version, protocols and reason, and sorted. They are counted no more.
+    pub fn take_ended_unseen_tls(&mut self) -> Vec<(TlsKind, TlsCounts)> {
+        self.unseen.take_ended()
+    }
+
+    /// Returns the connections that carry TLS of which no plaintext was seen, those that have ended too, unless they were
+    /// taken: by process, server, version, protocols and reason, and sorted.
     #[must_use]
     pub fn unseen_tls(&self) -> Vec<(TlsKind, TlsCounts)> {
         let is_unseen = |tls: &Conversation| !tls.is_visible();

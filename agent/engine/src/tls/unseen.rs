@@ -145,6 +145,11 @@ impl Unseen {
         sorted(all)
     }
 
+    /// Returns what was counted of connections that have ended, and counts anew.
+    pub(crate) fn take_ended(&mut self) -> Vec<(TlsKind, TlsCounts)> {
+        sorted(std::mem::take(&mut self.ended))
+    }
+
     /// Returns what was counted together with connections that live, sorted.
     pub(crate) fn with(
         &self,
@@ -221,7 +226,8 @@ mod tests {
             kinds.map(|(_, counts)| counts.connections).sum::<u64>()
         };
         assert_eq!((count(true), count(false)), (5001, 1));
-        assert!(unseen.with(std::iter::empty()).iter().all(|(kind, _)| kind.is_unseen()));
+        assert!(unseen.take_ended().iter().all(|(kind, _)| kind.is_unseen()));
+        assert_eq!(unseen.with(std::iter::empty()), []);
         unseen.forget_process(1);
         assert_eq!(unseen.of_process(1, std::iter::empty()), []);
     }

@@ -19,7 +19,8 @@ pub(super) struct View<'a> {
 
 /// Corrects what looking says of TLS by what the agent does.
 pub(super) fn judge(tls: &mut [Tls], known: &Known) {
-    let names: Vec<_> = tls.iter().map(|tls| tls.path.as_deref().and_then(name_of).map(str::to_owned)).collect();
+    let names: Vec<_> =
+        tls.iter().map(|tls| tls.path.as_deref().and_then(name_of).map(str::to_owned)).collect();
     for tls in tls {
         let own = tls.path.as_deref().and_then(name_of);
         let is_only = names.iter().filter(|name| name.as_deref() == own).count() == 1;

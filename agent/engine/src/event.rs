@@ -307,6 +307,8 @@ pub struct Plaintext {
     pub bytes: Bytes,
     /// A read for which there was room for more: what was left of a record was given whole.
     pub ends_record: bool,
+    /// The library has read from its socket within the call: nothing was left of another record.
+    pub is_received: bool,
     /// The call has moved more, which is told next.
     pub continues: bool,
     /// Who made the call.

@@ -486,6 +486,24 @@ fn connections_met_midway_show_how_much_longer_their_records_are() {
     }
 }
 
+/// Whoever moves the bytes: what was missed before holds up nothing.
+#[test]
+fn connections_met_midway_are_joined_soon() {
+    for manners in all_manners() {
+        let mut world = World::midway(5, manners);
+        for number in 0..60 {
+            world.say(Side::Client, &request(number, 0));
+            world.say(Side::Server, &response(0));
+            world.pause(1_000_000);
+        }
+        let spans = world.finish();
+        let told = spans.each_ref().map(Vec::len);
+        assert!(told.iter().all(|told| *told >= 57), "{manners:?}: {told:?}");
+        let joined = joined(&spans);
+        assert!(joined >= 50, "{manners:?}: only {joined}");
+    }
+}
+
 /// What a span says that does not depend on addresses and encryption.
 fn tell(span: &Span) -> String {
     const LEFT_OUT: [&str; 7] = [

@@ -375,7 +375,9 @@ pub struct PlaintextEvent {
     /// it did, else when the call returned.
     pub moved_ns: u64,
     /// 1 where a read had room for more: it has given what was left of a record.
-    pub ends_record: u32,
+    pub ends_record: u16,
+    /// 1 where the library has read from its socket within the call: there was nothing left of another record.
+    pub received: u16,
     /// 1 where the call has moved more than this, which is told next.
     pub continues: u32,
 }

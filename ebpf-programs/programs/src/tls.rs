@@ -125,6 +125,8 @@ struct Moved {
     address: u64,
     length: u32,
     ends_record: bool,
+    /// As in [`PlaintextEvent::received`].
+    received: bool,
     /// Bytes that can be read at the address.
     together: u32,
     /// Address of the last [`FRAME_BYTES`] bytes; 0 where they cannot be read.
@@ -431,7 +433,8 @@ fn finish(caller: u64, call: &TlsCall, registers: &Registers, task: Task) {
     let end = call.buffer.wrapping_add(moved).wrapping_sub(u64::from(FRAME_BYTES));
     // What the kernel sends from a file is nowhere.
     let together = if call.buffer == 0 { 0 } else { length };
-    let moved = Moved { address: call.buffer, length, ends_record, together, end };
+    let received = call.direction == DIRECTION_INGRESS && call.sock != 0;
+    let moved = Moved { address: call.buffer, length, ends_record, received, together, end };
     let mover =
         Mover { object: call.object, direction: call.direction, time_ns: began_ns, sent_ns: call.sent_ns };
     tell(&mover, object, moved, task);
@@ -487,6 +490,7 @@ fn tell(call: &Mover, object: &mut TlsObject, moved: Moved, task: Task) {
         object: call.object,
         moved_ns,
         ends_record: moved.ends_record.into(),
+        received: moved.received.into(),
         continues: 0,
     };
     event.data.header.direction = call.direction;
@@ -511,6 +515,7 @@ fn tell(call: &Mover, object: &mut TlsObject, moved: Moved, task: Task) {
     event.data.position = event.data.position.wrapping_add(beginning);
     event.data.length = moved.length - beginning;
     event.ends_record = moved.ends_record.into();
+    event.received = 0;
     emit::frame(&event, moved.end, FRAME_BYTES);
 }
 

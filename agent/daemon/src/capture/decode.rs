@@ -116,7 +116,7 @@ impl Decoder {
     }
 
     fn plaintext(&mut self, record: &[u8]) -> Result<Observation, Undecodable> {
-        let PlaintextEvent { data, object, moved_ns, ends_record, continues } = read(record)?;
+        let PlaintextEvent { data, object, moved_ns, ends_record, received, continues } = read(record)?;
         let header = data.header;
         let captured = usize::try_from(data.captured).map_err(|_| Undecodable)?;
         let end = size_of::<PlaintextEvent>().checked_add(captured).ok_or(Undecodable)?;
@@ -131,6 +131,7 @@ impl Decoder {
             length: data.length,
             bytes: self.keep(&[], bytes),
             ends_record: ends_record != 0,
+            is_received: received != 0,
             continues: continues != 0,
             executor: executor(&header, data.task, data.task_parent, data.turn),
             shares: Vec::new(),

@@ -91,6 +91,7 @@ mod tests {
             length: 1,
             bytes: Bytes::new(),
             ends_record: false,
+            is_received: false,
             continues: false,
             executor: Executor::default(),
             shares: Vec::new(),

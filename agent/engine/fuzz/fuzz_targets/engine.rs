@@ -129,6 +129,7 @@ fn tls(engine: &mut Engine, input: &mut Input<'_>, now: u64) {
                 length,
                 bytes,
                 ends_record: input.byte() & 1 == 0,
+                is_received: input.byte() & 1 == 0,
                 continues: false,
                 executor: Executor { tgid: tls.tgid, tid: tls.tgid, ..Executor::default() },
                 shares: Vec::new(),

@@ -305,6 +305,7 @@ mod tests {
             length: bytes.len() as u32,
             bytes: Bytes::copy_from_slice(bytes),
             ends_record: false,
+            is_received: false,
             continues: false,
             executor: Executor::default(),
             shares: Vec::new(),

@@ -210,17 +210,19 @@ impl Reads {
     }
 
     /// Returns the record of a read after some were lost: it was seen being taken, or it is the only one since the last
-    /// read, which had ended the one before, and the library had nothing else left to read from.
+    /// read, and the library had nothing else left to read from, since the last read had ended the record before, or since
+    /// it has asked its socket for more.
     fn find(&self, read: &Plaintext, measure: Measure) -> Option<usize> {
-        let is_whole =
-            |record: &Record| read.ends_record && measure.plaintext_bytes(record) == Some(read.length);
         if self.taken.is_some() {
             return None;
         }
-        let is_alone = self.records.len() == 1 && self.has_ended && !self.has_hole;
+        let is_alone = self.records.len() == 1 && (self.has_ended || read.is_received) && !self.has_hole;
         let record = self.records.front().filter(|_| is_alone && read.connection.is_some())?;
+        let plaintext = measure.plaintext_bytes(record)?;
+        let is_begin = if read.ends_record { read.length == plaintext } else { read.length <= plaintext };
+        let fits = if read.is_received { is_begin } else { read.ends_record && is_begin };
         // What was told late may be that of the last read.
-        (record.at_ns >= self.last_ns && is_whole(record)).then_some(0)
+        (record.at_ns >= self.last_ns && fits).then_some(0)
     }
 
     /// Returns the bytes that it holds.
@@ -274,6 +276,7 @@ mod tests {
             length,
             bytes: Bytes::new(),
             ends_record,
+            is_received: false,
             continues: false,
             executor: Executor::default(),
             shares: Vec::new(),

@@ -215,7 +215,12 @@ impl Writes {
         }
         let write = self.waiting.front()?;
         let own = self.own(write);
-        if write.wait_until_ns <= now_ns && own.is_none() && self.may_be_unsent(write, measure, now_ns) {
+        let is_overtaken = own.is_none() && self.is_overtaken();
+        if write.wait_until_ns <= now_ns
+            && !is_overtaken
+            && own.is_none()
+            && self.may_be_unsent(write, measure, now_ns)
+        {
             let until_ns = now_ns.saturating_add(MAX_WAIT_NS);
             self.waiting.iter_mut().take(1).for_each(|write| write.wait_until_ns = until_ns);
             return None;
@@ -229,7 +234,8 @@ impl Writes {
         let is_padded = padded.is_some();
         let measure = padded.unwrap_or(measure);
         let excess = self.excess(write, own, measure);
-        if found.is_none() && excess.is_none() && !self.is_given_up(write, measure, now_ns) {
+        let is_given_up = is_overtaken || self.is_given_up(write, measure, now_ns);
+        if found.is_none() && excess.is_none() && !is_given_up {
             return None;
         }
         let mut index = own.and_then(|own| self.records.get(own)).map(|record| record.index);
@@ -276,6 +282,12 @@ impl Writes {
         let is_new = now_ns.saturating_sub(write.at_ns) < MAX_UNSENT_NS;
         let is_apart = write.plaintext.connection.is_none();
         is_apart && is_known && is_new && !self.is_hopeless && !self.is_crowded()
+    }
+
+    /// Returns whether a later write than the next one has been sent, so that the records of that one were missed.
+    fn is_overtaken(&self) -> bool {
+        let mut later = self.waiting.iter().skip(1).filter(|write| write.beginning.is_some());
+        later.any(|write| self.own(write).is_some())
     }
 
     fn is_crowded(&self) -> bool {
@@ -436,6 +448,7 @@ mod tests {
             length,
             bytes: Bytes::new(),
             ends_record: false,
+            is_received: false,
             continues: false,
             executor: Executor { tid: 1, ..Executor::default() },
             shares: Vec::new(),

@@ -127,7 +127,10 @@ impl World {
 
     /// Returns ends of a connection whose beginning nobody has seen.
     pub fn midway(seed: u64, manners: [Manner; 2]) -> Self {
-        Self::with_roles(seed, manners, Losses::default(), [Role::Unknown; 2], Scheduling::Threads)
+        let roles = [Role::Unknown; 2];
+        let mut world = Self::with_roles(seed, manners, Losses::default(), roles, Scheduling::Threads);
+        world.ends.iter_mut().for_each(|end| end.counts = [1; 2]);
+        world
     }
 
     /// Returns ends whose requests tasks serve that move between threads.
@@ -263,6 +266,7 @@ impl World {
             length: bytes.len() as u32,
             bytes: Bytes::copy_from_slice(bytes),
             ends_record: ends,
+            is_received: nested && direction == Direction::Ingress,
             continues: false,
             executor: end.executor,
             shares: Vec::new(),
@@ -637,6 +641,7 @@ impl Chaos {
                     length,
                     bytes,
                     ends_record: dice.roll(2) == 0,
+                    is_received: dice.roll(2) == 0,
                     continues: false,
                     executor: Executor::default(),
                     shares: Vec::new(),

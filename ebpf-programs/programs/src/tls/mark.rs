@@ -77,6 +77,7 @@ fn tell_plaintext(
         address: mark.plaintext,
         length: mark.length,
         ends_record: mark.ends_record != 0,
+        received: false,
         together: mark.together,
         end: mark.end,
     };

@@ -296,6 +296,7 @@ fn tell(call: &TlsCall, object: &mut TlsObject, address: u64, length: u32, conti
         object: call.object,
         moved_ns: now_ns,
         ends_record: (!is_egress).into(),
+        received: 0,
         continues: continues.into(),
     };
     event.data.header.flags |= TLS_ONE_WAY;

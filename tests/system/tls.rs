@@ -428,13 +428,18 @@ fn java_without_tls() {
     let certificates = Certificates::make().unwrap();
     let service = TlsService::start(Stack::JavaEngine, &certificates).unwrap();
     let client = JavaClient::start(&service, &certificates).unwrap();
-    for tls in ["on", "off"] {
-        let mut remora = Remora::with_flags(&["--attach", "jvm", "--tls", tls]).unwrap();
+    let scratch = Scratch::new("jsse").unwrap();
+    scratch.write("remora.toml", "[capture]\njsse = false\n").unwrap();
+    let without = scratch.path().join("remora.toml");
+    for (flags, is_seen) in
+        [(["--tls", "on"], true), (["--tls", "off"], false), (["--config", without.to_str().unwrap()], false)]
+    {
+        let mut remora = Remora::with_flags(&[&["--attach", "jvm"], &flags[..]].concat()).unwrap();
         remora.wait_attached(&[service.id(), client.id()]).unwrap();
         let ways = ["engine", "socket"];
         ways.iter().for_each(|way| client.load(way, 1, 20, 4).unwrap());
         let spans = remora.finish().unwrap().spans_of_server(service.address()).unwrap();
-        assert_eq!(spans.is_empty(), tls == "off", "{spans:?}");
+        assert_eq!(spans.is_empty(), !is_seen, "{flags:?}: {spans:?}");
         ways.iter().for_each(|way| client.load(way, 1, 20, 4).unwrap());
     }
 }

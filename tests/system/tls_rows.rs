@@ -250,7 +250,10 @@ fn is_whole(span: &Span) -> bool {
         Some(method) => method == "GET" && span.number("http.response.status_code") == Some(200),
         None => span.status != "error",
     };
-    is_answered && span.text("tls.protocol.version").is_some()
+    // No other request has a choice that shows in TLS 1.3.
+    let is_http2 = span.text("network.protocol.version") == Some("2");
+    let is_chosen = !is_http2 || span.text("tls.next_protocol") == Some("h2");
+    is_answered && is_chosen && span.text("tls.protocol.version").is_some()
 }
 
 /// Compares what was found with what was asked, and has the lines recorded.
@@ -265,6 +268,12 @@ fn compare(asked: &Asked, bridge: &Bridge) -> Result<(), String> {
     let is_counted = |span: &&Span| is_record(span) || user(span).is_some_and(|user| user != 0);
     let counted: Vec<&Span> = spans.iter().filter(is_counted).collect();
     let (clients, servers): (Vec<&Span>, Vec<&Span>) = counted.into_iter().partition(|span| is_call(span));
+    let repeated = |spans: &[&Span]| {
+        let numbered: Vec<_> =
+            spans.iter().filter(|span| !is_record(span)).filter_map(|span| user(span)).collect();
+        numbered.len() - numbered.iter().collect::<HashSet<_>>().len()
+    };
+    let repeated = repeated(&clients) + repeated(&servers);
     let found = |spans: &[&Span]| {
         let whole = spans.iter().filter(|span| is_whole(span));
         let (records, numbered): (Vec<&Span>, Vec<&Span>) = whole.partition(|span| is_record(span));
@@ -282,10 +291,15 @@ fn compare(asked: &Asked, bridge: &Bridge) -> Result<(), String> {
     }
     let told = [found(&clients), found(&servers), joined];
     let counts = if asked.hidden.is_none() { &told[..] } else { &told[..1] };
-    println!("{what}: {told:?} clients, servers and joined of {REQUESTS}, {wrong} wrong");
+    println!(
+        "{what}: {told:?} clients, servers and joined of {REQUESTS}, {wrong} wrong, {repeated} told twice"
+    );
     let is_jsse = [&asked.server, &asked.client].into_iter().flatten().any(|(program, _)| program.2 == JSSE);
     let least = [PER_MILLE, PER_MILLE, if is_jsse { JSSE_PER_MILLE } else { PER_MILLE }];
-    if wrong != 0 || counts.iter().zip(least).any(|(count, least)| *count < REQUESTS * least / 1000) {
+    if wrong != 0
+        || repeated != 0
+        || counts.iter().zip(least).any(|(count, least)| *count < REQUESTS * least / 1000)
+    {
         let missing = |spans: &[&Span]| {
             let found: HashSet<_> = spans.iter().filter_map(|span| user(span)).collect();
             (1..=REQUESTS).filter(|user| !found.contains(user)).take(MAX_NAMED).collect::<Vec<_>>()

@@ -59,7 +59,7 @@ impl Engine {
         let is_unknown = session.is_unknown() || tls.as_ref().is_some_and(|tls| !tls.is_visible());
         if is_unknown && opened.role != Role::Unknown {
             let mut span = self.correlation.connection(id, opened, (*opened_at_ns, at_ns), closed);
-            span.attributes.extend(tls.iter().flat_map(|tls| tls.attributes()));
+            span.attributes.extend(tls.iter().flat_map(|tls| tls.attributes("")));
             self.spans.push_back(span);
         }
     }

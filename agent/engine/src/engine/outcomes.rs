@@ -72,7 +72,7 @@ impl Engine {
         let mut asked = match &mut step.message.kind {
             MessageKind::Request(request) => {
                 if let Some(conversation) = &connection.tls {
-                    tls::describe(request, conversation);
+                    tls::describe(request, conversation, protocol);
                 }
                 Asked::of(request)
             }

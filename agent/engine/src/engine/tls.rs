@@ -432,12 +432,12 @@ fn server(opened: &Opened) -> String {
     }
 }
 
-/// Adds to a request what is known of the encryption around it.
-pub(super) fn describe(request: &mut Request, tls: &Conversation) {
+/// Adds to a request of this protocol what is known of the encryption around it.
+pub(super) fn describe(request: &mut Request, tls: &Conversation, protocol: &str) {
     for (key, value) in &mut request.attributes {
         if *key == semconv::URL_SCHEME && *value == Value::from("http") {
             *value = Value::from("https");
         }
     }
-    request.attributes.extend(tls.attributes());
+    request.attributes.extend(tls.attributes(protocol));
 }

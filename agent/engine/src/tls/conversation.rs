@@ -562,8 +562,8 @@ impl Conversation {
         streams.into_iter().chain([self.writes.deadline()]).flatten().min()
     }
 
-    /// Returns what is known of it, as attributes.
-    pub(crate) fn attributes(&self) -> Attributes {
+    /// Returns what is known of it, as attributes, where it carries this protocol.
+    pub(crate) fn attributes(&self, protocol: &str) -> Attributes {
         let mut attributes = vec![
             (semconv::TLS_PROTOCOL_NAME, Value::from("tls")),
             (semconv::TLS_ESTABLISHED, Value::from(self.has_plaintext || self.has_application_data())),
@@ -578,14 +578,22 @@ impl Conversation {
             attributes.extend(
                 server.cipher.and_then(cipher::name).map(|name| (semconv::TLS_CIPHER, Value::from(name))),
             );
-            // In TLS 1.3 the choice is encrypted.
-            attributes.extend(
-                server.protocols.first().map(|name| (semconv::TLS_NEXT_PROTOCOL, Value::from(name.clone()))),
-            );
         }
+        let chosen = self.next_protocol(protocol);
+        attributes.extend(chosen.map(|name| (semconv::TLS_NEXT_PROTOCOL, Value::from(name.to_owned()))));
         let name = self.client.as_ref().and_then(|client| client.server_name.clone());
         attributes.extend(name.map(|name| (semconv::TLS_CLIENT_SERVER_NAME, Value::from(name))));
         attributes
+    }
+
+    /// Returns the protocol that was chosen. In TLS 1.3 the choice is encrypted, and shows where what was offered is spoken that
+    /// has to be chosen so (RFC 9113, 3.2).
+    fn next_protocol(&self, protocol: &str) -> Option<&str> {
+        const HTTP2: &str = "h2";
+        let told = self.server.as_ref().and_then(|server| server.protocols.first());
+        let offered = self.client.iter().flat_map(|client| &client.protocols);
+        let spoken = offered.map(String::as_str).find(|name| *name == HTTP2 && protocol == "http2");
+        told.map(String::as_str).or(spoken)
     }
 
     pub(crate) fn has_application_data(&self) -> bool {

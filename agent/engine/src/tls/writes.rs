@@ -36,8 +36,9 @@ struct Write {
     end: Option<Plaintext>,
     at_ns: u64,
     wait_until_ns: u64,
-    /// With what its first record begins, where it was seen being put into memory.
-    beginning: Option<Beginning>,
+    /// With what records begin that were seen being put into memory within its call, in order. The first ones may be the end
+    /// of a handshake.
+    beginnings: Vec<Beginning>,
     /// Its first record, where others of it may be missing.
     begun: Option<Record>,
 }
@@ -120,7 +121,7 @@ pub(super) struct Writes {
     /// Records of writes that were given up may still come.
     is_unsure: bool,
     /// What was put into memory last, and when its write began.
-    put: Option<(u64, Beginning)>,
+    put: Option<(u64, Vec<Beginning>)>,
     /// Nothing of what waits will find its records.
     is_hopeless: bool,
 }
@@ -135,18 +136,21 @@ impl Writes {
             begun.end = Some(plaintext);
             return;
         }
-        let beginning = self.put.take_if(|(put_ns, _)| *put_ns == at_ns).map(|(_, beginning)| beginning);
+        let put = self.put.take_if(|(put_ns, _)| *put_ns == at_ns);
+        let beginnings = put.map(|(_, beginnings)| beginnings).unwrap_or_default();
         let wait_ns = if is_early { MAX_EARLY_WAIT_NS } else { MAX_WAIT_NS };
         let wait_until_ns = now_ns.max(at_ns).saturating_add(wait_ns);
-        self.waiting.push_back(Write { plaintext, end: None, at_ns, wait_until_ns, beginning, begun: None });
+        self.waiting.push_back(Write { plaintext, end: None, at_ns, wait_until_ns, beginnings, begun: None });
     }
 
     /// The records of the write that began at this time begin like this.
     pub(super) fn put(&mut self, beginning: Beginning, at_ns: u64) {
         if let Some(write) = self.waiting.iter_mut().rev().find(|write| write.at_ns == at_ns) {
-            write.beginning.get_or_insert(beginning);
-        } else if self.put.is_none_or(|(put_ns, _)| put_ns != at_ns) {
-            self.put = Some((at_ns, beginning));
+            note(&mut write.beginnings, beginning);
+        } else if let Some((_, beginnings)) = self.put.as_mut().filter(|(put_ns, _)| *put_ns == at_ns) {
+            note(beginnings, beginning);
+        } else {
+            self.put = Some((at_ns, vec![beginning]));
         }
     }
 
@@ -243,7 +247,7 @@ impl Writes {
         self.is_hopeless &= !self.waiting.is_empty();
         let mut segments = vec![Segment { length: write.length(), wire: None }];
         if let Some((start, count)) = found {
-            self.is_unsure &= write.beginning.is_none();
+            self.is_unsure &= write.beginnings.is_empty();
             self.records.drain(..start.min(self.records.len()));
             index = self.records.front().map(|record| record.index);
             let taken = self.records.drain(..count.min(self.records.len()));
@@ -278,7 +282,7 @@ impl Writes {
 
     /// Returns whether a write of which no record was seen was not sent yet: its records would be known.
     fn may_be_unsent(&self, write: &Write, measure: Measure, now_ns: u64) -> bool {
-        let is_known = write.beginning.is_some() || (measure.overhead.is_some() && !self.is_unsure);
+        let is_known = !write.beginnings.is_empty() || (measure.overhead.is_some() && !self.is_unsure);
         let is_new = now_ns.saturating_sub(write.at_ns) < MAX_UNSENT_NS;
         let is_apart = write.plaintext.connection.is_none();
         is_apart && is_known && is_new && !self.is_hopeless && !self.is_crowded()
@@ -286,7 +290,7 @@ impl Writes {
 
     /// Returns whether a later write than the next one has been sent, so that the records of that one were missed.
     fn is_overtaken(&self) -> bool {
-        let mut later = self.waiting.iter().skip(1).filter(|write| write.beginning.is_some());
+        let mut later = self.waiting.iter().skip(1).filter(|write| !write.beginnings.is_empty());
         later.any(|write| self.own(write).is_some())
     }
 
@@ -307,8 +311,8 @@ impl Writes {
         if self.is_hopeless {
             return None;
         }
-        if let Some(beginning) = &write.beginning {
-            return self.records.iter().position(|record| record.beginning.as_ref() == Some(beginning));
+        if !write.beginnings.is_empty() {
+            return self.records.iter().position(|record| is_put(write, record));
         }
         self.records.iter().position(|record| self.is_own(write, record))
     }
@@ -334,8 +338,10 @@ impl Writes {
     /// Returns the records of a write: how many are before them, and how many they are.
     fn find(&self, write: &Write, own: Option<usize>, measure: Measure) -> Option<(usize, usize)> {
         let first = own?;
-        if write.beginning.is_some() {
-            return self.fit(first, write, measure).map(|count| (first, count));
+        if !write.beginnings.is_empty() {
+            let mut put = (first..self.records.len())
+                .filter(|at| self.records.get(*at).is_some_and(|record| is_put(write, record)));
+            return put.find_map(|at| self.fit(at, write, measure).map(|count| (at, count)));
         }
         if self.is_unsure && write.plaintext.connection.is_none() {
             return None;
@@ -376,9 +382,22 @@ impl Writes {
     }
 }
 
+/// Returns whether a record was seen being put into memory within the call of a write.
+fn is_put(write: &Write, record: &Record) -> bool {
+    record.beginning.as_ref().is_some_and(|beginning| write.beginnings.contains(beginning))
+}
+
+/// Notes how one more record begins, of which the first ones of a call suffice.
+fn note(beginnings: &mut Vec<Beginning>, beginning: Beginning) {
+    const MAX_BEGINNINGS: usize = 16;
+    if beginnings.len() < MAX_BEGINNINGS {
+        beginnings.push(beginning);
+    }
+}
+
 /// Returns whether it is known which record is the first that can be a write's.
 fn is_proven(write: &Write) -> bool {
-    write.plaintext.connection.is_some() || write.beginning.is_some()
+    write.plaintext.connection.is_some() || !write.beginnings.is_empty()
 }
 
 /// Returns where the plaintext of a record stands.
@@ -531,6 +550,19 @@ mod tests {
         assert_eq!(poll(&mut writes, 22), None, "records of the one before may still come");
         writes.put([200; 21], 20);
         assert_eq!(poll(&mut writes, 22), Some(vec![Some(200)]), "it was seen being put");
+    }
+
+    #[test]
+    fn a_call_that_ends_the_handshake_has_its_own_records_behind() {
+        let mut writes = Writes::default();
+        for byte in [100, 200, 44] {
+            writes.put([byte; 21], 10);
+        }
+        writes.record(record(0, 100, 36, 11));
+        writes.record(record(1, 200, 16_384, 11));
+        writes.record(record(2, 44, 16, 11));
+        write(&mut writes, false, (0, 16_400), 10);
+        assert_eq!(poll(&mut writes, 12), Some(vec![Some(200), Some(44)]));
     }
 
     #[test]
